@@ -1,0 +1,58 @@
+# Everything runs in a virtual environment of its own, made on first use and brought up to date
+# when pyproject.toml or constraints.txt change. Set on the command line what should differ:
+#   make demo IMAGE="my cat.jpg"        make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV   ?= .venv
+
+# the bald eagle among the photographs that Foolbox carries
+IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
+	print(find_spec("foolbox").submodule_search_locations[0] + "/data/imagenet_17_22.jpg")')
+
+# pip installs from outside: a Python whose venv cannot bring pip along will do
+pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint check format peers clean
+
+help:  ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/installed  ## attack a photograph and draw what happened (IMAGE=yours.jpg)
+	$(VENV)/bin/advbench attack --model efficientnet_lite0 "$(IMAGE)"
+
+test: $(VENV)/installed  ## run the quick tests and the examples in the docstrings
+	$(VENV)/bin/python -m pytest -m "not slow" -n auto --maxprocesses 4
+
+test-slow: $(VENV)/installed  ## run the tests that take longer
+	$(VENV)/bin/python -m pytest -m slow -n auto --maxprocesses 4
+
+lint: $(VENV)/installed  ## check style, layout and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy --strict
+
+check: lint test  ## what a change must pass
+
+format: $(VENV)/installed  ## lay out the code and mend what can be mended safely
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+
+peers: .venv-peers/installed  ## compare with other attack libraries: strength and speed
+	.venv-peers/bin/python -m tests.peers
+
+clean:  ## remove the virtual environments, the caches and what was built
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV); the first time this takes some minutes."
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(call pip_install,$(VENV)) -e ".[dev]"
+	@touch $@
+
+.venv-peers/installed: pyproject.toml constraints.txt tests/peers/requirements.txt
+	@echo "Installing into .venv-peers; the first time this takes some minutes."
+	$(PYTHON) -m venv --without-pip .venv-peers
+	$(call pip_install,.venv-peers) -e ".[dev]" -r tests/peers/requirements.txt
+	@touch $@

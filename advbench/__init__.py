@@ -1,0 +1,28 @@
+"""advbench: how easily an image classifier is fooled, in numbers that can be believed.
+
+Example:
+    >>> import advbench
+    >>> advbench.__version__
+    '0.1.0'
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from advbench.models import load_model
+    from advbench.models.classifier import Classifier
+
+__version__ = "0.1.0"
+
+__all__ = ["Classifier", "__version__", "load_model"]
+
+_HOMES = {"Classifier": "advbench.models.classifier", "load_model": "advbench.models"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for, so that `import advbench` stays instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'advbench' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

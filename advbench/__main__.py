@@ -1,0 +1,5 @@
+"""`python -m advbench` is `advbench`."""
+
+from advbench.cli import main
+
+main()

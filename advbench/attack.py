@@ -1,0 +1,154 @@
+"""Attack pictures: what stands behind `advbench attack`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench import __version__
+from advbench.catalog import ATTACKS
+from advbench.config import AttackConfig
+from advbench.datasets.batch import content_ids
+from advbench.datasets.pictures import PictureError, find_pictures, read_picture
+from advbench.errors import UserError
+from advbench.evaluate import MakeGoal, evaluate, goal_maker
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+from advbench.names import display_name, slug, unique_slugs
+from advbench.outcome import SHOWN, Outcome, Provenance, failed, outcomes, provenance
+from advbench.registry import resolve
+from advbench.report.files import write_files
+from advbench.store import make_folder, write_records
+from attacks import NORMS, Attack
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, pictures done, pictures in all."""
+
+# What an attack or a network may throw, lack of memory included; it concerns the pictures it was thrown at.
+_FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError)
+
+
+def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) -> list[Outcome]:
+    """Attack every picture that can be read; the results of each batch are written as soon as it is done.
+
+    Args:
+        config: What to do.
+        progress: Told of every forward pass.
+
+    Returns:
+        An outcome for each picture and each path that led to none; those that failed have status `unknown`.
+
+    Raises:
+        UserError: Nothing could be read, the model cannot be loaded, or the results cannot be written.
+    """
+    found = find_pictures(config.paths)
+    if not found.pictures:
+        raise UserError("\n".join(str(problem) for problem in found.problems) or "no pictures were given")
+    together = config.out if len(found.pictures) + len(found.problems) > 1 else None
+    jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
+    make_folder(jobs[0][1])
+    progress(f"loading {config.model}", 0, len(jobs))
+    session = _open(config, load_model(config.model, weights=config.weights, device=_device(config.device)))
+    done = [failed(problem.path, problem, session.source) for problem in found.problems]
+    for start in range(0, len(jobs), config.batch_size):
+        chunk = jobs[start : start + config.batch_size]
+        done += _attack_chunk(session, chunk, _ticker(progress, chunk, start, len(jobs)))
+        if together:
+            write_records(together / "record", [outcome.record for outcome in done])
+    if not any(outcome.record.sample_id for outcome in done):
+        raise UserError("\n".join(str(outcome.record.error) for outcome in done))
+    return done
+
+
+class _Session(NamedTuple):
+    """One model, attack and goal, for all pictures."""
+
+    config: AttackConfig
+    model: Classifier
+    attack: Attack
+    make_goal: MakeGoal
+    source: Provenance
+
+
+class _Picture(NamedTuple):
+    """A picture that could be read."""
+
+    path: Path
+    folder: Path
+    """Where its results go."""
+    image: Tensor
+    """(C, H, W), in [0, 1]."""
+
+
+_Job = tuple[Path, Path]
+"""A picture to read, and the folder for its results."""
+
+
+def _open(config: AttackConfig, model: Classifier) -> _Session:
+    attack = resolve(ATTACKS[config.attack].target)(norm=NORMS[config.norm]())
+    make_goal = goal_maker(config.goal, model)
+    return _Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))
+
+
+def _attack_chunk(session: _Session, chunk: list[_Job], tick: Callable[[], None]) -> list[Outcome]:
+    """Read the pictures of a batch, attack those that can be read, and write their files."""
+    done, pictures = [], []
+    for path, folder in chunk:
+        try:
+            pictures.append(_Picture(path, folder, session.model.preprocess(read_picture(path))))
+        except PictureError as problem:
+            done.append(failed(path, problem, session.source))
+    return done + _attempt(session, pictures, tick) if pictures else done
+
+
+def _attempt(session: _Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+    """Attack pictures together; if that fails, one by one, so that only the picture at fault is lost."""
+    try:
+        return _attack(session, pictures, tick)
+    except _FAILURES as error:
+        if len(pictures) == 1:
+            return [failed(pictures[0].path, error, session.source, pictures[0].image)]
+    return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
+
+
+def _attack(session: _Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+    config, model = session.config, session.model
+    x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
+    with torch.no_grad():
+        goal = session.make_goal(model(x), content_ids(x))
+    result = evaluate(model, session.attack, x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
+    k = max(config.goal.k, len(config.goal.classes))
+    paths = [picture.path for picture in pictures]
+    done = outcomes(paths, x, result, k if k > 1 else SHOWN, model, session.source)
+    return [
+        outcome._replace(files=write_files(picture.folder, outcome, x[i], result.x_adv[i], result.x_8bit[i]))
+        for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True))
+    ]
+
+
+def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | None) -> list[Path]:
+    """Where the results of each picture go."""
+    names = unique_slugs(picture.stem for picture in pictures)
+    if together is not None:
+        return [together / name for name in names]
+    if config.out is not None:
+        return [config.out]
+    return [Path("reports") / f"{name}-{config.model}-{slug(config.attack)}" for name in names]
+
+
+def _device(name: str) -> str:
+    """The best device there is, for auto."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _ticker(progress: Progress, chunk: list[_Job], start: int, total: int) -> Callable[[], None]:
+    """A callback that counts the passes of one batch."""
+    what = display_name(chunk[0][0].name, limit=30) if len(chunk) == 1 else f"{len(chunk)} pictures"
+    passes = iter(range(1, 10**9))
+    return lambda: progress(f"{what}: pass {next(passes)}", start, total)

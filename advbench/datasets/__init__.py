@@ -1,0 +1,1 @@
+"""Where images come from: files of strangers (`pictures`) and bundled samples; `batch` is what attacks work on."""

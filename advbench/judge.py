@@ -1,0 +1,103 @@
+"""The judge: the only place that decides whether an image was fooled.
+
+An attack hands over candidate images and is not believed in anything: predictions come from a fresh forward pass of
+the original model, sizes and limits are measured here.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.norms import L0, L1, L2, Linf, Norm
+from attacks.protocols import Model
+
+EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
+"""A perturbation may exceed eps by this much: float32 rounding of x + delta does."""
+
+
+class Verdicts(NamedTuple):
+    """What the judge found, a row for each image."""
+
+    clean_logits: Tensor
+    """Of the original images (N, C)."""
+    adv_logits: Tensor
+    """Of the candidates (N, C)."""
+    valid: Tensor
+    """The candidate is finite, in [0, 1] and within eps, bool (N,)."""
+    met: Tensor
+    """The candidate is valid and meets the goal, bool (N,)."""
+    survives_8bit: Tensor
+    """So does the 8-bit image, bool (N,)."""
+    l0: Tensor
+    """Changed values (N,)."""
+    l1: Tensor
+    """Sum of changes (N,), image units."""
+    l2: Tensor
+    """Euclidean length (N,), image units."""
+    linf: Tensor
+    """Largest change (N,), image units."""
+
+    @property
+    def flipped(self) -> Tensor:
+        """The first class changed, whatever the goal, bool (N,)."""
+        return self.clean_logits.argmax(1) != self.adv_logits.argmax(1)
+
+
+def judge(
+    model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, eps: float | None, x_8bit: Tensor | None = None
+) -> Verdicts:
+    """Measure candidates.
+
+    Args:
+        model: The original model, float32; never the form that an attack may have used.
+        x: Clean images (N, ...) in [0, 1].
+        x_adv: Candidates, shaped like ``x``.
+        goal: What counts as fooled.
+        norm: In which ``eps`` is measured.
+        eps: Largest allowed size; None: no bound.
+        x_8bit: Candidates as stored in 8 bits; None: ``x_adv`` rounded to the nearest level.
+
+    Returns:
+        The verdicts.
+
+    Raises:
+        ValueError: If the candidates have another shape or type than the images: then the attack is broken.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, x_adv = torch.tensor([[0.6, 0.4]]), torch.tensor([[0.4, 0.6]])
+        >>> verdict = judge(lambda x: x, x, x_adv, Untargeted(torch.tensor([0])), Linf(), eps=0.1)
+        >>> bool(verdict.flipped), bool(verdict.met)  # fooled, but further away than allowed
+        (True, False)
+    """
+    if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
+        raise ValueError(
+            f"expected candidates {x.dtype} {tuple(x.shape)}, got {x_adv.dtype} {tuple(x_adv.shape)} from the attack"
+        )
+    x_8bit = (x_adv * 255).round() / 255 if x_8bit is None else x_8bit
+    with torch.no_grad():
+        clean, adv, rounded = model(x), model(x_adv), model(x_8bit)
+    valid = _valid(x, x_adv, norm, eps)
+    delta = x_adv - x
+    return Verdicts(
+        clean_logits=clean,
+        adv_logits=adv,
+        valid=valid,
+        met=valid & (goal.margin(adv) < 0),
+        survives_8bit=_valid(x, x_8bit, norm, eps) & (goal.margin(rounded) < 0),
+        l0=L0().measure(delta),
+        l1=L1().measure(delta),
+        l2=L2().measure(delta),
+        linf=Linf().measure(delta),
+    )
+
+
+def _valid(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | None) -> Tensor:
+    """Finite, in the box and in the ball. Comparisons with NaN are false, so NaN is not valid."""
+    rows = x_adv.reshape(len(x_adv), -1)
+    inside = (rows.amin(1) >= 0) & (rows.amax(1) <= 1)
+    if eps is None:
+        return inside
+    return inside & (norm.measure(x_adv - x) <= eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)

@@ -1,0 +1,57 @@
+"""Classifiers: the wrapper they all share, and how each kind is loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from advbench.catalog import MODELS
+from advbench.errors import UserError
+from advbench.registry import resolve
+
+if TYPE_CHECKING:
+    import torch
+
+    from advbench.models.classifier import Classifier
+
+
+def load_model(name: str, *, weights: "str | Path | None" = None, device: "str | torch.device" = "cpu") -> "Classifier":
+    """Load a pretrained classifier by name.
+
+    torch's global random numbers are left as they were.
+
+    Args:
+        name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16".
+        weights: A .safetensors, .pt or .pth file to use instead of the published weights.
+        device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps".
+
+    Returns:
+        The classifier in eval mode with frozen parameters: images (N, 3, H, W) in [0, 1] to logits.
+
+    Raises:
+        UserError: Unknown name or device; weights that cannot be had, are damaged or do not fit.
+
+    Example:
+        >>> model = load_model("vgg61")
+        Traceback (most recent call last):
+        advbench.errors.UserError: unknown model 'vgg61'
+        did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
+    """
+    card = MODELS[name]
+    import torch
+
+    target = _usable(device)
+    load = resolve(card.loader)
+    with torch.random.fork_rng(devices=[]):
+        classifier: Classifier = load(card, None if weights is None else Path(weights))
+    return classifier.to(target)
+
+
+def _usable(device: "str | torch.device") -> "torch.device":
+    import torch
+
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA is built in
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"device {str(device)!r} cannot be used here: {reason}", hint="`--device cpu` always works"
+        ) from None

@@ -1,0 +1,169 @@
+"""A classifier as the rest of advbench sees it: images in [0, 1] in, logits out."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from advbench.errors import UserError
+from advbench.models.preprocess import ResizeAndCrop
+from advbench.registry import near_misses
+
+Preprocess = Callable[[Image.Image], Tensor]
+"""A picture -> an input (C, H, W), float32 in [0, 1]."""
+
+
+class Classifier(nn.Module):
+    """A network with its normalisation inside.
+
+    The network given is put in eval mode and its parameters are frozen (`requires_grad_(False)`): gradients
+    flow to the image only. To train it, train the network itself and wrap it afterwards.
+
+    Args:
+        module: Normalised images (N, C, H, W) -> logits (N, num_classes).
+        num_classes: Number of classes, at least 1.
+        mean: Subtracted from the images: one number, or one for each channel, in image units [0, 1].
+        std: What is then divided by, greater than 0; one number, or one for each channel.
+        classes: The names of the classes in order; None means "0", "1", ...
+        input_size: Height and width of the input in pixels; None if the network takes any size.
+        preprocess: Picture -> input (C, H, W) in [0, 1]. None means: resize the short side and crop the
+            centre to `input_size`, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
+        name: What it is called in messages and records.
+        weights_sha256: sha256 of the file the weights came from, if they came from one.
+
+    Raises:
+        ValueError: An argument is out of range or does not fit the others.
+
+    Example:
+        >>> model = Classifier(nn.Flatten(), num_classes=4, mean=[0.5], std=[0.25])
+        >>> model(torch.full((1, 1, 2, 2), 0.75))
+        tensor([[1., 1., 1., 1.]])
+        >>> model.classes, model.class_index("2")
+        (('0', '1', '2', '3'), 2)
+    """
+
+    _scale: Tensor
+    _shift: Tensor
+
+    def __init__(  # noqa: PLR0913 - keyword-only, and each says one thing about the network
+        self,
+        module: nn.Module,
+        *,
+        num_classes: int,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        classes: Sequence[str] | None = None,
+        input_size: int | None = None,
+        preprocess: Preprocess | None = None,
+        name: str = "classifier",
+        weights_sha256: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"expected module to be a torch.nn.Module, got {type(module).__name__}")
+        if num_classes < 1:
+            raise ValueError(f"expected num_classes >= 1, got {num_classes}")
+        if input_size is not None and input_size < 1:
+            raise ValueError(f"expected input_size >= 1, got {input_size}")
+        self.module = module
+        self.num_classes = num_classes
+        self.classes = _names(classes, num_classes)
+        self.input_size = input_size
+        self.name = name
+        self.weights_sha256 = weights_sha256
+        self.mean, self.std = _channels("mean", mean), _channels("std", std)
+        _check_normalisation(self.mean, self.std)
+        # x * scale + shift is one pass over the images where (x - mean) / std takes two.
+        scale, shift = _affine(self.mean, self.std)
+        self.register_buffer("_scale", scale, persistent=False)
+        self.register_buffer("_shift", shift, persistent=False)
+        grey = not isinstance(mean, int | float) and len(self.mean) == 1
+        self.preprocess = preprocess or ResizeAndCrop(size=input_size, mode="L" if grey else "RGB")
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify images.
+
+        Args:
+            images: Shape (N, C, H, W), values in [0, 1].
+
+        Returns:
+            Logits, shape (N, num_classes).
+
+        Raises:
+            ValueError: The images or what the network makes of them have another shape.
+        """
+        channels = self._scale.shape[1]
+        if images.ndim != 4 or channels not in (1, images.shape[1]):
+            wanted = f"(N, {channels if channels > 1 else 'C'}, H, W)"
+            raise ValueError(f"expected images of shape {wanted}, got {tuple(images.shape)}")
+        logits: Tensor = self.module(torch.addcmul(self._shift, images, self._scale))
+        expected = (len(images), self.num_classes)
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"expected {self.name} to give logits of shape {expected}, got {got}")
+        return logits
+
+    def class_index(self, name: str | int) -> int:
+        """Find a class by its name or its index.
+
+        Args:
+            name: A class name, case ignored, or an index as a number or a string of digits. A name
+                wins over an index where classes are called by digits.
+
+        Returns:
+            The index, from 0 to num_classes - 1.
+
+        Raises:
+            UserError: There is no such class, or several have that name; the hint has near misses.
+        """
+        text = str(name)
+        found = [i for i, each in enumerate(self.classes) if each.casefold() == text.casefold()]
+        if not found and text.isdecimal() and len(text) < 10 and int(text) < self.num_classes:
+            return int(text)
+        if not found:
+            close = [f"{each} ({self.classes.index(each)})" for each in near_misses(text, self.classes)]
+            guess = f"did you mean {', '.join(close)}? " if close else ""
+            hint = f"{guess}an index from 0 to {self.num_classes - 1} works as well"
+            raise UserError(f"{self.name} has no class {text!r}", hint=hint)
+        if len(found) > 1:
+            message = f"class {text!r} is ambiguous: {self.name} has {len(found)} classes of that name"
+            indices = ", ".join(f"{i} ({self.classes[i]})" for i in found)
+            raise UserError(message, hint=f"give the index: {indices}")
+        return found[0]
+
+    def extra_repr(self) -> str:
+        """What `repr` shows beside the network."""
+        return f"name={self.name!r}, num_classes={self.num_classes}, input_size={self.input_size}"
+
+
+def _channels(what: str, value: float | Sequence[float]) -> tuple[float, ...]:
+    numbers = (float(value),) if isinstance(value, int | float) else tuple(float(each) for each in value)
+    if not numbers or not all(math.isfinite(each) for each in numbers):
+        raise ValueError(f"expected {what} to be one finite number or one for each channel, got {value}")
+    return numbers
+
+
+def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    if min(std) <= 0:
+        raise ValueError(f"expected std > 0, got {std}")
+    if len(mean) != len(std) and 1 not in (len(mean), len(std)):
+        raise ValueError(f"expected as many values in mean as in std, got {len(mean)} and {len(std)}")
+
+
+def _affine(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """(scale, shift), each of shape (1, C, 1, 1), with x * scale + shift = (x - mean) / std."""
+    stds = torch.tensor(std, dtype=torch.float64)
+    scale = 1 / stds.expand(max(len(mean), len(std)))
+    shift = -torch.tensor(mean, dtype=torch.float64) * scale
+    return scale.float().view(1, -1, 1, 1), shift.float().view(1, -1, 1, 1)
+
+
+def _names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(str(index) for index in range(num_classes))
+    if len(classes) != num_classes:
+        raise ValueError(f"expected {num_classes} class names, got {len(classes)}")
+    return tuple(classes)

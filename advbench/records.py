@@ -1,0 +1,118 @@
+"""What a run leaves behind: one record for each image and attack. No torch."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+OK, UNKNOWN = "ok", "unknown"
+"""Values of `Record.status`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One image under one attack. What is not known is None: never NaN, infinity or a zero that means nothing.
+
+    Raises:
+        ValueError: If a number is not finite.
+
+    Example:
+        >>> Record(run_id="r", model="vgg16", dataset="files", sample_id="s", attack="pgd", status=UNKNOWN).met is None
+        True
+    """
+
+    run_id: str
+    """Digest of everything that decides the run's results."""
+    unit_id: str = ""
+    """Digest of everything that decides this row."""
+    model: str
+    """Registry name."""
+    weights_sha256: str = ""
+    """Of the weights file."""
+    dataset: str
+    """Registry name, or `files`."""
+    sample_id: str
+    """The image: the first 16 hexadecimal digits of its content's sha256."""
+    label: int | None = None
+    """True class, where it is known."""
+    attack: str
+    """Registry name."""
+    params: str = "{}"
+    """The attack's parameters, as JSON."""
+    goal: str = ""
+    """As on the command line."""
+    norm: str = ""
+    """In which `eps` is measured."""
+    eps: float | None = None
+    """Largest allowed size, image units; None: no bound."""
+    seed: int = 0
+    """Of all random draws."""
+    clean_class: int | None = None
+    """First class before."""
+    clean_confidence: float | None = None
+    """Its softmax probability."""
+    adv_class: int | None = None
+    """First class after."""
+    adv_confidence: float | None = None
+    """Its softmax probability."""
+    clean_topk: tuple[int, ...] | None = None
+    """The first k classes before, best first."""
+    adv_topk: tuple[int, ...] | None = None
+    """The first k classes after, best first."""
+    flipped: bool | None = None
+    """The first class changed, whatever the goal."""
+    met: bool | None = None
+    """The goal was met within eps and [0, 1], by the judge."""
+    l0: float | None = None
+    """Changed values; this and the other sizes are None where nothing was found."""
+    l1: float | None = None
+    """Sum of changes, image units."""
+    l2: float | None = None
+    """Euclidean length, image units."""
+    linf: float | None = None
+    """Largest change, image units."""
+    forwards: float | None = None
+    """Forward passes spent on this image."""
+    backwards: float | None = None
+    """Backward passes spent on this image."""
+    seconds: float | None = None
+    """Wall time of the attack, divided by the images of its batch."""
+    survives_8bit: bool | None = None
+    """Still met after rounding to a PNG."""
+    status: str
+    """`ok`, or `unknown`: the attack or the image failed, so nothing is known of the model here."""
+    error: str | None = None
+    """What failed."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"expected a finite {field.name} or None, got {value}")
+
+
+COLUMNS = tuple(field.name for field in fields(Record))
+"""The columns of a run's frame, in order."""
+
+
+def as_json(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as a JSON array, without the NaN and Infinity that JSON does not have.
+
+    Raises:
+        ValueError: If a number is not finite.
+
+    Example:
+        >>> print(as_json([{"eps": None}]))
+        [
+          {
+            "eps": null
+          }
+        ]
+    """
+    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def as_row(record: Record) -> dict[str, Any]:
+    """A record as a plain dictionary, in the order of `COLUMNS`."""
+    return asdict(record)

@@ -1,0 +1,115 @@
+"""Explicit tables of what there is, by name; nothing is imported before it is asked for."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from advbench.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A frozen table from names to cards.
+
+    Args:
+        kind: What the entries are, in the singular: "model", "attack". Used in messages.
+        table: Name -> card, or the same as pairs. Names are exact; two names that differ only in case
+            or in `-` against `_` are refused, because nobody could tell them apart.
+
+    Raises:
+        ValueError: A name occurs twice.
+
+    Example:
+        >>> attacks = Registry("attack", {"pgd": "attacks.pgd:PGD", "ddn": "attacks.ddn:DDN"})
+        >>> attacks["pgd"], "PGD" in attacks, list(attacks)
+        ('attacks.pgd:PGD', False, ['pgd', 'ddn'])
+        >>> attacks["PDG"]
+        Traceback (most recent call last):
+        advbench.errors.UserError: unknown attack 'PDG'
+        did you mean pgd? `advbench attacks` lists what there is
+    """
+
+    def __init__(self, kind: str, table: Mapping[str, T] | Iterable[tuple[str, T]]) -> None:
+        self.kind = kind
+        self._cards: dict[str, T] = {}
+        seen: dict[str, str] = {}
+        for name, card in table.items() if isinstance(table, Mapping) else table:
+            if (other := seen.setdefault(_fold(name), name)) != name or name in self._cards:
+                raise ValueError(f"expected distinct {kind} names, got {other!r} and {name!r}")
+            self._cards[name] = card
+
+    def __getitem__(self, name: str) -> T:
+        """The card of that name.
+
+        Raises:
+            UserError: There is no such name; the hint has its near misses and the command that lists all.
+        """
+        if name in self._cards:
+            return self._cards[name]
+        close = near_misses(name, self._cards)
+        guess = f"did you mean {', '.join(close)}? " if close else ""
+        raise UserError(f"unknown {self.kind} {name!r}", hint=f"{guess}`advbench {self.kind}s` lists what there is")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cards
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cards)
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+    def values(self) -> tuple[T, ...]:
+        """All cards, in the order of the table."""
+        return tuple(self._cards.values())
+
+
+def resolve(target: str) -> Any:
+    """Import what "module:attr" names.
+
+    Targets stand in advbench's own tables; never pass one that came from a file or a flag.
+
+    Args:
+        target: A dotted module and the name of one attribute of it, such as "attacks.pgd:PGD".
+
+    Returns:
+        The attribute.
+
+    Raises:
+        ValueError: The target has another form.
+        ImportError, AttributeError: The module or the attribute does not exist.
+
+    Example:
+        >>> resolve("fractions:Fraction")(1, 2)
+        Fraction(1, 2)
+    """
+    module, colon, attribute = target.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f"expected a target of the form 'module:attr', got {target!r}")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def near_misses(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The known names that someone who typed `name` may have meant, best first.
+
+    Case is ignored, and `-`, `_` and blanks are alike. Names that contain what was typed come first, the
+    shortest ahead; then those made of the same letters; then those spelled almost so.
+
+    Example:
+        >>> near_misses("VGG61", ["vgg19", "vgg16", "resnet50"])
+        ['vgg16', 'vgg19']
+        >>> near_misses("shark", ["tiger shark", "sharp", "tench"])
+        ['tiger shark', 'sharp']
+    """
+    folded = {_fold(each): each for each in known}
+    wanted = _fold(name)
+    containing = sorted((each for each in folded if wanted and wanted in each), key=len)
+    close = difflib.get_close_matches(wanted, folded, n=10)
+    close.sort(key=lambda each: sorted(each) != sorted(wanted))
+    return [folded[each] for each in dict.fromkeys(containing + close)][:limit]
+
+
+def _fold(name: str) -> str:
+    return name.casefold().replace("-", "_").replace(" ", "_")

@@ -1,0 +1,66 @@
+"""The files that an attacked picture leaves behind."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save
+
+from advbench.report.panel import draw_panel
+from advbench.store import write_atomic, write_records
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from advbench.outcome import Outcome
+
+
+def write_files(folder: Path, outcome: "Outcome", x: "Tensor", x_adv: "Tensor", x_8bit: "Tensor") -> Mapping[str, Path]:
+    """Write the pictures, the exact floats, the panel and the record of one picture.
+
+    Args:
+        folder: Where; made if it is missing.
+        outcome: What became of the picture.
+        x: The clean image (C, H, W), in [0, 1].
+        x_adv: The adversarial image.
+        x_8bit: The adversarial image, its values multiples of 1/255.
+
+    Returns:
+        Name -> path: `adversarial.png`, `perturbation.png`, `panel.png`, `adversarial.safetensors`,
+        `record.parquet`, `record.csv`.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    adversarial, perturbation = as_picture(x_8bit), as_perturbation(x_adv - x)
+    contents = {
+        "adversarial.png": as_png(adversarial),
+        "perturbation.png": as_png(perturbation),
+        "panel.png": draw_panel(as_picture(x), perturbation, adversarial, outcome),
+        "adversarial.safetensors": save({"adversarial": x_adv.cpu().numpy()}),
+    }
+    files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
+    parquet, csv = write_records(folder / "record", [outcome.record])
+    return files | {"record.parquet": parquet, "record.csv": csv}
+
+
+def as_picture(image: "Tensor") -> Image.Image:
+    """An image (C, H, W) in [0, 1], grey or RGB, as a picture of 8 bits."""
+    values = (image * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(values.squeeze(0) if len(values) == 1 else values.transpose(1, 2, 0)))
+
+
+def as_perturbation(delta: "Tensor") -> Image.Image:
+    """A perturbation (C, H, W), scaled so that its largest value is black or white; grey is no change."""
+    largest = float(delta.abs().max())
+    return as_picture((delta / (2 * largest) if largest else delta) + 128 / 255)
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """A picture as a PNG file, without loss."""
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,48 @@
+"""Tables for a terminal of 100 columns or less."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from advbench.names import display_name
+from advbench.report.words import describe_norm, describe_result
+
+if TYPE_CHECKING:
+    from advbench.outcome import Outcome
+
+
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; its cells are taken as plain text, never as markup."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def attacked(outcome: "Outcome") -> RenderableType:
+    """What is printed of one attacked picture: classes before and after, size, cost, files."""
+    record = outcome.record
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, justify in (("", "right"), ("before", "left"), ("", "right"), ("after", "left"), ("", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    old = {guess.class_index for guess in outcome.before[: len(record.clean_topk or ())]}
+    for place, (before, after) in enumerate(zip(outcome.before, outcome.after, strict=True), start=1):
+        style = "blue" if after.class_index in old else "dark_orange3"
+        table.add_row(
+            str(place),
+            Text(display_name(before.name, limit=34), style="blue"),
+            f"{before.confidence:.1%}",
+            Text(display_name(after.name, limit=34), style=style),
+            f"{after.confidence:.1%}",
+        )
+    heading = (
+        f"{display_name(outcome.path)} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
+    )
+    folder = next(iter(outcome.files.values())).parent
+    lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
+    return Group(Text(heading, style="bold"), table, *(Text(line) for line in lines), Text())

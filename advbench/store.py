@@ -1,0 +1,105 @@
+"""How results are written so that nothing is lost: whole or not at all. No torch."""
+
+import os
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from advbench.errors import UserError
+from advbench.records import Record, as_row
+
+_ELSEWHERE = "choose another folder with --out"
+_FORMULA = re.compile(r"[=+\-@\t\r\n\0]")
+
+
+def write_atomic(path: Path, content: bytes) -> Path:
+    """Write a file so that it is there whole or not at all, also after a crash or a power cut.
+
+    Args:
+        path: Where; missing folders are made.
+        content: What.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UserError: If it cannot be written: no permission, no space, a file in place of a folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomic(Path(folder) / "a" / "b.txt", b"hello").read_bytes()
+        b'hello'
+    """
+    temporary = path.parent / f".{path.name}.tmp-{uuid.uuid4().hex}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {why}", hint=_ELSEWHERE) from error
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, so that a wrong one is known before any work.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {error.strerror}", hint=_ELSEWHERE) from error
+    return path
+
+
+def write_records(stem: Path, records: Sequence[Record]) -> tuple[Path, Path]:
+    """Write records as ``stem``.parquet (lossless) and ``stem``.csv (for spreadsheets).
+
+    In the CSV a text that a spreadsheet would run as a formula is led by an apostrophe.
+
+    Raises:
+        UserError: As :func:`write_atomic`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([as_row(record) for record in records], schema=_schema())
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    parquet = write_atomic(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes())
+    frame = table.to_pandas(integer_object_nulls=True)
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    frame[texts] = frame[texts].map(lambda text: f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text)
+    csv = write_atomic(stem.with_suffix(".csv"), frame.to_csv(index=False).encode())
+    return parquet, csv
+
+
+def _schema() -> Any:
+    """The Parquet schema: one column for each field of a record."""
+    import pyarrow as pa
+
+    types: dict[Any, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    types |= {kind | None: arrow for kind, arrow in types.items()}
+    types[tuple[int, ...] | None] = pa.list_(pa.int64())
+    return pa.schema([(field.name, types[field.type]) for field in fields(Record)])
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name of a file durable; not every system can open a folder."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,72 @@
+"""Attacks on image classifiers: any goal, any norm, any algorithm that supports the norm.
+
+An attack takes a model (any callable from images in [0, 1] to logits), images, and a goal, and returns candidate
+images. Whether they succeed is for the caller to judge.
+
+Example:
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
+    >>> x = torch.rand(2, 3, 2, 2)
+    >>> goal = Untargeted(model(x).argmax(1))
+    >>> x_adv = PGD(norm=Linf(), steps=40)(model, x, goal, eps=8 / 255)
+    >>> bool((Linf().measure(x_adv - x) <= 8 / 255 + 1e-6).all())
+    True
+    >>> nearest = FMN(norm=L2())(model, x, TopKExclusion.from_logits(model(x), k=2))
+    >>> nearest.shape
+    torch.Size([2, 3, 2, 2])
+"""
+
+from attacks.apgd import APGD
+from attacks.compose import WorstCase, restarts, worst_case
+from attacks.ddn import DDN
+from attacks.fgsm import FGSM
+from attacks.fmn import FMN
+from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.noise import Noise
+from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
+from attacks.pgd import PGD
+from attacks.protocols import Attack, BudgetAttack, MinNormAttack, Model
+from attacks.quantize import quantize
+from attacks.topk import TopK
+
+ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
+    "noise": Noise,
+    "fgsm": FGSM,
+    "pgd": PGD,
+    "apgd": APGD,
+    "ddn": DDN,
+    "fmn": FMN,
+    "topk": TopK,
+}
+"""Name -> class; the name is also the attack's file and its name on the command line and in reports."""
+
+__all__ = [
+    "APGD",
+    "ATTACKS",
+    "DDN",
+    "FGSM",
+    "FMN",
+    "L0",
+    "L1",
+    "L2",
+    "NORMS",
+    "PGD",
+    "Attack",
+    "BudgetAttack",
+    "Goal",
+    "LabelOutOfTopK",
+    "Linf",
+    "MinNormAttack",
+    "Model",
+    "Noise",
+    "Norm",
+    "OrderedTopK",
+    "Targeted",
+    "TopK",
+    "TopKExclusion",
+    "Untargeted",
+    "WorstCase",
+    "quantize",
+    "restarts",
+    "worst_case",
+]

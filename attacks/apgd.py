@@ -1,0 +1,137 @@
+"""Auto-PGD: projected gradient descent that sets its own step length."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.gradients import slope
+from attacks.inputs import check_parameters
+from attacks.losses import LOSSES
+from attacks.norms import Linf, Norm, column, descent, within
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD:
+    """Momentum steps whose length is halved, image by image, when progress stalls.
+
+    At checkpoints that come ever more often an image's step is halved, and it goes back to its best point, if
+    fewer than ``rho`` of the steps since the last checkpoint lowered the loss, or if neither the step nor the
+    best loss has changed since then.
+
+    References:
+        Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+        attacks <https://arxiv.org/abs/2003.01690>, 2020.
+
+    Deviations:
+        An image is done at the first step that meets the goal. For L1 the same scheme runs with sparse steps, not
+        the later paper's own L1 scheme.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = APGD(steps=10)(lambda x: x, x, goal, eps=0.0625)
+        >>> bool(goal.margin(x_adv) < 0)
+        True
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    steps: int = 100
+    """Gradient steps."""
+    rho: float = 0.75
+    """Fraction of steps that must lower the loss for the step length to stay."""
+    momentum: float = 0.75
+    """Weight of the new step; the rest repeats the move before."""
+    loss: str = "ce"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
+        x_adv = before = (left.x + start.to(x)).clamp_(0, 1)
+        step, state = 2 * left.eps, _Progress.begin(x_adv)
+        checkpoints = _checkpoints(self.steps)
+        for i in range(self.steps):
+            if not len(left):
+                break
+            at = slope(model, x_adv, left.goal, LOSSES[self.loss])
+            x_adv, before, step, loss, gradient, *rest = left.retire(
+                x_adv, at.logits, before, step, at.loss, at.gradient, *state
+            )
+            state = _Progress(*rest).after(x_adv, loss, gradient)
+            if i in checkpoints:
+                stalled, state = state.check(self.rho * checkpoints[i])
+                step = torch.where(stalled, step / 2, step)
+                back = column(stalled, x_adv).bool()
+                x_adv, before = torch.where(back, state.best, x_adv), torch.where(back, state.best, before)
+                gradient = torch.where(back, state.best_gradient, gradient)
+            aim = within(self.norm, left.x, x_adv + descent(self.norm, x_adv, gradient, step), left.eps)
+            weight = self.momentum if i else 1.0
+            move = weight * (aim - x_adv) + (1 - weight) * (x_adv - before)
+            x_adv, before = within(self.norm, left.x, x_adv + move, left.eps), x_adv
+        return left.finish(x_adv)
+
+
+class _Progress(NamedTuple):
+    """How the descent of each image goes; a row for each survivor."""
+
+    best: Tensor
+    """Point of the lowest loss."""
+    best_gradient: Tensor
+    """Gradient there."""
+    best_loss: Tensor
+    """Lowest loss."""
+    last_loss: Tensor
+    """Loss at the last step."""
+    lowered: Tensor
+    """Steps since the last checkpoint that lowered the loss."""
+    loss_then: Tensor
+    """Lowest loss at the last checkpoint."""
+    halved_then: Tensor
+    """Whether the step was halved there."""
+
+    @classmethod
+    def begin(cls, x_adv: Tensor) -> Self:
+        never = x_adv.new_full((len(x_adv),), torch.inf)
+        none = torch.zeros_like(never)
+        return cls(x_adv, torch.zeros_like(x_adv), never, never, none, never, none.bool())
+
+    def after(self, x_adv: Tensor, loss: Tensor, gradient: Tensor) -> Self:
+        """The state once the loss and gradient at ``x_adv`` are known."""
+        better = loss < self.best_loss
+        image = column(better, x_adv).bool()
+        return self._replace(
+            best=torch.where(image, x_adv, self.best),
+            best_gradient=torch.where(image, gradient, self.best_gradient),
+            best_loss=torch.where(better, loss, self.best_loss),
+            last_loss=loss,
+            lowered=self.lowered + (loss < self.last_loss),
+        )
+
+    def check(self, enough: float) -> tuple[Tensor, Self]:
+        """At a checkpoint: which images have stalled, and the state from here on."""
+        unchanged = ~self.halved_then & (self.best_loss >= self.loss_then)
+        stalled = (self.lowered <= enough) | unchanged
+        fresh = self._replace(lowered=torch.zeros_like(self.lowered), loss_then=self.best_loss, halved_then=stalled)
+        return stalled, fresh
+
+
+def _checkpoints(steps: int) -> dict[int, int]:
+    """Step of each checkpoint -> steps since the one before: 22 % at first, ever shorter, at least 6 %."""
+    places, place, interval = {}, 0, max(int(0.22 * steps), 1)
+    while (place := place + interval) < steps:
+        places[place] = interval
+        interval = max(interval - max(int(0.03 * steps), 1), int(0.06 * steps), 1)
+    return places

@@ -1,0 +1,77 @@
+"""Decoupled direction and norm: a minimum-L2 attack."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal, met
+from attacks.gradients import forward, slope
+from attacks.inputs import check_parameters
+from attacks.losses import LOSSES
+from attacks.norms import L2, Norm, column
+from attacks.protocols import Kind, Model
+from attacks.track import Nearest, Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN:
+    """Walks along a sphere around the image, and shrinks the sphere while fooled, grows it while not.
+
+    References:
+        Rony et al., Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses
+        <https://arxiv.org/abs/1811.09600>, 2019.
+
+    Deviations:
+        No rounding to 256 levels inside the loop. The margin is the default loss; ``loss="ce"`` is the paper's.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = DDN()(lambda x: x, x, goal)
+        >>> bool(L2().measure(x_adv - x) < 0.08)  # the boundary is 0.0707 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+
+    norm: Norm = L2()
+    """The norm that is made small."""
+    steps: int = 100
+    """Gradient steps."""
+    init_eps: float = 1.0
+    """First radius of the sphere, image units."""
+    gamma: float = 0.05
+    """By what fraction the radius changes in a step."""
+    loss: str = "margin"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        best = Nearest(left.x, self.norm, left.eps)
+        radius = left.eps.clamp_max(self.init_eps)
+        x_adv = left.x
+        for step in range(self.steps):
+            at = slope(model, x_adv, left.goal, LOSSES[self.loss])
+            fooled = met(left.goal, at.logits)
+            best.offer(x_adv, fooled)
+            radius = torch.where(fooled, radius * (1 - self.gamma), radius * (1 + self.gamma))
+            radius = torch.minimum(radius, left.eps)
+            rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
+            delta = x_adv - left.x + self.norm.steepest(-at.gradient, rate)
+            length = column(self.norm.measure(delta), delta).clamp_min(1e-12)
+            x_adv = (left.x + delta * (column(radius, delta) / length)).clamp_(0, 1)
+        best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
+        left.found[left.rows] = best.x_adv
+        return left.found

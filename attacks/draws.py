@@ -1,0 +1,85 @@
+"""Randomness that belongs to the image: what is drawn depends on (seed, image id, draw) alone.
+
+An ordinary generator hands out numbers in the order they are asked for, so the noise an image gets would
+depend on the batch it stands in. Here every number is a hash of where it is used (a counter-based generator,
+as in Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011; the hash is the finaliser of
+SplitMix64, Steele et al., 2014), so batches may be cut, shuffled and resumed, and the noise stays the same,
+on every device.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
+_FIRST = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_SECOND = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def uniform(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
+    """Uniform numbers in [0, 1), one block of ``shape`` for each image.
+
+    Args:
+        seed: Of the run; any integer.
+        ids: The images' ids, int64 (N,).
+        draw: Which draw of this image it is: different draws are independent.
+        shape: Of the block of one image.
+
+    Returns:
+        float32 (N, *shape), on the device of ``ids``.
+
+    Example:
+        >>> both = uniform(0, torch.tensor([7, 9]), draw=0, shape=(2,))
+        >>> alone = uniform(0, torch.tensor([9]), draw=0, shape=(2,))
+        >>> bool((both[1] == alone[0]).all())
+        True
+    """
+    key = _mix(_mix(ids + _signed(seed)) + _signed(draw * _GOLDEN))
+    place = torch.arange(1, math.prod(shape) + 1, device=ids.device)
+    bits = _mix(key.unsqueeze(1) + place * _GOLDEN)
+    fraction = _shift(bits, 40).to(torch.float32) * 2.0**-24
+    return fraction.view(len(ids), *shape)
+
+
+def normal(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
+    """Standard normal numbers, one block of ``shape`` for each image; see :func:`uniform`.
+
+    Example:
+        >>> normal(0, torch.arange(3), draw=1, shape=(4, 4)).shape
+        torch.Size([3, 4, 4])
+    """
+    fraction = uniform(seed, ids, draw, shape)
+    # The middle of each of the 2**24 steps: the quantile function is infinite at the ends.
+    quantile: Tensor = torch.special.ndtri(fraction.double() + 2.0**-25)
+    return quantile.to(torch.float32)
+
+
+def derive(seed: int, index: int) -> int:
+    """A seed for the ``index``-th repetition under ``seed``; index 0 is ``seed`` itself.
+
+    Example:
+        >>> derive(5, 0), derive(5, 1) == derive(5, 2)
+        (5, False)
+    """
+    if index == 0:
+        return seed
+    return int(_mix(torch.tensor(_signed(seed * _FIRST + index))))
+
+
+def _signed(number: int) -> int:
+    """The number modulo 2**64, as torch holds it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def _shift(bits: Tensor, places: int) -> Tensor:
+    """Shift right and fill with zeros; torch fills with the sign."""
+    return (bits >> places) & ((1 << (64 - places)) - 1)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """SplitMix64's finaliser: every input bit changes every output bit with probability one half."""
+    bits = (bits ^ _shift(bits, 30)) * _FIRST
+    bits = (bits ^ _shift(bits, 27)) * _SECOND
+    return bits ^ _shift(bits, 31)

@@ -1,0 +1,53 @@
+"""Fast gradient method: one step of full length."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.gradients import slope
+from attacks.inputs import check_parameters
+from attacks.losses import LOSSES
+from attacks.norms import Linf, Norm, descent, within
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM:
+    """The point of the ball that a linear model would find worst: FGSM for Linf, its kin for the other norms.
+
+    References:
+        Goodfellow et al., Explaining and harnessing adversarial examples <https://arxiv.org/abs/1412.6572>, 2015.
+
+    Deviations:
+        Any goal, any norm; values that are at the end of their range already are passed over in L2, L1 and L0.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> FGSM()(lambda x: x, x, goal, eps=0.125)
+        tensor([[0.4750, 0.6250]])
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    loss: str = "ce"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        gradient = slope(model, left.x, left.goal, LOSSES[self.loss]).gradient
+        step = descent(self.norm, left.x, gradient, left.eps)
+        return left.finish(within(self.norm, left.x, left.x + step, left.eps))

@@ -1,0 +1,65 @@
+"""Losses that attacks minimise: logits (N, C) and a goal -> (N,); lower is closer to the goal."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from attacks.goals import Goal
+
+Loss = Callable[[Tensor, Goal], Tensor]
+"""Logits (N, C), goal -> (N,)."""
+
+
+def margin(logits: Tensor, goal: Goal) -> Tensor:
+    """The goal's own margin: negative exactly where the goal is met. It never saturates.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> margin(torch.tensor([[2.0, 0.5, 0.0]]), Untargeted(torch.tensor([0])))
+        tensor([1.5000])
+    """
+    return goal.margin(logits)
+
+
+def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
+    """The goal in log-probabilities: for an untargeted goal the log-probability of the label.
+
+    Its gradient vanishes where the network is very sure; the margin's does not.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> cross_entropy(torch.zeros(1, 4), Untargeted(torch.tensor([0])))
+        tensor([-1.3863])
+    """
+    return goal.cross_entropy(logits)
+
+
+def dlr(logits: Tensor, goal: Goal) -> Tensor:
+    """Difference of logits ratio: the margin divided by the gap between the first and the third logit.
+
+    It does not change when all logits are multiplied or shifted.
+
+    References:
+        Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+        attacks <https://arxiv.org/abs/2003.01690>, 2020.
+
+    Deviations:
+        With two classes the paper's ratio does not exist, and the margin is returned. One gap serves every goal; the
+        paper's targeted form takes the mean of the third and the fourth logit instead of the third.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> dlr(torch.tensor([[4.0, 3.0, 2.0]]), Untargeted(torch.tensor([0])))
+        tensor([0.5000])
+    """
+    if logits.shape[1] < 3:
+        return goal.margin(logits)
+    ordered = logits.topk(3, dim=1).values
+    return goal.margin(logits) / (ordered[:, 0] - ordered[:, -1]).clamp_min(1e-12)
+
+
+LOSSES: dict[str, Loss] = {"margin": margin, "ce": cross_entropy, "dlr": dlr}
+"""Name -> loss."""

@@ -1,0 +1,52 @@
+"""Random noise: the baseline that every attack must beat."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.gradients import forward
+from attacks.inputs import check_parameters
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Random points of the ball, until one meets the goal. Needs no gradient.
+
+    A number quoted for an attack means little if as much noise does the same.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.55, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = Noise(draws=20)(lambda x: x, x, goal, eps=0.1)
+        >>> bool(goal.margin(x_adv) < 0)
+        True
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    draws: int = 100
+    """Random points tried for each image."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        x_adv = left.x
+        for draw in range(self.draws):
+            if not len(left):
+                break
+            delta = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw)
+            x_adv = (left.x + delta.to(x)).clamp_(0, 1)
+            (x_adv,) = left.retire(x_adv, forward(model, x_adv, left.goal))
+        return left.found

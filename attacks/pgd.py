@@ -1,0 +1,72 @@
+"""Projected gradient descent."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.gradients import slope
+from attacks.inputs import check_parameters
+from attacks.losses import LOSSES
+from attacks.norms import Linf, Norm, descent, within
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD:
+    """Steps down the loss, each brought back into the ball and into [0, 1].
+
+    ``x <- P(x - relative_step * eps * steepest(gradient of the loss))``
+
+    References:
+        Madry et al., Towards deep learning models resistant to adversarial attacks
+        <https://arxiv.org/abs/1706.06083>, 2018. L1: sparse steps as in Tramer and Boneh, Adversarial training and
+        robustness for multiple perturbations <https://arxiv.org/abs/1904.13000>, 2019.
+
+    Deviations:
+        An image is done at the first step that meets the goal, not after the last. The margin is the default loss,
+        because it does not saturate; ``loss="ce"`` is the paper's.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = PGD(norm=Linf(), steps=10)(lambda x: x, x, goal, eps=8 / 255)
+        >>> bool(goal.margin(x_adv) < 0)  # 8/255 is too little here
+        False
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    steps: int = 40
+    """Gradient steps."""
+    relative_step: float = 0.0625
+    """Length of a step as a fraction of ``eps``: 40 of them reach 2.5 times as far as needed."""
+    random_start: bool = True
+    """Whether to start at a random point of the ball."""
+    loss: str = "margin"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        x_adv = left.x
+        if self.random_start:
+            start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
+            x_adv = (left.x + start.to(x)).clamp_(0, 1)
+        for _ in range(self.steps):
+            if not len(left):
+                break
+            at = slope(model, x_adv, left.goal, LOSSES[self.loss])
+            x_adv, gradient = left.retire(x_adv, at.logits, at.gradient)
+            step = descent(self.norm, x_adv, gradient, self.relative_step * left.eps)
+            x_adv = within(self.norm, left.x, x_adv + step, left.eps)
+        return left.finish(x_adv)

@@ -1,0 +1,109 @@
+"""The contract between models, attacks and whoever calls them."""
+
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.norms import Norm
+
+Kind = Literal["budget", "minimum norm"]
+"""A budget attack is given an ``eps``; a minimum-norm attack looks for the smallest perturbation."""
+
+
+class Model(Protocol):
+    """Any callable from images to logits; normalisation, if any, happens inside.
+
+    Example:
+        >>> import torch
+        >>> model: Model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)).eval()
+        >>> model(torch.rand(2, 3, 2, 2)).shape
+        torch.Size([2, 5])
+    """
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Images (N, ...) in [0, 1] -> logits (N, C), each row depending on its own image only."""
+        ...
+
+
+class BudgetAttack(Protocol):
+    """Looks for an image within a given distance that meets the goal.
+
+    Example:
+        >>> from attacks import PGD
+        >>> attack: BudgetAttack = PGD(steps=10)
+        >>> attack.kind, attack.norm
+        ('budget', Linf())
+    """
+
+    kind: ClassVar[Kind]
+    norms: ClassVar[tuple[str, ...]]
+    """Names of the norms it is made for."""
+
+    @property
+    def norm(self) -> Norm:
+        """In which perturbations are measured."""
+        ...
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """Return candidates within ``eps`` of ``x`` and within [0, 1]; whether they succeed is for others to judge.
+
+        Images that meet the goal already come back unchanged. The model, its mode, weights and gradients are
+        left as they were. Images do not influence each other: what is drawn for one depends on ``seed`` and its id
+        alone.
+
+        Args:
+            model: Images in [0, 1] -> logits.
+            x: Images (N, ...), floating point, in [0, 1].
+            goal: What counts as fooled, for these N images.
+            eps: Largest allowed size of a perturbation in the attack's norm, image units; a number or (N,).
+            seed: Of all random draws.
+
+        Returns:
+            Images shaped like ``x``, of its dtype, on its device.
+
+        Raises:
+            ValueError: If the images, the goal, ``eps`` or the model's output are not as above.
+        """
+        ...
+
+
+class MinNormAttack(Protocol):
+    """Looks for the nearest image that meets the goal.
+
+    Example:
+        >>> from attacks import DDN
+        >>> attack: MinNormAttack = DDN()
+        >>> attack.kind, attack.norm
+        ('minimum norm', L2())
+    """
+
+    kind: ClassVar[Kind]
+    norms: ClassVar[tuple[str, ...]]
+    """Names of the norms it is made for."""
+
+    @property
+    def norm(self) -> Norm:
+        """In which perturbations are measured."""
+        ...
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """Return the nearest candidates found; the contract is that of :class:`BudgetAttack`.
+
+        Args:
+            model: Images in [0, 1] -> logits.
+            x: Images (N, ...), floating point, in [0, 1].
+            goal: What counts as fooled, for these N images.
+            eps: Look no further than this; None: as far as it takes.
+            seed: Of all random draws.
+
+        Returns:
+            Images shaped like ``x``; where nothing was found the original image.
+        """
+        ...
+
+
+Attack = BudgetAttack | MinNormAttack
+"""Either kind."""

@@ -1,0 +1,70 @@
+"""Where sets of classes stand among the logits, as differentiable margins, exact or smooth."""
+
+import torch
+from torch import Tensor
+
+
+def outside(logits: Tensor, classes: Tensor) -> Tensor:
+    """Hide some classes of each image behind minus infinity.
+
+    Args:
+        logits: (N, C).
+        classes: Those to hide, int64 (N, k).
+
+    Example:
+        >>> outside(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2]]))
+        tensor([[1., 2., -inf]])
+    """
+    return logits.scatter(1, classes, -torch.inf)
+
+
+def exclusion_margin(logits: Tensor, classes: Tensor, k: int, temperature: Tensor | None = None) -> Tensor:
+    """Largest logit inside a set of classes minus the k-th largest outside it.
+
+    Args:
+        logits: (N, C).
+        classes: The set, int64 (N, m).
+        k: How many classes outside the set must rise above all of it.
+        temperature: (N,), in logits; None: exact.
+
+    Returns:
+        (N,): negative exactly if none of the set is among the first k.
+
+    Example:
+        >>> logits = torch.tensor([[5.0, 4.0, 3.0, 1.0]])
+        >>> exclusion_margin(logits, torch.tensor([[0, 1]]), k=2)
+        tensor([4.])
+    """
+    inside, best = logits.gather(1, classes), outside(logits, classes).topk(k, dim=1).values
+    if temperature is None:
+        return inside.amax(1) - best[:, -1]
+    return _soft_maximum(inside, temperature) + _soft_maximum(-best, temperature)
+
+
+def order_margin(logits: Tensor, targets: Tensor, temperature: Tensor | None = None) -> Tensor:
+    """The largest amount by which a class stands above one that should precede it.
+
+    Args:
+        logits: (N, C).
+        targets: The classes that should be first, in order, int64 (N, k).
+        temperature: (N,), in logits; None: exact.
+
+    Returns:
+        (N,): negative exactly if the first k classes are the targets, in their order.
+
+    Example:
+        >>> order_margin(torch.tensor([[3.0, 1.0, 4.0]]), torch.tensor([[2, 0]]))
+        tensor([-1.])
+    """
+    chosen, others = logits.gather(1, targets), outside(logits, targets)
+    if temperature is None:
+        followers = torch.cat([chosen[:, 1:], others.amax(1, keepdim=True)], 1)
+        return (followers - chosen).amax(1)
+    last = _soft_maximum(others, temperature).unsqueeze(1)
+    return _soft_maximum(torch.cat([chosen[:, 1:], last], 1) - chosen, temperature)
+
+
+def _soft_maximum(values: Tensor, temperature: Tensor) -> Tensor:
+    """A smooth upper bound of the largest value of each row."""
+    scale = temperature.unsqueeze(1)
+    return (values / scale).logsumexp(1) * temperature

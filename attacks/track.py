@@ -1,0 +1,128 @@
+"""Bookkeeping, image by image: who is still unfooled, and the nearest image found for each."""
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal, met
+from attacks.gradients import forward
+from attacks.inputs import clean_logits
+from attacks.norms import Norm, column
+from attacks.protocols import Model
+
+
+class Survivors:
+    """The images of a batch that are not fooled yet.
+
+    Images leave the batch the moment they are fooled (those that meet the goal unchanged at once), so no pass is
+    spent on them any more.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...), in [0, 1].
+        goal: What counts as fooled.
+        norm: In which ``eps`` is measured.
+        eps: Largest allowed size, a number or (N,); None: no bound.
+
+    Raises:
+        ValueError: As :func:`attacks.inputs.clean_logits` does.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
+        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
+        >>> left.x, left.rows
+        (tensor([[0.9000, 0.3000]]), tensor([0]))
+    """
+
+    x: Tensor
+    """The survivors' clean images (n, ...)."""
+    goal: Goal
+    """Their goal."""
+    eps: Tensor
+    """Their budgets (n,)."""
+    rows: Tensor
+    """Their places in the whole batch (n,)."""
+    found: Tensor
+    """For the whole batch: the fooling image where there is one, else the latest candidate."""
+
+    def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
+        logits = clean_logits(model, x, goal, norm, eps)
+        bound = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
+        self._model = model
+        self.x, self.goal, self.eps = x, goal, bound.expand(len(x))
+        self.rows = torch.arange(len(x), device=x.device)
+        self.found = x.clone()
+        self.retire(x, logits)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def retire(self, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Take out the images that ``x_adv`` fools.
+
+        Args:
+            x_adv: Candidates of the survivors (n, ...).
+            logits: The model's for them (n, C).
+            *state: More tensors with a row for each survivor.
+
+        Returns:
+            ``x_adv`` and ``state``, without the rows of those taken out.
+        """
+        fooled = met(self.goal, logits)
+        if not bool(fooled.any()):
+            return x_adv, *state
+        self.found[self.rows[fooled]] = x_adv[fooled]
+        left = (~fooled).nonzero().squeeze(1)
+        self.x, self.goal = self.x[left], self.goal.select(left)
+        self.eps, self.rows = self.eps[left], self.rows[left]
+        return x_adv[left], *(tensor[left] for tensor in state)
+
+    def finish(self, x_adv: Tensor) -> Tensor:
+        """Try the last candidates (n, ...), put them in their places and return the whole batch (N, ...)."""
+        if len(self):
+            (x_adv,) = self.retire(x_adv, forward(self._model, x_adv, self.goal))
+            self.found[self.rows] = x_adv
+        return self.found
+
+
+class Nearest:
+    """The nearest fooling image found so far for each image of a minimum-norm attack.
+
+    Args:
+        x: Clean images (n, ...).
+        norm: In which distance is measured.
+        eps: Candidates further away than this are not taken; None: no bound.
+
+    Example:
+        >>> from attacks import Linf
+        >>> best = Nearest(torch.zeros(1, 2), Linf())
+        >>> better = best.offer(torch.tensor([[0.3, 0.1]]), torch.tensor([True]))
+        >>> better = best.offer(torch.tensor([[0.4, 0.1]]), torch.tensor([True]))
+        >>> best.size
+        tensor([0.3000])
+    """
+
+    x_adv: Tensor
+    """The nearest fooling image, or the clean one where none was found."""
+    size: Tensor
+    """Its distance (n,); infinite where none was found."""
+
+    def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
+        self._x, self._norm = x, norm
+        self._limit = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
+        self.x_adv = x.clone()
+        self.size = x.new_full((len(x),), torch.inf)
+
+    @property
+    def found(self) -> Tensor:
+        """Where something was found, bool (n,)."""
+        return self.size.isfinite()
+
+    def offer(self, x_adv: Tensor, fooled: Tensor) -> Tensor:
+        """Keep those of ``x_adv`` (n, ...) that fool and are nearer than what there was; bool (n,) which."""
+        size = self._norm.measure(x_adv - self._x)
+        # Projections overshoot by a rounding error, which the judge allows too.
+        better = fooled & (size < self.size) & (size <= self._limit * (1 + 1e-5))
+        self.x_adv = torch.where(column(better, x_adv).bool(), x_adv, self.x_adv)
+        self.size = torch.where(better, size, self.size)
+        return better

@@ -1,0 +1,29 @@
+"""What all tests share: one torch thread, hypothesis settings, and the folder of shared data."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# one thread for torch, here and in the commands that tests start: read when torch is imported, and that is later;
+# threads of several processes that wait for each other's cores make everything ten times slower
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# no clock decides a test: two workers on a busy machine are slow, and that is no mistake of the code
+settings.register_profile(
+    "advbench",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("advbench")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder ``shared`` beside the repository, with pictures and data sets; skips where there is none."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder 'shared' beside the repository")
+    return folder

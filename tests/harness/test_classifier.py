@@ -1,0 +1,243 @@
+import pickle
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from advbench.errors import UserError
+from advbench.models.classifier import Classifier
+from advbench.models.labels import imagenet_classes
+from advbench.models.preprocess import ResizeAndCrop
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    generator = torch.Generator().manual_seed(width * 10_000 + height)
+    pixels = torch.randint(256, (height, width, 3), dtype=torch.uint8, generator=generator)
+    return Image.fromarray(pixels.numpy()).convert(mode)
+
+
+def flat(num_classes: int = 12, **arguments) -> Classifier:
+    """Logits that are the normalised pixels of a 3 x 2 x 2 image."""
+    return Classifier(nn.Flatten(), num_classes=num_classes, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [(MEAN, STD), (0.5, 0.25), (MEAN, 0.2), (0.1, STD), ([0], [1]), (127 / 255, 128 / 255)]
+)
+def test_normalises_inside(mean, std):
+    x = torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    wide = [torch.tensor(v, dtype=torch.float64).expand(3).view(3, 1, 1) for v in (mean, std)]
+    expected = ((x.double() - wide[0]) / wide[1]).flatten(1)
+    torch.testing.assert_close(flat(mean=mean, std=std)(x).double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_gradient_reaches_the_image_and_nothing_else():
+    model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), num_classes=3, mean=MEAN, std=STD)
+    x = torch.full((2, 3, 2, 2), 0.5, requires_grad=True)
+    model(x).sum().backward()
+    expected = model.module[1].weight.sum(0).view(3, 2, 2) / torch.tensor(STD).view(3, 1, 1)
+    torch.testing.assert_close(x.grad, expected.expand(2, -1, -1, -1))
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
+
+
+def test_is_in_eval_mode():
+    model = Classifier(nn.Sequential(nn.Dropout(0.5), nn.Flatten()), num_classes=12)
+    x = torch.rand(1, 3, 2, 2)
+    assert not any(module.training for module in model.modules())
+    assert torch.equal(model(x), model(x))
+
+
+def test_state_dict_holds_the_weights_alone():
+    model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), num_classes=3, mean=MEAN, std=STD)
+    assert list(model.state_dict()) == ["module.1.weight", "module.1.bias"]
+    moved = model.double()
+    assert moved(torch.rand(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_survives_a_journey_to_another_process():
+    model = flat(mean=MEAN, std=STD, input_size=2, classes=[f"c{i}" for i in range(12)])
+    other = pickle.loads(pickle.dumps(model))
+    x = torch.rand(2, 3, 2, 2)
+    assert torch.equal(other(x), model(x))
+    assert (other.classes, other.input_size, other.preprocess) == (model.classes, 2, model.preprocess)
+
+
+def test_keeps_what_it_was_told():
+    model = flat(name="flat", weights_sha256="ab" * 32, input_size=2)
+    assert (model.name, model.weights_sha256, model.input_size) == ("flat", "ab" * 32, 2)
+    assert "name='flat', num_classes=12, input_size=2" in repr(model)
+    assert model.classes == tuple(map(str, range(12)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"num_classes": 0}, "expected num_classes >= 1, got 0"),
+        ({"mean": [0.1, 0.2], "std": [1, 1, 1]}, "as many values in mean as in std, got 2 and 3"),
+        ({"std": 0}, "expected std > 0"),
+        ({"std": [1, -1, 1]}, "expected std > 0"),
+        ({"mean": float("nan")}, "expected mean to be one finite number or one for each channel, got nan"),
+        ({"mean": []}, "expected mean to be one finite number"),
+        ({"classes": ["a", "b"]}, "expected 12 class names, got 2"),
+        ({"input_size": 0}, "expected input_size >= 1, got 0"),
+    ],
+)
+def test_arguments_are_checked(arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        flat(**arguments)
+
+
+def test_the_network_must_be_a_module():
+    with pytest.raises(ValueError, match=r"expected module to be a torch.nn.Module, got function"):
+        Classifier(lambda x: x, num_classes=2)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2), (1, 1, 2, 2), (1, 4, 2, 2), (12,)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected images of shape \(N, 3, H, W\), got \("):
+        flat(mean=MEAN, std=STD)(torch.zeros(shape))
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize(
+    ("network", "got"), [(nn.Identity(), r"\(1, 3, 2, 2\)"), (nn.Flatten(0), r"\(12,\)"), (Twice(), "tuple")]
+)
+def test_a_network_that_gives_no_logits_is_refused(network, got):
+    model = Classifier(network, num_classes=12)
+    with pytest.raises(ValueError, match=rf"expected classifier to give logits of shape \(1, 12\), got {got}"):
+        model(torch.zeros(1, 3, 2, 2))
+
+
+def test_an_empty_batch_is_fine():
+    assert flat()(torch.zeros(0, 3, 2, 2)).shape == (0, 12)
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> Classifier:
+    return Classifier(nn.Flatten(), num_classes=1000, classes=imagenet_classes(), name="net")
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [("tiger", 292), ("TIGER", 292), ("292", 292), (292, 292), ("0", 0), ("999", 999), ("great white shark", 2)],
+)
+def test_class_index(imagenet, text, index):
+    assert imagenet.class_index(text) == index
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("tigre", "did you mean tiger (292)"),
+        ("great-white-shark", "did you mean great white shark (2)"),
+        ("shark", "did you mean tiger shark (3), great white shark (2)"),
+        ("1000", "an index from 0 to 999 works as well"),
+        ("-1", "an index from 0 to 999"),
+        (-1, "an index from 0 to 999"),
+        ("²", "an index from 0 to 999"),
+        ("9" * 5000, "an index from 0 to 999"),
+        ("", "an index from 0 to 999"),
+    ],
+)
+def test_unknown_classes_are_answered_with_near_misses(imagenet, text, hint):
+    with pytest.raises(UserError, match=r"^net has no class") as caught:
+        imagenet.class_index(text)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["cardigan", "Cardigan"])
+def test_an_ambiguous_name_is_asked_for_by_index(imagenet, text):
+    with pytest.raises(UserError, match=f"class '{text}' is ambiguous: net has 2 classes of that name") as caught:
+        imagenet.class_index(text)
+    assert caught.value.hint == "give the index: 264 (Cardigan), 474 (cardigan)"
+
+
+def test_a_name_wins_over_an_index():
+    model = Classifier(nn.Flatten(), num_classes=3, classes=["7", "2", "0"])
+    assert [model.class_index(text) for text in ("7", "2", "0", "1")] == [0, 1, 2, 1]
+
+
+def test_imagenet_names_are_those_of_torchvision():
+    import torchvision
+
+    names = torchvision.models.get_model_weights("resnet18").DEFAULT.meta["categories"]
+    assert imagenet_classes() == tuple(names)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1", "CMYK", "LA", "I;16"])
+@pytest.mark.parametrize("size", [(40, 30), (30, 40), (8, 8), (5, 50)])
+def test_preprocess_gives_eight_bit_values(mode, size):
+    image = Image.new("I;16", size, 300) if mode == "I;16" else noise(*size, mode)
+    x = flat(mean=MEAN, std=STD, input_size=8).preprocess(image)
+    assert (x.shape, x.dtype) == ((3, 8, 8), torch.float32)
+    assert 0 <= x.min() <= x.max() <= 1
+    assert torch.equal((x * 255).round() / 255, x)
+
+
+def test_preprocess_survives_a_png(tmp_path):
+    x = flat(input_size=16).preprocess(noise(50, 33))
+    pixels = (x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as stored:
+        assert torch.equal(flat(input_size=16).preprocess(stored), x)
+
+
+def test_preprocess_leaves_the_picture_alone():
+    image = noise(20, 20)
+    before = image.tobytes()
+    flat(input_size=20).preprocess(image)[:] = 0
+    assert image.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [({}, (3, 30, 40)), ({"mean": [0.1]}, (1, 30, 40)), ({"mean": (0.1,), "input_size": 9}, (1, 9, 9))],
+)
+def test_default_preprocess_follows_the_arguments(arguments, shape):
+    assert flat(**arguments).preprocess(noise(40, 30)).shape == shape
+
+
+def test_own_preprocess_is_used():
+    model = flat(preprocess=lambda image: torch.full((3, 2, 2), image.width / 255))
+    assert model.preprocess(noise(51, 4)).unique().tolist() == [pytest.approx(0.2)]
+
+
+@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize("picture", [(400, 279), (279, 400), (33, 31), (500, 500), (64, 65), (1024, 97)])
+@pytest.mark.parametrize(("size", "resize"), [(224, 256), (224, 232), (299, 342), (64, 64), (33, 64)])
+def test_pixels_are_those_of_torchvision(resample, picture, size, resize):
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms._presets import ImageClassification
+
+    mode = InterpolationMode.BILINEAR if resample == Image.Resampling.BILINEAR else InterpolationMode.BICUBIC
+    theirs = ImageClassification(
+        crop_size=size, resize_size=resize, interpolation=mode, mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    ours = ResizeAndCrop(size=size, resize=resize, interpolation=resample)
+    image = noise(*picture)
+    assert torch.equal(ours(image), theirs(image))
+
+
+def test_a_long_thin_picture_is_refused_before_it_fills_the_memory():
+    with pytest.raises(UserError, match="too long and thin: 1 x 60000 pixels would become 224 x 13440000"):
+        ResizeAndCrop(size=224)(Image.new("L", (1, 60_000)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"size": 0}, "expected size >= 1, got 0"),
+        ({"size": 224, "resize": 223}, "expected resize >= size, got resize 223 with size 224"),
+        ({"resize": 10}, "expected resize >= size, got resize 10 with size None"),
+    ],
+)
+def test_preprocess_arguments_are_checked(arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        ResizeAndCrop(**arguments)

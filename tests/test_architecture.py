@@ -1,0 +1,135 @@
+"""The product keeps to its layers, its sizes, its documentation and its safety rules.
+
+The rules stand in ``layers.py`` and ``code_rules.py``; ``test_code_rules.py`` shows that each can fail.
+"""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from code_rules import (
+    committed_texts,
+    has_running_example,
+    machine_paths,
+    oversized,
+    undocumented,
+    unsafe,
+    vague_parts,
+)
+from layers import LIGHT, TABLES, banned_imports, chain_to_torch, third_party_at_import, under
+
+ROOT = Path(__file__).parents[1]
+
+
+def module_name(path: Path) -> str:
+    """``advbench/report/__init__.py`` -> ``advbench.report``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {module_name(path): path for top in ("attacks", "advbench") for path in sorted((ROOT / top).rglob("*.py"))}
+SOURCES = {name: path.read_text(encoding="utf-8") for name, path in PATHS.items()}
+
+each_module = pytest.mark.parametrize("name", SOURCES)
+
+
+def fail_on(findings: list[str], name: str) -> None:
+    """Fail with one line for each finding, each with the file it is in."""
+    if findings:
+        path = PATHS[name].relative_to(ROOT)
+        pytest.fail("\n".join(f"{path}: {finding}" for finding in findings), pytrace=False)
+
+
+@each_module
+def test_imports_only_from_layers_below(name: str) -> None:
+    fail_on(banned_imports(name, SOURCES), name)
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, "attacks")])
+def test_attacks_need_torch_alone(name: str) -> None:
+    fail_on(third_party_at_import(name, SOURCES), name)
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, *LIGHT, *TABLES)])
+def test_no_chain_of_imports_leads_to_torch(name: str) -> None:
+    chain = chain_to_torch(name, SOURCES)
+    fail_on([f"imports torch: {' -> '.join(chain)}; move one of these into a function"] if chain else [], name)
+
+
+def modules_after(code: str) -> set[str]:
+    """Names in ``sys.modules`` of a new interpreter that has run ``code``."""
+    script = f"import sys\n{code}\nprint('\\n' + ' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(f"{code!r} failed:\n{done.stderr}", pytrace=False)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_import_attacks_brings_no_harness_along() -> None:
+    unwanted = {"foolbox", "pandas", "advbench", "torchvision", "scipy", "matplotlib"}
+    found = unwanted & modules_after("import attacks")
+    assert not found, f"`import attacks` imports {sorted(found)}; import them inside the functions that need them"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["attacks"]], ids=" ".join)
+def test_commands_that_only_list_do_without_torch(arguments: list[str]) -> None:
+    loaded = modules_after(f"from advbench.cli import main\nmain({arguments}, standalone_mode=False)")
+    assert "torch" not in loaded, f"`advbench {' '.join(arguments)}` imports torch; import it inside the handlers"
+
+
+@pytest.mark.parametrize("name", [name for name in LIGHT if name in SOURCES])
+def test_light_modules_do_without_torch(name: str) -> None:
+    assert "torch" not in modules_after(f"import {name}"), f"`import {name}` imports torch"
+
+
+@each_module
+def test_sizes(name: str) -> None:
+    fail_on(oversized(SOURCES[name]), name)
+
+
+@each_module
+def test_everything_public_is_documented(name: str) -> None:
+    if not PATHS[name].stem.startswith("_") or PATHS[name].stem == "__init__":
+        fail_on(undocumented(SOURCES[name]), name)
+
+
+def test_every_export_has_an_example() -> None:
+    import attacks
+
+    things = {name: getattr(attacks, name) for name in attacks.__all__}
+    lacking = [
+        f"{thing.__module__}.{name}"
+        for name, thing in things.items()
+        if (inspect.isclass(thing) or inspect.isfunction(thing)) and not has_running_example(thing)
+    ]
+    assert not lacking, f"give each an `Example:` that runs (>>>) in its docstring: {', '.join(lacking)}"
+
+
+@each_module
+def test_no_unsafe_code(name: str) -> None:
+    fail_on(unsafe(SOURCES[name]), name)
+
+
+@each_module
+def test_module_names_say_their_purpose(name: str) -> None:
+    assert not vague_parts(name), f"{PATHS[name].relative_to(ROOT)}: name it after what it does"
+
+
+def test_no_text_file_names_a_folder_of_one_machine() -> None:
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = [line.strip("/") for line in lines if line and not line.startswith("#")]
+    findings = [
+        f"{path.relative_to(ROOT)}: {finding}"
+        for path, text in committed_texts(ROOT, ignored)
+        for finding in machine_paths(text)
+    ]
+    if findings:
+        pytest.fail("\n".join(findings), pytrace=False)
+
+
+def test_modules_after_sees_what_was_imported() -> None:
+    loaded = modules_after("import tomllib")
+    assert "tomllib" in loaded
+    assert "torch" not in loaded
