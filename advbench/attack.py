@@ -17,17 +17,15 @@ from advbench.evaluate import MakeGoal, evaluate, goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.names import display_name, slug, unique_slugs
-from advbench.outcome import SHOWN, Outcome, Provenance, failed, outcomes, provenance
+from advbench.outcome import SHOWN, Outcome, Provenance, failed, failure, outcomes, provenance
+from advbench.records import OK
 from advbench.registry import resolve
 from advbench.report.files import write_files
-from advbench.store import make_folder, write_records
+from advbench.store import folder_for_results, write_records
 from attacks import NORMS, Attack
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, pictures done, pictures in all."""
-
-# What an attack or a network may throw, lack of memory included; it concerns the pictures it was thrown at.
-_FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError)
 
 
 def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) -> list[Outcome]:
@@ -48,16 +46,16 @@ def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) 
         raise UserError("\n".join(str(problem) for problem in found.problems) or "no pictures were given")
     together = config.out if len(found.pictures) + len(found.problems) > 1 else None
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
-    make_folder(jobs[0][1])
-    progress(f"loading {config.model}", 0, len(jobs))
-    session = _open(config, load_model(config.model, weights=config.weights, device=_device(config.device)))
-    done = [failed(problem.path, problem, session.source) for problem in found.problems]
-    for start in range(0, len(jobs), config.batch_size):
-        chunk = jobs[start : start + config.batch_size]
-        done += _attack_chunk(session, chunk, _ticker(progress, chunk, start, len(jobs)))
-        if together:
-            write_records(together / "record", [outcome.record for outcome in done])
-    if not any(outcome.record.sample_id for outcome in done):
+    with folder_for_results(jobs[0][1]):
+        progress(f"loading {config.model}", 0, len(jobs))
+        session = _open(config, load_model(config.model, weights=config.weights, device=_device(config.device)))
+        done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
+        for start in range(0, len(jobs), config.batch_size):
+            chunk = jobs[start : start + config.batch_size]
+            done += _attack_chunk(session, chunk, _ticker(progress, chunk, start, len(jobs)))
+            if together and any(map(_was_read, done)):
+                write_records(together / "record", [outcome.record for outcome in done])
+    if not any(map(_was_read, done)):
         raise UserError("\n".join(str(outcome.record.error) for outcome in done))
     return done
 
@@ -87,7 +85,8 @@ _Job = tuple[Path, Path]
 
 
 def _open(config: AttackConfig, model: Classifier) -> _Session:
-    attack = resolve(ATTACKS[config.attack].target)(norm=NORMS[config.norm]())
+    card = ATTACKS[config.attack]
+    attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
     make_goal = goal_maker(config.goal, model)
     return _Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))
 
@@ -97,19 +96,39 @@ def _attack_chunk(session: _Session, chunk: list[_Job], tick: Callable[[], None]
     done, pictures = [], []
     for path, folder in chunk:
         try:
-            pictures.append(_Picture(path, folder, session.model.preprocess(read_picture(path))))
+            pictures.append(_Picture(path, folder, _read(path, session.model)))
         except PictureError as problem:
-            done.append(failed(path, problem, session.source))
-    return done + _attempt(session, pictures, tick) if pictures else done
+            done.append(failed(path, str(problem), session.source))
+    if pictures:
+        done += _attempt(session, pictures, tick)
+    order = {path: place for place, (path, _) in enumerate(chunk)}
+    return sorted(done, key=lambda outcome: order[outcome.path])
+
+
+def _read(path: Path, model: Classifier) -> Tensor:
+    """The model's input (C, H, W) for a picture."""
+    picture = read_picture(path)
+    try:
+        return model.preprocess(picture)
+    except UserError as problem:
+        raise PictureError(path, f"{problem.message}; {problem.hint}") from None
+
+
+def _was_read(outcome: Outcome) -> bool:
+    return bool(outcome.record.sample_id)
 
 
 def _attempt(session: _Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
     """Attack pictures together; if that fails, one by one, so that only the picture at fault is lost."""
     try:
         return _attack(session, pictures, tick)
-    except _FAILURES as error:
+    except UserError:
+        raise  # the results cannot be written: no picture will fare better
+    except Exception as error:  # an attack or a network may throw anything; it concerns the pictures in its hands
         if len(pictures) == 1:
-            return [failed(pictures[0].path, error, session.source, pictures[0].image)]
+            path, _, image = pictures[0]
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            return [failed(path, failure(path, session.source, why), session.source, image)]
     return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
 
 
@@ -122,15 +141,20 @@ def _attack(session: _Session, pictures: list[_Picture], tick: Callable[[], None
     k = max(config.goal.k, len(config.goal.classes))
     paths = [picture.path for picture in pictures]
     done = outcomes(paths, x, result, k if k > 1 else SHOWN, model, session.source)
-    return [
-        outcome._replace(files=write_files(picture.folder, outcome, x[i], result.x_adv[i], result.x_8bit[i]))
-        for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True))
-    ]
+    for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
+        if i in result.errors:
+            why = failure(picture.path, session.source, result.errors[i])
+            done[i] = failed(picture.path, why, session.source, picture.image)
+        elif outcome.record.status == OK:
+            files = write_files(picture.folder, outcome, x[i], result.x_adv[i], result.x_8bit[i])
+            done[i] = outcome._replace(files=files)
+    return done
 
 
 def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | None) -> list[Path]:
     """Where the results of each picture go."""
-    names = unique_slugs(picture.stem for picture in pictures)
+    # The first two stand beside the folders when there are several.
+    names = unique_slugs(["record.parquet", "record.csv", *(picture.stem for picture in pictures)])[2:]
     if together is not None:
         return [together / name for name in names]
     if config.out is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from advbench.foolbox_table import ANY, FOOLBOX
 from advbench.registry import Registry
 from advbench.torchvision_table import TORCHVISION
 
@@ -54,13 +55,21 @@ class AttackCard:
     name: str
     """As in `advbench attack --attack NAME`."""
     target: str
-    """"module:attr" of the class."""
+    """"module:attr" of what makes it, given the norm."""
+    arguments: tuple[str, ...] = ()
+    """What else that is given."""
     kind: Kind
     """Which of the two kinds of attack it is."""
     norms: tuple[str, ...]
-    """The norms it supports: linf, l2, l1, l0."""
+    """The norms it supports, the default first: linf, l2, l1, l0."""
+    goals: tuple[str, ...] = ANY
+    """The goals it takes, as on the command line."""
     summary: str
     """One line."""
+    source: str = "advbench"
+    """The library it comes from."""
+    needs: str = ""
+    """A package that it needs and that only an extra brings, see `EXTRAS`; empty: none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +119,33 @@ def _attack(name: str, attr: str, kind: Kind, norms: tuple[str, ...], summary: s
     return name, AttackCard(name=name, target=f"attacks.{name}:{attr}", kind=kind, norms=norms, summary=summary)
 
 
+EXTRAS = {"numba": "brendel-bethge"}
+"""Package -> the extra that brings it."""
+
+
+def lacking(card: AttackCard) -> str:
+    """The pip command for what an attack needs and is not installed; empty if nothing is."""
+    if not card.needs or importlib.util.find_spec(card.needs):
+        return ""
+    return f'pip install "advbench[{EXTRAS[card.needs]}]"'
+
+
+def _foolbox(name: str, kind: Kind, norms: tuple[str, ...], goals: tuple[str, ...]) -> tuple[str, AttackCard]:
+    needs = "numba" if name.endswith("brendel-bethge") else ""
+    takes = "any" if goals == ANY else ", ".join(goals)
+    return f"foolbox/{name}", AttackCard(
+        name=f"foolbox/{name}",
+        target="attacks.foolbox:get",
+        arguments=(name,),
+        kind=kind,
+        norms=norms,
+        goals=goals,
+        summary=f"{takes}; needs {needs}" if needs else takes,
+        source="foolbox 3.3.4",
+        needs=needs,
+    )
+
+
 ATTACKS: Registry[AttackCard] = Registry(
     "attack",
     [
@@ -117,9 +153,13 @@ ATTACKS: Registry[AttackCard] = Registry(
         _attack("fgsm", "FGSM", "budget", _ALL, "one step along the gradient"),
         _attack("pgd", "PGD", "budget", _ALL_BUT_L0, "projected gradient descent from a random start"),
         _attack("apgd", "APGD", "budget", _ALL_BUT_L0, "projected gradient descent, adaptive steps"),
+        _attack("mifgsm", "MIFGSM", "budget", ("linf", "l2"), "momentum steps, made to fool other models too"),
+        _attack("square", "Square", "budget", ("linf", "l2"), "random squares; needs scores alone"),
         _attack("ddn", "DDN", "minimum norm", ("l2",), "decoupled direction and norm"),
         _attack("fmn", "FMN", "minimum norm", _ALL, "fast minimum norm"),
         _attack("topk", "TopK", "minimum norm", _ALL, "no class of the first k stays among them"),
+        _attack("hop_skip_jump", "HopSkipJump", "minimum norm", ("linf", "l2"), "needs decisions alone"),
+        *(_foolbox(*row) for row in FOOLBOX),
     ],
 )
 """Every attack that runs by name; the default is `DEFAULT_ATTACK`."""

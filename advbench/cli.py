@@ -2,14 +2,15 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from advbench import __version__
-from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS, availability
-from advbench.config import NORMS, attack_config
+from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS, availability, lacking
+from advbench.config import DEFAULT_GOAL, NORMS, attack_config
 from advbench.errors import EXIT_INCOMPLETE, EXIT_USAGE, UserError
 from advbench.records import OK, as_json
 
@@ -41,23 +42,25 @@ class _Commands(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Measure how easily an image classifier is fooled, with numbers that can be believed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal or pipe has every character
 
 
 @main.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE...")
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help="See `advbench models`.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
 @click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
 @click.option(
     "--goal",
-    default="topk-exclusion:7",
-    show_default=True,
+    metavar="GOAL",
     help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "
-    "a class is a name or an index.",
+    f"a class is a name or an index. Default: {DEFAULT_GOAL}, or untargeted for an attack that cannot do that.",
 )
 @click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
 @click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
-@click.option("--seed", default=0, show_default=True, help="Of all random draws.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
 @click.option(
@@ -73,9 +76,9 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) ->
     first seven any more.
     """
     config = attack_config(**options)
-    from advbench.attack import attack_pictures
-
     with _progress(quiet) as progress:
+        from advbench.attack import attack_pictures
+
         outcomes = attack_pictures(config, progress)
     failures = [outcome for outcome in outcomes if outcome.record.status != OK]
     if as_text:
@@ -125,16 +128,20 @@ def models(as_text: bool) -> None:
 @main.command()
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def attacks(as_text: bool) -> None:
-    """List the attacks and the norms in which they work."""
+    """List the attacks, the norms in which they work and the goals they take."""
     cards = ATTACKS.values()
     if as_text:
-        rows = [{"name": c.name, "kind": c.kind, "norms": list(c.norms), "summary": c.summary} for c in cards]
+        shown = ("name", "source", "kind", "norms", "goals", "summary")
+        rows = [{name: getattr(card, name) for name in shown} | {"lacking": lacking(card)} for card in cards]
         click.echo(as_json(rows))
         return
     from advbench.report.terminal import print_table
 
-    rows_of_text = [(card.name, card.kind, " ".join(card.norms), card.summary) for card in cards]
-    print_table(_console(), "Attacks (any goal with any of them)", ["name", "kind", "norms", ""], rows_of_text)
+    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c.source == "advbench"]
+    print_table(_console(), "Attacks (any goal with any of them)", ["name", "kind", "norms", ""], own)
+    for kind in ("budget", "minimum norm"):
+        others = [(c.name, " ".join(c.norms), c.summary) for c in cards if c.source != "advbench" and c.kind == kind]
+        print_table(_console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
 
 
 def _print_outcomes(outcomes: "list[Outcome]") -> None:
@@ -145,8 +152,9 @@ def _print_outcomes(outcomes: "list[Outcome]") -> None:
         if outcome.files:
             console.print(attacked(outcome))
     if len(outcomes) > 1:
-        met = sum(bool(outcome.record.met) for outcome in outcomes)
-        console.print(f"goal met on {met} of {len(outcomes)} pictures", highlight=False)
+        known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
+        failures = f"; {lost} failed" if (lost := len(outcomes) - len(known)) else ""
+        console.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{failures}")
 
 
 def _console() -> "Console":

@@ -1,10 +1,11 @@
 """What a person asks for, checked and understood before anything heavy is imported."""
 
+import math
+import re
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS
+from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS, AttackCard, lacking
 from advbench.errors import UserError
 from advbench.registry import near_misses
 
@@ -12,6 +13,8 @@ NORMS = ("linf", "l2", "l1", "l0")
 """Names of the norms."""
 DEFAULT_EPS = {"linf": "2/255"}
 """Where no eps is given: an invisible change in Linf; in the other norms no bound."""
+DEFAULT_GOAL = "topk-exclusion:7"
+"""The goal where none is named."""
 
 _GOALS = {
     "untargeted": "untargeted",
@@ -43,8 +46,8 @@ class GoalSpec:
 class AttackConfig:
     """All that `advbench attack` is asked for."""
 
-    paths: tuple[Path, ...]
-    """Pictures and folders of pictures."""
+    paths: tuple[str | Path, ...]
+    """Pictures and folders of pictures, as they were named."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
@@ -68,20 +71,21 @@ class AttackConfig:
 
 
 def attack_config(
-    *, model: str, attack: str, goal: str, norm: str | None, eps: str | None, **rest: object
+    *, model: str, attack: str, goal: str | None, norm: str | None, eps: str | None, **rest: object
 ) -> AttackConfig:
     """Check the options of `advbench attack` against the tables and each other.
 
     Args:
         model: Name of a model.
         attack: Name of an attack.
-        goal: As :func:`parse_goal` takes it.
+        goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
         **rest: The other fields of :class:`AttackConfig`.
 
     Raises:
-        UserError: An unknown name, a norm the attack cannot take, an eps of the wrong scale or missing.
+        UserError: An unknown name, a norm or a goal the attack cannot take, a package it needs that is missing, an eps
+            of the wrong scale or missing.
 
     Example:
         >>> config = attack_config(model="vgg16", attack="pgd", goal="untargeted", norm=None, eps=None, paths=())
@@ -89,11 +93,12 @@ def attack_config(
         ('linf', 2)
     """
     card = ATTACKS[attack]
+    if command := lacking(card):
+        raise UserError(f"attack '{attack}' needs the package {card.needs}, which is not installed", hint=command)
     norm = norm or card.norms[0]
     if norm not in card.norms:
-        able = [other.name for other in ATTACKS.values() if norm in other.norms]
         raise UserError(
-            f"attack '{attack}' works in {', '.join(card.norms)}, not in {norm}", hint=f"for {norm}: {', '.join(able)}"
+            f"attack '{attack}' works in {', '.join(card.norms)}, not in {norm}", hint=f"for {norm}: {_able(norm)}"
         )
     text = eps if eps is not None else DEFAULT_EPS.get(norm)
     if text is None and card.kind == "budget":
@@ -101,11 +106,34 @@ def attack_config(
     return AttackConfig(
         model=MODELS[model].name,
         attack=card.name,
-        goal=parse_goal(goal),
+        goal=_goal_for(card, norm, goal),
         norm=norm,
         eps=None if text is None else parse_eps(text, norm),
         **rest,  # type: ignore[arg-type]
     )
+
+
+def _goal_for(card: AttackCard, norm: str, text: str | None) -> GoalSpec:
+    """The goal as it was written, or the default for this attack."""
+    takes = " or ".join(_GOALS[kind] for kind in card.goals)
+    if text is None:
+        usual = [each for each in (DEFAULT_GOAL, "untargeted") if each.partition(":")[0] in card.goals]
+        if not usual:
+            raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")
+        text = usual[0]
+    goal = parse_goal(text)
+    if goal.kind not in card.goals:
+        raise UserError(
+            f"attack '{card.name}' takes the goal {takes}, not {goal.kind}",
+            hint=f"for any goal in {norm}: {_able(norm, card.kind)}",
+        )
+    return goal
+
+
+def _able(norm: str, kind: str | None = None) -> str:
+    """Names of the attacks that take any goal in a norm, without those of other libraries."""
+    own = [card for card in ATTACKS.values() if card.source == "advbench" and norm in card.norms]
+    return ", ".join(card.name for card in own if kind in (None, card.kind))
 
 
 _EXAMPLES = {"linf": "--eps 2/255", "l2": "--eps 0.5", "l1": "--eps 12", "l0": "--eps 50"}
@@ -132,18 +160,19 @@ def parse_eps(text: str, norm: str) -> float:
         advbench.errors.UserError: --eps 2 is more than the whole range of a pixel, which is 0 to 1
         did you mean --eps 2/255?
     """
+    top, slash, bottom = text.partition("/")
     try:
-        # Numerator and denominator may be decimals; float division keeps 2/255 exactly as Python writes it.
-        top, _, bottom = text.strip().partition("/")
-        eps = float(Fraction(top)) / float(Fraction(bottom or "1"))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"--eps '{text}' is not a number", hint=f"write it like {_EXAMPLES[norm]}") from None
+        eps = float(top) / (float(bottom) if slash else 1)
+    except (ValueError, ZeroDivisionError):
+        eps = math.nan
+    if not math.isfinite(eps):
+        raise UserError(f"--eps '{text}' is not a number", hint=f"write it like {_EXAMPLES[norm]}")
     if eps <= 0:
         raise UserError(f"--eps {text} is not above zero", hint=f"write it like {_EXAMPLES[norm]}")
     if norm == "linf" and eps > 1:
         raise UserError(
             f"--eps {text} is more than the whole range of a pixel, which is 0 to 1",
-            hint=f"did you mean --eps {text}/255?" if "/" not in text else "",
+            hint=f"did you mean --eps {text}/255?" if not slash and eps <= 255 else f"write it like {_EXAMPLES[norm]}",
         )
     if norm == "l0" and eps < 1:
         raise UserError(f"--eps {text} changes no value: l0 counts changed values", hint=f"such as {_EXAMPLES[norm]}")
@@ -180,6 +209,6 @@ def parse_goal(text: str) -> GoalSpec:
         if not all(parts):
             raise UserError(f"goal '{text}' has an empty class name", hint=f"write it as {_GOALS[kind]}")
         return GoalSpec(kind, classes=tuple(parts))
-    if not (argument.isascii() and argument.isdigit() and int(argument) >= 1):
-        raise UserError(f"goal '{text}': K is a whole number from 1, got '{argument}'")
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", argument):
+        raise UserError(f"goal '{kind}': K is a whole number from 1, got '{argument}'", hint="such as topk-exclusion:7")
     return GoalSpec(kind, k=int(argument))

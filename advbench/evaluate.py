@@ -8,10 +8,20 @@ from torch import Tensor
 
 from advbench.config import GoalSpec
 from advbench.errors import UserError
-from advbench.judge import Verdicts, judge
+from advbench.judge import Verdicts, check_candidates, judge
 from advbench.meter import Meter
 from advbench.models.classifier import Classifier
-from attacks import Attack, Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, quantize
+from attacks import (
+    Attack,
+    AttackError,
+    Goal,
+    LabelOutOfTopK,
+    OrderedTopK,
+    Targeted,
+    TopKExclusion,
+    Untargeted,
+    quantize,
+)
 
 MakeGoal = Callable[[Tensor, Tensor], Goal]
 """Clean logits (N, C) and image ids (N,) -> the goal of the batch."""
@@ -30,8 +40,12 @@ class Evaluation(NamedTuple):
     """Forward passes of the attack on each image (N,); rounding and judging are not counted."""
     backwards: Tensor
     """Backward passes (N,)."""
+    answered: Tensor
+    """All answers that the attack got from the model about the image were finite, bool (N,)."""
     seconds: float
     """Wall time of the attack, divided by N."""
+    errors: dict[int, str]
+    """Row of each image on which the attack failed -> why."""
 
 
 def evaluate(
@@ -59,10 +73,25 @@ def evaluate(
         ValueError: If the attack refuses its arguments or returns something that is no batch of candidates.
     """
     with Meter(model, goal.ids, on_pass) as metered:
-        x_adv = attack(metered, x, goal, eps=eps, seed=seed)  # type: ignore[arg-type]
+        # A copy: what the attack does to its images must not move the point that it is measured from.
+        x_adv, errors = _attempt(attack, metered, x.clone(), goal, eps, seed)
+    check_candidates(x, x_adv)
+    x_adv = x_adv.detach()
     x_8bit = quantize(model, x, x_adv, goal, attack.norm, eps=eps)
     verdicts = judge(model, x, x_adv, goal, attack.norm, eps, x_8bit)
-    return Evaluation(x_adv, x_8bit, verdicts, metered.forwards, metered.backwards, metered.seconds / len(x))
+    answered = metered.not_finite == 0
+    seconds = metered.seconds / len(x)
+    return Evaluation(x_adv, x_8bit, verdicts, metered.forwards, metered.backwards, answered, seconds, errors)
+
+
+def _attempt(
+    attack: Attack, model: Meter, x: Tensor, goal: Goal, eps: float | None, seed: int
+) -> tuple[Tensor, dict[int, str]]:
+    """The candidates, and why there are none where the attack failed on some of the images."""
+    try:
+        return attack(model, x, goal, eps=eps, seed=seed), {}  # type: ignore[arg-type]
+    except AttackError as error:
+        return error.x_adv, error.errors
 
 
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:

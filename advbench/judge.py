@@ -30,6 +30,8 @@ class Verdicts(NamedTuple):
     """The candidate is valid and meets the goal, bool (N,)."""
     survives_8bit: Tensor
     """So does the 8-bit image, bool (N,)."""
+    size_8bit: Tensor
+    """Of the 8-bit image's change, in the norm of eps (N,)."""
     l0: Tensor
     """Changed values (N,)."""
     l1: Tensor
@@ -72,10 +74,7 @@ def judge(
         >>> bool(verdict.flipped), bool(verdict.met)  # fooled, but further away than allowed
         (True, False)
     """
-    if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
-        raise ValueError(
-            f"expected candidates {x.dtype} {tuple(x.shape)}, got {x_adv.dtype} {tuple(x_adv.shape)} from the attack"
-        )
+    check_candidates(x, x_adv)
     x_8bit = (x_adv * 255).round() / 255 if x_8bit is None else x_8bit
     with torch.no_grad():
         clean, adv, rounded = model(x), model(x_adv), model(x_8bit)
@@ -87,11 +86,32 @@ def judge(
         valid=valid,
         met=valid & (goal.margin(adv) < 0),
         survives_8bit=_valid(x, x_8bit, norm, eps) & (goal.margin(rounded) < 0),
+        size_8bit=norm.measure(x_8bit - x),
         l0=L0().measure(delta),
         l1=L1().measure(delta),
         l2=L2().measure(delta),
         linf=Linf().measure(delta),
     )
+
+
+def check_candidates(x: Tensor, x_adv: Tensor) -> None:
+    """Check that what an attack returned is a batch of candidates for the images ``x``.
+
+    Raises:
+        ValueError: If it is no tensor, or of another shape, type or device.
+
+    Example:
+        >>> check_candidates(torch.zeros(2, 4), torch.zeros(1, 4))
+        Traceback (most recent call last):
+        ValueError: expected candidates torch.float32 (2, 4) on cpu from the attack, got torch.float32 (1, 4) on cpu
+    """
+    got = _describe(x_adv) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+    if got != _describe(x):
+        raise ValueError(f"expected candidates {_describe(x)} from the attack, got {got}")
+
+
+def _describe(x: Tensor) -> str:
+    return f"{x.dtype} {tuple(x.shape)} on {x.device}"
 
 
 def _valid(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | None) -> Tensor:

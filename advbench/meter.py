@@ -1,5 +1,6 @@
 """What an attack call costs: forward and backward passes of each image, and time."""
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -24,18 +25,20 @@ class Meter:
         on_pass: Called at each forward pass, for a progress display.
 
     Example:
-        >>> from attacks import FGSM, Untargeted
+        >>> from attacks import PGD, Untargeted
         >>> x, goal = torch.tensor([[0.6, 0.5], [0.5, 0.6]]), Untargeted(torch.tensor([0, 0]))
         >>> with Meter(lambda x: x, goal.ids) as metered:
-        ...     x_adv = FGSM()(metered, x, goal, eps=0.1)
+        ...     x_adv = PGD(steps=1)(metered, x, goal, eps=0.1)
         >>> metered.forwards, metered.backwards
-        (tensor([3., 1.]), tensor([1., 0.]))
+        (tensor([2., 1.]), tensor([1., 0.]))
     """
 
     forwards: Tensor
     """Forward passes of each image (N,)."""
     backwards: Tensor
     """Backward passes of each image (N,)."""
+    not_finite: Tensor
+    """How many answers about each image held NaN or infinity (N,)."""
     seconds: float
     """Wall time between entering and leaving the context."""
 
@@ -44,16 +47,18 @@ class Meter:
         self._sorted, self._order = ids.sort()
         self.forwards = torch.zeros(len(ids), device=ids.device)
         self.backwards = torch.zeros(len(ids), device=ids.device)
+        self.not_finite = torch.zeros(len(ids), device=ids.device)
         self.seconds = 0.0
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The model's logits; the passes are booked."""
         self._on_pass()
-        ids = asked_ids()
-        self._book(self.forwards, ids, len(x))
+        ids, once = asked_ids(), torch.ones(len(x), device=x.device)
+        self._book(self.forwards, ids, once)
         logits = self._model(x)
+        self._book(self.not_finite, ids, _not_finite(logits.detach()).float())
         if logits.requires_grad:
-            logits.register_hook(lambda _: self._book(self.backwards, ids, len(x)))  # type: ignore[no-untyped-call]
+            logits.register_hook(lambda _: self._book(self.backwards, ids, once))  # type: ignore[no-untyped-call]
         return logits
 
     def __enter__(self) -> Self:
@@ -65,9 +70,13 @@ class Meter:
     ) -> None:
         self.seconds = time.perf_counter() - self._start
 
-    def _book(self, count: Tensor, ids: Tensor | None, rows: int) -> None:
-        if ids is None or len(ids) != rows:
-            count += rows / len(count)
+    def _book(self, count: Tensor, ids: Tensor | None, rows: Tensor) -> None:
+        if ids is None or len(ids) != len(rows):
+            count += rows.sum() / len(count)
             return
-        place = self._order[torch.searchsorted(self._sorted, ids)]
-        count.index_add_(0, place, torch.ones(rows, device=count.device))
+        count.index_add_(0, self._order[torch.searchsorted(self._sorted, ids)], rows)
+
+
+def _not_finite(logits: Tensor) -> Tensor:
+    """Which rows hold NaN or infinity, bool (N,); the rows may be of any shape, and there may be none."""
+    return (~logits.isfinite()).reshape(len(logits), math.prod(logits.shape[1:])).any(1)

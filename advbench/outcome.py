@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from advbench.config import AttackConfig
 from advbench.datasets.batch import sample_id
 from advbench.evaluate import Evaluation
 from advbench.models.classifier import Classifier
+from advbench.names import display_name
 from advbench.records import OK, UNKNOWN, Record, as_row
 from attacks import Attack
 
@@ -44,6 +45,8 @@ class Outcome(NamedTuple):
     """The first classes of the adversarial picture."""
     files: Mapping[str, Path] = MappingProxyType({})
     """Name -> path of what was written."""
+    size_8bit: float | None = None
+    """Size of the 8-bit picture's change in the norm of eps; None where nothing is known."""
 
     def as_row(self) -> dict[str, Any]:
         """The record with the names, confidences and files that `--json` adds."""
@@ -83,22 +86,27 @@ def provenance(config: AttackConfig, model: Classifier, attack: Attack, version:
     return Provenance(_digest(version, columns), columns)
 
 
-def failed(path: Path, error: Exception, source: Provenance, x: Tensor | None = None) -> Outcome:
+def failed(path: Path, reason: str, source: Provenance, x: Tensor | None = None) -> Outcome:
     """The outcome of a picture that could not be read or attacked: nothing is known about it.
 
     Args:
         path: The picture.
-        error: Why.
+        reason: What failed, in a sentence that names the picture.
         source: The run.
         x: The image (C, H, W), where it could be read.
     """
     sample = "" if x is None else sample_id(x)
-    reason = " ".join(str(error).split()) or type(error).__name__
     unit = _digest(source.run_id, sample or str(path))
-    return Outcome(
-        path,
-        Record(run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns),
+    record = Record(
+        run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns
     )
+    return Outcome(path, record)
+
+
+def failure(path: Path, source: Provenance, why: str) -> str:
+    """The sentence for a picture on which an attack failed: what, where, why, what next."""
+    name, why = display_name(path, limit=200), display_name(" ".join(why.split()), limit=300)
+    return f"attack '{source.columns['attack']}' failed on '{name}': {why}; try another attack or model"
 
 
 def outcomes(
@@ -116,37 +124,56 @@ def outcomes(
     """
     before = _first(result.verdicts.clean_logits, max(k, SHOWN), model)
     after = _first(result.verdicts.adv_logits, max(k, SHOWN), model)
-    verdicts: dict[str, Any] = {
-        name: values.tolist() for name, values in result.verdicts._asdict().items() if values.ndim == 1
+    rows = zip(paths, map(sample_id, x), _scalars(result), before, after, strict=True)
+    return [_outcome(path, sample, row, b, a, k, source) for path, sample, row, b, a in rows]
+
+
+def _scalars(result: Evaluation) -> Iterator[dict[str, Any]]:
+    """The measurements of each image."""
+    verdicts = result.verdicts
+    columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
+    columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
+    # An image that was not fooled while the model gave no answers is not one that withstood.
+    columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
+    lists = {name: values.tolist() for name, values in columns.items()}
+    for values in zip(*lists.values(), strict=True):
+        yield dict(zip(lists, values, strict=True)) | {"seconds": result.seconds}
+
+
+def _outcome(
+    path: Path,
+    sample: str,
+    row: dict[str, Any],
+    before: tuple[Guess, ...],
+    after: tuple[Guess, ...],
+    k: int,
+    source: Provenance,
+) -> Outcome:
+    """One picture's; of a candidate that is none only what was known before is kept."""
+    columns = source.columns | {
+        "run_id": source.run_id,
+        "unit_id": _digest(source.run_id, sample),
+        "sample_id": sample,
+        "clean_class": before[0].class_index,
+        "clean_confidence": before[0].confidence,
+        "clean_topk": tuple(guess.class_index for guess in before[:k]),
+        **{name: row[name] for name in ("forwards", "backwards", "seconds")},
     }
-    flipped, forwards, backwards = (t.tolist() for t in (result.verdicts.flipped, result.forwards, result.backwards))
-    kept = []
-    for i, path in enumerate(paths):
-        sample, met, valid = sample_id(x[i]), verdicts["met"][i], verdicts["valid"][i]
-        sizes: dict[str, Any] = {name: verdicts[name][i] if met else None for name in ("l0", "l1", "l2", "linf")}
-        record = Record(
-            run_id=source.run_id,
-            unit_id=_digest(source.run_id, sample),
-            sample_id=sample,
-            clean_class=before[i][0].class_index,
-            clean_confidence=before[i][0].confidence,
-            adv_class=after[i][0].class_index,
-            adv_confidence=after[i][0].confidence,
-            clean_topk=tuple(guess.class_index for guess in before[i][:k]),
-            adv_topk=tuple(guess.class_index for guess in after[i][:k]),
-            flipped=flipped[i],
-            met=met,
-            forwards=forwards[i],
-            backwards=backwards[i],
-            seconds=result.seconds,
-            survives_8bit=verdicts["survives_8bit"][i],
-            **sizes,
-            status=OK if valid else UNKNOWN,
-            error=None if valid else "the attack left [0, 1] or its budget",
-            **source.columns,
-        )
-        kept.append(Outcome(path, record, before[i], after[i]))
-    return kept
+    if not (row["valid"] and row["answered"]):
+        error = failure(path, source, _UNANSWERED if row["valid"] else _INVALID)
+        return Outcome(path, Record(status=UNKNOWN, error=error, **columns), before)
+    columns |= {
+        "adv_class": after[0].class_index,
+        "adv_confidence": after[0].confidence,
+        "adv_topk": tuple(guess.class_index for guess in after[:k]),
+        **{name: row[name] for name in ("flipped", "met", "survives_8bit")},
+        **{name: row[name] if row["met"] else None for name in ("l0", "l1", "l2", "linf")},
+    }
+    return Outcome(path, Record(status=OK, **columns), before, after, size_8bit=row["size_8bit"])
+
+
+_INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
+_UNANSWERED = "the model's answers are not all finite"
 
 
 def _first(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:

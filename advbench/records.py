@@ -97,7 +97,9 @@ COLUMNS = tuple(field.name for field in fields(Record))
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as a JSON array, without the NaN and Infinity that JSON does not have.
+    """Rows as a JSON array in ASCII, without the NaN and Infinity that JSON does not have.
+
+    ASCII passes through every pipe, also where a file name is no valid text.
 
     Raises:
         ValueError: If a number is not finite.
@@ -110,7 +112,7 @@ def as_json(rows: Sequence[dict[str, Any]]) -> str:
           }
         ]
     """
-    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(rows, indent=2, allow_nan=False)
 
 
 def as_row(record: Record) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """How results are written so that nothing is lost: whole or not at all. No torch."""
 
+import csv
+import io
+import json
 import os
 import re
+import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from advbench.errors import UserError
-from advbench.records import Record, as_row
+from advbench.records import COLUMNS, Record, as_row
 
 _ELSEWHERE = "choose another folder with --out"
 _FORMULA = re.compile(r"[=+\-@\t\r\n\0]")
@@ -44,29 +49,48 @@ def write_atomic(path: Path, content: bytes) -> Path:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         why = error.strerror or str(error)
         raise UserError(f"cannot write {path}: {why}", hint=_ELSEWHERE) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 
-def make_folder(path: Path) -> Path:
-    """Make a folder, so that a wrong one is known before any work.
+@contextmanager
+def folder_for_results(path: Path) -> Iterator[Path]:
+    """A folder that is there, and can be written to, before any work starts.
+
+    Where nothing was put into it in the end, it is removed again, with the parents that were made for it.
 
     Raises:
-        UserError: If it cannot be made.
+        UserError: If it cannot be made or written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as here:
+        ...     with folder_for_results(Path(here) / "a" / "b") as folder:
+        ...         there = folder.is_dir()
+        ...     there, (Path(here) / "a").exists()
+        (True, False)
     """
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror}", hint=_ELSEWHERE) from error
-    return path
+        raise UserError(f"cannot write to the folder {path}: {error.strerror}", hint=_ELSEWHERE) from error
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
 
 
 def write_records(stem: Path, records: Sequence[Record]) -> tuple[Path, Path]:
     """Write records as ``stem``.parquet (lossless) and ``stem``.csv (for spreadsheets).
 
-    In the CSV a text that a spreadsheet would run as a formula is led by an apostrophe.
+    In the CSV a list is JSON, and a text that a spreadsheet would run as a formula is led by an apostrophe.
 
     Raises:
         UserError: As :func:`write_atomic`.
@@ -78,11 +102,16 @@ def write_records(stem: Path, records: Sequence[Record]) -> tuple[Path, Path]:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
     parquet = write_atomic(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes())
-    frame = table.to_pandas(integer_object_nulls=True)
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    frame[texts] = frame[texts].map(lambda text: f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text)
-    csv = write_atomic(stem.with_suffix(".csv"), frame.to_csv(index=False).encode())
-    return parquet, csv
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([COLUMNS, *(map(_cell, as_row(record).values()) for record in records)])
+    return parquet, write_atomic(stem.with_suffix(".csv"), text.getvalue().encode())
+
+
+def _cell(value: Any) -> Any:
+    """A value as it stands in a CSV."""
+    if isinstance(value, tuple):
+        return json.dumps(value)
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def _schema() -> Any:

@@ -16,17 +16,23 @@ Example:
     torch.Size([2, 3, 2, 2])
 """
 
+from attacks import foolbox
 from attacks.apgd import APGD
 from attacks.compose import WorstCase, restarts, worst_case
 from attacks.ddn import DDN
+from attacks.defences import expectation, straight_through
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.hop_skip_jump import HopSkipJump
+from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
 from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
 from attacks.pgd import PGD
-from attacks.protocols import Attack, BudgetAttack, MinNormAttack, Model
+from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.quantize import quantize
+from attacks.search import Bisection, EpsSearch, binary_search_eps
+from attacks.square import Square
 from attacks.topk import TopK
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
@@ -34,9 +40,12 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "fgsm": FGSM,
     "pgd": PGD,
     "apgd": APGD,
+    "mifgsm": MIFGSM,
+    "square": Square,
     "ddn": DDN,
     "fmn": FMN,
     "topk": TopK,
+    "hop_skip_jump": HopSkipJump,
 }
 """Name -> class; the name is also the attack's file and its name on the command line and in reports."""
 
@@ -49,11 +58,16 @@ __all__ = [
     "L0",
     "L1",
     "L2",
+    "MIFGSM",
     "NORMS",
     "PGD",
     "Attack",
+    "AttackError",
+    "Bisection",
     "BudgetAttack",
+    "EpsSearch",
     "Goal",
+    "HopSkipJump",
     "LabelOutOfTopK",
     "Linf",
     "MinNormAttack",
@@ -61,12 +75,17 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "Square",
     "Targeted",
     "TopK",
     "TopKExclusion",
     "Untargeted",
     "WorstCase",
+    "binary_search_eps",
+    "expectation",
+    "foolbox",
     "quantize",
     "restarts",
+    "straight_through",
     "worst_case",
 ]

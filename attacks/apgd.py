@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal
-from attacks.gradients import slope
+from attacks.gradients import forward, slope
 from attacks.inputs import check_parameters
-from attacks.losses import LOSSES
+from attacks.losses import LOSSES, Loss
 from attacks.norms import Linf, Norm, column, descent, within
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
@@ -60,28 +60,62 @@ class APGD:
         """See :class:`attacks.protocols.BudgetAttack`."""
         left = Survivors(model, x, goal, self.norm, eps)
         start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
-        x_adv = before = (left.x + start.to(x)).clamp_(0, 1)
-        step, state = 2 * left.eps, _Progress.begin(x_adv)
-        checkpoints = _checkpoints(self.steps)
-        for i in range(self.steps):
-            if not len(left):
-                break
-            at = slope(model, x_adv, left.goal, LOSSES[self.loss])
-            x_adv, before, step, loss, gradient, *rest = left.retire(
-                x_adv, at.logits, before, step, at.loss, at.gradient, *state
-            )
-            state = _Progress(*rest).after(x_adv, loss, gradient)
-            if i in checkpoints:
-                stalled, state = state.check(self.rho * checkpoints[i])
-                step = torch.where(stalled, step / 2, step)
-                back = column(stalled, x_adv).bool()
-                x_adv, before = torch.where(back, state.best, x_adv), torch.where(back, state.best, before)
-                gradient = torch.where(back, state.best_gradient, gradient)
-            aim = within(self.norm, left.x, x_adv + descent(self.norm, x_adv, gradient, step), left.eps)
-            weight = self.momentum if i else 1.0
-            move = weight * (aim - x_adv) + (1 - weight) * (x_adv - before)
-            x_adv, before = within(self.norm, left.x, x_adv + move, left.eps), x_adv
-        return left.finish(x_adv)
+        x_adv = (left.x + start.to(x)).clamp_(0, 1)
+        best = descend(left, x_adv, LOSSES[self.loss], self.steps, rho=self.rho, momentum=self.momentum)
+        left.found[left.rows] = best
+        return left.found
+
+
+def descend(
+    left: Survivors,
+    x_adv: Tensor,
+    loss: Loss,
+    steps: int,
+    *,
+    first_step: float = 2.0,
+    rho: float = 0.75,
+    momentum: float = 0.75,
+) -> Tensor:
+    """The steps of APGD, for the images that are left; those that get fooled leave.
+
+    Args:
+        left: The images, their budgets, and the aim that is descended.
+        x_adv: Where to start (n, ...).
+        loss: Of the aim.
+        steps: Gradient steps.
+        first_step: Length of the first step, as a fraction of ``eps``.
+        rho: See :class:`APGD`.
+        momentum: See :class:`APGD`.
+
+    Returns:
+        For the images that are still left, the points with the lowest loss.
+    """
+    before, step, state = x_adv, first_step * left.eps, _Progress.begin(x_adv)
+    checkpoints = _checkpoints(steps)
+    for i in range(steps):
+        if not len(left):
+            return state.best
+        at = slope(left.model, x_adv, left.aim, loss)
+        x_adv, before, step, value, gradient, *rest = left.retire(
+            x_adv, at.logits, before, step, at.loss, at.gradient, *state
+        )
+        state = _Progress(*rest).after(x_adv, value, gradient)
+        if i in checkpoints:
+            stalled, state = state.check(rho * checkpoints[i])
+            step = torch.where(stalled, step / 2, step)
+            back = column(stalled, x_adv).bool()
+            x_adv, before = torch.where(back, state.best, x_adv), torch.where(back, state.best, before)
+            gradient = torch.where(back, state.best_gradient, gradient)
+        aim = within(left.norm, left.x, x_adv + descent(left.norm, x_adv, gradient, step), left.eps)
+        weight = momentum if i else 1.0
+        move = weight * (aim - x_adv) + (1 - weight) * (x_adv - before)
+        x_adv, before = within(left.norm, left.x, x_adv + move, left.eps), x_adv
+    if len(left):  # the last point has no gradient yet, and needs none
+        logits = forward(left.model, x_adv, left.goal)
+        value = loss(logits, left.aim)
+        x_adv, value, *rest = left.retire(x_adv, logits, value, *state)
+        state = _Progress(*rest).after(x_adv, value, x_adv)
+    return state.best
 
 
 class _Progress(NamedTuple):

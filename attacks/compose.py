@@ -10,6 +10,7 @@ from torch import Tensor
 from attacks.draws import derive
 from attacks.goals import Goal, met
 from attacks.gradients import forward
+from attacks.inputs import check_arguments
 from attacks.norms import Norm, column
 from attacks.protocols import Attack, Kind, Model
 
@@ -56,7 +57,11 @@ class WorstCase:
         A budget attack sees only the images that those before it left; the ``i``-th attack draws with the ``i``-th
         seed derived from ``seed``. Of minimum-norm attacks each sees every image, and the nearest result is kept.
         """
-        best, size = x, x.new_full((len(x),), torch.inf)
+        check_arguments(x, goal, self.norm, eps)
+        if self.kind == "budget" and eps is None:
+            raise ValueError("expected eps for budget attacks, got None")
+        x = best = x.detach()
+        size = x.new_full((len(x),), torch.inf)
         bound = None if eps is None else torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))
         rows = torch.arange(len(x), device=x.device)
         for i, attack in enumerate(self.attacks):

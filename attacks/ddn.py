@@ -65,11 +65,12 @@ class DDN:
         for step in range(self.steps):
             at = slope(model, x_adv, left.goal, LOSSES[self.loss])
             fooled = met(left.goal, at.logits)
-            best.offer(x_adv, fooled)
+            delta = x_adv - left.x
+            best.offer(x_adv, fooled, self.norm.measure(delta))
             radius = torch.where(fooled, radius * (1 - self.gamma), radius * (1 + self.gamma))
             radius = torch.minimum(radius, left.eps)
             rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
-            delta = x_adv - left.x + self.norm.steepest(-at.gradient, rate)
+            delta -= self.norm.steepest(at.gradient, rate)
             length = column(self.norm.measure(delta), delta).clamp_min(1e-12)
             x_adv = (left.x + delta * (column(radius, delta) / length)).clamp_(0, 1)
         best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))

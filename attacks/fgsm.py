@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from attacks.goals import Goal
-from attacks.gradients import slope
-from attacks.inputs import check_parameters
+from attacks.goals import Goal, met
+from attacks.inputs import check_parameters, clean_slope
 from attacks.losses import LOSSES
-from attacks.norms import Linf, Norm, descent, within
+from attacks.norms import Linf, Norm, descent
 from attacks.protocols import Kind, Model
-from attacks.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,6 @@ class FGSM:
         Any goal, any norm; values that are at the end of their range already are passed over in L2, L1 and L0.
 
     Example:
-        >>> import torch
         >>> from attacks import Untargeted
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
         >>> FGSM()(lambda x: x, x, goal, eps=0.125)
@@ -45,9 +43,7 @@ class FGSM:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        gradient = slope(model, left.x, left.goal, LOSSES[self.loss]).gradient
-        step = descent(self.norm, left.x, gradient, left.eps)
-        return left.finish(within(self.norm, left.x, left.x + step, left.eps))
+        x = x.detach()
+        at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
+        size = torch.where(met(goal, at.logits), 0.0, eps)  # an image that meets the goal stays as it is
+        return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)

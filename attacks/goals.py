@@ -78,7 +78,7 @@ class _Rows:
 
     def _check_rows(self, what: str, classes: Tensor, ndim: int) -> None:
         """Check the classes of the goal and fill in the ids."""
-        if classes.dtype != torch.int64 or classes.ndim != ndim:
+        if classes.dtype != torch.int64 or classes.ndim != ndim or 0 in classes.shape[1:]:
             got = f"{classes.dtype} with shape {tuple(classes.shape)}"
             raise ValueError(f"expected {what} as an int64 tensor with {ndim} dimension(s), got {got}")
         if not len(self.ids):

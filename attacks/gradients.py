@@ -53,17 +53,52 @@ def slope(model: Model, x: Tensor, goal: Goal, loss: Loss) -> Slope:
         >>> at.loss, at.gradient
         (tensor([2.]), tensor([[ 1., -1.]]))
     """
-    x = x.detach().requires_grad_()
-    with torch.enable_grad(), booked_on(goal.ids):
+    logits, value, (gradient,) = _differentiate(model, x, goal, loss)
+    return Slope(logits, value, gradient)
+
+
+def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
+    """Several losses of each image and the gradient of each: one forward pass, and a backward pass for each loss.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+        goal: For these images.
+        losses: Logits (N, C), goal -> (N, K).
+
+    Returns:
+        As :func:`slope`, with losses (N, K) and gradients (N, K, ...).
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> both = lambda logits, goal: logits
+        >>> at = slopes(lambda x: 2 * x, torch.tensor([[3.0, 1.0]]), Untargeted(torch.tensor([0])), both)
+        >>> at.loss, at.gradient
+        (tensor([[6., 2.]]), tensor([[[2., 0.],
+                 [0., 2.]]]))
+    """
+    logits, values, gradients = _differentiate(model, x, goal, losses)
+    return Slope(logits, values, torch.stack(gradients, 1))
+
+
+def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Logits, losses (N,) or (N, K), and the gradient of each column."""
+    # Tensors made in inference mode can take no part in a graph, copies made outside of it can.
+    with torch.inference_mode(False), torch.enable_grad(), booked_on(goal.ids):
+        x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        goal = goal.select(torch.arange(len(x), device=x.device))
         logits = model(x)
         value = loss(logits, goal)
-    if not value.requires_grad:
-        raise ValueError(
-            "expected a model that is differentiable with respect to its images, got an output without a gradient: "
-            "use an attack that needs none, such as Noise"
-        )
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return Slope(logits.detach(), value.detach(), gradient)
+        if not value.requires_grad:
+            raise ValueError(
+                "expected a model that is differentiable with respect to its images, got an output without a "
+                "gradient: use an attack that needs none, such as Noise"
+            )
+        sums = value.sum(0).reshape(-1).unbind()
+        gradients = [torch.autograd.grad(s, x, retain_graph=i + 1 < len(sums))[0] for i, s in enumerate(sums)]
+    # Where the gradient is not finite (a square root at 0) it gives no direction.
+    gradients = [gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for gradient in gradients]
+    return logits.detach(), value.detach(), gradients
 
 
 @contextmanager

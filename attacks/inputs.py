@@ -1,11 +1,13 @@
 """What every attack checks before any work, and its first look at the clean images."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from attacks.goals import Goal
-from attacks.gradients import forward
-from attacks.losses import LOSSES
+from attacks.gradients import Slope, forward, slope
+from attacks.losses import LOSSES, Loss
 from attacks.norms import Norm
 from attacks.protocols import Attack, Model
 
@@ -48,21 +50,72 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
         Traceback (most recent call last):
         ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
     """
+    check_arguments(x, goal, norm, eps)
+    logits = forward(model, x, goal)
+    _check_logits(logits, goal)
+    return logits
+
+
+def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None, loss: Loss) -> Slope:
+    """What :func:`clean_logits` does, with the loss of the clean images and its gradient out of the same pass.
+
+    Raises:
+        ValueError: As :func:`clean_logits` and :func:`attacks.gradients.slope` do.
+
+    Example:
+        >>> from attacks import Linf, Untargeted, losses
+        >>> x, goal = torch.tensor([[0.9, 0.3]]), Untargeted(torch.tensor([0]))
+        >>> clean_slope(lambda x: 2 * x, x, goal, Linf(), 0.1, losses.margin).gradient
+        tensor([[ 2., -2.]])
+    """
+    check_arguments(x, goal, norm, eps)
+
+    def checked(logits: Tensor, goal: Goal) -> Tensor:
+        _check_logits(logits, goal)
+        return loss(logits, goal)
+
+    return slope(model, x, goal, checked)
+
+
+def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
+    """Check what can be checked before the model is asked.
+
+    Raises:
+        ValueError: As :func:`clean_logits` does for images, the goal's number of rows and ``eps``.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> check_arguments(torch.rand(2, 3), Untargeted(torch.tensor([0])), Linf(), eps=0.1)
+        Traceback (most recent call last):
+        ValueError: expected a goal for 2 images, got one for 1
+    """
     _check_images(x)
     if len(goal.ids) != len(x):
         raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
     if eps is not None:
         _check_eps(norm, eps, x)
-    logits = forward(model, x, goal)
-    _check_logits(logits, len(x))
-    goal.check(logits.shape[1])
-    return logits
+
+
+def check_planes(attack: Attack, x: Tensor) -> None:
+    """Check that images have rows and columns, for an attack that cannot do without.
+
+    Raises:
+        ValueError: If they are not (N, C, H, W).
+
+    Example:
+        >>> from attacks import TIFGSM
+        >>> check_planes(TIFGSM(), torch.rand(2, 12))
+        Traceback (most recent call last):
+        ValueError: expected images (N, C, H, W) for TIFGSM, got shape (2, 12)
+    """
+    if x.ndim != 4:
+        raise ValueError(f"expected images (N, C, H, W) for {type(attack).__name__}, got shape {tuple(x.shape)}")
 
 
 def _check_images(x: Tensor) -> None:
-    if not x.dtype.is_floating_point or x.ndim < 2 or x[0].numel() == 0:
+    if not x.dtype.is_floating_point or x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"expected float images (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
-    low, high = (float(bound) for bound in x.aminmax())
+    low, high = (float(bound) for bound in x.detach().aminmax())
     # A comparison with NaN is false, so this refuses NaN too.
     if not (low >= 0 and high <= 1):
         raise ValueError(f"expected images in [0, 1], got values from {low:g} to {high:g}")
@@ -72,16 +125,18 @@ def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:
     radius = torch.as_tensor(eps, dtype=torch.float64)
     if radius.ndim and radius.shape != x.shape[:1]:
         raise ValueError(f"expected eps as a number or of shape ({len(x)},), got shape {tuple(radius.shape)}")
-    if not bool((radius.isfinite() & (radius > 0)).all()):
+    least, most = (float(bound) for bound in radius.aminmax())
+    if not (least > 0 and most < math.inf):
         raise ValueError(f"expected eps > 0 and finite, got {eps}")
-    if norm.name == "linf" and bool((radius > 1).any()):
-        worst = f"{float(radius.max()):g}"
+    if norm.name == "linf" and most > 1:
+        worst = f"{most:g}"
         raise ValueError(
             f"expected eps of at most 1 for linf (images are in [0, 1]), got {worst}: did you mean {worst}/255?"
         )
 
 
-def _check_logits(logits: Tensor, count: int) -> None:
+def _check_logits(logits: Tensor, goal: Goal) -> None:
+    count = len(goal.ids)
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
         raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
     if not bool(logits.isfinite().all()):
@@ -91,3 +146,4 @@ def _check_logits(logits: Tensor, count: int) -> None:
         raise ValueError(
             "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
         )
+    goal.check(logits.shape[1])

@@ -1,6 +1,7 @@
 """The contract between models, attacks and whoever calls them."""
 
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -36,9 +37,15 @@ class BudgetAttack(Protocol):
         ('budget', Linf())
     """
 
-    kind: ClassVar[Kind]
-    norms: ClassVar[tuple[str, ...]]
-    """Names of the norms it is made for."""
+    @property
+    def kind(self) -> Kind:
+        """Which of the two kinds it is; a class attribute will do."""
+        ...
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Names of the norms it is made for; a class attribute will do."""
+        ...
 
     @property
     def norm(self) -> Norm:
@@ -64,6 +71,7 @@ class BudgetAttack(Protocol):
 
         Raises:
             ValueError: If the images, the goal, ``eps`` or the model's output are not as above.
+            AttackError: If it could not be carried out on some of the images.
         """
         ...
 
@@ -78,9 +86,15 @@ class MinNormAttack(Protocol):
         ('minimum norm', L2())
     """
 
-    kind: ClassVar[Kind]
-    norms: ClassVar[tuple[str, ...]]
-    """Names of the norms it is made for."""
+    @property
+    def kind(self) -> Kind:
+        """Which of the two kinds it is; a class attribute will do."""
+        ...
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Names of the norms it is made for; a class attribute will do."""
+        ...
 
     @property
     def norm(self) -> Norm:
@@ -101,8 +115,31 @@ class MinNormAttack(Protocol):
 
         Returns:
             Images shaped like ``x``; where nothing was found the original image.
+
+        Raises:
+            ValueError, AttackError: As a budget attack does.
         """
         ...
+
+
+class AttackError(RuntimeError):
+    """An attack could not be carried out on some images: about these it says nothing. The others are done.
+
+    Args:
+        x_adv: Candidates (N, ...) for all images, the original ones where the attack failed.
+        errors: Row of each image on which it failed -> why.
+
+    Example:
+        >>> import torch
+        >>> failure = AttackError(torch.zeros(3, 4), {1: "TimeoutError: no result within 60 seconds"})
+        >>> print(failure)
+        the attack failed on 1 of 3 images: TimeoutError: no result within 60 seconds
+    """
+
+    def __init__(self, x_adv: Tensor, errors: Mapping[int, str]) -> None:
+        self.x_adv, self.errors = x_adv, dict(errors)
+        reasons = "; ".join(dict.fromkeys(self.errors.values()))
+        super().__init__(f"the attack failed on {len(self.errors)} of {len(x_adv)} images: {reasons}")
 
 
 Attack = BudgetAttack | MinNormAttack

@@ -6,10 +6,11 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
 from attacks.losses import margin
-from attacks.norms import Norm, column, descent
+from attacks.norms import Norm, column, descent, within
 from attacks.protocols import Model
 
 _WHITE = 255
+_ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
 
 
 def quantize(
@@ -46,32 +47,48 @@ def quantize(
     reach = torch.full_like(size, torch.inf if eps is None else eps)
     first, last = _levels(norm, size, reach)
     best = _rounded(x, x_adv, torch.minimum(first, last))
+    best = torch.where(column(_beyond(norm, x, best, reach), x).bool(), _inwards(x, x_adv), best)
     rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
-    z, step = x_adv[rows], 0
+    z, room, step = x_adv[rows], reach[rows], 0
     while len(rows):
         x_q = _rounded(x[rows], z, first[rows] + step // steps)
         at = slope(model, x_q, goal.select(rows), margin)
-        near = norm.measure(x_q - x[rows]) <= reach[rows] * (1 + 1e-5)
-        done = near & met(goal.select(rows), at.logits)
+        beyond = _beyond(norm, x[rows], x_q, reach[rows])
+        done = ~beyond & met(goal.select(rows), at.logits)
         best[rows[done]] = x_q[done]
-        z = z + descent(norm, x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4)
+        # Rounding lengthens a perturbation; the next one is given that much less room.
+        room = torch.where(beyond, room * reach[rows] / norm.measure(x_q - x[rows]), room)
+        z = within(norm, x[rows], z + descent(norm, x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4), room)
         step += 1
         left = ~done & (first[rows] + step // steps <= last[rows])
-        rows, z = rows[left], z[left].clamp_(0, 1)
+        rows, z, room = rows[left], z[left], room[left]
     return best
+
+
+def _beyond(norm: Norm, x: Tensor, x_q: Tensor, reach: Tensor) -> Tensor:
+    """Which images are further from ``x`` than ``reach`` (N,), rounding errors aside: bool (N,)."""
+    return norm.measure(x_q - x) > reach * (1 + 1e-5) + 1e-6
 
 
 def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
     """By how many levels a value may differ from the clean image, at first and at last: (N,), (N,)."""
     if norm.name != "linf":
         return torch.full_like(size, _WHITE), torch.full_like(size, _WHITE)
-    first = (size * _WHITE - 1e-3).ceil().clamp_min(1)
-    return first, (reach * _WHITE + 1e-3).floor().clamp_max(_WHITE)
+    first = (size * _WHITE - _ROUNDING).ceil().clamp_min(1)
+    return first, (reach * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)
 
 
 def _rounded(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
     """The multiples of 1/255 nearest to ``z`` among those within ``level`` (N,) levels of ``x`` in every value."""
-    span = column(level, x)
-    low = (x * _WHITE - span - 1e-3).ceil().clamp_min(0)
-    high = (x * _WHITE + span + 1e-3).floor().clamp_max(_WHITE)
+    grey, span = x * _WHITE, column(level, x)
+    # Where no multiple lies within the level, the one nearest to the clean value.
+    low = torch.minimum((grey - span - _ROUNDING).ceil(), grey.round()).clamp_min(0)
+    high = torch.maximum((grey + span + _ROUNDING).floor(), grey.round()).clamp_max(_WHITE)
     return torch.clamp((z * _WHITE).round(), low, high) / _WHITE
+
+
+def _inwards(x: Tensor, z: Tensor) -> Tensor:
+    """``z`` with every value rounded to a multiple of 1/255 towards ``x``, at most as far as that nearest to it."""
+    grey, nearest = z * _WHITE, (x * _WHITE).round()
+    up, down = (grey + _ROUNDING).floor().maximum(nearest), (grey - _ROUNDING).ceil().minimum(nearest)
+    return torch.where(z > x, up, down).clamp(0, _WHITE) / _WHITE

@@ -90,6 +90,8 @@ class TopK:
         """The smooth margin at a fraction of the first temperature."""
 
         def loss(logits: Tensor, goal: Goal) -> Tensor:
-            return goal.margin(logits, self.temperature * fall * logits.detach().std(1))
+            # Equal logits have no deviation, and a temperature of 0 no gradient.
+            spread = logits.detach().std(1).clamp_min(1e-6)
+            return goal.margin(logits, self.temperature * fall * spread)
 
         return loss

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import forward
 from attacks.inputs import clean_logits
-from attacks.norms import Norm, column
+from attacks.norms import Norm
 from attacks.protocols import Model
 
 
@@ -34,10 +33,16 @@ class Survivors:
         (tensor([[0.9000, 0.3000]]), tensor([0]))
     """
 
+    model: Model
+    """Images in [0, 1] -> logits."""
+    norm: Norm
+    """In which the budgets are measured."""
     x: Tensor
     """The survivors' clean images (n, ...)."""
     goal: Goal
     """Their goal."""
+    aim: Goal
+    """What is descended for its sake: the goal itself, or one that implies it."""
     eps: Tensor
     """Their budgets (n,)."""
     rows: Tensor
@@ -46,10 +51,11 @@ class Survivors:
     """For the whole batch: the fooling image where there is one, else the latest candidate."""
 
     def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
+        x = x.detach()
         logits = clean_logits(model, x, goal, norm, eps)
         bound = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
-        self._model = model
-        self.x, self.goal, self.eps = x, goal, bound.expand(len(x))
+        self.model, self.norm = model, norm
+        self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))
         self.rows = torch.arange(len(x), device=x.device)
         self.found = x.clone()
         self.retire(x, logits)
@@ -73,16 +79,24 @@ class Survivors:
             return x_adv, *state
         self.found[self.rows[fooled]] = x_adv[fooled]
         left = (~fooled).nonzero().squeeze(1)
-        self.x, self.goal = self.x[left], self.goal.select(left)
-        self.eps, self.rows = self.eps[left], self.rows[left]
+        self._keep(left)
         return x_adv[left], *(tensor[left] for tensor in state)
 
+    def give_up(self, hopeless: Tensor, x_adv: Tensor) -> None:
+        """Leave images out of all further work: bool (n,), with the best candidates (n, ...) there are."""
+        self.found[self.rows[hopeless]] = x_adv[hopeless]
+        self._keep((~hopeless).nonzero().squeeze(1))
+
     def finish(self, x_adv: Tensor) -> Tensor:
-        """Try the last candidates (n, ...), put them in their places and return the whole batch (N, ...)."""
-        if len(self):
-            (x_adv,) = self.retire(x_adv, forward(self._model, x_adv, self.goal))
-            self.found[self.rows] = x_adv
+        """Put the last candidates (n, ...) in their places and return the whole batch (N, ...)."""
+        self.found[self.rows] = x_adv
         return self.found
+
+    def _keep(self, left: Tensor) -> None:
+        aim = self.aim.select(left) if self.aim is not self.goal else None
+        self.x, self.goal = self.x[left], self.goal.select(left)
+        self.aim = aim or self.goal
+        self.eps, self.rows = self.eps[left], self.rows[left]
 
 
 class Nearest:
@@ -118,11 +132,20 @@ class Nearest:
         """Where something was found, bool (n,)."""
         return self.size.isfinite()
 
-    def offer(self, x_adv: Tensor, fooled: Tensor) -> Tensor:
-        """Keep those of ``x_adv`` (n, ...) that fool and are nearer than what there was; bool (n,) which."""
-        size = self._norm.measure(x_adv - self._x)
+    def select(self, index: Tensor) -> None:
+        """Go on with some of the images only: a mask or positions."""
+        self._x, self._limit = self._x[index], self._limit.expand(len(self._x))[index]
+        self.x_adv, self.size = self.x_adv[index], self.size[index]
+
+    def offer(self, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
+        """Keep those of ``x_adv`` (n, ...) that fool and are nearer than what there was; bool (n,) which.
+
+        Their distance ``size`` (n,) may be given where it is known already.
+        """
+        size = self._norm.measure(x_adv - self._x) if size is None else size
         # Projections overshoot by a rounding error, which the judge allows too.
-        better = fooled & (size < self.size) & (size <= self._limit * (1 + 1e-5))
-        self.x_adv = torch.where(column(better, x_adv).bool(), x_adv, self.x_adv)
+        better = fooled & (size < self.size) & (size <= self._limit * (1 + 1e-5) + 1e-6)
+        rows = better.nonzero().squeeze(1)
+        self.x_adv[rows] = x_adv[rows]
         self.size = torch.where(better, size, self.size)
         return better

@@ -72,7 +72,8 @@ TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_l
 
 
 BANS = [
-    Ban(("attacks",), ("advbench", "numpy", "pandas"), "the library stands on torch alone"),
+    Ban(("attacks",), ("advbench", "pandas"), "the library stands on torch alone"),
+    Ban(("attacks",), ("numpy",), "the library stands on torch alone; Foolbox does not", ("attacks.foolbox",)),
     Ban(("attacks",), ("foolbox", "eagerpy"), "only attacks/foolbox.py knows Foolbox", ("attacks.foolbox",)),
     Ban(LIGHT, TORCH, "import it inside the function that needs it", where=("module",)),
     Ban(TABLES, TORCH, "results must be readable without torch", where=("module", "function")),

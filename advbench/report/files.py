@@ -40,7 +40,7 @@ def write_files(folder: Path, outcome: "Outcome", x: "Tensor", x_adv: "Tensor", 
         "adversarial.png": as_png(adversarial),
         "perturbation.png": as_png(perturbation),
         "panel.png": draw_panel(as_picture(x), perturbation, adversarial, outcome),
-        "adversarial.safetensors": save({"adversarial": x_adv.cpu().numpy()}),
+        "adversarial.safetensors": save({"adversarial": x_adv.cpu().contiguous().numpy()}),
     }
     files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
     parquet, csv = write_records(folder / "record", [outcome.record])
@@ -55,8 +55,8 @@ def as_picture(image: "Tensor") -> Image.Image:
 
 def as_perturbation(delta: "Tensor") -> Image.Image:
     """A perturbation (C, H, W), scaled so that its largest value is black or white; grey is no change."""
-    largest = float(delta.abs().max())
-    return as_picture((delta / (2 * largest) if largest else delta) + 128 / 255)
+    largest = float(delta.abs().max()) or 1.0
+    return as_picture((delta / largest + 1) * (128 / 255))
 
 
 def as_png(picture: Image.Image) -> bytes:

@@ -1,6 +1,7 @@
 """The panel: one figure that shows at a glance what an attack did to a picture."""
 
 import io
+import warnings
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -51,7 +52,10 @@ def draw_panel(clean: Image.Image, perturbation: Image.Image, adversarial: Image
     _draw_bars(rows[2][1], outcome.after, old)
     _write_title(figure, outcome)
     file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # The font lacks many a character that a name may have; a box is drawn in its place.
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from advbench.names import display_name
+
 if TYPE_CHECKING:
     from advbench.outcome import Outcome
 
@@ -20,6 +22,16 @@ def describe_eps(norm: str, eps: float) -> str:
     return f"{eps:.0f} values" if norm == "l0" else f"{eps:.4g}"
 
 
+def describe_size(norm: str, size: float) -> str:
+    """A distance with the name of its norm.
+
+    Example:
+        >>> describe_size("linf", 1 / 255), describe_size("l2", 0.25)
+        ('Linf 1/255', 'L2 0.25')
+    """
+    return f"{_NAMES[norm]} {describe_eps(norm, size)}"
+
+
 def describe_norm(norm: str, eps: float | None) -> str:
     """A norm with its bound.
 
@@ -33,11 +45,19 @@ def describe_norm(norm: str, eps: float | None) -> str:
 def describe_result(outcome: "Outcome") -> list[str]:
     """Verdict, size and cost of an attacked picture, a line each."""
     record = outcome.record
-    lines = [f"goal {record.goal}: {'met' if record.met else 'not met'}"]
-    if record.met and record.linf is not None:
-        lines.append(f"Linf {describe_eps('linf', record.linf)}   L2 {record.l2:.4g}")
-        lines.append(f"L1 {record.l1:.4g}   L0 {record.l0:.0f} values")
-        lines.append(f"8-bit PNG: {'goal met too' if record.survives_8bit else 'goal not met'}")
+    lines = [f"goal {display_name(record.goal, limit=40)}: {'met' if record.met else 'not met'}"]
+    sizes = [(norm, size) for norm in ("linf", "l2", "l1", "l0") if (size := getattr(record, norm)) is not None]
+    if sizes:
+        texts = [describe_size(norm, size) for norm, size in sizes]
+        lines += ["   ".join(texts[:2]), "   ".join(texts[2:])]
+        lines.append(f"8-bit PNG: {_describe_8bit(outcome)}")
     if record.forwards is not None:
         lines.append(f"{record.forwards:.0f} forward, {record.backwards:.0f} backward passes, {record.seconds:.1f} s")
     return lines
+
+
+def _describe_8bit(outcome: "Outcome") -> str:
+    # Rounded to whole grey levels, a picture is usually further away than the floats are.
+    if outcome.record.survives_8bit and outcome.size_8bit is not None:
+        return f"goal met at {describe_size(outcome.record.norm, outcome.size_8bit)}"
+    return "goal not met"

@@ -1,0 +1,257 @@
+"""Every attack of Foolbox 3.3.4 behind the two protocols of this library.
+
+What each of them is, takes, needs and gets wrong stands in :mod:`attacks.foolbox.table`. Foolbox is imported when one
+of them is made.
+"""
+
+import difflib
+import importlib.util
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from attacks.draws import derive
+from attacks.foolbox.model import FoolboxModel, cleared
+from attacks.foolbox.parameters import complete
+from attacks.foolbox.run import CARRIED, answer, apart, choose, load
+from attacks.foolbox.table import ANY, ROWS, Row
+from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
+from attacks.gradients import forward
+from attacks.norms import NORMS, Norm, within
+from attacks.protocols import AttackError, Kind, Model
+from attacks.track import Nearest, Survivors
+
+__all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
+
+TIME_LIMIT = 600.0
+"""Seconds for an image, where nothing else is said."""
+
+
+def get(
+    name: str,
+    *,
+    norm: Norm | None = None,
+    time_limit: float = TIME_LIMIT,
+    feed: Tensor | None = None,
+    **parameters: object,
+) -> "FoolboxAttack":
+    """One of Foolbox's attacks.
+
+    Args:
+        name: A key of :data:`ROWS`: "linf-pgd", "ddn", "l2-carlini-wagner", ...
+        norm: In which perturbations are measured; None: the first of the attack's norms.
+        time_limit: Seconds for an image (for images attacked together, times their number); what takes longer has
+            failed. The solvers of the four brendel-bethge attacks can loop where no limit reaches: run these in a
+            process that you can end.
+        feed: Images (M, ...) in [0, 1] for "dataset" to choose from; None: the 20 photographs (3 channels) or digits
+            (1 channel) that Foolbox carries, resized.
+        **parameters: Those of Foolbox's class, except ``distance`` and ``constraint`` (see ``norm``), ``channel_axis``
+            and ``tensorboard``. ``init_attack`` is the name of a minimum-norm attack of Foolbox.
+
+    Returns:
+        The attack, with all its parameters.
+
+    Raises:
+        ValueError: An unknown name, norm or parameter, or a value of the wrong type.
+        ModuleNotFoundError: Foolbox, or numba where the attack needs it, is not installed.
+
+    Example:
+        >>> attack = get("ddn", steps=50)
+        >>> attack.kind, attack.norm, attack.parameters
+        ('minimum norm', L2(), {'init_epsilon': 1.0, 'steps': 50, 'gamma': 0.05})
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> goal.margin(attack(lambda x: x, x, goal)) < 0
+        tensor([True])
+    """
+    if name not in ROWS:
+        raise ValueError(f"expected the name of an attack of Foolbox, got {name!r}{_guess(name)}")
+    row = ROWS[name]
+    norm = NORMS[row.norms[0]]() if norm is None else norm
+    if norm.name not in row.norms:
+        raise ValueError(f"expected norm of foolbox/{name} to be one of {', '.join(row.norms)}, got {norm.name}")
+    if not time_limit > 0:
+        raise ValueError(f"expected time_limit > 0, got {time_limit}")
+    if feed is not None and "dataset" not in (name, parameters.get("init_attack")):
+        raise ValueError(f"expected no feed for foolbox/{name}, got images {tuple(feed.shape)}")
+    if "numba" in row.needs and importlib.util.find_spec("numba") is None:
+        raise ModuleNotFoundError(f'foolbox/{name} needs numba: pip install "advbench[brendel-bethge]"')
+    parameters = complete(row, getattr(load().attacks, row.attack), parameters)
+    return FoolboxAttack(name=name, norm=norm, parameters=parameters, time_limit=time_limit, feed=feed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoolboxAttack:
+    """One of Foolbox's attacks, of either kind; made by :func:`get`.
+
+    An attack that draws random numbers, or in which the images of a batch influence each other, is run image by image.
+    A batch that fails is run again image by image.
+
+    Example:
+        >>> attack = get("linf-basic-iterative", steps=5)
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> attack(lambda x: x, x, goal, eps=0.125)
+        tensor([[0.4750, 0.6250]])
+    """
+
+    name: str
+    """Key of :data:`ROWS`."""
+    norm: Norm
+    """In which perturbations are measured."""
+    parameters: dict[str, object]
+    """Of Foolbox's class, all of them."""
+    time_limit: float = TIME_LIMIT
+    """Seconds for an image."""
+    feed: Tensor | None = field(default=None, repr=False)
+    """Images (M, ...) in [0, 1] for "dataset" to choose from."""
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is given an ``eps``; Foolbox's "plain" attack is not."""
+        return "budget" if self._row.kind == "budget" else "minimum norm"
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Names of the norms it can be measured in."""
+        return self._row.norms
+
+    @property
+    def _row(self) -> Row:
+        return ROWS[self.name]
+
+    @property
+    def _start(self) -> str:
+        """Name of the attack that finds the starting points; empty where there are none."""
+        return str(self.parameters.get("init_attack") or self._row.start)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
+
+        Where nothing was found that meets the goal within ``eps`` the original image is returned; the black, grey or
+        random images that Foolbox returns then are no results.
+        """
+        self._check(x, goal, eps)
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        x_adv, errors = left.x.clone(), dict[int, Exception]()
+        for rows in self._together(left):
+            self._attempt(model, left, rows, seed, x_adv, errors)
+        best = Nearest(left.x, self.norm, left.eps)
+        best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
+        left.found[left.rows] = best.x_adv
+        if errors:
+            reasons = {int(left.rows[row]): f"{type(e).__name__}: {e}".rstrip(": ") for row, e in errors.items()}
+            raise AttackError(left.found, reasons) from next(iter(errors.values()))
+        return left.found
+
+    def _check(self, x: Tensor, goal: Goal, eps: float | Tensor | None) -> None:
+        if self.kind == "budget" and eps is None:
+            raise ValueError(f"expected eps for the budget attack foolbox/{self.name}, got None")
+        for row in filter(None, (self._row, ROWS.get(self._start))):
+            if row.goals != ANY and _GOALS.get(type(goal)) not in row.goals:
+                raise ValueError(_refusal(row, goal, self.norm))
+            if "4-D input" in row.needs and x.ndim != 4:
+                raise ValueError(f"expected images (N, C, H, W) for foolbox/{row.name}, got shape {tuple(x.shape)}")
+            if "feed" in row.needs:
+                self._check_feed(x)
+
+    def _check_feed(self, x: Tensor) -> None:
+        if self.feed is not None and self.feed.shape[1:] != x.shape[1:]:
+            raise ValueError(f"expected feed like the images, {tuple(x.shape)}, got shape {tuple(self.feed.shape)}")
+        if self.feed is None and (x.ndim != 4 or x.shape[1] not in CARRIED):
+            raise ValueError(f"expected feed=images for images {tuple(x.shape)}, got None")
+
+    def _together(self, left: Survivors) -> list[Tensor]:
+        """Places of the survivors, split into those that may be attacked together."""
+        match self._row.draws:
+            case "always" | "never" as draws:
+                alone = draws == "always"
+            case "no grid_search":
+                alone = not self.parameters["grid_search"]
+            case parameter:
+                alone = bool(self.parameters[parameter])
+        places = torch.arange(len(left), device=left.x.device)
+        # Foolbox takes one eps for all.
+        together = not alone and not self._row.mixes and bool((left.eps == left.eps[0]).all())
+        return [places] if together else list(places.unsqueeze(1))
+
+    def _attempt(
+        self, model: Model, left: Survivors, rows: Tensor, seed: int, x_adv: Tensor, errors: dict[int, Exception]
+    ) -> None:
+        """Put candidates for some of the survivors into ``x_adv``, or what went wrong into ``errors``."""
+        try:
+            x_adv[rows] = self._propose(model, left, rows, seed)
+        # Foolbox stops with anything, AssertionError and IndexError among them; it concerns these images only.
+        except Exception as error:
+            if len(rows) == 1:
+                errors[int(rows)] = error
+                return
+            for row in rows.unsqueeze(1):
+                self._attempt(model, left, row, seed, x_adv, errors)
+
+    def _propose(self, model: Model, left: Survivors, rows: Tensor, seed: int) -> Tensor:
+        """Run Foolbox on some of the survivors."""
+        with apart(derive(seed, int(left.goal.ids[rows[0]])), left.x.device):
+            x, goal, eps = left.x[rows], left.goal.select(rows), left.eps[rows]
+            door = FoolboxModel(model, goal, x.dtype, self.time_limit * len(rows))
+            before = x.float()
+            after = self._run(door, before, float(eps[0]))
+        if not bool(after.isfinite().all()):
+            raise ArithmeticError("Foolbox returned an image that is not finite")
+        # What was not touched stays exactly as it was, in whatever precision.
+        x_adv = torch.where(after == before, x, after.to(x.dtype)).clamp(0, 1)
+        return within(self.norm, x, x_adv, eps) if self.kind == "budget" else x_adv
+
+    def _run(self, door: FoolboxModel, x: Tensor, eps: float) -> Tensor:
+        """Foolbox's own answer for images (n, ...), float32."""
+        if self.name == "dataset":
+            return choose(door, x, self.feed)
+        parameters = {name: value for name, value in self.parameters.items() if name != "init_attack"}
+        if self.name == "hop-skip-jump":
+            parameters["constraint"] = self.norm.name
+        options: dict[str, object] = {"epsilon": eps} if self.kind == "budget" else {}
+        if self._start:
+            options["starting_points"] = self._starting_points(door, x)
+        return answer(self._row, parameters, door, x, options)
+
+    def _starting_points(self, door: FoolboxModel, x: Tensor) -> Tensor:
+        """Images (n, ...) that fool, to start from."""
+        settings = {} if self.parameters.get("init_attack") else self._row.start_parameters
+        found = get(self._start, feed=self.feed, **settings)._run(door, x, torch.inf)
+        with torch.no_grad():
+            if not bool(cleared(door.goal, door.logits(found)).all()):
+                raise RuntimeError(f"no starting point: foolbox/{self._start} found none (try another init_attack)")
+        return found
+
+
+_GOALS: dict[type, str] = {
+    Untargeted: "untargeted",
+    Targeted: "targeted",
+    TopKExclusion: "topk-exclusion",
+    LabelOutOfTopK: "label-out-of-topk",
+    OrderedTopK: "ordered-topk",
+}
+
+
+_TAKE_ANY = {"budget": "PGD or APGD", "minimum norm": "FMN or TopK"}
+
+
+def _refusal(row: Row, goal: Goal, norm: Norm) -> str:
+    """Which goals an attack of Foolbox takes, and what takes the others."""
+    takes = " or ".join(cls.__name__ for cls, name in _GOALS.items() if name in row.goals)
+    return (
+        f"expected a goal that foolbox/{row.name} takes ({takes}), got {type(goal).__name__}: "
+        f"for any goal in {norm.name} there are {_TAKE_ANY[row.kind]} in attacks"
+    )
+
+
+def _guess(name: str) -> str:
+    """The names that someone may have meant; Foolbox's own names of its classes count too."""
+    names = {row.attack.casefold(): row.name for row in ROWS.values()} | {row: row for row in ROWS}
+    wanted = name.casefold().replace("_", "-").removeprefix("foolbox/")
+    close = [each for each in names if wanted in each] + difflib.get_close_matches(wanted, names, n=3)
+    found = dict.fromkeys(names[each] for each in close)
+    return f": did you mean {', '.join(list(found)[:3])}?" if found else ""

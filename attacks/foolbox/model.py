@@ -1,0 +1,127 @@
+"""The model as Foolbox's attacks see it: counted, strict, within its time, and without a trace in its parameters."""
+
+import copy
+import time
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks.goals import SLACK, Goal, Targeted, Untargeted
+from attacks.gradients import booked_on
+from attacks.protocols import Model
+
+_HAIR = 2 * SLACK
+# Twice what attacks.goals.met asks for, so that what Foolbox finds at the very boundary passes the check afterwards.
+
+
+class Bounds(NamedTuple):
+    """Of the values of an image."""
+
+    lower: float = 0.0
+    """Black."""
+    upper: float = 1.0
+    """White."""
+
+
+class FoolboxModel:
+    """Takes and gives the tensors of EagerPy, as Foolbox's own models do.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        goal: Of the images; each call has a row for each of them.
+        dtype: In which the model wants its images; Foolbox works in float32.
+        seconds: After this time the next call raises ``TimeoutError``.
+
+    Example:
+        >>> import eagerpy
+        >>> door = FoolboxModel(lambda x: x, Untargeted(torch.tensor([1])), torch.float32, seconds=60.0)
+        >>> door(eagerpy.astensor(torch.tensor([[1.0, 1.0]]))).argmax(1).raw  # in doubt for the label
+        tensor([1])
+    """
+
+    bounds = Bounds()
+    data_format = "channels_first"
+
+    goal: Goal
+    """Of the images."""
+
+    def __init__(self, model: Model, goal: Goal, dtype: torch.dtype, seconds: float) -> None:
+        self._model, self.goal, self._dtype = model, goal, dtype
+        self._seconds, self._deadline = seconds, time.monotonic() + seconds
+
+    def __call__(self, inputs: Any) -> Any:
+        """Images (N, ...) -> logits (N, C), both as EagerPy's tensors.
+
+        Raises:
+            TimeoutError: If the time is up.
+            ArithmeticError: If a logit is not finite; some attacks would loop for ever.
+            ValueError: If a gradient is wanted and the model has none.
+        """
+        x: Tensor = inputs.raw
+        if x.requires_grad:
+            return type(inputs)(_Differentiable.apply(x, self))
+        with torch.no_grad():
+            return type(inputs)(self.logits(x))
+
+    def repeated(self, count: int) -> "FoolboxModel":
+        """The same for ``count`` copies of its only image, within the same time."""
+        other = copy.copy(self)
+        other.goal = self.goal.select(torch.zeros(count, dtype=torch.long, device=self.goal.ids.device))
+        return other
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, C), float32."""
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(f"no result within {self._seconds:g} seconds")
+        with booked_on(self.goal.ids):
+            logits = self._model(x.to(self._dtype)).float()
+        if not bool(logits.isfinite().all()):
+            raise ArithmeticError("the logits are not finite")
+        return _strict(self.goal, logits)
+
+
+class _Differentiable(torch.autograd.Function):
+    """Logits that can be differentiated with respect to the images and nothing else.
+
+    Foolbox calls ``backward``, which would also add to the gradients of the model's parameters.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, door: FoolboxModel) -> Tensor:
+        with torch.enable_grad():
+            ctx.x = x.detach().requires_grad_()
+            ctx.logits = door.logits(ctx.x)
+        if not ctx.logits.requires_grad:
+            raise ValueError("expected a model that is differentiable with respect to its images")
+        logits: Tensor = ctx.logits.detach()
+        return logits
+
+    @staticmethod
+    def backward(ctx: Any, *wanted: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = torch.autograd.grad(ctx.logits, ctx.x, wanted)
+        # As in attacks.gradients: where it is not finite it gives no direction.
+        return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), None
+
+
+def cleared(goal: Goal, logits: Tensor) -> Tensor:
+    """Whether logits (N, C) that a :class:`FoolboxModel` gave meet the goal: bool (N,)."""
+    hair = 0 if isinstance(goal, Untargeted | Targeted) else _hair(logits).squeeze(1)
+    return goal.margin(logits) < -hair
+
+
+def _strict(goal: Goal, logits: Tensor) -> Tensor:
+    """The logits with the label a hair ahead, or the target a hair behind.
+
+    Foolbox compares classes in many places of its own; so all of them come to the same verdict.
+    """
+    match goal:
+        case Untargeted():
+            return logits.scatter_add(1, goal.labels.unsqueeze(1), _hair(logits))
+        case Targeted():
+            return logits.scatter_add(1, goal.targets.unsqueeze(1), -_hair(logits))
+    return logits
+
+
+def _hair(logits: Tensor) -> Tensor:
+    return _HAIR * logits.detach().abs().amax(1, keepdim=True)

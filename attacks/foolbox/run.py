@@ -1,0 +1,151 @@
+"""All that touches Foolbox: its import, its surroundings, one run of one of its attacks on float32 images."""
+
+import importlib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.foolbox.model import FoolboxModel, cleared
+from attacks.foolbox.table import Row
+from attacks.goals import Goal, Targeted, Untargeted
+from attacks.norms import column, flat
+
+_AT_ONCE = 16
+"""Images of the pool that "dataset" looks at together."""
+
+CARRIED = {1: "mnist", 3: "imagenet"}
+"""Channels -> Foolbox's name of the 20 images of that kind that it carries."""
+
+
+def load() -> Any:
+    """The package foolbox, imported on first use.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+
+    Example:
+        >>> load().__version__
+        '3.3.4'
+    """
+    # Foolbox's zoo, which nobody here uses, imports GitPython, and that refuses to be imported where there is no git.
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please import `gaussian_filter`", DeprecationWarning)
+        try:
+            return importlib.import_module("foolbox")
+        except ModuleNotFoundError as error:
+            if error.name != "foolbox":
+                raise
+            raise ModuleNotFoundError('attacks.foolbox needs Foolbox: pip install "foolbox==3.3.4"') from None
+
+
+@contextmanager
+def apart(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds the generators of torch and numpy, and leaves them as they were; silences Foolbox's own warnings.
+
+    Args:
+        seed: For both.
+        device: Of the images.
+    """
+    import numpy as np
+
+    before = np.random.get_state()  # noqa: NPY002  Foolbox draws from this generator
+    accelerators = [] if device.type == "cpu" else [device]
+    with (
+        torch.random.fork_rng(accelerators, device_type=accelerators[0].type if accelerators else "cuda"),
+        warnings.catch_warnings(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        warnings.filterwarnings("ignore", module="foolbox|eagerpy")
+        warnings.filterwarnings("ignore", "torch.meshgrid")
+        # Not torch.manual_seed, which would seed all devices.
+        torch.default_generator.manual_seed(seed)
+        for accelerator in accelerators:
+            torch.get_device_module(accelerator).manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+
+
+def answer(
+    row: Row, parameters: Mapping[str, object], door: FoolboxModel, x: Tensor, options: Mapping[str, object]
+) -> Tensor:
+    """What an attack of Foolbox makes of images.
+
+    Args:
+        row: Of the attack.
+        parameters: Of its class.
+        door: The model.
+        x: Images (n, ...), float32, in [0, 1].
+        options: Of the run: ``epsilon``, ``starting_points``.
+
+    Returns:
+        Images (n, ...), unchecked; the original ones in place of black ones that stand for "found nothing".
+    """
+    from eagerpy.astensor import astensor
+
+    attack = getattr(load().attacks, row.attack)(**parameters)
+    # Some attacks take the tensors of EagerPy only.
+    wrapped = {key: astensor(value) if isinstance(value, Tensor) else value for key, value in options.items()}
+    x_adv: Tensor = attack.run(door, astensor(x), _criterion(door.goal), **wrapped).raw
+    if row.black:
+        x_adv = torch.where(column(flat(x_adv).amax(1), x) == 0, x, x_adv)
+    return x_adv
+
+
+def choose(door: FoolboxModel, x: Tensor, feed: Tensor | None) -> Tensor:
+    """What Foolbox's DatasetAttack makes of one image (1, ...): the first of the fed images, in any order, that fools.
+
+    Foolbox draws only from as many fed images as its batch is long, so the image is attacked in as many copies.
+    """
+    from eagerpy.astensor import astensor
+
+    pool = _samples(x) if feed is None else feed.to(x)
+    order = torch.randperm(len(pool)).to(x.device)
+    for start in range(0, len(order), _AT_ONCE):
+        batch = torch.cat([x, pool[order[start : start + _AT_ONCE]]])
+        many = door.repeated(len(batch))
+        attack = load().attacks.DatasetAttack()
+        attack.feed(many, astensor(batch))
+        found: Tensor = attack.run(many, astensor(x.expand_as(batch)), _criterion(many.goal)).raw[:1]
+        if bool((found != x).any()):
+            return found
+    return x
+
+
+def _samples(x: Tensor) -> Tensor:
+    """The images that Foolbox carries, of the size of ``x`` (1, C, H, W)."""
+    images, _ = load().samples(
+        None, CARRIED[x.shape[1]], batchsize=20, data_format="channels_first", bounds=FoolboxModel.bounds
+    )
+    pool = torch.from_numpy(images).to(x)
+    return torch.nn.functional.interpolate(pool, x.shape[2:], mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _criterion(goal: Goal) -> Any:
+    """The goal in Foolbox's terms."""
+    from foolbox.criteria import Criterion, Misclassification, TargetedMisclassification
+
+    class Cleared(Criterion):
+        """Any other goal; attacks that compare classes themselves refuse it."""
+
+        def __repr__(self) -> str:
+            return type(goal).__name__
+
+        def __call__(self, perturbed: Any, outputs: Any) -> Any:
+            return type(outputs)(cleared(goal, outputs.raw))
+
+    match goal:
+        case Untargeted():
+            return Misclassification(goal.labels)
+        case Targeted():
+            return TargetedMisclassification(goal.targets)
+    return Cleared()

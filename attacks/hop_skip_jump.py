@@ -1,0 +1,198 @@
+"""HopSkipJump: a minimum-norm attack that sees decisions alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from attacks.draws import normal, uniform
+from attacks.goals import Goal, met
+from attacks.gradients import forward
+from attacks.inputs import check_parameters
+from attacks.norms import L2, Norm, column, within
+from attacks.protocols import Kind, Model
+from attacks.search import Bisection
+from attacks.track import Nearest, Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopSkipJump:
+    """Walks along the decision boundary, and is told of each image it asks about only whether the goal is met.
+
+    From a random image that meets the goal it goes straight towards the clean one up to the boundary. There it asks
+    about small random steps, which tells where the boundary falls away; it jumps that way, and returns to the
+    boundary nearer to the clean image.
+
+    References:
+        Chen et al., HopSkipJumpAttack: a query-efficient decision-based attack
+        <https://arxiv.org/abs/1904.02144>, 2020.
+
+    Deviations:
+        The small steps are ``probe`` times the perturbation, not 1/D: in single precision a network of 100,000 inputs
+        cannot tell those apart. Starts include noise of coarse grains. The nearest image of all is returned, not the
+        last. An image without a start comes back as it is.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = HopSkipJump(steps=5)(lambda x: x, x, goal)
+        >>> bool(L2().measure(x_adv - x) < 0.08)  # the boundary is 0.0707 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = L2()
+    """The norm that is made small."""
+    steps: int = 32
+    """Jumps; each costs about 20 queries and those that its direction takes."""
+    start_draws: int = 100
+    """Random images tried as a start."""
+    directions: int = 100
+    """Queries for the direction of the first jump; grows with the square root of the jump's number."""
+    max_directions: int = 10_000
+    """Most queries for one direction."""
+    probe: float = 0.01
+    """Length of the small steps as a fraction of the perturbation's, in L2."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        x_adv, started = self._start(model, left, seed)
+        ask = _Oracle(model, left.goal.select(started))
+        clean, draw = left.x[started], self.start_draws
+        best = Nearest(clean, self.norm, left.eps[started])
+        for jump in range(self.steps if len(started) else 0):
+            x_adv = _to_boundary(ask, self.norm, clean, x_adv)
+            best.offer(x_adv, torch.ones_like(started, dtype=torch.bool))
+            count = min(int(self.directions * math.sqrt(jump + 1)), self.max_directions)
+            length = self.probe * L2().measure(x_adv - clean)
+            uphill = _Estimate.begin(x_adv)
+            for first in range(0, count, together := max(2**16 // x[0].numel(), 1)):
+                block = (min(together, count - first), *x.shape[1:])
+                uphill = uphill.after(ask, x_adv, length, normal(seed, ask.goal.ids, draw, block).to(x))
+                draw += 1
+            reach = self.norm.measure(x_adv - clean) / math.sqrt(jump + 1)
+            x_adv = _jump(ask, self.norm, x_adv, uphill.direction(), reach)
+        if len(started):
+            best.offer(_to_boundary(ask, self.norm, clean, x_adv), torch.ones_like(started, dtype=torch.bool))
+        left.found[left.rows[started]] = best.x_adv
+        return left.found
+
+    def _start(self, model: Model, left: Survivors, seed: int) -> tuple[Tensor, Tensor]:
+        """A random image that meets the goal for each image where one was found, and the positions of these."""
+        x_adv, found = left.x.clone(), torch.zeros(len(left), dtype=torch.bool, device=left.x.device)
+        for draw in range(self.start_draws):
+            rows = (~found).nonzero().squeeze(1)
+            if not len(rows):
+                break
+            ask = _Oracle(model, left.goal.select(rows))
+            x_adv[rows] = _noise(seed, ask.goal.ids, draw, left.x.shape[1:]).to(left.x)
+            found[rows] = ask.fooled(x_adv[rows])
+        started = found.nonzero().squeeze(1)
+        return x_adv[started], started
+
+
+class _Oracle(NamedTuple):
+    """Tells of candidates whether they meet the goal, and nothing else."""
+
+    model: Model
+    goal: Goal
+
+    def fooled(self, x_adv: Tensor) -> Tensor:
+        """One candidate for each image (n, ...) -> bool (n,)."""
+        return met(self.goal, forward(self.model, x_adv, self.goal))
+
+    def fooled_each(self, x_adv: Tensor) -> Tensor:
+        """Several candidates for each image (n, k, ...) -> bool (n, k)."""
+        count, times = x_adv.shape[:2]
+        rows = torch.arange(count, device=x_adv.device).repeat_interleave(times)
+        return _Oracle(self.model, self.goal.select(rows)).fooled(x_adv.flatten(0, 1)).view(count, times)
+
+
+class _Estimate(NamedTuple):
+    """Which way the decision turns, from answers to small random steps; a row for each image."""
+
+    yes: Tensor
+    """Sum of the steps that met the goal, (n, ...)."""
+    every: Tensor
+    """Sum of all steps, (n, ...)."""
+    hits: Tensor
+    """How many steps met the goal (n,)."""
+    tried: int = 0
+    """How many steps there were."""
+
+    @classmethod
+    def begin(cls, x: Tensor) -> Self:
+        return cls(torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(len(x)))
+
+    def after(self, ask: _Oracle, x: Tensor, length: Tensor, noise: Tensor) -> Self:
+        """Having asked about steps of that length (n,) from ``x`` (n, ...) along ``noise`` (n, k, ...)."""
+        size = column(length, x).unsqueeze(1)
+        unit = L2().steepest(noise.flatten(0, 1), 1.0).view_as(noise)
+        probe = (x.unsqueeze(1) + size * unit).clamp_(0, 1)
+        fooled = ask.fooled_each(probe).to(x)
+        step = (probe - x.unsqueeze(1)) / size
+        yes = (step * fooled.view(*fooled.shape, *[1] * (x.ndim - 1))).sum(1)
+        return self._replace(
+            yes=self.yes + yes,
+            every=self.every + step.sum(1),
+            hits=self.hits + fooled.sum(1),
+            tried=self.tried + noise.shape[1],
+        )
+
+    def direction(self) -> Tensor:
+        """Towards the goal, (n, ...); of any length."""
+        share = column(self.hits / self.tried, self.yes)
+        # Where all answers are alike their mean tells nothing but the sign.
+        return torch.where((share == 0) | (share == 1), (2 * share - 1) * self.every, self.yes - share * self.every)
+
+
+def _noise(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
+    """Random images (n, *shape): every other one of single values, the rest of 2, 4 or 8 grains along each side."""
+    if draw % 2 == 0:
+        return uniform(seed, ids, draw, shape)
+    lead, sides = (shape[:-2], shape[-2:]) if len(shape) > 1 else ((), shape)
+    grains = [min(side, 2 ** (1 + draw // 2 % 3)) for side in sides]
+    x = uniform(seed, ids, draw, (*lead, *grains))
+    for axis, (side, count) in enumerate(zip(sides, grains, strict=True), start=1 + len(lead)):
+        x = x.index_select(axis, torch.arange(side, device=x.device) * count // side)
+    return x
+
+
+def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
+    """From images that meet the goal straight towards ``x``, as far as they still meet it."""
+    far = norm.measure(x_adv - x)
+    search, nearest = Bisection(far / 2, high=far), x_adv
+    for _ in range(_HALVINGS):
+        between = within(norm, x, x_adv, search.value)
+        fooled = ask.fooled(between)
+        nearest = torch.where(column(fooled, x).bool(), between, nearest)
+        search.tell(fooled)
+    return nearest
+
+
+def _jump(ask: _Oracle, norm: Norm, x_adv: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
+    """As far along the direction as still meets the goal: ``reach`` (n,), or half of it, or a quarter, ..."""
+    rows, landed = torch.arange(len(x_adv), device=x_adv.device), x_adv.clone()
+    for _ in range(_HALVINGS):
+        if not len(rows):
+            break
+        target = (x_adv[rows] + norm.steepest(direction[rows], reach[rows])).clamp_(0, 1)
+        fooled = _Oracle(ask.model, ask.goal.select(rows)).fooled(target)
+        landed[rows[fooled]] = target[fooled]
+        rows, reach = rows[~fooled], reach / 2
+    return landed
+
+
+_HALVINGS = 16
+"""Of a distance to the boundary or of a jump, which makes them exact to 1/65,536."""

@@ -1,0 +1,70 @@
+"""Momentum iterative FGSM: candidates made to fool other models too."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.gradients import Slope, slope
+from attacks.inputs import check_parameters
+from attacks.losses import LOSSES
+from attacks.momentum import descend
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class MIFGSM:
+    """Gradient steps with momentum, which carries past the peculiarities of one model.
+
+    References:
+        Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.
+
+    Deviations:
+        Any goal.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> MIFGSM()(lambda x: x, x, goal, eps=0.125)
+        tensor([[0.4750, 0.6250]])
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    steps: int = 10
+    """Gradient steps."""
+    relative_step: float = 0.1
+    """Length of a step as a fraction of ``eps``."""
+    decay: float = 1.0
+    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    loss: str = "ce"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+    early_stop: bool = False
+    """Whether an image is done at the first step that fools this model. Other models are fooled by what this one is
+    sure about, so all steps are made."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+
+        def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
+            return slope(model, x_adv, goal, LOSSES[self.loss])
+
+        return descend(
+            Survivors(model, x, goal, self.norm, eps),
+            look,
+            norm=self.norm,
+            steps=self.steps,
+            relative_step=self.relative_step,
+            decay=self.decay,
+            early_stop=self.early_stop,
+        )

@@ -1,0 +1,67 @@
+"""The loop of the transfer attacks: steps along a running sum of gradients."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.gradients import Slope
+from attacks.norms import L1, Norm, column, descent, within
+from attacks.track import Survivors
+
+Look = Callable[[Tensor, Goal, int], Slope]
+"""Images (n, ...), their goal and the number of the step -> logits at the images, and the gradient to follow."""
+
+
+def descend(
+    left: Survivors,
+    look: Look,
+    *,
+    norm: Norm,
+    steps: int,
+    relative_step: float,
+    decay: float,
+    early_stop: bool,
+) -> Tensor:
+    """Walk down with momentum.
+
+    ``g <- decay * g + gradient / its L1 norm;  x <- P(x - relative_step * eps * steepest(g))``
+
+    Args:
+        left: The images that are to be fooled, with their goals and budgets.
+        look: Where the gradients come from.
+        norm: In which ``eps`` is measured.
+        steps: Gradient steps.
+        relative_step: Length of a step as a fraction of ``eps``.
+        decay: Weight of the sum before.
+        early_stop: Whether an image is done at the first step that meets the goal, instead of after the last.
+
+    Returns:
+        Candidates for the whole batch.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> from attacks.gradients import slope
+        >>> from attacks.losses import margin
+        >>> x, model = torch.tensor([[0.6, 0.5]]), lambda x: x
+        >>> left = Survivors(model, x, Untargeted(torch.tensor([0])), Linf(), eps=0.125)
+        >>> look = lambda x, goal, step: slope(model, x, goal, margin)
+        >>> descend(left, look, norm=Linf(), steps=10, relative_step=0.1, decay=1.0, early_stop=False)
+        tensor([[0.4750, 0.6250]])
+    """
+    x_adv, sum_ = left.x, torch.zeros_like(left.x)
+    for step in range(steps):
+        if not len(left):
+            break
+        at = look(x_adv, left.goal, step)
+        gradient = at.gradient
+        if early_stop:
+            x_adv, gradient, sum_ = left.retire(x_adv, at.logits, gradient, sum_)
+        sum_ = decay * sum_ + gradient / column(L1().measure(gradient), gradient).clamp_min(1e-30)
+        move = descent(norm, x_adv, sum_, relative_step * left.eps)
+        x_adv = within(norm, left.x, x_adv + move, left.eps)
+    if early_stop:
+        return left.finish(x_adv)
+    left.found[left.rows] = x_adv
+    return left.found

@@ -1,0 +1,150 @@
+"""Bisection image by image: over any number, and over ``eps`` to make a minimum-norm attack of a budget attack."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.draws import derive
+from attacks.goals import Goal, met
+from attacks.gradients import forward
+from attacks.norms import Norm
+from attacks.protocols import BudgetAttack, Kind, Model
+from attacks.track import Nearest, Survivors
+
+
+class Bisection:
+    """Searches, for each image by itself, for the smallest value that succeeds.
+
+    As long as nothing has succeeded the value grows by a factor; from then on the interval is halved.
+
+    Args:
+        first: The first values to try (n,), positive.
+        high: Values known to succeed (n,); None: not known.
+        factor: By which a value that fails grows.
+
+    Example:
+        >>> search = Bisection(torch.tensor([1.0]))
+        >>> tried = []
+        >>> for _ in range(6):  # everything above 5 succeeds
+        ...     tried.append(search.value.item())
+        ...     search.tell(search.value > 5)
+        >>> tried
+        [1.0, 2.0, 4.0, 8.0, 6.0, 5.0]
+    """
+
+    value: Tensor
+    """What to try next (n,)."""
+    low: Tensor
+    """The largest value that failed (n,); 0 if none did."""
+    high: Tensor
+    """The smallest value that succeeded (n,); infinite if none did."""
+
+    def __init__(self, first: Tensor, *, high: Tensor | None = None, factor: float = 2.0) -> None:
+        self.value, self.low = first, torch.zeros_like(first)
+        self.high = torch.full_like(first, torch.inf) if high is None else high
+        self._factor = factor
+
+    def tell(self, success: Tensor, reached: Tensor | None = None) -> None:
+        """Say how it went, and move on to the next value.
+
+        Args:
+            success: Whether ``value`` succeeded, bool (n,).
+            reached: Values that turned out to be enough where it did (n,); None: ``value`` itself.
+        """
+        enough = self.value if reached is None else torch.minimum(reached, self.value)
+        self.high = torch.where(success, torch.minimum(enough, self.high), self.high)
+        low = torch.where(success, self.low, torch.maximum(self.value, self.low))
+        # A success below a failure shows that the failure was bad luck.
+        self.low = torch.where(low < self.high, low, 0)
+        middle = (self.low + self.high) / 2
+        self.value = torch.where(self.high.isfinite(), middle, self.value * self._factor)
+
+    def select(self, index: Tensor) -> None:
+        """Go on with some of the images only: a mask or positions."""
+        self.value, self.low, self.high = self.value[index], self.low[index], self.high[index]
+
+
+@dataclass(frozen=True)
+class EpsSearch:
+    """A budget attack, asked again and again with another ``eps``; see :func:`binary_search_eps`.
+
+    Example:
+        >>> from attacks import PGD
+        >>> EpsSearch(PGD()).kind
+        'minimum norm'
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+
+    attack: BudgetAttack
+    """Is given an ``eps`` for each image."""
+    steps: int = 10
+    """Calls of the attack."""
+
+    def __post_init__(self) -> None:
+        if self.attack.kind != "budget":
+            raise ValueError(f"expected a budget attack, got {type(self.attack).__name__} ({self.attack.kind})")
+        if self.steps < 1:
+            raise ValueError(f"expected steps >= 1, got {self.steps}")
+
+    @property
+    def norm(self) -> Norm:
+        """That of its attack."""
+        return self.attack.norm
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; the ``i``-th call draws with a seed derived from ``seed``."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        best = Nearest(left.x, self.norm, left.eps)
+        # Nothing in [0, 1] is further away.
+        farthest = torch.minimum(self.norm.measure(torch.maximum(left.x, 1 - left.x)), left.eps)
+        least = self._whole(farthest / 64)
+        search = Bisection(torch.minimum(least, farthest))
+        rows = torch.arange(len(left), device=x.device)
+        for step in range(self.steps):
+            if not len(rows):
+                break
+            clean, some, radius = left.x[rows], left.goal.select(rows), search.value
+            x_adv = self.attack(model, clean, some, eps=radius, seed=derive(seed, step))
+            fooled = met(some, forward(model, x_adv, some))
+            best.offer(left.x.index_copy(0, rows, x_adv), fooled.new_zeros(len(left)).index_copy(0, rows, fooled))
+            search.tell(fooled, self.norm.measure(x_adv - clean))
+            search.value = torch.minimum(self._whole(search.value), farthest[rows])
+            open_ = (search.value > search.low) & (search.value < search.high)
+            search.select(open_)
+            rows = rows[open_]
+        left.found[left.rows] = best.x_adv
+        return left.found
+
+    def _whole(self, radius: Tensor) -> Tensor:
+        """For L0, which counts, a whole number."""
+        return radius.floor().clamp_min(1) if self.norm.name == "l0" else radius
+
+
+def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:
+    """A minimum-norm attack made of a budget attack: bisection over ``eps``, for each image by itself.
+
+    The first ``eps`` is 1/64 of the largest perturbation that [0, 1] allows, and is doubled until the image is
+    fooled; then the interval between the largest ``eps`` that failed and the size of the smallest perturbation found
+    is halved. An image that stays unfooled at its largest ``eps`` is not tried again.
+
+    Args:
+        attack: A budget attack.
+        steps: Calls of the attack, doublings included.
+
+    Raises:
+        ValueError: If the attack is a minimum-norm attack already, or ``steps`` is below 1.
+
+    Example:
+        >>> from attacks import PGD, Linf, Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = binary_search_eps(PGD(), steps=12)(lambda x: x, x, goal)
+        >>> bool(Linf().measure(x_adv - x) < 0.051)  # the boundary is 0.05 away
+        True
+    """
+    return EpsSearch(attack, steps)

@@ -1,0 +1,246 @@
+"""Square attack: random search over square patches."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from attacks.draws import uniform
+from attacks.goals import Goal
+from attacks.gradients import forward
+from attacks.inputs import check_parameters
+from attacks.losses import LOSSES
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square:
+    """Changes a random square at a time and keeps what lowers the loss; the squares shrink. Needs no gradient.
+
+    In Linf every value of the square moves to the same end of its range; in L2 the square receives a smooth bump,
+    paid for with what another square had.
+
+    References:
+        Andriushchenko et al., Square attack: a query-efficient black-box adversarial attack via random search
+        <https://arxiv.org/abs/1912.00049>, 2020.
+
+    Deviations:
+        Each image draws its own squares. A square that would change nothing is drawn with the opposite sign. The
+        schedule of sizes is stretched to ``steps``, as in AutoAttack. Images without rows or channels have one; where
+        an image is too low for a square the patch is a rectangle of the same area. The margin is the default loss for
+        every goal; the paper takes ``loss="ce"`` for targeted ones.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = Square(steps=20)(lambda x: x, x, goal, eps=0.0625)
+        >>> bool(goal.margin(x_adv) < 0)
+        True
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    steps: int = 5000
+    """Queries, after the one that looks at the clean image."""
+    initial_fraction: float = 0.8
+    """Share of the image's area that the first squares cover, at most 1."""
+    loss: str = "margin"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+        if self.initial_fraction > 1:
+            raise ValueError(f"expected initial_fraction of Square <= 1, got {self.initial_fraction}")
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        if x.ndim > 4:
+            raise ValueError(f"expected images (N, C, H, W), (N, H, W) or (N, D) for Square, got {tuple(x.shape)}")
+        left = Survivors(model, x, goal, self.norm, eps)
+        start, move = _MOVES[self.norm.name]
+        x_best, best = left.x.clone(), left.x.new_full((len(left),), torch.inf)
+        for step in range(self.steps):
+            if not len(left):
+                break
+            draw = _Draw(seed, left.goal.ids, step)
+            clean, present, budget = _planes(left.x), _planes(x_best), left.eps.view(-1, 1, 1, 1)
+            if step:
+                proposal = move(self.norm, clean, present, budget, self._fraction(step), draw)
+            else:
+                proposal = start(self.norm, clean, budget, draw)
+            x_adv = proposal.clamp_(0, 1).view_as(left.x)
+            logits = forward(model, x_adv, left.goal)
+            loss = LOSSES[self.loss](logits, left.goal)
+            better = loss < best
+            x_best[better], best[better] = x_adv[better], loss[better]
+            _, x_best, best = left.retire(x_adv, logits, x_best, best)
+        left.found[left.rows] = x_best
+        return left.found
+
+    def _fraction(self, step: int) -> float:
+        """Share of the area of the square at a step: halved at given parts of the way."""
+        halvings = sum(step / self.steps > part for part in _HALVINGS)
+        return self.initial_fraction * 0.5**halvings
+
+
+_HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+class _Draw(NamedTuple):
+    """Which random numbers to use."""
+
+    seed: int
+    ids: Tensor
+    step: int
+
+    def take(self, like: Tensor, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (n, *shape), of the type of ``like``."""
+        return uniform(self.seed, self.ids, self.step, shape).to(like)
+
+
+class _Patch(NamedTuple):
+    """A rectangle in each image."""
+
+    rows: Tensor
+    """Of each row of the image its place in the rectangle (n, H), outside of it too."""
+    columns: Tensor
+    """Likewise (n, W)."""
+    inside: Tensor
+    """Bool (n, 1, H, W)."""
+
+
+def _planes(x: Tensor) -> Tensor:
+    """Images as (n, C, H, W): a vector is one row."""
+    return x.reshape(len(x), *[1] * (4 - x.ndim), *x.shape[1:])
+
+
+def _signs(fraction: Tensor) -> Tensor:
+    """Numbers in [0, 1) -> -1 or 1."""
+    return 1 - 2 * (fraction < 0.5).to(fraction)
+
+
+def _sides(fraction: float, height: int, width: int, least: int = 1) -> tuple[int, int]:
+    """Height and width of a square that covers a fraction of the image, or of a rectangle where it is too high."""
+    side = max(round(math.sqrt(fraction * height * width)), least)
+    if side <= min(height, width):
+        return side, side
+    area = max(fraction * height * width, least)
+    return (height, min(round(area / height), width)) if height < width else (min(round(area / width), height), width)
+
+
+def _place(corner: Tensor, sides: tuple[int, int], x: Tensor) -> _Patch:
+    """Rectangles with their corner at random: ``corner`` (n, 2) in [0, 1)."""
+    places = []
+    for i, size in enumerate(x.shape[2:]):
+        # Rounding makes the edges half as likely as the rest, which is worth some queries.
+        first = (corner[:, i] * (size - sides[i])).round()
+        places.append(torch.arange(size, device=x.device) - first.unsqueeze(1).long())
+    rows, columns = places
+    inside = [(place >= 0) & (place < side) for place, side in zip(places, sides, strict=True)]
+    return _Patch(rows, columns, (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1))
+
+
+def _stripes(norm: Norm, x: Tensor, eps: Tensor, draw: _Draw) -> Tensor:
+    """Linf, start: vertical stripes of random signs."""
+    _, channels, _, width = x.shape
+    return x + eps * _signs(draw.take(x, channels, 1, width))
+
+
+def _square(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float, draw: _Draw) -> Tensor:
+    """Linf, step: a square of one random sign for each channel."""
+    _, channels, height, width = x.shape
+    random = draw.take(x, 2 + channels)
+    patch = _place(random[:, :2], _sides(fraction, height, width), x)
+    shift = eps * _signs(random[:, 2:]).view(-1, channels, 1, 1)
+    proposal = torch.where(patch.inside, (x + shift).clamp_(0, 1), x_best)
+    same = (proposal == x_best).flatten(1).all(1).view(-1, 1, 1, 1)
+    return torch.where(same & patch.inside, x - shift, proposal)
+
+
+def _tiles(norm: Norm, x: Tensor, eps: Tensor, draw: _Draw) -> Tensor:
+    """L2, start: five by five tiles, a bump in each."""
+    _, channels, height, width = x.shape
+    sides = max(height // 5, 1), max(width // 5, 1)
+    count = height // sides[0], width // sides[1]
+    random = draw.take(x, 1 + channels, *count)
+    random = random.repeat_interleave(sides[0], 2).repeat_interleave(sides[1], 3)
+    upright, turned = (bump.repeat(count) for bump in _bumps(*sides, x))
+    delta = torch.where(random[:, :1] < 0.5, upright, turned) * _signs(random[:, 1:])
+    above, before = (height - delta.shape[2]) // 2, (width - delta.shape[3]) // 2
+    rest = (before, width - delta.shape[3] - before, above, height - delta.shape[2] - above)
+    return _filled(norm, x, functional.pad(delta, rest), eps)
+
+
+def _bump(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float, draw: _Draw) -> Tensor:
+    """L2, step: a bump in one square, with all that another square had and what is left of the budget."""
+    _, channels, height, width = x.shape
+    random = draw.take(x, 5 + channels)
+    odd = (side + 1 - side % 2 for side in _sides(fraction, height, width, least=3))
+    sides = min(next(odd), height), min(next(odd), width)
+    here, there = _place(random[:, :2], sides, x), _place(random[:, 2:4], sides, x)
+    delta = x_best - x
+    old = delta * here.inside
+    upright, turned = (_spread(bump, here) for bump in _bumps(*sides, x))
+    bump = torch.where(random[:, 4].view(-1, 1, 1, 1) < 0.5, upright, turned)
+    new = bump * _signs(random[:, 5:]).view(-1, channels, 1, 1) + old / _length(old).clamp_min(1e-12)
+    unused = (eps.square() - norm.measure(delta).view_as(eps).square()).clamp_min(0)
+    freed = _length(delta * (here.inside | there.inside)).square()
+    new = new / _length(new).clamp_min(1e-12) * (unused / channels + freed).sqrt()
+    moved = torch.where(here.inside, new, delta * ~there.inside)
+    return _filled(norm, x, moved, eps)
+
+
+def _filled(norm: Norm, x: Tensor, delta: Tensor, eps: Tensor) -> Tensor:
+    """The perturbation with length ``eps``, as nearly as [0, 1] allows, added to ``x``."""
+    for _ in range(3):
+        delta = (x + norm.steepest(delta, eps.flatten())).clamp_(0, 1) - x
+    return x + delta
+
+
+def _length(delta: Tensor) -> Tensor:
+    """L2 length of each channel, (n, C, 1, 1)."""
+    length: Tensor = torch.linalg.vector_norm(delta, dim=(2, 3), keepdim=True)
+    return length
+
+
+def _spread(pattern: Tensor, patch: _Patch) -> Tensor:
+    """A pattern put into each image's rectangle, (n, 1, H, W); zero elsewhere."""
+    rows, columns = (p.clamp(0, s - 1) for p, s in zip(patch[:2], pattern.shape, strict=True))
+    return pattern[rows.unsqueeze(2), columns.unsqueeze(1)].unsqueeze(1) * patch.inside
+
+
+def _bumps(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A hill beside a valley, of length 1, (height, width); split along one axis and, in a square, the other."""
+    if height < width:
+        lying = _bumps(width, height, like)[0].T
+        return lying, lying
+    hill, valley = _pyramid(height // 2, width, like), _pyramid(height - height // 2, width, like)
+    pair = torch.cat([hill, -valley])
+    pair = pair / torch.linalg.vector_norm(pair)
+    return pair, pair.T if height == width else pair
+
+
+def _pyramid(height: int, width: int, like: Tensor) -> Tensor:
+    """Of length 1, falling from the middle: at distance d it is 1/(d+1)^2 + 1/(d+2)^2 + ... up to the far edge."""
+    rows, columns = ((torch.arange(n, device=like.device) - n // 2).abs() for n in (height, width))
+    distance = torch.maximum(rows.unsqueeze(1), columns)
+    terms = torch.arange(1, max(height, width) // 2 + 2, device=like.device).to(like).pow(-2)
+    hill = terms.flip(0).cumsum(0).flip(0)[distance]
+    length: Tensor = torch.linalg.vector_norm(hill)
+    return hill / length.clamp_min(1e-12)
+
+
+_MOVES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "linf": (_stripes, _square),
+    "l2": (_tiles, _bump),
+}
+"""Norm -> how to start, and how to go on."""

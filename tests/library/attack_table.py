@@ -1,0 +1,43 @@
+"""Every attack in every norm that it supports, for tests that go through the whole table."""
+
+import dataclasses
+
+import pytest
+
+from attacks import ATTACKS, NORMS
+from attacks.protocols import Attack
+
+ENTRIES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
+"""(name, norm) of all."""
+
+NEED_PLANES = {"difgsm", "tifgsm", "spatial"}
+"""Attacks that take images with rows and columns only."""
+
+SLOW = {"thorough"}
+"""Attacks that take long whatever their parameters."""
+
+WORK = {"steps", "draws", "start_draws", "directions", "max_directions", "rotations", "translations"}
+"""Parameters that say how long an attack takes."""
+
+SHORT = {"standard": {"targets": 2, "rounds": 1, "queries": 4}, "thorough": {"walkers": 2, "hops": 4, "targets": 2}}
+"""More of them, with values for a quick test."""
+
+
+def _mark(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if name in SLOW else []
+
+
+each_attack = pytest.mark.parametrize("name", [pytest.param(name, marks=_mark(name)) for name in ATTACKS])
+each_entry = pytest.mark.parametrize(
+    ("name", "norm"), [pytest.param(name, norm, marks=_mark(name), id=f"{name}-{norm}") for name, norm in ENTRIES]
+)
+
+
+def build(name: str, norm: str, most: int | None = None) -> Attack:
+    """The attack with its own parameters, or with at most so many steps, draws and the like."""
+    attack = ATTACKS[name](norm=NORMS[norm]())
+    if most is None:
+        return attack
+    fields = {field.name for field in dataclasses.fields(attack)} & WORK
+    counts = {field: min(getattr(attack, field), most) for field in fields}
+    return dataclasses.replace(attack, **counts, **SHORT.get(name, {}))

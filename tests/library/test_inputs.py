@@ -1,0 +1,230 @@
+"""What attacks refuse, in which words, and that they refuse it before any work."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from attack_table import build, each_attack, each_entry
+from oracles import goals, images, linear
+
+from attacks import (
+    APGD,
+    ATTACKS,
+    DDN,
+    FGSM,
+    FMN,
+    L0,
+    L1,
+    L2,
+    PGD,
+    LabelOutOfTopK,
+    Linf,
+    Noise,
+    OrderedTopK,
+    Targeted,
+    TopK,
+    TopKExclusion,
+    Untargeted,
+    restarts,
+)
+from attacks.gradients import asked_ids
+from attacks.inputs import clean_logits
+
+X = images(2, (3, 2, 2)).float()
+GOAL = Untargeted(torch.tensor([0, 1]))
+NAN = float("nan")
+
+
+class Counting:
+    """Three classes; counts the calls."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return x.flatten(1)[:, :3] * 5
+
+
+def with_value(value):
+    x = X.clone()
+    x[1, 2, 0, 1] = value
+    return x
+
+
+# --- parameters ---
+
+
+@pytest.mark.parametrize(
+    ("construct", "message"),
+    [
+        (lambda: PGD(steps=0), "expected steps of PGD > 0, got 0"),
+        (lambda: PGD(steps=-3), "expected steps of PGD > 0, got -3"),
+        (lambda: PGD(relative_step=0.0), "expected relative_step of PGD > 0, got 0.0"),
+        (lambda: PGD(relative_step=NAN), "expected relative_step of PGD > 0, got nan"),
+        (lambda: PGD(loss="hinge"), "expected loss of PGD to be one of margin, ce, dlr, got 'hinge'"),
+        (lambda: PGD(norm=L0()), "expected norm of PGD to be one of linf, l2, l1, got l0"),
+        (lambda: APGD(steps=0), "expected steps of APGD > 0, got 0"),
+        (lambda: APGD(rho=-0.5), "expected rho of APGD > 0, got -0.5"),
+        (lambda: APGD(norm=L0()), "expected norm of APGD to be one of linf, l2, l1, got l0"),
+        (lambda: FGSM(loss=""), "expected loss of FGSM to be one of margin, ce, dlr, got ''"),
+        (lambda: Noise(draws=0), "expected draws of Noise > 0, got 0"),
+        (lambda: DDN(norm=Linf()), "expected norm of DDN to be one of l2, got linf"),
+        (lambda: DDN(gamma=0), "expected gamma of DDN > 0, got 0"),
+        (lambda: DDN(init_eps=-1), "expected init_eps of DDN > 0, got -1"),
+        (lambda: FMN(step_size=0), "expected step_size of FMN > 0, got 0"),
+        (lambda: TopK(temperature=0), "expected temperature of TopK > 0, got 0"),
+        (lambda: TopK(step_size=-1), "expected step_size of TopK > 0, got -1"),
+    ],
+)
+def test_refuses_parameters(construct, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        construct()
+
+
+@each_attack
+def test_parameters_are_named_and_fixed(name):
+    attack = ATTACKS[name]()
+    with pytest.raises(TypeError, match="positional argument"):
+        ATTACKS[name](Linf())
+    with pytest.raises(dataclasses.FrozenInstanceError, match="norm"):
+        attack.norm = L2()
+    assert attack == ATTACKS[name]()
+    assert type(attack).__name__ in repr(attack)
+
+
+def test_a_flag_is_no_number():
+    assert PGD(random_start=False).random_start is False
+
+
+# --- images, goals and eps: refused before the model is asked ---
+
+UNASKED = [
+    (X.mul(255).byte(), GOAL, 0.1, r"expected float images \(N, ...\), got torch.uint8 with shape \(2, 3, 2, 2\)"),
+    (torch.rand(2), GOAL, 0.1, r"expected float images \(N, ...\), got torch.float32 with shape \(2,\)"),
+    (torch.rand(2, 0), GOAL, 0.1, r"expected float images \(N, ...\), got torch.float32 with shape \(2, 0\)"),
+    (torch.rand(0, 3), GOAL, 0.1, r"expected float images \(N, ...\), got torch.float32 with shape \(0, 3\)"),
+    (X * 255, GOAL, 0.1, r"expected images in \[0, 1\], got values from \S+ to \S+"),
+    (with_value(-0.01), GOAL, 0.1, r"expected images in \[0, 1\], got values from -0.01 to"),
+    (with_value(1.01), GOAL, 0.1, r"expected images in \[0, 1\], got values from \S+ to 1.01"),
+    (with_value(NAN), GOAL, 0.1, r"expected images in \[0, 1\], got values from nan to nan"),
+    (with_value(math.inf), GOAL, 0.1, r"expected images in \[0, 1\], got values from \S+ to inf"),
+    (X, Untargeted(torch.tensor([0])), 0.1, "expected a goal for 2 images, got one for 1"),
+    (X, Untargeted(torch.tensor([0, 1, 2])), 0.1, "expected a goal for 2 images, got one for 3"),
+    (X, GOAL, 0.0, "expected eps > 0 and finite, got 0.0"),
+    (X, GOAL, -0.1, "expected eps > 0 and finite, got -0.1"),
+    (X, GOAL, NAN, "expected eps > 0 and finite, got nan"),
+    (X, GOAL, math.inf, "expected eps > 0 and finite, got inf"),
+    (X, GOAL, torch.tensor([0.1, 0.0]), "expected eps > 0 and finite, got tensor"),
+    (X, GOAL, torch.tensor([0.1]), r"expected eps as a number or of shape \(2,\), got shape \(1,\)"),
+    (X, GOAL, torch.full((2, 1), 0.1), r"expected eps as a number or of shape \(2,\), got shape \(2, 1\)"),
+]
+UNASKED_IDS = [
+    *("bytes", "one axis", "no values", "no images", "0 to 255", "below 0", "above 1", "nan", "inf"),
+    *("goal for one", "goal for three", "eps 0", "eps < 0", "eps nan", "eps inf", "an eps of 0", "one eps", "eps grid"),
+]
+
+
+@pytest.mark.parametrize(("x", "goal", "eps", "message"), UNASKED, ids=UNASKED_IDS)
+@pytest.mark.parametrize("name", [*ATTACKS, "restarts"])
+def test_refuses_arguments_before_the_model_is_asked(name, x, goal, eps, message):
+    attack = restarts(PGD(), 2) if name == "restarts" else ATTACKS[name]()
+    model = Counting()
+    with pytest.raises(ValueError, match=message):
+        attack(model, x, goal, eps=eps)
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize("eps", [8, torch.tensor([0.1, 8.0])], ids=["number", "tensor"])
+def test_eight_is_taken_for_eight_levels(eps):
+    with pytest.raises(ValueError, match=r"expected eps of at most 1 for linf .*, got 8: did you mean 8/255\?"):
+        PGD()(Counting(), X, GOAL, eps=eps)
+    for norm in (L2(), L1()):
+        assert PGD(norm=norm, steps=1)(Counting(), X, GOAL, eps=eps).shape == X.shape
+
+
+def test_an_eps_of_one_is_the_whole_box():
+    assert PGD(steps=1)(Counting(), X, GOAL, eps=1).shape == X.shape
+
+
+# --- models ---
+
+
+def logits(*rows):
+    return lambda x: torch.tensor(rows) + 0 * x.sum()
+
+
+@pytest.mark.parametrize(
+    ("model", "goal", "message"),
+    [
+        (lambda x: x.flatten(1).sum(1), GOAL, r"expected logits of shape \(2, number of classes >= 2\), got \(2,\)"),
+        (lambda x: x.flatten(1)[:, :1], GOAL, r"expected logits of shape \(2, .*\), got \(2, 1\)"),
+        (lambda x: x[:1].flatten(1), GOAL, r"expected logits of shape \(2, .*\), got \(1, 12\)"),
+        (lambda x: x, GOAL, r"expected logits of shape \(2, .*\), got \(2, 3, 2, 2\)"),
+        (logits([1.0, NAN, 0], [1, 2, 3]), GOAL, "expected finite logits, got NaN or infinity from the model"),
+        (logits([1.0, -math.inf, 0], [1, 2, 3]), GOAL, "expected finite logits, got NaN or infinity from the model"),
+        (lambda x: x.flatten(1).softmax(1), GOAL, r"expected logits, got probabilities .* before the softmax"),
+        (Counting(), Untargeted(torch.tensor([0, 3])), "expected labels from 0 to 2, got 0 to 3"),
+        (Counting(), Targeted(torch.tensor([-1, 0])), "expected targets from 0 to 2, got -1 to 0"),
+        (Counting(), TopKExclusion(torch.tensor([[0, 1]] * 2)), r"expected k <= 1 \(half of 3 classes\), got 2"),
+        (Counting(), LabelOutOfTopK(torch.tensor([0, 1]), k=3), "expected k <= 2 for 3 classes, got 3"),
+        (Counting(), OrderedTopK(torch.tensor([[0, 1, 2]] * 2)), "expected at most 2 targets for 3 classes, got 3"),
+    ],
+    ids=[
+        *("one number", "one class", "one row", "an image", "nan", "inf", "probabilities"),
+        *("label", "target", "exclusion", "top-k", "order"),
+    ],
+)
+@each_attack
+def test_refuses_models_that_do_not_fit(name, model, goal, message):
+    with pytest.raises(ValueError, match=message):
+        ATTACKS[name]()(model, X, goal, eps=0.1)
+
+
+@pytest.mark.parametrize("rows", [([0.5, 0.5, 0.0], [1.0, 2.0, 3.0]), ([1.5, -0.5, 0.0], [0.0, 2.0, -1.0])], ids=str)
+def test_logits_that_could_be_probabilities_in_part_are_logits(rows):
+    assert clean_logits(logits(*rows), X, GOAL, Linf(), 0.1).tolist() == list(rows)
+
+
+def test_clean_logits_are_asked_for_once_and_booked_on_the_images():
+    heard = []
+    goal = Untargeted(torch.tensor([0, 1]), ids=torch.tensor([8, 9]))
+    clean_logits(lambda x: heard.append(asked_ids().tolist()) or x.flatten(1), X, goal, Linf(), None)
+    assert heard == [[8, 9]]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd", "ddn", "fmn", "topk"])
+def test_refuses_models_without_gradient(name):
+    with pytest.raises(ValueError, match=r"expected a model that is differentiable.*such as Noise"):
+        ATTACKS[name]()(lambda x: x.detach().flatten(1), X, Untargeted(X.flatten(1).argmax(1)), eps=0.1)
+
+
+def test_noise_needs_no_gradient():
+    x = torch.tensor([[0.55, 0.5]])
+    x_adv = Noise()(lambda x: x.detach(), x, Untargeted(torch.tensor([0])), eps=0.1)
+    assert x_adv.argmax(1).tolist() == [1]
+
+
+# --- what must work ---
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@each_entry
+def test_few_classes_are_enough(name, norm, num_classes):
+    model, x = linear(num_classes, seed=1), images(4, (3, 2, 2))
+    attack = build(name, norm, most=20)
+    for kind, goal in goals(model(x), k=1).items():
+        x_adv = attack(model, x, goal, eps=3 * model.smallest(x, goal, norm))
+        assert x_adv.shape == x.shape, kind
+        if name in ("pgd", "apgd", "ddn", "fmn", "topk"):
+            assert (goal.margin(model(x_adv)) < 0).all(), kind
+
+
+@each_attack
+def test_images_without_channels_and_on_the_ends_of_their_range(name):
+    model = linear(3, values=6, seed=1)
+    x = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.5, 1.0], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    x_adv = ATTACKS[name]()(model, x, Untargeted(model(x).argmax(1)), eps=0.5)
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1

@@ -1,0 +1,90 @@
+"""Losses: every one points at the goal, and each keeps its own promise."""
+
+import pytest
+import torch
+from oracles import goals
+
+from attacks import Targeted, Untargeted
+from attacks.losses import LOSSES, cross_entropy, dlr, margin
+
+KINDS = ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"]
+
+
+def logits(rows=6, num_classes=7, seed=0):
+    return 3 * torch.randn(rows, num_classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_table():
+    assert {"margin": margin, "ce": cross_entropy, "dlr": dlr} == LOSSES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_number_an_image_with_the_sign_of_the_margin(loss, kind):
+    goal = goals(logits(), k=3)[kind]
+    for z in (logits(), -logits()):
+        value = LOSSES[loss](z, goal)
+        assert value.shape == (6,)
+        assert value.isfinite().all()
+        if loss != "ce":
+            assert torch.equal(value.sign(), goal.margin(z).sign())
+
+
+# The ratio has a gap of its own in its gradient: far from a target it does not lead there, in the paper neither.
+@pytest.mark.parametrize(
+    ("loss", "kind"), [*((loss, kind) for loss in ("margin", "ce") for kind in KINDS), ("dlr", "untargeted")]
+)
+def test_falls_towards_the_goal(loss, kind):
+    z = logits().requires_grad_()
+    goal = goals(z, k=3)[kind]
+    value = LOSSES[loss](z, goal)
+    (gradient,) = torch.autograd.grad(value.sum(), z)
+    (to_goal,) = torch.autograd.grad(goal.margin(z).sum(), z)
+    assert ((gradient * to_goal).sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_margin_and_cross_entropy_are_the_goals_own(kind):
+    goal = goals(logits())[kind]
+    assert torch.equal(margin(logits(), goal), goal.margin(logits()))
+    assert torch.equal(cross_entropy(logits(), goal), goal.cross_entropy(logits()))
+
+
+def test_cross_entropy_saturates_and_margin_does_not():
+    z = torch.tensor([[200.0, 0.0, -1.0]], requires_grad=True)
+    goal = Untargeted(torch.tensor([0]))
+    (vanished,) = torch.autograd.grad(cross_entropy(z, goal).sum(), z)
+    (steady,) = torch.autograd.grad(margin(z, goal).sum(), z)
+    assert vanished.abs().max() < 1e-30
+    assert steady.tolist() == [[1, -1, 0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dlr_is_indifferent_to_scale_and_shift(kind):
+    goal = goals(logits())[kind]
+    torch.testing.assert_close(dlr(1000 * logits() - 7, goal), dlr(logits(), goal))
+
+
+def test_dlr_is_the_formula_of_the_paper():
+    z = logits()
+    label = z.argmax(1)
+    first, second, third = z.sort(dim=1, descending=True).values[:, :3].T
+    torch.testing.assert_close(dlr(z, Untargeted(label)), (first - second) / (first - third))
+    wrong = z.argsort(dim=1)[:, 0]
+    own = z.gather(1, wrong.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(dlr(z, Untargeted(wrong)), (own - first) / (first - third))
+    torch.testing.assert_close(dlr(z, Targeted(wrong)), (first - own) / (first - third))
+
+
+def test_dlr_is_the_margin_where_there_are_two_classes():
+    z = logits(num_classes=2)
+    goal = Untargeted(z.argmax(1))
+    assert torch.equal(dlr(z, goal), goal.margin(z))
+
+
+def test_dlr_is_finite_where_logits_are_equal():
+    z = torch.zeros(1, 4, requires_grad=True)
+    value = dlr(z, Untargeted(torch.tensor([0])))
+    (gradient,) = torch.autograd.grad(value.sum(), z)
+    assert value.tolist() == [0]
+    assert gradient.isfinite().all()

@@ -1,0 +1,96 @@
+"""Margins between sets of classes against counting and enumeration."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attacks.ranking import exclusion_margin, order_margin, outside
+
+
+@st.composite
+def sets(draw):
+    """Logits of one image as a list, some of its classes, and how many of the others must rise above them."""
+    num_classes = draw(st.integers(2, 8))
+    scores = draw(st.lists(st.integers(-2, 2).map(float), min_size=num_classes, max_size=num_classes))
+    classes = draw(st.permutations(range(num_classes)))[: draw(st.integers(1, num_classes - 1))]
+    return scores, classes, draw(st.integers(1, num_classes - len(classes)))
+
+
+def batch(scores, classes):
+    return torch.tensor([scores], dtype=torch.float64), torch.tensor([classes])
+
+
+@given(sets())
+def test_exclusion_margin_is_the_gap_to_the_kth_other(situation):
+    scores, classes, k = situation
+    others = sorted((score for c, score in enumerate(scores) if c not in classes), reverse=True)
+    expected = max(scores[c] for c in classes) - others[k - 1]
+    assert exclusion_margin(*batch(scores, classes), k).item() == expected
+
+
+@given(sets())
+def test_order_margin_is_the_worst_of_all_pairs_out_of_order(situation):
+    scores, classes, _ = situation
+    rest = [c for c in range(len(scores)) if c not in classes]
+    # neighbours in the wanted order, and the last wanted class before each of the others
+    pairs = [*pairwise(classes), *((classes[-1], c) for c in rest)]
+    expected = max(scores[after] - scores[before] for before, after in pairs)
+    assert order_margin(*batch(scores, classes)).item() == expected
+
+
+@given(sets(), st.floats(0.1, 5))
+def test_smooth_exclusion_margin_is_two_soft_maxima(situation, temperature):
+    scores, classes, k = situation
+    others = sorted((score for c, score in enumerate(scores) if c not in classes), reverse=True)[:k]
+
+    def soft(terms):
+        return temperature * math.log(sum(math.exp(term / temperature) for term in terms))
+
+    expected = soft(scores[c] for c in classes) + soft(-score for score in others)
+    smooth = exclusion_margin(*batch(scores, classes), k, torch.tensor([temperature], dtype=torch.float64))
+    assert smooth.item() == pytest.approx(expected, abs=1e-9)
+
+
+@given(sets())
+def test_smooth_order_margin_bounds_the_margin_ever_more_closely(situation):
+    scores, classes, _ = situation
+    exact = order_margin(*batch(scores, classes)).item()
+    smooth = [
+        order_margin(*batch(scores, classes), torch.tensor([temperature], dtype=torch.float64)).item()
+        for temperature in (2.0, 0.5, 0.1, 1e-6)
+    ]
+    assert smooth == sorted(smooth, reverse=True)
+    assert smooth[-1] == pytest.approx(exact, abs=1e-4)
+
+
+def test_rows_do_not_mix():
+    logits = torch.tensor([[5.0, 4.0, 3.0, 1.0], [1.0, 3.0, 4.0, 5.0]])
+    classes = torch.tensor([[0, 1], [3, 2]])
+    for function in (lambda z, c: exclusion_margin(z, c, 2), order_margin):
+        both = function(logits, classes)
+        assert both.tolist() == [function(logits[i : i + 1], classes[i : i + 1]).item() for i in range(2)]
+
+
+def test_outside_hides_classes_and_leaves_the_logits_alone():
+    logits = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    hidden = outside(logits, torch.tensor([[0, 2], [1, 1]]))
+    assert hidden.tolist() == [[-math.inf, 2.0, -math.inf], [4.0, -math.inf, 6.0]]
+    assert logits.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+@pytest.mark.parametrize("temperature", [None, 0.5, 1e-3])
+def test_gradients_are_finite_beside_hidden_classes(temperature):
+    logits = torch.tensor([[1.0, 2.0, 3.0, 300.0]], requires_grad=True)
+    soft = None if temperature is None else torch.tensor([temperature])
+    for margin in (
+        exclusion_margin(logits, torch.tensor([[0, 3]]), 2, soft),
+        order_margin(logits, torch.tensor([[1, 3]]), soft),
+    ):
+        (gradient,) = torch.autograd.grad(margin.sum(), logits)
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum() > 0
+        assert gradient.sum().item() == pytest.approx(0, abs=1e-6)

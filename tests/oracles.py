@@ -1,0 +1,291 @@
+"""Models whose smallest perturbation is known exactly, and images to go with them.
+
+:class:`Linear` finds it for every goal in every norm by mathematical programming, :class:`Ball` by closed forms;
+:class:`Constant` has none. All of it is written without the library's own norms and margins.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, pairwise
+
+import numpy as np
+import torch
+from scipy import optimize
+from torch import Tensor, nn
+
+from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+
+Pairs = list[tuple[int, int]]
+"""Classes (above, below): the first must have the larger logit."""
+
+
+def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3, high: float = 0.7) -> Tensor:
+    """Random images (count, *shape), float64 in [low, high]."""
+    generator = torch.Generator().manual_seed(seed)
+    return low + (high - low) * torch.rand(count, *shape, generator=generator, dtype=torch.float64)
+
+
+def goals(logits: Tensor, k: int = 2) -> dict[str, Goal]:
+    """One goal of each kind that ``logits`` (N, C) do not meet, where there are classes enough for it."""
+    order = logits.detach().argsort(dim=1, descending=True)
+    found: dict[str, Goal] = {"untargeted": Untargeted(order[:, 0]), "targeted": Targeted(order[:, -1])}
+    if logits.shape[1] >= 2 * k:
+        found["topk-exclusion"] = TopKExclusion(order[:, :k])
+        found["label-out-of-topk"] = LabelOutOfTopK(order[:, 0], k)
+        found["ordered-topk"] = OrderedTopK(order[:, [k, k - 1]] if k > 1 else order[:, [1]])
+    return found
+
+
+def orders(goal: Goal, row: int, num_classes: int) -> Iterator[Pairs]:
+    """The ways to meet a goal for one image; each is a list of pairs that must all hold."""
+    everything = set(range(num_classes))
+    match goal:
+        case Untargeted():
+            label = int(goal.labels[row])
+            yield from ([(other, label)] for other in everything - {label})
+        case Targeted():
+            target = int(goal.targets[row])
+            yield [(target, other) for other in everything - {target}]
+        case TopKExclusion():
+            old = set(goal.classes[row].tolist())
+            for new in combinations(everything - old, len(old)):
+                yield [(above, below) for above in new for below in old]
+        case LabelOutOfTopK():
+            label = int(goal.labels[row])
+            for new in combinations(everything - {label}, goal.k):
+                yield [(above, label) for above in new]
+        case OrderedTopK():
+            first = goal.targets[row].tolist()
+            rest = everything - set(first)
+            yield [*pairwise(first), *((first[-1], other) for other in rest)]
+
+
+class Linear(nn.Module):
+    """Logits ``weight @ x + bias``: the smallest perturbation is the solution of a small program.
+
+    Args:
+        weight: (C, D).
+        bias: (C,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, C)."""
+        return nn.functional.linear(x.flatten(1), self.weight, self.bias)
+
+    def smallest(self, x: Tensor, goal: Goal, norm: str) -> Tensor:
+        """Size (N,) of the smallest perturbation within [0, 1] that brings each image to the goal's boundary.
+
+        Infinite where there is none. For "l0" the number of values that must change.
+        """
+        logits, weight = self(x.double()), self.weight.double().numpy()
+        sizes = []
+        for row, image in enumerate(x.double().flatten(1).numpy()):
+            best = math.inf
+            for pairs in orders(goal, row, len(weight)):
+                above, below = ([pair[i] for pair in pairs] for i in (0, 1))
+                missing = (logits[row, below] - logits[row, above]).numpy()
+                best = min(best, SOLVERS[norm](weight[above] - weight[below], missing, image))
+            sizes.append(best)
+        return torch.tensor(sizes, dtype=x.dtype)
+
+
+def linear(num_classes: int = 5, values: int = 12, *, seed: int = 0) -> Linear:
+    """A random linear model, float64, so balanced at a grey image that the box binds no image in [0.3, 0.7].
+
+    (For L0 it always binds: nothing else limits by how much a value changes.)
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(num_classes, values, generator=generator, dtype=torch.float64)
+    offset = 0.1 * torch.randn(num_classes, generator=generator, dtype=torch.float64)
+    return Linear(weight, offset - 0.5 * weight.sum(1))
+
+
+def separable(num_classes: int = 6, values_each: int = 4) -> Linear:
+    """A linear model in which every class has values of its own, each with weight 1: closed forms exist for all goals.
+
+    In Linf, to put k classes above m others, all of the first rise and all of the second fall by the same amount.
+    """
+    weight = torch.eye(num_classes, dtype=torch.float64).repeat_interleave(values_each, dim=1)
+    return Linear(weight, torch.zeros(num_classes, dtype=torch.float64))
+
+
+def _least_linf(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
+    """Min e: a @ d >= b, |d| <= e, 0 <= x + d <= 1."""
+    count = len(x)
+    size = np.ones((count, 1))
+    limits = np.block([[-a, np.zeros((len(a), 1))], [np.eye(count), -size], [-np.eye(count), -size]])
+    bounds = [*zip(-x, 1 - x, strict=True), (0, None)]
+    found = optimize.linprog([0] * count + [1], limits, np.concatenate([-b, np.zeros(2 * count)]), bounds=bounds)
+    return float(found.fun) if found.success else math.inf
+
+
+def _least_l1(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
+    """Min sum of up + down: a @ (up - down) >= b, 0 <= up <= 1 - x, 0 <= down <= x."""
+    bounds = [(0, most) for most in np.concatenate([1 - x, x])]
+    found = optimize.linprog(np.ones(2 * len(x)), np.hstack([-a, a]), -b, bounds=bounds)
+    return float(found.fun) if found.success else math.inf
+
+
+def _least_l2(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
+    """Min |d|: a @ d >= b and the box, as a non-negative least-squares problem (Lawson and Hanson, 1974)."""
+    rows, least = np.vstack([a, np.eye(len(x)), -np.eye(len(x))]), np.concatenate([b, -x, x - 1])
+    system = np.vstack([rows.T, least])
+    aim = np.append(np.zeros(len(x)), 1.0)
+    weights, residual = optimize.nnls(system, aim)
+    if residual < 1e-9:
+        return math.inf
+    rest = system @ weights - aim
+    return float(np.linalg.norm(rest[:-1] / rest[-1]))
+
+
+def _least_l0(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
+    """Min number of changed values: a @ d >= b, -x * changed <= d <= (1 - x) * changed."""
+    count = len(x)
+    nothing = np.zeros_like(a)
+    limits = np.block([[a, nothing], [np.eye(count), -np.diag(1 - x)], [-np.eye(count), -np.diag(x)]])
+    low = np.concatenate([b, np.full(2 * count, -np.inf)])
+    high = np.concatenate([np.full(len(b), np.inf), np.zeros(2 * count)])
+    found = optimize.milp(
+        np.concatenate([np.zeros(count), np.ones(count)]),
+        integrality=np.concatenate([np.zeros(count), np.ones(count)]),
+        bounds=optimize.Bounds(np.concatenate([-x, np.zeros(count)]), np.concatenate([1 - x, np.ones(count)])),
+        constraints=optimize.LinearConstraint(limits, low, high),
+    )
+    return float(round(found.fun)) if found.success else math.inf
+
+
+SOLVERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
+    "linf": _least_linf,
+    "l2": _least_l2,
+    "l1": _least_l1,
+    "l0": _least_l0,
+}
+"""Norm -> size of the smallest d with a @ d >= b (a (M, D), b (M,)) that keeps an image x (D,) in [0, 1]."""
+
+
+class Ball(nn.Module):
+    """Class 0 inside of a ball, class 1 outside: a boundary that is curved everywhere.
+
+    Args:
+        centre: Of the ball (D,).
+        radius: Its L2 radius, image units.
+    """
+
+    centre: Tensor
+
+    def __init__(self, centre: Tensor, radius: float) -> None:
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.radius = radius
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, 2)."""
+        depth = self.radius**2 - (x.flatten(1) - self.centre).square().sum(1)
+        return torch.stack([depth, -depth], 1)
+
+    def smallest(self, x: Tensor, norm: str) -> Tensor:
+        """Size (N,) of the smallest perturbation that takes images inside out of the ball; [0, 1] must not bind.
+
+        For "linf", "l2" and "l1".
+        """
+        away = (x.flatten(1) - self.centre).abs()
+        square, count = away.square().sum(1), away.shape[1]
+        match norm:
+            case "l2":
+                return self.radius - square.sqrt()
+            case "linf":  # all values move: sum (away + e)^2 = radius^2
+                mean = away.mean(1)
+                return (mean.square() + (self.radius**2 - square) / count).sqrt() - mean
+            case "l1":  # the farthest value moves: it gains most
+                far = away.amax(1)
+                return (self.radius**2 - square + far.square()).sqrt() - far
+        raise ValueError(f"expected linf, l2 or l1, got {norm}")
+
+
+class Constant(nn.Module):
+    """The same logits for every image, with a gradient that is zero everywhere: never fooled.
+
+    Args:
+        logits: (C,).
+    """
+
+    logits: Tensor
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, C)."""
+        return self.logits.to(x.dtype) + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+class Quantised(nn.Module):
+    """A model that sees its images in few grey levels: piecewise constant, so that gradients say nothing.
+
+    Args:
+        model: What looks at the rounded images.
+        levels: Number of grey levels above black.
+    """
+
+    def __init__(self, model: nn.Module, levels: int = 4) -> None:
+        super().__init__()
+        self.model, self.levels = model, levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, C)."""
+        return self.model((x * self.levels).round() / self.levels)
+
+
+class RowByRow(nn.Module):
+    """A model asked about one image at a time, so that no rounding depends on the batch an image stands in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, C)."""
+        return torch.cat([self.model(row) for row in x.split(1)])
+
+
+def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A module whose weights depend on ``seed`` alone; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def mlp(values: int, num_classes: int = 5, *, hidden: int = 16, seed: int = 0) -> nn.Module:
+    """A small smooth network for images of any shape with so many values, float64, in evaluation mode."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(values, hidden), nn.Tanh(), nn.Linear(hidden, num_classes))
+
+    return _seeded(build, seed).double().eval()
+
+
+def convnet(num_classes: int = 5, *, channels: int = 3, side: int = 8, seed: int = 0) -> nn.Module:
+    """A small convolutional network for (channels, side, side) images, float32, in evaluation mode."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels, 8, 3, stride=2, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(8 * (side // 2) ** 2, num_classes),
+        )
+
+    return _seeded(build, seed).eval()

@@ -1,0 +1,1 @@
+"""Attacks side by side with those of other libraries: strength and speed; `python -m tests.peers`."""

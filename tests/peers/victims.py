@@ -1,0 +1,124 @@
+"""The models that are attacked, with images that each of them classifies right.
+
+Only right ones: an attack that leaves out images that are misclassified anyway would look fast for no merit.
+Three small networks lie in the folder `shared` beside the repository; where there is none, what pip installs is left.
+"""
+
+import gzip
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advbench.datasets.pictures import read_picture
+from advbench.datasets.samples import samples
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+
+SHARED = Path(__file__).parents[3] / "shared"
+
+
+class Target(NamedTuple):
+    """A loaded victim."""
+
+    model: Classifier
+    """With frozen parameters, so that no library spends time on gradients of weights."""
+    x: Tensor
+    """Images (N, C, H, W) in [0, 1]."""
+    y: Tensor
+    """Labels (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victim:
+    """A model, its images, and how large perturbations of them are."""
+
+    load: Callable[[], Target]
+    """Gives the model and images with their labels."""
+    images: int
+    """How many are attacked, in one batch."""
+    rounds: int
+    """How often each library has its turn."""
+    eps: Mapping[str, float]
+    """Norm -> budget, image units."""
+
+    def target(self, most: int | None = None) -> Target:
+        """The model, and the first images that it classifies right."""
+        model, x, y = self.load()
+        with torch.no_grad():
+            right = (model(x).argmax(1) == y).nonzero().squeeze(1)[: most or self.images]
+        return Target(model, x[right], y[right])
+
+
+def _cifar10(name: str, candidates: int) -> Callable[[], Target]:
+    def load() -> Target:
+        data = np.load(SHARED / "data/cifar10/cifar10-original-test1000.npz")
+        x = torch.from_numpy(data["images"][:candidates]).permute(0, 3, 1, 2).float() / 255
+        return Target(_shared_model(name), x.contiguous(), torch.from_numpy(data["labels"][:candidates]).long())
+
+    return load
+
+
+def _mnist(name: str, candidates: int) -> Callable[[], Target]:
+    def load() -> Target:
+        x = torch.from_numpy(_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:candidates]).float() / 255
+        y = torch.from_numpy(_idx("t10k-labels-idx1-ubyte.gz", 8)[:candidates]).long()
+        return Target(_shared_model(name), x, y)
+
+    return load
+
+
+def _idx(name: str, header: int) -> np.ndarray:
+    data = gzip.decompress((SHARED / "data/mnist" / name).read_bytes())
+    return np.frombuffer(data, np.uint8, offset=header).copy()
+
+
+def _shared_model(name: str) -> Classifier:
+    spec = importlib.util.spec_from_file_location("archs", SHARED / "models/archs.py")
+    archs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(archs)
+    module, mean, std = archs.build(name)
+    return Classifier(module, num_classes=10, mean=mean, std=std, name=name)
+
+
+def _photographs() -> Target:
+    model = load_model("efficientnet_lite0")
+    pictures = samples("imagenet")
+    x = torch.stack([model.preprocess(read_picture(picture.path)) for picture in pictures])
+    return Target(model, x, torch.tensor([picture.label for picture in pictures]))
+
+
+_ALL = {
+    "cifar10-cnn-a-adv": Victim(
+        load=_cifar10("cifar10-cnn-a-adv", 250),
+        images=128,
+        rounds=7,
+        eps={"linf": 4 / 255, "l2": 0.5, "l1": 12.0},
+    ),
+    "cifar10-resnet20": Victim(
+        load=_cifar10("cifar10-resnet20", 60),
+        images=32,
+        rounds=3,
+        eps={"linf": 1 / 255, "l2": 0.15, "l1": 4.0},
+    ),
+    "mnist-lenet5-adv-linf0.3": Victim(
+        load=_mnist("mnist-lenet5-adv-linf0.3", 120),
+        images=64,
+        rounds=3,
+        eps={"linf": 0.3, "l2": 2.0, "l1": 20.0},
+    ),
+    "efficientnet_lite0": Victim(
+        load=_photographs,
+        images=16,
+        rounds=3,
+        eps={"linf": 1 / 255, "l2": 0.5, "l1": 50.0},
+    ),
+}
+
+VICTIMS = {name: victim for name, victim in _ALL.items() if SHARED.is_dir() or victim.load is _photographs}
+"""Name -> victim, of those that can be had here."""
