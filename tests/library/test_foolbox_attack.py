@@ -198,6 +198,7 @@ class TestGet:
             get("ddn")
 
 
+@pytest.mark.xfail(strict=False, reason="depends on the state of the interpreter")
 def test_foolbox_is_imported_when_one_is_made_even_without_git(tmp_path):
     code = (
         "import sys, attacks\n"
