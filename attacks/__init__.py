@@ -21,6 +21,7 @@ from attacks.apgd import APGD
 from attacks.compose import WorstCase, restarts, worst_case
 from attacks.ddn import DDN
 from attacks.defences import expectation, straight_through
+from attacks.difgsm import DIFGSM
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
@@ -32,7 +33,9 @@ from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.quantize import quantize
 from attacks.search import Bisection, EpsSearch, binary_search_eps
+from attacks.spatial import Spatial
 from attacks.square import Square
+from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
@@ -41,11 +44,14 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "pgd": PGD,
     "apgd": APGD,
     "mifgsm": MIFGSM,
+    "difgsm": DIFGSM,
+    "tifgsm": TIFGSM,
     "square": Square,
     "ddn": DDN,
     "fmn": FMN,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
+    "spatial": Spatial,
 }
 """Name -> class; the name is also the attack's file and its name on the command line and in reports."""
 
@@ -53,6 +59,7 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "DDN",
+    "DIFGSM",
     "FGSM",
     "FMN",
     "L0",
@@ -61,6 +68,7 @@ __all__ = [
     "MIFGSM",
     "NORMS",
     "PGD",
+    "TIFGSM",
     "Attack",
     "AttackError",
     "Bisection",
@@ -75,6 +83,7 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "Spatial",
     "Square",
     "Targeted",
     "TopK",

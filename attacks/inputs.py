@@ -100,7 +100,7 @@ def check_planes(attack: Attack, x: Tensor) -> None:
     """Check that images have rows and columns, for an attack that cannot do without.
 
     Raises:
-        ValueError: If they are not (N, C, H, W).
+        ValueError: If they are not (N, C, H, W), or no images at all.
 
     Example:
         >>> from attacks import TIFGSM
@@ -108,6 +108,7 @@ def check_planes(attack: Attack, x: Tensor) -> None:
         Traceback (most recent call last):
         ValueError: expected images (N, C, H, W) for TIFGSM, got shape (2, 12)
     """
+    _check_images(x)
     if x.ndim != 4:
         raise ValueError(f"expected images (N, C, H, W) for {type(attack).__name__}, got shape {tuple(x.shape)}")
 

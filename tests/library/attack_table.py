@@ -19,8 +19,11 @@ SLOW = {"thorough"}
 WORK = {"steps", "draws", "start_draws", "directions", "max_directions", "rotations", "translations"}
 """Parameters that say how long an attack takes."""
 
-SHORT = {"standard": {"targets": 2, "rounds": 1, "queries": 4}, "thorough": {"walkers": 2, "hops": 4, "targets": 2}}
-"""More of them, with values for a quick test."""
+SHORT = {
+    "standard": {"steps": 2, "targets": 2, "rounds": 1, "queries": 4},
+    "thorough": {"walkers": 2, "hops": 4, "targets": 2},
+}
+"""More of them, with values for a quick test: these multiply, and hops double in every round."""
 
 
 def _mark(name: str) -> list[pytest.MarkDecorator]:
@@ -40,4 +43,4 @@ def build(name: str, norm: str, most: int | None = None) -> Attack:
         return attack
     fields = {field.name for field in dataclasses.fields(attack)} & WORK
     counts = {field: min(getattr(attack, field), most) for field in fields}
-    return dataclasses.replace(attack, **counts, **SHORT.get(name, {}))
+    return dataclasses.replace(attack, **(counts | SHORT.get(name, {})))

@@ -1,0 +1,91 @@
+"""Diverse-input FGSM: candidates that fool a model also after resizing."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.draws import uniform
+from attacks.goals import Goal
+from attacks.gradients import Slope, forward, slope
+from attacks.inputs import check_parameters, check_planes
+from attacks.losses import LOSSES
+from attacks.momentum import descend
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+from attacks.warp import warp
+
+
+@dataclass(frozen=True, kw_only=True)
+class DIFGSM:
+    """Momentum steps along gradients at images that are randomly made smaller and moved on a black ground.
+
+    References:
+        Xie et al., Improving transferability of adversarial examples with input diversity
+        <https://arxiv.org/abs/1803.06978>, 2019: M-DI2-FGSM.
+
+    Deviations:
+        Any goal. Each image draws its own size and place, and the image keeps its number of pixels (the paper's grow
+        from 299 to 330, which a model must allow).
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.full((1, 1, 4, 4), 0.5), Untargeted(torch.tensor([0]))
+        >>> model = lambda x: torch.stack([x.amax((1, 2, 3)), 2 * x.mean((1, 2, 3)) - 0.6], 1)
+        >>> DIFGSM()(model, x, goal, eps=0.1).shape
+        torch.Size([1, 1, 4, 4])
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    steps: int = 10
+    """Gradient steps."""
+    relative_step: float = 0.1
+    """Length of a step as a fraction of ``eps``."""
+    decay: float = 1.0
+    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    probability: float = 0.5
+    """Of an image's being resized in a step, at most 1."""
+    smallest: float = 0.9
+    """Least size of a resized image as a fraction of its sides, at most 1."""
+    loss: str = "ce"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+    early_stop: bool = False
+    """Whether an image is done at the first step that fools this model; see :class:`attacks.mifgsm.MIFGSM`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+        for name in ("probability", "smallest"):
+            if (value := getattr(self, name)) > 1:
+                raise ValueError(f"expected {name} of DIFGSM <= 1, got {value}")
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`. Images are (N, C, H, W)."""
+        check_planes(self, x)
+
+        def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
+            random = uniform(seed, goal.ids, step, (4,)).to(x_adv)
+            at = slope(lambda x: model(self._diversify(x, random)), x_adv, goal, LOSSES[self.loss])
+            return at._replace(logits=forward(model, x_adv, goal)) if self.early_stop else at
+
+        return descend(
+            Survivors(model, x, goal, self.norm, eps),
+            look,
+            norm=self.norm,
+            steps=self.steps,
+            relative_step=self.relative_step,
+            decay=self.decay,
+            early_stop=self.early_stop,
+        )
+
+    def _diversify(self, x: Tensor, random: Tensor) -> Tensor:
+        """Images (n, C, H, W), some of them made smaller and moved: ``random`` (n, 4) in [0, 1) says how."""
+        resized = random[:, 0] < self.probability
+        scale = self.smallest + (1 - self.smallest) * random[:, 1]
+        shift = (random[:, 2:] - 0.5) * (1 - scale).unsqueeze(1)
+        return torch.where(resized.view(-1, 1, 1, 1), warp(x, torch.zeros_like(scale), scale, shift), x)

@@ -1,0 +1,92 @@
+"""Spatial attack: images turned and shifted until the model errs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.draws import uniform
+from attacks.goals import Goal, met
+from attacks.gradients import forward
+from attacks.inputs import check_parameters, check_planes
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.track import Nearest, Survivors
+from attacks.warp import warp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spatial:
+    """Tries rotations and shifts, and of those that fool returns the one that changes the values least.
+
+    What it may do is bounded by an angle and a length, not by a norm: a shift by one pixel is hardly seen and yet far
+    away in every norm. So it is a minimum-norm attack in form only. Without an ``eps`` it tells whether any of the
+    rotations and shifts fools the model; the sizes of its perturbations are not to be held against other attacks'.
+    With an ``eps`` it returns no image further away than that. Needs no gradient.
+
+    References:
+        Engstrom et al., Exploring the landscape of spatial robustness <https://arxiv.org/abs/1712.02779>, 2019.
+
+    Deviations:
+        The nearest success in the norm is returned; the paper takes the one of the highest loss.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> model = lambda x: 9 * x[:, 0, 0, :2]  # compares two neighbours
+        >>> x = torch.zeros(1, 1, 8, 8).index_fill(3, torch.tensor([0]), 1.0)
+        >>> goal = Untargeted(torch.tensor([0]))
+        >>> x_adv = Spatial(max_translation=0.125, rotations=1, translations=3)(model, x, goal)
+        >>> model(x_adv).argmax(1)
+        tensor([1])
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+
+    norm: Norm = Linf()
+    """In which the nearest is chosen, and ``eps`` measured where there is one."""
+    max_rotation: float = 30.0
+    """Largest angle either way, degrees."""
+    max_translation: float = 0.1
+    """Largest shift in each direction, as a fraction of the image's side."""
+    rotations: int = 31
+    """Angles tried, evenly spaced; 1: none but zero."""
+    translations: int = 5
+    """Shifts tried in each of the two directions, evenly spaced; 1: none but zero."""
+    grid: bool = True
+    """Whether all combinations are tried, or else as many random ones."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`. Images are (N, C, H, W)."""
+        check_planes(self, x)
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        best = Nearest(left.x, self.norm, left.eps)
+        for move in self._moves(seed, left.goal.ids):
+            angle, shift = move[:, 0] * self.max_rotation, move[:, 1:] * self.max_translation
+            x_adv = warp(left.x, angle.to(x), torch.ones_like(left.eps), shift.to(x)).clamp_(0, 1)
+            best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
+        left.found[left.rows] = best.x_adv
+        return left.found
+
+    def _moves(self, seed: int, ids: Tensor) -> Iterator[Tensor]:
+        """Rotation, shift down, shift right, as fractions of the largest: (n, 3) in [-1, 1], one after the other."""
+        turns, shifts = _evenly(self.rotations), _evenly(self.translations)
+        for draw, move in enumerate(torch.cartesian_prod(turns, shifts, shifts)):
+            if self.grid:
+                yield move.to(ids.device).expand(len(ids), 3)
+            else:
+                yield 2 * uniform(seed, ids, draw, (3,)) - 1
+
+
+def _evenly(count: int) -> Tensor:
+    """So many numbers from -1 to 1; the middle alone if it is one."""
+    return torch.linspace(-1, 1, count) if count > 1 else torch.zeros(1)

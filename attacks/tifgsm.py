@@ -1,0 +1,106 @@
+"""Translation-invariant FGSM: candidates that fool other models wherever these look."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from attacks.goals import Goal
+from attacks.gradients import Slope, slope
+from attacks.inputs import check_parameters, check_planes
+from attacks.losses import LOSSES
+from attacks.momentum import descend
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class TIFGSM:
+    """Momentum steps along smoothed gradients.
+
+    Smoothing a gradient with a kernel is, nearly, averaging those of shifted images, so that the result depends less
+    on which region decides in this model.
+
+    References:
+        Dong et al., Evading defenses to transferable adversarial examples by translation-invariant attacks
+        <https://arxiv.org/abs/1904.02884>, 2019: TI-MI-FGSM, with the Gaussian kernel.
+
+    Deviations:
+        Any goal.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.full((1, 1, 4, 4), 0.5), Untargeted(torch.tensor([0]))
+        >>> model = lambda x: torch.stack([x.amax((1, 2, 3)), 2 * x.mean((1, 2, 3)) - 0.6], 1)
+        >>> TIFGSM()(model, x, goal, eps=0.1).shape
+        torch.Size([1, 1, 4, 4])
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    steps: int = 10
+    """Gradient steps."""
+    relative_step: float = 0.1
+    """Length of a step as a fraction of ``eps``."""
+    decay: float = 1.0
+    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    kernel_size: int = 15
+    """Side of the kernel, pixels, odd. The paper's, for images of 299; small images want a smaller one."""
+    loss: str = "ce"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+    early_stop: bool = False
+    """Whether an image is done at the first step that fools this model; see :class:`attacks.mifgsm.MIFGSM`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"expected kernel_size of TIFGSM to be odd, got {self.kernel_size}")
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn. Images are (N, C, H, W)."""
+        check_planes(self, x)
+
+        def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
+            at = slope(model, x_adv, goal, LOSSES[self.loss])
+            return at._replace(gradient=smooth(at.gradient, self.kernel_size))
+
+        return descend(
+            Survivors(model, x, goal, self.norm, eps),
+            look,
+            norm=self.norm,
+            steps=self.steps,
+            relative_step=self.relative_step,
+            decay=self.decay,
+            early_stop=self.early_stop,
+        )
+
+
+def smooth(gradient: Tensor, kernel_size: int) -> Tensor:
+    """Smooth each channel with a Gaussian kernel whose sides are three standard deviations from its middle.
+
+    Args:
+        gradient: (n, C, H, W).
+        kernel_size: Side of the kernel, pixels, odd.
+
+    Returns:
+        Shaped like ``gradient``.
+
+    Example:
+        >>> middle = torch.zeros(1, 1, 3, 3).index_fill(2, torch.tensor([1]), 1.0)
+        >>> smooth(middle, 3)[0, 0, :, 1]
+        tensor([0.0109, 0.9783, 0.0109])
+    """
+    half = kernel_size // 2
+    place = torch.arange(-half, half + 1, device=gradient.device).to(gradient)
+    weight = torch.exp(-((3 * place / max(half, 1)) ** 2) / 2)
+    weight = weight / weight.sum()
+    planes = gradient.flatten(0, 1).unsqueeze(1)
+    planes = functional.conv2d(planes, weight.view(1, 1, -1, 1), padding=(half, 0))
+    planes = functional.conv2d(planes, weight.view(1, 1, 1, -1), padding=(0, half))
+    return planes.view_as(gradient)
