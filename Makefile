@@ -51,8 +51,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(call pip_install,$(VENV)) -e ".[dev]"
 	@touch $@
 
-.venv-peers/installed: pyproject.toml constraints.txt tests/peers/requirements.txt
+.venv-peers/installed: pyproject.toml constraints.txt tests/peers/requirements.txt tests/peers/requirements-no-deps.txt
 	@echo "Installing into .venv-peers; the first time this takes some minutes."
 	$(PYTHON) -m venv --without-pip .venv-peers
-	$(call pip_install,.venv-peers) -e ".[dev]" -r tests/peers/requirements.txt
+	$(call pip_install,.venv-peers) -e ".[embedded]" -r tests/peers/requirements.txt
+	$(call pip_install,.venv-peers) --no-deps -r tests/peers/requirements-no-deps.txt
 	@touch $@

@@ -1,8 +1,7 @@
 """One match on one victim: every library in turn, several rounds, in one process."""
 
 import time
-from collections.abc import Callable, Mapping
-from statistics import fmean
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,13 +75,3 @@ def _judged(match: Match, target: Target, x_adv: Tensor, eps: float | None) -> t
     verdicts = judge(target.model, target.x, x_adv.detach(), Untargeted(target.y), norm, eps)
     size = torch.where(verdicts.met, norm.measure(x_adv.detach() - target.x), torch.inf).median()
     return 1 - verdicts.met.float().mean().item(), size.item() if size.isfinite() else None
-
-
-def seconds_of(row: Mapping[str, Any], threads: int) -> list[float]:
-    """The time that counts: of the processor on one thread, which other programs disturb less; else on the wall."""
-    return row["seconds"] if threads == 1 else row["wall_seconds"]
-
-
-def robust_accuracy(row: Mapping[str, Any]) -> float:
-    """Share of images not fooled, mean over the rounds."""
-    return fmean(row["unbroken"])

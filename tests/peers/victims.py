@@ -97,7 +97,7 @@ _ALL = {
     "cifar10-cnn-a-adv": Victim(
         load=_cifar10("cifar10-cnn-a-adv", 250),
         images=128,
-        rounds=7,
+        rounds=5,
         eps={"linf": 4 / 255, "l2": 0.5, "l1": 12.0},
     ),
     "cifar10-resnet20": Victim(
