@@ -66,6 +66,7 @@ class Ban(NamedTuple):
 
 
 LIGHT = tuple(f"advbench.{name}" for name in ("errors", "registry", "records", "store", "catalog", "config"))
+COMMANDS = ("advbench.cli", "advbench.commands")
 TABLES = ("advbench.metrics", "advbench.compare", "advbench.report")
 WORKERS = tuple(f"advbench.{name}" for name in ("models", "datasets", "meter", "judge", "checks", "plan"))
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")
@@ -77,7 +78,8 @@ BANS = [
     Ban(("attacks",), ("foolbox", "eagerpy"), "only attacks/foolbox.py knows Foolbox", ("attacks.foolbox",)),
     Ban(LIGHT, TORCH, "import it inside the function that needs it", where=("module",)),
     Ban(TABLES, TORCH, "results must be readable without torch", where=("module", "function")),
-    Ban(("advbench",), ("advbench.cli",), "the command line is the top layer", ("advbench.__main__", "advbench.cli")),
+    Ban(("advbench",), COMMANDS, "the command line is the top layer", ("advbench.__main__", *COMMANDS)),
+    Ban(COMMANDS, TORCH, "a listing must not wait for torch: import it inside the handlers", where=("module",)),
     Ban(WORKERS, ("advbench.runner", "advbench.report"), "the runner calls this module, not the reverse"),
     Ban(("advbench.runner",), ("advbench.report",), "a report is made from the folder a run leaves behind"),
     Ban(("attacks", "advbench"), ("reports", "tests"), "published results and tests are not shipped"),

@@ -18,7 +18,7 @@ from code_rules import (
     unsafe,
     vague_parts,
 )
-from layers import LIGHT, TABLES, banned_imports, chain_to_torch, third_party_at_import, under
+from layers import COMMANDS, LIGHT, TABLES, banned_imports, chain_to_torch, third_party_at_import, under
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def test_attacks_need_torch_alone(name: str) -> None:
     fail_on(third_party_at_import(name, SOURCES), name)
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, *LIGHT, *TABLES)])
+@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, *LIGHT, *TABLES, *COMMANDS)])
 def test_no_chain_of_imports_leads_to_torch(name: str) -> None:
     chain = chain_to_torch(name, SOURCES)
     fail_on([f"imports torch: {' -> '.join(chain)}; move one of these into a function"] if chain else [], name)

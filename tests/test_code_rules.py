@@ -48,6 +48,8 @@ WRONG: list[tuple[Checker, str, str]] = [
     (within(banned_imports, "advbench.judge"), "from . import cli", "the command line is the top layer"),
     (within(banned_imports, "advbench.models.zoo"), "from ..runner import run", "advbench.runner.run"),
     (within(banned_imports, "advbench.runner"), "from advbench import report", "advbench.report"),
+    (within(banned_imports, "advbench.judge"), "from advbench.commands.console import console", "the top layer"),
+    (within(banned_imports, "advbench.commands.attack"), "import torch", "inside the handlers"),
     (within(banned_imports, "advbench.cli"), "from tests.oracles import linear", "not shipped"),
     (within(third_party_at_import, "attacks.foolbox"), "import foolbox", "import foolbox inside the function"),
     (within(third_party_at_import, "attacks.universal"), "from safetensors.torch import save_file", "torch alone"),

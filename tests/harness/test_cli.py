@@ -19,11 +19,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import advbench.attack
-from advbench import __version__
+from advbench import __version__, cli
 from advbench.catalog import ATTACKS, MODELS
 from advbench.cli import main
 from advbench.config import AttackConfig, GoalSpec
 from advbench.records import COLUMNS
+from advbench.registry import resolve
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -489,7 +490,7 @@ def test_missing_parents_of_out_are_made(folder):
 
 # lists and help
 
-COMMANDS = [[], *([name] for name in main.commands)]
+COMMANDS = [[], *([name] for name in cli.COMMANDS)]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -516,14 +517,14 @@ def test_help_states_the_defaults():
         "Default: the first that the attack supports",
     ):
         assert default in text
-    for option in main.commands["attack"].params:
+    for option in resolve(cli.COMMANDS["attack"]).params:
         assert option.name == "paths" or option.opts[0] in text
         assert option.name == "paths" or option.help
 
 
 def test_help_lists_every_command():
     text = run("--help").stdout
-    assert all(re.search(rf"^  {name}  ", text, re.MULTILINE) for name in main.commands)
+    assert all(re.search(rf"^  {name}  ", text, re.MULTILINE) for name in cli.COMMANDS)
 
 
 def test_version():

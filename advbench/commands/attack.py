@@ -1,0 +1,71 @@
+"""`advbench attack`: pictures in, adversarial pictures out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
+from advbench.commands.console import console, progress
+from advbench.config import DEFAULT_GOAL, NORMS, attack_config
+from advbench.errors import EXIT_INCOMPLETE
+from advbench.records import OK, as_json
+
+if TYPE_CHECKING:
+    from advbench.outcome import Outcome
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help="See `advbench models`.")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
+@click.option(
+    "--goal",
+    metavar="GOAL",
+    help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "
+    f"a class is a name or an index. Default: {DEFAULT_GOAL}, or untargeted for an attack that cannot do that.",
+)
+@click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
+@click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<image>-<model>-<attack>."
+)
+@click.option("--json", "as_text", is_flag=True, help="Print one JSON array, an object for each picture.")
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+@click.pass_context
+def attack(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
+    """Attack pictures (files or folders of them) and write what came of it.
+
+    Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
+    first seven any more.
+    """
+    config = attack_config(**options)
+    with progress(quiet) as told:
+        from advbench.attack import attack_pictures
+
+        outcomes = attack_pictures(config, told)
+    failures = [outcome for outcome in outcomes if outcome.record.status != OK]
+    if as_text:
+        click.echo(as_json([outcome.as_row() for outcome in outcomes]))
+    elif not quiet:
+        _print_outcomes(outcomes)
+    for outcome in failures:
+        click.echo(f"failed: {outcome.record.error}", err=True)
+    ctx.exit(EXIT_INCOMPLETE if failures else 0)
+
+
+def _print_outcomes(outcomes: "list[Outcome]") -> None:
+    from advbench.report.terminal import attacked
+
+    out = console()
+    for outcome in outcomes:
+        if outcome.files:
+            out.print(attacked(outcome))
+    if len(outcomes) > 1:
+        known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
+        failures = f"; {lost} failed" if (lost := len(outcomes) - len(known)) else ""
+        out.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{failures}")

@@ -1,0 +1,61 @@
+"""`advbench models` and `advbench attacks`: what there is, and what each needs."""
+
+import click
+
+from advbench.catalog import ATTACKS, MODELS, availability, lacking
+from advbench.commands.console import console
+from advbench.records import as_json
+
+
+@click.command()
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def models(as_text: bool) -> None:
+    """List the models and what each needs here and now."""
+    found = [(card, availability(card)) for card in MODELS.values()]
+    if as_text:
+        rows = [
+            {
+                "name": card.name,
+                "data": card.data,
+                "classes": card.classes,
+                "input_size": card.input_size,
+                "source": card.source,
+                "licence": card.licence,
+                "needs": there.state,
+                "ready": there.ready,
+                "detail": there.detail,
+            }
+            for card, there in found
+        ]
+        click.echo(as_json(rows))
+        return
+    from advbench.report.terminal import print_table
+
+    print_table(
+        console(),
+        "Models (ready: loads without a network; all take --weights FILE)",
+        ["name", "data", "input", "source", "ready", "needs"],
+        [
+            (card.name, card.data, str(card.input_size), card.source, "yes" if there.ready else "", there.state)
+            for card, there in found
+        ],
+    )
+
+
+@click.command()
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def attacks(as_text: bool) -> None:
+    """List the attacks, the norms in which they work and the goals they take."""
+    cards = ATTACKS.values()
+    if as_text:
+        shown = ("name", "source", "kind", "norms", "goals", "summary")
+        rows = [{name: getattr(card, name) for name in shown} | {"lacking": lacking(card)} for card in cards]
+        click.echo(as_json(rows))
+        return
+    from advbench.report.terminal import print_table
+
+    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c.source == "advbench"]
+    print_table(console(), "Attacks (any goal with any of them)", ["name", "kind", "norms", ""], own)
+    for kind in ("budget", "minimum norm"):
+        others = [(c.name, " ".join(c.norms), c.summary) for c in cards if c.source != "advbench" and c.kind == kind]
+        print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
