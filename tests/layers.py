@@ -65,9 +65,14 @@ class Ban(NamedTuple):
     """Which imports are wrong; see :class:`Import`."""
 
 
-LIGHT = tuple(f"advbench.{name}" for name in ("errors", "registry", "records", "store", "catalog", "config"))
+LIGHT = tuple(
+    f"advbench.{name}" for name in ("errors", "registry", "records", "store", "catalog", "config", "flags", "limits")
+)
 COMMANDS = ("advbench.cli", "advbench.commands")
-TABLES = ("advbench.metrics", "advbench.compare", "advbench.report")
+TABLES = tuple(
+    f"advbench.{name}"
+    for name in ("evidence", "intervals", "metrics", "compare", "baseline", "gates", "trust", "report")
+)
 WORKERS = tuple(f"advbench.{name}" for name in ("models", "datasets", "meter", "judge", "checks", "plan"))
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")
 
