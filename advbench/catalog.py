@@ -159,6 +159,7 @@ ATTACKS: Registry[AttackCard] = Registry(
         _attack("square", "Square", "budget", ("linf", "l2"), "random squares; needs scores alone"),
         _attack("ddn", "DDN", "minimum norm", ("l2",), "decoupled direction and norm"),
         _attack("fmn", "FMN", "minimum norm", _ALL, "fast minimum norm"),
+        _attack("sigma_zero", "SigmaZero", "minimum norm", ("l0",), "fewest changed values"),
         _attack("topk", "TopK", "minimum norm", _ALL, "no class of the first k stays among them"),
         _attack("hop_skip_jump", "HopSkipJump", "minimum norm", ("linf", "l2"), "needs decisions alone"),
         _attack("spatial", "Spatial", "minimum norm", _ALL, "rotations and shifts; needs no gradient"),

@@ -33,6 +33,7 @@ from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.quantize import quantize
 from attacks.search import Bisection, EpsSearch, binary_search_eps
+from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square
 from attacks.tifgsm import TIFGSM
@@ -49,6 +50,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "square": Square,
     "ddn": DDN,
     "fmn": FMN,
+    "sigma_zero": SigmaZero,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
     "spatial": Spatial,
@@ -83,6 +85,7 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "SigmaZero",
     "Spatial",
     "Square",
     "Targeted",

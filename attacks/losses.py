@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
-from attacks.goals import Goal
+from attacks.goals import Goal, met
 
 Loss = Callable[[Tensor, Goal], Tensor]
 """Logits (N, C), goal -> (N,)."""
@@ -14,12 +15,22 @@ def margin(logits: Tensor, goal: Goal) -> Tensor:
     """The goal's own margin: negative exactly where the goal is met. It never saturates.
 
     Example:
-        >>> import torch
         >>> from attacks import Untargeted
         >>> margin(torch.tensor([[2.0, 0.5, 0.0]]), Untargeted(torch.tensor([0])))
         tensor([1.5000])
     """
     return goal.margin(logits)
+
+
+def hinge(logits: Tensor, goal: Goal) -> Tensor:
+    """The margin as long as the goal is not met, then zero: nothing is won by overdoing it.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> hinge(torch.tensor([[2.0, 0.5], [0.0, 0.5]]), Untargeted(torch.tensor([0, 0])))
+        tensor([1.5000, 0.0000])
+    """
+    return torch.where(met(goal, logits), 0.0, goal.margin(logits))
 
 
 def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
@@ -28,7 +39,6 @@ def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
     Its gradient vanishes where the network is very sure; the margin's does not.
 
     Example:
-        >>> import torch
         >>> from attacks import Untargeted
         >>> cross_entropy(torch.zeros(1, 4), Untargeted(torch.tensor([0])))
         tensor([-1.3863])
@@ -50,7 +60,6 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
         paper's targeted form takes the mean of the third and the fourth logit instead of the third.
 
     Example:
-        >>> import torch
         >>> from attacks import Untargeted
         >>> dlr(torch.tensor([[4.0, 3.0, 2.0]]), Untargeted(torch.tensor([0])))
         tensor([0.5000])

@@ -5,7 +5,8 @@ import torch
 from oracles import goals
 
 from attacks import Targeted, Untargeted
-from attacks.losses import LOSSES, cross_entropy, dlr, margin
+from attacks.goals import met
+from attacks.losses import LOSSES, cross_entropy, dlr, hinge, margin
 
 KINDS = ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"]
 
@@ -88,3 +89,15 @@ def test_dlr_is_finite_where_logits_are_equal():
     (gradient,) = torch.autograd.grad(value.sum(), z)
     assert value.tolist() == [0]
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hinge_is_the_margin_until_the_goal_is_met(kind):
+    goal = goals(logits(), k=3)[kind]
+    for z in (logits(), -logits(), torch.zeros(6, 7, dtype=torch.float64)):
+        z = z.requires_grad_()
+        done, value = met(goal, z), hinge(z, goal)
+        assert torch.equal(value, torch.where(done, 0.0, goal.margin(z)))
+        (gradient,) = torch.autograd.grad(value.sum(), z)
+        # On the boundary itself, too, there is a way to go.
+        assert torch.equal(gradient.abs().sum(1) > 0, ~done)

@@ -1,0 +1,87 @@
+"""Sigma-zero: a minimum-L0 attack."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.adam import Adam
+from attacks.goals import Goal, met
+from attacks.gradients import forward, slope
+from attacks.inputs import check_parameters
+from attacks.losses import hinge
+from attacks.norms import L0, Linf, Norm, column
+from attacks.protocols import Kind, Model
+from attacks.track import Nearest, Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmaZero:
+    """Descends the margin and a smooth count of changed values, and drops the changes below a threshold.
+
+    The threshold of an image rises while it is fooled and falls while it is not. The smooth count of a perturbation d
+    of D values is the mean of ``d**2 / (d**2 + sigma)``.
+
+    References:
+        Cina et al., Sigma-zero: gradient-based optimization of l0-norm adversarial examples
+        <https://arxiv.org/abs/2402.01879>, 2025.
+
+    Deviations:
+        The last candidates are looked at too, which costs a forward pass more.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5, 0.4]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = SigmaZero()(lambda x: x, x, goal)
+        >>> L0().measure(x_adv - x)
+        tensor([1.])
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("l0",)
+
+    norm: Norm = L0()
+    """The norm that is made small."""
+    steps: int = 300
+    """Gradient steps."""
+    step_size: float = 1.0
+    """Length of the first step, image units a value; falls to a tenth along a cosine."""
+    sigma: float = 1e-3
+    """How sharply the smooth count tells changed from unchanged, image units squared."""
+    threshold: float = 0.3
+    """At first, image units."""
+    threshold_step: float = 0.01
+    """By how much the threshold moves, as a fraction of the step length."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        best, adam = Nearest(left.x, self.norm, left.eps), Adam(left.x)
+        delta, threshold = torch.zeros_like(left.x), torch.full_like(left.eps, self.threshold)
+        for step in range(self.steps):
+            rate = self.step_size * (0.1 + 0.9 * (1 + math.cos(math.pi * step / self.steps)) / 2)
+            at = slope(model, left.x + delta, left.goal, hinge)
+            fooled = met(left.goal, at.logits)
+            best.offer(left.x + delta, fooled, self.norm.measure(delta))
+            gradient = at.gradient + self._count_slope(delta)
+            gradient /= column(Linf().measure(gradient), gradient).clamp_min(1e-12)
+            delta = (left.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - left.x
+            threshold = (threshold + rate * self.threshold_step * (2.0 * fooled - 1)).clamp_(0, 1)
+            delta *= delta.abs() >= column(threshold, delta)
+        best.offer(left.x + delta, met(left.goal, forward(model, left.x + delta, left.goal)))
+        left.found[left.rows] = best.x_adv
+        return left.found
+
+    def _count_slope(self, delta: Tensor) -> Tensor:
+        """Gradient of the smooth count, shaped like ``delta``."""
+        values = delta[0].numel()
+        return delta * (2 * self.sigma / values) / (delta.square() + self.sigma).square_()
