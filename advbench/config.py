@@ -102,7 +102,9 @@ def attack_config(
         )
     text = eps if eps is not None else DEFAULT_EPS.get(norm)
     if text is None and card.kind == "budget":
-        raise UserError(f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as {_EXAMPLES[norm]}")
+        raise UserError(
+            f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as --eps {_EXAMPLES[norm]}"
+        )
     return AttackConfig(
         model=MODELS[model].name,
         attack=card.name,
@@ -136,15 +138,16 @@ def _able(norm: str, kind: str | None = None) -> str:
     return ", ".join(card.name for card in own if kind in (None, card.kind))
 
 
-_EXAMPLES = {"linf": "--eps 2/255", "l2": "--eps 0.5", "l1": "--eps 12", "l0": "--eps 50"}
+_EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
 
 
-def parse_eps(text: str, norm: str) -> float:
+def parse_eps(text: str, norm: str, *, option: str = "--eps") -> float:
     """An eps as a person writes it: `2/255`, `0.5`, `1e-2`.
 
     Args:
         text: A decimal number or a fraction.
         norm: Name of the norm it is meant in: Linf of more than 1 is a whole image.
+        option: What it is called in messages.
 
     Returns:
         The number, in image units ([0, 1] is black to white; for L0 a count of values).
@@ -160,22 +163,23 @@ def parse_eps(text: str, norm: str) -> float:
         advbench.errors.UserError: --eps 2 is more than the whole range of a pixel, which is 0 to 1
         did you mean --eps 2/255?
     """
+    example = f"{option} {_EXAMPLES[norm]}"
     top, slash, bottom = text.partition("/")
     try:
         eps = float(top) / (float(bottom) if slash else 1)
     except (ValueError, ZeroDivisionError):
         eps = math.nan
     if not math.isfinite(eps):
-        raise UserError(f"--eps '{text}' is not a number", hint=f"write it like {_EXAMPLES[norm]}")
+        raise UserError(f"{option} '{text}' is not a number", hint=f"write it like {example}")
     if eps <= 0:
-        raise UserError(f"--eps {text} is not above zero", hint=f"write it like {_EXAMPLES[norm]}")
+        raise UserError(f"{option} {text} is not above zero", hint=f"write it like {example}")
     if norm == "linf" and eps > 1:
         raise UserError(
-            f"--eps {text} is more than the whole range of a pixel, which is 0 to 1",
-            hint=f"did you mean --eps {text}/255?" if not slash and eps <= 255 else f"write it like {_EXAMPLES[norm]}",
+            f"{option} {text} is more than the whole range of a pixel, which is 0 to 1",
+            hint=f"did you mean {option} {text}/255?" if not slash and eps <= 255 else f"write it like {example}",
         )
     if norm == "l0" and eps < 1:
-        raise UserError(f"--eps {text} changes no value: l0 counts changed values", hint=f"such as {_EXAMPLES[norm]}")
+        raise UserError(f"{option} {text} changes no value: l0 counts changed values", hint=f"such as {example}")
     return eps
 
 

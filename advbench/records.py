@@ -34,6 +34,8 @@ class Record:
     """Registry name, or `files`."""
     sample_id: str
     """The image: the first 16 hexadecimal digits of its content's sha256."""
+    sample_name: str = ""
+    """What its data set calls it: a file name, a number; empty for pictures given one by one."""
     label: int | None = None
     """True class, where it is known."""
     attack: str

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -95,27 +95,52 @@ def write_records(stem: Path, records: Sequence[Record]) -> tuple[Path, Path]:
     Raises:
         UserError: As :func:`write_atomic`.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist([as_row(record) for record in records], schema=_schema())
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True)
-    parquet = write_atomic(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes())
+    parquet = write_atomic(stem.with_suffix(".parquet"), as_parquet(records))
     text = io.StringIO(newline="")
     csv.writer(text).writerows([COLUMNS, *(map(_cell, as_row(record).values()) for record in records)])
     return parquet, write_atomic(stem.with_suffix(".csv"), text.getvalue().encode())
+
+
+def as_parquet(records: Sequence[Record], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Records as a Parquet file.
+
+    Args:
+        records: The rows.
+        metadata: What else to say in the file, by key.
+
+    Example:
+        >>> as_parquet([])[:4]
+        b'PAR1'
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([as_row(record) for record in records], schema=schema())
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(dict(metadata or {})), sink, write_page_checksum=True)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def guarded(text: str) -> str:
+    """A text for a CSV: one that a spreadsheet would run as a formula is led by an apostrophe.
+
+    Example:
+        >>> guarded("=1+1"), guarded("tiger")
+        ("'=1+1", 'tiger')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _cell(value: Any) -> Any:
     """A value as it stands in a CSV."""
     if isinstance(value, tuple):
         return json.dumps(value)
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    return guarded(value) if isinstance(value, str) else value
 
 
-def _schema() -> Any:
-    """The Parquet schema: one column for each field of a record."""
+def schema() -> Any:
+    """The Arrow schema: one column for each field of a record."""
     import pyarrow as pa
 
     types: dict[Any, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

@@ -66,7 +66,11 @@ class Ban(NamedTuple):
 
 
 LIGHT = tuple(
-    f"advbench.{name}" for name in ("errors", "registry", "records", "store", "catalog", "config", "flags", "limits")
+    f"advbench.{name}"
+    for name in (
+        *("errors", "registry", "records", "store", "catalog", "config", "flags", "limits"),
+        *("suite", "suite_files", "units", "seal", "shards", "folder", "runs"),
+    )
 )
 COMMANDS = ("advbench.cli", "advbench.commands")
 TABLES = tuple(

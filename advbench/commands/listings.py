@@ -1,8 +1,8 @@
-"""`advbench models` and `advbench attacks`: what there is, and what each needs."""
+"""`advbench models`, `advbench attacks` and `advbench datasets`: what there is, and what each needs."""
 
 import click
 
-from advbench.catalog import ATTACKS, MODELS, availability, lacking
+from advbench.catalog import ATTACKS, DATASETS, MODELS, availability, lacking
 from advbench.commands.console import console
 from advbench.records import as_json
 
@@ -59,3 +59,18 @@ def attacks(as_text: bool) -> None:
     for kind in ("budget", "minimum norm"):
         others = [(c.name, " ".join(c.norms), c.summary) for c in cards if c.source != "advbench" and c.kind == kind]
         print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
+
+
+@click.command()
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def datasets(as_text: bool) -> None:
+    """List the data sets that a suite can name."""
+    cards = DATASETS.values()
+    if as_text:
+        shown = ("name", "data", "classes", "images", "takes_path", "summary")
+        click.echo(as_json([{name: getattr(card, name) for name in shown} for card in cards]))
+        return
+    from advbench.report.terminal import print_table
+
+    rows = [(card.name, card.data, "" if card.images is None else str(card.images), card.summary) for card in cards]
+    print_table(console(), "Data sets", ["name", "of", "images", ""], rows)

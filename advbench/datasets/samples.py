@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from advbench.catalog import DatasetCard
+from advbench.datasets.dataset import Dataset
+from advbench.datasets.pictures import read_picture
 from advbench.errors import UserError
 
 SAMPLE_SETS = ("imagenet", "cifar10", "cifar100", "mnist", "fashionMNIST")
 """The data sets that have samples."""
 SAMPLES_PER_SET = 20
 
+_SETS = {f"{name.replace('fashionMNIST', 'fashion-mnist')}-samples": name for name in SAMPLE_SETS}
 _INSTALL = "python -m pip install foolbox==3.3.4"
 _REINSTALL = "python -m pip install --force-reinstall --no-deps foolbox==3.3.4"
 
@@ -53,6 +57,25 @@ def samples(dataset: str) -> tuple[Sample, ...]:
         message = f"expected {SAMPLES_PER_SET} {dataset} images in {folder}, found {len(matches)}"
         raise UserError(message, hint=f"install foolbox again: {_REINSTALL}")
     return tuple(Sample(path, int(match[2]), match[1]) for path, match in matches)
+
+
+def load(card: DatasetCard, path: Path | None = None) -> Dataset:
+    """The samples as a data set; what its card names as the loader.
+
+    Args:
+        card: One whose name is that of one of `SAMPLE_SETS` and `-samples`.
+        path: Not used.
+
+    Raises:
+        UserError: As :func:`samples`.
+    """
+    found = samples(_SETS[card.name])
+    return Dataset(
+        name=card.name,
+        images=tuple(sample.name for sample in found),
+        labels=tuple(sample.label for sample in found),
+        read=lambda i: read_picture(found[i].path),
+    )
 
 
 def _near(dataset: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from advbench.records import COLUMNS, OK, UNKNOWN, Record, as_json, as_row
 
 DESIGNED = [
-    *("run_id", "unit_id", "model", "weights_sha256", "dataset", "sample_id", "label"),
+    *("run_id", "unit_id", "model", "weights_sha256", "dataset", "sample_id", "sample_name", "label"),
     *("attack", "params", "goal", "norm", "eps", "seed"),
     *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk", "flipped", "met"),
     *("l0", "l1", "l2", "linf", "forwards", "backwards", "seconds", "survives_8bit", "status", "error"),

@@ -1,0 +1,42 @@
+"""Labelled images of any source, read one by one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Images by number, with their labels; nothing is read before it is asked for.
+
+    Raises:
+        ValueError: There are not as many labels as images.
+
+    Example:
+        >>> grey = Dataset(name="grey", images=("a", "b"), labels=(0, 1), read=lambda i: Image.new("L", (28, 28), i))
+        >>> len(grey), grey.read(1).getpixel((0, 0))
+        (2, 1)
+    """
+
+    name: str
+    """As in records."""
+    images: tuple[str, ...]
+    """What each image is called, for people: a file name, a number. All different."""
+    labels: tuple[int, ...] | None
+    """The true class of each, in the order of the classes of the models for it; None: nobody knows them."""
+    read: "Callable[[int], Image.Image | Tensor]"
+    """Number -> picture of any size and mode, or a finished input (C, H, W), float32 in [0, 1].
+
+    Raises a `UserError` where an image cannot be read: that image is recorded as unknown, the others go on."""
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != len(self.images):
+            raise ValueError(f"expected {len(self.images)} labels, got {len(self.labels)}")
+
+    def __len__(self) -> int:
+        return len(self.images)

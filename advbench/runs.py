@@ -1,0 +1,127 @@
+"""What a run left behind, read back: the frame of all its rows, its plan and its flags. No torch."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advbench.errors import UserError
+from advbench.folder import RunFolder
+from advbench.records import UNKNOWN
+from advbench.shards import as_frame, read_shard
+from advbench.store import guarded, write_atomic
+from advbench.suite import Suite
+from advbench.units import Unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run, finished or not; what is damaged counts as missing."""
+
+    folder: Path
+    """Where it lies."""
+    manifest: dict[str, Any]
+    """Identity, environment, versions, and how it went."""
+    plan: tuple[Unit, ...]
+    """All units of work."""
+    frame: "pd.DataFrame"
+    """A row for each image and attack unit that is done, in the order of the plan; the columns are those of
+    `advbench.records.COLUMNS`. Lacking numbers are NaN or NA, never zero."""
+    flags: list[dict[str, Any]]
+    """Trust flags: id, severity, model, dataset, attack, message, advice, value."""
+    missing: dict[str, str]
+    """Units without a sound result -> why."""
+
+    @cached_property
+    def suite(self) -> Suite:
+        """What was asked for, gates included."""
+        return Suite.model_validate(self.manifest["suite"])
+
+    @property
+    def complete(self) -> bool:
+        """Every unit of the plan has a sound result."""
+        return not self.missing
+
+    @property
+    def unknown(self) -> int:
+        """Rows of which nothing is known, those of missing units included; never to be counted as robust."""
+        missing = sum(len(unit.samples) for unit in self.plan if unit.task == "attack" and unit.unit_id in self.missing)
+        return int((self.frame["status"] == UNKNOWN).sum()) + missing
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the frame for spreadsheets: a text that one would run as a formula is led by an apostrophe.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        frame = self.frame.copy(deep=False)
+        for name in frame:
+            column = frame[name]
+            if column.dtype == "category":
+                frame[name] = column.cat.rename_categories(guarded)
+            elif str(column.dtype).startswith("list"):
+                frame[name] = column.astype("object").map(
+                    lambda classes: json.dumps(list(map(int, classes))), na_action="ignore"
+                )
+        return write_atomic(Path(path), frame.to_csv(index=False).encode())
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read the folder of a run; a run still going on, or interrupted, is read as far as it got.
+
+    Args:
+        folder: What `advbench run --out` wrote.
+
+    Returns:
+        The run. Every file is compared with the digest inside it.
+
+    Raises:
+        UserError: It is no such folder, or its manifest or plan is damaged or of another version.
+
+    Example:
+        >>> load_run("no such folder")
+        Traceback (most recent call last):
+        advbench.errors.UserError: no such folder is not the folder of a run: it has no manifest.json
+    """
+    files = RunFolder(Path(folder))
+    manifest, plan = files.read_manifest(), files.read_plan()
+    attacks = [unit for unit in plan if unit.task == "attack"]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda unit: _read(files, unit), attacks))
+    missing = {unit.unit_id: why for unit, why in zip(attacks, found, strict=True) if isinstance(why, str)}
+    missing |= {
+        unit.unit_id: "not done yet" for unit in plan if unit.task != "attack" and not files.result(unit).exists()
+    }
+    return Run(
+        folder=files.path,
+        manifest=manifest,
+        plan=plan,
+        frame=as_frame([table for table in found if not isinstance(table, str)]),
+        flags=_flags(files),
+        missing=missing,
+    )
+
+
+def _read(files: RunFolder, unit: Unit) -> Any:
+    """The rows of a unit, or why there are none."""
+    try:
+        return read_shard(files.shard(unit.unit_id).read_bytes(), unit.unit_id)
+    except FileNotFoundError:
+        return "not done yet"
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _flags(files: RunFolder) -> list[dict[str, Any]]:
+    if not files.flags.exists():
+        return []
+    try:
+        flags: list[dict[str, Any]] = json.loads(files.flags.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {files.flags}: {error}", hint="`advbench resume` makes it again") from None
+    return flags

@@ -1,0 +1,78 @@
+"""The rows of one unit of work in a Parquet file of its own, written once and sealed. No torch."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from advbench.records import Record
+from advbench.seal import BLANK, is_intact, sealed
+from advbench.store import as_parquet, schema
+from advbench.units import FORMAT, Unit
+
+_TEXTS = tuple(field.name for field in fields(Record) if field.type in (str, str | None))
+"""Columns with few different values, read as categories."""
+
+
+def as_shard(records: Sequence[Record], unit_id: str) -> bytes:
+    """The rows of a unit as a sealed Parquet file.
+
+    Example:
+        >>> read_shard(as_shard([], "ab"), "ab").num_rows
+        0
+    """
+    return sealed(as_parquet(records, {"unit_id": unit_id, "format": str(FORMAT), "seal": BLANK}))
+
+
+def read_shard(content: bytes, unit_id: str) -> Any:
+    """The rows of a shard as an Arrow table.
+
+    Args:
+        content: Of the file.
+        unit_id: Of the unit that it should be of.
+
+    Raises:
+        ValueError: It was cut short or changed, or it is the shard of another unit or of another version.
+    """
+    import pyarrow.parquet as pq
+
+    if not is_intact(content):
+        raise ValueError("it is not what was written: cut short, or changed")
+    file = pq.ParquetFile(io.BytesIO(content), read_dictionary=list(_TEXTS))
+    said = file.metadata.metadata
+    if said[b"format"] != str(FORMAT).encode():
+        raise ValueError(f"it is of format {said[b'format'].decode()}, not {FORMAT}")
+    if said[b"unit_id"] != unit_id.encode():
+        raise ValueError(f"it holds the results of unit {said[b'unit_id'].decode()}")
+    return file.read(use_threads=False).replace_schema_metadata()
+
+
+def check_unit(content: bytes, unit: Unit) -> None:
+    """Check that a shard holds the rows of a unit, one for each of its images.
+
+    Raises:
+        ValueError: As :func:`read_shard`, or rows are missing.
+    """
+    table = read_shard(content, unit.unit_id)
+    if tuple(table["sample_id"].to_pylist()) != unit.sample_ids:
+        raise ValueError("its images are not those of the unit")
+
+
+def as_frame(tables: Sequence[Any]) -> Any:
+    """Arrow tables of shards as one pandas frame.
+
+    Texts are categories, whole numbers and truth values may be missing (`Int64`, `boolean`), other numbers are floats
+    with NaN where nothing is known, and lists of classes stay Arrow's.
+
+    Example:
+        >>> as_frame([])["eps"].dtype
+        dtype('float64')
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    columns = [pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in _TEXTS else f.type) for f in schema()]
+    whole = pa.concat_tables([pa.schema(columns).empty_table(), *tables]).unify_dictionaries()
+    classes = schema().field("clean_topk").type
+    types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), classes: pd.ArrowDtype(classes)}
+    return whole.to_pandas(types_mapper=types.get, split_blocks=True, self_destruct=True)

@@ -1,0 +1,292 @@
+"""What a suite asks for, checked before anything heavy is imported: models x data sets x attacks x goals x norms x eps.
+
+A mistake in a suite file ends in one message that names the file, the key and what was probably meant.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+from advbench.catalog import ATTACKS, DATASETS, MODELS, AttackCard, lacking
+from advbench.config import NORMS, parse_eps, parse_goal
+from advbench.errors import UserError
+
+NormName = Literal["linf", "l2", "l1", "l0"]
+"""One of `advbench.config.NORMS`."""
+Parameter = bool | int | float | str
+"""A parameter of an attack."""
+
+
+def _plain(error: UserError) -> ValueError:
+    return ValueError(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
+def _known(table: Mapping[str, Any] | Any) -> BeforeValidator:
+    def check(name: Any) -> Any:
+        if isinstance(name, str):
+            try:
+                table[name]
+            except UserError as error:
+                raise _plain(error) from None
+        return name
+
+    return BeforeValidator(check)
+
+
+def _goal(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return str(parse_goal(text))
+    except UserError as error:
+        raise _plain(error) from None
+
+
+def _eps_of_each_norm(table: Any) -> Any:
+    """`{linf = ["2/255", 0.1], l2 = 0.5}` with every eps as a number."""
+    if not isinstance(table, Mapping):
+        return table
+    try:
+        return {
+            norm: sorted({parse_eps(str(eps), norm, option="eps") for eps in _listed(several)})
+            if norm in NORMS
+            else several
+            for norm, several in table.items()
+        }
+    except UserError as error:
+        raise _plain(error) from None
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _named(value: Any) -> Any:
+    """`"pgd"` is short for `{name = "pgd"}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+Goal = Annotated[str, BeforeValidator(_goal)]
+"""As `advbench.config.parse_goal` takes it."""
+Goals = Annotated[tuple[Goal, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One goal or several."""
+NormNames = Annotated[tuple[NormName, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One norm or several."""
+EpsTable = Annotated[
+    dict[NormName, Annotated[tuple[float, ...], Field(min_length=1)]], BeforeValidator(_eps_of_each_norm)
+]
+"""Norm -> budgets, in image units; written as numbers or as fractions such as "2/255"."""
+
+
+class Strict(BaseModel):
+    """What all tables of a suite have in common: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(Strict):
+    """A model of the suite.
+
+    Example:
+        >>> ModelSpec(name="vgg16").label
+        'vgg16'
+    """
+
+    name: Annotated[str, _known(MODELS)]
+    """As `advbench models` lists it."""
+    weights: Path | None = None
+    """A file with its weights, in place of the published ones; a relative path starts at the suite file."""
+    label: str = ""
+    """What it is called in records; default: its name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label(cls, values: Any) -> Any:
+        return _with_label(values)
+
+
+class DatasetSpec(Strict):
+    """A data set of the suite.
+
+    Example:
+        >>> DatasetSpec(name="mnist-samples", eps={"linf": ["0.1", 0.3]}).eps
+        {'linf': (0.1, 0.3)}
+    """
+
+    name: Annotated[str, _known(DATASETS)]
+    """As `advbench datasets` lists it."""
+    path: Path | None = None
+    """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
+    images: PositiveInt | None = None
+    """How many of its images, in place of the suite's number."""
+    eps: EpsTable = {}
+    """Budgets on this data set, in place of the suite's."""
+    label: str = ""
+    """What it is called in records; default: its name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label(cls, values: Any) -> Any:
+        return _with_label(values)
+
+
+class AttackSpec(Strict):
+    """An attack of the suite.
+
+    Example:
+        >>> AttackSpec(name="pgd", params={"steps": 10}, norms="l2").norms
+        ('l2',)
+    """
+
+    name: Annotated[str, _known(ATTACKS)]
+    """As `advbench attacks` lists it."""
+    params: dict[str, Parameter] = {}
+    """Its parameters; what is not given has the attack's default."""
+    goals: Goals | None = None
+    """In place of the suite's."""
+    norms: NormNames | None = None
+    """In place of the suite's."""
+    eps: EpsTable | None = None
+    """In place of the suite's and the data set's."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        card = ATTACKS[self.name]
+        if command := lacking(card):
+            raise ValueError(f"attack {self.name} needs the package {card.needs}, which is not installed; {command}")
+        for norm in self.norms or ():
+            if norm not in card.norms:
+                raise ValueError(f"attack {self.name} works in {', '.join(card.norms)}, not in {norm}")
+        for goal in self.goals or ():
+            if goal.partition(":")[0] not in card.goals:
+                raise ValueError(f"attack {self.name} takes the goal {' or '.join(card.goals)}, not {goal}")
+        return self
+
+    @property
+    def card(self) -> AttackCard:
+        """What the table says of it."""
+        return ATTACKS[self.name]
+
+
+class Floor(Strict):
+    """A least robust accuracy for the cells it names; what is not named is any.
+
+    Example:
+        >>> Floor(min_robust_accuracy=0.4, norm="linf", eps="2/255").eps == 2 / 255
+        True
+    """
+
+    min_robust_accuracy: Annotated[float, Field(ge=0, le=1)]
+    """From 0 to 1, in the worst case over the attacks."""
+    model: str | None = None
+    """Label of a model."""
+    dataset: str | None = None
+    """Label of a data set."""
+    goal: Goal | None = None
+    """A goal."""
+    norm: NormName | None = None
+    """A norm."""
+    eps: float | None = None
+    """A budget; needs the norm."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("eps") is None:
+            return values
+        if values.get("norm") not in NORMS:
+            raise ValueError("eps needs the norm beside it, such as norm = 'linf'")
+        try:
+            return {**values, "eps": parse_eps(str(values["eps"]), values["norm"], option="eps")}
+        except UserError as error:
+            raise _plain(error) from None
+
+
+class Gates(Strict):
+    """What a run must reach. Gates do not decide results: other gates on a finished run are just evaluated.
+
+    Example:
+        >>> Gates(min_robust_accuracy=0.4).max_unknown
+        0.0
+    """
+
+    min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
+    floors: tuple[Floor, ...] = ()
+    """The same for some of them."""
+    max_drop_pp: Annotated[float, Field(ge=0)] | None = None
+    """Largest loss of robust accuracy against the baseline, percentage points."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """A loss counts if it is significant at this level, over all comparisons."""
+    max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest share of rows of which nothing is known, 0 to 1; with more the run is incomplete."""
+    require_flags_clear: bool = False
+    """No trust flag of severity E or F may be raised."""
+
+
+class Suite(Strict):
+    """Models x data sets x attacks x goals x norms x budgets; a model is run on the data sets made for it.
+
+    Example:
+        >>> suite = Suite(name="one", models="efficientnet_lite0", datasets="imagenet-samples", attacks="pgd")
+        >>> suite.norms, suite.eps["linf"][0] * 255
+        (('linf',), 2.0)
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+    """Letters, digits, dots, dashes and underscores; the run's folder is called so."""
+    description: str = ""
+    """What it is for."""
+    models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed)]
+    """Names, or tables."""
+    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed)]
+    """Names, or tables."""
+    attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed)]
+    """Names, or tables."""
+    goals: Goals = ("untargeted",)
+    """Of the attacks that take them."""
+    norms: NormNames = ("linf",)
+    """Of the attacks that work in them."""
+    eps: EpsTable = {"linf": (2 / 255,)}
+    """Budgets, for data sets that have none of their own."""
+    images: PositiveInt | None = None
+    """How many images of each data set: always the same ones for the same seed; None: all."""
+    seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
+    """Of the choice of images and of all random draws."""
+    noise: bool = True
+    """Whether random noise of every size is run beside the attacks, for comparison."""
+    save: Literal["none", "gallery", "all"] = "gallery"
+    """Which adversarial images are kept: none, the most interesting of each unit, or all."""
+    time_limit: Annotated[float, Field(gt=0)] = 1800.0
+    """Seconds for one unit of work; what takes longer is unknown."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:N, mps, or auto."""
+    gates: Gates = Gates()
+    """What the run must reach."""
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        for kind, specs in (("model", self.models), ("dataset", self.datasets)):
+            if not specs:
+                raise ValueError(f"expected at least one {kind}, got none")
+            labels = [spec.label for spec in specs]
+            if twice := sorted({label for label in labels if labels.count(label) > 1}):
+                raise ValueError(f"two {kind}s are called {twice[0]!r}; give one of them a label")
+        return self
+
+
+HARMLESS = {
+    Suite: {"name", "description", "save", "time_limit", "gates"},
+    ModelSpec: set[str](),
+    DatasetSpec: set[str](),
+    AttackSpec: set[str](),
+}
+"""Fields that may differ on resuming a run, because they do not decide what a row says; all others are identity."""
+
+
+def _with_label(values: Any) -> Any:
+    if isinstance(values, Mapping) and not values.get("label") and "name" in values:
+        return {**values, "label": values["name"]}
+    return values
