@@ -1,0 +1,102 @@
+"""Adversarial training: what is learnt from in place of clean images, and the guard that watches over it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from advbench.training.recipes import Adversarial
+from attacks import PGD, Linf, Untargeted
+from attacks.goals import met
+
+Logits = Callable[[Tensor], Tensor]
+"""Images in [0, 1] -> logits."""
+
+COLLAPSE = 0.2
+"""By how much the guard's accuracy may fall from one epoch to the next before the epoch is undone."""
+
+
+def adversarial_loss(
+    logits: Logits, x: Tensor, y: Tensor, how: Adversarial, *, progress: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The loss of one batch.
+
+    Args:
+        logits: The network.
+        x: Images (N, C, H, W) in [0, 1].
+        y: Labels (N,).
+        how: The method.
+        progress: Fraction of the training that is done, for the warm-up.
+        generator: For the random starts.
+
+    Returns:
+        The loss, and the logits (N, C) of the adversarial images.
+
+    References:
+        Fast adversarial training: Wong et al., Fast is better than free <https://arxiv.org/abs/2001.03994>, 2020.
+        TRADES: Zhang et al., Theoretically principled trade-off between robustness and accuracy
+        <https://arxiv.org/abs/1901.08573>, 2019.
+
+    Deviations:
+        Several steps make it the training of Madry et al., 2018. The step is 1.25 eps for one step as in the paper,
+        2.5 eps / steps for more. TRADES starts at a uniform point of the ball, not at Gaussian noise of 0.001.
+    """
+    eps = how.eps * min(1.0, progress / how.warmup) if how.warmup else how.eps
+    if how.method == "fast":
+        x_adv = _climb(x, eps, how.steps, generator, lambda x_adv: _cross_entropy(logits(x_adv), y))
+        found = logits(x_adv)
+        return _cross_entropy(found, y), found
+    with torch.no_grad():
+        reference = logits(x).float().log_softmax(1)
+    x_adv = _climb(x, eps, how.steps, generator, lambda x_adv: _divergence(reference, logits(x_adv)))
+    clean, found = logits(x), logits(x_adv)
+    return _cross_entropy(clean, y) + how.beta * _divergence(clean.float().log_softmax(1), found), found
+
+
+def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, how: Adversarial) -> float:
+    """Accuracy under ten steps of PGD, on images of the training set: it collapses when fast training overfits.
+
+    Args:
+        logits: The network in eval mode.
+        x: Images (N, C, H, W) in [0, 1].
+        y: Labels (N,).
+        how: For its eps.
+
+    Returns:
+        A fraction. Catastrophic overfitting takes it to nearly 0 within an epoch, while the training loss falls.
+    """
+    goal = Untargeted(y)
+    with torch.no_grad():
+        standing = ~met(goal, logits(x))
+    if not standing.any():
+        return 0.0
+    x, goal = x[standing], goal.select(standing)
+    x_adv = PGD(norm=Linf(), steps=10, relative_step=0.25)(logits, x, goal, eps=how.eps)
+    with torch.no_grad():
+        return (~met(goal, logits(x_adv))).sum().item() / len(y)
+
+
+def _climb(
+    x: Tensor, eps: float, steps: int, generator: torch.Generator, loss: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Raise the loss within eps and [0, 1] by signed gradient steps from a random start."""
+    norm = Linf()
+    step = 1.25 * eps if steps == 1 else 2.5 * eps / steps
+    start = torch.rand(x.shape, generator=generator).to(x.device) * (2 * eps) - eps
+    x_adv = (x + start).clamp_(0, 1)
+    for _ in range(steps):
+        x_adv.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(x_adv), x_adv)
+        moved = x_adv.detach() + norm.steepest(gradient, step)
+        x_adv = (x + norm.project(moved - x, eps)).clamp_(0, 1)
+    return x_adv
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits.float(), y)
+
+
+def _divergence(reference: Tensor, logits: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the logits from log-probabilities, the mean over the batch."""
+    found = logits.float().log_softmax(1)
+    return nn.functional.kl_div(found, reference, reduction="batchmean", log_target=True)

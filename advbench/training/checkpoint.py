@@ -1,0 +1,77 @@
+"""Checkpoints: the whole state of a training in one safetensors file, tensors as tensors and the rest as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from advbench.errors import UserError
+from advbench.store import write_atomic
+
+_MODEL, _OPTIMIZER = "model.", "optimizer."
+
+
+def write_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Write the state of a training; the one before is replaced only when this one is whole.
+
+    Args:
+        path: The file.
+        module: The network.
+        optimizer: With its momenta.
+        progress: What else is needed to go on, as JSON can hold it.
+
+    Raises:
+        UserError: It cannot be written; the checkpoint before is still there.
+    """
+    tensors = {_MODEL + key: value for key, value in module.state_dict().items()}
+    for index, entries in optimizer.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMIZER}{index}.{key}": value for key, value in entries.items() if value is not None}
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    write_atomic(path, save(plain, {"progress": json.dumps(progress)}))
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """What `write_checkpoint` was given besides tensors.
+
+    Raises:
+        UserError: The file is damaged, or is no checkpoint.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"checkpoint {path} cannot be read: {error}", hint="delete it to train anew, or choose another --out"
+        ) from None
+    return progress
+
+
+def read_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a network and an optimizer into the state that was written.
+
+    Raises:
+        UserError: The file is damaged, or does not belong to this network.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        module.load_state_dict({key.removeprefix(_MODEL): tensors[key] for key in tensors if key.startswith(_MODEL)})
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(
+            f"checkpoint {path} cannot be used: {why}", hint="delete it to train anew, or choose another --out"
+        ) from None
+
+
+def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(_OPTIMIZER):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    return state

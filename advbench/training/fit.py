@@ -1,0 +1,238 @@
+"""The training loop: from a recipe and a data set to a trained network, with a checkpoint after each epoch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from advbench.errors import UserError
+from advbench.training.adversarial import COLLAPSE, adversarial_loss, guard_accuracy
+from advbench.training.augment import augmented
+from advbench.training.checkpoint import read_checkpoint, read_progress, write_checkpoint
+from advbench.training.data import Images
+from advbench.training.recipes import Recipe
+from attacks.draws import derive
+
+GUARDED = 500
+"""Training images on which the guard attacks."""
+_RISE = 0.2
+"""Fraction of the training over which the learning rate rises."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done, steps in all."""
+
+
+class Epoch(NamedTuple):
+    """What is known after an epoch: one row of the learning curves."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean cross-entropy on training images, in eval mode, clean."""
+    train_accuracy: float
+    """On as many of the training images as there are test images."""
+    test_loss: float
+    """On the test set."""
+    test_accuracy: float
+    """On the test set."""
+    guard_accuracy: float | None
+    """Accuracy under the guard's attack on training images; None without adversarial training."""
+    undone: bool
+    """The guard saw the robustness collapse, so that the weights are those of the epoch before."""
+    seconds: float
+    """Of the processor, for training alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training: all that decides its result, and where it happens."""
+
+    recipe: Recipe
+    """What to do."""
+    train: Images
+    """To learn from."""
+    test: Images
+    """To test on, after each epoch."""
+    mean: tuple[float, ...]
+    """Subtracted from the images, image units."""
+    std: tuple[float, ...]
+    """What is then divided by."""
+    seed: int = 0
+    """Of weights, order, augmentation, dropout and random starts."""
+    device: torch.device = torch.device("cpu")
+    """Where to compute."""
+    checkpoint: Path
+    """The file that is written after each epoch, and continued where it is there."""
+
+
+class Trained(NamedTuple):
+    """What a training leaves."""
+
+    module: nn.Module
+    """Normalised images to logits, in eval mode, on the CPU."""
+    history: list[Epoch]
+    """One row for each epoch."""
+
+
+def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_: None) -> Trained:
+    """Train a network, or go on with what a checkpoint holds.
+
+    An epoch draws its random numbers from (seed, epoch) alone, so that a training that was interrupted and resumed
+    ends with the same weights, bit for bit, as one that was not; on the same machine with as many threads.
+
+    Args:
+        job: What to train, on what.
+        build: Makes the network with fresh weights; called with torch's random numbers seeded.
+        progress: Told of every step.
+
+    Returns:
+        The network after the last epoch.
+
+    Raises:
+        UserError: The checkpoint belongs to another training, or cannot be read or written.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)
+        run = _Run(job, build().to(job.device, memory_format=torch.channels_last))
+        for epoch in range(len(run.history), job.recipe.epochs):
+            run.epoch(epoch, progress)
+    return Trained(run.module.eval().cpu(), run.history)
+
+
+class _Run:
+    """The state of a training."""
+
+    def __init__(self, job: Job, module: nn.Module) -> None:
+        self.job, self.module = job, module
+        self.optimizer = _optimizer(job.recipe, module)
+        self.adversarial = job.recipe.adversarial
+        self.history: list[Epoch] = []
+        self.steps = self.adversarial.steps if self.adversarial else 0
+        shape = (1, len(job.mean), 1, 1)
+        self._mean = torch.tensor(job.mean, device=job.device).view(shape)
+        self._std = torch.tensor(job.std, device=job.device).view(shape)
+        if job.checkpoint.exists():
+            self._resume()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (N, C) of images in [0, 1]."""
+        normalised = (x - self._mean) / self._std
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=_fast_bfloat16(x.device)):
+            out: Tensor = self.module(normalised.contiguous(memory_format=torch.channels_last))
+        return out.float()
+
+    def epoch(self, epoch: int, progress: Progress) -> None:
+        """Train for one epoch, measure, and write the checkpoint."""
+        job = self.job
+        before = {key: value.clone() for key, value in self.module.state_dict().items()}
+        started = time.process_time()
+        self.module.train()
+        torch.manual_seed(derive(job.seed, epoch))
+        generator = torch.Generator().manual_seed(derive(job.seed, epoch))
+        order = torch.randperm(len(job.train.y), generator=generator).split(job.recipe.batch_size)
+        total = len(order) * job.recipe.epochs
+        for i, index in enumerate(order):
+            done = epoch * len(order) + i
+            loss, accuracy = self._step(index, done / total, generator)
+            if i % 10 == 0:
+                told = f"{job.recipe.model}: epoch {epoch + 1} of {job.recipe.epochs}"
+                progress(f"{told}, loss {loss.item():.3f}, accuracy {accuracy.item():.1%}", done, total)
+        self._close(epoch, time.process_time() - started, before)
+
+    def _step(self, index: Tensor, done: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer; the loss and the accuracy of the batch."""
+        job = self.job
+        y = job.train.y[index].to(job.device)
+        x = augmented(job.train.x[index].to(job.device), job.recipe.augment, generator).float() / 255
+        for group in self.optimizer.param_groups:
+            group["lr"] = job.recipe.lr * rate(done)
+        if self.adversarial is None:
+            logits = self.logits(x)
+            loss = nn.functional.cross_entropy(logits, y)
+        else:
+            how = replace(self.adversarial, steps=self.steps)
+            loss, logits = adversarial_loss(self.logits, x, y, how, progress=done, generator=generator)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == y).float().mean()
+
+    def _close(self, epoch: int, seconds: float, before: dict[str, Tensor]) -> None:
+        job = self.job
+        self.module.eval()
+        guard, undone = None, False
+        if self.adversarial is not None:
+            x, y = job.train.x[:GUARDED].to(job.device).float() / 255, job.train.y[:GUARDED].to(job.device)
+            guard = guard_accuracy(self.logits, x, y, self.adversarial)
+            best = max((row.guard_accuracy or 0.0 for row in self.history), default=0.0)
+            if undone := guard < best - COLLAPSE:
+                self.module.load_state_dict(before)
+                self.steps *= 2
+        some = slice(len(job.test.y))
+        train = self._measure(Images(job.train.x[some], job.train.y[some]))
+        test = self._measure(job.test)
+        self.history.append(Epoch(epoch + 1, *train, *test, guard, undone, seconds))
+        state = {"job": _identity(job), "history": self.history, "steps": self.steps}
+        write_checkpoint(job.checkpoint, self.module, self.optimizer, state)
+
+    @torch.no_grad()
+    def _measure(self, images: Images) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy."""
+        loss = right = 0.0
+        for x, y in zip(images.x.split(500), images.y.split(500), strict=True):
+            logits, y = self.logits(x.to(self.job.device).float() / 255), y.to(self.job.device)
+            loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
+            right += (logits.argmax(1) == y).sum().item()
+        return loss / len(images.y), right / len(images.y)
+
+    def _resume(self) -> None:
+        file = self.job.checkpoint
+        state = read_progress(file)
+        if state["job"] != _identity(self.job):
+            raise UserError(
+                f"checkpoint {file} belongs to another training: {_difference(state['job'], _identity(self.job))}",
+                hint="choose another folder with --out, or delete the checkpoint",
+            )
+        read_checkpoint(file, self.module, self.optimizer)
+        self.history = [Epoch(*row) for row in state["history"]]
+        self.steps = state["steps"]
+
+
+def rate(done: float) -> float:
+    """The learning rate as a fraction of its peak, when a fraction of the training is done.
+
+    Example:
+        >>> [rate(done) for done in (0, 0.1, 0.2, 0.6)]
+        [0.05, 0.525, 1.0, 0.5]
+    """
+    return 0.05 + 0.95 * done / _RISE if done < _RISE else (1 - done) / (1 - _RISE)
+
+
+def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+    )
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether 16-bit arithmetic is faster there than single precision, and not emulated."""
+    if device.type == "cpu":
+        can = torch.cpu.get_capabilities()
+        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be continued, as JSON gives it back."""
+    return {**asdict(job.recipe), "seed": job.seed, "train": len(job.train.y), "test": len(job.test.y)}
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in wanted if found.get(key) != wanted[key])

@@ -1,0 +1,107 @@
+"""The recipes of `advbench train`: plain data, one for each model of the zoo. No torch."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from advbench.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """How a network is trained on adversarial images.
+
+    Example:
+        >>> Adversarial(eps=0.3).method
+        'fast'
+    """
+
+    eps: float
+    """Largest Linf perturbation, image units."""
+    method: Literal["fast", "trades"] = "fast"
+    """`fast`: cross-entropy on the adversarial images alone; `trades`: clean cross-entropy plus a divergence."""
+    steps: int = 1
+    """Gradient steps for each batch; one step is fast adversarial training."""
+    warmup: float = 0.0
+    """Fraction of the training over which eps grows from 0."""
+    beta: float = 6.0
+    """Weight of the divergence; `trades` only."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.eps <= 1:
+            raise ValueError(f"expected eps in (0, 1], got {self.eps}")
+        if self.steps < 1:
+            raise ValueError(f"expected steps >= 1, got {self.steps}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"expected warmup in [0, 1), got {self.warmup}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides a training, but for the data and the seed.
+
+    The learning rate rises over the first fifth of the training and falls to zero over the rest.
+    """
+
+    model: str
+    """Name in `advbench models`."""
+    epochs: int
+    """Passes over the training set."""
+    batch_size: int = 128
+    """Images to a step."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with Nesterov momentum of 0.9."""
+    lr: float = 2e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """As the optimizer takes it."""
+    augment: Literal["none", "shift", "flip"] = "none"
+    """`shift`: random crops of the image padded by an eighth of its side; `flip`: mirrored too."""
+    dropout: bool = True
+    """Whether the architecture's dropout is on."""
+    adversarial: Adversarial | None = None
+    """None: on clean images."""
+
+
+_LINF_8 = Adversarial(eps=8 / 255)
+
+
+def _vgg(name: str, epochs: int) -> Recipe:
+    return Recipe(model=name, epochs=epochs, optimizer="sgd", lr=0.02, weight_decay=5e-4, augment="flip")
+
+
+_RECIPES = (
+    Recipe(model="mnist_convnet", epochs=6),
+    Recipe(
+        model="mnist_convnet_robust",
+        epochs=20,
+        batch_size=256,
+        weight_decay=0.0,
+        dropout=False,
+        adversarial=Adversarial(eps=0.3, steps=4, warmup=0.3),
+    ),
+    Recipe(model="lenet", epochs=8),
+    Recipe(model="lenet_scrambled", epochs=8),
+    Recipe(model="mlp_mnist", epochs=10, weight_decay=1e-2),
+    Recipe(model="mlp_scrambled", epochs=10, weight_decay=1e-2),
+    Recipe(model="cifar10_cnn", epochs=3, optimizer="sgd", lr=0.02, weight_decay=5e-4),
+    _vgg("cifar10_vgg1", 20),
+    _vgg("cifar10_vgg2", 10),
+    _vgg("cifar10_vgg3", 10),
+    _vgg("cifar10_vgg4", 20),
+    Recipe(
+        model="cifar10_resnet_robust",
+        epochs=30,
+        optimizer="sgd",
+        lr=0.1,
+        weight_decay=5e-4,
+        augment="flip",
+        adversarial=_LINF_8,
+    ),
+    Recipe(model="gray_mlp", epochs=15, lr=1e-3, weight_decay=1e-2, augment="flip"),
+    Recipe(model="gray_cnn", epochs=15, augment="flip", weight_decay=1e-2),
+    Recipe(model="smile_cnn", epochs=12, augment="flip", weight_decay=1e-2),
+    Recipe(model="smile_cnn_robust", epochs=20, augment="flip", adversarial=_LINF_8),
+)
+
+RECIPES: Registry[Recipe] = Registry("recipe", [(recipe.model, recipe) for recipe in _RECIPES])
+"""By the name of the model that each makes."""
