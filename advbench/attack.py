@@ -48,7 +48,7 @@ def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) 
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
     with folder_for_results(jobs[0][1]):
         progress(f"loading {config.model}", 0, len(jobs))
-        session = _open(config, load_model(config.model, weights=config.weights, device=_device(config.device)))
+        session = _open(config, load_model(config.model, weights=config.weights, device=config.device))
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         for start in range(0, len(jobs), config.batch_size):
             chunk = jobs[start : start + config.batch_size]
@@ -160,15 +160,6 @@ def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | 
     if config.out is not None:
         return [config.out]
     return [Path("reports") / f"{name}-{config.model}-{slug(config.attack)}" for name in names]
-
-
-def _device(name: str) -> str:
-    """The best device there is, for auto."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _ticker(progress: Progress, chunk: list[_Job], start: int, total: int) -> Callable[[], None]:

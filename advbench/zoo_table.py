@@ -1,57 +1,103 @@
-"""The classifiers that the project trains itself: what each is, and the figure claimed for it. Plain data; no torch."""
+"""The classifiers that the project trains itself, and the data they are trained on. Plain data; no torch."""
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).parent / "zoo"
+"""Where the trained weights and their cards lie."""
+
+
+class ZooData(NamedTuple):
+    """A data set for training."""
+
+    title: str
+    """As in `advbench models`."""
+    folder: str
+    """Name of its folder and beginning of its npz files in a data root."""
+    classes: tuple[str, ...]
+    """Names in the order of the labels."""
+    side: int
+    """Height and width in pixels."""
+    mean: tuple[float, ...]
+    """Of each channel of the training images, image units."""
+    std: tuple[float, ...]
+    """Of the same."""
+    torchvision: str = ""
+    """Name of its class in `torchvision.datasets`, if there is one."""
+
+
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+DATA = {
+    "mnist": ZooData("MNIST", "mnist", tuple("0123456789"), 28, (0.1307,), (0.3081,), "MNIST"),
+    "cifar10": ZooData(
+        "CIFAR-10", "cifar10", _CIFAR10, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "CIFAR10"
+    ),
+    "cifar10-grey": ZooData("CIFAR-10 grey", "cifar10", _CIFAR10, 32, (0.4810,), (0.2392,), "CIFAR10"),
+    "smiles": ZooData("smiles", "smiles", ("no smile", "smile"), 64, (0.5,), (0.25,)),
+}
+"""Name -> data set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZooRow:
-    """One classifier of the zoo."""
+    """One classifier: what it is, and what is claimed for it."""
 
     name: str
-    """As in `advbench models`."""
-    data: Literal["mnist", "cifar10", "cifar10-grey", "smiles"]
-    """What it is trained on."""
-    architecture: str = ""
-    """Name of the function in `advbench.models.architectures`; empty: the name itself."""
+    """As in `advbench models` and `advbench train`."""
+    data: str
+    """Key in `DATA`."""
+    architecture: str
+    """Name of the function in `advbench.models.architectures`."""
     claimed: float | None = None
     """Test accuracy that the founding text states, if it does."""
     claim: str = ""
-    """The claim in words, where it is no plain accuracy."""
-
-    @property
-    def function(self) -> str:
-        """Name of the function that makes the architecture."""
-        return self.architecture or self.name
+    """What else it states."""
 
 
-ZOO = (
-    ZooRow(name="mnist_convnet", data="mnist", claimed=0.99),
-    ZooRow(
-        name="mnist_convnet_robust",
-        data="mnist",
-        architecture="mnist_convnet",
-        claim="above 90 % under attack within Linf 0.3",
-    ),
-    ZooRow(name="lenet", data="mnist"),
-    ZooRow(name="lenet_scrambled", data="mnist", claim="worse than lenet"),
-    ZooRow(name="mlp_mnist", data="mnist"),
-    ZooRow(name="mlp_scrambled", data="mnist", claim="equal to mlp_mnist"),
-    ZooRow(name="cifar10_cnn", data="cifar10", claimed=0.64),
-    ZooRow(name="cifar10_vgg1", data="cifar10", claimed=0.721),
-    ZooRow(name="cifar10_vgg2", data="cifar10", claim="better than cifar10_vgg1"),
-    ZooRow(name="cifar10_vgg3", data="cifar10", claim="a little better than cifar10_vgg2"),
-    ZooRow(name="cifar10_vgg4", data="cifar10", claimed=0.80),
-    ZooRow(
-        name="cifar10_resnet_robust",
-        data="cifar10",
-        architecture="cifar10_resnet",
-        claim="above 65 %, and above 30 % under attack within Linf 8/255",
-    ),
-    ZooRow(name="gray_mlp", data="cifar10-grey", claimed=0.44),
-    ZooRow(name="gray_cnn", data="cifar10-grey", claimed=0.77),
-    ZooRow(name="gray_forest", data="cifar10-grey", claimed=0.42),
-    ZooRow(name="smile_cnn", data="smiles", claimed=0.88, claim="precision 0.98"),
-    ZooRow(name="smile_cnn_robust", data="smiles", architecture="smile_cnn"),
+def _row(name: str, data: str, claimed: float | None = None, claim: str = "") -> ZooRow:
+    return ZooRow(name=name, data=data, architecture=name.removesuffix("_robust"), claimed=claimed, claim=claim)
+
+
+_ROWS = (
+    _row("mnist_convnet", "mnist", 0.99),
+    _row("mnist_convnet_robust", "mnist", claim="over 90 % within Linf 0.3"),
+    _row("lenet", "mnist"),
+    _row("lenet_scrambled", "mnist", claim="worse than lenet"),
+    _row("mlp_mnist", "mnist"),
+    _row("mlp_scrambled", "mnist", claim="equal to mlp_mnist"),
+    _row("cifar10_cnn", "cifar10", 0.64),
+    _row("cifar10_vgg1", "cifar10", 0.721),
+    _row("cifar10_vgg2", "cifar10", claim="better than cifar10_vgg1"),
+    _row("cifar10_vgg3", "cifar10", claim="a little better than cifar10_vgg2"),
+    _row("cifar10_vgg4", "cifar10", 0.80),
+    _row("cifar10_resnet_robust", "cifar10", claim="over 65 %, and 30 % within Linf 8/255"),
+    _row("gray_mlp", "cifar10-grey", 0.44),
+    _row("gray_cnn", "cifar10-grey", 0.77),
+    _row("smile_cnn", "smiles", 0.88, "precision 0.98"),
+    _row("smile_cnn_robust", "smiles"),
 )
-"""In the order of `advbench models`."""
+
+ZOO = {row.name: row for row in _ROWS}
+"""Name -> row, in the order of `advbench models`."""
+
+
+def read_card(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """What was measured of a trained classifier: its card.
+
+    Args:
+        name: One of `ZOO`.
+        folder: Where the card lies.
+
+    Returns:
+        The card as `advbench train` wrote it; empty where it has not been trained.
+
+    Example:
+        >>> read_card("mnist_convnet", folder=Path("nowhere"))
+        {}
+    """
+    file = folder / f"{name}.json"
+    card: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return card

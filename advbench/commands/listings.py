@@ -2,7 +2,7 @@
 
 import click
 
-from advbench.catalog import ATTACKS, DATASETS, MODELS, availability, lacking
+from advbench.catalog import ATTACKS, DATASETS, MODELS, Availability, ModelCard, availability, lacking
 from advbench.commands.console import console
 from advbench.records import as_json
 
@@ -21,6 +21,9 @@ def models(as_text: bool) -> None:
                 "input_size": card.input_size,
                 "source": card.source,
                 "licence": card.licence,
+                "clean_accuracy": card.clean,
+                "robust_accuracy": card.robust,
+                "robust_within": card.within,
                 "needs": there.state,
                 "ready": there.ready,
                 "detail": there.detail,
@@ -33,13 +36,17 @@ def models(as_text: bool) -> None:
 
     print_table(
         console(),
-        "Models (ready: loads without a network; all take --weights FILE)",
-        ["name", "data", "input", "source", "ready", "needs"],
-        [
-            (card.name, card.data, str(card.input_size), card.source, "yes" if there.ready else "", there.state)
-            for card, there in found
-        ],
+        "Models (clean: test accuracy; robust: under attack; ready: loads without a network)",
+        ["name", "data", "input", "clean", "robust", "ready", "needs"],
+        [_row(card, there) for card, there in found],
     )
+
+
+def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
+    clean = "" if card.clean is None else f"{card.clean:.1%}"
+    robust = "" if card.robust is None else f"{card.robust:.1%} {card.within}"
+    ready = "yes" if there.ready else ""
+    return card.name, card.data, str(card.input_size), clean, robust, ready, there.state
 
 
 @click.command()

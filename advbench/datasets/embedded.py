@@ -68,7 +68,7 @@ class Embedded(NamedTuple):
     """Shape (1000, 28, 28), 8-bit grey, ink bright."""
     labels: NDArray[np.uint8]
     """Shape (1000,), 0 to 9."""
-    index: NDArray[np.int32]
+    numbers: NDArray[np.int32]
     """Shape (1000,): the number of each image in the official test set."""
 
     def picture(self, i: int) -> Image.Image:
@@ -95,7 +95,7 @@ def read_embedded(name: str) -> Embedded:
 
     Example:
         >>> digits = read_embedded("mnist")
-        >>> digits.images.shape, digits.labels[:5].tolist(), digits.index[:3].tolist()
+        >>> digits.images.shape, digits.labels[:5].tolist(), digits.numbers[:3].tolist()
         ((1000, 28, 28), [7, 0, 9, 3, 1], [0, 10, 20])
     """
     if name not in EMBEDDED:

@@ -42,7 +42,7 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
     data = unpacked(file)
     rank = data[3] if data.startswith(_HEAD) and len(data) > 3 else 0
     start = 4 + 4 * rank
-    shape = np.frombuffer(data[:start], ">u4", offset=4) if rank and len(data) >= start else np.empty(0)
-    if not rank or len(data) - start != math.prod(shape.tolist()):
+    shape = [int.from_bytes(data[at : at + 4]) for at in range(4, start, 4)]
+    if not rank or len(data) - start != math.prod(shape):
         raise UserError(f"data file {file} is damaged or no IDX file of unsigned bytes", hint="fetch it again")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape.tolist()).copy()
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()

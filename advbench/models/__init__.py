@@ -21,7 +21,7 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
     Args:
         name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16".
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
-        device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps".
+        device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
 
     Returns:
         The classifier in eval mode with frozen parameters: images (N, 3, H, W) in [0, 1] to logits.
@@ -38,20 +38,34 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
     card = MODELS[name]
     import torch
 
-    target = _usable(device)
+    target = usable_device(device)
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
         classifier: Classifier = load(card, None if weights is None else Path(weights))
     return classifier.to(target)
 
 
-def _usable(device: "str | torch.device") -> "torch.device":
+def usable_device(name: "str | torch.device") -> "torch.device":
+    """The device of that name, where one can compute on it.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
+
+    Raises:
+        UserError: There is no such device here.
+
+    Example:
+        >>> usable_device("cpu")
+        device(type='cpu')
+    """
     import torch
 
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device
+        return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA is built in
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"device {str(device)!r} cannot be used here: {reason}", hint="`--device cpu` always works"
+            f"device {str(name)!r} cannot be used here: {reason}", hint="`--device cpu` always works"
         ) from None

@@ -1,6 +1,6 @@
 """The architectures of the zoo: small networks from normalised images to logits, with fresh weights.
 
-Each is made by a function without required arguments. Max-pooling stands before ReLU where the founding text has it
+Each is made by a function without arguments. Max-pooling stands before ReLU where the founding text has it
 after: the two commute, and pooling first is cheaper.
 """
 
@@ -47,11 +47,8 @@ class TwoLogits(nn.Module):
         return torch.cat([torch.zeros_like(z), z], dim=1)
 
 
-def mnist_convnet(dropout: float = 1.0) -> nn.Sequential:
+def mnist_convnet() -> nn.Sequential:
     """Two unpadded 3x3 convolutions of 32 and 64 filters and a dense layer of 128, for 28x28 grey images.
-
-    Args:
-        dropout: Factor on the two dropout rates of 0.25 and 0.5; 0 switches them off.
 
     Example:
         >>> sum(p.numel() for p in mnist_convnet().parameters())
@@ -59,8 +56,8 @@ def mnist_convnet(dropout: float = 1.0) -> nn.Sequential:
     """
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 3), nn.ReLU()),
-        *(nn.Conv2d(32, 64, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.25 * dropout)),
-        *(nn.Flatten(), nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Dropout(0.5 * dropout)),
+        *(nn.Conv2d(32, 64, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.25)),
+        *(nn.Flatten(), nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Dropout(0.5)),
         nn.Linear(128, 10),
     )
 
@@ -88,13 +85,8 @@ def lenet_scrambled() -> nn.Sequential:
     return nn.Sequential(Scramble(28 * 28), *lenet())
 
 
-def mlp(side: int) -> nn.Sequential:
-    """Two dense layers of 512 and 100 for grey images of ``side`` x ``side`` pixels.
-
-    Example:
-        >>> sum(p.numel() for p in mlp(32).parameters())
-        577110
-    """
+def _mlp(side: int) -> nn.Sequential:
+    """Two dense layers of 512 and 100 for grey images of ``side`` x ``side`` pixels."""
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(side * side, 512), nn.ReLU()),
         *(nn.Linear(512, 100), nn.ReLU(), nn.Linear(100, 10)),
@@ -102,18 +94,23 @@ def mlp(side: int) -> nn.Sequential:
 
 
 def mlp_mnist() -> nn.Sequential:
-    """:func:`mlp` for digits."""
-    return mlp(28)
+    """Two dense layers of 512 and 100, for 28x28 grey images."""
+    return _mlp(28)
 
 
 def mlp_scrambled() -> nn.Sequential:
     """:func:`mlp_mnist` behind :class:`Scramble`: to a dense layer, the order of its inputs is nothing."""
-    return nn.Sequential(Scramble(28 * 28), *mlp(28))
+    return nn.Sequential(Scramble(28 * 28), *_mlp(28))
 
 
 def gray_mlp() -> nn.Sequential:
-    """:func:`mlp` for grey CIFAR-10: 577,110 parameters."""
-    return mlp(32)
+    """Two dense layers of 512 and 100, for grey CIFAR-10.
+
+    Example:
+        >>> sum(p.numel() for p in gray_mlp().parameters())
+        577110
+    """
+    return _mlp(32)
 
 
 def gray_cnn() -> nn.Sequential:

@@ -1,6 +1,7 @@
 """How sizes, costs and verdicts are put into words, for the terminal and for pictures alike."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from advbench.names import display_name
 
@@ -40,6 +41,20 @@ def describe_norm(norm: str, eps: float | None) -> str:
         ('Linf ≤ 2/255', 'L2, no bound')
     """
     return f"{_NAMES[norm]}, no bound" if eps is None else f"{_NAMES[norm]} ≤ {describe_eps(norm, eps)}"
+
+
+def describe_score(score: Mapping[str, Any]) -> str:
+    """An accuracy with its interval and the number of images.
+
+    Args:
+        score: With `accuracy`, `low`, `high` and `n`.
+
+    Example:
+        >>> describe_score({"accuracy": 0.99, "low": 0.98, "high": 0.995, "n": 1000})
+        '99.0 % (98.0 to 99.5, n = 1,000)'
+    """
+    accuracy, low, high = (100 * score[key] for key in ("accuracy", "low", "high"))
+    return f"{accuracy:.1f} % ({low:.1f} to {high:.1f}, n = {score['n']:,})"
 
 
 def describe_result(outcome: "Outcome") -> list[str]:

@@ -76,9 +76,7 @@ def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, how: Adversarial) -> fl
         return (~met(goal, logits(x_adv))).sum().item() / len(y)
 
 
-def _climb(
-    x: Tensor, eps: float, steps: int, generator: torch.Generator, loss: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _climb(x: Tensor, eps: float, steps: int, generator: torch.Generator, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """Raise the loss within eps and [0, 1] by signed gradient steps from a random start."""
     norm = Linf()
     step = 1.25 * eps if steps == 1 else 2.5 * eps / steps

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from advbench.datasets.idx import read_idx
 from advbench.errors import UserError
+from advbench.zoo_table import DATA, ZooData
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, Split] = ("train", "test")
+"""The two halves of a data set."""
 
 
 class Images(NamedTuple):
@@ -24,34 +28,8 @@ class Images(NamedTuple):
     """8-bit images of shape (N, C, H, W), uint8."""
     y: Tensor
     """Labels of shape (N,), int64."""
-
-
-class Dataset(NamedTuple):
-    """What is known of a data set before it is read."""
-
-    folder: str
-    """Name of its folder, or of its npz files, in the data root."""
-    mean: tuple[float, ...]
-    """Of each channel of the training set, image units."""
-    std: tuple[float, ...]
-    """The same."""
-    classes: tuple[str, ...]
-    """Names in the order of the labels."""
-    side: int
-    """Height and width."""
-    torchvision: str = ""
-    """Name of the class in `torchvision.datasets`, if there is one."""
-
-
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-DATASETS = {
-    "mnist": Dataset("mnist", (0.1307,), (0.3081,), tuple("0123456789"), 28, "MNIST"),
-    "cifar10": Dataset("cifar10", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), _CIFAR10, 32, "CIFAR10"),
-    "cifar10-grey": Dataset("cifar10", (0.4810,), (0.2392,), _CIFAR10, 32, "CIFAR10"),
-    "smiles": Dataset("smiles", (0.5,), (0.25,), ("no smile", "smile"), 64),
-}
-"""Name -> data set."""
+    source: str = ""
+    """Name of the file or of the reader that they came from."""
 
 
 def load_split(name: str, root: Path, split: Split) -> Images:
@@ -61,7 +39,7 @@ def load_split(name: str, root: Path, split: Split) -> Images:
     torchvision's own class reads; each in the data root, in its folder `<name>`, and where torchvision puts it.
 
     Args:
-        name: One of `DATASETS`.
+        name: Key in `advbench.zoo_table.DATA`.
         root: The data root.
         split: "train" or "test".
 
@@ -71,7 +49,7 @@ def load_split(name: str, root: Path, split: Split) -> Images:
     Raises:
         UserError: It is not there, or damaged; the hint has the command that downloads it.
     """
-    dataset = DATASETS[name]
+    dataset = DATA[name]
     for read in (_idx, _npz, _torchvision):
         images = read(dataset, root, split)
         if images is not None:
@@ -79,37 +57,37 @@ def load_split(name: str, root: Path, split: Split) -> Images:
     raise UserError(f"data set {name} is not in {root}", hint=_how_to_get(dataset, root))
 
 
-def _how_to_get(dataset: Dataset, root: Path) -> str:
+def _how_to_get(dataset: ZooData, root: Path) -> str:
     if not dataset.torchvision:
         return f"expected {root / dataset.folder}-train.npz and -test.npz with arrays `images` and `labels`"
     make = f"torchvision.datasets.{dataset.torchvision}({str(root)!r}, download=True)"
     return f'on a connected machine: python -c "import torchvision; {make}"; or name another folder: --data-root FOLDER'
 
 
-def _folders(dataset: Dataset, root: Path) -> Iterator[Path]:
+def _folders(dataset: ZooData, root: Path) -> Iterator[Path]:
     yield from (root, root / dataset.folder)
     if dataset.torchvision:
         yield root / dataset.torchvision / "raw"
 
 
-def _idx(dataset: Dataset, root: Path, split: Split) -> Images | None:
+def _idx(dataset: ZooData, root: Path, split: Split) -> Images | None:
     stem = "train" if split == "train" else "t10k"
     for folder in _folders(dataset, root):
         for ending in (".gz", ""):
             files = [folder / f"{stem}-{what}-ubyte{ending}" for what in ("images-idx3", "labels-idx1")]
             if all(file.is_file() for file in files):
                 x, y = map(read_idx, files)
-                return _checked(x, y, files[0])
+                return _checked(x, y, files[0].name)
     return None
 
 
-def _npz(dataset: Dataset, root: Path, split: Split) -> Images | None:
+def _npz(dataset: ZooData, root: Path, split: Split) -> Images | None:
     for folder in _folders(dataset, root):
         for ending in (f"{split}.npz", f"{split}-jpeg.npz"):
             file = folder / f"{dataset.folder}-{ending}"
             if file.is_file():
                 x, y = _read(file, _npz_arrays)
-                return _checked(x, y, file)
+                return _checked(x, y, file.name)
     return None
 
 
@@ -120,12 +98,12 @@ def _npz_arrays(file: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         blob, offsets = arrays["jpeg"].tobytes(), arrays["offsets"]
         decoded = [
             np.asarray(Image.open(io.BytesIO(blob[start:end]), formats=("JPEG",)))
-            for start, end in zip(offsets[:-1], offsets[1:], strict=True)
+            for start, end in pairwise(offsets.tolist())
         ]
         return np.stack(decoded), arrays["labels"]
 
 
-def _torchvision(dataset: Dataset, root: Path, split: Split) -> Images | None:
+def _torchvision(dataset: ZooData, root: Path, split: Split) -> Images | None:
     if not dataset.torchvision:
         return None
     import torchvision
@@ -135,7 +113,7 @@ def _torchvision(dataset: Dataset, root: Path, split: Split) -> Images | None:
         found = getattr(torchvision.datasets, dataset.torchvision)(str(root), train=split == "train", download=False)
     except RuntimeError:
         return None
-    return _checked(np.asarray(found.data), np.asarray(found.targets), root)
+    return _checked(np.asarray(found.data), np.asarray(found.targets), f"torchvision's {dataset.torchvision}")
 
 
 def _read(file: Path, reader: Callable[[Path], Any]) -> Any:
@@ -145,13 +123,13 @@ def _read(file: Path, reader: Callable[[Path], Any]) -> Any:
         raise UserError(f"data file {file} cannot be read: {error}", hint="fetch it again") from None
 
 
-def _checked(x: NDArray[Any], y: NDArray[Any], file: Path) -> Images:
+def _checked(x: NDArray[Any], y: NDArray[Any], source: str) -> Images:
     """Arrays (N, H, W) or (N, H, W, C) and (N,) as tensors."""
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or y.shape != x.shape[:1] or not len(x):
         got = f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
-        raise UserError(f"data file {file} holds other arrays than 8-bit images and their labels: {got}")
+        raise UserError(f"{source} holds other arrays than 8-bit images and their labels: {got}")
     planes = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
-    return Images(torch.from_numpy(np.ascontiguousarray(planes)), torch.from_numpy(y.astype(np.int64)))
+    return Images(torch.from_numpy(np.ascontiguousarray(planes)), torch.from_numpy(y.astype(np.int64)), source)
 
 
 def _grey(images: Images) -> Images:
@@ -159,5 +137,5 @@ def _grey(images: Images) -> Images:
     if images.x.shape[1] == 1:
         return images
     weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
-    parts = [(chunk.int() * weights).sum(1, keepdim=True) + 0x8000 >> 16 for chunk in images.x.split(5000)]
-    return Images(torch.cat(parts).to(torch.uint8), images.y)
+    parts = [(chunk.int() * weights).sum(1, keepdim=True) + 0x8000 >> 16 for chunk in torch.split(images.x, 5000)]
+    return images._replace(x=torch.cat(parts).to(torch.uint8))

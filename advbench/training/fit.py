@@ -63,7 +63,7 @@ class Job:
     """What is then divided by."""
     seed: int = 0
     """Of weights, order, augmentation, dropout and random starts."""
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
     """Where to compute."""
     checkpoint: Path
     """The file that is written after each epoch, and continued where it is there."""
@@ -97,7 +97,8 @@ def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        run = _Run(job, build().to(job.device, memory_format=torch.channels_last))
+        module = build().to(job.device).to(memory_format=torch.channels_last)
+        run = _Run(job, module)
         for epoch in range(len(run.history), job.recipe.epochs):
             run.epoch(epoch, progress)
     return Trained(run.module.eval().cpu(), run.history)
@@ -133,10 +134,11 @@ class _Run:
         self.module.train()
         torch.manual_seed(derive(job.seed, epoch))
         generator = torch.Generator().manual_seed(derive(job.seed, epoch))
-        order = torch.randperm(len(job.train.y), generator=generator).split(job.recipe.batch_size)
-        total = len(order) * job.recipe.epochs
-        for i, index in enumerate(order):
-            done = epoch * len(order) + i
+        order = torch.randperm(len(job.train.y), generator=generator)
+        batches = torch.split(order, job.recipe.batch_size)
+        total = len(batches) * job.recipe.epochs
+        for i, index in enumerate(batches):
+            done = epoch * len(batches) + i
             loss, accuracy = self._step(index, done / total, generator)
             if i % 10 == 0:
                 told = f"{job.recipe.model}: epoch {epoch + 1} of {job.recipe.epochs}"
@@ -183,7 +185,7 @@ class _Run:
     def _measure(self, images: Images) -> tuple[float, float]:
         """Mean cross-entropy and accuracy."""
         loss = right = 0.0
-        for x, y in zip(images.x.split(500), images.y.split(500), strict=True):
+        for x, y in zip(torch.split(images.x, 500), torch.split(images.y, 500), strict=True):
             logits, y = self.logits(x.to(self.job.device).float() / 255), y.to(self.job.device)
             loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
             right += (logits.argmax(1) == y).sum().item()
@@ -216,9 +218,7 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
 
 
 def _fast_bfloat16(device: torch.device) -> bool:
@@ -235,4 +235,6 @@ def _identity(job: Job) -> dict[str, Any]:
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in wanted if found.get(key) != wanted[key])
+    return ", ".join(
+        f"{key} {found.get(key)} instead of {wanted[key]}" for key in wanted if found.get(key) != wanted[key]
+    )

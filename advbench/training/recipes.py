@@ -1,6 +1,6 @@
 """The recipes of `advbench train`: plain data, one for each model of the zoo. No torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from advbench.registry import Registry
@@ -73,11 +73,10 @@ _RECIPES = (
     Recipe(model="mnist_convnet", epochs=6),
     Recipe(
         model="mnist_convnet_robust",
-        epochs=20,
-        batch_size=256,
+        epochs=8,
         weight_decay=0.0,
         dropout=False,
-        adversarial=Adversarial(eps=0.3, steps=4, warmup=0.3),
+        adversarial=Adversarial(eps=0.3, steps=2, warmup=0.3),
     ),
     Recipe(model="lenet", epochs=8),
     Recipe(model="lenet_scrambled", epochs=8),

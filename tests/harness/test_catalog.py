@@ -8,6 +8,7 @@ import pytest
 from advbench import catalog
 from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS, availability, checkpoints_folder
 from advbench.registry import resolve
+from advbench.zoo_table import DATA
 
 NORMS = ("linf", "l2", "l1", "l0")
 OWN = [card for card in ATTACKS.values() if card.source == "advbench"]
@@ -27,15 +28,19 @@ def test_defaults_exist():
 @pytest.mark.parametrize("card", MODELS.values(), ids=lambda card: card.name)
 def test_model_card_is_complete(card):
     assert MODELS[card.name] is card
+    assert card.source
+    assert card.licence
+    assert callable(resolve(card.loader))
+    if card.recipe:
+        assert card.data in {data.title for data in DATA.values()}
+        assert availability(card).state == ("embedded" if card.weights_sha256 else "train")
+        return
     assert card.data == "ImageNet-1k"
     assert card.classes == 1000
     assert 224 <= card.input_size <= 600
-    assert card.source
-    assert card.licence
     assert len(card.weights_sha256) >= 8
     assert card.weights_sha256[:8] in card.weights_file
     assert bool(card.packages) != (card.download_mib > 0)
-    assert callable(resolve(card.loader))
 
 
 @pytest.mark.parametrize("card", OWN, ids=lambda card: card.name)
@@ -58,7 +63,7 @@ def test_tables_are_those_of_torchvision():
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
-    assert [name for name in MODELS if not MODELS[name].packages] == names
+    assert [name for name in MODELS if MODELS[name].source == "torchvision"] == names
     for name in names:
         weights = torchvision.models.get_model_weights(name).DEFAULT
         card = MODELS[name]

@@ -23,7 +23,7 @@ def test_a_thousand_images_of_ten_classes(name: str) -> None:
     assert found.images.shape == (1000, 28, 28)
     assert found.images.dtype == np.uint8
     assert np.bincount(found.labels).min() >= 80
-    assert found.index.tolist() == list(range(0, 10000, 10))
+    assert found.numbers.tolist() == list(range(0, 10000, 10))
     assert found.picture(3).size == (28, 28)
 
 

@@ -1,0 +1,128 @@
+"""What a trained classifier can do: accuracy with its interval, confusion, and accuracy under attack."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from torch import Tensor
+
+import attacks
+from advbench.config import parse_eps
+from advbench.evaluate import evaluate
+from advbench.models.classifier import Classifier
+from advbench.training.data import Images
+
+_BATCH = 250
+
+
+class Score(NamedTuple):
+    """A fraction of images, with its 95 % Wilson interval."""
+
+    accuracy: float
+    """Of the images."""
+    n: int
+    """Images."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end."""
+
+
+class Robustness(NamedTuple):
+    """Accuracy under attack."""
+
+    score: Score
+    """Images that are classified right and that no attack changed; one on which an attack failed counts as changed."""
+    norm: str
+    """Name of the norm."""
+    eps: str
+    """As people write it: `8/255`."""
+    attack: str
+    """What was tried."""
+
+
+THREATS = {"mnist": ("linf", "0.3"), "cifar10": ("linf", "8/255"), "smiles": ("linf", "8/255")}
+"""Beginning of a data set's name -> the norm and eps that its literature uses, or for faces that of CIFAR-10."""
+
+
+def score(right: int, n: int) -> Score:
+    """The fraction ``right / n`` with its interval.
+
+    Example:
+        >>> score(9, 10).low < 0.6 < 0.98 < score(9, 10).high
+        True
+    """
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    return Score(right / n, n, float(interval.low), float(interval.high))
+
+
+@torch.no_grad()
+def predicted(model: Classifier, images: Images) -> Tensor:
+    """The first class of each image (N,)."""
+    device = next(model.buffers()).device
+    return torch.cat([model(x.to(device).float() / 255).argmax(1).cpu() for x in torch.split(images.x, _BATCH)])
+
+
+def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], dict[str, Any]]:
+    """How classes are mistaken for one another.
+
+    Args:
+        truth: Labels (N,).
+        found: Predictions (N,).
+        classes: Names.
+
+    Returns:
+        Counts (true class, predicted class), and precision, recall, F1 and support by class name.
+    """
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    indices = list(range(len(classes)))
+    counts: NDArray[np.int64] = confusion_matrix(truth.numpy(), found.numpy(), labels=indices)
+    report = classification_report(
+        truth.numpy(), found.numpy(), labels=indices, target_names=classes, output_dict=True, zero_division=0.0
+    )
+    return counts, {name: report[name] for name in (*classes, "macro avg")}
+
+
+def strongest(norm: attacks.Norm, *, gradients: bool = True) -> attacks.Attack:
+    """The strongest attack there is for a measurement.
+
+    Args:
+        norm: In which eps is measured.
+        gradients: Whether the model has any; without them only scores are used.
+    """
+    square = attacks.Square(norm=norm, steps=1000)
+    if not gradients:
+        return square
+    first = [attacks.APGD(norm=norm, loss=loss) for loss in ("ce", "margin")]
+    return attacks.worst_case([*first, square])
+
+
+def robustness(model: Classifier, images: Images, data: str, *, seed: int = 0, gradients: bool = True) -> Robustness:
+    """Measure accuracy under attack; success is decided by the judge.
+
+    Args:
+        model: The classifier.
+        images: To attack, with labels.
+        data: Name of the data set, which decides norm and eps; see `THREATS`.
+        seed: Of the attacks.
+        gradients: Whether the model has any.
+    """
+    norm_name, eps = next(threat for start, threat in THREATS.items() if data.startswith(start))
+    attack = strongest(attacks.NORMS[norm_name](), gradients=gradients)
+    device = next(model.buffers()).device
+    stood = 0
+    for x, y in zip(torch.split(images.x, _BATCH), torch.split(images.y, _BATCH), strict=True):
+        batch, labels = x.to(device).float() / 255, y.to(device)
+        right = model(batch).argmax(1) == labels
+        if right.any():
+            goal = attacks.Untargeted(labels[right])
+            result = evaluate(model, attack, batch[right], goal, eps=parse_eps(eps, norm_name), seed=seed)
+            held = ~result.verdicts.met & result.verdicts.valid & result.answered
+            stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
+    tried = (
+        "APGD with cross-entropy and margin, then 1,000 queries of Square" if gradients else "1,000 queries of Square"
+    )
+    return Robustness(score(stood, len(images.y)), norm_name, eps, tried)
