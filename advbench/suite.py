@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from advbench.catalog import ATTACKS, DATASETS, MODELS, AttackCard, lacking
+from advbench.cards import AttackCard
+from advbench.catalog import ATTACKS, DATASETS, MODELS, lacking
 from advbench.config import NORMS, parse_eps, parse_goal
 from advbench.errors import UserError
 

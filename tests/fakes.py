@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advbench.catalog import ATTACKS, MODELS, AttackCard, ModelCard
+from advbench.cards import AttackCard, ModelCard
+from advbench.catalog import ATTACKS, MODELS
 from advbench.models.classifier import Classifier
 from attacks import ATTACKS as REAL
 from attacks import NORMS, Attack, AttackError, Goal, Linf, Model, Norm

@@ -2,7 +2,8 @@
 
 import click
 
-from advbench.catalog import ATTACKS, DATASETS, MODELS, Availability, ModelCard, availability, lacking
+from advbench.cards import ModelCard
+from advbench.catalog import ATTACKS, DATASETS, MODELS, Availability, availability, lacking
 from advbench.commands.console import console
 from advbench.records import as_json
 

@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from advbench.cards import DatasetCard
 from advbench.datasets.batch import Batch, make_batch
+from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 
 EVERY = 10
@@ -110,6 +112,25 @@ def read_embedded(name: str) -> Embedded:
         raise UserError(message, hint=_REINSTALL)
     with np.load(file, allow_pickle=False) as arrays:
         return Embedded(arrays["images"], arrays["labels"], arrays["index"])
+
+
+def load(card: DatasetCard, path: Path | None = None) -> Dataset:
+    """One of the sets as a data set; what its card names as the loader.
+
+    Args:
+        card: One whose name is in `EMBEDDED`.
+        path: Not used.
+
+    Raises:
+        UserError: As :func:`read_embedded`.
+    """
+    found = read_embedded(card.name)
+    return Dataset(
+        name=card.name,
+        images=tuple(f"{card.name}_{number:05}" for number in found.numbers),
+        labels=tuple(found.labels.tolist()),
+        read=found.picture,
+    )
 
 
 def embedded_batch(name: str, count: int | None = None) -> Batch:

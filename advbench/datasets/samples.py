@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from advbench.catalog import DatasetCard
+from advbench.cards import DatasetCard
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.pictures import read_picture
 from advbench.errors import UserError

@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from advbench.catalog import ModelCard, availability
+from advbench.cards import ModelCard
+from advbench.catalog import availability
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes

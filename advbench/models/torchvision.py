@@ -14,7 +14,8 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
-from advbench.catalog import DEFAULT_MODEL, ModelCard
+from advbench.cards import ModelCard
+from advbench.catalog import DEFAULT_MODEL
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from advbench.catalog import ModelCard
+from advbench.cards import ModelCard
 from advbench.errors import UserError
 from advbench.models import architectures
 from advbench.models.classifier import Classifier

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from advbench.catalog import DATASETS
+from advbench.datasets import load_dataset
 from advbench.datasets import make_embedded as maker
 from advbench.datasets.embedded import EMBEDDED, embedded_batch, file_of, read_embedded
 from advbench.datasets.idx import read_idx
@@ -33,6 +36,16 @@ def test_batch_is_what_attacks_take(name: str) -> None:
     assert batch.x.shape == (16, 1, 28, 28)
     assert batch.y is not None
     assert batch.y.tolist() == read_embedded(name).labels[:16].tolist()
+
+
+@each_set
+def test_data_set_gives_the_same_pixels_as_the_batch(name: str) -> None:
+    dataset, batch = load_dataset(name), embedded_batch(name, 3)
+    assert len(dataset) == DATASETS[name].images == 1000
+    assert dataset.images[2] == f"{name}_00020"
+    pixels = torch.from_numpy(np.array(dataset.read(2))).float() / 255
+    assert torch.equal(pixels, batch.x[2, 0])
+    assert DATASETS[name].data == EMBEDDED[name].data
 
 
 @each_set
