@@ -1,0 +1,292 @@
+"""What the rows of a run show about each image: the arrays from which every number is computed. No torch."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from advbench.records import OK
+
+BROKEN, ROBUST, UNKNOWN = 0, 1, -1
+"""What is known of one image at one eps."""
+EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
+"""The judge's tolerance: float32 rounding of x + delta exceeds eps by this much."""
+
+_KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
+_COSTS = ("forwards", "backwards", "seconds")
+_CLASSES = ("label", "clean_class", "adv_class")
+_NEEDED = (*_KEYS, "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *_COSTS)
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Threat(NamedTuple):
+    """What a robust accuracy is measured against; attacks of the same threat are comparable image by image."""
+
+    model: str
+    """Whose accuracy."""
+    dataset: str
+    """On which images."""
+    goal: str
+    """What counts as broken."""
+    norm: str
+    """How perturbations are measured."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Level:
+    """The rows of one attack at one eps; arrays have a value for each image of the data set."""
+
+    unknown: Bools
+    """The attack failed on the image, or never got to it."""
+    flipped: Bools
+    """The first class changed from the clean image's."""
+    adv_class: Ints
+    """First class of the candidate; -1 where there is none."""
+    rows: int
+    """How many rows have a cost."""
+    cost: Mapping[str, float]
+    """Sums of forwards, backwards and seconds over those rows."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """One attack, with its parameters, on all images of a threat, whatever its seeds."""
+
+    attack: str
+    """Registry name."""
+    params: str
+    """As JSON."""
+    label: str
+    """The name, with the parameters in which it differs from others of that name."""
+    radius: Floats
+    """Size of the smallest perturbation (N,) that met the goal, in the norm of the threat; infinite for none."""
+    levels: Mapping[float | None, Level]
+    """eps -> its rows; None: the attack looked for the smallest perturbation."""
+
+    @property
+    def minimal(self) -> bool:
+        """It looked for the smallest perturbation: it speaks about every eps."""
+        return None in self.levels
+
+    def at(self, eps: float | None) -> Level | None:
+        """What the attack tells about an eps; None: nothing."""
+        return self.levels.get(eps, self.levels.get(None))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """All attacks of one threat; arrays have a value for each image of the data set."""
+
+    threat: Threat
+    """What is measured."""
+    samples: NDArray[np.object_]
+    """Ids of the images (N,)."""
+    label: Ints
+    """True classes; -1 where a data set has none."""
+    clean: Ints
+    """First class of the clean image; -1 where it is unknown."""
+    trials: tuple[Trial, ...]
+    """The attacks, in the order in which they stand in the run."""
+
+    @cached_property
+    def correct(self) -> Bools:
+        """Classified correctly when clean. Where there is no label, the clean prediction is taken as correct."""
+        found: Bools = (self.clean >= 0) & ((self.label < 0) | (self.clean == self.label))
+        return found
+
+    @property
+    def truth(self) -> Ints:
+        """The class that an image should have: its label, or else its clean prediction."""
+        return np.where(self.label < 0, self.clean, self.label)
+
+    @property
+    def relative(self) -> bool:
+        """There is an image without a label, so that numbers are relative to the clean predictions."""
+        return bool((self.label < 0).any())
+
+    @property
+    def eps(self) -> list[float]:
+        """The budgets that attacks were given, ascending."""
+        return sorted({eps for trial in self.trials for eps in trial.levels if eps is not None})
+
+
+def within(radius: Floats, eps: float | None) -> Bools:
+    """Whether perturbations of a measured size keep to an eps, with the judge's tolerance; None: any size does."""
+    bound = np.finfo(float).max if eps is None else eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
+    found: Bools = radius <= bound
+    return found
+
+
+def states(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> NDArray[np.int8]:
+    """What some attacks show together about each image at an eps.
+
+    An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
+    that size, at whatever eps it was asked for. Else it is `UNKNOWN` if any of the attacks that speak about this eps
+    failed on it. Only else it is `ROBUST`.
+
+    Args:
+        evidence: The images.
+        trials: Attacks of this evidence; all of them for the worst case.
+        eps: Image units; None: no bound.
+
+    Returns:
+        int8 (N,).
+    """
+    broken = (evidence.clean >= 0) & ~evidence.correct
+    unknown = evidence.clean < 0
+    for trial in trials:
+        broken = broken | within(trial.radius, eps)
+        if (level := trial.at(eps)) is not None:
+            unknown = unknown | level.unknown
+    return np.where(broken, BROKEN, np.where(unknown, UNKNOWN, ROBUST)).astype(np.int8)
+
+
+def gather(frame: pd.DataFrame) -> list[Evidence]:
+    """Sort the rows of a run by threat, attack and eps into arrays over images.
+
+    The images of a number are all images that the run has for the model and the data set: one without a row is
+    unknown there. One million rows take about two seconds.
+
+    Args:
+        frame: Columns as `advbench.records.COLUMNS`; several runs may be concatenated.
+
+    Returns:
+        One evidence for each threat, in the order in which they stand in the frame.
+    """
+    found = []
+    frame = frame[[name for name in _NEEDED if name in frame]]
+    for _, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
+        images, samples = pd.factorize(rows["sample_id"])
+        columns = _Columns(rows, images, len(samples))
+        label, clean = columns.first("label"), columns.first("clean_class")
+        for threat, blocks in groupby(columns.blocks(), key=lambda block: block.threat):
+            found.append(
+                Evidence(
+                    threat=threat,
+                    samples=np.asarray(samples, object),
+                    label=label,
+                    clean=clean,
+                    trials=_trials(list(blocks), columns),
+                )
+            )
+    return found
+
+
+class _Block(NamedTuple):
+    """The rows of one attack at one eps."""
+
+    threat: Threat
+    attack: str
+    params: str
+    eps: float | None
+    rows: Ints
+
+
+class _Columns:
+    """The columns of one model and data set as plain arrays, with the index of each row's image."""
+
+    def __init__(self, frame: pd.DataFrame, images: Ints, count: int) -> None:
+        self.frame, self.images, self.count = frame, images, count
+        self.ok = (frame["status"] == OK).to_numpy(bool)
+        self.met = self.ok & _true(frame["met"])
+        self.flipped = self.ok & _true(frame["flipped"])
+        self.adv_class = _classes(frame["adv_class"])
+        self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in _COSTS}
+
+    def first(self, name: str) -> Ints:
+        """A column of classes by image: any value that a row of the image has; -1 for none."""
+        values = np.full(self.count, -1)
+        np.maximum.at(values, self.images, _classes(self.frame[name]))
+        return values
+
+    def radius(self, norm: str) -> Floats:
+        """Size of each row's perturbation; infinite where the goal was not met."""
+        if norm not in self.frame:
+            return np.where(self.met, 0.0, np.inf)
+        sizes = self.frame[norm].to_numpy(float, na_value=np.inf)
+        return np.where(self.met, np.nan_to_num(sizes, nan=np.inf), np.inf)
+
+    def blocks(self) -> Iterator[_Block]:
+        """The rows of each attack at each eps, sorted by the first appearance of all that they have in common."""
+        factors = [pd.factorize(self.frame[name]) for name in _KEYS]
+        eps, budgets = pd.factorize(self.frame["eps"], use_na_sentinel=False)
+        codes = [*(code for code, _ in factors), eps]
+        packed = np.ravel_multi_index(codes, [int(code.max()) + 1 for code in codes])
+        order = np.argsort(packed, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(packed[order])) + 1):
+            names = [str(values[code[rows[0]]]) for code, values in factors]
+            budget = budgets[eps[rows[0]]]
+            yield _Block(Threat(*names[:4]), names[4], names[5], None if pd.isna(budget) else float(budget), rows)
+
+
+def _true(column: pd.Series) -> Bools:
+    """Where a column of True, False and nothing is True."""
+    found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
+    return found
+
+
+def _classes(column: pd.Series) -> Ints:
+    """A column of classes; -1 for nothing."""
+    return column.to_numpy(float, na_value=-1.0).astype(np.int64)
+
+
+def _trials(blocks: Sequence[_Block], columns: _Columns) -> tuple[Trial, ...]:
+    """The attacks of one threat."""
+    radius = columns.radius(blocks[0].threat.norm)
+    names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
+    found = []
+    for (attack, params), label in zip(names, _labels(names), strict=True):
+        own = [block for block in blocks if (block.attack, block.params) == (attack, params)]
+        smallest = np.full(columns.count, np.inf)
+        for block in own:
+            np.minimum.at(smallest, columns.images[block.rows], radius[block.rows])
+        levels = {block.eps: _level(block.rows, columns) for block in own}
+        found.append(Trial(attack=attack, params=params, label=label, radius=smallest, levels=levels))
+    return tuple(found)
+
+
+def _level(rows: Ints, columns: _Columns) -> Level:
+    """The rows of one attack at one eps, by image; several of an image are several seeds."""
+    images, ok = columns.images[rows], columns.ok[rows]
+    unknown = np.ones(columns.count, bool)
+    unknown[images] = False
+    unknown[images[~ok]] = True
+    flipped = np.zeros(columns.count, bool)
+    flipped[images[columns.flipped[rows]]] = True
+    adv_class = np.full(columns.count, -1)
+    adv_class[images[ok]] = columns.adv_class[rows[ok]]
+    # Of several seeds the one that changed the class tells what the image was taken for.
+    changed = rows[columns.flipped[rows]]
+    adv_class[columns.images[changed]] = columns.adv_class[changed]
+    costs = {name: values[rows] for name, values in columns.costs.items()}
+    rated = int((~np.isnan(costs["seconds"])).sum())
+    sums = {name: float(np.nansum(values)) for name, values in costs.items()}
+    return Level(unknown=unknown, flipped=flipped, adv_class=adv_class, rows=rated, cost=sums)
+
+
+def _labels(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of attacks; those that several share are told apart by the parameters in which they differ."""
+    labels = []
+    for attack, params in names:
+        twins = [_parameters(other) for name, other in names if name == attack]
+        own = _parameters(params)
+        differing = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
+        shown = ", ".join(f"{key}={own[key]}" for key in differing)
+        labels.append(f"{attack} ({shown})" if shown else attack)
+    return labels
+
+
+def _parameters(params: str) -> dict[str, object]:
+    try:
+        found = json.loads(params)
+    except ValueError:
+        return {"params": params}
+    return found if isinstance(found, dict) else {"params": params}

@@ -1,0 +1,206 @@
+"""Shares and quantiles with their uncertainty: Wilson intervals, order statistics, exact paired tests."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+"""Confidence of every interval."""
+_Z = 1.959963984540054
+"""The normal quantile that belongs to `LEVEL`."""
+
+
+class Bounds(NamedTuple):
+    """Lower and upper end of intervals."""
+
+    low: Floats
+    """Lower ends."""
+    high: Floats
+    """Upper ends."""
+
+
+def wilson(k: ArrayLike, n: ArrayLike) -> Bounds:
+    """The Wilson score interval of shares k/n, at 95 %.
+
+    Args:
+        k: Counts, 0 to n, of any shape.
+        n: Of how many; where it is 0 the interval is [0, 1].
+
+    References:
+        E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927
+
+    Example:
+        >>> low, high = wilson(512, 1000)
+        >>> f"{low:.3f} {high:.3f}"
+        '0.481 0.543'
+    """
+    k, n = np.asarray(k, float), np.asarray(n, float)
+    safe = np.maximum(n, 1)
+    share, z = k / safe, _Z**2 / safe
+    centre = (share + z / 2) / (1 + z)
+    half = np.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
+    # With k = 0 or k = n the formula gives 0 and 1 exactly, but for rounding.
+    low = np.where((n > 0) & (k > 0), np.clip(centre - half, 0, 1), 0.0)
+    return Bounds(low, np.where((n > 0) & (k < n), np.clip(centre + half, 0, 1), 1.0))
+
+
+class Proportion(NamedTuple):
+    """A count of images as a share of all, of which some may be unknown.
+
+    Example:
+        >>> print(Proportion(41, 100))
+        41.0 % (41/100) [31.9, 50.8]
+        >>> print(Proportion(41, 100, unknown=7))
+        41.0 to 48.0 % (41 to 48/100) [31.9, 57.7]
+    """
+
+    k: int
+    """Images that certainly belong."""
+    n: int
+    """All images."""
+    unknown: int = 0
+    """Images, of the others, of which nobody knows whether they belong."""
+
+    @property
+    def rate(self) -> float | None:
+        """Share of those that certainly belong; None of no images."""
+        return self.k / self.n if self.n else None
+
+    @property
+    def most(self) -> float | None:
+        """Share if all unknown ones belong too; None of no images."""
+        return (self.k + self.unknown) / self.n if self.n else None
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval, as if no unknown image belonged."""
+        return float(wilson(self.k, self.n).low)
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval, as if every unknown image belonged."""
+        return float(wilson(self.k + self.unknown, self.n).high)
+
+    @property
+    def percent(self) -> str:
+        """The share in words: `41.0 %`, `41.0 to 48.0 %`, `none` of no images."""
+        if self.rate is None or self.most is None:
+            return "none"
+        least, most = f"{100 * self.rate:.1f}", f"{100 * self.most:.1f}"
+        return f"{least} %" if least == most else f"{least} to {most} %"
+
+    @property
+    def counts(self) -> str:
+        """The counts: `41/100`, `41 to 48/100`."""
+        return f"{self.k} to {self.k + self.unknown}/{self.n}" if self.unknown else f"{self.k}/{self.n}"
+
+    @property
+    def interval(self) -> str:
+        """The interval in percent: `[31.9, 50.8]`."""
+        return f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def __str__(self) -> str:
+        return f"{self.percent} ({self.counts}) {self.interval}"
+
+
+class Quantile(NamedTuple):
+    """A quantile of distances, of which some are larger than anything that was found.
+
+    Attributes:
+        value: The quantile; None: there is none, because too few attacks succeeded.
+        low: Lower end of its interval; None: none.
+        high: Upper end; None: none.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def quantile(sizes: ArrayLike, q: float = 0.5, unknown: ArrayLike = False) -> Quantile:
+    """A quantile with the distribution-free interval that order statistics give, at 95 % or a little more.
+
+    Args:
+        sizes: Distances (N,); infinite where nothing was found, and those are kept in.
+        q: Which quantile, between 0 and 1: the smallest size that at least this share of the images do not exceed.
+        unknown: Where the distance may be anything, bool (N,): the interval allows for both ends.
+
+    References:
+        H. A. David and H. N. Nagaraja, Order Statistics, 3rd edition, 2003, section 7.1
+
+    Example:
+        >>> quantile([1, 2, 3, 4, 5, 6, 7, float("inf"), float("inf"), float("inf"), float("inf")])
+        Quantile(value=6.0, low=2.0, high=None)
+    """
+    from scipy.stats import binom
+
+    sizes = np.asarray(sizes, float)
+    unknown = np.broadcast_to(np.asarray(unknown, bool), sizes.shape)
+    n = len(sizes)
+    if not n:
+        return Quantile(None, None, None)
+    least, most = np.sort(np.where(unknown, 0, sizes)), np.sort(np.where(unknown, np.inf, sizes))
+    # The r-th smallest lies above the quantile with probability P(B < r), B ~ Binomial(n, q).
+    first, last = binom.ppf((1 - LEVEL) / 2, n, q), binom.ppf((1 + LEVEL) / 2, n, q) + 1
+    low = least[int(first) - 1] if first >= 1 else 0.0
+    high = most[int(last) - 1] if last <= n else np.inf
+    return Quantile(_finite(most[max(math.ceil(q * n) - 1, 0)]), _finite(low), _finite(high))
+
+
+class McNemar(NamedTuple):
+    """An exact test of pairs that differ."""
+
+    two_sided: float
+    """Probability of so uneven a split of the differing pairs, if both ways were equally likely."""
+    worse: float
+    """Probability of so many that got worse."""
+
+
+def mcnemar(worse: int, better: int) -> McNemar:
+    """McNemar's exact test on the pairs in which two runs differ.
+
+    Args:
+        worse: Images that were robust and are not any more.
+        better: Images that were not robust and are now.
+
+    References:
+        Q. McNemar, Note on the sampling error of the difference between correlated proportions, 1947
+
+    Example:
+        >>> f"{mcnemar(12, 3).worse:.4f}"
+        '0.0176'
+    """
+    if not worse + better:
+        return McNemar(1.0, 1.0)
+    from scipy.stats import binomtest
+
+    return McNemar(
+        float(binomtest(worse, worse + better).pvalue),
+        float(binomtest(worse, worse + better, alternative="greater").pvalue),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction: p-values that may be compared with one level, however many tests there were.
+
+    References:
+        S. Holm, A simple sequentially rejective multiple test procedure, 1979
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    adjusted, so_far = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        so_far = max(so_far, min((len(p_values) - rank) * p_values[index], 1.0))
+        adjusted[index] = so_far
+    return adjusted
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
