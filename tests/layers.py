@@ -68,7 +68,7 @@ class Ban(NamedTuple):
 LIGHT = tuple(
     f"advbench.{name}"
     for name in (
-        *("errors", "registry", "records", "store", "cards", "catalog", "config", "flags", "limits"),
+        *("errors", "registry", "records", "store", "cards", "catalog", "config", "flags"),
         *("suite", "suite_files", "units", "seal", "shards", "folder", "runs"),
     )
 )
