@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from advbench.compare import Key, Outcomes, outcomes
 from advbench.errors import UserError
+from advbench.metrics import NO_BUDGETS, Budgets
 from advbench.store import write_atomic
 
 _MAKE = "make one with `advbench baseline write DIR --baseline FILE`"
@@ -80,7 +80,7 @@ class Baseline(BaseModel):
     """The outcomes."""
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, *, run_id: str, version: str, eps: Sequence[float] = ()) -> Self:
+    def of(cls, frame: pd.DataFrame, *, run_id: str, version: str, eps: Budgets = NO_BUDGETS) -> Self:
         """The baseline that a run makes.
 
         Args:

@@ -1,7 +1,7 @@
 """Two runs side by side, paired image by image: what changed, and whether that is more than chance. No torch."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, gather, states
 from advbench.intervals import Proportion, holm, mcnemar
-from advbench.metrics import WORST_CASE, levels
+from advbench.metrics import NO_BUDGETS, WORST_CASE, Budgets, levels
 
 CLEAN = "clean"
 """What the clean images are called where an attack's name would stand: robust then means correct."""
@@ -103,7 +103,7 @@ class Comparison(NamedTuple):
     """Cells that only the second has."""
 
 
-def outcomes(frame: pd.DataFrame, eps: Sequence[float] = ()) -> list[Outcomes]:
+def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
     """What became of each image in each cell of a run: clean, worst case, and each attack.
 
     Args:
@@ -169,7 +169,7 @@ def _pair(before: Outcomes, after: Outcomes) -> _Pair:
     )
 
 
-def _outcomes(evidence: Evidence, eps: Sequence[float]) -> Iterable[Outcomes]:
+def _outcomes(evidence: Evidence, eps: Budgets) -> Iterable[Outcomes]:
     """The cells of one threat."""
     threat, samples = evidence.threat, tuple(map(str, evidence.samples))
 

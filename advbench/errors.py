@@ -2,10 +2,14 @@
 
 EXIT_OK = 0
 """Everything asked for was done."""
+EXIT_FAILED = 1
+"""Everything was done, and a gate did not let it pass."""
 EXIT_USAGE = 2
 """Bad usage, or nothing could be read."""
 EXIT_INCOMPLETE = 3
 """Some images failed; the others are done and saved."""
+EXIT_NOTHING = 5
+"""There was nothing to do."""
 
 
 class UserError(Exception):

@@ -46,6 +46,8 @@ class Level:
 
     unknown: Bools
     """The attack failed on the image, or never got to it."""
+    met: Bools
+    """The goal was met."""
     flipped: Bools
     """The first class changed from the clean image's."""
     adv_class: Ints
@@ -259,7 +261,8 @@ def _level(rows: Ints, columns: _Columns) -> Level:
     unknown = np.ones(columns.count, bool)
     unknown[images] = False
     unknown[images[~ok]] = True
-    flipped = np.zeros(columns.count, bool)
+    met, flipped = np.zeros(columns.count, bool), np.zeros(columns.count, bool)
+    met[images[columns.met[rows]]] = True
     flipped[images[columns.flipped[rows]]] = True
     adv_class = np.full(columns.count, -1)
     adv_class[images[ok]] = columns.adv_class[rows[ok]]
@@ -269,7 +272,7 @@ def _level(rows: Ints, columns: _Columns) -> Level:
     costs = {name: values[rows] for name, values in columns.costs.items()}
     rated = int((~np.isnan(costs["seconds"])).sum())
     sums = {name: float(np.nansum(values)) for name, values in costs.items()}
-    return Level(unknown=unknown, flipped=flipped, adv_class=adv_class, rows=rated, cost=sums)
+    return Level(unknown=unknown, met=met, flipped=flipped, adv_class=adv_class, rows=rated, cost=sums)
 
 
 def _labels(names: Sequence[tuple[str, str]]) -> list[str]:

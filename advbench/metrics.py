@@ -1,6 +1,6 @@
 """The numbers of a run, as pure functions of its frame: each with its count, interval and noise baseline. No torch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,10 @@ from advbench.intervals import Proportion, Quantile, quantile, wilson
 
 WORST_CASE = "worst case"
 """What all attacks together are called: for each image, any that broke it."""
+Budgets = Mapping[tuple[str, str], Sequence[float]]
+"""(data set, norm) -> where to read attacks that look for the smallest perturbation."""
+NO_BUDGETS: Budgets = {}
+"""Nothing said about that."""
 NOISE = "noise"
 """The attack that every other must beat."""
 
@@ -69,7 +73,7 @@ class Cell:
     """Correct means: as the clean prediction."""
 
 
-def cells(frame: pd.DataFrame, eps: Sequence[float] = ()) -> list[Cell]:
+def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     """All numbers of a run.
 
     A perturbation counts at every eps that is not smaller than its measured size, so robust accuracy never grows with
@@ -96,7 +100,7 @@ def cells(frame: pd.DataFrame, eps: Sequence[float] = ()) -> list[Cell]:
     return [cell for evidence in gather(frame) for cell in cells_of(evidence, eps)]
 
 
-def cells_of(evidence: Evidence, eps: Sequence[float] = ()) -> list[Cell]:
+def cells_of(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     """The numbers of one threat; arguments and order as of :func:`cells`."""
     found = []
     for level in levels(evidence, eps):
@@ -108,9 +112,11 @@ def cells_of(evidence: Evidence, eps: Sequence[float] = ()) -> list[Cell]:
     return found
 
 
-def levels(evidence: Evidence, eps: Sequence[float] = ()) -> list[float | None]:
+def levels(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[float | None]:
     """The eps at which a threat has numbers, ascending; None, without bound, is last."""
-    bounds: list[float | None] = list(evidence.eps or sorted(eps))
+    bounds: list[float | None] = list(
+        evidence.eps or sorted(eps.get((evidence.threat.dataset, evidence.threat.norm), ()))
+    )
     return bounds or [None]
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Threat, gather, states, within
 from advbench.intervals import Proportion, Quantile
-from advbench.metrics import WORST_CASE, as_frame, cells, curve, flips, levels, smallest
+from advbench.metrics import NO_BUDGETS, WORST_CASE, as_frame, cells, curve, flips, levels, smallest
 
 EPS = (2 / 255, 8 / 255)
 
 
-def cell(rows, attack="pgd", eps=8 / 255, at=()):
+def cell(rows, attack="pgd", eps=8 / 255, at=NO_BUDGETS):
     """The one cell of an attack."""
     (found,) = (c for c in cells(frame(rows), at) if (c.attack, c.eps) == (attack, eps))
     return found
@@ -117,7 +117,7 @@ def test_minimum_norm_attacks_are_read_at_the_eps_of_the_others():
 def test_minimum_norm_attacks_alone_are_read_where_one_asks_or_without_bound():
     rows = images([0.005, 0.02, None], attack="fmn", eps=None)
     assert cell(rows, "fmn", None).robust == Proportion(1, 3)
-    assert cell(rows, "fmn", 0.01, at=[0.01]).robust == Proportion(2, 3)
+    assert cell(rows, "fmn", 0.01, at={("toy", "linf"): [0.01]}).robust == Proportion(2, 3)
 
 
 def test_the_median_leaves_out_what_was_wrong_before():
@@ -277,7 +277,7 @@ def test_a_table_is_finite_and_complete():
 def test_levels_are_those_of_the_run():
     (evidence,) = gather(frame(images([0.1], eps=None, attack="fmn")))
     assert levels(evidence) == [None]
-    assert levels(evidence, [0.3, 0.1]) == [0.1, 0.3]
+    assert levels(evidence, {("toy", "linf"): [0.3, 0.1], ("toy", "l2"): [9.0]}) == [0.1, 0.3]
     assert list(frames.NAMES) == list(frame([]).columns)
 
 

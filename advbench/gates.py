@@ -1,0 +1,238 @@
+"""Whether a run holds what its suite asks for: one verdict, from which every output and the exit code are made."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from advbench.baseline import Baseline
+from advbench.compare import Change, Comparison, compare
+from advbench.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOTHING, EXIT_OK, UserError
+from advbench.evidence import Threat
+from advbench.findings import Findings
+from advbench.flags import Flag
+from advbench.metrics import WORST_CASE, Cell
+
+if TYPE_CHECKING:
+    from advbench.runs import Run
+    from advbench.suite import Floor, Gates
+
+Gate = Literal["min_robust_accuracy", "max_drop_pp", "require_flags_clear"]
+"""Which gate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one gate says of one number, or of one flag."""
+
+    gate: Gate
+    """Which."""
+    threat: Threat
+    """What it is about; goal and norm are empty for a flag."""
+    eps: float | None
+    """Image units; None: no bound, or a flag."""
+    passed: bool
+    """Whether the run may pass."""
+    message: str
+    """What was measured and what was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict:
+    """What is to be said about a run."""
+
+    findings: Findings
+    """All that it says itself."""
+    results: tuple[Result, ...]
+    """Of the gates, in the order of the numbers."""
+    comparison: Comparison | None
+    """With the baseline; None: there is none."""
+    incomplete: str
+    """Why the run does not count as finished; empty if it does."""
+
+    @property
+    def passed(self) -> bool:
+        """The run is complete, has results, and every gate lets it pass."""
+        return self.exit_code == EXIT_OK
+
+    @cached_property
+    def failures(self) -> tuple[Result, ...]:
+        """The gates that do not let it pass."""
+        return tuple(result for result in self.results if not result.passed)
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed; 1 a gate failed; 3 incomplete, which says nothing about gates; 5 nothing was run."""
+        if self.incomplete:
+            return EXIT_INCOMPLETE
+        if self.findings.frame.empty:
+            return EXIT_NOTHING
+        return EXIT_FAILED if self.failures else EXIT_OK
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        match self.exit_code:
+            case 3:
+                return f"INCOMPLETE: {self.incomplete}"
+            case 5:
+                return "NOTHING RUN: the run has no images"
+            case 1:
+                return f"FAILED: {len(self.failures)} of {_count(len(self.results), 'gate')} failed"
+        return f"PASSED: {_count(len(self.results), 'gate')} held" if self.results else "DONE: no gates were set"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as plain values, for JSON."""
+        from advbench.metrics import as_dict
+
+        return {
+            "verdict": self.headline.partition(":")[0].lower(),
+            "exit_code": self.exit_code,
+            "headline": self.headline,
+            "incomplete": self.incomplete or None,
+            "gates": [
+                {"gate": r.gate, **r.threat._asdict(), "eps": r.eps, "passed": r.passed, "message": r.message}
+                for r in self.results
+            ],
+            "flags": [flag.as_dict() for flag in self.findings.flags],
+            "cells": [as_dict(cell) for cell in self.findings.cells],
+        }
+
+
+def evaluate(run: "Run", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
+    """Hold a run against gates.
+
+    Args:
+        run: Finished or not.
+        gates: Of its suite, or others.
+        baseline: What the gate `max_drop_pp` compares with.
+
+    Raises:
+        UserError: A gate needs a baseline and there is none, the baseline is of other images or attacks, or a floor
+            is set for something that the run does not have.
+    """
+    findings = Findings.of(run)
+    if gates.max_drop_pp is not None and baseline is None:
+        raise UserError(
+            "the gate max_drop_pp needs a baseline",
+            hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
+        )
+    comparison = None
+    if baseline is not None and not findings.frame.empty and not findings.missing:
+        budgets = findings.budgets or {}
+        now = Baseline.of(findings.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
+        baseline.refuse_others(now)
+        comparison = compare(_worst_cases(baseline), _worst_cases(now))
+    results = [
+        *_floors(findings, gates),
+        *_drops(comparison, gates),
+        *_flags(findings, gates),
+    ]
+    refused = {result: flag for result in results if (flag := _refusing(findings, result))}
+    results = [_refuse(result, refused[result]) if result in refused else result for result in results]
+    return Verdict(
+        findings=findings,
+        results=tuple(results),
+        comparison=comparison,
+        incomplete=_incomplete(findings, gates),
+    )
+
+
+def _worst_cases(baseline: Baseline) -> list[Any]:
+    return [each for each in baseline.outcomes() if each.key.attack == WORST_CASE]
+
+
+def _incomplete(findings: Findings, gates: "Gates") -> str:
+    if findings.missing:
+        return f"{_count(findings.missing, 'unit')} of work not done; `advbench resume` does the rest"
+    share = findings.unknown / max(len(findings.frame), 1)
+    if share > gates.max_unknown:
+        return (
+            f"{findings.unknown} of {len(findings.frame)} results are unknown ({share:.1%}), "
+            f"at most {gates.max_unknown:.1%} allowed"
+        )
+    return ""
+
+
+def _floors(findings: Findings, gates: "Gates") -> Iterator[Result]:
+    """The worst case of each threat and eps against every floor that is set for it."""
+    worst = [cell for cell in findings.cells if cell.attack == WORST_CASE]
+    for floor in gates.floors:
+        if worst and not any(_meant(floor, cell) for cell in worst):
+            names = floor.model_dump(exclude_none=True, exclude={"min_robust_accuracy"})
+            raise UserError(
+                f"a floor is set for {', '.join(f'{k} {v}' for k, v in names.items())}, which the run does not have",
+                hint="the table of the report shows what it has",
+            )
+    for cell in worst:
+        limits = [floor.min_robust_accuracy for floor in gates.floors if _meant(floor, cell)]
+        limits += [] if gates.min_robust_accuracy is None else [gates.min_robust_accuracy]
+        if limits:
+            rate, least = cell.robust.rate, max(limits)
+            message = f"robust accuracy {cell.robust}, at least {100 * least:.1f} % wanted"
+            passed = rate is not None and rate >= least
+            yield Result(gate="min_robust_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message)
+
+
+def _meant(floor: "Floor", cell: Cell) -> bool:
+    """Whether a floor is set for a cell."""
+    named = {name: getattr(floor, name) for name in Threat._fields if getattr(floor, name) is not None}
+    same = all(getattr(cell.threat, name) == value for name, value in named.items())
+    return same and (floor.eps is None or (cell.eps is not None and math.isclose(floor.eps, cell.eps, rel_tol=1e-6)))
+
+
+def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[Result]:
+    """Every worst case against its baseline: lower by too much, and by more than chance."""
+    for change in comparison.changes if comparison and gates.max_drop_pp is not None else ():
+        large = change.drop_pp > gates.max_drop_pp  # type: ignore[operator] - the loop is empty if it is None
+        passed = not (large and change.p_worse < gates.alpha)
+        yield Result(
+            gate="max_drop_pp",
+            threat=change.after.threat,
+            eps=change.after.key.eps,
+            passed=passed,
+            message=f"{_describe(change)}; at most {gates.max_drop_pp:g} points lower allowed at p < {gates.alpha:g}",
+        )
+
+
+def _describe(change: Change) -> str:
+    drop = change.drop_pp
+    way = f"{abs(drop):.1f} points {'lower' if drop > 0 else 'higher'}" if drop else "as before"
+    before, after = change.before.share.percent, change.after.share.percent
+    return (
+        f"robust accuracy {way} (±{change.half_width_pp:.1f}): {before} before, {after} now, "
+        f"{len(change.broken)} images newly broken, {len(change.mended)} newly robust, p = {change.p_worse:.2g}"
+    )
+
+
+def _flags(findings: Findings, gates: "Gates") -> Iterator[Result]:
+    """Every flag of severity E or F."""
+    for flag in findings.flags if gates.require_flags_clear else ():
+        if flag.severity in "EF":
+            threat = Threat(flag.model, flag.dataset, "", "")
+            yield Result(gate="require_flags_clear", threat=threat, eps=None, passed=False, message=str(flag))
+
+
+def _refusing(findings: Findings, result: Result) -> Flag | None:
+    """The flag for which a number must not be used, whatever it is."""
+    if result.gate == "require_flags_clear" or not result.passed:
+        return None
+    where = (result.threat.model, result.threat.dataset)
+    return next(
+        (f for f in findings.flags if f.severity == "E" and f.attack is None and (f.model, f.dataset) == where), None
+    )
+
+
+def _refuse(result: Result, flag: Flag) -> Result:
+    return Result(
+        gate=result.gate,
+        threat=result.threat,
+        eps=result.eps,
+        passed=False,
+        message=f"the number must not be used ({flag.id}: {flag.message}); {result.message}",
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

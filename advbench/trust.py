@@ -1,0 +1,220 @@
+"""Trust flags that the rows of a run raise by themselves: signs that an attack, or its measurement, is at fault.
+
+The rules follow N. Carlini et al., On Evaluating Adversarial Robustness, 2019 <https://arxiv.org/abs/1902.06705>,
+A. Athalye et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv.org/abs/1802.00420>, and
+AutoAttack's own checks. That no flag is raised proves nothing. No torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from advbench.evidence import EPS_ABSOLUTE, EPS_RELATIVE, ROBUST, Bools, Evidence, Trial, gather, states
+from advbench.flags import Flag
+from advbench.intervals import Proportion
+from advbench.records import OK, UNKNOWN
+
+TOLERANCE = 0.002
+"""Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule)."""
+UNBOUNDED_LINF = 0.5
+"""An Linf eps that turns every image into a grey one."""
+
+_FOOLBOX = "foolbox/"
+SINGLE_STEP = {"fgsm", *(f"{_FOOLBOX}{norm}-fast-gradient" for norm in ("linf", "l2", "l1"))}
+"""Attacks that take one step along the gradient."""
+ITERATIVE = {
+    "pgd", "apgd", "mifgsm",
+    *(f"{_FOOLBOX}{norm}-{kind}" for norm in ("linf", "l2", "l1") for kind in ("pgd", "basic-iterative", "mi-fgsm")),
+}  # fmt: skip
+"""Attacks that take many, aimed at the model itself."""
+GRADIENT = SINGLE_STEP | ITERATIVE | {
+    "difgsm", "tifgsm", "ddn", "fmn", "topk", "deepfool", "cw", "sigma_zero", "standard", "thorough",
+    *(f"{_FOOLBOX}{name}" for name in ("ddn", "l2-carlini-wagner", "ead", "l2-deepfool", "linf-deepfool")),
+    *(f"{_FOOLBOX}{norm}-{name}" for norm in ("linf", "l2", "l1", "l0") for name in ("fmn", "brendel-bethge")),
+}  # fmt: skip
+"""White-box attacks."""
+BLACK_BOX = {
+    "square", "hop_skip_jump", "noise", "spatial",
+    *(f"{_FOOLBOX}{name}" for name in ("boundary", "hop-skip-jump", "pointwise", "gen-attack", "spatial")),
+}  # fmt: skip
+"""Attacks without a gradient."""
+
+
+def check_frame(frame: pd.DataFrame, classes: Mapping[str, int]) -> list[Flag]:
+    """All trust flags that the rows of a run raise.
+
+    Args:
+        frame: Of the run.
+        classes: Data set -> number of its classes; a data set that is missing is not checked for chance level.
+
+    Returns:
+        Flags A1, A2, A7, A8, A10 and A11, sorted by id.
+    """
+    return [*check_rows(frame), *check_evidence(gather(frame), classes)]
+
+
+def check_rows(frame: pd.DataFrame) -> list[Flag]:
+    """Flags that single rows raise: perturbations that are no valid ones (A1), successes that are none (A2)."""
+    found = []
+    for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
+        where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
+        if count := int(_invalid(rows).sum()):
+            found.append(
+                Flag(
+                    id="A1", severity="E", **where, value=count / len(rows),
+                    message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
+                    advice="these images are unknown, not robust; mend the attack",
+                )
+            )  # fmt: skip
+        if count := int(_contradicted(rows).sum()):
+            found.append(
+                Flag(
+                    id="A2", severity="F", **where, value=count / len(rows),
+                    message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
+                    advice="the model may not be deterministic; run `advbench verify`",
+                )
+            )  # fmt: skip
+    return sorted(found, key=lambda flag: flag.id)
+
+
+INVALID = "leaves [0, 1] or is further away than eps"
+"""Part of the error of a row whose candidate was no valid one."""
+
+
+def _invalid(rows: pd.DataFrame) -> Bools:
+    """Rows that the judge refused, and rows that claim success outside of their eps."""
+    refused = (rows["status"] == UNKNOWN) & rows["error"].astype(object).str.contains(INVALID, regex=False, na=False)
+    eps = rows["eps"].to_numpy(float, na_value=np.nan)
+    exceeding = np.zeros(len(rows), bool)
+    for norm in ("linf", "l2", "l1", "l0"):
+        sizes = rows[norm].to_numpy(float, na_value=np.nan)
+        exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+    beyond: Bools = refused.to_numpy(bool) | exceeding
+    return beyond
+
+
+def _contradicted(rows: pd.DataFrame) -> Bools:
+    """Rows of untargeted attacks whose verdict and predictions disagree."""
+    known = (rows["status"] == OK).to_numpy(bool) & (rows["goal"] == "untargeted").to_numpy(bool)
+    clean, adv, label = (rows[name].to_numpy(float, na_value=np.nan) for name in ("clean_class", "adv_class", "label"))
+    truth = np.where(np.isnan(label), clean, label)
+    met, flipped = (rows[name].fillna(False).to_numpy(bool) for name in ("met", "flipped"))
+    # A tie between two classes is no success, but may be read as either of them: only misread successes count.
+    found: Bools = known & ((met & (adv == truth)) | (flipped != (adv != clean)))
+    return found
+
+
+def check_evidence(evidence: Sequence[Evidence], classes: Mapping[str, int]) -> list[Flag]:
+    """Flags that attacks raise side by side: A7, A8, A10 and A11."""
+    found = []
+    for each in evidence:
+        found += [*_iterative(each), *_white_box(each), *_monotone(each)]
+        if each.threat.dataset in classes:
+            found += _chance(each, classes[each.threat.dataset])
+    return sorted(found, key=lambda flag: int(flag.id[1:]))
+
+
+def _iterative(evidence: Evidence) -> Iterator[Flag]:
+    """A7: an attack of many steps misses images that one step breaks."""
+    for eps in evidence.eps:
+        for single in _named(evidence, SINGLE_STEP, eps):
+            for iterative in _named(evidence, ITERATIVE, eps):
+                count = _missed(evidence, [single], [iterative], eps)
+                if _too_many(count, evidence):
+                    yield _flag(
+                        "A7", evidence, iterative.label, count,
+                        f"misses {count} of {_all(evidence)} that {single.label} breaks {_at(evidence, eps)}",
+                        "more steps, another step size or another loss; look for masked gradients",
+                    )  # fmt: skip
+
+
+def _white_box(evidence: Evidence) -> Iterator[Flag]:
+    """A8: attacks without a gradient break images that all attacks with one miss."""
+    for eps in evidence.eps or [None]:
+        white = _named(evidence, GRADIENT, eps)
+        for black in _named(evidence, BLACK_BOX, eps) if white else ():
+            count = _missed(evidence, [black], white, eps)
+            if _too_many(count, evidence):
+                yield _flag(
+                    "A8", evidence, black.label, count,
+                    f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}",
+                    "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps",
+                )  # fmt: skip
+
+
+def _monotone(evidence: Evidence) -> Iterator[Flag]:
+    """A10: an attack fails on images at an eps although it broke them at a smaller one."""
+    for trial in evidence.trials:
+        if trial.attack == "noise":
+            continue
+        budgets = sorted(eps for eps in trial.levels if eps is not None)
+        violations = np.zeros(len(evidence.samples), bool)
+        for small, large in pairwise(budgets):
+            larger = trial.levels[large]
+            violations |= trial.levels[small].met & ~larger.met & ~larger.unknown & evidence.correct
+        if _too_many(count := int(violations.sum()), evidence):
+            yield _flag(
+                "A10", evidence, trial.label, count,
+                f"fails on {count} of {_all(evidence)} at a larger eps than it broke them with",
+                "the search is unstable: more steps or restarts; the curves count the success at the smaller eps",
+            )  # fmt: skip
+
+
+def _chance(evidence: Evidence, classes: int) -> Iterator[Flag]:
+    """A11: with no bound worth the name, accuracy stays above chance."""
+    unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and t.attack in GRADIENT | BLACK_BOX - {"noise"}]
+    if not unbounded or evidence.threat.goal != "untargeted":
+        return
+    state = states(evidence, unbounded, None)
+    robust = Proportion(int((state == ROBUST).sum()), len(state))
+    if robust.low > 1 / classes:
+        names = ", ".join(trial.label for trial in unbounded)
+        yield _flag(
+            "A11", evidence, None, robust.k,
+            f"robust accuracy is {robust} under {names} without a bound, above chance ({1 / classes:.1%})",
+            "the attacks do not work on this model: check its gradients and try attacks without them",
+        )  # fmt: skip
+
+
+def _unbounded(evidence: Evidence, trial: Trial) -> bool:
+    return trial.minimal or (evidence.threat.norm == "linf" and max(e for e in trial.levels if e) >= UNBOUNDED_LINF)
+
+
+def _named(evidence: Evidence, names: set[str], eps: float | None) -> list[Trial]:
+    """The attacks of a kind that speak about an eps."""
+    return [trial for trial in evidence.trials if trial.attack in names and trial.at(eps) is not None]
+
+
+def _missed(evidence: Evidence, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
+    """How many images the weak attacks break at an eps and the strong ones do not."""
+    return int(((states(evidence, weak, eps) == 0) & (states(evidence, strong, eps) == ROBUST)).sum())
+
+
+def _too_many(count: int, evidence: Evidence) -> bool:
+    return count > TOLERANCE * len(evidence.samples)
+
+
+def _all(evidence: Evidence) -> str:
+    return f"{len(evidence.samples)} images"
+
+
+def _at(evidence: Evidence, eps: float | None) -> str:
+    if eps is None:
+        return "without a bound"
+    size = f"{255 * eps:.4g}/255" if evidence.threat.norm == "linf" else f"{eps:.4g}"
+    return f"at {evidence.threat.norm} {size}"
+
+
+def _flag(name: str, evidence: Evidence, attack: str | None, count: int, message: str, advice: str) -> Flag:
+    return Flag(
+        id=name,
+        severity="F",
+        model=evidence.threat.model,
+        dataset=evidence.threat.dataset,
+        attack=attack,
+        message=message,
+        advice=advice,
+        value=count / max(len(evidence.samples), 1),
+    )
