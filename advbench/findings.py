@@ -40,7 +40,7 @@ class Findings:
     def of(cls, run: "Run") -> "Findings":
         """What a run says, finished or not."""
         suite = run.suite
-        budgets = {
+        budgets: dict[tuple[str, str], tuple[float, ...]] = {
             (dataset.label, norm): eps for dataset in suite.datasets for norm, eps in (suite.eps | dataset.eps).items()
         }
         return cls(
@@ -93,10 +93,11 @@ def _with_missing(run: "Run") -> pd.DataFrame:
         if unit.task == "attack" and unit.unit_id in run.missing
         for sample in unit.sample_ids
     ]
+    frame: pd.DataFrame = run.frame
     if not rows:
-        return run.frame
-    texts = dict.fromkeys(run.frame.select_dtypes("category"), "object")
+        return frame
+    texts = dict.fromkeys(frame.select_dtypes("category"), "object")
     lost = pd.DataFrame(rows, columns=list(COLUMNS)).astype("object")
-    every = pd.concat([run.frame.astype(texts).astype("object"), lost], ignore_index=True)
+    every: pd.DataFrame = pd.concat([frame.astype(texts).astype("object"), lost], ignore_index=True)
     numbers = dict.fromkeys(("eps", "l0", "l1", "l2", "linf", "forwards", "backwards", "seconds"), "float64")
     return every.astype(numbers)

@@ -184,9 +184,10 @@ def _meant(floor: "Floor", cell: Cell) -> bool:
 
 def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[Result]:
     """Every worst case against its baseline: lower by too much, and by more than chance."""
-    for change in comparison.changes if comparison and gates.max_drop_pp is not None else ():
-        large = change.drop_pp > gates.max_drop_pp  # type: ignore[operator] - the loop is empty if it is None
-        passed = not (large and change.p_worse < gates.alpha)
+    if comparison is None or gates.max_drop_pp is None:
+        return
+    for change in comparison.changes:
+        passed = not (change.drop_pp > gates.max_drop_pp and change.p_worse < gates.alpha)
         yield Result(
             gate="max_drop_pp",
             threat=change.after.threat,

@@ -14,6 +14,7 @@ import pandas as pd
 from advbench.evidence import EPS_ABSOLUTE, EPS_RELATIVE, ROBUST, Bools, Evidence, Trial, gather, states
 from advbench.flags import Flag
 from advbench.intervals import Proportion
+from advbench.metrics import levels
 from advbench.records import OK, UNKNOWN
 
 TOLERANCE = 0.002
@@ -132,7 +133,7 @@ def _iterative(evidence: Evidence) -> Iterator[Flag]:
 
 def _white_box(evidence: Evidence) -> Iterator[Flag]:
     """A8: attacks without a gradient break images that all attacks with one miss."""
-    for eps in evidence.eps or [None]:
+    for eps in levels(evidence):
         white = _named(evidence, GRADIENT, eps)
         for black in _named(evidence, BLACK_BOX, eps) if white else ():
             count = _missed(evidence, [black], white, eps)

@@ -1,0 +1,140 @@
+"""Trust flags from rows: each has attacks that must raise it, and honest ones that must not."""
+
+import frames
+import pytest
+from frames import frame, images, many, row, unknown
+
+from advbench.catalog import ATTACKS
+from advbench.outcome import _INVALID
+from advbench.trust import BLACK_BOX, GRADIENT, INVALID, ITERATIVE, SINGLE_STEP, check_frame
+
+TEN = {"toy": 10}
+
+
+def raised(rows, classes=TEN):
+    return {flag.id: flag for flag in check_frame(frame(rows), classes)}
+
+
+def budgets(count, **columns):
+    """An honest attack at several eps: at each it breaks those images that are near enough."""
+    return [r for eps in (2 / 255, 4 / 255, 8 / 255) for r in many(count, eps=eps, **columns)]
+
+
+def weaker(rows, attack):
+    """An attack that breaks every second image of those that another breaks."""
+    spared = {"met": False, "flipped": False, "adv_class": 0, "linf": None}
+    return [r | {"attack": attack} | (spared if i % 2 else {}) for i, r in enumerate(rows)]
+
+
+HONEST = [
+    *budgets(60),
+    *budgets(60, attack="apgd"),
+    *weaker(budgets(60), "fgsm"),
+    *many(60, attack="fmn", eps=None),
+    *images([None] * 60, attack="noise"),
+]
+
+
+def test_an_honest_run_raises_nothing():
+    assert raised(HONEST) == {}
+    assert raised([]) == {}
+
+
+def test_a_run_with_a_few_unknown_images_raises_nothing():
+    assert raised([*HONEST, unknown("s60"), row("s61", clean_class=3, adv_class=3, met=True, linf=0.0)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("bad", "count"),
+    [
+        (row("s0", size=8.1 / 255), 1),
+        (unknown("s0") | {"error": f"attack 'x' failed on 's0': {_INVALID}; try another"}, 1),
+        (row("s0", size=8 / 255 * (1 + 1e-6)), 0),
+        (row("s0", size=8.1 / 255, eps=None), 0),
+        (unknown("s0"), 0),
+    ],
+)
+def test_a1_perturbations_that_are_none(bad, count):
+    found = raised([bad, *images([None] * 9, attack="square")], {})
+    assert ("A1" in found) is bool(count)
+    if count:
+        assert (found["A1"].severity, found["A1"].attack, found["A1"].value) == ("E", "pgd", 1)
+
+
+def test_a1_knows_the_sentence_of_the_judge():
+    assert INVALID in _INVALID
+
+
+@pytest.mark.parametrize(
+    ("bad", "raises"),
+    [
+        (row("s0", met=True, linf=0.01), True),
+        (row("s0", flipped=True), True),
+        (row("s0", size=0.01, flipped=False), True),
+        (row("s0", size=0.01), False),
+        (row("s0", clean_class=3, adv_class=3, met=True, linf=0.0), False),
+        (row("s0", met=True, linf=0.01, goal="topk-exclusion:2"), False),
+        (row("s0", label=None, clean_class=4, adv_class=4, met=True, linf=0.1), True),
+    ],
+)
+def test_a2_successes_that_are_none(bad, raises):
+    assert ("A2" in raised([bad], {})) is raises
+
+
+def test_a7_many_steps_miss_what_one_breaks():
+    rows = [*images([0.01, 0.01, None]), *images([0.01, 0.01, 0.01], attack="fgsm")]
+    flag = raised(rows)["A7"]
+    assert (flag.attack, flag.value, flag.severity) == ("pgd", pytest.approx(1 / 3), "F")
+    assert flag.message == "misses 1 of 3 images that fgsm breaks at linf 8/255"
+    assert "A7" not in raised([*images([0.01, 0.01, 0.01]), *images([0.01, None, None], attack="fgsm")])
+
+
+def test_a7_knows_two_tenths_of_a_percent():
+    for missed, raises in ((2, False), (3, True)):
+        rows = [*images([None] * missed + [0.01] * (1000 - missed)), *images([0.01] * 1000, attack="fgsm")]
+        assert ("A7" in raised(rows)) is raises
+
+
+def test_a7_leaves_out_images_that_the_attack_never_saw():
+    assert "A7" not in raised([unknown("s0"), *images([0.01], attack="fgsm")])
+
+
+def test_a8_without_a_gradient_is_better():
+    rows = [
+        *images([None, 0.01]),
+        *images([None, 0.01], attack="fmn", eps=None),
+        *images([0.01, None], attack="square"),
+    ]
+    flag = raised(rows, {})["A8"]
+    assert (flag.attack, flag.value) == ("square", 0.5)
+    assert flag.message == "breaks 1 of 2 images that all white-box attacks miss at linf 8/255"
+    assert "A8" not in raised(images([0.01], attack="square"), {})
+
+
+def test_a10_fails_at_a_larger_eps():
+    rows = [*images([0.005, None], eps=2 / 255), *images([None, 0.02])]
+    flag = raised(rows, {})["A10"]
+    assert (flag.attack, flag.value) == ("pgd", 0.5)
+    assert "A10" not in raised([{**r, "attack": "noise"} for r in rows], {})
+
+
+def test_a11_without_a_bound_accuracy_stays():
+    flag = raised(images([None] * 40 + [0.01] * 20, attack="fmn", eps=None))["A11"]
+    assert flag.message.startswith("robust accuracy is 66.7 % (40/60) [54.1, 77.3] under fmn without a bound, above")
+    assert "A11" in raised(images([None] * 60, eps=1.0))
+    assert "A11" not in raised(images([None] * 60, eps=0.3))
+    assert "A11" not in raised(images([None] * 60, eps=1.0, attack="noise"))
+    assert "A11" not in raised(images([None] * 60, eps=1.0, goal="targeted:1"))
+    assert "A11" not in raised(images([None] * 5 + [0.3] * 55, eps=1.0))
+
+
+def test_a11_needs_the_number_of_classes():
+    assert "A11" not in raised(images([None] * 60, eps=1.0), {})
+
+
+def test_the_attacks_that_are_named_exist():
+    expected = {"deepfool", "cw", "standard", "thorough", "sigma_zero"}
+    assert {name for name in GRADIENT | BLACK_BOX if name not in ATTACKS} <= expected
+    assert not GRADIENT & BLACK_BOX
+    assert SINGLE_STEP | ITERATIVE <= GRADIENT
+    assert list(frames.NAMES)
