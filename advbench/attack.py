@@ -48,7 +48,7 @@ def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) 
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
     with folder_for_results(jobs[0][1]):
         progress(f"loading {config.model}", 0, len(jobs))
-        session = _open(config, load_model(config.model, weights=config.weights, device=config.device))
+        session = open_session(config, load_model(config.model, weights=config.weights, device=config.device))
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         for start in range(0, len(jobs), config.batch_size):
             chunk = jobs[start : start + config.batch_size]
@@ -60,14 +60,19 @@ def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) 
     return done
 
 
-class _Session(NamedTuple):
+class Session(NamedTuple):
     """One model, attack and goal, for all pictures."""
 
     config: AttackConfig
+    """What was asked for."""
     model: Classifier
+    """The classifier."""
     attack: Attack
+    """Made for the norm."""
     make_goal: MakeGoal
+    """Clean logits and ids to the goal."""
     source: Provenance
+    """What stands in every record."""
 
 
 class _Picture(NamedTuple):
@@ -84,19 +89,24 @@ _Job = tuple[Path, Path]
 """A picture to read, and the folder for its results."""
 
 
-def _open(config: AttackConfig, model: Classifier) -> _Session:
+def open_session(config: AttackConfig, model: Classifier) -> Session:
+    """Make the attack and the goal that a configuration names.
+
+    Raises:
+        UserError: The goal names a class or a k that the model does not have.
+    """
     card = ATTACKS[config.attack]
     attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
     make_goal = goal_maker(config.goal, model)
-    return _Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))
+    return Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))
 
 
-def _attack_chunk(session: _Session, chunk: list[_Job], tick: Callable[[], None]) -> list[Outcome]:
+def _attack_chunk(session: Session, chunk: list[_Job], tick: Callable[[], None]) -> list[Outcome]:
     """Read the pictures of a batch, attack those that can be read, and write their files."""
     done, pictures = [], []
     for path, folder in chunk:
         try:
-            pictures.append(_Picture(path, folder, _read(path, session.model)))
+            pictures.append(_Picture(path, folder, read_input(path, session.model)))
         except PictureError as problem:
             done.append(failed(path, str(problem), session.source))
     if pictures:
@@ -105,8 +115,12 @@ def _attack_chunk(session: _Session, chunk: list[_Job], tick: Callable[[], None]
     return sorted(done, key=lambda outcome: order[outcome.path])
 
 
-def _read(path: Path, model: Classifier) -> Tensor:
-    """The model's input (C, H, W) for a picture."""
+def read_input(path: Path, model: Classifier) -> Tensor:
+    """The model's input (C, H, W) for a picture.
+
+    Raises:
+        PictureError: It cannot be read, or is too long and thin to be scaled.
+    """
     picture = read_picture(path)
     try:
         return model.preprocess(picture)
@@ -118,7 +132,7 @@ def _was_read(outcome: Outcome) -> bool:
     return bool(outcome.record.sample_id)
 
 
-def _attempt(session: _Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
     """Attack pictures together; if that fails, one by one, so that only the picture at fault is lost."""
     try:
         return _attack(session, pictures, tick)
@@ -132,7 +146,7 @@ def _attempt(session: _Session, pictures: list[_Picture], tick: Callable[[], Non
     return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
 
 
-def _attack(session: _Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
     config, model = session.config, session.model
     x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
     with torch.no_grad():

@@ -122,8 +122,8 @@ def outcomes(
         model: For the names of the classes.
         source: The run.
     """
-    before = _first(result.verdicts.clean_logits, max(k, SHOWN), model)
-    after = _first(result.verdicts.adv_logits, max(k, SHOWN), model)
+    before = first_classes(result.verdicts.clean_logits, max(k, SHOWN), model)
+    after = first_classes(result.verdicts.adv_logits, max(k, SHOWN), model)
     rows = zip(paths, map(sample_id, x), _scalars(result), before, after, strict=True)
     return [_outcome(path, sample, row, b, a, k, source) for path, sample, row, b, a in rows]
 
@@ -176,8 +176,14 @@ _INVALID = "the image it returned is not finite, leaves [0, 1] or is further awa
 _UNANSWERED = "the model's answers are not all finite"
 
 
-def _first(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:
-    """The first classes of each image."""
+def first_classes(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:
+    """The first classes of each image.
+
+    Args:
+        logits: (N, classes).
+        count: How many.
+        model: For the names.
+    """
     best = logits.softmax(1).topk(min(count, logits.shape[1]), dim=1)
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from advbench.outcome import Guess, Outcome
 
 _BARS = 5
-_OLD, _NEW, _GREY = "#4878a8", "#d9622b", "#777777"
+OLD, NEW, _GREY = "#4878a8", "#d9622b", "#777777"
 
 
 def draw_panel(clean: Image.Image, perturbation: Image.Image, adversarial: Image.Image, outcome: "Outcome") -> bytes:
@@ -47,10 +47,15 @@ def draw_panel(clean: Image.Image, perturbation: Image.Image, adversarial: Image
         left.set_ylabel(name, fontsize=14)
         left.set_xticks([])
         left.set_yticks([])
-    _draw_bars(rows[0][1], outcome.before, old)
+    draw_bars(rows[0][1], outcome.before, old)
     _write_facts(rows[1][1], outcome)
-    _draw_bars(rows[2][1], outcome.after, old)
+    draw_bars(rows[2][1], outcome.after, old)
     _write_title(figure, outcome)
+    return render(figure)
+
+
+def render(figure: "Figure") -> bytes:
+    """A figure as a PNG file; the same figure gives the same bytes."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         # The font lacks many a character that a name may have; a box is drawn in its place.
@@ -59,10 +64,16 @@ def draw_panel(clean: Image.Image, perturbation: Image.Image, adversarial: Image
     return file.getvalue()
 
 
-def _draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None:
-    """Confidences of the first classes, the first on top."""
+def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None:
+    """Draw the confidences of the first classes, the first on top.
+
+    Args:
+        axes: Where.
+        guesses: The classes; five are shown.
+        old: Indices of the classes that are blue; the others are orange.
+    """
     shown = guesses[:_BARS]
-    colours = [_OLD if guess.class_index in old else _NEW for guess in shown]
+    colours = [OLD if guess.class_index in old else NEW for guess in shown]
     axes.barh(range(len(shown)), [guess.confidence for guess in shown], color=colours, height=0.62)
     for place, guess in enumerate(shown):
         label = f"{display_name(guess.name, limit=34)}  {guess.confidence:.1%}"
@@ -76,9 +87,9 @@ def _write_facts(axes: "Axes", outcome: "Outcome") -> None:
     """Size and cost, and what the colours of the bars mean."""
     k = len(outcome.record.clean_topk or ())
     axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)
-    axes.text(0.01, 0.10, "■", color=_OLD, fontsize=13)
+    axes.text(0.01, 0.10, "■", color=OLD, fontsize=13)
     axes.text(0.06, 0.10, f"among the original's first {k}", color=_GREY, fontsize=11)
-    axes.text(0.01, 0.0, "■", color=_NEW, fontsize=13)
+    axes.text(0.01, 0.0, "■", color=NEW, fontsize=13)
     axes.text(0.06, 0.0, "not among them", color=_GREY, fontsize=11)
     axes.set_axis_off()
 
