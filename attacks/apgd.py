@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from attacks import sparse
 from attacks.goals import Goal
 from attacks.gradients import forward, slope
 from attacks.inputs import check_parameters
@@ -25,11 +26,10 @@ class APGD:
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
-        attacks <https://arxiv.org/abs/2003.01690>, 2020.
+        attacks <https://arxiv.org/abs/2003.01690>, 2020. L1: :func:`attacks.sparse.descend`.
 
     Deviations:
-        An image is done at the first step that meets the goal. For L1 the same scheme runs with sparse steps, not
-        the later paper's own L1 scheme.
+        An image is done at the first step that meets the goal.
 
     Example:
         >>> from attacks import Untargeted
@@ -90,6 +90,8 @@ def descend(
     Returns:
         For the images that are still left, the points with the lowest loss.
     """
+    if left.norm.name == "l1":
+        return sparse.descend(left, x_adv, loss, steps)
     before, step, state = x_adv, first_step * left.eps, _Progress.begin(x_adv)
     checkpoints = _checkpoints(steps)
     for i in range(steps):

@@ -39,7 +39,7 @@ def uniform(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
     key = _mix(_mix(ids + _signed(seed * _FIRST)) + _signed(draw * _GOLDEN))
     place = torch.arange(1, math.prod(shape) + 1, device=ids.device)
     bits = _mix(key.unsqueeze(1) + place * _GOLDEN)
-    fraction = _shift(bits, 40).to(torch.float32) * 2.0**-24
+    fraction = _shift(bits, 40).to(torch.float32).mul_(2.0**-24)
     return fraction.view(len(ids), *shape)
 
 
@@ -75,11 +75,12 @@ def _signed(number: int) -> int:
 
 def _shift(bits: Tensor, places: int) -> Tensor:
     """Shift right and fill with zeros; torch fills with the sign."""
-    return (bits >> places) & ((1 << (64 - places)) - 1)
+    return (bits >> places).bitwise_and_((1 << (64 - places)) - 1)
 
 
 def _mix(bits: Tensor) -> Tensor:
-    """SplitMix64's finaliser: every input bit changes every output bit with probability one half."""
-    bits = (bits ^ _shift(bits, 30)) * _FIRST
-    bits = (bits ^ _shift(bits, 27)) * _SECOND
-    return bits ^ _shift(bits, 31)
+    """SplitMix64's finaliser, in place: every input bit changes every output bit with probability one half."""
+    # Fresh memory for each step would take five times as long as the arithmetic.
+    bits.bitwise_xor_(_shift(bits, 30)).mul_(_FIRST)
+    bits.bitwise_xor_(_shift(bits, 27)).mul_(_SECOND)
+    return bits.bitwise_xor_(_shift(bits, 31))

@@ -96,9 +96,15 @@ def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Ten
             )
         sums = value.sum(0).reshape(-1).unbind()
         gradients = [torch.autograd.grad(s, x, retain_graph=i + 1 < len(sums))[0] for i, s in enumerate(sums)]
-    # Where the gradient is not finite (a square root at 0) it gives no direction.
-    gradients = [gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for gradient in gradients]
-    return logits.detach(), value.detach(), gradients
+    return logits.detach(), value.detach(), [_finite(gradient) for gradient in gradients]
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    """Where the gradient is not finite (a square root at 0) it gives no direction."""
+    # Looking takes a fifth of the time of replacing.
+    if bool(gradient.sum().isfinite()):
+        return gradient
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @contextmanager

@@ -47,6 +47,6 @@ class Noise:
             if not len(left):
                 break
             delta = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw)
-            x_adv = (left.x + delta.to(x)).clamp_(0, 1)
+            x_adv = delta.to(x).add_(left.x).clamp_(0, 1)
             (x_adv,) = left.retire(x_adv, forward(model, x_adv, left.goal))
         return left.found

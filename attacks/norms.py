@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from attacks.draws import normal, uniform
+from attacks.simplex import shrink
 
 
 @runtime_checkable
@@ -70,32 +71,45 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
     return value.expand(len(like)).view(-1, *[1] * (like.ndim - 1))
 
 
-def descent(norm: Norm, x: Tensor, gradient: Tensor, eps: float | Tensor) -> Tensor:
+def descent(
+    norm: Norm, x: Tensor, gradient: Tensor, eps: float | Tensor, share: float | Tensor | None = None
+) -> Tensor:
     """The step of size ``eps`` from ``x`` that lowers a linear loss most.
 
     Values that would leave [0, 1] at once are passed over, so that nothing of the step is wasted on them. (For Linf,
-    where each value has a budget of its own, there is nothing to waste.)
+    where each value has a budget of its own, there is nothing to waste.) In L1 the best step would move a single value,
+    and soon to its end; it is spread over the ``share`` of the values (a number or (n,), default 1 %) that count most.
 
     Example:
         >>> descent(L1(), torch.tensor([[0.0, 0.5]]), torch.tensor([[9.0, 1.0]]), 0.25)
         tensor([[ 0.0000, -0.2500]])
     """
-    if not isinstance(norm, Linf):
-        # Comparing both ends and both signs one by one would take four times as long.
-        free = (x - gradient.sign()).clamp_(0, 1).ne_(x)
-        gradient = gradient * free
-    return norm.steepest(-gradient, eps)
+    if isinstance(norm, Linf):
+        return norm.steepest(-gradient, eps)
+    # Comparing both ends and both signs one by one would take four times as long.
+    free = (x - gradient.sign()).clamp_(0, 1).ne_(x)
+    if isinstance(norm, L1):
+        return norm.spread(-gradient * free, eps, 0.01 if share is None else share)
+    return norm.steepest(-gradient * free, eps)
 
 
 def within(norm: Norm, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
     """Bring candidates back into the ball of radius ``eps`` around ``x`` and into [0, 1].
 
-    Clamping to [0, 1] brings every value nearer to ``x``, so it never leaves the ball again.
+    Clamping to [0, 1] brings every value nearer to ``x``, so it never leaves the ball again. In L1 the nearest point of
+    both at once is taken: what a value cannot use beyond its end is left to the others.
 
     Example:
         >>> within(Linf(), torch.tensor([[0.05, 0.5]]), torch.tensor([[-0.3, 0.9]]), 0.1)
         tensor([[0.0000, 0.6000]])
+        >>> within(L1(), torch.tensor([[0.75, 0.5]]), torch.tensor([[1.5, 0.75]]), 0.5)
+        tensor([[1.0000, 0.7500]])
     """
+    if isinstance(norm, L1):
+        delta = flat(x_adv - x)
+        room = torch.where(delta > 0, 1 - flat(x), flat(x))
+        delta = shrink(delta.abs(), column(eps, delta), room).mul_(delta.sign())
+        return (x + delta.view_as(x)).clamp_(0, 1)
     return norm.project(x_adv - x, eps).add_(x).clamp_(0, 1)
 
 
@@ -129,8 +143,8 @@ class Linf:
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
         """Uniform in the cube."""
-        point = 2 * uniform(seed, ids, draw, shape) - 1
-        return point * column(eps, point)
+        point = uniform(seed, ids, draw, shape).mul_(2).sub_(1)
+        return point.mul_(column(eps, point))
 
 
 @dataclass(frozen=True)
@@ -162,10 +176,13 @@ class L2:
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """The gradient, of length ``eps``; zero where the gradient is zero."""
-        # Scaled first: the squares of a tiny gradient would underflow.
-        unit = gradient / column(flat(gradient).abs().amax(1), gradient).clamp_min(_TINY)
-        length = column(self.measure(unit), gradient).clamp_min(_TINY)
-        return unit.mul_(column(eps, gradient) / length)
+        length = self.measure(gradient)
+        poor = (length < 1e-12) | (length > 1e12)
+        if bool(poor.any()):  # squares underflow or overflow; and zero has no direction
+            largest = flat(gradient).abs().amax(1).clamp_min(_TINY)
+            gradient = gradient / column(torch.where(poor, largest, 1), gradient)
+            length = torch.where(poor, self.measure(gradient), length).clamp_min(_TINY)
+        return gradient * column(eps / length, gradient)
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
         """Uniform in the ball."""
@@ -198,20 +215,22 @@ class L1:
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
         """Shrink all values by the same amount (Duchi et al., 2008); rows inside stay as they are."""
         size = flat(delta).abs()
-        bound = column(eps, size)
-        ordered, _ = size.sort(dim=1, descending=True)
-        # Shrinking by ``excess[j]`` leaves j+1 values whose sum is eps; the right j is the last that stays positive.
-        count = torch.arange(1, size.shape[1] + 1, device=size.device)
-        excess = (ordered.cumsum(1) - bound) / count
-        last = (ordered > excess).sum(1, keepdim=True).clamp_min(1) - 1
-        shrink = excess.gather(1, last).clamp_min(0)
-        return (size - shrink).clamp_min(0).view_as(delta).mul_(delta.sign())
+        return shrink(size, column(eps, size)).view_as(delta).mul_(delta.sign())
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """1 at the ``eps`` largest values of the gradient, and the rest of ``eps`` at the next one."""
         place = _rank(flat(gradient).abs()).to(gradient.dtype)
         amount = (column(eps, place) - place).clamp(0, 1)
         return amount.view_as(gradient) * gradient.sign()
+
+    def spread(self, gradient: Tensor, eps: float | Tensor, share: float | Tensor) -> Tensor:
+        """``eps`` in equal parts on a share (n,) of the values, those of the largest gradient; 1 a value at most."""
+        size = flat(gradient).abs()
+        total = column(eps, size)
+        count = torch.maximum(column(share, size) * size.shape[1], total.ceil()).long().clamp(1, size.shape[1])
+        largest = size.topk(int(count.max()), dim=1).values if len(size) else size
+        chosen = (size >= largest.gather(1, count - 1)).view_as(gradient) * gradient.sign()
+        return chosen * column(eps, gradient) / column(L0().measure(chosen), gradient).clamp_min(1)
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
         """Uniform in the ball: exponential spacings with random signs."""

@@ -145,7 +145,6 @@ class Nearest:
         size = self._norm.measure(x_adv - self._x) if size is None else size
         # Projections overshoot by a rounding error, which the judge allows too.
         better = fooled & (size < self.size) & (size <= self._limit * (1 + 1e-5) + 1e-6)
-        rows = better.nonzero().squeeze(1)
-        self.x_adv[rows] = x_adv[rows]
+        self.x_adv = torch.where(better.view(-1, *[1] * (x_adv.ndim - 1)), x_adv, self.x_adv)
         self.size = torch.where(better, size, self.size)
         return better

@@ -362,6 +362,30 @@ def test_descent_passes_over_values_at_the_end_of_their_range(norm):
     assert norm.measure(step).item() == pytest.approx(2)
 
 
+def test_within_in_l1_is_the_nearest_point_of_ball_and_box():
+    generator = torch.Generator().manual_seed(0)
+    x, delta = torch.rand(40, 6, generator=generator).double(), noise(40, 6, dtype=torch.float64)
+    result = within(L1(), x, x + delta, 1.0)
+    distance = (result - x - delta).square().sum(1)
+    for seed in range(300):
+        # Any other point of both; clamping keeps what the projection gives in the ball.
+        other = (x + L1().random((6,), 1.0, seed, ids(40), 0)).clamp(0, 1)
+        closer = (result + 0.05 * (other - result)).clamp(0, 1)
+        for point in (other, closer):
+            assert ((point - x - delta).square().sum(1) >= distance - 1e-9).all()
+
+
+def test_an_l1_step_goes_in_equal_parts_to_the_values_that_count_most():
+    x, gradient = torch.full((2, 10), 0.5), noise(2, 10)
+    step = descent(L1(), x, gradient, 0.5, torch.tensor([0.3, 0.5]))
+    for row, count in ((0, 3), (1, 5)):
+        chosen = gradient[row].abs().topk(count).indices
+        expected = torch.zeros(10).scatter(0, chosen, -gradient[row].sign()[chosen] * 0.5 / count)
+        torch.testing.assert_close(step[row], expected)
+    # No value can change by more than 1, so a long step takes more of them.
+    assert L0().measure(descent(L1(), x, gradient, 3.5)).tolist() == [4, 4]
+
+
 def test_descent_in_linf_moves_every_value():
     x, gradient = torch.tensor([[0.0, 1.0, 0.5]]), torch.tensor([[9.0, -9.0, 1.0]])
     assert descent(Linf(), x, gradient, 0.1).tolist() == [pytest.approx([-0.1, 0.1, -0.1])]
