@@ -13,6 +13,7 @@ from advbench.registry import resolve
 
 COMMANDS = {
     "attack": "advbench.commands.attack:attack",
+    "train": "advbench.commands.train:train",
     "models": "advbench.commands.listings:models",
     "attacks": "advbench.commands.listings:attacks",
     "datasets": "advbench.commands.listings:datasets",

@@ -17,6 +17,7 @@ class Registry(Generic[T]):
         kind: What the entries are, in the singular: "model", "attack". Used in messages.
         table: Name -> card, or the same as pairs. Names are exact; two names that differ only in case
             or in `-` against `_` are refused, because nobody could tell them apart.
+        listed_by: The command that lists them; empty for `advbench` and the kind in the plural.
 
     Raises:
         ValueError: A name occurs twice.
@@ -31,8 +32,9 @@ class Registry(Generic[T]):
         did you mean pgd? `advbench attacks` lists what there is
     """
 
-    def __init__(self, kind: str, table: Mapping[str, T] | Iterable[tuple[str, T]]) -> None:
+    def __init__(self, kind: str, table: Mapping[str, T] | Iterable[tuple[str, T]], *, listed_by: str = "") -> None:
         self.kind = kind
+        self.listed_by = listed_by or f"advbench {kind}s"
         self._cards: dict[str, T] = {}
         seen: dict[str, str] = {}
         for name, card in table.items() if isinstance(table, Mapping) else table:
@@ -50,7 +52,7 @@ class Registry(Generic[T]):
             return self._cards[name]
         close = near_misses(name, self._cards)
         guess = f"did you mean {', '.join(close)}? " if close else ""
-        raise UserError(f"unknown {self.kind} {name!r}", hint=f"{guess}`advbench {self.kind}s` lists what there is")
+        raise UserError(f"unknown {self.kind} {name!r}", hint=f"{guess}`{self.listed_by}` lists what there is")
 
     def __contains__(self, name: object) -> bool:
         return name in self._cards

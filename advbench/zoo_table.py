@@ -24,6 +24,8 @@ class ZooData(NamedTuple):
     """Of each channel of the training images, image units."""
     std: tuple[float, ...]
     """Of the same."""
+    eps: str
+    """Largest Linf change at which robustness is measured; for digits and CIFAR-10 the one that papers use."""
     torchvision: str = ""
     """Name of its class in `torchvision.datasets`, if there is one."""
 
@@ -31,12 +33,12 @@ class ZooData(NamedTuple):
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 DATA = {
-    "mnist": ZooData("MNIST", "mnist", tuple("0123456789"), 28, (0.1307,), (0.3081,), "MNIST"),
+    "mnist": ZooData("MNIST", "mnist", tuple("0123456789"), 28, (0.1307,), (0.3081,), "0.3", "MNIST"),
     "cifar10": ZooData(
-        "CIFAR-10", "cifar10", _CIFAR10, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "CIFAR10"
+        "CIFAR-10", "cifar10", _CIFAR10, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "8/255", "CIFAR10"
     ),
-    "cifar10-grey": ZooData("CIFAR-10 grey", "cifar10", _CIFAR10, 32, (0.4810,), (0.2392,), "CIFAR10"),
-    "smiles": ZooData("smiles", "smiles", ("no smile", "smile"), 64, (0.5,), (0.25,)),
+    "cifar10-grey": ZooData("CIFAR-10 grey", "cifar10", _CIFAR10, 32, (0.4810,), (0.2392,), "8/255", "CIFAR10"),
+    "smiles": ZooData("smiles", "smiles", ("no smile", "smile"), 64, (0.5,), (0.25,), "8/255"),
 }
 """Name -> data set."""
 

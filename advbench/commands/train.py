@@ -10,6 +10,7 @@ from advbench.commands.console import console, progress
 from advbench.config import parse_eps
 from advbench.errors import UserError
 from advbench.training.recipes import RECIPES, Adversarial, Recipe
+from advbench.zoo_table import DATA, ZOO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _METHODS = ("fast", "trades")
 
 
-@click.command()
+@click.command(epilog=f"Recipes: {', '.join(RECIPES)}.")
 @click.argument("recipe")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="In place of the recipe's number.")
 @click.option(
@@ -44,7 +45,7 @@ _METHODS = ("fast", "trades")
 @click.option("--attacked", type=click.IntRange(min=0), default=200, show_default=True, help="Test images to attack.")
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
-    """Train the model of RECIPE (see `advbench models`) and measure it.
+    """Train the model of RECIPE and measure it.
 
     A checkpoint is written after each epoch; the same command goes on where an interrupted one stopped.
     """
@@ -73,8 +74,8 @@ def _recipe(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     if options["epochs"]:
         recipe = replace(recipe, epochs=options["epochs"])
     if options["adversarial"]:
-        eps = "0.3" if "mnist" in recipe.model or "lenet" in recipe.model else "8/255"
-        how = recipe.adversarial or Adversarial(eps=parse_eps(eps, "linf"), warmup=0.3)
+        usual = parse_eps(DATA[ZOO[recipe.model].data].eps, "linf")
+        how = recipe.adversarial or Adversarial(eps=usual, warmup=0.3)
         recipe = replace(recipe, adversarial=replace(how, method=options["adversarial"]))
     if options["eps"]:
         if recipe.adversarial is None:

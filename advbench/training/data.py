@@ -47,7 +47,7 @@ def load_split(name: str, root: Path, split: Split) -> Images:
         All images.
 
     Raises:
-        UserError: It is not there, or damaged; the hint has the command that downloads it.
+        UserError: It is not there, and the hint has the command that downloads it; or it is damaged or another set.
     """
     dataset = DATA[name]
     for read in (_idx, _npz, _torchvision):
@@ -77,7 +77,7 @@ def _idx(dataset: ZooData, root: Path, split: Split) -> Images | None:
             files = [folder / f"{stem}-{what}-ubyte{ending}" for what in ("images-idx3", "labels-idx1")]
             if all(file.is_file() for file in files):
                 x, y = map(read_idx, files)
-                return _checked(x, y, files[0].name)
+                return _checked(dataset, x, y, files[0].name)
     return None
 
 
@@ -87,12 +87,12 @@ def _npz(dataset: ZooData, root: Path, split: Split) -> Images | None:
             file = folder / f"{dataset.folder}-{ending}"
             if file.is_file():
                 x, y = _read(file, _npz_arrays)
-                return _checked(x, y, file.name)
+                return _checked(dataset, x, y, file.name)
     return None
 
 
 def _npz_arrays(file: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         if "images" in arrays:
             return arrays["images"], arrays["labels"]
         blob, offsets = arrays["jpeg"].tobytes(), arrays["offsets"]
@@ -113,7 +113,7 @@ def _torchvision(dataset: ZooData, root: Path, split: Split) -> Images | None:
         found = getattr(torchvision.datasets, dataset.torchvision)(str(root), train=split == "train", download=False)
     except RuntimeError:
         return None
-    return _checked(np.asarray(found.data), np.asarray(found.targets), f"torchvision's {dataset.torchvision}")
+    return _checked(dataset, np.asarray(found.data), np.asarray(found.targets), f"torchvision's {dataset.torchvision}")
 
 
 def _read(file: Path, reader: Callable[[Path], Any]) -> Any:
@@ -123,11 +123,17 @@ def _read(file: Path, reader: Callable[[Path], Any]) -> Any:
         raise UserError(f"data file {file} cannot be read: {error}", hint="fetch it again") from None
 
 
-def _checked(x: NDArray[Any], y: NDArray[Any], source: str) -> Images:
+def _checked(dataset: ZooData, x: NDArray[Any], y: NDArray[Any], source: str) -> Images:
     """Arrays (N, H, W) or (N, H, W, C) and (N,) as tensors."""
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or y.shape != x.shape[:1] or not len(x):
         got = f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
-        raise UserError(f"{source} holds other arrays than 8-bit images and their labels: {got}")
+        raise UserError(f"{source} holds other arrays than 8-bit images (N, H, W) or (N, H, W, C) and labels: {got}")
+    if x.shape[1:3] != (dataset.side, dataset.side):
+        size = f"{x.shape[1]} x {x.shape[2]} pixels instead of {dataset.side} x {dataset.side}"
+        raise UserError(f"{source} is no part of {dataset.title}: its images have {size}")
+    if not 0 <= y.min() <= y.max() < len(dataset.classes):
+        count = f"labels from {y.min()} to {y.max()}, and there are {len(dataset.classes)} classes"
+        raise UserError(f"{source} is no part of {dataset.title}: it has {count}")
     planes = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
     return Images(torch.from_numpy(np.ascontiguousarray(planes)), torch.from_numpy(y.astype(np.int64)), source)
 

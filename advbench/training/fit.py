@@ -101,7 +101,7 @@ def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_
         run = _Run(job, module)
         for epoch in range(len(run.history), job.recipe.epochs):
             run.epoch(epoch, progress)
-    return Trained(run.module.eval().cpu(), run.history)
+    return Trained(run.module.eval().cpu().to(memory_format=torch.contiguous_format), run.history)
 
 
 class _Run:

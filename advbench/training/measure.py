@@ -43,10 +43,6 @@ class Robustness(NamedTuple):
     """What was tried."""
 
 
-THREATS = {"mnist": ("linf", "0.3"), "cifar10": ("linf", "8/255"), "smiles": ("linf", "8/255")}
-"""Beginning of a data set's name -> the norm and eps that its literature uses, or for faces that of CIFAR-10."""
-
-
 def score(right: int, n: int) -> Score:
     """The fraction ``right / n`` with its interval.
 
@@ -100,18 +96,17 @@ def strongest(norm: attacks.Norm, *, gradients: bool = True) -> attacks.Attack:
     return attacks.worst_case([*first, square])
 
 
-def robustness(model: Classifier, images: Images, data: str, *, seed: int = 0, gradients: bool = True) -> Robustness:
+def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gradients: bool = True) -> Robustness:
     """Measure accuracy under attack; success is decided by the judge.
 
     Args:
         model: The classifier.
         images: To attack, with labels.
-        data: Name of the data set, which decides norm and eps; see `THREATS`.
+        eps: Largest Linf change, as people write it.
         seed: Of the attacks.
         gradients: Whether the model has any.
     """
-    norm_name, eps = next(threat for start, threat in THREATS.items() if data.startswith(start))
-    attack = strongest(attacks.NORMS[norm_name](), gradients=gradients)
+    attack = strongest(attacks.Linf(), gradients=gradients)
     device = next(model.buffers()).device
     stood = 0
     for x, y in zip(torch.split(images.x, _BATCH), torch.split(images.y, _BATCH), strict=True):
@@ -119,10 +114,10 @@ def robustness(model: Classifier, images: Images, data: str, *, seed: int = 0, g
         right = model(batch).argmax(1) == labels
         if right.any():
             goal = attacks.Untargeted(labels[right])
-            result = evaluate(model, attack, batch[right], goal, eps=parse_eps(eps, norm_name), seed=seed)
+            result = evaluate(model, attack, batch[right], goal, eps=parse_eps(eps, "linf"), seed=seed)
             held = ~result.verdicts.met & result.verdicts.valid & result.answered
             stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
     tried = (
         "APGD with cross-entropy and margin, then 1,000 queries of Square" if gradients else "1,000 queries of Square"
     )
-    return Robustness(score(stood, len(images.y)), norm_name, eps, tried)
+    return Robustness(score(stood, len(images.y)), "linf", eps, tried)

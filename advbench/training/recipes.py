@@ -102,5 +102,7 @@ _RECIPES = (
     Recipe(model="smile_cnn_robust", epochs=20, augment="flip", adversarial=_LINF_8),
 )
 
-RECIPES: Registry[Recipe] = Registry("recipe", [(recipe.model, recipe) for recipe in _RECIPES])
+RECIPES: Registry[Recipe] = Registry(
+    "recipe", [(recipe.model, recipe) for recipe in _RECIPES], listed_by="advbench train --help"
+)
 """By the name of the model that each makes."""

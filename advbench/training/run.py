@@ -101,7 +101,7 @@ def _card(config: TrainConfig, trained: Trained, model: Classifier, train: Image
     robust = None
     if config.attacked:
         some = Images(test.x[: config.attacked], test.y[: config.attacked])
-        measured = robustness(model, some, row.data)
+        measured = robustness(model, some, DATA[row.data].eps)
         robust = {**measured.score._asdict(), "norm": measured.norm, "eps": measured.eps, "attack": measured.attack}
     return {
         "name": model.name,
