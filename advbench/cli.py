@@ -14,6 +14,9 @@ from advbench.registry import resolve
 COMMANDS = {
     "attack": "advbench.commands.attack:attack",
     "train": "advbench.commands.train:train",
+    "report": "advbench.commands.report:report",
+    "compare": "advbench.commands.compare:compare",
+    "baseline": "advbench.commands.baseline:baseline",
     "models": "advbench.commands.listings:models",
     "attacks": "advbench.commands.listings:attacks",
     "datasets": "advbench.commands.listings:datasets",

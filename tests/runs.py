@@ -1,4 +1,4 @@
-"""Runs made by hand from rows, as if they had been read from a folder."""
+"""Runs made by hand from rows, in memory and on disk."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,11 @@ from typing import Any
 import pandas as pd
 from frames import frame
 
+from advbench.folder import RunFolder
+from advbench.records import Record
 from advbench.runs import Run
+from advbench.shards import as_shard
+from advbench.store import write_atomic
 from advbench.units import Unit
 
 SUITE = {"name": "made", "models": ["vgg16"], "datasets": ["imagenet-samples"], "attacks": ["pgd"]}
@@ -49,3 +53,23 @@ def a_unit(samples: Sequence[str], **fields: Any) -> Unit:
         "norm": "linf", "eps": 8 / 255, "samples": tuple(range(len(samples))), "sample_ids": tuple(samples),
     }  # fmt: skip
     return Unit(**usual | fields)
+
+
+def write_run(folder: Path, rows: Iterable[dict[str, Any]], *, lost: int = 0, **suite: Any) -> Path:
+    """The folder of a run with these rows, an attack unit for each attack and eps; the last units may be lost."""
+    units: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        units.setdefault(tuple(row[name] for name in _UNIT), []).append(row)
+    files, plan = RunFolder(folder), []
+    files.write_manifest(MANIFEST | {"suite": SUITE | suite})
+    for number, (names, own) in enumerate(units.items()):
+        fields = dict(zip(_UNIT, names, strict=True))
+        plan.append(a_unit([row["sample_id"] for row in own], unit_id=f"{number:032x}", **fields))
+        if number < len(units) - lost:
+            records = [Record(**row | {"unit_id": plan[-1].unit_id}) for row in own]
+            write_atomic(files.shard(plan[-1].unit_id), as_shard(records, plan[-1].unit_id))
+    write_atomic(files.plan, "".join(f"{unit.to_json()}\n" for unit in plan).encode())
+    return folder
+
+
+_UNIT = ("model", "dataset", "attack", "params", "goal", "norm", "eps")

@@ -1,0 +1,86 @@
+"""`advbench report DIR`: what a run says, in the form in which somebody wants to read it."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from advbench.commands.console import console
+
+if TYPE_CHECKING:
+    from advbench.gates import Verdict
+    from advbench.runs import Run
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "csv", "json", "junit"]),
+    default="text",
+    show_default=True,
+    help="text for a terminal; csv has the numbers.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: print it..")
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="To compare with.")
+def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> None:
+    """Report on the run in DIR, finished or not.
+
+    The gates are those of its suite; without --baseline none of them compares. The exit code says whether the report
+    was made: what a run is worth is the exit code of `advbench run`.
+    """
+    from advbench.baseline import read_baseline
+    from advbench.gates import evaluate
+    from advbench.runs import load_run
+
+    run = load_run(folder)
+    before = read_baseline(baseline) if baseline else None
+    gates = run.suite.gates if before else run.suite.gates.model_copy(update={"max_drop_pp": None})
+    verdict = evaluate(run, gates, before)
+    if form == "text" and not out:
+        from advbench.report.summary import summary
+
+        console().print(summary(verdict))
+        return
+    content = _made(form, verdict, run)
+    if out is None:
+        click.echo(content.rstrip("\n"))
+        return
+    from advbench.store import write_atomic
+
+    write_atomic(out, content.encode())
+    click.echo(f"written: {out}", err=True)
+
+
+def _made(form: str, verdict: "Verdict", run: "Run") -> str:
+    """The report as text."""
+    from advbench.commands.verdict import properties, verdict_json
+    from advbench.metrics import as_frame
+    from advbench.report.junit import as_junit
+    from advbench.report.markdown import as_markdown
+
+    match form:
+        case "json":
+            return verdict_json(verdict, run) + "\n"
+        case "junit":
+            return as_junit(verdict, properties(run))
+        case "csv":
+            from advbench.store import guarded
+
+            table = as_frame(verdict.findings.cells)
+            texts = table.select_dtypes(["object", "string"]).columns
+            text: str = table.assign(**{name: table[name].map(guarded, na_action="ignore") for name in texts}).to_csv(
+                index=False
+            )
+            return text
+        case "markdown":
+            return as_markdown(verdict, f"advbench {run.suite.name}")
+    from rich.console import Console
+
+    from advbench.report.summary import summary
+
+    lines = io.StringIO()
+    Console(width=100, highlight=False, file=lines).print(summary(verdict))
+    return lines.getvalue()

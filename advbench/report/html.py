@@ -1,0 +1,60 @@
+"""HTML pages of one file each: templates that escape everything, pictures inside of them, no scripts and no network.
+
+`templates/base.html` holds what all pages share: typography, colours for light and dark and for paper, a header, a
+footer, and a policy that lets a browser load nothing. A page extends it and fills its blocks.
+"""
+
+import base64
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from advbench import __version__
+from advbench.names import display_name
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in one of the templates; whatever is filled in is escaped.
+
+    Args:
+        template: Its name in `templates/`, such as "run.html".
+        **values: What it names.
+
+    Returns:
+        The page.
+
+    Example:
+        >>> "<h1>advbench" in render("base.html")
+        False
+    """
+    return _environment().get_template(template).render(values)
+
+
+def data_uri(content: bytes, kind: Literal["image/png", "image/svg+xml", "image/webp"]) -> str:
+    """A picture as the address of an `<img>`, inside of the page. Scripts in an SVG do not run there.
+
+    Example:
+        >>> data_uri(b"<svg/>", "image/svg+xml")
+        'data:image/svg+xml;base64,PHN2Zy8+'
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("advbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown: Callable[[object, int], str] = lambda name, limit=80: display_name(str(name), limit=limit)  # noqa: E731
+    environment.globals["version"] = __version__
+    environment.filters["shown"] = shown
+    return environment

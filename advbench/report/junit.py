@@ -1,0 +1,89 @@
+"""A run as JUnit XML, which every CI server reads: a test case for each number."""
+
+import re
+import xml.etree.ElementTree as ET  # only ever written, never read
+from collections.abc import Iterable
+
+from advbench.gates import Result, Verdict
+from advbench.metrics import WORST_CASE, Cell
+from advbench.report.tables import describe_place, tables
+
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> str:
+    """The report of a run.
+
+    The gates of a number are failures of its test case; an incomplete run is an error, whatever the gates say.
+
+    Args:
+        verdict: On the run.
+        properties: Names and values, such as the run's id and the versions.
+    """
+    root = ET.Element("testsuites", name="advbench")
+    for table in tables(verdict.findings.cells):
+        suite = ET.SubElement(root, "testsuite", name=_legal(table.title))
+        listed = ET.SubElement(suite, "properties")
+        for name, value in properties:
+            ET.SubElement(listed, "property", name=_legal(name), value=_legal(value))
+        cases = [_case(suite, cell, _about(verdict, cell)) for cell in table.cells]
+        _count(suite, cases)
+    _of_the_run(root, verdict)
+    for name in ("tests", "failures", "errors"):
+        root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _about(verdict: Verdict, cell: Cell) -> list[Result]:
+    """The gates that speak about a number."""
+    if cell.attack != WORST_CASE:
+        return []
+    return [result for result in verdict.failures if (result.threat, result.eps) == (cell.threat, cell.eps)]
+
+
+def _case(suite: ET.Element, cell: Cell, failures: Iterable[Result]) -> ET.Element:
+    where = f"{cell.threat.model}.{cell.threat.dataset}.{cell.threat.goal}"
+    bound = describe_place(cell.threat, cell.eps).rpartition(" · ")[2]
+    seconds = (cell.seconds or 0) * cell.robust.n
+    case = ET.SubElement(
+        suite, "testcase", classname=_legal(where), name=_legal(f"{cell.attack}, {bound}"), time=f"{seconds:.3f}"
+    )
+    for result in failures:
+        _problem(case, "failure", result.gate, result.message)
+    noise = f"; under noise {cell.noise}" if cell.noise else ""
+    text = f"robust accuracy {cell.robust}{noise}; success {cell.success}; {cell.params}"
+    ET.SubElement(case, "system-out").text = _legal(text)
+    return case
+
+
+def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
+    """What is about no single number: whether the run is complete, and flags that had to be clear."""
+    suite = ET.SubElement(root, "testsuite", name="run")
+    case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
+    if verdict.exit_code in (3, 5):
+        _problem(case, "error", "incomplete", verdict.headline)
+    cases = [case]
+    for result in verdict.failures:
+        if result.gate == "require_flags_clear":
+            name = result.message.partition(":")[0]
+            case = ET.SubElement(suite, "testcase", classname="advbench.flags", name=_legal(name), time="0.000")
+            _problem(case, "failure", result.gate, result.message)
+            cases.append(case)
+    _count(suite, cases)
+
+
+def _problem(case: ET.Element, kind: str, name: str, message: str) -> None:
+    ET.SubElement(case, kind, type=name, message=_legal(message)).text = _legal(message)
+
+
+def _count(suite: ET.Element, cases: Iterable[ET.Element]) -> None:
+    every = list(cases)
+    suite.set("tests", str(len(every)))
+    for plural, kind in (("failures", "failure"), ("errors", "error")):
+        suite.set(plural, str(sum(case.find(kind) is not None for case in every)))
+
+
+def _legal(text: str) -> str:
+    """A text without the characters that XML cannot hold."""
+    return _ILLEGAL.sub("�", text)

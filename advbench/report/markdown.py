@@ -1,0 +1,73 @@
+"""A run, and two runs side by side, as Markdown that also GitHub shows as it is meant."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from advbench.compare import Comparison
+from advbench.gates import Verdict
+from advbench.names import display_name
+from advbench.report.summary import unmatched
+from advbench.report.tables import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
+
+_MARKS = {0: "✅", 1: "❌", 3: "⚠️", 5: "⚠️"}
+
+
+def escaped(text: str) -> str:
+    r"""A text from a stranger, so that neither Markdown nor HTML takes it for a command.
+
+    Example:
+        >>> escaped("<b>a|b</b>\n`x`")
+        '&lt;b&gt;a\\|b&lt;/b&gt;\\\\n\\`x\\`'
+    """
+    text = display_name(text, limit=1000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]#|~@$])", r"\\\1", text)
+
+
+def as_markdown(verdict: Verdict, title: str) -> str:
+    """The report of a run.
+
+    Args:
+        verdict: On the run.
+        title: Its name.
+    """
+    return "\n".join(_lines(verdict, title))
+
+
+def _lines(verdict: Verdict, title: str) -> Iterator[str]:
+    yield f"# {escaped(title)}\n"
+    yield f"{_MARKS[verdict.exit_code]} **{escaped(verdict.headline)}**\n"
+    for result in verdict.results:
+        where = describe_place(result.threat, result.eps)
+        yield f"- {'✅' if result.passed else '❌'} {escaped(f'{result.gate} · {where}: {result.message}')}"
+    if verdict.results:
+        yield ""
+    if verdict.findings.flags:
+        yield "## Trust flags\n"
+        for flag in verdict.findings.flags:
+            yield f"- **{flag.severity}** {escaped(str(flag))}"
+        yield ""
+    for table in tables(verdict.findings.cells):
+        yield f"## {escaped(table.title)}\n"
+        yield f"{escaped(table.clean)}\n"
+        yield from _table(HEADINGS, table.rows, [cell.attack == "worst case" for cell in table.cells])
+        yield ""
+    yield f"{LEGEND}."
+
+
+def compared_markdown(comparison: Comparison) -> str:
+    """What changed from one run to another."""
+    lines = []
+    for table in differences(comparison.changes):
+        lines += [f"## {escaped(table.title)}\n"]
+        lines += [*_table(CHANGE_HEADINGS, table.rows, [False] * len(table.rows)), ""]
+    lines += [f"- {escaped(line)}" for line in unmatched(comparison)]
+    return "\n".join([*lines, "Paired by image; exact McNemar test, Holm's correction over all numbers."])
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
+    shown = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+    yield f"| {' | '.join(headings[i] for i in shown)} |"
+    yield f"|{'|'.join(':--' if headings[i] == 'attack' else '--:' for i in shown)}|"
+    for row, bold in zip(rows, strong, strict=True):
+        cells = [escaped(row[i]) for i in shown]
+        yield f"| {' | '.join(f'**{cell}**' if bold and cell else cell for cell in cells)} |"

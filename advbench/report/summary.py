@@ -1,0 +1,86 @@
+"""A run, and two runs side by side, on a terminal of 100 columns."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from advbench.compare import Comparison
+from advbench.gates import Verdict
+from advbench.names import display_name
+from advbench.report.tables import (
+    CHANGE_HEADINGS,
+    HEADINGS,
+    LEGEND,
+    describe_outcomes,
+    describe_place,
+    differences,
+    tables,
+)
+
+_STYLES = {0: "bold green", 1: "bold red", 3: "bold yellow", 5: "bold yellow"}
+_LEFT = ("attack",)
+_COLUMNS = tuple(name for name in HEADINGS if name != "s/image")  # with it, a table with unknown images is too wide
+_MOST_IMAGES = 8
+"""Changed images that a terminal names for each number."""
+
+
+def summary(verdict: Verdict) -> RenderableType:
+    """Verdict, flags, gates and numbers of a run."""
+    lines: list[RenderableType] = [Text(verdict.headline, style=_STYLES[verdict.exit_code])]
+    for result in verdict.results:
+        mark, style = ("ok  ", "green") if result.passed else ("FAIL", "red")
+        where = describe_place(result.threat, result.eps)
+        lines.append(Text.assemble((f"  {mark} ", style), f"{result.gate} · {where}: {_plain(result.message)}"))
+    lines += [Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in verdict.findings.flags]
+    for table in tables(verdict.findings.cells):
+        lines += ["", Text(table.title, style="bold"), Text(table.clean)]
+        lines.append(grid(_COLUMNS, table.rows, [cell.attack == "worst case" for cell in table.cells]))
+    if verdict.findings.cells:
+        lines += ["", Text(LEGEND, style="dim")]
+    return Group(*lines)
+
+
+def compared(comparison: Comparison) -> RenderableType:
+    """What changed from one run to another, and the images that did."""
+    lines: list[RenderableType] = []
+    for table in differences(comparison.changes):
+        lines += [Text(table.title, style="bold"), grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
+        for change, cells in zip(table.changes, table.rows, strict=True):
+            for word, images in (("newly broken", change.broken), ("newly robust", change.mended)):
+                if images:
+                    more = f" and {len(images) - _MOST_IMAGES} more" if len(images) > _MOST_IMAGES else ""
+                    names = " ".join(display_name(image, limit=20) for image in images[:_MOST_IMAGES])
+                    lines.append(Text(f"  {' '.join(filter(None, cells[:2]))}, {word}: {names}{more}"))
+        lines.append("")
+    lines += [Text(line) for line in unmatched(comparison)]
+    lines.append(Text("paired by image; exact McNemar test, Holm's correction over all numbers", style="dim"))
+    return Group(*lines)
+
+
+def unmatched(comparison: Comparison) -> Iterator[str]:
+    """Sentences on what only one of two runs has."""
+    for which, cells in (("first", comparison.only_before), ("second", comparison.only_after)):
+        for cell in cells:
+            yield f"only in the {which} run: {describe_outcomes(cell)}"
+
+
+def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Table:
+    """A table whose cells are plain text; columns that are empty throughout are left out."""
+    shown = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for i in shown:
+        left = headings[i] in _LEFT
+        justify: Literal["left", "right"] = "left" if left else "right"
+        table.add_column(
+            headings[i], justify=justify, no_wrap=not left, overflow="fold", min_width=12 if left else None
+        )
+    for row, bold in zip(rows, strong, strict=True):
+        table.add_row(*(Text(row[i]) for i in shown), style="bold" if bold else "")
+    return table
+
+
+def _plain(text: str) -> str:
+    return display_name(text, limit=400)
