@@ -5,7 +5,6 @@ footer, and a policy that lets a browser load nothing. A page extends it and fil
 """
 
 import base64
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,8 +26,8 @@ def render(template: str, **values: Any) -> str:
         The page.
 
     Example:
-        >>> "<h1>advbench" in render("base.html")
-        False
+        >>> render("base.html").startswith("<!doctype html>")
+        True
     """
     return _environment().get_template(template).render(values)
 
@@ -54,7 +53,11 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown: Callable[[object, int], str] = lambda name, limit=80: display_name(str(name), limit=limit)  # noqa: E731
     environment.globals["version"] = __version__
-    environment.filters["shown"] = shown
+    environment.filters["shown"] = _shown
     return environment
+
+
+def _shown(name: object, limit: int = 80) -> str:
+    """The filter for names from strangers: one line, of a bounded length."""
+    return display_name(str(name), limit=limit)
