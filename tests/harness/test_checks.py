@@ -1,0 +1,129 @@
+"""Trust flags of models: each has a model that must raise it, and healthy ones that must raise none."""
+
+import json
+
+import fakes
+import oracles
+import pytest
+import torch
+from torch import nn
+
+from advbench.checks import check_model
+from advbench.flags import Flag
+from advbench.models import load_model
+
+IMAGES = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LARGE = torch.rand(4, 3, fakes.SIZE, fakes.SIZE, generator=torch.Generator().manual_seed(0))
+
+
+class Wrapped(nn.Module):
+    """A healthy network with something done to its images or its answers."""
+
+    def __init__(self, before=lambda x: x, after=lambda z: z):
+        super().__init__()
+        self.net, self.before, self.after = oracles.convnet(), before, after
+        self.eval()
+
+    def forward(self, x):
+        return self.after(self.net(self.before(x)))
+
+
+def training(kind):
+    model = oracles.convnet()
+    for module in model.modules():
+        if isinstance(module, kind):
+            module.train()
+    return model
+
+
+def flags(model, x=IMAGES, labels=None):
+    return {flag.id: flag for flag in check_model(model, x, labels, dataset="toy", name="net")}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (training(nn.Dropout), {"M1": "E"}),
+        (training(nn.BatchNorm2d), {"M1": "E"}),
+        (oracles.convnet().train(), {"M1": "E"}),
+        (Wrapped(after=lambda z: z + 0.01 * torch.randn_like(z)), {"M2": "F"}),
+        (Wrapped(before=lambda x: x - x.mean(0)), {"M3": "E"}),
+        (Wrapped(after=lambda z: z + torch.arange(len(z)).view(-1, 1) * torch.arange(5)), {"M3": "E"}),
+        (Wrapped(after=lambda z: z.softmax(1)), {"M4": "F"}),
+        (Wrapped(after=lambda z: z / 0), {"M5": "E"}),
+        (Wrapped(after=lambda z: torch.where(z > z.mean(), torch.nan, z)), {"M5": "E"}),
+        (Wrapped(before=lambda x: x.detach()), {"M6": "F"}),
+        (Wrapped(before=lambda x: (x * 7).round() / 7), {"M6": "F"}),
+        (Wrapped(after=lambda z: z * 1e6), {"M6": "F"}),
+        (oracles.Constant(torch.tensor([1.0, 2.0, 3.0])).eval(), {"M6": "F"}),
+        (lambda x: torch.stack([x.flatten(1).sum(1), (x.flatten(1) * 0).sqrt().sum(1)], 1), {"M5": "E"}),
+    ],
+)
+def test_a_model_that_must_raise_a_flag(model, expected):
+    assert {name: flag.severity for name, flag in flags(model).items()} == expected
+
+
+@pytest.mark.parametrize("name", ["tiny", "probabilities", "not_finite", "randomised", "constant"])
+def test_the_classifiers_that_misbehave(name):
+    expected = {"probabilities": {"M4"}, "not_finite": {"M5"}, "randomised": {"M2"}, "constant": {"M6"}}
+    found = check_model(fakes.classifier(name), LARGE, dataset="toy")
+    assert {flag.id for flag in found} == expected.get(name, set())
+    assert all((flag.model, flag.dataset) == (name, "toy") for flag in found)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        oracles.convnet(),
+        oracles.mlp(3 * 8 * 8).float(),
+        oracles.linear(values=3 * 8 * 8).float().eval(),
+        Wrapped(after=lambda z: z * 20),
+        Wrapped(after=lambda z: z.log_softmax(1)),
+        lambda x: x.flatten(1)[:, :5],
+    ],
+)
+def test_a_healthy_model_raises_none(model):
+    assert flags(model) == {}
+    assert flags(model, labels=torch.zeros(12, dtype=torch.long)) == {}
+    assert flags(model, IMAGES[:1]) == {}
+
+
+def test_the_embedded_model_is_healthy():
+    model = load_model("efficientnet_lite0")
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert check_model(model, x, dataset="noise") == []
+
+
+def test_messages_say_how_much_and_what_next():
+    assert str(flags(training(nn.Dropout))["M1"]) == (
+        "M1 net on toy: 6 (Dropout) in training mode; call model.eval() first"
+    )
+    saturated = flags(Wrapped(after=lambda z: z * 1e6))["M6"]
+    assert saturated.message.startswith("zero cross-entropy gradient on ")
+    assert "zero margin gradient on 0.0% of the images" in saturated.message
+    assert saturated.advice.endswith("use a margin loss")
+    missing = flags(Wrapped(before=lambda x: x.detach()))["M6"]
+    assert missing.message.startswith("there is no gradient: ")
+    assert missing.value == 1
+    randomised = flags(Wrapped(after=lambda z: z + torch.randn_like(z)))["M2"]
+    assert 0.01 < randomised.value < 2
+
+
+def test_flags_are_plain_data():
+    for flag in check_model(Wrapped(after=lambda z: z.softmax(1)), IMAGES, dataset="toy"):
+        assert Flag.from_dict(json.loads(json.dumps(flag.as_dict(), allow_nan=False))) == flag
+        assert flag.model == "Wrapped"
+
+
+def test_the_model_and_the_generator_are_left_as_they_were():
+    model = Wrapped(after=lambda z: z + 0.01 * torch.randn_like(z))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    before = torch.get_rng_state()
+    one, two = (check_model(model, IMAGES, dataset="toy") for _ in range(2))
+    assert one == two
+    assert torch.equal(before, torch.get_rng_state())
+    assert not model.training
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert IMAGES.grad is None
+    assert not IMAGES.requires_grad
