@@ -1,0 +1,83 @@
+"""The table of claims beside measurements, and what is published of a training."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from advbench.training import zoo_report
+from advbench.training.zoo_report import publish, report, verdict
+from advbench.zoo_table import ZOO
+
+
+def score(accuracy: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    return {"accuracy": accuracy, "n": 1000, "low": low or accuracy - 0.01, "high": high or accuracy + 0.01}
+
+
+def card(name: str, accuracy: float, robust: float | None = None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "data": "MNIST",
+        "parameters": 1234,
+        "training": {"epochs": 3},
+        "seconds": 61.0,
+        "clean": score(accuracy),
+        "robust": robust and {**score(robust), "norm": "linf", "eps": "0.3", "attack": "APGD"},
+        "images": {"train_source": "cifar10-train-jpeg.npz", "test_source": "cifar10-test-jpeg.npz"},
+        "weights_file": f"{name}.safetensors",
+        "weights_sha256": "ab",
+    }
+
+
+def judged(name: str, **cards: dict[str, Any]) -> str:
+    return verdict(ZOO[name], {other: {} for other in ZOO} | cards)
+
+
+def test_a_figure_is_reached_if_it_lies_within_the_interval_or_below() -> None:
+    assert judged("mnist_convnet", mnist_convnet=card("mnist_convnet", 0.985)) == "reached"
+    assert judged("mnist_convnet", mnist_convnet=card("mnist_convnet", 0.97)) == "missed"
+
+
+def test_relations_between_models() -> None:
+    good, bad, same = card("lenet", 0.99), card("lenet_scrambled", 0.9), card("lenet_scrambled", 0.99)
+    assert judged("lenet_scrambled", lenet=good, lenet_scrambled=bad) == "reached"
+    assert judged("lenet_scrambled", lenet=good, lenet_scrambled=same) == "missed"
+    assert judged("mlp_scrambled", mlp_mnist=good, mlp_scrambled=same) == "reached"
+    assert judged("lenet_scrambled", lenet_scrambled=bad) == "lenet is not trained"
+
+
+@pytest.mark.parametrize(("robust", "said"), [(0.93, "reached"), (0.89, "missed"), (None, "missed")])
+def test_bars_of_robust_models(robust: float | None, said: str) -> None:
+    assert judged("mnist_convnet_robust", mnist_convnet_robust=card("mnist_convnet_robust", 0.98, robust)) == said
+
+
+def test_the_page_has_a_row_for_every_model(tmp_path: Path) -> None:
+    (tmp_path / "lenet.json").write_text(json.dumps(card("lenet", 0.99, 0.01)))
+    page = report(tmp_path)
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert [row.split()[1] for row in rows[1:]] == list(ZOO)
+    assert (
+        "| lenet | MNIST | 1,234 | - | 99.0 % (98.0 to 100.0, n = 1,000) "
+        "| linf 0.3: 1.0 % (0.0 to 2.0, n = 1,000) | 3 | 61 |  |" in page
+    )
+    assert "compressed as JPEG" in page
+    assert page.count("not trained") == len(ZOO) - 1
+
+
+def test_large_weights_are_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("lenet", 10), ("cifar10_cnn", 30)):
+        folder = tmp_path / "trained" / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}.json").write_text(json.dumps(card(name, 0.9)))
+        (folder / f"{name}.safetensors").write_bytes(bytes(size))
+    monkeypatch.setattr(zoo_report, "LARGEST", 20)
+    assert publish(tmp_path / "trained", tmp_path / "package") == ["lenet", "cifar10_cnn"]
+    written = {file.name for file in (tmp_path / "package").iterdir()}
+    assert written == {"lenet.json", "lenet.safetensors", "cifar10_cnn.json"}
+    assert json.loads((tmp_path / "package" / "cifar10_cnn.json").read_text())["weights_sha256"] is None
+
+
+def test_the_published_page_is_what_the_cards_say() -> None:
+    published = Path(__file__).parents[2] / "reports" / "zoo" / "README.md"
+    assert published.read_text(encoding="utf-8") == report()
