@@ -114,7 +114,7 @@ _ALL = {
     ),
     "efficientnet_lite0": Victim(
         load=_photographs,
-        images=16,
+        images=8,
         rounds=3,
         eps={"linf": 1 / 255, "l2": 0.5, "l1": 50.0},
     ),
