@@ -17,10 +17,11 @@ from advbench.evaluate import MakeGoal, evaluate, goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.names import display_name, slug, unique_slugs
-from advbench.outcome import SHOWN, Outcome, Provenance, failed, failure, outcomes, provenance
+from advbench.outcome import SHOWN, Outcome, failed, failure, outcomes, provenance
 from advbench.records import OK
 from advbench.registry import resolve
 from advbench.report.files import write_files
+from advbench.rows import Provenance
 from advbench.store import folder_for_results, write_records
 from attacks import NORMS, Attack
 

@@ -1,8 +1,7 @@
 """From the judge's tensors to what is kept and shown of each picture."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,7 +13,8 @@ from advbench.datasets.batch import sample_id
 from advbench.evaluate import Evaluation
 from advbench.models.classifier import Classifier
 from advbench.names import display_name
-from advbench.records import OK, UNKNOWN, Record, as_row
+from advbench.records import UNKNOWN, Record, as_row
+from advbench.rows import Provenance, Ranking, Sample, as_record, measurements, parameters, rank, short_digest
 from attacks import Attack
 
 SHOWN = 7
@@ -61,15 +61,6 @@ class Outcome(NamedTuple):
         }
 
 
-class Provenance(NamedTuple):
-    """What decides the results of a run and stands in each of its rows."""
-
-    run_id: str
-    """Digest of the rest."""
-    columns: dict[str, Any]
-    """Columns of the record that are the same for all pictures."""
-
-
 def provenance(config: AttackConfig, model: Classifier, attack: Attack, version: str) -> Provenance:
     """Describe a run of `advbench attack`."""
     columns = {
@@ -77,13 +68,13 @@ def provenance(config: AttackConfig, model: Classifier, attack: Attack, version:
         "weights_sha256": model.weights_sha256 or "",
         "dataset": "files",
         "attack": config.attack,
-        "params": json.dumps({name: value for name, value in vars(attack).items() if name != "norm"}),
+        "params": parameters(attack),
         "goal": str(config.goal),
         "norm": config.norm,
         "eps": config.eps,
         "seed": config.seed,
     }
-    return Provenance(_digest(version, columns), columns)
+    return Provenance(short_digest(version, columns), columns)
 
 
 def failed(path: Path, reason: str, source: Provenance, x: Tensor | None = None) -> Outcome:
@@ -96,7 +87,7 @@ def failed(path: Path, reason: str, source: Provenance, x: Tensor | None = None)
         x: The image (C, H, W), where it could be read.
     """
     sample = "" if x is None else sample_id(x)
-    unit = _digest(source.run_id, sample or str(path))
+    unit = short_digest(source.run_id, sample or str(path))
     record = Record(
         run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns
     )
@@ -122,58 +113,21 @@ def outcomes(
         model: For the names of the classes.
         source: The run.
     """
-    before = first_classes(result.verdicts.clean_logits, max(k, SHOWN), model)
-    after = first_classes(result.verdicts.adv_logits, max(k, SHOWN), model)
-    rows = zip(paths, map(sample_id, x), _scalars(result), before, after, strict=True)
-    return [_outcome(path, sample, row, b, a, k, source) for path, sample, row, b, a in rows]
-
-
-def _scalars(result: Evaluation) -> Iterator[dict[str, Any]]:
-    """The measurements of each image."""
-    verdicts = result.verdicts
-    columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
-    columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
-    # An image that was not fooled while the model gave no answers is not one that withstood.
-    columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
-    lists = {name: values.tolist() for name, values in columns.items()}
-    for values in zip(*lists.values(), strict=True):
-        yield dict(zip(lists, values, strict=True)) | {"seconds": result.seconds}
-
-
-def _outcome(
-    path: Path,
-    sample: str,
-    row: dict[str, Any],
-    before: tuple[Guess, ...],
-    after: tuple[Guess, ...],
-    k: int,
-    source: Provenance,
-) -> Outcome:
-    """One picture's; of a candidate that is none only what was known before is kept."""
-    columns = source.columns | {
-        "run_id": source.run_id,
-        "unit_id": _digest(source.run_id, sample),
-        "sample_id": sample,
-        "clean_class": before[0].class_index,
-        "clean_confidence": before[0].confidence,
-        "clean_topk": tuple(guess.class_index for guess in before[:k]),
-        **{name: row[name] for name in ("forwards", "backwards", "seconds")},
-    }
-    if not (row["valid"] and row["answered"]):
-        error = failure(path, source, _UNANSWERED if row["valid"] else _INVALID)
-        return Outcome(path, Record(status=UNKNOWN, error=error, **columns), before)
-    columns |= {
-        "adv_class": after[0].class_index,
-        "adv_confidence": after[0].confidence,
-        "adv_topk": tuple(guess.class_index for guess in after[:k]),
-        **{name: row[name] for name in ("flipped", "met", "survives_8bit")},
-        **{name: row[name] if row["met"] else None for name in ("l0", "l1", "l2", "linf")},
-    }
-    return Outcome(path, Record(status=OK, **columns), before, after, size_8bit=row["size_8bit"])
-
-
-_INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
-_UNANSWERED = "the model's answers are not all finite"
+    before = rank(result.verdicts.clean_logits, max(k, SHOWN))
+    after = rank(result.verdicts.adv_logits, max(k, SHOWN))
+    done = []
+    for path, image, row, *ranked in zip(paths, x, measurements(result), before, after, strict=True):
+        sample = Sample(sample_id(image), "", None)
+        record = as_record(source, sample, row, (ranked[0].first(k), ranked[1].first(k)))
+        if record.error:
+            record = replace(record, error=failure(path, source, record.error))
+        record = replace(record, unit_id=short_digest(source.run_id, sample.sample_id))
+        old, new = (_guesses(each, model) for each in ranked)
+        if record.status == UNKNOWN:
+            done.append(Outcome(path, record, old))
+        else:
+            done.append(Outcome(path, record, old, new, size_8bit=row["size_8bit"]))
+    return done
 
 
 def first_classes(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:
@@ -184,14 +138,9 @@ def first_classes(logits: Tensor, count: int, model: Classifier) -> list[tuple[G
         count: How many.
         model: For the names.
     """
-    best = logits.softmax(1).topk(min(count, logits.shape[1]), dim=1)
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [
-        tuple(Guess(index, model.classes[index], value) for index, value in zip(indices, values, strict=True))
-        for indices, values in pairs
-    ]
+    return [_guesses(ranking, model) for ranking in rank(logits, count)]
 
 
-def _digest(*parts: object) -> str:
-    """16 hexadecimal digits that change with any of the parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+def _guesses(ranking: Ranking, model: Classifier) -> tuple[Guess, ...]:
+    """The first classes with their names."""
+    return tuple(Guess(index, model.classes[index], confidence) for index, confidence in zip(*ranking, strict=True))

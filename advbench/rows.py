@@ -1,0 +1,129 @@
+"""From the judge's tensors to records, for `advbench attack` and for runs alike."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from advbench.evaluate import Evaluation
+from advbench.records import OK, UNKNOWN, Record
+from attacks import Attack
+
+INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
+"""Why nothing is known of an image whose candidate is none."""
+UNANSWERED = "the model's answers are not all finite"
+"""Why nothing is known of an image about which the model gave no answers."""
+
+
+class Provenance(NamedTuple):
+    """What decides the results of a run and stands in each of its rows."""
+
+    run_id: str
+    """Digest of the rest."""
+    columns: dict[str, Any]
+    """Columns of the record that are the same for all images."""
+
+
+class Sample(NamedTuple):
+    """One image of a data set."""
+
+    sample_id: str
+    """Digest of its content."""
+    sample_name: str
+    """What its data set calls it."""
+    label: int | None
+    """Its true class, where it is known."""
+
+
+class Ranking(NamedTuple):
+    """The first classes of an image, best first."""
+
+    classes: tuple[int, ...]
+    """Their indices."""
+    confidences: tuple[float, ...]
+    """Their softmax probabilities."""
+
+    def first(self, k: int) -> "Ranking":
+        """The first k of them."""
+        return Ranking(self.classes[:k], self.confidences[:k])
+
+
+def rank(logits: Tensor, k: int) -> list[Ranking]:
+    """The first k classes of each image, or all of them where there are fewer.
+
+    Example:
+        >>> import torch
+        >>> rank(torch.tensor([[0.0, 1000.0, -1000.0]]), k=2)
+        [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
+    """
+    best = logits.softmax(1).topk(min(k, logits.shape[1]), dim=1)
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [Ranking(tuple(classes), tuple(confidences)) for classes, confidences in pairs]
+
+
+def measurements(result: Evaluation) -> Iterator[dict[str, Any]]:
+    """The measurements of each image, as plain numbers."""
+    verdicts = result.verdicts
+    columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
+    columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
+    # An image that was not fooled while the model gave no answers is not one that withstood.
+    columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
+    lists = {name: values.tolist() for name, values in columns.items()}
+    for values in zip(*lists.values(), strict=True):
+        yield dict(zip(lists, values, strict=True)) | {"seconds": result.seconds}
+
+
+def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: tuple[Ranking, Ranking]) -> Record:
+    """The record of one image; of a candidate that is none only what was known before is kept.
+
+    Args:
+        source: The run.
+        sample: The image.
+        row: Its measurements.
+        ranked: Its first classes before and after.
+    """
+    before, after = ranked
+    columns = (
+        source.columns
+        | sample._asdict()
+        | {
+            "run_id": source.run_id,
+            "clean_class": before.classes[0],
+            "clean_confidence": before.confidences[0],
+            "clean_topk": before.classes,
+            **{name: row[name] for name in ("forwards", "backwards", "seconds")},
+        }
+    )
+    if not (row["valid"] and row["answered"]):
+        return Record(status=UNKNOWN, error=UNANSWERED if row["valid"] else INVALID, **columns)
+    columns |= {
+        "adv_class": after.classes[0],
+        "adv_confidence": after.confidences[0],
+        "adv_topk": after.classes,
+        **{name: row[name] for name in ("flipped", "met", "survives_8bit")},
+        **{name: row[name] if row["met"] else None for name in ("l0", "l1", "l2", "linf")},
+    }
+    return Record(status=OK, **columns)
+
+
+def parameters(attack: Attack) -> str:
+    """All parameters of an attack but its norm, as JSON; what JSON does not have stands as Python writes it.
+
+    Example:
+        >>> from attacks import PGD
+        >>> parameters(PGD())
+        '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
+    """
+    return json.dumps({name: value for name, value in vars(attack).items() if name != "norm"}, default=repr)
+
+
+def short_digest(*parts: object) -> str:
+    """16 hexadecimal digits that change with any of the parts.
+
+    Example:
+        >>> len(short_digest("0.1.0", {"eps": 0.5}))
+        16
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
