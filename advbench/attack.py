@@ -17,11 +17,11 @@ from advbench.evaluate import MakeGoal, evaluate, goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.names import display_name, slug, unique_slugs
-from advbench.outcome import SHOWN, Outcome, failed, failure, outcomes, provenance
+from advbench.outcome import SHOWN, Outcome, failed, outcomes, provenance
 from advbench.records import OK
 from advbench.registry import resolve
 from advbench.report.files import write_files
-from advbench.rows import Provenance
+from advbench.rows import Provenance, failure
 from advbench.store import folder_for_results, write_records
 from attacks import NORMS, Attack
 
@@ -143,7 +143,7 @@ def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None
         if len(pictures) == 1:
             path, _, image = pictures[0]
             why = f"{type(error).__name__}: {error}".rstrip(": ")
-            return [failed(path, failure(path, session.source, why), session.source, image)]
+            return [failed(path, failure(path, session.config.attack, why), session.source, image)]
     return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
 
 
@@ -158,7 +158,7 @@ def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]
     done = outcomes(paths, x, result, k if k > 1 else SHOWN, model, session.source)
     for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
         if i in result.errors:
-            why = failure(picture.path, session.source, result.errors[i])
+            why = failure(picture.path, config.attack, result.errors[i])
             done[i] = failed(picture.path, why, session.source, picture.image)
         elif outcome.record.status == OK:
             files = write_files(picture.folder, outcome, x[i], result.x_adv[i], result.x_8bit[i])

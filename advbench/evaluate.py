@@ -24,8 +24,8 @@ from attacks import (
     quantize,
 )
 
-MakeGoal = Callable[[Tensor, Tensor], Goal]
-"""Clean logits (N, C) and image ids (N,) -> the goal of the batch."""
+MakeGoal = Callable[..., Goal]
+"""Clean logits (N, C), image ids (N,) and labels (N,), where they are known -> the goal of the batch."""
 
 
 class Evaluation(NamedTuple):
@@ -189,7 +189,8 @@ def attempt(
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
     """Bind a goal to a model's classes; what it needs of the clean images it takes from their logits.
 
-    Untargeted and label-out-of-topk start from the class that is first on the clean image.
+    Untargeted and label-out-of-topk are about the label; where that is not known, about the class that is first on the
+    clean image.
 
     Raises:
         UserError: A class that the model does not have, or a k that its classes do not allow.
@@ -201,8 +202,9 @@ def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
     if len(set(wanted)) < len(wanted):
         raise UserError(f"goal '{spec}' names the same class twice")
 
-    def make(logits: Tensor, ids: Tensor) -> Goal:
-        first, targets = logits.argmax(1), torch.tensor(wanted, device=ids.device).expand(len(ids), -1)
+    def make(logits: Tensor, ids: Tensor, labels: Tensor | None = None) -> Goal:
+        first = logits.argmax(1) if labels is None else labels
+        targets = torch.tensor(wanted, device=ids.device).expand(len(ids), -1)
         match spec.kind:
             case "untargeted":
                 return Untargeted(first, ids=ids)

@@ -12,9 +12,8 @@ from advbench.config import AttackConfig
 from advbench.datasets.batch import sample_id
 from advbench.evaluate import Evaluation
 from advbench.models.classifier import Classifier
-from advbench.names import display_name
 from advbench.records import UNKNOWN, Record, as_row
-from advbench.rows import Provenance, Ranking, Sample, as_record, measurements, parameters, rank, short_digest
+from advbench.rows import Provenance, Ranking, Sample, as_record, failure, measurements, parameters, rank, short_digest
 from attacks import Attack
 
 SHOWN = 7
@@ -94,12 +93,6 @@ def failed(path: Path, reason: str, source: Provenance, x: Tensor | None = None)
     return Outcome(path, record)
 
 
-def failure(path: Path, source: Provenance, why: str) -> str:
-    """The sentence for a picture on which an attack failed: what, where, why, what next."""
-    name, why = display_name(path, limit=200), display_name(" ".join(why.split()), limit=300)
-    return f"attack '{source.columns['attack']}' failed on '{name}': {why}; try another attack or model"
-
-
 def outcomes(
     paths: list[Path], x: Tensor, result: Evaluation, k: int, model: Classifier, source: Provenance
 ) -> list[Outcome]:
@@ -120,7 +113,7 @@ def outcomes(
         sample = Sample(sample_id(image), "", None)
         record = as_record(source, sample, row, (ranked[0].first(k), ranked[1].first(k)))
         if record.error:
-            record = replace(record, error=failure(path, source, record.error))
+            record = replace(record, error=failure(path, source.columns["attack"], record.error))
         record = replace(record, unit_id=short_digest(source.run_id, sample.sample_id))
         old, new = (_guesses(each, model) for each in ranked)
         if record.status == UNKNOWN:

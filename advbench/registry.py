@@ -63,6 +63,18 @@ class Registry(Generic[T]):
     def __len__(self) -> int:
         return len(self._cards)
 
+    def add(self, cards: Mapping[str, T]) -> None:
+        """Add what a plugin brings.
+
+        Raises:
+            UserError: A name is taken already, or cannot be told from one that is.
+        """
+        taken = {_fold(name): name for name in self._cards}
+        for name, card in cards.items():
+            if _fold(name) in taken and self._cards.get(name) != card:
+                raise UserError(f"{self.kind} {name!r} cannot be added: there is {taken[_fold(name)]!r} already")
+            self._cards[name] = card
+
     def values(self) -> tuple[T, ...]:
         """All cards, in the order of the table."""
         return tuple(self._cards.values())

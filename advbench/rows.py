@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from advbench.evaluate import Evaluation
+from advbench.names import display_name
 from advbench.records import OK, UNKNOWN, Record
 from attacks import Attack
 
@@ -108,15 +110,28 @@ def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: t
     return Record(status=OK, **columns)
 
 
+def failure(name: str | Path, attack: str, why: str) -> str:
+    """The sentence for an image on which an attack failed: what, where, why, what next.
+
+    Example:
+        >>> failure("tiger.jpg", "pgd", "out of memory")
+        "attack 'pgd' failed on 'tiger.jpg': out of memory; try another attack or model"
+    """
+    name, why = display_name(name, limit=200), display_name(" ".join(why.split()), limit=300)
+    return f"attack '{attack}' failed on '{name}': {why}; try another attack or model"
+
+
 def parameters(attack: Attack) -> str:
-    """All parameters of an attack but its norm, as JSON; what JSON does not have stands as Python writes it.
+    """All parameters of an attack but its norm, as JSON; attacks inside it stand as a list of what Python writes.
 
     Example:
         >>> from attacks import PGD
         >>> parameters(PGD())
         '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
     """
-    return json.dumps({name: value for name, value in vars(attack).items() if name != "norm"}, default=repr)
+    return json.dumps(
+        {name: value for name, value in vars(attack).items() if name != "norm"}, default=lambda inner: [repr(inner)]
+    )
 
 
 def short_digest(*parts: object) -> str:

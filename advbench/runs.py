@@ -13,6 +13,7 @@ from advbench.records import UNKNOWN
 from advbench.shards import as_frame, read_shard
 from advbench.store import guarded, write_atomic
 from advbench.suite import Suite
+from advbench.suite_types import AS_IT_WAS
 from advbench.units import Unit
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Run:
     @cached_property
     def suite(self) -> Suite:
         """What was asked for, gates included."""
-        return Suite.model_validate(self.manifest["suite"])
+        return Suite.model_validate(self.manifest["suite"], context=AS_IT_WAS)
 
     @property
     def complete(self) -> bool:

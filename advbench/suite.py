@@ -7,84 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationInfo, model_validator
 
 from advbench.cards import AttackCard
 from advbench.catalog import ATTACKS, DATASETS, MODELS, lacking
-from advbench.config import NORMS, parse_eps, parse_goal
+from advbench.config import NORMS, parse_eps
 from advbench.errors import UserError
-
-NormName = Literal["linf", "l2", "l1", "l0"]
-"""One of `advbench.config.NORMS`."""
-Parameter = bool | int | float | str
-"""A parameter of an attack."""
-
-
-def _plain(error: UserError) -> ValueError:
-    return ValueError(f"{error.message}; {error.hint}" if error.hint else error.message)
-
-
-def _known(table: Mapping[str, Any] | Any) -> BeforeValidator:
-    def check(name: Any) -> Any:
-        if isinstance(name, str):
-            try:
-                table[name]
-            except UserError as error:
-                raise _plain(error) from None
-        return name
-
-    return BeforeValidator(check)
-
-
-def _goal(text: Any) -> Any:
-    if not isinstance(text, str):
-        return text
-    try:
-        return str(parse_goal(text))
-    except UserError as error:
-        raise _plain(error) from None
-
-
-def _eps_of_each_norm(table: Any) -> Any:
-    """`{linf = ["2/255", 0.1], l2 = 0.5}` with every eps as a number."""
-    if not isinstance(table, Mapping):
-        return table
-    try:
-        return {
-            norm: sorted({parse_eps(str(eps), norm, option="eps") for eps in _listed(several)})
-            if norm in NORMS
-            else several
-            for norm, several in table.items()
-        }
-    except UserError as error:
-        raise _plain(error) from None
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _named(value: Any) -> Any:
-    """`"pgd"` is short for `{name = "pgd"}`."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-Goal = Annotated[str, BeforeValidator(_goal)]
-"""As `advbench.config.parse_goal` takes it."""
-Goals = Annotated[tuple[Goal, ...], BeforeValidator(_listed), Field(min_length=1)]
-"""One goal or several."""
-NormNames = Annotated[tuple[NormName, ...], BeforeValidator(_listed), Field(min_length=1)]
-"""One norm or several."""
-EpsTable = Annotated[
-    dict[NormName, Annotated[tuple[float, ...], Field(min_length=1)]], BeforeValidator(_eps_of_each_norm)
-]
-"""Norm -> budgets, in image units; written as numbers or as fractions such as "2/255"."""
-
-
-class Strict(BaseModel):
-    """What all tables of a suite have in common: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from advbench.suite_types import (
+    EpsTable,
+    Goal,
+    Goals,
+    NormName,
+    NormNames,
+    Parameter,
+    Strict,
+    known,
+    listed,
+    named,
+    plain,
+    waived,
+)
 
 
 class ModelSpec(Strict):
@@ -95,7 +37,7 @@ class ModelSpec(Strict):
         'vgg16'
     """
 
-    name: Annotated[str, _known(MODELS)]
+    name: Annotated[str, known(MODELS)]
     """As `advbench models` lists it."""
     weights: Path | None = None
     """A file with its weights, in place of the published ones; a relative path starts at the suite file."""
@@ -116,13 +58,13 @@ class DatasetSpec(Strict):
         {'linf': (0.1, 0.3)}
     """
 
-    name: Annotated[str, _known(DATASETS)]
+    name: Annotated[str, known(DATASETS)]
     """As `advbench datasets` lists it."""
     path: Path | None = None
     """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
     images: PositiveInt | None = None
     """How many of its images, in place of the suite's number."""
-    eps: EpsTable = {}
+    eps: EpsTable = Field(default={})
     """Budgets on this data set, in place of the suite's."""
     label: str = ""
     """What it is called in records; default: its name."""
@@ -141,9 +83,9 @@ class AttackSpec(Strict):
         ('l2',)
     """
 
-    name: Annotated[str, _known(ATTACKS)]
+    name: Annotated[str, known(ATTACKS)]
     """As `advbench attacks` lists it."""
-    params: dict[str, Parameter] = {}
+    params: dict[str, Parameter] = Field(default={})
     """Its parameters; what is not given has the attack's default."""
     goals: Goals | None = None
     """In place of the suite's."""
@@ -153,7 +95,9 @@ class AttackSpec(Strict):
     """In place of the suite's and the data set's."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self, info: ValidationInfo) -> Self:
+        if waived(info, self.name):
+            return self
         card = ATTACKS[self.name]
         if command := lacking(card):
             raise ValueError(f"attack {self.name} needs the package {card.needs}, which is not installed; {command}")
@@ -202,7 +146,7 @@ class Floor(Strict):
         try:
             return {**values, "eps": parse_eps(str(values["eps"]), values["norm"], option="eps")}
         except UserError as error:
-            raise _plain(error) from None
+            raise plain(error) from None
 
 
 class Gates(Strict):
@@ -240,17 +184,17 @@ class Suite(Strict):
     """Letters, digits, dots, dashes and underscores; the run's folder is called so."""
     description: str = ""
     """What it is for."""
-    models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed)]
+    models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Names, or tables."""
-    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed)]
+    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Names, or tables."""
-    attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed)]
+    attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Names, or tables."""
     goals: Goals = ("untargeted",)
     """Of the attacks that take them."""
     norms: NormNames = ("linf",)
     """Of the attacks that work in them."""
-    eps: EpsTable = {"linf": (2 / 255,)}
+    eps: EpsTable = Field(default={"linf": (2 / 255,)})
     """Budgets, for data sets that have none of their own."""
     images: PositiveInt | None = None
     """How many images of each data set: always the same ones for the same seed; None: all."""

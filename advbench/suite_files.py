@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load_suite(source: str | Path | Mapping[str, Any] | Suite) -> Suite:
+def load_suite(source: str | Path | Mapping[str, Any] | Suite, *, names: Collection[str] = ()) -> Suite:
     """A suite by name, from a TOML file, or from a mapping of the same shape.
 
     Args:
         source: A name such as "smoke", a path that ends in `.toml`, a mapping, or a suite.
+        names: Of models and data sets that a mapping may name beside those of the tables.
 
     Returns:
         The suite. Relative paths in a file start at the file.
@@ -53,7 +54,7 @@ def load_suite(source: str | Path | Mapping[str, Any] | Suite) -> Suite:
     if isinstance(source, Suite):
         return source
     if isinstance(source, Mapping):
-        return _checked(source, "suite")
+        return _checked(source, "suite", names)
     path = Path(source)
     if path.suffix == ".toml" or path.is_file():
         return _from_the_file(_read(path), path)
@@ -77,9 +78,9 @@ def _read(path: Path) -> Suite:
     return _checked({"name": path.stem} | table, str(path))
 
 
-def _checked(table: Mapping[str, Any], where: str) -> Suite:
+def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = ()) -> Suite:
     try:
-        return Suite.model_validate(table)
+        return Suite.model_validate(table, context={"names": names})
     except ValidationError as error:
         raise UserError(f"{where} is not in order", hint="\n".join(_mistakes(error))) from None
 

@@ -69,7 +69,7 @@ LIGHT = tuple(
     f"advbench.{name}"
     for name in (
         *("errors", "registry", "records", "store", "cards", "catalog", "config", "flags"),
-        *("suite", "suite_files", "units", "seal", "shards", "folder", "runs"),
+        *("suite", "suite_files", "suite_types", "plugins", "units", "seal", "shards", "folder", "runs"),
     )
 )
 COMMANDS = ("advbench.cli", "advbench.commands")

@@ -163,7 +163,7 @@ def test_a_picture_that_crashed_the_attack_keeps_its_id():
 
 @pytest.mark.parametrize("name", ["a\nb.jpg", "\x1b[31m.jpg", "x" * 250 + ".jpg", "a\u202egpj.exe", "\udcff.jpg"])
 def test_a_failure_is_one_clear_line(name):
-    line = failure(Path(name), SOURCE, "RuntimeError: first\n  second\x1b[0m " + "long " * 500)
+    line = failure(Path(name), "topk", "RuntimeError: first\n  second\x1b[0m " + "long " * 500)
     assert line.startswith("attack 'topk' failed on '")
     assert line.endswith("; try another attack or model")
     assert line.isprintable()

@@ -44,7 +44,7 @@ def test_short_forms_and_long_ones():
         ({"models": []}, "expected at least one model, got none"),
         ({"models": ["vgg16", "vgg16"]}, "two models are called 'vgg16'; give one of them a label"),
         ({"models": "vgg61"}, r"models\[0\]\.name: unknown model 'vgg61'; did you mean vgg16"),
-        ({"datasets": "mnist"}, r"datasets\[0\]\.name: unknown dataset 'mnist'; did you mean mnist-samples"),
+        ({"datasets": "mnsit"}, r"datasets\[0\]\.name: unknown dataset 'mnsit'; did you mean mnist"),
         ({"attacks": "pdg"}, r"attacks\[0\]\.name: unknown attack 'pdg'; did you mean pgd"),
         ({"attacks": {"name": "pgd", "step": 3}}, r"attacks\[0\]\.step: unknown key"),
         ({"attacks": {"name": "pgd", "norms": "l0"}}, r"attacks\[0\]: attack pgd works in linf, l2, l1, not in l0"),

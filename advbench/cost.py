@@ -1,0 +1,118 @@
+"""What an attack on a model will cost, from counting operations instead of timing: the same on every machine."""
+
+import itertools
+import json
+from contextlib import suppress
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from advbench.meter import Meter
+from advbench.models.classifier import Classifier
+from advbench.workbench import make_attack
+from attacks import OrderedTopK, Targeted, Untargeted
+from attacks.goals import Goal
+
+TARGET_SECONDS = 20
+"""Expected time of a unit of work on one core of `SPEED`: so much is lost at most when a run is killed."""
+SPEED = 4e9
+"""Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""
+PASS_SECONDS = 2e-5
+"""What a pass costs for each image beside the model's operations."""
+LARGEST_BATCH = 250
+"""Images in one unit at most."""
+MEMORY = 2**30
+"""Bytes that one batch may keep for its gradients."""
+MANY = 20_000
+"""Passes after which counting stops."""
+
+
+class Footprint(NamedTuple):
+    """What one image costs a model."""
+
+    flops: float
+    """Operations of a forward pass."""
+    kept: int
+    """Bytes that a forward pass keeps for the gradient."""
+    weights: int
+    """Bytes of the weights."""
+
+
+def footprint(model: Classifier, image: Tensor) -> Footprint:
+    """Count what one image costs.
+
+    Args:
+        model: The classifier.
+        image: One image (C, H, W).
+
+    Example:
+        >>> from torch import nn
+        >>> model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), num_classes=5)
+        >>> footprint(model, torch.zeros(3, 2, 2)).flops
+        120.0
+    """
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes if not isinstance(tensor, torch.nn.Parameter) else 0
+        return tensor
+
+    x = image.unsqueeze(0).clone().requires_grad_()
+    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(count, lambda tensor: tensor):
+        model(x)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return Footprint(float(counter.get_total_flops()), kept, weights)
+
+
+class Passes(NamedTuple):
+    """Passes of an attack on an image that withstands."""
+
+    forwards: float
+    """Forward passes."""
+    backwards: float
+    """Backward passes."""
+
+    @property
+    def total(self) -> float:
+        """In forward passes: a backward pass costs two."""
+        return self.forwards + 2 * self.backwards
+
+
+def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
+    """Run an attack on a tiny model that it cannot fool, and count.
+
+    Args:
+        attack: Registry name.
+        norm: Of the attack.
+        params: Its parameters, as JSON.
+        goal: Kind of a goal that it takes.
+
+    Example:
+        >>> count_passes("pgd", "linf", '{"steps": 7}', "untargeted")
+        Passes(forwards=8.0, backwards=7.0)
+    """
+    x = torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16)
+    goals: dict[str, Goal] = {
+        "targeted": Targeted(torch.tensor([4])),
+        "ordered-topk": OrderedTopK(torch.tensor([[4, 3]])),
+    }
+    left = itertools.repeat(None, MANY)
+    metered = Meter(_Unmoved(), torch.zeros(1, dtype=torch.int64), lambda: next(left))
+    # It is counted as far as it gets; whether it works shows itself when it is run.
+    with suppress(Exception):
+        made = make_attack(attack, norm, json.loads(params))
+        eps = None if made.kind == "minimum norm" else 1.0 if norm == "l0" else 1e-3
+        made(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
+    return Passes(max(1.0, float(metered.forwards)), float(metered.backwards))
+
+
+class _Unmoved:
+    """A model that no change of an image moves from its opinion."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        slopes = torch.linspace(-1e-6, 1e-6, x[0].numel() * 5).view(-1, 5)
+        return x.flatten(1) @ slopes + torch.tensor([50.0, 40.0, 30.0, 20.0, 10.0])

@@ -1,0 +1,122 @@
+"""What decides the results of a run beside its suite: the code, the libraries, the weights."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from advbench.models.classifier import Classifier
+from advbench.plugins import loaded_plugins
+from advbench.suite import HARMLESS, Suite
+from advbench.suite_types import Strict
+
+LIBRARIES = ("torch", "torchvision", "foolbox", "numpy", "pillow")
+"""Packages whose version may change a result."""
+_DECIDING = (
+    *("config", "evaluate", "identity", "judge", "meter", "plan", "rows", "units", "work", "workbench"),
+    *("models/*", "datasets/*"),
+)
+"""Modules of advbench that decide what a row says."""
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the sources that decide results: all of `attacks`, and those modules of advbench that measure.
+
+    Example:
+        >>> len(code_digest())
+        16
+    """
+    here = Path(__file__).parent
+    files = sorted((here.parent / "attacks").rglob("*.py"))
+    files += [path for pattern in _DECIDING for path in sorted(here.glob(f"{pattern}.py"))]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(here.parent).as_posix()}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of `LIBRARIES`."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """What is the same for all units of a run.
+
+    Args:
+        device: On which it computes.
+    """
+    plugins = loaded_plugins()
+    return {"code": code_digest(), "libraries": library_versions(), "device": device} | (
+        {"plugins": plugins} if plugins else {}
+    )
+
+
+def model_digest(model: Classifier) -> str:
+    """Digest of a classifier's weights, normalisation and number of classes, wherever they came from.
+
+    Example:
+        >>> from torch import nn
+        >>> model = Classifier(nn.Flatten(), num_classes=4)
+        >>> model_digest(model) == model_digest(Classifier(nn.Flatten(), num_classes=4, mean=0.5))
+        False
+    """
+    digest = hashlib.sha256(repr((model.mean, model.std, model.num_classes)).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def suite_identity(suite: Suite) -> dict[str, Any]:
+    """Those fields of a suite that decide results.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", time_limit=1)
+        >>> "time_limit" in suite_identity(suite), "seed" in suite_identity(suite)
+        (False, True)
+    """
+    found: dict[str, Any] = _without_harmless(suite)
+    return found
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Where two identities differ, a line each: key, old value, new value.
+
+    Example:
+        >>> differences({"suite": {"seed": 0, "eps": [1]}}, {"suite": {"seed": 1, "eps": [1]}})
+        ['suite.seed: 0 -> 1']
+    """
+    return list(_differences("", old, new))
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted({*old, *new}):
+            yield from _differences(f"{key}.{name}" if key else str(name), old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, pair in enumerate(zip(old, new, strict=True)):
+            yield from _differences(f"{key}[{i}]", *pair)
+    elif old != new:
+        yield f"{key}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _without_harmless(value: Any) -> Any:
+    if isinstance(value, Strict):
+        fields = type(value).model_fields
+        return {name: _without_harmless(getattr(value, name)) for name in fields if name not in HARMLESS[type(value)]}
+    if isinstance(value, tuple):
+        return [_without_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without_harmless(each) for name, each in value.items()}
+    return str(value) if isinstance(value, Path) else value

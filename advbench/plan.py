@@ -1,0 +1,259 @@
+"""From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from advbench.catalog import DATASETS, MODELS
+from advbench.config import parse_goal
+from advbench.cost import (
+    LARGEST_BATCH,
+    MEMORY,
+    PASS_SECONDS,
+    SPEED,
+    TARGET_SECONDS,
+    Footprint,
+    Passes,
+    count_passes,
+    footprint,
+)
+from advbench.datasets.batch import sample_id
+from advbench.errors import UserError
+from advbench.evaluate import goal_maker
+from advbench.identity import model_digest, suite_identity, surroundings
+from advbench.rows import parameters, short_digest
+from advbench.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.units import FORMAT, Task, Unit, canonical, digest
+from advbench.work import CHECKED
+from advbench.workbench import Workbench, make_attack
+from attacks.foolbox import FoolboxAttack
+
+
+class Plan(NamedTuple):
+    """All that is to be done."""
+
+    units: tuple[Unit, ...]
+    """In the order in which they are listed; those of the tasks "clean" and "checks" come first."""
+    identity: dict[str, Any]
+    """What decides the results; a run can only be resumed with the same."""
+    classes: dict[str, list[str]]
+    """Label of a data set -> names of its classes."""
+    footprints: dict[tuple[str, str], Footprint]
+    """Model and data set -> what one image costs."""
+
+    @property
+    def run_id(self) -> str:
+        """Digest of the identity."""
+        return digest(self.identity, digits=16)
+
+
+class Cell(NamedTuple):
+    """One attack under one threat: a line of a table of results."""
+
+    attack: str
+    """Registry name."""
+    params: str
+    """All parameters, as JSON."""
+    goal: str
+    """As on the command line."""
+    norm: str
+    """Of the perturbations."""
+    eps: float | None
+    """Budget; None for an attack that looks for the smallest perturbation."""
+
+
+def make_plan(suite: Suite, bench: Workbench) -> Plan:
+    """Plan a run: look at every model and every image, and cut the work into units.
+
+    Args:
+        suite: What to run.
+        bench: Where models and images come from.
+
+    Raises:
+        UserError: Something cannot be loaded, a model has no data set or the reverse, or parameters or budgets of an
+            attack are wrong or missing.
+    """
+    around = surroundings(bench.device.type)
+    pairs = fitting_pairs(suite, bench)
+    digests = {model.label: model_digest(bench.model(model.label)) for model, _ in pairs}
+    first: list[Unit] = []
+    rest: list[Unit] = []
+    images, footprints = {}, {}
+    for model, data in pairs:
+        numbers = chosen(suite, data, len(bench.dataset(data.label)))
+        ids = _ids(bench, model.label, data.label, numbers)
+        _check_labels(bench, model.label, data.label)
+        cells = list(cells_of(suite, data))
+        for goal in {cell.goal for cell in cells}:
+            goal_maker(parse_goal(goal), bench.model(model.label))
+        key = around | {"format": FORMAT, "model": digests[model.label], "labels": bench.dataset(data.label).labels}
+        pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
+        images[f"{model.label} on {data.label}"] = short_digest(ids)
+        if not numbers:
+            continue
+        size = footprint(bench.model(model.label), _any_image(bench, model.label, data.label, numbers))
+        footprints[model.label, data.label] = size
+        first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
+        rest += [unit for cell in cells for unit in _units(pair, cell, size)]
+    identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
+    classes = {data.label: list(bench.model(model.label).classes) for model, data in reversed(pairs)}
+    return Plan((*first, *rest), identity, classes, footprints)
+
+
+def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, DatasetSpec]]:
+    """Every model with every data set that it is made for.
+
+    Raises:
+        UserError: A model or a data set is left over.
+    """
+
+    def fit(model: ModelSpec, data: DatasetSpec) -> bool:
+        if model.name in MODELS and data.name in DATASETS:
+            return MODELS[model.name].data == DATASETS[data.name].data
+        labels = bench.dataset(data.label).labels
+        return not labels or max(labels) < bench.model(model.label).num_classes
+
+    pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
+    for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
+        for spec in specs:
+            if not any(pair[place] is spec for pair in pairs):
+                table = MODELS if kind == "model" else DATASETS
+                other = "data set" if kind == "model" else "model"
+                of = f", which is for {table[spec.name].data}" if spec.name in table else ""
+                raise UserError(f"suite {suite.name} has no {other} for the {kind} {spec.label!r}{of}")
+    return pairs
+
+
+def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
+    """Numbers of the images that are used: always the same for the same seed, fewer of them a part of more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", images=3)
+        >>> chosen(suite, suite.datasets[0], size=20)
+        (8, 9, 14)
+    """
+    count = data.images or suite.images or size
+    shuffled = sorted(range(size), key=lambda number: short_digest(suite.seed, number))
+    return tuple(sorted(shuffled[:count]))
+
+
+def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
+    """Attack x goal x norm x budget on one data set, with noise of every budget beside them.
+
+    Raises:
+        UserError: An attack has no norm, no goal or no budget in this suite, or parameters that it does not take.
+    """
+    seen: dict[tuple[str, str, float], None] = {}
+    for place, spec in enumerate(suite.attacks):
+        norms = spec.norms or tuple(norm for norm in suite.norms if norm in spec.card.norms)
+        goals = spec.goals or tuple(goal for goal in suite.goals if goal.partition(":")[0] in spec.card.goals)
+        if not norms or not goals:
+            what, given = ("norms", suite.norms) if not norms else ("goals", suite.goals)
+            raise UserError(f"attacks[{place}]: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
+        for norm in norms:
+            budgets = (spec.eps or data.eps or suite.eps).get(norm, ())
+            params = parameters_of(spec, norm)
+            if spec.card.kind == "budget" and not budgets:
+                raise UserError(f"attacks[{place}]: {spec.name} needs budgets in {norm}", hint=f"add {norm} to eps")
+            seen |= {(goal, norm, eps): None for goal in goals for eps in budgets}
+            yield from (
+                Cell(spec.name, params, goal, norm, eps)
+                for goal in goals
+                for eps in (budgets if spec.card.kind == "budget" else (None,))
+            )
+    if suite.noise and "noise" not in {spec.name for spec in suite.attacks}:
+        noise = AttackSpec(name="noise")
+        yield from (Cell("noise", parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
+
+
+def parameters_of(spec: AttackSpec, norm: str) -> str:
+    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again."""
+    attack = make_attack(spec.name, norm, spec.params)
+    if isinstance(attack, FoolboxAttack):
+        return canonical(attack.parameters | {"time_limit": attack.time_limit})
+    return parameters(attack)
+
+
+def batch_size(size: Footprint, passes: Passes) -> int:
+    """How many images are attacked together: what takes about `TARGET_SECONDS` and fits into `MEMORY`.
+
+    Example:
+        >>> batch_size(Footprint(flops=4e8, kept=50_000_000, weights=0), Passes(41, 40))
+        1
+    """
+    seconds = passes.total * (size.flops / SPEED + PASS_SECONDS)
+    return max(1, min(LARGEST_BATCH, int(TARGET_SECONDS / seconds), MEMORY // max(1, size.kept)))
+
+
+class _Pair(NamedTuple):
+    """A model on a data set."""
+
+    model: str
+    dataset: str
+    numbers: tuple[int, ...]
+    ids: tuple[str, ...]
+    key: dict[str, Any]
+    seed: int
+
+    def unit(self, task: Task, rows: range, cell: Cell | None = None, passes: float = 1.0) -> Unit:
+        """The unit for some of the images."""
+        fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset}
+        fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
+        fields |= {} if cell is None else cell._asdict()
+        # Draws belong to the image, so that the seed does not depend on the batch, nor on the budget.
+        drawn = [self.seed, *((cell.attack, cell.params, cell.goal, cell.norm) if cell else (task,))]
+        fields["seed"] = int(short_digest(*drawn)[:8], 16)
+        labels = self.key["labels"]
+        known = None if labels is None else [labels[number] for number in fields["samples"]]
+        unit_id = digest(self.key | fields | {"labels": known})
+        fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
+        return Unit(unit_id=unit_id, passes=passes, **fields)
+
+
+def _units(pair: _Pair, cell: Cell, size: Footprint) -> Iterator[Unit]:
+    passes = _passes(cell.attack, cell.norm, cell.params, parse_goal(cell.goal).kind)
+    count = -(-len(pair.numbers) // batch_size(size, passes))
+    edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
+    for start, end in pairwise(edges):
+        yield pair.unit("attack", range(start, end), cell, passes.total)
+
+
+_KNOWN: dict[tuple[str, str, str, str], Passes] = {}
+
+
+def _passes(attack: str, norm: str, params: str, goal: str) -> Passes:
+    key = (attack, norm, params, goal)
+    if key not in _KNOWN:
+        _KNOWN[key] = count_passes(*key)
+    return _KNOWN[key]
+
+
+def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
+    """The ids of the images: of their content, with a number behind it where one repeats another."""
+    found: list[str] = []
+    times: Counter[str] = Counter()
+    for number in numbers:
+        try:
+            name = sample_id(bench.image(model, dataset, number))
+        except UserError:
+            name = short_digest("unreadable", bench.dataset(dataset).images[number])
+        times[name] += 1
+        found.append(name if times[name] == 1 else f"{name}-{times[name]}")
+    return tuple(found)
+
+
+def _any_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Any:
+    for number in numbers:
+        try:
+            return bench.image(model, dataset, number).to(bench.device)
+        except UserError:
+            continue
+    raise UserError(f"none of the {len(numbers)} images of {dataset} can be read")
+
+
+def _check_labels(bench: Workbench, model: str, dataset: str) -> None:
+    labels, classes = bench.dataset(dataset).labels, bench.model(model).num_classes
+    if labels and not 0 <= min(labels) <= max(labels) < classes:
+        got = f"labels from {min(labels)} to {max(labels)}"
+        raise UserError(f"data set {dataset} has {got}, and model {model} has {classes} classes")

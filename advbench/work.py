@@ -1,0 +1,232 @@
+"""Do one unit of work: predict, check or attack, and give back the file that holds what came of it."""
+
+import importlib.util
+import json
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from advbench.config import parse_goal
+from advbench.datasets.batch import content_ids
+from advbench.evaluate import Evaluation, evaluate_quickly, goal_maker
+from advbench.folder import RunFolder
+from advbench.models.classifier import Classifier
+from advbench.records import UNKNOWN, Record
+from advbench.registry import resolve
+from advbench.rows import Provenance, Ranking, Sample, as_record, failure, measurements, rank
+from advbench.seal import BLANK, is_intact, sealed
+from advbench.shards import as_shard, check_unit
+from advbench.suite import Suite
+from advbench.units import FORMAT, Unit
+from advbench.workbench import Workbench, clean_logits, make_attack
+from attacks import Attack
+
+FIRST = 5
+"""How many of the first classes a row keeps; more where the goal is about more."""
+CHECKED = 32
+"""How many images of a data set the trust checks look at."""
+CLEAN_BATCH = 32
+"""Images that are predicted together."""
+
+
+class Done(NamedTuple):
+    """What came of a unit."""
+
+    content: bytes
+    """Of the file with its result."""
+    adversarials: bytes | None = None
+    """Of the file with adversarial images, where some are kept."""
+    unknown: int = 0
+    """Images of which nothing is known."""
+
+
+class Desk(NamedTuple):
+    """What a worker has before it."""
+
+    suite: Suite
+    """What is run."""
+    folder: RunFolder
+    """Where results of earlier units are found."""
+    run_id: str
+    """Of the run."""
+    clean: dict[tuple[str, str], Unit]
+    """Model and data set -> the unit that predicts the clean images."""
+    bench: Workbench
+    """Models and images."""
+
+
+def do(unit: Unit, desk: Desk) -> Done:
+    """Do a unit of work. The result depends on the unit alone, whatever was done before in this process.
+
+    Args:
+        unit: What to do.
+        desk: What to do it with.
+
+    Raises:
+        UserError: A model, an image or a file is missing or not the one that was planned with.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(unit.seed)
+        return {"clean": _predict, "checks": _check, "attack": _attack}[unit.task](unit, desk)
+
+
+def _predict(unit: Unit, desk: Desk) -> Done:
+    images, model = desk.bench.images(unit), desk.bench.model(unit.model)
+    with torch.no_grad():
+        batches = torch.split(images.x, CLEAN_BATCH) if images.rows else ()
+        logits = torch.cat([torch.empty(0, model.num_classes), *(model(x).cpu() for x in batches)])
+    numbers = torch.tensor([unit.samples[row] for row in images.rows], dtype=torch.int64)
+    return Done(_tensors(unit, {"logits": logits, "samples": numbers}), unknown=len(images.unreadable))
+
+
+def _check(unit: Unit, desk: Desk) -> Done:
+    if importlib.util.find_spec("advbench.checks") is None:
+        return Done(b"[]\n")
+    images, samples = desk.bench.images(unit), desk.bench.samples(unit)
+    labels = _labels([samples[row] for row in images.rows], images.x)
+    check_model = resolve("advbench.checks:check_model")
+    flags = check_model(desk.bench.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    return Done(json.dumps([flag.as_dict() for flag in flags], indent=1, allow_nan=False).encode() + b"\n")
+
+
+def _attack(unit: Unit, desk: Desk) -> Done:
+    images, samples, model = desk.bench.images(unit), desk.bench.samples(unit), desk.bench.model(unit.model)
+    source = _provenance(unit, desk, model)
+    records = {
+        row: lost(unit, samples[row], source, f"{samples[row].sample_name}: {why}")
+        for row, why in images.unreadable.items()
+    }
+    batch = None
+    if images.rows:
+        numbers = tuple(unit.samples[row] for row in images.rows)
+        logits = clean_logits(desk.folder, desk.clean[unit.model, unit.dataset], numbers).to(images.x.device)
+        batch = _Batch(unit, model, images.x, logits, [samples[row] for row in images.rows], source)
+        records |= dict(zip(images.rows, batch.attack(), strict=True))
+    ordered = [replace(records[row], unit_id=unit.unit_id) for row in range(len(samples))]
+    kept = None if batch is None or desk.suite.save == "none" else batch.kept(images.rows, desk.suite.save == "all")
+    unknown = sum(record.status == UNKNOWN for record in ordered)
+    return Done(as_shard(ordered, unit.unit_id), kept, unknown)
+
+
+class _Batch:
+    """The images of a unit that can be read, under its attack."""
+
+    def __init__(
+        self, unit: Unit, model: Classifier, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
+    ) -> None:
+        self.unit, self.model, self.x, self.clean, self.samples, self.source = unit, model, x, clean, samples, source
+        goal = parse_goal(unit.goal)
+        self.make_goal, self.k = goal_maker(goal, model), max(FIRST, goal.k, len(goal.classes))
+        self.before = rank(clean, self.k)
+        self.found: list[tuple[int, dict[str, Any], Tensor, Tensor]] = []
+        """Place in the batch, measurements, candidate and its logits, of images with a valid candidate."""
+
+    def attack(self) -> list[Record]:
+        """A record for each image."""
+        params = json.loads(self.unit.params)
+        attack = make_attack(self.unit.attack, self.unit.norm, params)
+        return self._attempt(attack, torch.arange(len(self.x), device=self.x.device))
+
+    def _attempt(self, attack: Attack, places: Tensor) -> list[Record]:
+        """Attack some of the images together; if that fails, one by one, so that only the image at fault is lost."""
+        samples = [self.samples[place] for place in places.tolist()]
+        x, clean = self.x[places], self.clean[places]
+        goal = self.make_goal(clean, content_ids(x), _labels(samples, x))
+        try:
+            result = evaluate_quickly(self.model, attack, x, clean, goal, eps=self.unit.eps, seed=self.unit.seed)
+        except Exception as error:  # an attack or a network may throw anything; it concerns the images in its hands
+            if len(places) > 1:
+                return [record for place in places.unsqueeze(1) for record in self._attempt(attack, place)]
+            return [self._lost(int(places), f"{type(error).__name__}: {error}".rstrip(": "))]
+        return self._records(places.tolist(), result)
+
+    def _records(self, places: list[int], result: Evaluation) -> list[Record]:
+        records = []
+        after = rank(result.verdicts.adv_logits, self.k)
+        for row, (place, seen) in enumerate(zip(places, measurements(result), strict=True)):
+            if row in result.errors:
+                records.append(self._lost(place, result.errors[row]))
+                continue
+            record = as_record(self.source, self.samples[place], seen, (self.before[place], after[row]))
+            if record.status == UNKNOWN:
+                records.append(self._lost(place, record.error or ""))
+                continue
+            records.append(record)
+            self.found.append((place, seen, result.x_adv[row], result.verdicts.adv_logits[row]))
+        return records
+
+    def _lost(self, place: int, why: str) -> Record:
+        sample = self.samples[place]
+        return lost(
+            self.unit, sample, self.source, failure(sample.sample_name, self.unit.attack, why), self.before[place]
+        )
+
+    def kept(self, rows: tuple[int, ...], everything: bool) -> bytes | None:
+        """The adversarial images to keep, beside the clean ones, with the logits of both."""
+        chosen = self.found if everything else _most_interesting(self.found, self.unit.norm)
+        if not chosen:
+            return None
+        places = [place for place, *_ in chosen]
+        tensors = {
+            "rows": torch.tensor([rows[place] for place in places]),
+            "x": self.x[places],
+            "x_adv": torch.stack([x_adv for *_, x_adv, _ in chosen]),
+            "clean_logits": self.clean[places],
+            "adv_logits": torch.stack([logits for *_, logits in chosen]),
+        }
+        return _tensors(self.unit, tensors)
+
+
+def _most_interesting(found: list[Any], norm: str) -> list[Any]:
+    """The smallest perturbation, the most confident mistake, and an image that withstood."""
+    fooled = [each for each in found if each[1]["met"] and each[1]["flipped"]]
+    chosen = []
+    if fooled:
+        chosen.append(min(fooled, key=lambda each: (each[1][norm], each[0])))
+        chosen.append(max(fooled, key=lambda each: (float(each[3].softmax(0).max()), -each[0])))
+    chosen += [each for each in found if not each[1]["met"]][:1]
+    return list({each[0]: each for each in chosen}.values())
+
+
+def lost(unit: Unit, sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
+    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
+    clean: dict[str, Any] = {}
+    if before is not None:
+        clean = {"clean_class": before.classes[0], "clean_confidence": before.confidences[0]}
+        clean["clean_topk"] = before.classes
+    columns = source.columns | sample._asdict() | clean
+    return Record(run_id=source.run_id, unit_id=unit.unit_id, status=UNKNOWN, error=why, **columns)
+
+
+def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
+    same = ("model", "dataset", "attack", "goal", "norm", "eps", "seed", "params")
+    columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
+    return Provenance(desk.run_id, columns)
+
+
+def _labels(samples: list[Sample], x: Tensor) -> Tensor | None:
+    labels = [sample.label for sample in samples if sample.label is not None]
+    return torch.tensor(labels, device=x.device) if len(labels) == len(samples) else None
+
+
+def _tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:
+    """Tensors as a sealed safetensors file."""
+    metadata = {"unit_id": unit.unit_id, "format": str(FORMAT), "seal": BLANK}
+    return sealed(safetensors.torch.save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata))
+
+
+def check_result(content: bytes, unit: Unit) -> None:
+    """Check that a file holds the result of a unit.
+
+    Raises:
+        ValueError: It was cut short or changed, or it is of another unit or version.
+    """
+    if unit.task == "attack":
+        check_unit(content, unit)
+    elif unit.task == "checks":
+        json.loads(content)
+    elif not is_intact(content) or unit.unit_id.encode() not in content[:4096]:
+        raise ValueError("it is not what was written: cut short, or changed")

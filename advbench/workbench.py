@@ -1,0 +1,188 @@
+"""The models and images of a run, loaded when they are first needed and kept for the units that follow."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from advbench.catalog import ATTACKS
+from advbench.datasets import load_dataset
+from advbench.datasets.batch import sample_id
+from advbench.datasets.dataset import Dataset
+from advbench.errors import UserError
+from advbench.folder import RunFolder
+from advbench.models import load_model, usable_device
+from advbench.models.classifier import Classifier
+from advbench.registry import resolve
+from advbench.rows import Sample
+from advbench.seal import is_intact
+from advbench.suite import Suite
+from advbench.units import Unit
+from attacks import NORMS, Attack
+
+KEEP_BYTES = 256 * 2**20
+"""So much of images is kept in memory; beyond that they are read again."""
+
+
+class Images(NamedTuple):
+    """The images of a unit that can be read, and why the others cannot."""
+
+    x: Tensor
+    """Shape (n, C, H, W), float32, in [0, 1]."""
+    rows: tuple[int, ...]
+    """Which of the unit's images they are (n)."""
+    unreadable: dict[int, str]
+    """Row of each of the others -> why."""
+
+
+class Workbench:
+    """Gives out what units of a suite need.
+
+    Args:
+        suite: What is run.
+        models: Label -> classifier, in place of those that the suite names.
+        datasets: Label -> data set, in place of those that the suite names.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        models: Mapping[str, Classifier] | None = None,
+        datasets: Mapping[str, Dataset] | None = None,
+    ) -> None:
+        self.device = usable_device(suite.device)
+        self._makers: dict[str, Callable[[], Any]] = {}
+        for model in suite.models:
+            self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
+        for data in suite.datasets:
+            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, path=data.path)
+        self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
+        self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
+        self._bytes = 0
+
+    def model(self, label: str) -> Classifier:
+        """The classifier, on the device, called by its label."""
+        model: Classifier = self._make(f"model {label}")
+        model.name = label
+        return model.to(self.device)
+
+    def dataset(self, label: str) -> Dataset:
+        """The data set."""
+        dataset: Dataset = self._make(f"data {label}")
+        return dataset
+
+    def image(self, model: str, dataset: str, number: int) -> Tensor:
+        """One image as the model's input (C, H, W), on the CPU.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        kept = self._images.setdefault((model, dataset), {})
+        if number in kept:
+            return kept[number]
+        try:
+            picture = self.dataset(dataset).read(number)
+            image = picture if isinstance(picture, Tensor) else self.model(model).preprocess(picture)
+        except UserError:
+            raise
+        except Exception as error:  # a file may be broken in ways that a decoder has no word for
+            raise UserError(f"cannot read image {number} of {dataset}: {type(error).__name__}: {error}") from error
+        _check(image, f"image {number} of {dataset}")
+        if self._bytes < KEEP_BYTES:
+            kept[number] = image
+            self._bytes += image.nbytes
+        return image
+
+    def images(self, unit: Unit) -> Images:
+        """The images of a unit, on the device.
+
+        Raises:
+            UserError: An image is not the one that was planned with.
+        """
+        found, unreadable = {}, {}
+        for row, (number, expected) in enumerate(zip(unit.samples, unit.sample_ids, strict=True)):
+            try:
+                image = self.image(unit.model, unit.dataset, number)
+            except UserError as error:
+                unreadable[row] = error.message
+                continue
+            if sample_id(image) != expected.partition("-")[0]:
+                raise UserError(f"image {number} of {unit.dataset} has changed since the run was planned")
+            found[row] = image
+        x = torch.stack(list(found.values())).to(self.device) if found else torch.empty(0, 0, 0, 0)
+        return Images(x, tuple(found), unreadable)
+
+    def samples(self, unit: Unit) -> list[Sample]:
+        """Ids, names and labels of a unit's images."""
+        dataset = self.dataset(unit.dataset)
+        labels = dataset.labels
+        return [
+            Sample(each, dataset.images[number], None if labels is None else labels[number])
+            for number, each in zip(unit.samples, unit.sample_ids, strict=True)
+        ]
+
+    def _make(self, what: str) -> Any:
+        if what not in self._made:
+            self._made[what] = self._makers[what]()
+        return self._made[what]
+
+
+def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
+    """An attack of the table.
+
+    Args:
+        name: Registry name.
+        norm: In which it works.
+        params: Its parameters; what is no number, text or truth value is a part of the attack and left alone.
+
+    Raises:
+        UserError: It does not take these parameters.
+
+    Example:
+        >>> make_attack("pgd", "l2", {"steps": 7}).steps
+        7
+    """
+    card = ATTACKS[name]
+    given = {key: value for key, value in params.items() if isinstance(value, bool | int | float | str)}
+    try:
+        attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"attack {name} cannot be made with {dict(params)}: {error}") from None
+    return attack
+
+
+def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:
+    """What the model says of some clean images, as the unit of that task found it.
+
+    Args:
+        folder: Of the run.
+        unit: Of the task "clean".
+        numbers: Of the images in the data set.
+
+    Returns:
+        Logits (n, classes), on the CPU.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    path = folder.clean(unit.unit_id)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    if not is_intact(content):
+        raise UserError(f"{path} is not what was written: cut short, or changed")
+    tensors = safetensors.torch.load(content)
+    place = {number: row for row, number in enumerate(tensors["samples"].tolist())}
+    return tensors["logits"][[place[number] for number in numbers]]
+
+
+def _check(image: Tensor, what: str) -> None:
+    if image.dtype != torch.float32 or image.ndim != 3 or image.numel() == 0:
+        raise UserError(f"{what} is no image: expected float32 (C, H, W), got {image.dtype} {tuple(image.shape)}")
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise UserError(f"{what} has values outside [0, 1]")
