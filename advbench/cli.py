@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from advbench import __version__
-from advbench.errors import EXIT_USAGE, UserError
+from advbench.errors import UserError
 from advbench.registry import resolve
 
 COMMANDS = {
     "attack": "advbench.commands.attack:attack",
+    "run": "advbench.commands.run:run",
+    "resume": "advbench.commands.run:resume",
     "train": "advbench.commands.train:train",
     "report": "advbench.commands.report:report",
     "compare": "advbench.commands.compare:compare",
@@ -42,7 +44,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(EXIT_USAGE)
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted; what was finished is saved", err=True)
             ctx.exit(130)

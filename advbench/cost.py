@@ -18,7 +18,7 @@ from attacks.goals import Goal
 
 TARGET_SECONDS = 20
 """Expected time of a unit of work on one core of `SPEED`: so much is lost at most when a run is killed."""
-SPEED = 4e9
+SPEED = 2e10
 """Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""
 PASS_SECONDS = 2e-5
 """What a pass costs for each image beside the model's operations."""

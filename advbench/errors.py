@@ -7,7 +7,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 """Bad usage, or nothing could be read."""
 EXIT_INCOMPLETE = 3
-"""Some images failed; the others are done and saved."""
+"""Something failed; the rest is done and saved."""
 EXIT_NOTHING = 5
 """There was nothing to do."""
 
@@ -24,6 +24,9 @@ class UserError(Exception):
         unknown model 'vgg61'
         did you mean vgg16?
     """
+
+    exit_code = EXIT_USAGE
+    """With which a command ends."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint)

@@ -21,13 +21,16 @@ from advbench.cost import (
 from advbench.datasets.batch import sample_id
 from advbench.errors import UserError
 from advbench.evaluate import goal_maker
-from advbench.identity import model_digest, suite_identity, surroundings
+from advbench.identity import suite_identity, surroundings
 from advbench.rows import parameters, short_digest
 from advbench.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
 from advbench.workbench import Workbench, make_attack
 from attacks.foolbox import FoolboxAttack
+
+NOISE_DRAWS = 10
+"""How often the noise that is run for comparison is drawn for each image."""
 
 
 class Plan(NamedTuple):
@@ -76,7 +79,7 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
     """
     around = surroundings(bench.device.type)
     pairs = fitting_pairs(suite, bench)
-    digests = {model.label: model_digest(bench.model(model.label)) for model, _ in pairs}
+    digests = {model.label: bench.digest(model.label) for model, _ in pairs}
     first: list[Unit] = []
     rest: list[Unit] = []
     images, footprints = {}, {}
@@ -163,7 +166,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
     if suite.noise and "noise" not in {spec.name for spec in suite.attacks}:
-        noise = AttackSpec(name="noise")
+        noise = AttackSpec(name="noise", params={"draws": NOISE_DRAWS})
         yield from (Cell("noise", parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
 
 
@@ -180,7 +183,7 @@ def batch_size(size: Footprint, passes: Passes) -> int:
 
     Example:
         >>> batch_size(Footprint(flops=4e8, kept=50_000_000, weights=0), Passes(41, 40))
-        1
+        8
     """
     seconds = passes.total * (size.flops / SPEED + PASS_SECONDS)
     return max(1, min(LARGEST_BATCH, int(TARGET_SECONDS / seconds), MEMORY // max(1, size.kept)))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from advbench.config import parse_goal
 from advbench.datasets.batch import content_ids
+from advbench.errors import UserError
 from advbench.evaluate import Evaluation, evaluate_quickly, goal_maker
 from advbench.folder import RunFolder
 from advbench.models.classifier import Classifier
@@ -56,6 +57,8 @@ class Desk(NamedTuple):
     """Model and data set -> the unit that predicts the clean images."""
     bench: Workbench
     """Models and images."""
+    models: dict[str, str]
+    """Label of each model -> the digest that it was planned with."""
 
 
 def do(unit: Unit, desk: Desk) -> Done:
@@ -68,6 +71,8 @@ def do(unit: Unit, desk: Desk) -> Done:
     Raises:
         UserError: A model, an image or a file is missing or not the one that was planned with.
     """
+    if desk.bench.digest(unit.model) != desk.models[unit.model]:
+        raise UserError(f"model {unit.model} has changed since the run was planned")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(unit.seed)
         return {"clean": _predict, "checks": _check, "attack": _attack}[unit.task](unit, desk)
@@ -83,13 +88,14 @@ def _predict(unit: Unit, desk: Desk) -> Done:
 
 
 def _check(unit: Unit, desk: Desk) -> Done:
-    if importlib.util.find_spec("advbench.checks") is None:
-        return Done(b"[]\n")
     images, samples = desk.bench.images(unit), desk.bench.samples(unit)
-    labels = _labels([samples[row] for row in images.rows], images.x)
-    check_model = resolve("advbench.checks:check_model")
-    flags = check_model(desk.bench.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
-    return Done(json.dumps([flag.as_dict() for flag in flags], indent=1, allow_nan=False).encode() + b"\n")
+    flags: list[Any] = []
+    if importlib.util.find_spec("advbench.checks") is not None:
+        labels = _labels([samples[row] for row in images.rows], images.x)
+        check_model = resolve("advbench.checks:check_model")
+        flags = check_model(desk.bench.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
+    return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
 
 
 def _attack(unit: Unit, desk: Desk) -> Done:
@@ -201,6 +207,15 @@ def lost(unit: Unit, sample: Sample, source: Provenance, why: str, before: Ranki
     return Record(run_id=source.run_id, unit_id=unit.unit_id, status=UNKNOWN, error=why, **columns)
 
 
+def lost_shard(unit: Unit, desk: Desk, why: str) -> bytes:
+    """The shard of a unit of which nothing is known."""
+    source = _provenance(unit, desk, desk.bench.model(unit.model))
+    samples = desk.bench.samples(unit)
+    return as_shard(
+        [lost(unit, each, source, failure(each.sample_name, unit.attack, why)) for each in samples], unit.unit_id
+    )
+
+
 def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
     same = ("model", "dataset", "attack", "goal", "norm", "eps", "seed", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
@@ -226,7 +241,5 @@ def check_result(content: bytes, unit: Unit) -> None:
     """
     if unit.task == "attack":
         check_unit(content, unit)
-    elif unit.task == "checks":
-        json.loads(content)
     elif not is_intact(content) or unit.unit_id.encode() not in content[:4096]:
         raise ValueError("it is not what was written: cut short, or changed")

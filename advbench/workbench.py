@@ -14,6 +14,7 @@ from advbench.datasets.batch import sample_id
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.folder import RunFolder
+from advbench.identity import model_digest
 from advbench.models import load_model, usable_device
 from advbench.models.classifier import Classifier
 from advbench.registry import resolve
@@ -61,6 +62,7 @@ class Workbench:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, path=data.path)
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        self._digests: dict[str, str] = {}
         self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
         self._bytes = 0
 
@@ -69,6 +71,12 @@ class Workbench:
         model: Classifier = self._make(f"model {label}")
         model.name = label
         return model.to(self.device)
+
+    def digest(self, label: str) -> str:
+        """Digest of the classifier."""
+        if label not in self._digests:
+            self._digests[label] = model_digest(self.model(label))
+        return self._digests[label]
 
     def dataset(self, label: str) -> Dataset:
         """The data set."""

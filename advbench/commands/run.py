@@ -1,0 +1,130 @@
+"""`advbench run`, `advbench resume`: suites in, folders of results out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from advbench.commands.console import console, progress
+from advbench.errors import EXIT_INCOMPLETE, EXIT_NOTHING, UserError
+from advbench.folder import RunFolder
+from advbench.plugins import load_plugins
+from advbench.suite import Suite
+from advbench.suite_files import load_suite
+from advbench.suite_types import AS_IT_WAS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from advbench.runs import Run
+
+
+def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
+    """The options that `run` and `resume` have in common."""
+    options = (
+        click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."),
+        click.option(
+            "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
+        click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
+        click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
+        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy."),
+        click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a baseline."),
+        click.option("--quiet", is_flag=True, help="No progress and no table."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many images of each data set.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda:N or mps, in place of the suite's.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
+@_shared
+@click.pass_context
+def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **options: Any) -> None:
+    """Run a SUITE: the name of one in the package (smoke, ci, full, imagenet-sample) or a TOML file.
+
+    A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
+    """
+    load_plugins(options["plugins"])
+    wanted = _limited(load_suite(suite), options.pop("limit"), options.pop("device"))
+    if dry_run:
+        from advbench.forecast import forecast
+
+        forecast(wanted, options["workers"], console())
+        return
+    _run(ctx, wanted, out or Path("reports") / wanted.name, options)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_shared
+@click.pass_context
+def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
+    """Do what is left of a run that was interrupted, and try again what failed."""
+    files = RunFolder(folder)
+    manifest = files.read_manifest()
+    wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
+    needed = set(manifest["identity"].get("plugins", {})) - set(options["plugins"])
+    if needed:
+        raise UserError(f"{folder} was run with plugins", hint=" ".join(f"--plugin {name}" for name in sorted(needed)))
+    if manifest["status"] == "complete":
+        from advbench.runs import load_run
+
+        if (found := load_run(folder)).complete:  # nothing is left: no model needs to be loaded
+            _end(ctx, found, wanted, options)
+    _run(ctx, wanted, folder, options)
+
+
+def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
+    try:
+        with progress(options["quiet"]) as told:
+            from advbench.runner import Terminated, run
+
+            try:
+                done = run(suite, out=out, workers=options["workers"], plugins=options["plugins"], progress=told)
+            except (KeyboardInterrupt, Terminated) as stop:
+                code = 130 if isinstance(stop, KeyboardInterrupt) else 143
+                click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
+                ctx.exit(code)
+    finally:
+        options.pop("workers", None)
+    _end(ctx, done, suite, options)
+
+
+def _end(ctx: click.Context, done: "Run", suite: Suite, options: dict[str, Any]) -> None:
+    """Print the verdict and leave with its exit code."""
+    if not any(unit.task == "attack" for unit in done.plan):
+        click.echo(f"nothing was run: the suite {suite.name} has no images", err=True)
+        ctx.exit(EXIT_NOTHING)
+    gates = suite.gates
+    if options["fail_under"] is not None:
+        gates = gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
+    from advbench.commands.verdict import conclude
+
+    code = conclude(
+        done,
+        gates,
+        options["baseline"],
+        as_json=options["as_json"],
+        quiet=options["quiet"],
+        junit_xml=options["junit_xml"],
+        github=options["github"],
+    )
+    ctx.exit(code if code or done.complete else EXIT_INCOMPLETE)
+
+
+def _limited(suite: Suite, limit: int | None, device: str | None) -> Suite:
+    changes: dict[str, Any] = {} if device is None else {"device": device}
+    if limit is not None:
+        changes["images"] = min(limit, suite.images or limit)
+        changes["datasets"] = tuple(
+            data.model_copy(update={"images": min(limit, data.images)}) if data.images else data
+            for data in suite.datasets
+        )
+    return suite.model_copy(update=changes)
