@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and commit, as far as they can be had.
+    """Python, machine and commit, as far as they can be had.
 
     Example:
         >>> environment()["python"].count(".")
@@ -24,7 +24,6 @@ def environment() -> dict[str, Any]:
     """
     return {
         "python": platform.python_version(),
-        "packages": versions(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -14,7 +14,7 @@ import torch
 
 from advbench import __version__
 from advbench.datasets.dataset import Dataset
-from advbench.environment import environment
+from advbench.environment import environment, versions
 from advbench.errors import EXIT_INCOMPLETE, UserError
 from advbench.executor import Executor, Outcome, Processes, Serial
 from advbench.folder import RunFolder
@@ -133,6 +133,7 @@ class _Session(NamedTuple):
             "suite": self.suite.model_dump(mode="json"),
             "identity": self.plan.identity,
             "environment": environment(),
+            "versions": versions(),
             "workers": self.workers,
             "classes": self.plan.classes,
             "units": len(self.plan.units),
