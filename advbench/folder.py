@@ -133,12 +133,17 @@ class RunFolder:
         """
         from filelock import FileLock, Timeout
 
+        lock, holder = self.path / ".lock", self.path / ".holder"
         with folder_for_results(self.path):
-            holder = self.path / ".holder"
             try:
-                with FileLock(self.path / ".lock", timeout=0):
+                with FileLock(lock, timeout=0):
                     write_atomic(holder, str(os.getpid()).encode())
-                    yield
+                    try:
+                        yield
+                    finally:
+                        holder.unlink(missing_ok=True)
+                        if not self.manifest.exists():  # nothing came of it
+                            lock.unlink(missing_ok=True)
             except Timeout:
                 who = holder.read_text() if holder.exists() else "unknown"
                 raise UserError(
