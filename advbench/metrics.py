@@ -150,7 +150,7 @@ class Curve(NamedTuple):
     """Upper ends, as if every unknown image were robust."""
     exact: bool
     """The curve is known at every eps, as of an attack that looks for the smallest perturbation; else it is known at
-    these points, and between them it is not larger than at the left and not smaller than at the right."""
+    these points, and lies somewhere between them elsewhere."""
 
 
 def curve(evidence: Evidence, trials: Sequence[Trial], *, points: int = 200) -> Curve:
@@ -162,13 +162,11 @@ def curve(evidence: Evidence, trials: Sequence[Trial], *, points: int = 200) -> 
         points: The most points of an exact curve.
     """
     radius = smallest(evidence, trials)
-    exact = all(trial.minimal for trial in trials)
-    if exact:
-        found = np.unique(radius[np.isfinite(radius) & (radius > 0)])
-        places = np.unique(np.linspace(0, len(found) - 1, min(points, len(found))).round().astype(int))
-        eps = np.concatenate([[0.0], found[places]])
-    else:
-        eps = np.array([0.0, *sorted({e for trial in trials for e in trial.levels if e is not None})])
+    exact = any(trial.minimal for trial in trials)
+    budgets = {e for trial in trials for e in trial.levels if e is not None}
+    found = np.unique(radius[np.isfinite(radius) & (radius > 0)]) if exact else np.array([])
+    places = np.unique(np.linspace(0, len(found) - 1, min(points, len(found))).round().astype(int))
+    eps = np.unique([0.0, *found[places], *budgets])
     each = [states(evidence, trials if e else [], e) for e in eps]
     robust = np.array([(state == ROBUST).sum() for state in each])
     unknown = np.array([(state == UNKNOWN).sum() for state in each])

@@ -16,6 +16,7 @@ from advbench.flags import Flag
 from advbench.intervals import Proportion
 from advbench.metrics import levels
 from advbench.records import OK, UNKNOWN
+from advbench.report.words import describe_size
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule)."""
@@ -148,8 +149,8 @@ def _white_box(evidence: Evidence) -> Iterator[Flag]:
 def _monotone(evidence: Evidence) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
-        if trial.attack == "noise":
-            continue
+        if trial.attack in {"noise", *SINGLE_STEP}:
+            continue  # noise hits by chance, and one step overshoots the nearer boundary
         budgets = sorted(eps for eps in trial.levels if eps is not None)
         violations = np.zeros(len(evidence.samples), bool)
         for small, large in pairwise(budgets):
@@ -204,8 +205,7 @@ def _all(evidence: Evidence) -> str:
 def _at(evidence: Evidence, eps: float | None) -> str:
     if eps is None:
         return "without a bound"
-    size = f"{255 * eps:.4g}/255" if evidence.threat.norm == "linf" else f"{eps:.4g}"
-    return f"at {evidence.threat.norm} {size}"
+    return f"at {describe_size(evidence.threat.norm, eps)}"
 
 
 def _flag(name: str, evidence: Evidence, attack: str | None, count: int, message: str, advice: str) -> Flag:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "markdown", "csv", "json", "junit"]),
+    type=click.Choice(["text", "markdown", "html", "csv", "json", "junit"]),
     default="text",
     show_default=True,
-    help="text for a terminal; csv has the numbers.",
+    help="text for a terminal; html is one page with pictures; csv has the numbers.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: print it..")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: print it; html: DIR/report.html."
+)
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="To compare with.")
 def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> None:
     """Report on the run in DIR, finished or not.
@@ -45,13 +47,14 @@ def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> 
         console().print(summary(verdict))
         return
     content = _made(form, verdict, run)
-    if out is None:
+    place = out or (folder / "report.html" if form == "html" else None)
+    if place is None:
         click.echo(content.rstrip("\n"))
         return
     from advbench.store import write_atomic
 
-    write_atomic(out, content.encode())
-    click.echo(f"written: {out}", err=True)
+    write_atomic(place, content.encode())
+    click.echo(f"written: {place}", err=True)
 
 
 def _made(form: str, verdict: "Verdict", run: "Run") -> str:
@@ -62,6 +65,10 @@ def _made(form: str, verdict: "Verdict", run: "Run") -> str:
     from advbench.report.markdown import as_markdown
 
     match form:
+        case "html":
+            from advbench.report.page import as_page
+
+            return as_page(verdict, run)
         case "json":
             return verdict_json(verdict, run) + "\n"
         case "junit":

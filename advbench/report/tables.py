@@ -9,7 +9,7 @@ from advbench.evidence import Threat
 from advbench.intervals import Quantile
 from advbench.metrics import WORST_CASE, Cell
 from advbench.names import display_name
-from advbench.report.words import describe_eps, describe_norm
+from advbench.report.words import describe_eps, describe_norm, is_decimal
 
 HEADINGS = ("eps", "attack", "robust", "k/n", "95 %", "noise", "success", "median", "passes", "s/image")
 """Of the table of a threat; `LEGEND` says what they mean."""
@@ -86,7 +86,7 @@ def row(cell: Cell) -> tuple[str, ...]:
         cell.robust.interval,
         cell.noise.percent if cell.noise else "",
         cell.success.percent,
-        describe_median(cell.threat.norm, cell.median),
+        describe_median(cell.threat.norm, cell.median, cell.eps),
         "" if passes is None else f"{passes:.0f}",
         "" if cell.seconds is None else f"{cell.seconds:.2g}",
     )
@@ -97,11 +97,14 @@ def describe_bound(norm: str, eps: float | None) -> str:
     return "no bound" if eps is None else describe_eps(norm, eps)
 
 
-def describe_median(norm: str, median: Quantile | None) -> str:
-    """A median in a table; empty where an attack was given its eps, `none` where too few succeeded."""
+def describe_median(norm: str, median: Quantile | None, eps: float | None) -> str:
+    """A median in a table, in the unit of its eps; empty if the attack was given it, `none` if too few succeeded."""
     if median is None:
         return ""
-    return "none" if median.value is None else describe_eps(norm, median.value)
+    if median.value is None:
+        return "none"
+    decimal = norm == "linf" and eps is not None and is_decimal(eps)
+    return f"{median.value:.3f}" if decimal else describe_eps(norm, median.value)
 
 
 class Differences(NamedTuple):

@@ -12,15 +12,25 @@ _NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
 def describe_eps(norm: str, eps: float) -> str:
-    """An eps or a distance with the unit people use: 255ths for Linf.
+    """An eps or a distance with the unit people use: 255ths for Linf, unless it is a short decimal number.
 
     Example:
-        >>> describe_eps("linf", 2 / 255), describe_eps("l2", 0.5), describe_eps("l0", 12)
-        ('2/255', '0.5', '12 values')
+        >>> describe_eps("linf", 2 / 255), describe_eps("linf", 0.3), describe_eps("l2", 0.5), describe_eps("l0", 12)
+        ('2/255', '0.3', '0.5', '12 values')
     """
     if norm == "linf":
-        return f"{eps * 255:.4g}/255"
+        return f"{eps:g}" if is_decimal(eps) else f"{eps * 255:.4g}/255"
     return f"{eps:.0f} values" if norm == "l0" else f"{eps:.4g}"
+
+
+def is_decimal(eps: float) -> bool:
+    """Whether people write an Linf eps as a decimal number: it has at most two digits behind the point.
+
+    Example:
+        >>> is_decimal(0.3), is_decimal(8 / 255)
+        (True, False)
+    """
+    return round(eps, 2) == eps
 
 
 def describe_size(norm: str, size: float) -> str:

@@ -85,7 +85,7 @@ def test_a7_many_steps_miss_what_one_breaks():
     rows = [*images([0.01, 0.01, None]), *images([0.01, 0.01, 0.01], attack="fgsm")]
     flag = raised(rows)["A7"]
     assert (flag.attack, flag.value, flag.severity) == ("pgd", pytest.approx(1 / 3), "F")
-    assert flag.message == "misses 1 of 3 images that fgsm breaks at linf 8/255"
+    assert flag.message == "misses 1 of 3 images that fgsm breaks at Linf 8/255"
     assert "A7" not in raised([*images([0.01, 0.01, 0.01]), *images([0.01, None, None], attack="fgsm")])
 
 
@@ -107,7 +107,7 @@ def test_a8_without_a_gradient_is_better():
     ]
     flag = raised(rows, {})["A8"]
     assert (flag.attack, flag.value) == ("square", 0.5)
-    assert flag.message == "breaks 1 of 2 images that all white-box attacks miss at linf 8/255"
+    assert flag.message == "breaks 1 of 2 images that all white-box attacks miss at Linf 8/255"
     assert "A8" not in raised(images([0.01], attack="square"), {})
 
 

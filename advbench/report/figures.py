@@ -1,0 +1,155 @@
+"""The figures of a report, as SVG that turns dark where its page does. No torch."""
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from advbench.evidence import Evidence, Trial
+from advbench.metrics import NOISE, WORST_CASE, Curve, curve, smallest
+from advbench.names import display_name
+from advbench.report.words import is_decimal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INK, _SOFT, _RULE, _ACCENT = "#010203", "#010204", "#010205", "#010206"
+"""Colours that the theme replaces."""
+_THEME = """<style>
+:root { --ink: #1c1b19; --soft: #6b6862; --rule: #e4e0d9; --accent: #1f5f8b }
+@media (prefers-color-scheme: dark) { :root { --ink: #ecebe7; --soft: #9d9a93; --rule: #33363b; --accent: #7ab8e6 } }
+@media print { :root { --ink: #000; --soft: #555; --rule: #ccc; --accent: #1f5f8b } }
+text { font-family: system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif }
+</style>"""
+_PALETTE = ("#3b8bc4", "#d9622b", "#4f9d69", "#9a6bc2", "#b58a1b", "#c4527e", "#2f9c9c", "#8a6f5c")
+_STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "advbench", "font.size": 9.5, "axes.edgecolor": _RULE,
+    "axes.labelcolor": _SOFT, "text.color": _INK, "xtick.color": _SOFT, "ytick.color": _SOFT, "axes.linewidth": 1,
+    "axes.spines.top": False, "axes.spines.right": False, "grid.color": _RULE, "xtick.major.size": 0,
+    "ytick.major.size": 0, "legend.frameon": False, "font.family": "sans-serif", "text.parse_math": False,
+}  # fmt: skip
+
+
+_CORNER: Any = {"fontsize": 8.5, "ha": "right", "va": "top", "color": _SOFT}
+
+
+class Figure(NamedTuple):
+    """A figure and what it shows."""
+
+    svg: bytes
+    """The file."""
+    alt: str
+    """For those who do not see it."""
+
+
+def curves(evidence: Evidence) -> Figure:
+    """Robust accuracy against eps: the worst case with its interval, and each attack."""
+    trials = evidence.trials
+    scale, unit = _unit(evidence)
+    lines = [(trial.label, curve(evidence, [trial]), trial.attack == NOISE) for trial in trials]
+    worst = curve(evidence, trials)
+
+    def draw(axes: "Axes") -> None:
+        colours = iter(_PALETTE * (len(lines) // len(_PALETTE) + 1))
+        for label, line, noise in lines:
+            colour = _SOFT if noise else next(colours)
+            _draw_line(axes, line, scale, label, color=colour, linestyle=":" if noise else "-", linewidth=1.4)
+        if len(lines) > 1:
+            _draw_line(axes, worst, scale, WORST_CASE, color=_INK, linewidth=2.2)
+        step: Literal["post"] | None = "post" if worst.exact else None
+        low, high = 100 * worst.low, 100 * worst.high
+        axes.fill_between(worst.eps * scale, low, high, step=step, color=_ACCENT, alpha=0.14, linewidth=0)
+        axes.set(ylim=(0, 101), xlim=(0, _widest(evidence) * scale))
+        axes.set(xlabel=f"eps ({unit})", ylabel="robust accuracy (%)")
+        axes.grid(axis="y", linewidth=0.8)
+        axes.figure.legend(fontsize=8.5, labelcolor=_INK, loc="outside lower center", ncols=4)
+
+    start, end = (f"{100 * worst.rate[i]:.1f} %" for i in (0, -1))
+    at = f"{worst.eps[-1] * scale:.3g} ({unit})"
+    return _drawn(draw, f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}")
+
+
+def histogram(evidence: Evidence) -> Figure | None:
+    """Sizes of the smallest perturbations of correctly classified images; None if no attack looked for them."""
+    trials = [trial for trial in evidence.trials if trial.minimal]
+    if not trials:
+        return None
+    scale, unit = _unit(evidence)
+    radius = smallest(evidence, trials)[evidence.correct]
+    found = radius[np.isfinite(radius)] * scale
+    failed = len(radius) - len(found)
+
+    def draw(axes: "Axes") -> None:
+        top = float(np.quantile(found, 0.99)) * 1.05 if len(found) else 1.0
+        axes.hist(np.minimum(found, top), bins=32, range=(0, top or 1.0), color=_ACCENT, alpha=0.85)
+        if len(found):
+            median = float(np.quantile(np.append(found, [np.inf] * failed), 0.5, method="inverted_cdf"))
+            if np.isfinite(median):
+                axes.axvline(median, color=_INK, linewidth=1.2)
+                place, offset = (median, 0.97), (5, -6)
+                axes.annotate(
+                    f"median {median:.3g}",
+                    place,
+                    offset,
+                    xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
+                    fontsize=8.5,
+                )
+        axes.set(xlabel=f"size of the smallest perturbation ({unit})", ylabel="images", xlim=(0, None))
+        axes.grid(axis="y", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.locator_params(axis="y", integer=True)
+        if failed:
+            text = f"none found: {failed} of {len(radius)}"
+            axes.annotate(text, (1, 1), (-4, -4), xycoords="axes fraction", textcoords="offset points", **_CORNER)
+
+    none = f"; none was found for {failed} of {len(radius)} images" if failed else ""
+    return _drawn(draw, f"Sizes of the smallest perturbations over {_listed(trials)}{none}")
+
+
+def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, **style: object) -> None:
+    """One attack: steps where it is known everywhere, points where it was measured."""
+    drawn = {"drawstyle": "steps-post"} if line.exact else {"marker": "o", "markersize": 3.5}
+    name = display_name(label, limit=28)
+    axes.plot(line.eps * scale, 100 * line.rate, label=name.lstrip("_") or "_", **drawn, **style)  # type: ignore[arg-type]
+
+
+def _widest(evidence: Evidence) -> float:
+    """Where the axis of eps ends: a little beyond the largest budget, or where minimum-norm attacks are done."""
+    if evidence.eps:
+        return 1.12 * evidence.eps[-1]
+    radius = smallest(evidence, evidence.trials)
+    found = radius[np.isfinite(radius)]
+    return 1.1 * float(np.quantile(found, 0.98)) if len(found) and found.max() > 0 else 1.0
+
+
+def _unit(evidence: Evidence) -> tuple[float, str]:
+    """What sizes are multiplied with, and in what they are then told: for Linf in 255ths, unless people say 0.3."""
+    norm = evidence.threat.norm
+    if norm == "linf" and not (evidence.eps and all(map(is_decimal, evidence.eps))):
+        return 255.0, "Linf, 1/255"
+    return 1.0, {"linf": "Linf", "l0": "L0, values"}.get(norm, norm.upper())
+
+
+def _listed(trials: Sequence[Trial]) -> str:
+    return ", ".join(trial.label for trial in trials)
+
+
+def _drawn(draw: Callable[["Axes"], None], alt: str) -> Figure:
+    """A figure with the theme in place of its colours; its texts are escaped by matplotlib."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+
+    file = io.BytesIO()
+    with warnings.catch_warnings(), mpl.rc_context(_STYLE):
+        warnings.simplefilter("ignore", UserWarning)  # the page's font, not matplotlib's, draws the characters
+        canvas = Canvas(figsize=(6.2, 3.5), layout="constrained")
+        draw(canvas.subplots())
+        canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue().decode()
+    for colour, name in ((_INK, "ink"), (_SOFT, "soft"), (_RULE, "rule"), (_ACCENT, "accent")):
+        svg = svg.replace(colour, f"var(--{name})")
+    head, tag, rest = svg.partition("<defs>")
+    return Figure(f"{head}{_THEME}{tag}{rest}".encode(), alt)

@@ -1,0 +1,186 @@
+"""The most telling images of a run, from the adversarial images that it kept. No torch."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from advbench.names import display_name
+from advbench.report.html import data_uri
+from advbench.report.words import describe_size
+
+if TYPE_CHECKING:
+    from advbench.runs import Run
+
+Pixels = NDArray[np.float32]
+Row = dict[str, Any]
+
+KINDS = {
+    "smallest": "smallest perturbations",
+    "confident": "most confident mistakes",
+    "unbroken": "never broken",
+}
+"""What makes an image telling, in the order in which they are shown."""
+_EACH = 4
+_BARS = 3
+_SMALL = 96
+"""Pixels up to which a picture is kept without loss, and drawn with hard edges."""
+
+
+class Bar(NamedTuple):
+    """A class and how sure the model is of it."""
+
+    name: str
+    """Of the class."""
+    percent: float
+    """Softmax probability, 0 to 100."""
+    first: bool
+    """It is the class that was first on the original."""
+
+
+class Picture(NamedTuple):
+    """One image of the gallery."""
+
+    kind: str
+    """A key of `KINDS`."""
+    model: str
+    """Which model it fooled."""
+    name: str
+    """Of the image in its data set."""
+    caption: str
+    """Attack, size and outcome in words."""
+    images: tuple[str, str, str]
+    """Original, perturbation and adversarial picture, as addresses of an `<img>`."""
+    before: tuple[Bar, ...]
+    """The first classes of the original."""
+    after: tuple[Bar, ...]
+    """The first classes of the adversarial picture."""
+    small: bool
+    """It has so few pixels that each should be seen."""
+
+
+def gallery(run: "Run", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
+    """Choose and read the most telling images.
+
+    Args:
+        run: With `adv/` where adversarial images were kept; without, the gallery is empty.
+        classes: Data set -> names of its classes.
+    """
+    kept = list(_kept(run))
+    if not kept:
+        return []
+    rows = pd.concat(kept, ignore_index=True)
+    rows = rows[(rows["status"] == "ok") & (rows["attack"] != "noise")]
+    return [_picture(run.folder, kind, row, classes) for kind, row in _chosen(rows)]
+
+
+def _kept(run: "Run") -> Iterator[pd.DataFrame]:
+    """The rows of the frame whose images were kept, with where they lie."""
+    by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
+    for path in sorted((run.folder / "adv").glob("*.safetensors")):
+        if path.stem not in by_unit:
+            continue
+        try:
+            numbers = _tensors(path)["rows"].astype(np.int64)
+        except (OSError, ValueError, KeyError):
+            continue  # a damaged file is the business of `advbench verify`; the report goes without
+        yield by_unit[path.stem].iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
+
+
+def _tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
+    """The row numbers of a file, or all that it holds of one image."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            if place is None:
+                return {"rows": file.get_tensor("rows")}
+            names = ("x", "x_adv", "clean_logits", "adv_logits")
+            return {name: file.get_slice(name)[place] for name in names}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _chosen(rows: pd.DataFrame) -> Iterator[tuple[str, Row]]:
+    """A few images of each kind, each image once, and models in turn."""
+    met = rows["met"].fillna(False).to_numpy(bool)
+    changed = rows[met & rows["flipped"].fillna(False).to_numpy(bool)]
+    sizes = [row[row["norm"]] for row in changed.to_dict("records")]
+    rank = pd.Series(sizes, changed.index, float).groupby(changed["norm"], observed=True).rank(pct=True)
+    orders = {
+        "smallest": changed.loc[rank.sort_values(kind="stable").index],
+        "confident": changed.sort_values("adv_confidence", ascending=False, kind="stable"),
+        "unbroken": rows[~met].sort_values("clean_confidence", ascending=False, kind="stable"),
+    }
+    seen: set[str] = set()
+    for kind, ordered in orders.items():
+        for row in _in_turn(ordered, seen):
+            seen.add(row["sample_id"])
+            yield kind, row
+
+
+def _in_turn(rows: pd.DataFrame, seen: set[str]) -> list[Row]:
+    """The first rows, of each model as many as of the others, without images that were seen."""
+    fresh = rows[~rows["sample_id"].isin(seen)].drop_duplicates("sample_id")
+    turn = fresh.groupby("model", observed=True, sort=False).cumcount().to_numpy()
+    found: list[Row] = fresh.iloc[np.argsort(turn, kind="stable")[:_EACH]].to_dict("records")  # type: ignore[assignment]
+    return found
+
+
+def _picture(folder: Path, kind: str, row: Row, classes: Mapping[str, Sequence[str]]) -> Picture:
+    tensors = _tensors(folder / "adv" / str(row["file"]), int(row["place"]))
+    x, x_adv = tensors["x"].astype(np.float32), tensors["x_adv"].astype(np.float32)
+    names = classes.get(str(row["dataset"]), ())
+    first = int(np.argmax(tensors["clean_logits"]))
+    small = max(x.shape[1:]) <= _SMALL
+    return Picture(
+        kind=kind,
+        model=str(row["model"]),
+        name=str(row.get("sample_name") or row["sample_id"]),
+        caption=f"{row['attack']} · {_outcome(row)}",
+        images=(_address(x, small), _address(_scaled(x_adv - x), small), _address(x_adv, small)),
+        before=_bars(tensors["clean_logits"], names, first),
+        after=_bars(tensors["adv_logits"], names, first),
+        small=small,
+    )
+
+
+def _outcome(row: Row) -> str:
+    size = row[row["norm"]]
+    return "not broken" if pd.isna(size) else describe_size(row["norm"], float(size))
+
+
+def _bars(logits: NDArray[np.generic], names: Sequence[str], first: int) -> tuple[Bar, ...]:
+    """The first classes with their probabilities."""
+    shifted = np.exp(logits.astype(float) - float(np.max(logits)))
+    shares = shifted / shifted.sum()
+    order = np.argsort(-shares, kind="stable")[:_BARS].tolist()
+    called = [names[i] if i < len(names) else f"class {i}" for i in order]
+    return tuple(
+        Bar(display_name(name, limit=40), round(100 * float(shares[i]), 1), i == first)
+        for i, name in zip(order, called, strict=True)
+    )
+
+
+def _scaled(delta: Pixels) -> Pixels:
+    """A perturbation whose largest value is black or white; grey is no change."""
+    largest = float(np.abs(delta).max()) or 1.0
+    scaled: Pixels = (delta / largest + 1) * np.float32(128 / 255)
+    return scaled
+
+
+def _address(image: Pixels, small: bool) -> str:
+    """An image (C, H, W) in [0, 1] as the address of an `<img>`."""
+    values = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    picture = Image.fromarray(values[0] if len(values) == 1 else np.ascontiguousarray(values.transpose(1, 2, 0)))
+    file = io.BytesIO()
+    if small:
+        picture.save(file, format="PNG", optimize=True)
+        return data_uri(file.getvalue(), "image/png")
+    picture.save(file, format="WEBP", quality=82, method=4)
+    return data_uri(file.getvalue(), "image/webp")

@@ -1,0 +1,209 @@
+"""The report of a run as one HTML page: verdict, numbers, curves, pictures, and how to get them again. No torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from advbench.evidence import Evidence
+from advbench.gates import Verdict
+from advbench.metrics import NOISE, WORST_CASE, Cell, flips
+from advbench.report.figures import Figure, curves, histogram
+from advbench.report.gallery import KINDS, gallery
+from advbench.report.html import data_uri, render
+from advbench.report.tables import LEGEND, describe_bound, describe_place, tables
+
+if TYPE_CHECKING:
+    from advbench.runs import Run
+
+_STATES = {0: "good", 1: "bad", 3: "warn", 5: "warn"}
+_MOST_CLASSES = 12
+_MOST_PAIRS = 12
+
+
+class Flip(NamedTuple):
+    """How many images of one class were taken for another."""
+
+    source: str
+    """The class that an image should have."""
+    target: str
+    """The class that it was taken for."""
+    images: int
+    """How many."""
+    share: float
+    """Of the most frequent flip, 0 to 1."""
+
+
+class Flips(NamedTuple):
+    """The flips of one threat."""
+
+    title: str
+    """Which attacks, at which eps."""
+    targets: list[str]
+    """Headings of the matrix; empty if there are too many classes for one."""
+    matrix: list[tuple[str, list[Flip]]]
+    """A row for each class; empty if there are too many."""
+    pairs: list[Flip]
+    """The most frequent flips, in place of a matrix."""
+
+
+class Part(NamedTuple):
+    """All that the page says of one threat."""
+
+    title: str
+    """In words."""
+    clean: str
+    """Clean accuracy in words."""
+    levels: list[list[dict[str, Any]]]
+    """The rows of the table, one list for each eps."""
+    figures: list[tuple[str, str, str]]
+    """Address, alternative text and caption of each figure."""
+    flips: Flips | None
+    """Where the images went."""
+
+
+def as_page(verdict: Verdict, run: "Run") -> str:
+    """The report of a run.
+
+    Args:
+        verdict: On the run.
+        run: Where its pictures and its manifest lie.
+
+    Returns:
+        HTML; it loads nothing, runs no script, and turns dark where the reader's system is dark.
+    """
+    findings = verdict.findings
+    pictures = gallery(run, findings.classes)
+    shown = {kind: [picture for picture in pictures if picture.kind == kind] for kind in KINDS}
+    return render(
+        "run.html",
+        suite=run.suite,
+        facts=_facts(verdict, run),
+        state=_STATES[verdict.exit_code],
+        verdict=verdict,
+        word=verdict.headline.partition(":")[0],
+        rest=verdict.headline.partition(": ")[2],
+        gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
+        worst=[_row(cell) | {"place": describe_place(cell.threat, cell.eps)} for cell in _worst(verdict)],
+        parts=[_part(verdict, evidence) for evidence in findings.evidence],
+        gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
+        legend=LEGEND,
+        made=_made(run),
+        attacks=_attacks(verdict),
+        errors=_errors(verdict),
+        folder=run.folder,
+    )
+
+
+def _worst(verdict: Verdict) -> list[Cell]:
+    return [cell for cell in verdict.findings.cells if cell.attack == WORST_CASE]
+
+
+def _facts(verdict: Verdict, run: "Run") -> str:
+    """Size of the run in words."""
+    frame = verdict.findings.frame
+    counts = [
+        (frame["model"].nunique(), "model"),
+        (frame["dataset"].nunique(), "data set"),
+        (len(frame[["attack", "params"]].drop_duplicates()), "attack"),
+        (len(frame[["model", "dataset", "sample_id"]].drop_duplicates()), "image"),
+    ]
+    words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
+    when = run.manifest.get("finished") or run.manifest.get("started")
+    return " · ".join(words + ([_day(when)] if when else []))
+
+
+def _day(when: object) -> str:
+    if isinstance(when, int | float):
+        return datetime.fromtimestamp(when, UTC).strftime("%-d %B %Y")
+    return str(when)[:10]
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    """One line of a table, with the ends of its bar in percent."""
+    robust = cell.robust
+    return {
+        "cell": cell,
+        "strong": cell.attack == WORST_CASE,
+        "bound": describe_bound(cell.threat.norm, cell.eps),
+        "rate": 100 * (robust.rate or 0),
+        "most": 100 * (robust.most or 0),
+        "low": 100 * robust.low,
+        "high": 100 * robust.high,
+        "noise": 100 * (cell.noise.rate or 0) if cell.noise else None,
+    }
+
+
+def _part(verdict: Verdict, evidence: Evidence) -> Part:
+    table = tables([cell for cell in verdict.findings.cells if cell.threat == evidence.threat])[0]
+    rows = [_row(cell) | {"texts": texts} for cell, texts in zip(table.cells, table.rows, strict=True)]
+    bounds = list(dict.fromkeys(row["bound"] for row in rows))
+    return Part(
+        title=table.title,
+        clean=table.clean,
+        levels=[[row for row in rows if row["bound"] == bound] for bound in bounds],
+        figures=list(_figures(evidence)),
+        flips=_flips(evidence, verdict.findings.classes.get(evidence.threat.dataset, [])),
+    )
+
+
+def _figures(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
+    found: list[tuple[Figure | None, str]] = [
+        (curves(evidence), "Robust accuracy against eps, with the 95 % interval of the worst case."),
+        (histogram(evidence), "Sizes of the smallest perturbation found for each correctly classified image."),
+    ]
+    for figure, caption in found:
+        if figure:
+            yield data_uri(figure.svg, "image/svg+xml"), figure.alt, caption
+
+
+def _flips(evidence: Evidence, names: list[str]) -> Flips | None:
+    """From which class to which class the images went, under all attacks but noise."""
+    trials = [trial for trial in evidence.trials if trial.attack != NOISE]
+    eps = evidence.eps[-1] if evidence.eps else None
+    table = flips(evidence, trials, eps)
+    if table.empty:
+        return None
+    sources, targets = (
+        [_called(int(index), names) for index in axis.tolist()] for axis in (table.index, table.columns)
+    )
+    counts = table.to_numpy(int)
+    every = [
+        [Flip(source, target, int(n), n / counts.max()) for target, n in zip(targets, row, strict=True)]
+        for source, row in zip(sources, counts, strict=True)
+    ]
+    place = describe_place(evidence.threat, eps)
+    title = f"{place}, all attacks but noise" if len(trials) != 1 else f"{place}, {trials[0].label}"
+    if max(table.shape) > _MOST_CLASSES:
+        pairs = sorted((flip for row in every for flip in row), key=lambda flip: -flip.images)[:_MOST_PAIRS]
+        return Flips(title, [], [], [flip for flip in pairs if flip.images])
+    return Flips(title, targets, list(zip(sources, every, strict=True)), [])
+
+
+def _called(index: int, names: Sequence[str]) -> str:
+    return names[index] if index < len(names) else f"class {index}"
+
+
+def _made(run: "Run") -> list[tuple[str, str]]:
+    """How the run was made, as names and values."""
+    manifest = run.manifest
+    names = ("run_id", "command", "git", "started", "finished", "host", "device")
+    versions = ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items())
+    found = [*((name, manifest.get(name)) for name in names), ("seed", run.suite.seed), ("versions", versions)]
+    return [(name, _told(value)) for name, value in found if value not in (None, "")]
+
+
+def _told(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
+    """Every attack with its parameters in full."""
+    pairs = verdict.findings.frame[["attack", "params"]].drop_duplicates()
+    return [(str(attack), str(params)) for attack, params in zip(pairs["attack"], pairs["params"], strict=True)]
+
+
+def _errors(verdict: Verdict) -> list[tuple[str, int]]:
+    """What went wrong, the most frequent first."""
+    errors = verdict.findings.frame["error"].dropna().astype(str)
+    return [(str(error), int(count)) for error, count in errors.value_counts().head(8).items()]
