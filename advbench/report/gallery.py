@@ -141,7 +141,7 @@ def _picture(folder: Path, kind: str, row: Row, classes: Mapping[str, Sequence[s
     return Picture(
         kind=kind,
         model=str(row["model"]),
-        name=str(row.get("sample_name") or row["sample_id"]),
+        name=name if isinstance(name := row["sample_name"], str) and name else row["sample_id"],
         caption=f"{row['attack']} · {_outcome(row)}",
         images=(_address(x, small), _address(_scaled(x_adv - x), small), _address(x_adv, small)),
         before=_bars(tensors["clean_logits"], names, first),

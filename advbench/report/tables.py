@@ -9,7 +9,7 @@ from advbench.evidence import Threat
 from advbench.intervals import Quantile
 from advbench.metrics import WORST_CASE, Cell
 from advbench.names import display_name
-from advbench.report.words import describe_eps, describe_norm, is_decimal
+from advbench.report.words import describe_eps, describe_norm
 
 HEADINGS = ("eps", "attack", "robust", "k/n", "95 %", "noise", "success", "median", "passes", "s/image")
 """Of the table of a threat; `LEGEND` says what they mean."""
@@ -101,10 +101,7 @@ def describe_median(norm: str, median: Quantile | None, eps: float | None) -> st
     """A median in a table, in the unit of its eps; empty if the attack was given it, `none` if too few succeeded."""
     if median is None:
         return ""
-    if median.value is None:
-        return "none"
-    decimal = norm == "linf" and eps is not None and is_decimal(eps)
-    return f"{median.value:.3f}" if decimal else describe_eps(norm, median.value)
+    return "none" if median.value is None else describe_eps(norm, median.value, like=eps)
 
 
 class Differences(NamedTuple):

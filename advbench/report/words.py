@@ -11,15 +11,20 @@ if TYPE_CHECKING:
 _NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
-def describe_eps(norm: str, eps: float) -> str:
+def describe_eps(norm: str, eps: float, like: float | None = None) -> str:
     """An eps or a distance with the unit people use: 255ths for Linf, unless it is a short decimal number.
 
     Example:
         >>> describe_eps("linf", 2 / 255), describe_eps("linf", 0.3), describe_eps("l2", 0.5), describe_eps("l0", 12)
         ('2/255', '0.3', '0.5', '12 values')
+
+    Args:
+        norm: In which it is measured.
+        eps: The number.
+        like: Another number, in whose unit it is to be told.
     """
     if norm == "linf":
-        return f"{eps:g}" if is_decimal(eps) else f"{eps * 255:.4g}/255"
+        return f"{eps:.3g}" if is_decimal(eps if like is None else like) else f"{eps * 255:.4g}/255"
     return f"{eps:.0f} values" if norm == "l0" else f"{eps:.4g}"
 
 
@@ -30,7 +35,7 @@ def is_decimal(eps: float) -> bool:
         >>> is_decimal(0.3), is_decimal(8 / 255)
         (True, False)
     """
-    return round(eps, 2) == eps
+    return eps > 0 and round(eps, 2) == eps
 
 
 def describe_size(norm: str, size: float) -> str:
