@@ -18,10 +18,13 @@ Example:
 
 from attacks import foolbox
 from attacks.apgd import APGD
-from attacks.compose import WorstCase, restarts, worst_case
+from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, worst_case
+from attacks.cw import CW
 from attacks.ddn import DDN
+from attacks.deepfool import DeepFool
 from attacks.defences import expectation, straight_through
 from attacks.difgsm import DIFGSM
+from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
@@ -29,6 +32,7 @@ from attacks.hop_skip_jump import HopSkipJump
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
 from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
+from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.quantize import quantize
@@ -36,6 +40,7 @@ from attacks.search import Bisection, EpsSearch, binary_search_eps
 from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square
+from attacks.superdeepfool import SuperDeepFool
 from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
 
@@ -50,7 +55,12 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "square": Square,
     "ddn": DDN,
     "fmn": FMN,
+    "pdpgd": PDPGD,
     "sigma_zero": SigmaZero,
+    "cw": CW,
+    "deepfool": DeepFool,
+    "superdeepfool": SuperDeepFool,
+    "fab": FAB,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
     "spatial": Spatial,
@@ -60,8 +70,10 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
 __all__ = [
     "APGD",
     "ATTACKS",
+    "CW",
     "DDN",
     "DIFGSM",
+    "FAB",
     "FGSM",
     "FMN",
     "L0",
@@ -69,12 +81,14 @@ __all__ = [
     "L2",
     "MIFGSM",
     "NORMS",
+    "PDPGD",
     "PGD",
     "TIFGSM",
     "Attack",
     "AttackError",
     "Bisection",
     "BudgetAttack",
+    "DeepFool",
     "EpsSearch",
     "Goal",
     "HopSkipJump",
@@ -82,12 +96,14 @@ __all__ = [
     "Linf",
     "MinNormAttack",
     "Model",
+    "MultiTargeted",
     "Noise",
     "Norm",
     "OrderedTopK",
     "SigmaZero",
     "Spatial",
     "Square",
+    "SuperDeepFool",
     "Targeted",
     "TopK",
     "TopKExclusion",
@@ -96,6 +112,7 @@ __all__ = [
     "binary_search_eps",
     "expectation",
     "foolbox",
+    "multi_targeted",
     "quantize",
     "restarts",
     "straight_through",

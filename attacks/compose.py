@@ -10,9 +10,10 @@ from torch import Tensor
 from attacks.draws import derive
 from attacks.goals import Goal, met
 from attacks.gradients import forward
-from attacks.inputs import check_arguments
+from attacks.inputs import check_arguments, clean_logits
 from attacks.norms import Norm, column
 from attacks.protocols import Attack, Kind, Model
+from attacks.rivals import aims
 
 
 @dataclass(frozen=True)
@@ -57,28 +58,75 @@ class WorstCase:
         A budget attack sees only the images that those before it left; the ``i``-th attack draws with the ``i``-th
         seed derived from ``seed``. Of minimum-norm attacks each sees every image, and the nearest result is kept.
         """
-        check_arguments(x, goal, self.norm, eps)
-        if self.kind == "budget" and eps is None:
-            raise ValueError("expected eps for budget attacks, got None")
-        x = best = x.detach()
-        size = x.new_full((len(x),), torch.inf)
-        bound = None if eps is None else torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))
-        rows = torch.arange(len(x), device=x.device)
-        for i, attack in enumerate(self.attacks):
-            some, budget = goal.select(rows), None if bound is None else bound[rows]
-            x_adv = attack(model, x[rows], some, eps=budget, seed=derive(seed, i))  # type: ignore[arg-type]
-            fooled = met(some, forward(model, x_adv, some))
-            distance = torch.where(fooled, self.norm.measure(x_adv - x[rows]), torch.inf)
-            nearer = distance < size[rows]
-            # A candidate that fails is still better than none, until something succeeds.
-            take = nearer | (size[rows].isinf() & ~fooled)
-            best = best.index_copy(0, rows, torch.where(column(take, x_adv).bool(), x_adv, best[rows]))
-            size = size.index_copy(0, rows, torch.where(nearer, distance, size[rows]))
-            if self.kind == "budget":
-                rows = size.isinf().nonzero().squeeze(1)
-            if not len(rows):
-                break
-        return best
+        return _in_turn(model, x, goal, [(attack, goal) for attack in self.attacks], eps, seed)
+
+
+@dataclass(frozen=True)
+class MultiTargeted:
+    """An attack towards each of several rivals in turn; see :func:`multi_targeted`.
+
+    Example:
+        >>> from attacks import PGD
+        >>> MultiTargeted(PGD(), 9).kind
+        'budget'
+    """
+
+    attack: Attack
+    """Is given a rival to aim at."""
+    targets: int = 9
+    """How many rivals, the nearest first."""
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+
+    def __post_init__(self) -> None:
+        if self.targets < 1:
+            raise ValueError(f"expected targets >= 1, got {self.targets}")
+
+    @property
+    def kind(self) -> Kind:
+        """That of its attack."""
+        return self.attack.kind
+
+    @property
+    def norm(self) -> Norm:
+        """That of its attack."""
+        return self.attack.norm
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`WorstCase`, for the same attack with several aims."""
+        logits = clean_logits(model, x, goal, self.norm, eps)
+        ways = dict.fromkeys(aims(goal, logits, min(self.targets, logits.shape[1] - 1)))
+        return _in_turn(model, x, goal, [(self.attack, way) for way in ways], eps, seed)
+
+
+def _in_turn(
+    model: Model, x: Tensor, goal: Goal, turns: Sequence[tuple[Attack, Goal]], eps: float | Tensor | None, seed: int
+) -> Tensor:
+    """Each attack with what it aims at, and the best candidate of all."""
+    first, norm = turns[0][0], turns[0][0].norm
+    check_arguments(x, goal, norm, eps)
+    if first.kind == "budget" and eps is None:
+        raise ValueError("expected eps for budget attacks, got None")
+    x = best = x.detach()
+    size = x.new_full((len(x),), torch.inf)
+    bound = None if eps is None else torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))
+    rows = torch.arange(len(x), device=x.device)
+    for i, (attack, aim) in enumerate(turns):
+        some, budget = goal.select(rows), None if bound is None else bound[rows]
+        x_adv = attack(model, x[rows], aim.select(rows), eps=budget, seed=derive(seed, i))  # type: ignore[arg-type]
+        fooled = met(some, forward(model, x_adv, some))
+        distance = torch.where(fooled, norm.measure(x_adv - x[rows]), torch.inf)
+        nearer = distance < size[rows]
+        # A candidate that fails is still better than none, until something succeeds.
+        take = nearer | (size[rows].isinf() & ~fooled)
+        best = best.index_copy(0, rows, torch.where(column(take, x_adv).bool(), x_adv, best[rows]))
+        size = size.index_copy(0, rows, torch.where(nearer, distance, size[rows]))
+        if first.kind == "budget":
+            rows = size.isinf().nonzero().squeeze(1)
+        if not len(rows):
+            break
+    return best
 
 
 def worst_case(attacks: Sequence[Attack]) -> WorstCase:
@@ -112,3 +160,31 @@ def restarts(attack: Attack, n: int) -> WorstCase:
     if n < 1:
         raise ValueError(f"expected n >= 1 restarts, got {n}")
     return WorstCase((attack,) * n)
+
+
+def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
+    """The attack aimed at one rival class after the other, the nearest first: as APGD-T does in AutoAttack.
+
+    An untargeted attack follows the class that happens to be ahead, and may miss one that is easier to reach. For goals
+    other than untargeted the rivals are the ways to meet the goal, see :func:`attacks.rivals.aims`; where there is
+    only one, the attack runs once.
+
+    References:
+        Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+        attacks <https://arxiv.org/abs/2003.01690>, 2020.
+
+    Args:
+        attack: Of either kind. With ``APGD(loss="margin")`` this is APGD-T, but for the scale of its loss.
+        targets: How many rivals; at most the number of classes but one.
+
+    Raises:
+        ValueError: If ``targets`` is below 1.
+
+    Example:
+        >>> from attacks import APGD, Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5, 0.4]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = multi_targeted(APGD(loss="margin"), 2)(lambda x: x, x, goal, eps=0.0625)
+        >>> bool(goal.margin(x_adv) < 0)
+        True
+    """
+    return MultiTargeted(attack, targets)

@@ -148,3 +148,22 @@ class Nearest:
         self.x_adv = torch.where(better.view(-1, *[1] * (x_adv.ndim - 1)), x_adv, self.x_adv)
         self.size = torch.where(better, size, self.size)
         return better
+
+    def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor) -> Tensor:
+        """The same where there are candidates for some of the images only: those at the places ``rows`` (m,)."""
+        everywhere = torch.zeros_like(self.found).index_copy(0, rows, fooled)
+        return self.offer(self.x_adv.index_copy(0, rows, x_adv), everywhere)[rows]
+
+
+def nearby(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | Tensor | None) -> Tensor:
+    """Candidates (N, ...), but the clean images where they are further away than ``eps`` (a number, (N,) or None).
+
+    Example:
+        >>> from attacks import Linf
+        >>> nearby(torch.zeros(2, 1), torch.tensor([[0.3], [0.2]]), Linf(), 0.25)
+        tensor([[0.0000],
+                [0.2000]])
+    """
+    nearest = Nearest(x.detach(), norm, eps)
+    nearest.offer(x_adv, torch.ones_like(nearest.size, dtype=torch.bool))
+    return nearest.x_adv

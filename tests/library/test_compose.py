@@ -5,9 +5,24 @@ from typing import ClassVar
 
 import pytest
 import torch
-from oracles import images, linear
+from oracles import Recorder, images, linear
 
-from attacks import DDN, FGSM, FMN, L2, PGD, Linf, Noise, Untargeted, WorstCase, restarts, worst_case
+from attacks import (
+    APGD,
+    DDN,
+    FGSM,
+    FMN,
+    L2,
+    PGD,
+    Linf,
+    Noise,
+    Targeted,
+    Untargeted,
+    WorstCase,
+    multi_targeted,
+    restarts,
+    worst_case,
+)
 from attacks.draws import derive
 from attacks.inputs import clean_logits
 
@@ -165,3 +180,43 @@ def test_refuses_what_does_not_go_together(construct, message):
 def test_budget_attacks_need_an_eps():
     with pytest.raises(ValueError, match="expected eps for budget attacks, got None"):
         worst_case([PGD(), FGSM()])(identity, X, GOAL)
+
+
+# --- several rivals ---
+
+
+@pytest.mark.parametrize("attack", [APGD(steps=30, loss="margin"), FMN(norm=Linf())], ids=lambda a: type(a).__name__)
+def test_multi_targeted_finds_the_rival_that_the_attack_alone_misses(attack):
+    # Class 1 comes second and stays ahead of class 2 on the way uphill, but never passes class 0.
+    def model(x):
+        near, far = x[:, 0] - 0.5, x[:, 1] - 0.5
+        return torch.stack([torch.zeros_like(near), -0.1 / (1 + 50 * near.abs()), far - 0.15], 1)
+
+    x, goal = torch.full((1, 2), 0.5), Untargeted(torch.tensor([0]))
+    alone, each = attack(model, x, goal, eps=0.2), multi_targeted(attack, 2)(model, x, goal, eps=0.2)
+    assert goal.margin(model(each)).item() < 0
+    assert goal.margin(model(alone)).item() > 0 or attack.kind == "minimum norm"
+    assert Linf().measure(each - x).item() <= 0.2 + 1e-6
+
+
+def test_multi_targeted_runs_once_where_there_is_one_way():
+    model, x = linear(num_classes=5, seed=1), images(3, (12,), seed=1)
+    goal, attack = Targeted(model(x).argmin(1)), PGD(steps=5)
+    for seed in (0, 3):
+        once = attack(model, x, goal, eps=0.05, seed=seed)
+        assert torch.equal(multi_targeted(attack, 9)(model, x, goal, eps=0.05, seed=seed), once)
+
+
+def test_multi_targeted_asks_no_more_about_images_that_are_fooled():
+    model, x = linear(num_classes=5, seed=1), images(6, (12,), seed=1)
+    goal = Untargeted(model(x).argmax(1))
+    radius, reachable = model.smallest(x, goal, "linf"), torch.arange(6) < 3
+    recorder = Recorder(model)
+    x_adv = multi_targeted(PGD(steps=20), 4)(recorder, x, goal, eps=torch.where(reachable, 3 * radius, 0.5 * radius))
+    assert torch.equal(goal.margin(model(x_adv)) < 0, reachable)
+    assert len(recorder.seen[-1]) == 3
+
+
+def test_multi_targeted_needs_a_target():
+    with pytest.raises(ValueError, match="expected targets >= 1, got 0"):
+        multi_targeted(PGD(), 0)

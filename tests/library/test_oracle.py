@@ -22,7 +22,7 @@ REACH = {("pgd", "l2"): 1.1}
 WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | SLOW]
 BUDGET = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "budget"]
 MIN_NORM = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "minimum norm"]
-EXACT = [entry for entry in MIN_NORM if entry[0] in ("ddn", "fmn", "sigma_zero", "topk")]
+EXACT = [entry for entry in MIN_NORM if entry[0] in ("ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "topk")]
 
 
 def entries(table):

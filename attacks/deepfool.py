@@ -1,0 +1,131 @@
+"""DeepFool: to the nearest boundary of a model taken for linear, again and again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.goals import SLACK, Goal, met
+from attacks.gradients import forward, slopes
+from attacks.inputs import check_parameters
+from attacks.losses import Loss
+from attacks.norms import L2, Norm
+from attacks.protocols import Kind, Model
+from attacks.rivals import aims
+from attacks.track import Survivors, nearby
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool:
+    """Steps to the nearest of the boundaries that a linear model would have, until the goal is met.
+
+    Cheap, and seldom the smallest perturbation: the first point beyond the boundary is taken.
+
+    References:
+        Moosavi-Dezfooli et al., DeepFool: a simple and accurate method to fool deep neural networks
+        <https://arxiv.org/abs/1511.04599>, 2016.
+
+    Deviations:
+        Boundaries to the ``candidates`` rivals that are nearest to begin with, as in the authors' code. For goals other
+        than untargeted they are the boundaries of the ways to meet the goal, see :func:`attacks.rivals.aims`.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = DeepFool()(lambda x: x, x, goal)
+        >>> bool(L2().measure(x_adv - x) < 0.0725)  # the boundary is 0.0707 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = L2()
+    """The norm that is made small."""
+    steps: int = 50
+    """Steps at most; one backward pass for each candidate."""
+    candidates: int = 10
+    """Boundaries looked at."""
+    overshoot: float = 0.02
+    """By what fraction a step is longer than it would have to be."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        ways, everyone = rivals(left, self.candidates), torch.arange(len(left), device=x.device)
+        x_adv = cross(left, everyone, left.x, ways, self.norm, self.steps, self.overshoot)
+        left.retire(x_adv, forward(model, x_adv, left.goal))
+        return nearby(x, left.finish(left.x), self.norm, eps)
+
+
+def rivals(left: Survivors, count: int) -> list[Goal]:
+    """The ways to meet the goal of the images that are left, the nearest first, each once."""
+    logits = forward(left.model, left.x, left.goal)
+    return list(dict.fromkeys(aims(left.goal, logits, min(count, logits.shape[1] - 1))))
+
+
+def cross(
+    left: Survivors, rows: Tensor, x: Tensor, ways: Sequence[Goal], norm: Norm, steps: int, overshoot: float
+) -> Tensor:
+    """Walk from ``x`` to beyond the nearest boundary.
+
+    Args:
+        left: The images; none of them leaves.
+        rows: Which of them walk (m,).
+        x: Where these start (m, ...).
+        ways: To meet the goal, of all images.
+        norm: In which boundaries are near.
+        steps: At most so many.
+        overshoot: By what fraction a step is longer than it would have to be.
+
+    Returns:
+        The first points that meet the goal, or the last where none did (m, ...).
+    """
+    x, walking = x.clone(), torch.arange(len(rows), device=x.device)
+    for _ in range(steps):
+        some = left.goal.select(rows[walking])
+        at = slopes(left.model, x[walking], some, _margins(ways, rows[walking]))
+        short = (~met(some, at.logits)).nonzero().squeeze(1)
+        if not len(short):
+            break
+        walking, gradient = walking[short], at.gradient[short]
+        steepness = norm.dual(gradient.flatten(0, 1)).view_as(at.loss[short]).clamp_min(1e-12)
+        depth = beyond(at.loss[short].clamp_min(0), at.logits[short], steepness)
+        distance, nearest = (depth / steepness).clamp_max(x[0].numel()).min(1)
+        chosen = gradient[torch.arange(len(walking), device=x.device), nearest]
+        x[walking] = (x[walking] + norm.steepest(-chosen, (1 + overshoot) * distance)).clamp_(0, 1)
+    return x
+
+
+def beyond(margin: Tensor, logits: Tensor, steepness: Tensor) -> Tensor:
+    """By how much a margin must fall to lie a little behind the boundary, where the goal counts as met.
+
+    Args:
+        margin: (n,) or (n, K).
+        logits: (n, C).
+        steepness: By how much a step of size 1 lowers the margin, shaped like it.
+
+    Example:
+        >>> beyond(torch.tensor([1.0]), torch.tensor([[3.0, 2.0]]), torch.tensor([1.0])) - 1 > 0
+        tensor([True])
+    """
+    scale = logits.abs().amax(1).view(-1, *[1] * (margin.ndim - 1))
+    return margin + torch.maximum(2 * SLACK * scale, 1e-6 * steepness)
+
+
+def _margins(ways: Sequence[Goal], rows: Tensor) -> Loss:
+    """The margin of each way, for some of the images: a loss (n, K)."""
+
+    def margins(logits: Tensor, goal: Goal) -> Tensor:
+        return torch.stack([way.select(rows).margin(logits) for way in ways], 1)
+
+    return margins

@@ -1,0 +1,95 @@
+"""Fast adaptive boundary: a minimum-norm attack by projections on linearised boundaries."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.deepfool import beyond, rivals
+from attacks.goals import Goal, met
+from attacks.gradients import forward, slope
+from attacks.inputs import check_parameters
+from attacks.losses import margin
+from attacks.norms import Linf, Norm, column, flat
+from attacks.plane import reach
+from attacks.protocols import Kind, Model
+from attacks.search import pull_back
+from attacks.track import Nearest, Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class FAB:
+    """Moves to the boundary of the linearised model within [0, 1], drawn towards the point of it nearest to the image.
+
+    Once beyond the boundary a part of the way back is gone, and so on. This is done for several rivals, the nearest
+    first (FAB-T); the nearest point of all is kept.
+
+    References:
+        Croce and Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack
+        <https://arxiv.org/abs/1907.02044>, 2020.
+
+    Deviations:
+        The targeted form alone, in which AutoAttack uses it; for goals other than untargeted the targets are the
+        ways to meet the goal, see :func:`attacks.rivals.aims`. No random restarts.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = FAB(norm=Linf(), steps=20)(lambda x: x, x, goal)
+        >>> bool(Linf().measure(x_adv - x) < 0.0505)  # the boundary is 0.05 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    norm: Norm = Linf()
+    """The norm that is made small."""
+    steps: int = 50
+    """Gradient steps for each target; each takes two forward passes."""
+    targets: int = 9
+    """Rivals that are tried."""
+    bias: float = 0.1
+    """Largest weight of the point of the boundary nearest to the image."""
+    overshoot: float = 1.05
+    """How far to go, where 1 is the boundary of the linearised model."""
+    retreat: float = 0.9
+    """What is left of the perturbation after a step back."""
+    search_steps: int = 10
+    """Halvings, at the end, of the line between the image and the point found."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        best = Nearest(left.x, self.norm, left.eps)
+        for aim in rivals(left, self.targets):
+            x_adv = left.x
+            for _ in range(self.steps):
+                x_adv = self._step(left, aim, x_adv)
+                fooled = met(left.goal, forward(model, x_adv, left.goal))
+                best.offer(x_adv, fooled)
+                back = torch.where(fooled, self.retreat, 1.0)
+                x_adv = left.x + (x_adv - left.x) * column(back, x_adv)
+        pull_back(left, best, self.search_steps)
+        left.found[left.rows] = best.x_adv
+        return left.found
+
+    def _step(self, left: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
+        """To the linearised boundary, from here and from the image, and between the two."""
+        at = slope(left.model, x_adv, aim, margin)
+        depth = beyond(at.loss, at.logits, self.norm.dual(at.gradient))
+        climb = (flat(at.gradient) * flat(left.x - x_adv)).sum(1)
+        from_here = reach(self.norm, x_adv, at.gradient, -depth)
+        from_image = reach(self.norm, left.x, at.gradient, -(depth + climb))
+        here, image = self.norm.measure(from_here), self.norm.measure(from_image)
+        weight = column((here / (here + image).clamp_min(1e-12)).clamp_max(self.bias), x_adv)
+        near, straight = x_adv + self.overshoot * from_here, left.x + self.overshoot * from_image
+        return near.lerp(straight, weight).clamp_(0, 1)

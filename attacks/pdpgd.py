@@ -1,0 +1,96 @@
+"""Primal-dual proximal gradient descent: a minimum-L1 attack."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from attacks.adam import Adam
+from attacks.goals import Goal, met
+from attacks.gradients import forward, slope
+from attacks.inputs import check_parameters
+from attacks.norms import L1, Norm, column
+from attacks.protocols import Kind, Model
+from attacks.search import pull_back
+from attacks.track import Nearest, Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class PDPGD:
+    """Descends the margin by Adam, and shrinks every change by what its size costs: the Lagrangian of the search.
+
+    The multiplier, by which the margin weighs more than the size, rises while an image is not fooled and falls while
+    it is.
+
+    References:
+        Matyasko and Chau, PDPGD: primal-dual proximal gradient descent adversarial attack
+        <https://arxiv.org/abs/2106.01538>, 2021.
+
+    Deviations:
+        L1 alone, where the proximal step is exact in Adam's own metric, value by value; the paper iterates. The last
+        candidates are looked at too, and the line search at the end is added.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = PDPGD()(lambda x: x, x, goal)
+        >>> bool(L1().measure(x_adv - x) < 0.105)  # the boundary is 0.1 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("l1",)
+
+    norm: Norm = L1()
+    """The norm that is made small."""
+    steps: int = 1000
+    """Gradient steps."""
+    step_size: float = 0.1
+    """Length of the first step, image units a value; falls to a hundredth exponentially."""
+    dual_step: float = 0.1
+    """By how much the logarithm of the multiplier moves in the first step; falls to a tenth."""
+    multiplier: float = 100.0
+    """At first: weight of the margin, where that of the size is 1."""
+    search_steps: int = 10
+    """Halvings, at the end, of the line between the image and the point found."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        best, adam = Nearest(left.x, self.norm, left.eps), Adam(left.x)
+        delta, dual = torch.zeros_like(left.x), torch.full_like(left.eps, math.log(self.multiplier))
+        weight = dual.sigmoid()
+        for step in range(self.steps):
+            done = step / self.steps
+            at = slope(model, left.x + delta, left.goal, _smooth_hinge)
+            fooled = met(left.goal, at.logits)
+            best.offer(left.x + delta, fooled)
+            rate = self.step_size * 0.01**done
+            delta = delta - rate * adam.step(at.gradient)
+            # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
+            cost = rate * column((1 - weight) / weight, delta) / adam.scale
+            delta = delta.sign() * (delta.abs() - cost).clamp_min(0)
+            delta = (left.x + delta).clamp_(0, 1) - left.x
+            dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2.0 * fooled)).clamp_(-_FARTHEST, _FARTHEST)
+            weight = torch.lerp(weight, dual.sigmoid(), 0.1)
+        best.offer(left.x + delta, met(left.goal, forward(model, left.x + delta, left.goal)))
+        pull_back(left, best, self.search_steps)
+        left.found[left.rows] = best.x_adv
+        return left.found
+
+
+_FARTHEST = math.log(1e6)
+
+
+def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:
+    return softplus(goal.margin(logits))

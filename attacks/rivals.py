@@ -1,0 +1,81 @@
+"""Ways to meet a goal: which classes are to rise above which."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal, LabelOutOfTopK, TopKExclusion, Untargeted
+from attacks.ranking import outside
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Overtake:
+    """All of some classes stand above all of some others. It implies the goal that it was made for.
+
+    Example:
+        >>> aim = Overtake(old=torch.tensor([[0]]), new=torch.tensor([[2]]), ids=torch.tensor([0]))
+        >>> aim.margin(torch.tensor([[3.0, 2.0, 1.0]]))
+        tensor([2.])
+    """
+
+    old: Tensor
+    """Classes to fall, int64 (N, m)."""
+    new: Tensor
+    """Classes to rise, int64 (N, k)."""
+    ids: Tensor
+    """Identity of each image, int64 (N,)."""
+
+    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """Largest logit of the old classes minus the smallest of the new; a temperature changes nothing."""
+        return logits.gather(1, self.old).amax(1) - logits.gather(1, self.new).amin(1)
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """Log-probability of the old classes minus the mean log-probability of the new."""
+        log_p = logits.log_softmax(1)
+        return log_p.gather(1, self.old).logsumexp(1) - log_p.gather(1, self.new).mean(1)
+
+    def check(self, num_classes: int) -> None:
+        """Nothing to check: the classes come from logits."""
+
+    def select(self, index: Tensor) -> Self:
+        """The aim for some of the images: a mask, or positions, which may repeat."""
+        return replace(self, old=self.old[index], new=self.new[index], ids=self.ids[index])
+
+
+def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
+    """So many ways to meet a goal, the nearest first.
+
+    To drive a label out of the first k, the k - 1 strongest of the other classes and one more, each in turn, must
+    rise above it; k is 1 for an untargeted goal. A goal that says itself which classes are to be first can be met in
+    one way. Where there are fewer ways than asked for, they start again from the first.
+
+    Args:
+        goal: What is to be met.
+        logits: Of the images (N, C); they say what is near.
+        count: How many.
+
+    References:
+        Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
+        <https://arxiv.org/abs/2206.07314>, 2022, for the order.
+
+    Example:
+        >>> goal = Untargeted(torch.tensor([0]))
+        >>> [aim.new.tolist() for aim in aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), count=3)]
+        [[[2]], [[1]], [[2]]]
+    """
+    match goal:
+        case Untargeted():
+            old, k = goal.labels.unsqueeze(1), 1
+        case LabelOutOfTopK():
+            old, k = goal.labels.unsqueeze(1), goal.k
+        case TopKExclusion():
+            old, k = goal.classes, goal.classes.shape[1]
+        case _:
+            return [goal] * count
+    ways = logits.shape[1] - old.shape[1] - (k - 1)
+    order = outside(logits, old).argsort(dim=1, descending=True, stable=True)
+    last = [k - 1 + i % ways for i in range(count)]
+    news = [torch.cat([order[:, : k - 1], order[:, place : place + 1]], 1) for place in last]
+    return [Overtake(old=old, new=new, ids=goal.ids) for new in news]

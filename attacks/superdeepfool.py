@@ -1,0 +1,86 @@
+"""SuperDeepFool: DeepFool, drawn back to where the boundary faces the image."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.deepfool import cross, rivals
+from attacks.goals import Goal, met
+from attacks.gradients import forward, slope
+from attacks.inputs import check_parameters
+from attacks.losses import margin
+from attacks.norms import L2, Norm, column, flat
+from attacks.protocols import Kind, Model
+from attacks.search import pull_back
+from attacks.track import Nearest, Survivors, nearby
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperDeepFool:
+    """Alternates DeepFool with projections onto the normal of the boundary it reached.
+
+    At the nearest point of a boundary the line from the image meets it at a right angle. So from the point that
+    DeepFool reached only the part of the perturbation along the boundary's normal is kept, and DeepFool goes on there.
+
+    References:
+        Abdolahpourrostam et al., Revisiting DeepFool: generalization and improvement
+        <https://arxiv.org/abs/2303.12481>, 2023: SDF(infinity, 1).
+
+    Deviations:
+        An image is done at the first projection that fools, as there; but the nearest point of all is taken. For the
+        boundaries see :class:`attacks.DeepFool`.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = SuperDeepFool()(lambda x: x, x, goal)
+        >>> bool(L2().measure(x_adv - x) < 0.0708)  # the boundary is 0.0707 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+
+    norm: Norm = L2()
+    """The norm that is made small."""
+    steps: int = 20
+    """Projections, each after a run of DeepFool."""
+    inner_steps: int = 50
+    """Steps of DeepFool at most in each run."""
+    candidates: int = 10
+    """Boundaries looked at."""
+    overshoot: float = 0.02
+    """By what fraction a step of DeepFool is longer than it would have to be."""
+    search_steps: int = 10
+    """Halvings, at the end, of the line between the image and the point found."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        if not len(left):
+            return left.found
+        ways, best, x_adv = rivals(left, self.candidates), Nearest(left.x, self.norm), left.x.clone()
+        rows = torch.arange(len(left), device=x.device)
+        for _ in range(self.steps):
+            some = left.goal.select(rows)
+            crossed = cross(left, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
+            at = slope(model, crossed, some, margin)
+            best.offer_for(rows, crossed, met(some, at.logits))
+            normal = self.norm.steepest(at.gradient, 1.0)
+            along = (flat(crossed - left.x[rows]) * flat(normal)).sum(1)
+            x_adv[rows] = (x_adv[rows] + column(along, normal) * normal).clamp_(0, 1)
+            fooled = met(some, forward(model, x_adv[rows], some))
+            best.offer_for(rows, x_adv[rows], fooled)
+            rows = rows[~fooled]
+            if not len(rows):
+                break
+        pull_back(left, best, self.search_steps)
+        left.found[left.rows] = nearby(left.x, best.x_adv, self.norm, left.eps)
+        return left.found

@@ -1,0 +1,40 @@
+"""Carlini and Wagner's attack, and PDPGD: sums of size and margin, and what weighs one against the other."""
+
+from oracles import Recorder, images, linear
+
+from attacks import CW, L0, L1, L2, PDPGD, Untargeted
+
+
+def situation(norm, values=12):
+    model, x = linear(num_classes=2, values=values, seed=1), images(6, (values,), seed=1)
+    goal = Untargeted(model(x).argmax(1))
+    return model, x, goal, model.smallest(x, goal, norm)
+
+
+def test_more_constants_come_closer():
+    model, x, goal, radius = situation("l2")
+    sizes = [L2().measure(CW(constants=n, first_constant=1.0)(model, x, goal) - x) for n in (1, 3, 7)]
+    assert (sizes[2] <= sizes[1]).all()
+    assert (sizes[1] <= sizes[0]).all()
+    assert (sizes[2] < 1.005 * radius).all()
+    assert (sizes[0] > 1.005 * radius).any()
+
+
+def test_a_constant_that_is_too_small_grows():
+    model, x, goal, radius = situation("l2")
+    x_adv = CW(first_constant=1e-4)(model, x, goal)
+    assert (L2().measure(x_adv - x) < 1.1 * radius).all()
+
+
+def test_candidates_cannot_leave_the_box():
+    model, x, goal, _ = situation("l2")
+    recorder = Recorder(model)
+    CW(steps=30, constants=2, first_constant=1e3, step_size=1.0)(recorder, x.round(), goal)
+    assert all(((seen >= 0) & (seen <= 1)).all() for seen in recorder.seen)
+
+
+def test_pdpgd_changes_few_values():
+    model, x, goal, radius = situation("l1", values=60)
+    x_adv = PDPGD()(model, x, goal)
+    assert (L0().measure(x_adv - x) <= 10).all()
+    assert (L1().measure(x_adv - x) / radius).median() < 1.05
