@@ -41,6 +41,7 @@ from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square
 from attacks.superdeepfool import SuperDeepFool
+from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
 
@@ -53,6 +54,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "difgsm": DIFGSM,
     "tifgsm": TIFGSM,
     "square": Square,
+    "thorough": Thorough,
     "ddn": DDN,
     "fmn": FMN,
     "pdpgd": PDPGD,
@@ -105,6 +107,7 @@ __all__ = [
     "Square",
     "SuperDeepFool",
     "Targeted",
+    "Thorough",
     "TopK",
     "TopKExclusion",
     "Untargeted",

@@ -21,9 +21,9 @@ WORK = {"steps", "draws", "start_draws", "directions", "max_directions", "rotati
 
 SHORT = {
     "standard": {"steps": 2, "targets": 2, "rounds": 1, "queries": 4},
-    "thorough": {"walkers": 2, "hops": 4, "targets": 2},
+    "thorough": {"walkers": 4, "generations": 2, "steps": 3, "targets": 2},
 }
-"""More of them, with values for a quick test: these multiply, and hops double in every round."""
+"""More of them, with values for a quick test: these multiply."""
 
 
 def _mark(name: str) -> list[pytest.MarkDecorator]:

@@ -64,7 +64,9 @@ def _cifar10(name: str, candidates: int) -> Callable[[], Target]:
     return load
 
 
-def _mnist(name: str, candidates: int) -> Callable[[], Target]:
+def mnist(name: str, candidates: int) -> Callable[[], Target]:
+    """How to load one of the networks in `shared` with the first of MNIST's test images."""
+
     def load() -> Target:
         x = torch.from_numpy(_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:candidates]).float() / 255
         y = torch.from_numpy(_idx("t10k-labels-idx1-ubyte.gz", 8)[:candidates]).long()
@@ -107,7 +109,7 @@ _ALL = {
         eps={"linf": 1 / 255, "l2": 0.15, "l1": 4.0},
     ),
     "mnist-lenet5-adv-linf0.3": Victim(
-        load=_mnist("mnist-lenet5-adv-linf0.3", 120),
+        load=mnist("mnist-lenet5-adv-linf0.3", 120),
         images=64,
         rounds=3,
         eps={"linf": 0.3, "l2": 2.0, "l1": 20.0},

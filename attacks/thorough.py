@@ -1,0 +1,116 @@
+"""For those who can wait: populations of walkers that breed find what AutoAttack misses."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.draws import derive
+from attacks.goals import Goal
+from attacks.gradients import forward
+from attacks.inputs import check_parameters
+from attacks.norms import Linf, Norm
+from attacks.protocols import Kind, Model
+from attacks.rivals import aims
+from attacks.track import Survivors
+from attacks.walkers import FAR, Walkers, corners
+
+SCOUTS = 4
+"""Walkers sent towards each rival class to see which is near."""
+SECOND = 8
+"""One walker in so many tries the second nearest rival; the others try the nearest."""
+PACE = 10
+"""Generations after which it is asked how far an image has come."""
+AT_ONCE = 2**20
+"""About how many values of images go through the model at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thorough:
+    """Many walkers for each image go downhill, and their children start where two of them are mixed.
+
+    The images that :class:`attacks.Standard` does not fool go through a memetic search:
+
+    1. Scouts go downhill from random corners of the budget towards each of the nearest rival classes.
+    2. A population goes downhill from other corners, most of it towards the rival that a scout came nearest to.
+    3. In each generation every walker has a child: any share of its values, here and there, comes from the better of
+       two random walkers, and a few mutate to another corner. The child goes downhill, with momentum, in ever shorter
+       steps, and takes its parent's place if it got lower.
+    4. An image is done as soon as it is fooled. It is left out when at the pace of the last generations it would not
+       be fooled in those that remain.
+
+    A margin of a piecewise linear network has very many local minima on the corners of the budget. One walker alone
+    ends in any of them; what several of them have in common, or add to each other, leads to deeper ones.
+
+    References:
+        Moscato, On evolution, search, optimization, genetic algorithms and martial arts: towards memetic algorithms,
+        Caltech Concurrent Computation Program, report 826, 1989. Syswerda, Uniform crossover in genetic algorithms,
+        ICGA 1989. Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.
+        Gowal et al., An alternative surrogate loss for PGD-based adversarial testing
+        <https://arxiv.org/abs/1910.09338>, 2019, for trying several rivals.
+
+    Deviations:
+        Genetic attacks in the literature ask for scores alone; here every child follows gradients.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = Thorough()(lambda x: x, x, goal, eps=0.0625)
+        >>> bool(goal.margin(x_adv) < 0)
+        True
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    walkers: int = 64
+    """Of each image."""
+    generations: int = 100
+    """At most."""
+    steps: int = 20
+    """Gradient steps of a child, and of a scout; the first walkers take twice as many."""
+    targets: int = 9
+    """Rival classes to look at."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        together = max(1, AT_ONCE // (self.walkers * x[0].numel()))
+        for start in range(0, len(left), together):
+            rows = torch.arange(len(left), device=x.device)[start : start + together]
+            some = Survivors(model, left.x[rows], left.goal.select(rows), self.norm, left.eps[rows])
+            left.found[left.rows[rows]] = self._search(some, seed)
+        return left.found
+
+    def _search(self, left: Survivors, seed: int) -> Tensor:
+        """The memetic search."""
+        walkers = self._settle(left, seed)
+        before = left.x.new_full((len(left.found),), torch.inf)
+        before[left.rows] = walkers.lowest()
+        for generation in range(1, self.generations + 1):
+            if not len(left):
+                break
+            walkers.walk(walkers.children(derive(seed, generation + 2)), self.steps)
+            if generation % PACE == 0:
+                gain = before[left.rows] - walkers.lowest()
+                walkers.leave(walkers.lowest() > gain * (self.generations - generation) / PACE)
+                before[left.rows] = walkers.lowest()
+        return left.finish(walkers.best())
+
+    def _settle(self, left: Survivors, seed: int) -> Walkers:
+        """The first walkers of each image."""
+        ways = aims(left.goal, forward(left.model, left.x, left.goal), self.targets)
+        towards = torch.arange(len(ways), device=left.x.device).repeat_interleave(SCOUTS)
+        scouts = Walkers(left, ways, towards.expand(len(left), -1))
+        scouts.walk(corners(left, len(towards), derive(seed, 1)), self.steps, FAR)
+        nearest = scouts.margin.view(len(left), len(ways), SCOUTS).amin(2).argsort(dim=1, stable=True)
+        place = torch.arange(self.walkers, device=left.x.device) % SECOND // (SECOND - 1)
+        walkers = Walkers(left, scouts.ways, nearest[:, place.clamp_max(len(ways) - 1)])
+        walkers.walk(corners(left, self.walkers, derive(seed, 2)), 2 * self.steps, FAR)
+        return walkers

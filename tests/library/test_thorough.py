@@ -1,0 +1,177 @@
+"""The memetic search: what its walkers and their children are, and that it finds what descents do not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from oracles import RowByRow, convnet, goals, images, linear, mlp
+from torch import nn
+
+from attacks import APGD, NORMS, PGD, Linf, Thorough, Untargeted, restarts, rivals, thorough, walkers
+from attacks.goals import met
+from attacks.track import Survivors
+from attacks.walkers import Walkers, corners
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"
+
+
+class Wells(nn.Module):
+    """Each value has two wells, one at either end of the budget, and only all of the deeper ones together fool it."""
+
+    def __init__(self, values, eps):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.deeper = torch.randint(2, (values,), generator=generator).double() * 2 - 1
+        self.eps = eps
+
+    def forward(self, x):
+        offset = (x.flatten(1) - 0.5) / self.eps * self.deeper
+        depth = offset.relu() + 0.8 * (-offset).relu()
+        return torch.stack([torch.full((len(x),), len(self.deeper) - 0.1).to(x), depth.sum(1)], 1)
+
+
+def crowd(count, *, images_=3, shape=(3, 4, 4), norm="linf", eps=0.05):
+    """Images that are left, and walkers that have gone nowhere yet."""
+    model, x = mlp(torch.Size(shape).numel()), images(images_, shape)
+    goal = Untargeted(model(x).argmax(1))
+    left = Survivors(model, x, goal, NORMS[norm](), eps)
+    ways = rivals.aims(goal, model(x), 4)
+    return left, Walkers(left, ways, torch.arange(count).expand(images_, -1) % 4)
+
+
+# --- it finds what descents miss ---
+
+
+def test_children_put_together_what_no_walker_finds_alone():
+    model, x = Wells(32, eps=0.1), torch.full((5, 32), 0.5, dtype=torch.float64)
+    goal = Untargeted(torch.zeros(5, dtype=torch.int64))
+    for attack in (restarts(PGD(), 20), restarts(APGD(), 5)):
+        assert not met(goal, model(attack(model, x, goal, eps=0.1))).any()
+    x_adv = Thorough(walkers=32, generations=60, steps=5)(model, x, goal, eps=0.1)
+    assert met(goal, model(x_adv)).all()
+
+
+# --- walkers ---
+
+
+def test_walkers_descend_the_margin_of_their_own_rival():
+    left, herd = crowd(4)
+    clean, order = left.x.clone(), left.model(left.x).argsort(dim=1, descending=True)
+    herd.walk(clean.unsqueeze(1).expand(-1, 4, -1, -1, -1).clone(), steps=1)
+    logits = left.model(clean)
+    expected = logits.gather(1, order[:, :1]) - logits.gather(1, order[:, 1:5])
+    torch.testing.assert_close(herd.margin, expected)
+    before = herd.margin.clone()
+    herd.walk(corners(left, 4, seed=1), steps=30, first=walkers.FAR)
+    assert (herd.margin < before).all()
+    now = left.model(herd.x_adv.flatten(0, 1)).view(3, 4, -1)
+    label = now.gather(2, order[:, :1].unsqueeze(1).expand(-1, 4, 1)).squeeze(2)
+    rivals_ = now.gather(2, order[:, 1:5].unsqueeze(2)).squeeze(2)
+    torch.testing.assert_close(label - rivals_, herd.margin)
+
+
+def test_a_walker_stays_where_it_is_unless_it_gets_lower():
+    left, herd = crowd(4)
+    herd.walk(corners(left, 4, seed=1), steps=30, first=walkers.FAR)
+    points, margins = herd.x_adv.clone(), herd.margin.clone()
+    herd.walk(left.x.unsqueeze(1).expand(-1, 4, -1, -1, -1).clone(), steps=1)
+    assert torch.equal(herd.x_adv, points)
+    assert torch.equal(herd.margin, margins)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.001), ("l2", 0.02)])
+def test_values_of_a_child_come_from_its_parents_or_from_a_corner(norm, eps):
+    left, herd = crowd(8, shape=(3, 16, 16), norm=norm, eps=eps)
+    herd.walk(corners(left, 8, seed=1), steps=2, first=walkers.FAR)
+    child = herd.children(seed=5)
+    elsewhere = torch.ones_like(child, dtype=torch.bool)
+    for parent in herd.x_adv.unbind(1):
+        elsewhere &= child != parent.unsqueeze(1)
+    assert 0 < elsewhere.double().mean() <= walkers.MOST
+    own = (child == herd.x_adv).flatten(2).double().mean(2)
+    assert own.min() < 0.6
+    assert own.max() > 0.9
+    if norm == "linf":
+        assert ((child - left.x.unsqueeze(1)).abs()[elsewhere] - eps).abs().max() < 1e-6
+
+
+def test_two_children_of_one_image_differ_and_those_of_the_same_image_elsewhere_do_not():
+    left, herd = crowd(8)
+    herd.walk(corners(left, 8, seed=1), steps=2)
+    child = herd.children(seed=5)
+    assert len(child[0].flatten(1).unique(dim=0)) == 8
+    herd.leave(torch.tensor([True, False, False]))
+    assert torch.equal(herd.children(seed=5), child[1:])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_corners_have_all_of_the_budget_where_the_box_allows(norm):
+    left, _ = crowd(2, norm=norm, eps=0.25)
+    points = corners(left, 50, seed=0)
+    size = left.norm.measure((points - left.x.unsqueeze(1)).flatten(0, 1))
+    torch.testing.assert_close(size, torch.full_like(size, 0.25))
+    assert len(points[0].flatten(1).unique(dim=0)) > 10
+
+
+def test_an_image_leaves_with_all_of_its_walkers_and_its_best_point():
+    left, herd = crowd(4)
+    herd.walk(corners(left, 4, seed=1), steps=30, first=walkers.FAR)
+    best, lowest = herd.best(), herd.lowest()
+    herd.leave(torch.tensor([False, True, False]))
+    assert left.rows.tolist() == [0, 2]
+    assert torch.equal(left.found[1], best[1])
+    assert torch.equal(herd.best(), best[[0, 2]])
+    assert torch.equal(herd.lowest(), lowest[[0, 2]])
+    assert all(len(way.ids) == 2 for way in herd.ways)
+
+
+def test_a_goal_that_can_be_met_in_one_way_gives_every_walker_the_same():
+    model, x = mlp(12), images(3, (12,))
+    for kind, goal in goals(model(x)).items():
+        left = Survivors(model, x, goal, Linf(), 0.01)
+        herd = Walkers(left, rivals.aims(goal, model(x), 2), torch.tensor([[0, 1, 1]] * 3))
+        herd.walk(corners(left, 3, seed=0), steps=1)
+        same = herd.ways[0] is herd.ways[1] or torch.equal(herd.ways[0].margin(model(x)), herd.ways[1].margin(model(x)))
+        assert same == (kind in ("targeted", "ordered-topk"))
+
+
+# --- the whole ---
+
+
+def small(**others):
+    return Thorough(**{"walkers": 4, "generations": 4, "steps": 3, "targets": 2} | others)
+
+
+def test_how_many_go_through_the_model_together_does_not_matter(monkeypatch):
+    model, x = RowByRow(convnet().double()), images(6, (3, 8, 8))
+    goal = Untargeted(model(x).argmax(1))
+    together = small()(model, x, goal, eps=0.01)
+    monkeypatch.setattr(thorough, "AT_ONCE", 1)
+    assert torch.equal(small()(model, x, goal, eps=0.01), together)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_it_succeeds_just_above_the_radius(norm, num_classes):
+    model, x = linear(num_classes, 12, seed=1), images(6, (3, 2, 2), seed=1)
+    goal = goals(model(x))["untargeted"]
+    eps = 1.01 * model.smallest(x, goal, norm)
+    x_adv = Thorough(norm=NORMS[norm](), walkers=8, generations=10)(model, x, goal, eps=eps)
+    assert met(goal, model(x_adv)).all()
+
+
+@pytest.mark.slow
+def test_it_breaks_digits_that_autoattack_does_not(tmp_path):
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the networks and digits in {SHARED}")
+    command = [sys.executable, "-m", "tests.peers.hard", "--only", "thorough", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    results = json.loads((tmp_path / "hard.json").read_text(encoding="utf-8"))
+    assert results
+    for found in results.values():
+        # of twenty, of which AutoAttack breaks one
+        assert found["thorough"]["broken"] >= 10
