@@ -14,7 +14,7 @@ NEED_PLANES = {"difgsm", "tifgsm", "spatial"}
 """Attacks that take images with rows and columns only."""
 
 SLOW = {"thorough"}
-"""Attacks that take long whatever their parameters."""
+"""Attacks that take long with their own parameters."""
 
 WORK = {"steps", "draws", "start_draws", "directions", "max_directions", "rotations", "translations"}
 """Parameters that say how long an attack takes."""
@@ -26,14 +26,8 @@ SHORT = {
 """More of them, with values for a quick test: these multiply."""
 
 
-def _mark(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if name in SLOW else []
-
-
-each_attack = pytest.mark.parametrize("name", [pytest.param(name, marks=_mark(name)) for name in ATTACKS])
-each_entry = pytest.mark.parametrize(
-    ("name", "norm"), [pytest.param(name, norm, marks=_mark(name), id=f"{name}-{norm}") for name, norm in ENTRIES]
-)
+each_attack = pytest.mark.parametrize("name", ATTACKS)
+each_entry = pytest.mark.parametrize(("name", "norm"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
 
 
 def build(name: str, norm: str, most: int | None = None) -> Attack:
