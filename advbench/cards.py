@@ -37,6 +37,8 @@ class ModelCard:
     """Size of the download in MiB; 0 where a package carries the weights."""
     recipe: str = ""
     """Its name in `advbench train`, of a model that the project trains itself."""
+    runs: str = ""
+    """File whose code is run to make it; empty if none is."""
     clean: float | None = None
     """Accuracy measured on its test set; None where nobody here measured it."""
     robust: float | None = None

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advbench.cards import AttackCard
-from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, MODELS, lacking
+from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, lacking
 from advbench.errors import UserError
+from advbench.own_models import model_card
 from advbench.registry import near_misses
 
 NORMS = ("linf", "l2", "l1", "l0")
@@ -107,7 +108,7 @@ def attack_config(
             f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as --eps {_EXAMPLES[norm]}"
         )
     return AttackConfig(
-        model=MODELS[model].name,
+        model=model_card(model).name,
         attack=card.name,
         goal=_goal_for(card, norm, goal),
         norm=norm,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
-from advbench.commands.console import console, progress
+from advbench.commands.console import announce_code, console, progress
 from advbench.config import DEFAULT_GOAL, NORMS, attack_config
 from advbench.errors import EXIT_INCOMPLETE
+from advbench.own_models import OWN
 from advbench.records import OK, as_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help="See `advbench models`.")
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="NAME",
+    help=f"See `advbench models`; or your own: {OWN}.",
+)
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
 @click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
 @click.option(
@@ -44,6 +51,7 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) ->
     first seven any more.
     """
     config = attack_config(**options)
+    announce_code(config.model)
     with progress(quiet) as told:
         from advbench.attack import attack_pictures
 

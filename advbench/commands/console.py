@@ -3,6 +3,8 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+from advbench.names import display_name
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -13,6 +15,20 @@ def console() -> "Console":
 
     # A pipe has no width; 100 columns keep every table whole.
     return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+
+
+def announce_code(model: str) -> None:
+    """Say on standard error that a model of the user's own runs code, before it does.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    import click
+
+    from advbench.own_models import model_card
+
+    if file := model_card(model).runs:
+        click.echo(f"note: {display_name(file, limit=200)} is run as code", err=True)
 
 
 def progress(quiet: bool) -> Any:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advbench.catalog import MODELS
 from advbench.errors import UserError
+from advbench.own_models import model_card
 from advbench.registry import resolve
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
     torch's global random numbers are left as they were.
 
     Args:
-        name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16".
+        name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16"; or a model of your own, as
+            :func:`advbench.own_models.model_card` takes it. The code of your own file is run.
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
         device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
 
@@ -35,7 +36,7 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
         advbench.errors.UserError: unknown model 'vgg61'
         did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
     """
-    card = MODELS[name]
+    card = model_card(name)
     import torch
 
     target = usable_device(device)

@@ -22,7 +22,8 @@ class Classifier(nn.Module):
     flow to the image only. To train it, train the network itself and wrap it afterwards.
 
     Args:
-        module: Normalised images (N, C, H, W) -> logits (N, num_classes).
+        module: Normalised images (N, C, H, W) -> logits (N, num_classes): a network, or any other callable; of the
+            latter nothing is frozen or put in eval mode.
         num_classes: Number of classes, at least 1.
         mean: Subtracted from the images: one number, or one for each channel, in image units [0, 1].
         std: What is then divided by, greater than 0; one number, or one for each channel.
@@ -49,7 +50,7 @@ class Classifier(nn.Module):
 
     def __init__(  # noqa: PLR0913 - keyword-only, and each says one thing about the network
         self,
-        module: nn.Module,
+        module: nn.Module | Callable[[Tensor], Tensor],
         *,
         num_classes: int,
         mean: float | Sequence[float] = 0.0,
@@ -61,13 +62,13 @@ class Classifier(nn.Module):
         weights_sha256: str | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(module, nn.Module):
-            raise ValueError(f"expected module to be a torch.nn.Module, got {type(module).__name__}")
+        if not callable(module):
+            raise ValueError(f"expected module to be a torch.nn.Module or a callable, got {type(module).__name__}")
         if num_classes < 1:
             raise ValueError(f"expected num_classes >= 1, got {num_classes}")
         if input_size is not None and input_size < 1:
             raise ValueError(f"expected input_size >= 1, got {input_size}")
-        self.module = module
+        self.module = module if isinstance(module, nn.Module) else _Function(module)
         self.num_classes = num_classes
         self.classes = _names(classes, num_classes)
         self.input_size = input_size
@@ -137,6 +138,17 @@ class Classifier(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` shows beside the network."""
         return f"name={self.name!r}, num_classes={self.num_classes}, input_size={self.input_size}"
+
+
+class _Function(nn.Module):
+    """A callable that is no network, such as one that asks a server."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._function(images)
 
 
 def _channels(what: str, value: float | Sequence[float]) -> tuple[float, ...]:

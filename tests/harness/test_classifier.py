@@ -90,9 +90,16 @@ def test_arguments_are_checked(arguments, reason):
         flat(**arguments)
 
 
-def test_the_network_must_be_a_module():
-    with pytest.raises(ValueError, match=r"expected module to be a torch.nn.Module, got function"):
-        Classifier(lambda x: x, num_classes=2)
+def test_the_network_must_be_callable():
+    with pytest.raises(ValueError, match=r"expected module to be a torch.nn.Module or a callable, got str"):
+        Classifier("net", num_classes=2)
+
+
+def test_any_callable_will_do():
+    model = Classifier(lambda x: x.flatten(1)[:, :2], num_classes=2, mean=0.5)
+    x = torch.rand(3, 1, 2, 2, requires_grad=True)
+    torch.testing.assert_close(model(x), x.flatten(1)[:, :2] - 0.5)
+    assert model(x).requires_grad
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 2), (1, 1, 2, 2), (1, 4, 2, 2), (12,)])
