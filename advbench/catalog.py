@@ -108,6 +108,7 @@ ATTACKS: Registry[AttackCard] = Registry(
         _attack("difgsm", "DIFGSM", "budget", ("linf", "l2"), "the same, on randomly resized images"),
         _attack("tifgsm", "TIFGSM", "budget", ("linf", "l2"), "the same, along smoothed gradients"),
         _attack("square", "Square", "budget", ("linf", "l2"), "random squares; needs scores alone"),
+        _attack("standard", "Standard", "budget", _ALL_BUT_L0, "the standard verdict: a worst case at small cost"),
         _attack("thorough", "Thorough", "budget", _ALL_BUT_L0, "for those who can wait: finds what AutoAttack misses"),
         _attack("ddn", "DDN", "minimum norm", ("l2",), "decoupled direction and norm"),
         _attack("fmn", "FMN", "minimum norm", _ALL, "fast minimum norm"),

@@ -40,6 +40,7 @@ from attacks.search import Bisection, EpsSearch, binary_search_eps
 from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square
+from attacks.standard import Standard
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
@@ -54,6 +55,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "difgsm": DIFGSM,
     "tifgsm": TIFGSM,
     "square": Square,
+    "standard": Standard,
     "thorough": Thorough,
     "ddn": DDN,
     "fmn": FMN,
@@ -105,6 +107,7 @@ __all__ = [
     "SigmaZero",
     "Spatial",
     "Square",
+    "Standard",
     "SuperDeepFool",
     "Targeted",
     "Thorough",

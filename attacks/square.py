@@ -1,7 +1,7 @@
 """Square attack: random search over square patches."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -13,7 +13,7 @@ from attacks.draws import uniform
 from attacks.goals import Goal
 from attacks.gradients import forward
 from attacks.inputs import check_parameters
-from attacks.losses import LOSSES
+from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
@@ -66,30 +66,72 @@ class Square:
         if x.ndim > 4:
             raise ValueError(f"expected images (N, C, H, W), (N, H, W) or (N, D) for Square, got {tuple(x.shape)}")
         left = Survivors(model, x, goal, self.norm, eps)
-        start, move = _MOVES[self.norm.name]
-        x_best, best = left.x.clone(), left.x.new_full((len(left),), torch.inf)
-        for step in range(self.steps):
-            if not len(left):
-                break
-            draw = _Draw(seed, left.goal.ids, step)
-            clean, present, budget = _planes(left.x), _planes(x_best), left.eps.view(-1, 1, 1, 1)
-            if step:
-                proposal = move(self.norm, clean, present, budget, self._fraction(step), draw)
-            else:
-                proposal = start(self.norm, clean, budget, draw)
-            x_adv = proposal.clamp_(0, 1).view_as(left.x)
-            logits = forward(model, x_adv, left.goal)
-            loss = LOSSES[self.loss](logits, left.goal)
-            better = loss < best
-            x_best[better], best[better] = x_adv[better], loss[better]
-            _, x_best, best = left.retire(x_adv, logits, x_best, best)
+        start = scatter(left, seed)
+        x_best, _ = search(left, start, schedule(self.steps, self.initial_fraction), seed, LOSSES[self.loss])
         left.found[left.rows] = x_best
         return left.found
 
-    def _fraction(self, step: int) -> float:
-        """Share of the area of the square at a step: halved at given parts of the way."""
-        halvings = sum(step / self.steps > part for part in _HALVINGS)
-        return self.initial_fraction * 0.5**halvings
+
+def scatter(left: Survivors, seed: int) -> Tensor:
+    """Where the search starts (n, ...): stripes for Linf, tiles for L2, all of the budget spent.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x = torch.tensor([[0.5, 0.25]])
+        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.125)
+        >>> (scatter(left, seed=0) - x).abs()
+        tensor([[0.1250, 0.1250]])
+    """
+    start, _ = _MOVES[left.norm.name]
+    budget, draw = left.eps.view(-1, 1, 1, 1), _Draw(seed, left.goal.ids, 0)
+    return start(left.norm, _planes(left.x), budget, draw).clamp_(0, 1).view_as(left.x)
+
+
+def schedule(steps: int, initial_fraction: float) -> list[float]:
+    """Share of the image that each square covers: halved at given parts of the way.
+
+    Args:
+        steps: Queries, with the one that looks at the start.
+        initial_fraction: The first share.
+
+    Example:
+        >>> schedule(4, 0.8)
+        [0.0125, 0.00625, 0.003125]
+    """
+    halvings = [sum(step / steps > part for part in _HALVINGS) for step in range(1, steps)]
+    return [initial_fraction * 0.5**halved for halved in halvings]
+
+
+def search(
+    left: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: int, loss: Loss = margin
+) -> tuple[Tensor, Tensor]:
+    """The queries of the attack, for the images that are left; those that get fooled leave.
+
+    Args:
+        left: The images and their budgets.
+        x_adv: Where to start (n, ...); asked about first.
+        fractions: Share of the image that each square covers.
+        seed: Of all random draws.
+        loss: Of the goal.
+
+    Returns:
+        For the images that are still left, the points with the lowest loss, and that loss (n,).
+    """
+    _, move = _MOVES[left.norm.name]
+    x_best, best = x_adv.clone(), left.x.new_full((len(left),), torch.inf)
+    for step, fraction in enumerate((0.0, *fractions)):
+        if not len(left):
+            break
+        if step:
+            clean, present, budget = _planes(left.x), _planes(x_best), left.eps.view(-1, 1, 1, 1)
+            proposal = move(left.norm, clean, present, budget, fraction, _Draw(seed, left.goal.ids, step))
+            x_adv = proposal.clamp_(0, 1).view_as(left.x)
+        logits = forward(left.model, x_adv, left.goal)
+        value = loss(logits, left.goal)
+        better = value < best
+        x_best[better], best[better] = x_adv[better], value[better]
+        _, x_best, best = left.retire(x_adv, logits, x_best, best)
+    return x_best, best
 
 
 _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
+from attacks.gradients import forward
 from attacks.inputs import clean_logits
 from attacks.norms import Norm
 from attacks.protocols import Model
@@ -97,6 +98,51 @@ class Survivors:
         self.x, self.goal = self.x[left], self.goal.select(left)
         self.aim = aim or self.goal
         self.eps, self.rows = self.eps[left], self.rows[left]
+
+
+class Lowest:
+    """The candidate with the lowest margin so far for each image of a batch, the clean image to begin with.
+
+    Args:
+        left: The images that are to be fooled.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
+        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
+        >>> best = Lowest(left)
+        >>> better = torch.tensor([[0.8, 0.4]])
+        >>> rest = best.offer(left, better, logits=better)
+        >>> best.margin
+        tensor([0.4000,    inf])
+    """
+
+    x_adv: Tensor
+    """For the whole batch (N, ...)."""
+    margin: Tensor
+    """Of the goal (N,); infinite where the clean image was fooled."""
+
+    def __init__(self, left: Survivors) -> None:
+        self.x_adv = left.found.clone()
+        self.margin = left.found.new_full((len(left.found),), torch.inf)
+        self.look(left, left.x)
+
+    def of(self, left: Survivors) -> Tensor:
+        """The candidates of the images that are left (n, ...)."""
+        return self.x_adv[left.rows]
+
+    def look(self, left: Survivors, x_adv: Tensor) -> None:
+        """Ask the model about candidates of the survivors (n, ...), and keep those that are better."""
+        if len(left):
+            self.offer(left, x_adv, forward(left.model, x_adv, left.goal))
+
+    def offer(self, left: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Keep the candidates (n, ...) that are better; then do what :meth:`Survivors.retire` does."""
+        margin = left.goal.margin(logits)
+        better = margin < self.margin[left.rows]
+        rows = left.rows[better]
+        self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
+        return left.retire(x_adv, logits, *state)
 
 
 class Nearest:

@@ -20,7 +20,7 @@ WORK = {"steps", "draws", "start_draws", "directions", "max_directions", "rotati
 """Parameters that say how long an attack takes."""
 
 SHORT = {
-    "standard": {"steps": 2, "targets": 2, "rounds": 1, "queries": 4},
+    "standard": {"steps": 3, "targets": 2, "rounds": 2, "queries": 4},
     "thorough": {"walkers": 4, "generations": 2, "steps": 3, "targets": 2},
 }
 """More of them, with values for a quick test: these multiply."""

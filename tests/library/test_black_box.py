@@ -112,9 +112,10 @@ def test_square_returns_the_best_candidate_of_an_image_that_holds():
 
 
 def test_square_halves_its_area_along_the_schedule():
-    fractions = [Square()._fraction(step) for step in (5, 6, 26, 101, 251, 501, 1001, 2001, 3001, 4001)]
+    shares = square.schedule(5000, 0.8)
+    fractions = [shares[step - 1] for step in (5, 6, 26, 101, 251, 501, 1001, 2001, 3001, 4001)]
     assert fractions == [0.8 / 2**halvings for halvings in range(10)]
-    assert Square(steps=10_000)._fraction(8001) == fractions[-1]
+    assert square.schedule(10_000, 0.8)[8000] == fractions[-1]
 
 
 @pytest.mark.parametrize(
