@@ -152,7 +152,8 @@ class Backwards:
         from advbench.work import do
 
         torch.rand(7)
-        for unit in sorted(reversed(units), key=lambda unit: unit.task == "attack"):
+        backwards = units[::-1]
+        for unit in sorted(backwards, key=lambda unit: unit.task == "attack"):
             yield Outcome(unit, do(unit, self.desk), "", 0.0)
 
     def info(self):
