@@ -85,7 +85,7 @@ def test_a_goal_is_taken_or_refused_with_the_attacks_that_take_it(card, with_num
         if kind in card.goals:
             assert configured(card.name, goal=goal, eps="1").goal.kind == kind
             continue
-        able = "pgd, apgd" if card.kind == "budget" else "fmn, topk"
+        able = "pgd, apgd" if card.kind == "budget" else "topk"
         message = f"attack '{card.name}' takes the goal .*, not {kind}\nfor any goal in {card.norms[0]}: .*{able}"
         with pytest.raises(UserError, match=message):
             configured(card.name, goal=goal, eps="1")

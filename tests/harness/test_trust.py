@@ -5,7 +5,7 @@ import pytest
 from frames import frame, images, many, row, unknown
 
 from advbench.catalog import ATTACKS
-from advbench.outcome import _INVALID
+from advbench.rows import INVALID as REFUSED
 from advbench.trust import BLACK_BOX, GRADIENT, INVALID, ITERATIVE, SINGLE_STEP, check_frame
 
 TEN = {"toy": 10}
@@ -48,7 +48,7 @@ def test_a_run_with_a_few_unknown_images_raises_nothing():
     ("bad", "count"),
     [
         (row("s0", size=8.1 / 255), 1),
-        (unknown("s0") | {"error": f"attack 'x' failed on 's0': {_INVALID}; try another"}, 1),
+        (unknown("s0") | {"error": f"attack 'x' failed on 's0': {REFUSED}; try another"}, 1),
         (row("s0", size=8 / 255 * (1 + 1e-6)), 0),
         (row("s0", size=8.1 / 255, eps=None), 0),
         (unknown("s0"), 0),
@@ -62,7 +62,7 @@ def test_a1_perturbations_that_are_none(bad, count):
 
 
 def test_a1_knows_the_sentence_of_the_judge():
-    assert INVALID in _INVALID
+    assert INVALID in REFUSED
 
 
 @pytest.mark.parametrize(
