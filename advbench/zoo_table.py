@@ -78,6 +78,7 @@ _ROWS = (
     _row("cifar10_resnet_robust", "cifar10", claim="over 65 %, and 30 % within Linf 8/255"),
     _row("gray_mlp", "cifar10-grey", 0.44),
     _row("gray_cnn", "cifar10-grey", 0.77),
+    _row("gray_forest", "cifar10-grey", 0.42),
     _row("smile_cnn", "smiles", 0.88, "precision 0.98"),
     _row("smile_cnn_robust", "smiles"),
 )

@@ -15,6 +15,10 @@ from attacks.protocols import Model
 _asked: ContextVar[Tensor | None] = ContextVar("asked", default=None)
 
 
+class NoGradientError(ValueError):
+    """A model was asked for a gradient and has none: a forest, a black box."""
+
+
 class Slope(NamedTuple):
     """What one forward and backward pass tells of a batch, all without graph."""
 
@@ -90,7 +94,7 @@ def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Ten
         logits = model(x)
         value = loss(logits, goal)
         if not value.requires_grad:
-            raise ValueError(
+            raise NoGradientError(
                 "expected a model that is differentiable with respect to its images, got an output without a "
                 "gradient: use an attack that needs none, such as Noise"
             )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
+from attacks.gradients import NoGradientError, forward, slope
 from attacks.losses import margin
 from attacks.norms import Norm, column, descent, within
 from attacks.protocols import Model
@@ -34,7 +34,7 @@ def quantize(
 
     Returns:
         Images whose values are multiples of 1/255. Where no 8-bit image was found that meets the goal within
-        ``eps``, the nearest rounding that stays within it.
+        ``eps``, and wherever the model has no gradient, the nearest rounding that stays within it.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -52,7 +52,10 @@ def quantize(
     z, room, step = x_adv[rows], reach[rows], 0
     while len(rows):
         x_q = _rounded(x[rows], z, first[rows] + step // steps)
-        at = slope(model, x_q, goal.select(rows), margin)
+        try:
+            at = slope(model, x_q, goal.select(rows), margin)
+        except NoGradientError:
+            break
         beyond = _beyond(norm, x[rows], x_q, reach[rows])
         done = ~beyond & met(goal.select(rows), at.logits)
         best[rows[done]] = x_q[done]

@@ -9,7 +9,7 @@ import click
 from advbench.commands.console import console, progress
 from advbench.config import parse_eps
 from advbench.errors import UserError
-from advbench.training.recipes import RECIPES, Adversarial, Recipe
+from advbench.training.recipes import RECIPES, Adversarial, ForestRecipe, Recipe
 from advbench.zoo_table import DATA, ZOO
 
 if TYPE_CHECKING:
@@ -69,8 +69,13 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
         console().print(_table(card, folder))
 
 
-def _recipe(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
     """The recipe with what the flags change in it."""
+    if isinstance(recipe, ForestRecipe):
+        given = [f"--{name}" for name in ("epochs", "adversarial", "eps") if options[name]]
+        if given:
+            raise UserError(f"{recipe.model} is a forest, which has no {', '.join(given)}", hint="leave it out")
+        return recipe
     if options["epochs"]:
         recipe = replace(recipe, epochs=options["epochs"])
     if options["adversarial"]:

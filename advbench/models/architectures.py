@@ -1,4 +1,4 @@
-"""The architectures of the zoo: small networks from normalised images to logits, with fresh weights.
+"""The architectures of the zoo: small networks (and one forest) from normalised images to logits, with fresh weights.
 
 Each is made by a function without arguments. Max-pooling stands before ReLU where the founding text has it
 after: the two commute, and pooling first is cheaper.
@@ -6,6 +6,8 @@ after: the two commute, and pooling first is cheaper.
 
 import torch
 from torch import Tensor, nn
+
+from advbench.models.forest import Forest
 
 
 class Scramble(nn.Module):
@@ -129,6 +131,11 @@ def gray_cnn() -> nn.Sequential:
         *(nn.Conv2d(90, 42, 3), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(42 * 5 * 5, 472), nn.ReLU(), nn.Linear(472, 10)),
     )
+
+
+def gray_forest() -> Forest:
+    """300 trees of at most 512 leaves, for grey CIFAR-10; as many leaves as fit into a small file."""
+    return Forest(trees=300, leaves=512, classes=10)
 
 
 def cifar10_cnn() -> nn.Sequential:

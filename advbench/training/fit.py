@@ -75,7 +75,9 @@ class Trained(NamedTuple):
     module: nn.Module
     """Normalised images to logits, in eval mode, on the CPU."""
     history: list[Epoch]
-    """One row for each epoch."""
+    """One row for each epoch; none for a forest."""
+    seconds: float
+    """Of the processor, for training alone."""
 
 
 def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_: None) -> Trained:
@@ -101,7 +103,8 @@ def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_
         run = _Run(job, module)
         for epoch in range(len(run.history), job.recipe.epochs):
             run.epoch(epoch, progress)
-    return Trained(run.module.eval().cpu().to(memory_format=torch.contiguous_format), run.history)
+    module = run.module.eval().cpu().to(memory_format=torch.contiguous_format)
+    return Trained(module, run.history, sum(row.seconds for row in run.history))
 
 
 class _Run:

@@ -62,6 +62,16 @@ class Recipe:
     """None: on clean images."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForestRecipe:
+    """How a random forest is grown."""
+
+    model: str
+    """Name in `advbench models`."""
+    share: float = 0.5
+    """Part of the training images that each tree is grown on, drawn with replacement."""
+
+
 _LINF_8 = Adversarial(eps=8 / 255)
 
 
@@ -96,13 +106,14 @@ _RECIPES = (
         augment="flip",
         adversarial=_LINF_8,
     ),
-    Recipe(model="gray_mlp", epochs=15, lr=1e-3, weight_decay=1e-2, augment="flip"),
+    Recipe(model="gray_mlp", epochs=12, lr=1e-3, weight_decay=1e-2),
     Recipe(model="gray_cnn", epochs=15, augment="flip", weight_decay=1e-2),
+    ForestRecipe(model="gray_forest"),
     Recipe(model="smile_cnn", epochs=12, augment="flip", weight_decay=1e-2),
     Recipe(model="smile_cnn_robust", epochs=20, augment="flip", adversarial=_LINF_8),
 )
 
-RECIPES: Registry[Recipe] = Registry(
+RECIPES: Registry[Recipe | ForestRecipe] = Registry(
     "recipe", [(recipe.model, recipe) for recipe in _RECIPES], listed_by="advbench train --help"
 )
 """By the name of the model that each makes."""

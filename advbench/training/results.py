@@ -72,7 +72,7 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
 
 
 def _page(card: dict[str, Any]) -> str:
-    training, robust = card["training"], card["robust"]
+    epochs = f"{len(card['epochs'])} epochs, " if card["epochs"] else ""
     lines = [
         f"# {card['name']}",
         "",
@@ -81,8 +81,8 @@ def _page(card: dict[str, Any]) -> str:
         "| | |",
         "|---|---|",
         f"| test accuracy | {describe_score(card['clean'])} |",
-        f"| under attack | {_under_attack(robust)} |",
-        f"| trained for | {training['epochs']} epochs, {card['seconds']:,.0f} seconds of one processor |",
+        f"| under attack | {_under_attack(card['robust'])} |",
+        f"| trained for | {epochs}{card['seconds']:,.0f} seconds of one processor |",
         f"| on | {card['images']['train']:,} images of {card['images']['train_source']} |",
         f"| tested on | {card['images']['test']:,} images of {card['images']['test_source']} |",
         f"| seed | {card['seed']} |",

@@ -33,7 +33,8 @@ def test_parameter_counts(name: str, parameters: int) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_its_images_and_gives_a_logit_for_each_class(name: str) -> None:
     data = DATA[ZOO[name].data]
-    with torch.device("meta"):  # the largest have 85 million parameters
+    # The largest have 84 million parameters; a forest has to look at its pixels.
+    with torch.device("cpu" if name == "gray_forest" else "meta"):
         module = architecture(ZOO[name].architecture).eval()
         logits = module(torch.zeros(2, len(data.mean), data.side, data.side))
     assert logits.shape == (2, len(data.classes))

@@ -170,3 +170,10 @@ def test_images_do_not_influence_each_other_and_are_not_written_to(model, x, goa
     for i in (0, 7):
         alone = quantize(model, x[[i]], x_adv[[i]], goal.select(torch.tensor([i])), Linf(), eps=0.1)
         assert torch.equal(alone[0], together[i])
+
+
+def test_a_model_without_a_gradient_gets_the_nearest_rounding(model, x, goal):
+    x_adv = FMN(steps=20)(model, x, goal)
+    x_q = quantize(lambda x: model(x).detach(), x, x_adv, goal, Linf(), eps=0.1)
+    assert on_grid(x_q)
+    assert fits(Linf(), x, x_q, 0.1).all()

@@ -1,0 +1,66 @@
+"""Grow a random forest with scikit-learn, and take its trees over as tensors."""
+
+from typing import Any
+
+import torch
+
+from advbench.errors import UserError
+from advbench.models.forest import Forest
+from advbench.training.data import Images
+from advbench.training.recipes import ForestRecipe
+
+
+def grow(recipe: ForestRecipe, forest: Forest, train: Images, mean: float, std: float, seed: int) -> Forest:
+    """Grow the trees of a forest.
+
+    Args:
+        recipe: How.
+        forest: Whose size decides how many trees and leaves there are; it is filled.
+        train: Grey images with labels.
+        mean: Subtracted from the images that the forest will be given, image units.
+        std: What these are then divided by.
+        seed: Of samples and splits.
+
+    Returns:
+        The forest.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+
+    References:
+        Breiman, Random forests, 2001; trees grow best first, as in Shi, Best-first decision tree learning, 2007.
+    """
+    try:
+        from sklearn.ensemble import RandomForestClassifier
+    except ImportError:
+        raise UserError(
+            "a forest needs scikit-learn, which is not installed", hint='pip install "advbench[train]"'
+        ) from None
+    trees, nodes = forest.left.shape
+    grown = RandomForestClassifier(
+        trees, max_leaf_nodes=(nodes + 1) // 2, max_samples=recipe.share, random_state=seed, n_jobs=1
+    ).fit(train.x.flatten(1).numpy(), train.y.numpy())
+    for number, tree in enumerate(grown.estimators_):
+        _take(forest, number, tree.tree_, mean, std, [int(label) for label in grown.classes_])
+    return forest
+
+
+def _take(forest: Forest, number: int, tree: Any, mean: float, std: float, labels: list[int]) -> None:
+    """Copy one of scikit-learn's trees; the two children of a node are put side by side."""
+    places, queue = {0: 0}, [0]
+    for node in queue:  # grows while it is read: breadth first
+        if tree.children_left[node] < 0:
+            continue
+        forest.left[number, places[node]] = len(places)
+        for child in (int(tree.children_left[node]), int(tree.children_right[node])):
+            places[child] = len(places)
+            queue.append(child)
+    order = torch.tensor(list(places))
+    leaf = torch.from_numpy(tree.children_left)[order] < 0
+    # Between two grey levels: a threshold on one of them would be at the mercy of rounding.
+    threshold = ((torch.from_numpy(tree.threshold)[order].floor() + 0.5) / 255 - mean) / std
+    forest.threshold[number, : len(order)] = torch.where(leaf, 0.0, threshold).float()
+    row = leaf.cumsum(0) - 1
+    forest.pixel[number, : len(order)] = torch.where(leaf, row, torch.from_numpy(tree.feature)[order]).short()
+    values = torch.from_numpy(tree.value)[order[leaf], 0].float()
+    forest.frequency[number, : len(values), labels] = values / values.sum(1, keepdim=True)
