@@ -66,13 +66,14 @@ class SuperDeepFool:
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found
-        ways, best, x_adv = rivals(left, self.candidates), Nearest(left.x, self.norm), left.x.clone()
+        ways, x_adv = rivals(left, self.candidates), left.x.clone()
+        best, crossings = Nearest(left.x, self.norm), Nearest(left.x, self.norm)
         rows = torch.arange(len(left), device=x.device)
         for _ in range(self.steps):
             some = left.goal.select(rows)
             crossed = cross(left, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
             at = slope(model, crossed, some, margin)
-            best.offer_for(rows, crossed, met(some, at.logits))
+            crossings.offer_for(rows, crossed, met(some, at.logits))
             normal = self.norm.steepest(at.gradient, 1.0)
             along = (flat(crossed - left.x[rows]) * flat(normal)).sum(1)
             x_adv[rows] = (x_adv[rows] + column(along, normal) * normal).clamp_(0, 1)
@@ -82,5 +83,6 @@ class SuperDeepFool:
             if not len(rows):
                 break
         pull_back(left, best, self.search_steps)
+        best.offer(crossings.x_adv, crossings.found)
         left.found[left.rows] = nearby(left.x, best.x_adv, self.norm, left.eps)
         return left.found

@@ -7,7 +7,9 @@ library's documentation shows it. A library is imported when it is first called.
 import sys
 import types
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -51,8 +53,9 @@ def torchattacks(name: str, *, relative_step: float | None = None, **parameters:
     def call(model: Classifier, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         import torchattacks
 
+        budget = {} if eps is None else {"eps": eps}
         step = {} if relative_step is None else {"alpha": relative_step * eps}
-        return getattr(torchattacks, name)(model, eps=eps, **step, **parameters)(x, y)
+        return getattr(torchattacks, name)(model, **budget, **step, **parameters)(x, y)
 
     return call
 
@@ -81,24 +84,24 @@ def art(name: str, *, relative_step: float | None = None, **parameters: Any) -> 
 
 
 def adv_lib(name: str, **parameters: Any) -> Call:
-    """A function of `adv_lib.attacks`."""
+    """A function of `adv_lib.attacks`, or with a dot of one of its modules."""
 
     def call(model: Classifier, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         # adv-lib imports visdom, which draws progress in a browser, and uses it for a callback alone.
         sys.modules.setdefault("visdom", types.ModuleType("visdom"))
         from adv_lib import attacks
 
-        return getattr(attacks, name)(model, x, y, *([] if eps is None else [eps]), **parameters)
+        return attrgetter(name)(attacks)(model, x, y, *([] if eps is None else [eps]), **parameters)
 
     return call
 
 
-def autoattack(**parameters: Any) -> Call:
-    """APGD of AutoAttack, the reference implementation by its authors."""
+def autoattack(name: str = "autopgd_base.APGDAttack", **parameters: Any) -> Call:
+    """An attack of AutoAttack, the reference implementation by its authors, as `module.class`."""
 
     def call(model: Classifier, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
-        from pyautoattack.autopgd_base import APGDAttack
-
-        return APGDAttack(model, eps=eps, device=x.device, **parameters).perturb(x, y)
+        module, kind = name.split(".")
+        attack = getattr(import_module(f"pyautoattack.{module}"), kind)
+        return attack(model, eps=eps, device=x.device, **parameters).perturb(x, y)
 
     return call

@@ -4,37 +4,15 @@ Equal are steps, step length, loss, random start and restarts, as far as the lib
 made equal stands in the note.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-from attacks import APGD, DDN, FGSM, FMN, L0, L1, L2, PGD, Attack, Linf, Noise
-from tests.peers.libraries import Call, adv_lib, art, autoattack, foolbox, torchattacks
+from attacks import APGD, DIFGSM, FGSM, L1, L2, MIFGSM, PGD, TIFGSM, Linf, Noise, Square
+from tests.peers.libraries import adv_lib, art, autoattack, foolbox, torchattacks
+from tests.peers.match import DIGITS, EASY, HARD, PHOTOGRAPHS, Match
+from tests.peers.nearest import NEAREST
 
 STEP = 0.0625
 """Length of a step of PGD as a fraction of eps."""
-EASY, HARD, PHOTOGRAPHS = "cifar10-resnet20", "cifar10-cnn-a-adv", "efficientnet_lite0"
-DIGITS = "mnist-lenet5-adv-linf0.3"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """One attack against those of the same kind."""
-
-    name: str
-    """Short, for `--only`."""
-    title: str
-    """What is equal."""
-    ours: Attack
-    """The attack of this project."""
-    peers: Mapping[str, Call]
-    """Library, and its attack's name if it has several -> the call."""
-    victims: tuple[str, ...]
-    """Names in `tests.peers.victims.VICTIMS`."""
-    eps_factor: float = 1.0
-    """Of the victim's eps."""
-    note: str = ""
-    """What is not equal."""
-
+_TRANSFER = "Made for other models than the one at hand: images do not leave when they are fooled."
 
 _PGD_LINF = {
     "Foolbox": foolbox("LinfPGD", steps=40, rel_stepsize=STEP),
@@ -45,7 +23,7 @@ _PGD_LINF = {
     "adv-lib": adv_lib("pgd_linf", steps=40, relative_step_size=STEP),
 }
 
-MATCHES = (
+_BUDGET = (
     Match(
         name="pgd-linf",
         title="PGD, Linf, 40 steps, cross-entropy, random start",
@@ -187,42 +165,51 @@ MATCHES = (
         note="The others follow the later paper's scheme for L1.",
     ),
     Match(
-        name="ddn",
-        title="DDN, 100 steps, cross-entropy",
-        ours=DDN(steps=100, loss="ce"),
-        peers={"Foolbox": foolbox("DDNAttack", steps=100), "adv-lib": adv_lib("ddn", steps=100, levels=None)},
-        victims=(HARD, EASY, DIGITS),
-    ),
-    Match(
-        name="fmn-linf",
-        title="FMN, Linf, 100 steps",
-        ours=FMN(norm=Linf(), steps=100),
+        name="square-linf",
+        title="Square, Linf, 300 queries, margin",
+        ours=Square(steps=300),
         peers={
-            "Foolbox": foolbox("LInfFMNAttack", steps=100),
-            "adv-lib": adv_lib("fmn", norm=float("inf"), steps=100),
+            "AutoAttack": autoattack("square.SquareAttack", norm="Linf", n_queries=300, seed=0),
+            "torchattacks": torchattacks("Square", n_queries=300),
+            "ART": art("SquareAttack", norm="inf", max_iter=300, verbose=False),
         },
-        victims=(HARD, EASY, DIGITS),
+        victims=(HARD,),
     ),
     Match(
-        name="fmn-l2",
-        title="FMN, L2, 100 steps",
-        ours=FMN(norm=L2(), steps=100),
-        peers={"adv-lib": adv_lib("fmn", norm=2, steps=100)},
-        victims=(HARD, EASY),
-        note="Foolbox's FMN for L2 is left out: its projection leaves everything as it is.",
+        name="square-l2",
+        title="Square, L2, 300 queries, margin",
+        ours=Square(norm=L2(), steps=300),
+        peers={
+            "AutoAttack": autoattack("square.SquareAttack", norm="L2", n_queries=300, seed=0),
+            "torchattacks": torchattacks("Square", norm="L2", n_queries=300),
+        },
+        victims=(HARD,),
     ),
     Match(
-        name="fmn-l1",
-        title="FMN, L1, 100 steps",
-        ours=FMN(norm=L1(), steps=100),
-        peers={"Foolbox": foolbox("L1FMNAttack", steps=100), "adv-lib": adv_lib("fmn", norm=1, steps=100)},
+        name="mifgsm",
+        title="MI-FGSM, Linf, 10 steps, cross-entropy",
+        ours=MIFGSM(),
+        peers={"torchattacks": torchattacks("MIFGSM", relative_step=0.1)},
         victims=(HARD, EASY),
+        note=_TRANSFER,
     ),
     Match(
-        name="fmn-l0",
-        title="FMN, L0, 100 steps",
-        ours=FMN(norm=L0(), steps=100),
-        peers={"Foolbox": foolbox("L0FMNAttack", steps=100), "adv-lib": adv_lib("fmn", norm=0, steps=100)},
+        name="difgsm",
+        title="DI-FGSM, Linf, 10 steps, cross-entropy",
+        ours=DIFGSM(),
+        peers={"torchattacks": torchattacks("DIFGSM", relative_step=0.1, decay=1.0)},
         victims=(HARD, EASY),
+        note=_TRANSFER,
+    ),
+    Match(
+        name="tifgsm",
+        title="TI-FGSM, Linf, 10 steps, cross-entropy",
+        ours=TIFGSM(),
+        peers={"torchattacks": torchattacks("TIFGSM", relative_step=0.1, decay=1.0, diversity_prob=0.0)},
+        victims=(HARD, EASY),
+        note=_TRANSFER,
     ),
 )
+
+MATCHES = _BUDGET + NEAREST
+"""All of them."""

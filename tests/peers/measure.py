@@ -10,7 +10,7 @@ from torch import Tensor
 from advbench.judge import judge
 from attacks import Untargeted
 from tests.peers.libraries import Call
-from tests.peers.matches import Match
+from tests.peers.match import Match
 from tests.peers.victims import Target, Victim
 
 OURS = "advbench"

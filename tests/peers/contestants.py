@@ -1,0 +1,141 @@
+"""Attacks that look for the smallest perturbation, by norm: everybody's best, and ours, at equal cost.
+
+Each is given what amounts to 1,000 forward and 1,000 backward passes an image, in the way its authors would spend
+them; other parameters are the library's defaults unless they are of no use at this length.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from attacks import (
+    APGD,
+    CW,
+    DDN,
+    FAB,
+    FMN,
+    L0,
+    L1,
+    L2,
+    PDPGD,
+    Attack,
+    Linf,
+    Norm,
+    SigmaZero,
+    SuperDeepFool,
+    Untargeted,
+    binary_search_eps,
+)
+from attacks.norms import column
+from attacks.search import Bisection
+from tests.peers.libraries import Call, adv_lib, foolbox, torchattacks
+
+STEPS = 998
+"""Of ours: the clean images and the last candidates take a forward pass each beside them."""
+
+CIFAR10, DIGITS = (
+    ("cifar10-cnn-a-adv", "cifar10-resnet2b-adv2", "cifar10-resnet20"),
+    ("mnist-cnn-a-adv", "mnist-lenet5-clean"),
+)
+FIELDS = dict.fromkeys(CIFAR10 + DIGITS, 50) | {"mnist-lenet5-clean": 20, "cifar10-resnet20": 10}
+"""Name in `tests.peers.victims.VICTIMS` -> how many of its images; fewer where a pass takes long."""
+
+
+def _bim_search(calls: int = 20, steps: int = 49, first: float = 1 / 255) -> Call:
+    """Foolbox's basic iterative method, asked again and again with another eps for each image."""
+
+    def call(model: object, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
+        from foolbox import Misclassification, PyTorchModel
+        from foolbox.attacks import LinfBasicIterativeAttack
+
+        attack = LinfBasicIterativeAttack(steps=steps, random_start=False)
+        wrapped, criterion = PyTorchModel(model, bounds=(0, 1)), Misclassification(y)
+        search, best = Bisection(x.new_full((len(x),), first)), x.clone()
+        for _ in range(calls):
+            x_adv = attack.run(wrapped, x, criterion, epsilon=column(search.value.clamp_max(1), x))
+            with torch.no_grad():
+                fooled = model(x_adv).argmax(1) != y  # type: ignore[operator]
+            nearer = fooled & (search.value < search.high)
+            best[nearer] = x_adv[nearer]
+            search.tell(fooled)
+        return best
+
+    return call
+
+
+def _ours(attack: Attack) -> Call:
+    """Our attack in the words of the others."""
+
+    def call(model: object, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
+        return attack(model, x, Untargeted(y), eps=eps)  # type: ignore[arg-type]
+
+    return call
+
+
+def _searched(norm: Norm) -> Call:
+    return _ours(binary_search_eps(APGD(norm=norm, steps=96, loss="dlr"), 10))
+
+
+def _apgd(norm: float, most: float) -> Call:
+    return adv_lib("auto_pgd.minimal_apgd", norm=norm, max_eps=most, binary_search_steps=10, n_iter=98)
+
+
+PEERS: dict[str, dict[str, Callable[..., Tensor]]] = {
+    "l0": {
+        "adv-lib sigma_zero": adv_lib("sigma_zero", num_steps=1000),
+        "adv-lib fmn": adv_lib("fmn", norm=0, steps=1000),
+        "adv-lib pdpgd": adv_lib("pdpgd", norm=0, num_steps=1000, proximal_operator=23),
+    },
+    "l1": {
+        "adv-lib pdpgd": adv_lib("pdpgd", norm=1, num_steps=1000),
+        "adv-lib fmn": adv_lib("fmn", norm=1, steps=1000),
+        "adv-lib apgd, searched": _apgd(1, 50.0),
+        "adv-lib alma": adv_lib("alma", distance="l1", num_steps=1000, lr_init=0.5, init_lr_distance=1.0),
+        "adv-lib fab": adv_lib("fab", norm=1, n_iter=55, targeted_restarts=True),
+        "Foolbox EAD": foolbox("EADAttack", binary_search_steps=9, steps=55),
+    },
+    "l2": {
+        "Foolbox DDN": foolbox("DDNAttack", steps=1000),
+        "adv-lib ddn": adv_lib("ddn", steps=1000, levels=None),
+        "adv-lib fmn": adv_lib("fmn", norm=2, steps=1000),
+        "adv-lib pdgd": adv_lib("pdgd", num_steps=1000),
+        "adv-lib alma": adv_lib("alma", distance="l2", num_steps=1000, init_lr_distance=0.3),
+        "adv-lib apgd, searched": _apgd(2, 5.0),
+        "adv-lib fab": adv_lib("fab", norm=2, n_iter=55, targeted_restarts=True),
+        "adv-lib superdeepfool": adv_lib("sdf", steps=10, df_steps=11),
+        "torchattacks CW": torchattacks("CW", steps=1000),
+    },
+    "linf": {
+        "Foolbox BIM, searched": _bim_search(),
+        "adv-lib fmn": adv_lib("fmn", norm=float("inf"), steps=1000),
+        "adv-lib pdpgd": adv_lib("pdpgd", norm=float("inf"), num_steps=1000),
+        "adv-lib apgd, searched": _apgd(float("inf"), 0.5),
+        "adv-lib fab": adv_lib("fab", norm=float("inf"), n_iter=55, targeted_restarts=True),
+    },
+}
+"""Norm -> library and attack -> the call."""
+
+OURS: dict[str, dict[str, Call]] = {
+    "l0": {"sigma_zero": _ours(SigmaZero(steps=STEPS)), "fmn": _ours(FMN(norm=L0(), steps=STEPS))},
+    "l1": {
+        "pdpgd": _ours(PDPGD(steps=STEPS - 10)),
+        "fab": _ours(FAB(norm=L1(), steps=54)),
+        "fmn": _ours(FMN(norm=L1(), steps=STEPS)),
+        "apgd, searched": _searched(L1()),
+    },
+    "l2": {
+        "fab": _ours(FAB(norm=L2(), steps=54)),
+        "superdeepfool": _ours(SuperDeepFool(steps=10, inner_steps=11)),
+        "ddn": _ours(DDN(steps=STEPS)),
+        "fmn": _ours(FMN(norm=L2(), steps=STEPS)),
+        "cw": _ours(CW(steps=110)),
+        "apgd, searched": _searched(L2()),
+    },
+    "linf": {
+        "fab": _ours(FAB(norm=Linf(), steps=54)),
+        "fmn": _ours(FMN(norm=Linf(), steps=STEPS)),
+        "apgd, searched": _searched(Linf()),
+    },
+}
+"""Norm -> name -> the call; their names in the report begin with the project's."""

@@ -1,0 +1,92 @@
+"""How close attacks come to the smallest perturbation that anybody finds: `python -m tests.peers.optimality --help`."""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+
+
+def main() -> None:
+    options = _options()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = options.out / "optimality.json"
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": {}}
+    if not options.page:
+        _run(results, options)
+    _write(options.out, results)
+    print(f"wrote {options.out / 'optimality.md'}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.optimality", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks with these words in their names")
+    parser.add_argument("--norms", nargs="+", choices=("l0", "l1", "l2", "linf"), default=("linf", "l2", "l1", "l0"))
+    parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all there are")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="default: reports/peers")
+    return parser.parse_args()
+
+
+def _run(results: dict[str, Any], options: argparse.Namespace) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    from tests.peers.contestants import FIELDS, OURS, PEERS
+    from tests.peers.libraries import versions
+    from tests.peers.victims import VICTIMS
+
+    results["libraries"] = {"torch": torch.__version__, **versions()}
+    for victim in options.victims or [name for name in FIELDS if name in VICTIMS]:
+        target = VICTIMS[victim].target(FIELDS[victim])
+        for norm in options.norms:
+            found = results["runs"].setdefault(victim, {}).setdefault(norm, {})
+            everybody = PEERS[norm] | {f"advbench {name}": call for name, call in OURS[norm].items()}
+            for name, call in everybody.items():
+                chosen = not options.only or any(word in name for word in options.only)
+                if chosen and (options.again or name not in found):
+                    found[name] = _measured(call, target, norm)
+                    print(f"{victim} {norm} {name}: {found[name].get('failed') or found[name]['seconds']}", flush=True)
+                    _write(options.out, results)
+
+
+def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
+    """Size for each image (null where it is not fooled), passes an image, seconds of the processor."""
+    import torch
+
+    from advbench.judge import judge
+    from attacks import NORMS, Untargeted
+    from tests.peers.counted import Counted
+
+    torch.manual_seed(0)
+    geometry, model, goal = NORMS[norm](), Counted(target.model), Untargeted(target.y)
+    start = time.process_time()
+    try:
+        x_adv = call(model, target.x, target.y, None).detach()
+    except Exception as error:  # what another library makes of it is its own affair
+        return {"failed": f"{type(error).__name__}: {error}"}
+    seconds = time.process_time() - start
+    verdicts = judge(target.model, target.x, x_adv, goal, geometry, None)
+    sizes = zip(geometry.measure(x_adv - target.x).tolist(), verdicts.met.tolist(), strict=True)
+    return {
+        "sizes": [float(f"{size:.5g}") if met else None for size, met in sizes],
+        "forwards": round(model.forwards / len(target.x)),
+        "backwards": round(model.backwards / len(target.x)),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _write(out: Path, results: dict[str, Any]) -> None:
+    from tests.peers.optimality_page import page
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "optimality.json").write_text(json.dumps(results, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "optimality.md").write_text(page(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The page `reports/peers/optimality.md`, made of `optimality.json`."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+Sizes = Sequence[float | None]
+"""Size of the smallest perturbation found for each image, None where it was not fooled."""
+
+_HEAD = """# How close to the smallest perturbation
+
+Made by `make optimality`; the sizes for each image are in `optimality.json`.
+
+All attacks search for the smallest perturbation of the same images, at up to about 1,000 forward and 1,000 backward
+passes an image. **Optimality** compares an attack with the envelope, which takes for each image the smallest size that
+any of these attacks found: 1 means as good as the best of all on every image, 0 that no image was fooled.
+
+With d the sizes of an attack and d* those of the envelope it is
+`1 - (mean(min(d, cap)) - mean(d*)) / (cap - mean(d*))`, that is the exact area between the two curves of robust
+accuracy against eps, which are step functions. The **cap** is the largest size in the envelope; an image that an
+attack does not fool counts with the cap, and one that nobody fools counts with it for everybody. Sizes come from a
+fresh forward pass of the model on what each attack returned. All images are classified right to begin with.
+"""
+
+
+def optimality(runs: Mapping[str, Sizes]) -> dict[str, float]:
+    """Of each attack, from its sizes on the same images.
+
+    Example:
+        >>> optimality({"best": [1.0, 2.0, None], "other": [1.0, None, None]})
+        {'best': 1.0, 'other': 1.0}
+        >>> optimality({"best": [1.0, 2.0, 3.0], "other": [2.0, None, 3.0]})
+        {'best': 1.0, 'other': 0.333...}
+    """
+    envelope = _envelope(list(runs.values()))
+    cap = cap_of(list(runs.values()))
+    least = fmean(cap if size is None else size for size in envelope)
+    room = cap - least
+
+    def of(sizes: Sizes) -> float:
+        return 1 - (fmean(cap if size is None else min(size, cap) for size in sizes) - least) / room if room else 1.0
+
+    return {name: of(sizes) for name, sizes in runs.items()}
+
+
+def _envelope(runs: Sequence[Sizes]) -> Sizes:
+    """The smallest size that anybody found for each image."""
+    return [min((size for size in sizes if size is not None), default=None) for sizes in zip(*runs, strict=True)]
+
+
+def cap_of(runs: Sequence[Sizes]) -> float:
+    """The largest size in the envelope of the runs.
+
+    Example:
+        >>> cap_of([[1.0, None, 5.0], [2.0, None, 3.0]])
+        3.0
+    """
+    return max((size for size in _envelope(runs) if size is not None), default=0.0)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The whole page, in Markdown."""
+    parts = [_HEAD, _images(results)]
+    for norm in ("linf", "l2", "l1", "l0"):
+        tables = {victim: runs[norm] for victim, runs in results["runs"].items() if runs.get(norm)}
+        if tables:
+            parts.append(_table(norm, tables))
+    return "\n".join(parts)
+
+
+def _images(results: dict[str, Any]) -> str:
+    counts = {}
+    for victim, norms in results["runs"].items():
+        counts[victim] = max(len(run.get("sizes", ())) for runs in norms.values() for run in runs.values())
+    libraries = ", ".join(f"{name} {number}" for name, number in results.get("libraries", {}).items())
+    return f"Images: {', '.join(f'{count} on {name}' for name, count in counts.items())}. Libraries: {libraries}.\n"
+
+
+def _table(norm: str, tables: dict[str, dict[str, Any]]) -> str:
+    """One norm: the attacks from the best to the worst on average, and what each cost."""
+    sizes = {victim: _sizes(runs) for victim, runs in tables.items()}
+    marks = {victim: optimality(found) for victim, found in sizes.items()}
+    names = sorted({name for runs in tables.values() for name in runs}, key=lambda name: -_mean(marks, name))
+    lines = [
+        f"## {norm[0].upper()}{norm[1:]}\n",
+        f"| Attack | Mean | {' | '.join(marks)} | Forwards | Backwards |",
+        f"|---|--:|{'--:|' * len(marks)}--:|--:|",
+    ]
+    for name in names:
+        runs = [runs[name] for runs in tables.values() if "sizes" in runs.get(name, {})]
+        cells = [f"{values[name]:.3f}" if name in values else "failed" for values in marks.values()]
+        shown = f"**{name}**" if name.startswith("advbench") else name
+        costs = [f"{fmean(run[key] for run in runs):.0f}" for key in ("forwards", "backwards")] if runs else ["", ""]
+        lines.append(f"| {shown} | {_mean(marks, name):.3f} | {' | '.join(cells)} | {' | '.join(costs)} |")
+    caps = ", ".join(f"{cap_of(list(found.values())):.4g} on {victim}" for victim, found in sizes.items())
+    return "\n".join(lines) + f"\n\nCap: {caps}.\n"
+
+
+def _mean(marks: Mapping[str, Mapping[str, float]], name: str) -> float:
+    """Over the models; what failed counts as nothing found."""
+    return fmean(values.get(name, 0.0) for values in marks.values())
+
+
+def _sizes(runs: dict[str, Any]) -> dict[str, Sizes]:
+    """Of those that did not fail."""
+    return {name: run["sizes"] for name, run in runs.items() if "sizes" in run}
