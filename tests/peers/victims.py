@@ -121,13 +121,13 @@ _ALL = {
         eps={"linf": 2 / 255, "l2": 0.25, "l1": 6.0},
     ),
     "mnist-lenet5-clean": Victim(
-        load=_mnist("mnist-lenet5-clean", 120),
+        load=mnist("mnist-lenet5-clean", 120),
         images=100,
         rounds=3,
         eps={"linf": 0.1, "l2": 1.5, "l1": 15.0},
     ),
     "mnist-cnn-a-adv": Victim(
-        load=_mnist("mnist-cnn-a-adv", 120),
+        load=mnist("mnist-cnn-a-adv", 120),
         images=100,
         rounds=3,
         eps={"linf": 0.3, "l2": 2.0, "l1": 20.0},
