@@ -9,13 +9,14 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from advbench import explain
     from advbench.models import load_model
     from advbench.models.classifier import Classifier
     from advbench.runs import load_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "__version__", "load_model", "load_run"]
+__all__ = ["Classifier", "__version__", "explain", "load_model", "load_run"]
 
 _HOMES = {
     "Classifier": "advbench.models.classifier",
@@ -24,10 +25,15 @@ _HOMES = {
 }
 
 
+_PACKAGES = ("explain",)
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for, so that `import advbench` stays instant."""
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _PACKAGES:
         raise AttributeError(f"module 'advbench' has no attribute {name!r}")
     import importlib
 
+    if name in _PACKAGES:
+        return importlib.import_module(f"advbench.{name}")
     return getattr(importlib.import_module(_HOMES[name]), name)

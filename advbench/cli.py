@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "advbench.commands.report:report",
     "compare": "advbench.commands.compare:compare",
     "baseline": "advbench.commands.baseline:baseline",
+    "explain": "advbench.commands.explain:explain",
     "models": "advbench.commands.listings:models",
     "attacks": "advbench.commands.listings:attacks",
     "datasets": "advbench.commands.listings:datasets",

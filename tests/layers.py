@@ -91,6 +91,17 @@ BANS = [
     Ban(COMMANDS, TORCH, "a listing must not wait for torch: import it inside the handlers", where=("module",)),
     Ban(WORKERS, ("advbench.runner", "advbench.report"), "the runner calls this module, not the reverse"),
     Ban(("advbench.runner",), ("advbench.report",), "a report is made from the folder a run leaves behind"),
+    Ban(
+        (*WORKERS, "advbench.runner", "advbench.report", "advbench.attack"),
+        ("advbench.explain",),
+        "explanations stand on this module, not the reverse",
+    ),
+    Ban(
+        ("advbench",),
+        ("captum",),
+        "only advbench/explain/attribution.py knows captum",
+        ("advbench.explain.attribution",),
+    ),
     Ban(("attacks", "advbench"), ("reports", "tests"), "published results and tests are not shipped"),
 ]
 

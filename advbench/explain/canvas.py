@@ -1,0 +1,98 @@
+"""Pictures as an ascent paints them: by frequencies and in decorrelated colours.
+
+Gradient ascent on pixels ends in noise, because it may change every frequency and every channel on its own. Painted
+with a spectrum in which a wave counts the less the shorter it is, and in the colours that vary independently in
+photographs, the same ascent ends in shapes.
+
+References: Olah, Mordvintsev, Schubert, Feature visualization, https://distill.pub/2017/feature-visualization, 2017.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from attacks import draws
+
+_START = 0.01
+"""Standard deviation of the spectrum from which an ascent starts."""
+_DECAY = 1.3
+"""A wave of n periods counts n ** -_DECAY; 1, as in the paper, leaves more of the grid that strides make."""
+_CONTRAST = 4.0
+# Square root of the covariance of colours in ImageNet's photographs, scaled so that its longest column has length 1.
+_COLOURS = ((0.5628, 0.1948, 0.0433), (0.5845, 0.0000, -0.1082), (0.5845, -0.1948, 0.0649))
+
+
+def start(ids: Tensor, channels: int, side: int, seed: int) -> Tensor:
+    """A spectrum of faint noise for each picture.
+
+    Args:
+        ids: What belongs to a picture hangs on its id (N,), int64.
+        channels: 3, or 1 for grey.
+        side: Height and width in pixels.
+        seed: Of the noise.
+
+    Returns:
+        Real and imaginary parts (N, channels, side, side // 2 + 1, 2).
+    """
+    return _START * draws.normal(seed, ids, 0, (channels, side, side // 2 + 1, 2))
+
+
+def paint(spectrum: Tensor, side: int) -> Tensor:
+    """The pictures of spectra.
+
+    Args:
+        spectrum: As :func:`start` makes it, for the same side.
+        side: Height and width in pixels.
+
+    Returns:
+        (N, channels, side, side), in [0, 1].
+
+    Example:
+        >>> paint(torch.zeros(1, 3, 8, 5, 2), 8).unique()
+        tensor([0.5000])
+    """
+    down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None]
+    scale = side * (side * torch.hypot(down, across).clamp(min=1 / side)) ** -_DECAY * side
+    waves = torch.view_as_complex(spectrum.contiguous()) * scale.to(spectrum)
+    values = torch.fft.irfft2(waves, s=(side, side)) / _CONTRAST
+    if values.shape[1] == 3:
+        colours = torch.tensor(_COLOURS).to(values)
+        values = torch.einsum("ij,njhw->nihw", colours, values)
+    return torch.sigmoid(values)
+
+
+def jiggle(images: Tensor, ids: Tensor, draw: int, seed: int, *, shift: float, turn: float, zoom: float) -> Tensor:
+    """Shift, turn and zoom each picture at random: what excites a filter only at one place is no shape.
+
+    Args:
+        images: (N, C, H, W); mirrored beyond their edges.
+        ids: Of the pictures (N,).
+        draw: Which step of the ascent it is.
+        seed: Of the draws.
+        shift: Farthest shift, as a share of the side.
+        turn: Farthest turn, degrees.
+        zoom: Largest change of size, as a share.
+    """
+    u = 2 * draws.uniform(seed, ids, draw, (4,)) - 1
+    angle, size = math.radians(turn) * u[:, 2], 1 + zoom * u[:, 3]
+    cos, sin = angle.cos() * size, angle.sin() * size
+    rows = torch.stack([cos, -sin, 2 * shift * u[:, 0], sin, cos, 2 * shift * u[:, 1]], dim=1)
+    grid = affine_grid(rows.view(-1, 2, 3).to(images), list(images.shape), align_corners=False)
+    moved: Tensor = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return moved.contiguous(memory_format=torch.channels_last)  # convolutions on a CPU are faster so
+
+
+def brighten(images: Tensor, saturation: float = 1.3) -> Tensor:
+    """For view: each picture stretched from black to white, its colours moved away from grey.
+
+    Args:
+        images: (N, C, H, W).
+        saturation: How many times further from grey; 1 leaves the colours.
+    """
+    flat = images.flatten(1)
+    low, high = (flat.quantile(share, dim=1).view(-1, 1, 1, 1) for share in (0.005, 0.995))
+    stretched = (images - low) / (high - low).clamp(min=1e-6)
+    grey = stretched.mean(1, keepdim=True)
+    return (grey + saturation * (stretched - grey)).clamp(0, 1)

@@ -1,0 +1,237 @@
+"""The layers of a network by name, and what comes out of one of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from advbench.errors import UserError
+from advbench.models.classifier import Classifier
+from advbench.registry import near_misses
+
+_SIDE = 64
+"""Of the picture that shows the layers of a network which takes any size."""
+
+
+class Layer(NamedTuple):
+    """One run of a module in a forward pass: a module that runs more than once is as many layers."""
+
+    name: str
+    """As torch names the module; `name:2` is its second run where it runs more than once."""
+    module: nn.Module
+    """The module."""
+    run: int
+    """Which of its runs, from 1."""
+    shape: tuple[int, ...]
+    """Of its output, without the batch."""
+    alias: str = ""
+    """Another name, as Keras has it for VGG; empty for most."""
+
+    @property
+    def kind(self) -> str:
+        """The module's class."""
+        return type(self.module).__name__
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the module has learnt, with what is inside of it."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def is_map(self) -> bool:
+        """The output is a stack of maps: it has channels, height and width, and more than one place."""
+        return len(self.shape) == 3 and self.shape[1] * self.shape[2] > 1
+
+
+def list_layers(model: Classifier) -> tuple[Layer, ...]:
+    """The layers of a network in the order in which they are done.
+
+    Args:
+        model: The classifier; one forward pass of a black picture shows what runs, and in what order.
+
+    Returns:
+        Every run of a named module that gives a tensor; none for a network of functions alone.
+
+    Raises:
+        UserError: The network does not say what size it takes, and it is not 64 pixels.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(512, 10))
+        >>> for layer in list_layers(Classifier(net, num_classes=10, input_size=8)):
+        ...     print(layer.name, layer.kind, layer.shape, layer.parameters)
+        0 Conv2d (8, 8, 8) 224
+        1 ReLU (8, 8, 8) 0
+        2 Flatten (512,) 0
+        3 Linear (10,) 5130
+    """
+    done: list[Layer] = []
+    names = {module: name for name, module in model.module.named_modules() if name}
+    runs: Counter[nn.Module] = Counter()
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        runs[module] += 1
+        if isinstance(output, Tensor):
+            done.append(Layer(names[module], module, runs[module], tuple(output.shape[1:])))
+
+    hooks = [module.register_forward_hook(note) for module in names]
+    try:
+        with torch.no_grad():
+            model(black_picture(model))
+    except RuntimeError:
+        if model.input_size is None:
+            message = f"{model.name} does not take {_SIDE} x {_SIDE} pixels, and its input_size is not known"
+            raise UserError(message, hint="make it with Classifier(..., input_size=...)") from None
+        raise
+    finally:
+        for hook in hooks:
+            hook.remove()
+    aliases = _aliases(model.module)
+    return tuple(
+        layer._replace(name=f"{layer.name}:{layer.run}" if runs[layer.module] > 1 else layer.name)._replace(
+            alias=aliases.get(layer.name, "")
+        )
+        for layer in done
+    )
+
+
+def black_picture(model: Classifier) -> Tensor:
+    """A batch of one black picture as the model takes it (1, C, H, W)."""
+    side = model.input_size or _SIDE
+    pixels = model.preprocess(Image.new("RGB", (side, side))).unsqueeze(0)
+    return pixels.to(next(model.buffers()).device)
+
+
+def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:
+    """The layer of that name.
+
+    Args:
+        model: The classifier.
+        name: As `list_layers` names it, or its alias, such as `block1_conv2` for `features.2` of VGG16.
+        maps: The layer must give maps.
+
+    Raises:
+        UserError: There is no such layer, its module runs more than once, or it gives no maps.
+
+    Example:
+        >>> find_layer(Classifier(nn.Sequential(nn.Flatten()), num_classes=12288, input_size=64), "o")
+        Traceback (most recent call last):
+        advbench.errors.UserError: classifier has no layer 'o'
+        did you mean 0? `advbench explain --what layers` lists them all
+    """
+    layers = list_layers(model)
+    for layer in layers:
+        if name in (layer.name, layer.alias):
+            if maps and not layer.is_map:
+                size = " x ".join(map(str, layer.shape))
+                raise UserError(f"layer '{name}' of {model.name} gives no maps: its output is {size}", hint=_LIST)
+            return layer
+    if not layers:
+        raise UserError(f"{model.name} has no layers to look at: its network is a single module or made of functions")
+    if runs := [layer.name for layer in layers if layer.name.rpartition(":")[0] == name]:
+        raise UserError(f"layer '{name}' of {model.name} runs {len(runs)} times", hint=f"name one: {', '.join(runs)}")
+    known = [each for layer in layers for each in (layer.alias, layer.name) if each]
+    close = near_misses(name, known)
+    guess = f"did you mean {', '.join(close)}? " if close else ""
+    raise UserError(f"{model.name} has no layer '{name}'", hint=f"{guess}{_LIST}")
+
+
+_LIST = "`advbench explain --what layers` lists them all"
+
+
+def last_maps(model: Classifier) -> Layer:
+    """The layer whose maps are the last that a convolution made, after what keeps their size: norm, sum, activation.
+
+    Raises:
+        UserError: The network has no convolution that gives maps.
+    """
+    layers = list_layers(model)
+    places = [i for i, layer in enumerate(layers) if isinstance(layer.module, nn.Conv2d) and layer.is_map]
+    if not places:
+        raise UserError(f"{model.name} has no convolution, so it has no maps to look at")
+    size = layers[places[-1]].shape[1:]
+    return [layer for layer in layers[places[-1] :] if layer.is_map and layer.shape[1:] == size][-1]
+
+
+def convolutions(model: Classifier) -> tuple[Layer, ...]:
+    """The convolutions that give maps, in the order in which they run."""
+    return tuple(layer for layer in list_layers(model) if isinstance(layer.module, nn.Conv2d) and layer.is_map)
+
+
+class _Reached(Exception):  # noqa: N818 - no error: the forward pass has come as far as it has to
+    def __init__(self, output: Tensor) -> None:
+        self.output = output
+
+
+def activations(model: Classifier, x: Tensor, layer: Layer) -> Tensor:
+    """What comes out of a layer; the rest of the network is not run.
+
+    Args:
+        model: The classifier.
+        x: Images (N, C, H, W) in [0, 1].
+        layer: One of the model's layers.
+
+    Returns:
+        (N, *layer.shape) for images of the model's size, differentiable with respect to ``x``; as the module gave
+        it, also where the next one works in place.
+    """
+
+    def stop(_: nn.Module, __: Any, output: Tensor) -> None:
+        raise _Reached(output)
+
+    with tapped(model, layer) as tap:
+        tap.register_forward_hook(stop)
+        try:
+            model(x)
+        except _Reached as reached:
+            return reached.output
+    raise ValueError(f"expected a layer of {model.name}, got {layer.name}, which did not run")
+
+
+@contextmanager
+def tapped(model: Classifier, layer: Layer) -> Iterator[nn.Identity]:
+    """Within it, a layer's output passes through the module that is given, once for each forward pass.
+
+    Hooks on that module see one run of the layer, whatever else its own module does, and what they see is not
+    changed by a next module that works in place.
+    """
+    tap, runs = nn.Identity(), 0
+
+    def begin(*_: Any) -> None:
+        nonlocal runs
+        runs = 0
+
+    def lead(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        nonlocal runs
+        runs += 1
+        through: Tensor = tap(output).clone() if runs == layer.run else output
+        return through
+
+    hooks = [model.register_forward_pre_hook(begin), layer.module.register_forward_hook(lead)]
+    try:
+        yield tap
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+_DENSE = ("fc1", "fc2", "predictions")
+
+
+def _aliases(module: Any) -> dict[str, str]:
+    """Keras's names for the layers of a VGG: torch name -> name."""
+    if type(module).__name__ != "VGG":
+        return {}
+    names, block, conv = {}, 1, 0
+    for place, child in module.features.named_children():
+        if isinstance(child, nn.Conv2d):
+            conv += 1
+            names[f"features.{place}"] = f"block{block}_conv{conv}"
+        elif isinstance(child, nn.MaxPool2d):
+            names[f"features.{place}"] = f"block{block}_pool"
+            block, conv = block + 1, 0
+    dense = [place for place, child in module.classifier.named_children() if isinstance(child, nn.Linear)]
+    return names | {f"classifier.{place}": name for place, name in zip(dense, _DENSE, strict=False)}

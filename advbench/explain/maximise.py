@@ -1,0 +1,119 @@
+"""Pictures that excite a filter or a class most, by gradient ascent."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from advbench.errors import UserError
+from advbench.explain.canvas import jiggle, paint, start
+from advbench.explain.layers import Layer, activations, black_picture
+from advbench.models.classifier import Classifier
+
+_RATE = 0.05
+"""Step of Adam in the spectrum."""
+_SMALL = 96
+"""Side of the pictures painted for filters."""
+_BATCH = 16
+"""Pictures painted together; bounds the memory."""
+
+
+class Painted(NamedTuple):
+    """Pictures and how much they excite what they were painted for."""
+
+    images: Tensor
+    """(N, C, H, W), in [0, 1]."""
+    excitement: Tensor
+    """Mean activation of the filter, or smallest logit of the classes (N,)."""
+
+
+def filter_images(
+    model: Classifier, layer: Layer, filters: Sequence[int], *, side: int = 0, steps: int = 64, seed: int = 0
+) -> Painted:
+    """For each filter the picture that excites it most.
+
+    Args:
+        model: The classifier; its weights stay as they are.
+        layer: A layer that gives maps; the network is run no further than there.
+        filters: Channels of the layer; what is painted for one does not depend on the others.
+        side: Height and width of the pictures; 0: 96, or the model's own.
+        steps: Of the ascent.
+        seed: Of the noise it starts from, and of the shifts and turns.
+
+    Raises:
+        UserError: The layer has no such filter, or the model gives no gradient.
+    """
+    count = layer.shape[0]
+    if wrong := [each for each in filters if not 0 <= each < count]:
+        raise UserError(f"layer '{layer.name}' has no filter {wrong[0]}", hint=f"it has {count}: 0 to {count - 1}")
+
+    def excitement(images: Tensor, ids: Tensor) -> Tensor:
+        maps = activations(model, images, layer)[torch.arange(len(ids)), ids]
+        edge = [size // 16 for size in maps.shape[1:]]  # where the network pads, it sees what no picture has
+        inside = maps[:, edge[0] : maps.shape[1] - edge[0], edge[1] : maps.shape[2] - edge[1]]
+        # The mean of a filter that is linear is decided by the mean colour alone; its positive part by the shapes.
+        return leaky_relu(inside, 0.1).flatten(1).mean(1)
+
+    side = side or _small_side(model, layer)
+    return _ascend(excitement, model, torch.tensor(list(filters)), side, steps, seed)
+
+
+def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: int = 128, seed: int = 0) -> Painted:
+    """For each class, or several classes at once, the picture that excites them most.
+
+    Args:
+        model: The classifier.
+        targets: For each picture the classes whose smallest logit it raises.
+        steps: Of the ascent.
+        seed: Of the noise it starts from, and of the shifts and turns.
+
+    Raises:
+        UserError: The model gives no gradient.
+    """
+
+    def excitement(images: Tensor, ids: Tensor) -> Tensor:
+        logits = model(images)
+        return torch.stack([row[list(targets[i])].amin() for row, i in zip(logits, ids.tolist(), strict=True)])
+
+    side = model.input_size or black_picture(model).shape[-1]
+    return _ascend(excitement, model, torch.arange(len(targets)), side, steps, seed)
+
+
+def _small_side(model: Classifier, layer: Layer) -> int:
+    """96 pixels, which are quick and show a filter's pattern, or the model's own side where it takes no other."""
+    native = black_picture(model)
+    if native.shape[-1] > _SMALL:
+        try:
+            activations(model, native[..., :_SMALL, :_SMALL], layer)
+        except (RuntimeError, AssertionError, ValueError):  # a transformer's number of patches is fixed
+            return native.shape[-1]
+    return min(native.shape[-1], _SMALL)
+
+
+def _ascend(
+    excitement: Callable[[Tensor, Tensor], Tensor], model: Classifier, ids: Tensor, side: int, steps: int, seed: int
+) -> Painted:
+    parts = [_ascend_batch(excitement, model, each, side, steps, seed) for each in torch.split(ids, _BATCH)]
+    return Painted(torch.cat([part.images for part in parts]), torch.cat([part.excitement for part in parts]))
+
+
+def _ascend_batch(
+    excitement: Callable[[Tensor, Tensor], Tensor], model: Classifier, ids: Tensor, side: int, steps: int, seed: int
+) -> Painted:
+    black = black_picture(model)
+    spectrum = start(ids, black.shape[1], side, seed).to(black).requires_grad_()
+    # A small picture is made of fewer waves, each of which must then rise further.
+    optimiser = torch.optim.Adam([spectrum], lr=_RATE * max(1.0, _SMALL / side))
+    for step in range(1, steps + 1):
+        images = jiggle(paint(spectrum, side), ids, step, seed, shift=0.06, turn=8, zoom=0.08)
+        value = excitement(images, ids)
+        if not value.requires_grad:
+            raise UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
+        optimiser.zero_grad()
+        torch.autograd.backward(-value.sum())
+        optimiser.step()
+    with torch.no_grad():
+        images = paint(spectrum, side)
+        return Painted(images, excitement(images, ids))

@@ -1,0 +1,164 @@
+"""Everything about one picture: figures as files, and one page that holds them all."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from advbench.catalog import MODELS
+from advbench.datasets.pictures import read_picture
+from advbench.datasets.samples import samples
+from advbench.errors import UserError
+from advbench.explain import sections
+from advbench.explain.layers import find_layer
+from advbench.explain.scene import Scene, Section
+from advbench.explain.subject import Subject, attack_subject, read_subject
+from advbench.explanations import ExplainConfig, Options
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+from advbench.report.html import data_uri, render
+from advbench.store import folder_for_results, write_atomic
+
+DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(
+    {
+        "predictions": sections.predictions,
+        "grad-cam": sections.GRAD_CAM,
+        "saliency": sections.SALIENCY,
+        "smooth-saliency": sections.SMOOTH_SALIENCY,
+        "integrated-gradients": sections.INTEGRATED_GRADIENTS,
+        "occlusion": sections.OCCLUSION,
+        "path": sections.path,
+        "embedding": sections.embedding,
+        "features": sections.features,
+        "filters": sections.filters,
+        "class-image": sections.class_image,
+        "layers": sections.layers,
+    }
+)
+"""Name of `--what` -> what computes and draws it, in the order of the page."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done and how much there is."""
+
+
+class Explained(NamedTuple):
+    """What came of it."""
+
+    sections: tuple[Section, ...]
+    """In the order of the page."""
+    files: Mapping[str, Path]
+    """Name -> path of what was written; `explain.html` is the page."""
+
+
+def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None) -> Explained:
+    """Do what `advbench explain` is asked for.
+
+    Args:
+        config: What to do.
+        progress: Told of every step.
+
+    Raises:
+        UserError: The model cannot be loaded, a picture cannot be read or attacked, the results cannot be written, or
+            something that was asked for by name is not possible.
+    """
+    with folder_for_results(config.out):
+        progress(f"loading {config.model}", 0, 1)
+        model = load_model(config.model, weights=config.weights, device=config.device)
+        for name in config.options.classes:
+            model.class_index(name)
+        if config.options.layer is not None:
+            find_layer(model, config.options.layer)
+        picture = None if config.picture is None else read_subject(model, config.picture, config.adversarial)
+        if picture and config.attack:
+            what = f"attacking with {config.attack.attack}"
+            picture = attack_subject(model, picture, config.attack, lambda: progress(what, 0, 1))
+        return explain(model, picture, config.out, what=config.what, options=config.options, progress=progress)
+
+
+def explain(
+    model: Classifier,
+    picture: Subject | None,
+    out: Path,
+    *,
+    what: Sequence[str] = (),
+    options: Options | None = None,
+    progress: Progress = lambda *_: None,
+) -> Explained:
+    """Explain a picture, and write figures and a page.
+
+    Args:
+        model: The classifier.
+        picture: The picture, alone or with its adversarial version; None for what needs none.
+        out: Folder for the files; each figure is written as soon as it is drawn.
+        what: Keys of `DRAWN`; none: all of them.
+        options: What else may be chosen.
+        progress: Told of every explanation.
+
+    Returns:
+        The sections and the files.
+
+    Raises:
+        UserError: Something that was asked for by name is not possible; of all, what is impossible is left out, and
+            the page says why.
+    """
+    scene = Scene(model, picture, options or Options(), _context(model))
+    done: list[Section] = []
+    files: dict[str, Path] = {}
+    names = tuple(what) or tuple(DRAWN)
+    for count, name in enumerate(names):
+        progress(name, count, len(names))
+        section = _attempt(name, scene, named=bool(what))
+        for stem, png in section.figures.items():
+            files[f"{stem}.png"] = write_atomic(out / f"{stem}.png", png)
+        done.append(section)
+    files["explain.html"] = write_atomic(out / "explain.html", _page(scene, done).encode())
+    return Explained(tuple(done), files)
+
+
+def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
+    """One explanation, or why it is impossible."""
+    try:
+        return DRAWN[name](scene)
+    except UserError as error:
+        if named:
+            raise
+        return Section(name, name, f"Not possible: {error.message}.")
+
+
+def _page(scene: Scene, done: Sequence[Section]) -> str:
+    """The page: everything it shows is inside of it."""
+    shown = [(section, {stem: _embedded(png) for stem, png in section.figures.items()}) for section in done]
+    return render("explain.html", model=scene.model.name, picture=scene.picture, shown=shown)
+
+
+def _embedded(png: bytes) -> str:
+    """A figure as a page holds it: a tenth of the PNG's size, for which there is the file beside the page."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(file, format="WEBP", quality=60, method=6)
+    return data_uri(file.getvalue(), "image/webp")
+
+
+_SAMPLES = {
+    "ImageNet-1k": "imagenet",
+    "CIFAR-10": "cifar10",
+    "CIFAR-100": "cifar100",
+    "MNIST": "mnist",
+    "Fashion-MNIST": "fashionMNIST",
+}
+"""Data of a model -> images of the same data that are always there."""
+
+
+def _context(model: Classifier) -> tuple[tuple[str, Tensor], ...]:
+    """Other images of the model's data, with their classes; none where its data is unknown."""
+    data = MODELS[model.name].data if model.name in MODELS else ""
+    if data not in _SAMPLES:
+        return ()
+    device = next(model.buffers()).device
+    return tuple(
+        (model.classes[sample.label], model.preprocess(read_picture(sample.path)).to(device))
+        for sample in samples(_SAMPLES[data])
+    )

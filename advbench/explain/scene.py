@@ -1,0 +1,84 @@
+"""What every explanation is given, and what it gives back."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advbench.errors import UserError
+from advbench.explain.figures.frame import Array
+from advbench.explain.subject import Subject
+from advbench.explanations import Options
+from advbench.models.classifier import Classifier
+from advbench.outcome import first_classes
+
+
+class Scene(NamedTuple):
+    """What every explanation is given."""
+
+    model: Classifier
+    """The classifier."""
+    picture: Subject | None
+    """The picture, with or without an adversarial one; None: only what needs no picture is explained."""
+    options: Options
+    """What was chosen."""
+    context: tuple[tuple[str, Tensor], ...] = ()
+    """Other images and their class, to set the picture among: (name, (C, H, W))."""
+
+    @property
+    def subject(self) -> Subject:
+        """The picture.
+
+        Raises:
+            UserError: There is none.
+        """
+        if self.picture is None:
+            raise UserError("this needs a picture, and none was given", hint="name one: advbench explain PICTURE")
+        return self.picture
+
+    @property
+    def first(self) -> list[int]:
+        """The first class of the clean picture and of the adversarial one."""
+        with torch.no_grad():
+            found: list[int] = self.model(self.subject.both).argmax(1).tolist()
+        return found
+
+    @property
+    def asked(self) -> list[int]:
+        """The classes that maps and class images are made for, each once."""
+        named = [self.model.class_index(name) for name in self.options.classes]
+        return list(dict.fromkeys(named or self.first))
+
+    def title(self, what: str) -> str:
+        """The title of a figure about the picture."""
+        how = f" · {self.subject.how}" if self.subject.how else ""
+        return f"{what} · {self.subject.name} · {self.model.name}{how}"
+
+    def heading(self, row: int) -> str:
+        """Clean or adversarial, with the first class."""
+        with torch.no_grad():
+            best = first_classes(self.model(self.subject.both[row : row + 1]), 1, self.model)[0][0]
+        return f"{('clean', 'adversarial')[row]}: {best.name} {best.confidence:.0%}"
+
+
+class Section(NamedTuple):
+    """One explanation, ready to be shown."""
+
+    name: str
+    """As in `--what`."""
+    title: str
+    """For people."""
+    text: str
+    """How to read it; for what is impossible, why."""
+    figures: Mapping[str, bytes] = MappingProxyType({})
+    """File name without suffix -> PNG."""
+    table: tuple[tuple[str, ...], ...] = ()
+    """Rows of text, the headings first; empty: no table."""
+
+
+def arrays(values: Tensor) -> Array:
+    """A tensor for drawing."""
+    return np.asarray(values.detach().cpu().numpy(), dtype=np.float32)

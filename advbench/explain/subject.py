@@ -1,0 +1,127 @@
+"""What is explained: a picture, and the adversarial one made of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from advbench.attack import open_session, read_input
+from advbench.config import AttackConfig
+from advbench.datasets.batch import content_ids
+from advbench.datasets.pictures import read_picture
+from advbench.errors import UserError
+from advbench.evaluate import evaluate
+from advbench.explain.layers import black_picture
+from advbench.models.classifier import Classifier
+from advbench.names import display_name
+from advbench.report.words import describe_norm
+
+
+class Subject(NamedTuple):
+    """A picture as the model takes it."""
+
+    name: str
+    """Of the picture, for titles."""
+    x: Tensor
+    """(1, C, H, W), in [0, 1]."""
+    x_adv: Tensor | None = None
+    """The adversarial picture, shaped like ``x``; None: the clean one alone is explained."""
+    how: str = ""
+    """Where the adversarial picture comes from."""
+
+    @property
+    def both(self) -> Tensor:
+        """The clean picture and, where there is one, the adversarial (N, C, H, W)."""
+        return self.x if self.x_adv is None else torch.cat([self.x, self.x_adv])
+
+
+def read_subject(model: Classifier, path: Path, adversarial: Path | None = None) -> Subject:
+    """Read a picture, and the adversarial one made of it.
+
+    Args:
+        model: The classifier.
+        path: The picture; resized and cropped as the model wants it.
+        adversarial: A picture of the model's size, taken as it is; one of the same size as the picture, resized and
+            cropped like it; or the exact floats that `advbench attack` writes (`adversarial.safetensors`).
+
+    Raises:
+        UserError: A file cannot be read, the sizes differ, or both pictures are the same.
+    """
+    x = read_input(path, model).to(black_picture(model).device)
+    name = display_name(path.name, limit=40)
+    if adversarial is None:
+        return Subject(name, x.unsqueeze(0))
+    floats = adversarial.suffix.lower() == ".safetensors"
+    x_adv = (_floats(adversarial, x) if floats else _picture(model, path, adversarial, x)).to(x)
+    if torch.equal(x, x_adv):
+        raise UserError(f"'{display_name(adversarial)}' and '{display_name(path)}' are the same picture to the model")
+    return Subject(name, x.unsqueeze(0), x_adv.unsqueeze(0), display_name(adversarial.name, limit=40))
+
+
+def attack_subject(
+    model: Classifier, subject: Subject, config: AttackConfig, tick: Callable[[], None] = lambda: None
+) -> Subject:
+    """Make the adversarial picture by an attack.
+
+    Args:
+        model: The classifier.
+        subject: The clean picture.
+        config: Attack, goal, norm, eps and seed; its paths are not read.
+        tick: Called at each forward pass of the attack.
+
+    Raises:
+        UserError: The attack failed, found nothing, or the model has no such class.
+    """
+    session = open_session(config, model)
+    with torch.no_grad():
+        goal = session.make_goal(model(subject.x), content_ids(subject.x))
+    result = evaluate(model, session.attack, subject.x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
+    why = result.errors.get(0, "" if result.verdicts.valid.all() else "what it returned is not within the limits")
+    if not why and torch.equal(result.x_adv, subject.x):
+        why = "it found nothing"
+    if why:
+        raise UserError(
+            f"attack '{config.attack}' failed on '{subject.name}': {display_name(why, limit=200)}",
+            hint="try a larger --eps, another --goal or another --attack",
+        )
+    return subject._replace(x_adv=result.x_adv, how=f"{config.attack} · {describe_norm(config.norm, config.eps)}")
+
+
+def _floats(file: Path, x: Tensor) -> Tensor:
+    """The exact values that `advbench attack` wrote."""
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"cannot read '{display_name(file)}': {display_name(why)}") from None
+    x_adv = tensors.get("adversarial")
+    if x_adv is None or x_adv.shape != x.shape:
+        got = f"{sorted(tensors)}" if x_adv is None else f"one of {' x '.join(map(str, x_adv.shape))}"
+        wanted = " x ".join(map(str, x.shape))
+        raise UserError(f"'{display_name(file)}' holds no tensor 'adversarial' of {wanted}, but {got}")
+    return x_adv
+
+
+def _picture(model: Classifier, path: Path, adversarial: Path, x: Tensor) -> Tensor:
+    """The adversarial picture at the model's size."""
+    picture, original = read_picture(adversarial), read_picture(path)
+    height, width = x.shape[1:]
+    ways = []
+    if picture.size == (width, height):
+        mode = "L" if len(x) == 1 else "RGB"
+        pixels = torch.frombuffer(bytearray(picture.convert(mode).tobytes()), dtype=torch.uint8)
+        ways.append(pixels.view(height, width, len(x)).permute(2, 0, 1).to(x) / 255)
+    if picture.size == original.size:
+        ways.append(model.preprocess(picture).to(x))
+    if not ways:
+        own, its = (" x ".join(map(str, each.size)) for each in (picture, original))
+        raise UserError(
+            f"'{display_name(adversarial)}' has {own} pixels, '{display_name(path)}' {its}: they cannot be compared",
+            hint=f"the adversarial picture has the size of the other one, or {width} x {height}, the model's own",
+        )
+    # Of a picture that has the model's size anyway, it may be the crop or the whole: a perturbation is small.
+    return min(ways, key=lambda way: float((way - x).norm()))
