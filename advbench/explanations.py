@@ -67,6 +67,10 @@ class ExplainConfig:
     """What else was chosen."""
     adversarial: Path | None = None
     """The adversarial picture, from a file."""
+    run: Path | None = None
+    """The folder of a run, whose most easily fooled images are explained instead of a picture."""
+    worst: int = 12
+    """How many of them."""
     attack: AttackConfig | None = None
     """The attack that makes the adversarial picture."""
     device: str = "auto"
@@ -111,10 +115,15 @@ def explain_config(
 occlusion, path, embedding, features, filters, class-image, layers
     """
     names = _names(what)
+    run: Path | None = rest.get("run")
+    made = any(value is not None for value in attack.values())
+    if run is not None:
+        if picture or adversarial or made or names:
+            raise UserError("--run explains the images of a run: it takes neither a picture nor an attack nor --what")
+        return ExplainConfig(model=model, options=options, out=out or run / "explained", **rest)
     if picture is None and (not names or set(names) - set(WITHOUT_PICTURE)):
         alone = ", ".join(WITHOUT_PICTURE)
         raise UserError("explain needs a picture", hint=f"only {alone} do without one, named by --what")
-    made = any(value is not None for value in attack.values())
     if (made or adversarial) and picture is None:
         raise UserError("an adversarial picture is made of a clean one: give that too")
     if made and adversarial:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 @click.option("--goal", metavar="GOAL", help="Of the attack, as `advbench attack` takes it.")
 @click.option("--norm", type=click.Choice(NORMS), help="Of the attack.")
 @click.option("--eps", metavar="SIZE", help="Of the attack, such as 2/255.")
+@click.option("--run", type=click.Path(path_type=Path), metavar="FOLDER", help="Of a run: its images instead of one.")
+@click.option(
+    "--worst", type=click.IntRange(min=1), default=12, show_default=True, help="How many, fooled most easily."
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Of each ascent that paints a picture. Default: 64 or 128.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")

@@ -48,6 +48,27 @@ def hidden(model: Classifier, x: Tensor) -> Tensor:
     return units.mean((2, 3)) if units.ndim == 4 else units
 
 
+def widest(units: Tensor, among: Tensor, count: int = 256) -> tuple[Tensor, str]:
+    """The units that differ most among images, for a bar code that can be drawn.
+
+    Args:
+        units: Activations (N, units).
+        among: Those of the images that are compared (M, units), M at least 2.
+        count: The most units.
+
+    Returns:
+        Numbers of the units in order, and what they are, for a caption.
+
+    Example:
+        >>> chosen, note = widest(torch.zeros(2, 3), torch.tensor([[0.0, 5.0, 1.0], [0.0, 1.0, 3.0]]), count=2)
+        >>> chosen.tolist(), note
+        ([1, 2], '2 of the 3 units of the last hidden layer, those that differ most')
+    """
+    chosen = among.std(0).topk(min(count, units.shape[1])).indices.sort().values
+    note = f"{len(chosen)} of the {units.shape[1]} units of the last hidden layer"
+    return chosen, f"{note}, those that differ most" if len(chosen) < units.shape[1] else note
+
+
 def principal_axes(units: Tensor, count: int = 2) -> Tensor:
     """The orthonormal directions along which images differ most (principal component analysis).
 

@@ -1,7 +1,7 @@
 """Everything about one picture: figures as files, and one page that holds them all."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,12 +14,14 @@ from advbench.datasets.pictures import read_picture
 from advbench.datasets.samples import samples
 from advbench.errors import UserError
 from advbench.explain import sections
+from advbench.explain.gallery import explain_run
 from advbench.explain.layers import find_layer
 from advbench.explain.scene import Scene, Section
 from advbench.explain.subject import Subject, attack_subject, read_subject
 from advbench.explanations import ExplainConfig, Options
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.names import display_name, slug
 from advbench.report.html import data_uri, render
 from advbench.store import folder_for_results, write_atomic
 
@@ -66,6 +68,10 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
             something that was asked for by name is not possible.
     """
     with folder_for_results(config.out):
+        if config.run is not None:
+            found = explain_run(config.run, worst=config.worst, device=config.device, progress=progress)
+            lead = f"The {config.worst} images, at most, that the smallest perturbations fooled."
+            return _write(config.out, f"What was fooled most easily in {display_name(config.run.name)}", lead, found)
         progress(f"loading {config.model}", 0, 1)
         model = load_model(config.model, weights=config.weights, device=config.device)
         for name in config.options.classes:
@@ -106,17 +112,34 @@ def explain(
             the page says why.
     """
     scene = Scene(model, picture, options or Options(), _context(model))
-    done: list[Section] = []
-    files: dict[str, Path] = {}
     names = tuple(what) or tuple(DRAWN)
-    for count, name in enumerate(names):
-        progress(name, count, len(names))
-        section = _attempt(name, scene, named=bool(what))
+
+    def sections() -> Iterator[Section]:
+        for count, name in enumerate(names):
+            progress(name, count, len(names))
+            yield _attempt(name, scene, named=bool(what))
+
+    if picture is None:
+        return _write(out, f"What {model.name} looks for", "The network by itself, without a picture.", sections())
+    lead = (
+        "The picture as it is."
+        if picture.x_adv is None
+        else (f"The picture as it is, and an adversarial one that looks the same to a person ({picture.how}).")
+    )
+    return _write(out, f"What {model.name} sees in {picture.name}", lead, sections())
+
+
+def _write(out: Path, heading: str, lead: str, sections: Iterable[Section]) -> Explained:
+    """Write each figure as soon as it is there, then the page: everything it shows is inside of it."""
+    files: dict[str, Path] = {}
+    shown: list[tuple[Section, dict[str, str]]] = []
+    for section in sections:
         for stem, png in section.figures.items():
-            files[f"{stem}.png"] = write_atomic(out / f"{stem}.png", png)
-        done.append(section)
-    files["explain.html"] = write_atomic(out / "explain.html", _page(scene, done).encode())
-    return Explained(tuple(done), files)
+            files[f"{slug(stem)}.png"] = write_atomic(out / f"{slug(stem)}.png", png)
+        shown.append((section, {stem: _embedded(png) for stem, png in section.figures.items()}))
+    page = render("explain.html", heading=heading, lead=lead, shown=shown)
+    files["explain.html"] = write_atomic(out / "explain.html", page.encode())
+    return Explained(tuple(section for section, _ in shown), files)
 
 
 def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
@@ -127,12 +150,6 @@ def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
         if named:
             raise
         return Section(name, name, f"Not possible: {error.message}.")
-
-
-def _page(scene: Scene, done: Sequence[Section]) -> str:
-    """The page: everything it shows is inside of it."""
-    shown = [(section, {stem: _embedded(png) for stem, png in section.figures.items()}) for section in done]
-    return render("explain.html", model=scene.model.name, picture=scene.picture, shown=shown)
 
 
 def _embedded(png: bytes) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from advbench.errors import UserError
 from advbench.explain import attribution
 from advbench.explain.canvas import brighten
-from advbench.explain.embedding import hidden, principal_axes
+from advbench.explain.embedding import hidden, principal_axes, widest
 from advbench.explain.figures.codes import Coded, draw_codes
 from advbench.explain.figures.curves import draw_path
 from advbench.explain.figures.frame import Array
@@ -191,15 +191,11 @@ def embedding(scene: Scene) -> Section:
         raise UserError(f"an embedding sets a picture among others, and there are none of the data of {model.name}")
     # The rows of the picture itself stand first, so that the change is seen bar by bar.
     names = [scene.heading(i) for i in range(len(subject.both))] + [name for name, _ in others]
-    spread = clean.std(0)
-    widest = spread.topk(min(256, units.shape[1])).indices.sort().values
+    chosen, note = widest(units, clean)
     places = (units - clean.mean(0)) @ principal_axes(clean)
     moves = ((0, 1),) if subject.x_adv is not None else ()
-    note = f"{len(widest)} of the {units.shape[1]} units of the last hidden layer" + (
-        ", those that differ most" if len(widest) < units.shape[1] else ""
-    )
     figure = draw_codes(
-        scene.title("Last hidden layer"), Coded(arrays(units[:, widest]), tuple(names), arrays(places), moves), note
+        scene.title("Last hidden layer"), Coded(arrays(units[:, chosen]), tuple(names), arrays(places), moves), note
     )
     text = (
         "Each line is an image as the last hidden layer sees it; images of one class have like bar codes. Below, "

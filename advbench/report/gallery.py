@@ -71,7 +71,7 @@ def gallery(run: "Run", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
         run: With `adv/` where adversarial images were kept; without, the gallery is empty.
         classes: Data set -> names of its classes.
     """
-    kept = list(_kept(run))
+    kept = list(kept_rows(run))
     if not kept:
         return []
     rows = pd.concat(kept, ignore_index=True)
@@ -79,20 +79,20 @@ def gallery(run: "Run", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
     return [_picture(run.folder, kind, row, classes) for kind, row in _chosen(rows)]
 
 
-def _kept(run: "Run") -> Iterator[pd.DataFrame]:
+def kept_rows(run: "Run") -> Iterator[pd.DataFrame]:
     """The rows of the frame whose images were kept, with where they lie."""
     by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
     for path in sorted((run.folder / "adv").glob("*.safetensors")):
         if path.stem not in by_unit:
             continue
         try:
-            numbers = _tensors(path)["rows"].astype(np.int64)
+            numbers = kept_tensors(path)["rows"].astype(np.int64)
         except (OSError, ValueError, KeyError):
             continue  # a damaged file is the business of `advbench verify`; the report goes without
         yield by_unit[path.stem].iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
 
 
-def _tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
+def kept_tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
     """The row numbers of a file, or all that it holds of one image."""
     from safetensors import SafetensorError, safe_open
 
@@ -133,7 +133,7 @@ def _in_turn(rows: pd.DataFrame, seen: set[str]) -> list[Row]:
 
 
 def _picture(folder: Path, kind: str, row: Row, classes: Mapping[str, Sequence[str]]) -> Picture:
-    tensors = _tensors(folder / "adv" / str(row["file"]), int(row["place"]))
+    tensors = kept_tensors(folder / "adv" / str(row["file"]), int(row["place"]))
     x, x_adv = tensors["x"].astype(np.float32), tensors["x_adv"].astype(np.float32)
     names = classes.get(str(row["dataset"]), ())
     first = int(np.argmax(tensors["clean_logits"]))

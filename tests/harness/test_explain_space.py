@@ -77,7 +77,7 @@ def test_of_a_convolution_the_means_over_its_places_count():
 
 def test_without_such_a_layer_it_says_so():
     with pytest.raises(UserError, match="classifier has no layer with an output for each class"):
-        hidden(linear(), X)
+        hidden(Classifier(nn.Flatten(), num_classes=4, mean=[0.0], input_size=2), torch.rand(1, 1, 2, 2))
 
 
 def test_principal_axes_are_those_of_the_covariance():

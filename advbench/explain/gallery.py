@@ -1,0 +1,160 @@
+"""The images of a run that were fooled most easily, each explained in a row."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from advbench.errors import UserError
+from advbench.explain import attribution
+from advbench.explain.embedding import hidden, principal_axes, widest
+from advbench.explain.figures.codes import Coded, draw_codes
+from advbench.explain.figures.strip import Tile, draw_strip
+from advbench.explain.scene import Section, arrays
+from advbench.models.classifier import Classifier
+from advbench.outcome import Guess, first_classes
+from advbench.report.gallery import kept_rows, kept_tensors
+from advbench.report.words import describe_size
+from advbench.runs import Run, load_run
+from advbench.workbench import Workbench
+
+
+class Fooled(NamedTuple):
+    """An image of a run with the adversarial one that was made of it."""
+
+    name: str
+    """Of the image in its data set."""
+    how: str
+    """Attack and size."""
+    x: Tensor
+    """(1, C, H, W), in [0, 1]."""
+    x_adv: Tensor
+    """Shaped like ``x``."""
+
+
+def explain_run(
+    folder: Path, *, worst: int = 12, device: str = "auto", progress: Callable[[str, int, int], None] = lambda *_: None
+) -> list[Section]:
+    """Explain the images of a run that the smallest perturbations fooled.
+
+    Args:
+        folder: Of the run, in which adversarial images were kept.
+        worst: How many images, of all models together.
+        device: Where the models go.
+        progress: Told of every image.
+
+    Returns:
+        For each model a section with a strip for each of its images, and one with the last hidden layer of all.
+
+    Raises:
+        UserError: It is no run, it kept no image that was fooled, or a model of it cannot be loaded.
+    """
+    run = load_run(folder)
+    rows = most_easily_fooled(run).head(worst)
+    if rows.empty:
+        raise UserError(f"run {folder} kept no image that was fooled", hint='run it with save = "gallery" or "all"')
+    bench, sections, done = Workbench(run.suite.model_copy(update={"device": device})), [], 0
+    for label, own in rows.groupby("model", observed=True, sort=False):
+        model, images, figures = bench.model(str(label)), [], {}
+        for row in own.to_dict("records"):
+            progress(f"{label}: {row['sample_name']}", done, len(rows))
+            images.append(_read(run, row, bench.device))
+            figures[f"{label}-{len(images):02}"] = _strip(model, images[-1])
+            done += 1
+        sections.append(Section(f"worst-{label}", f"{label}: fooled most easily", _TEXT, figures))
+        if section := _embedding(str(label), model, images):
+            sections.append(section)
+    return sections
+
+
+_TEXT = (
+    "The images that the smallest perturbations fooled, the smallest first. The maps say where what speaks for the "
+    "clean image's class lies in the clean image, and what speaks for the adversarial one's class in that."
+)
+
+
+def most_easily_fooled(run: Run) -> pd.DataFrame:
+    """The rows whose images were kept and took another class, the smallest perturbations first, each image once.
+
+    Sizes of different norms are compared by their rank among those of the same norm.
+    """
+    kept = list(kept_rows(run))
+    if not kept:
+        return run.frame.head(0)
+    rows = pd.concat(kept, ignore_index=True)
+    fooled = rows["met"].fillna(False).to_numpy(bool) & rows["flipped"].fillna(False).to_numpy(bool)
+    rows = rows[fooled & (rows["attack"] != "noise").to_numpy()]
+    sizes = pd.Series([row[row["norm"]] for row in rows.to_dict("records")], rows.index, float)
+    rows = rows[(sizes > 0).to_numpy()]
+    rank = sizes[rows.index].groupby(rows["norm"], observed=True).rank(pct=True)
+    ordered = rows.loc[rank.sort_values(kind="stable").index]
+    found: pd.DataFrame = ordered.drop_duplicates(["model", "sample_id"])
+    return found
+
+
+def _read(run: Run, row: dict[Any, Any], device: torch.device) -> Fooled:
+    tensors = kept_tensors(run.folder / "adv" / str(row["file"]), int(row["place"]))
+    x, x_adv = (torch.from_numpy(tensors[name]).float().unsqueeze(0).to(device) for name in ("x", "x_adv"))
+    name = row["sample_name"] if isinstance(row["sample_name"], str) and row["sample_name"] else row["sample_id"]
+    return Fooled(str(name), f"{row['attack']} · {describe_size(row['norm'], float(row[row['norm']]))}", x, x_adv)
+
+
+def _strip(model: Classifier, image: Fooled) -> bytes:
+    """Clean image, perturbation, adversarial image, and where the class of each lies."""
+    pair, delta = torch.cat([image.x, image.x_adv]), image.x_adv - image.x
+    with torch.no_grad():
+        clean, adversarial = (guesses[0] for guesses in first_classes(model(pair), 1, model))
+    largest = float(delta.abs().max()) or 1.0
+    tiles = [
+        Tile(_said("clean", clean), arrays(image.x[0])),
+        Tile(f"change, {0.5 / largest:.0f} times", arrays(delta[0] / largest / 2 + 0.5)),
+        Tile(_said("adversarial", adversarial), arrays(image.x_adv[0])),
+    ]
+    maps = _maps(model, pair, torch.tensor([clean.class_index, adversarial.class_index], device=pair.device))
+    if maps is not None:
+        for guess, picture, each in zip((clean, adversarial), pair, maps, strict=True):
+            tiles.append(Tile(f"for {guess.name}", arrays(picture), arrays(each.amax(0))))
+    return draw_strip(f"{image.name} · {model.name} · {image.how}", tiles)
+
+
+def _said(what: str, guess: Guess) -> str:
+    return f"{what}: {guess.name} {guess.confidence:.0%}"
+
+
+def _maps(model: Classifier, x: Tensor, classes: Tensor) -> Tensor | None:
+    """Grad-CAM, or smoothed saliency for a network without convolutions; None where neither is possible."""
+    for method in (attribution.grad_cam, attribution.smooth_saliency):
+        try:
+            return method(model, x, classes).abs()
+        except UserError:
+            continue
+    return None
+
+
+def _embedding(label: str, model: Classifier, images: list[Fooled]) -> Section | None:
+    """The last hidden layer of all images; None where the network has none, or there are too few."""
+    if len(images) < 3:
+        return None
+    pairs = torch.cat([torch.cat([image.x, image.x_adv]) for image in images])
+    try:
+        units = hidden(model, pairs)
+    except UserError:
+        return None
+    with torch.no_grad():
+        guesses = first_classes(model(pairs), 1, model)
+    names = tuple(guess[0].name for guess in guesses)
+    order = sorted(range(len(names)), key=lambda row: (names[row].casefold(), row))
+    place = {row: rank for rank, row in enumerate(order)}
+    moves = tuple((place[2 * i], place[2 * i + 1]) for i in range(len(images)))
+    places = (units - units[::2].mean(0)) @ principal_axes(units[::2])
+    chosen, note = widest(units, units[::2])
+    coded = Coded(arrays(units[order][:, chosen]), tuple(names[row] for row in order), arrays(places[order]), moves)
+    text = (
+        "Each line is an image as the last hidden layer sees it, those of one class together; blue are clean images, "
+        "orange adversarial ones. Below, arrows lead from each clean image to the adversarial one made of it."
+    )
+    figure = draw_codes(f"Last hidden layer · {label}", coded, note)
+    return Section(f"embedding-{label}", f"{label}: the last hidden layer", text, {f"embedding-{label}": figure})
