@@ -111,7 +111,7 @@ def _strip(model: Classifier, image: Fooled) -> bytes:
     tiles = [
         Tile(_said("clean", clean), arrays(image.x[0])),
         Tile(f"change, {0.5 / largest:.0f} times", arrays(delta[0] / largest / 2 + 0.5)),
-        Tile(_said("adversarial", adversarial), arrays(image.x_adv[0])),
+        Tile(_said("fooled", adversarial), arrays(image.x_adv[0])),
     ]
     maps = _maps(model, pair, torch.tensor([clean.class_index, adversarial.class_index], device=pair.device))
     if maps is not None:

@@ -33,7 +33,7 @@ def draw_codes(title: str, coded: Coded, note: str) -> bytes:
         note: What the columns of the bar codes are.
 
     Returns:
-        A PNG file of 1000 pixels' width; 22 images take 1080 pixels' height.
+        A PNG file of 1000 pixels' width; 22 images take 1084 pixels' height.
     """
     figure = new_figure(1.0 + 0.22 * len(coded.names) + 5.0, title)
     upper, lower = figure.subplots(2, 1, height_ratios=(0.22 * len(coded.names), 5.0))

@@ -29,7 +29,7 @@ def draw_maps(title: str, clean: Array, adversarial: Array | None, numbers: Sequ
         numbers: Of the K filters.
 
     Returns:
-        A PNG file of 1000 pixels' width; 32 maps of a pair take 840 pixels' height, of one picture 660.
+        A PNG file of 1000 pixels' width; 32 maps of a pair take 740 pixels' height, of one picture 570.
     """
     pair = adversarial is not None
     columns = min(len(numbers), (4 if len(numbers) <= 32 else 16) * (1 if pair else 2))

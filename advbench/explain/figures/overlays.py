@@ -31,7 +31,7 @@ def draw_attribution(title: str, classes: tuple[str, ...], rows: tuple[Row, ...]
             but for "strength" and "overlay", where each has its own.
 
     Returns:
-        A PNG file; of two pictures and two classes 1000 x 700 pixels, of one and one 1000 x 480.
+        A PNG file; of two pictures and two classes 1000 x 671 pixels, of one and one 1000 x 483.
     """
     wide, tall = 1 + len(classes), len(rows)
     figure = new_figure(0.7 + tall * (9.4 / wide) * (0.96 if wide > 2 else 0.88), title)
