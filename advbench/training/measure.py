@@ -14,6 +14,8 @@ from advbench.evaluate import evaluate
 from advbench.models.classifier import Classifier
 from advbench.training.data import Images
 
+QUERIES = 1000
+"""Of the attack on models without a gradient."""
 _BATCH = 250
 
 
@@ -82,22 +84,8 @@ def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[N
     return counts, {name: report[name] for name in (*classes, "macro avg")}
 
 
-def strongest(norm: attacks.Norm, *, gradients: bool = True) -> attacks.Attack:
-    """The strongest attack there is for a measurement.
-
-    Args:
-        norm: In which eps is measured.
-        gradients: Whether the model has any; without them only scores are used.
-    """
-    square = attacks.Square(norm=norm, steps=1000)
-    if not gradients:
-        return square
-    first = [attacks.APGD(norm=norm, loss=loss) for loss in ("ce", "margin")]
-    return attacks.worst_case([*first, square])
-
-
 def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gradients: bool = True) -> Robustness:
-    """Measure accuracy under attack; success is decided by the judge.
+    """Measure accuracy under the strongest attack there is; success is decided by the judge.
 
     Args:
         model: The classifier.
@@ -106,7 +94,7 @@ def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gr
         seed: Of the attacks.
         gradients: Whether the model has any.
     """
-    attack = strongest(attacks.Linf(), gradients=gradients)
+    attack = attacks.Standard() if gradients else attacks.Square(steps=QUERIES)
     device = next(model.buffers()).device
     stood = 0
     for x, y in zip(torch.split(images.x, _BATCH), torch.split(images.y, _BATCH), strict=True):
@@ -117,7 +105,5 @@ def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gr
             result = evaluate(model, attack, batch[right], goal, eps=parse_eps(eps, "linf"), seed=seed)
             held = ~result.verdicts.met & result.verdicts.valid & result.answered
             stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
-    tried = (
-        "APGD with cross-entropy and margin, then 1,000 queries of Square" if gradients else "1,000 queries of Square"
-    )
+    tried = "standard" if gradients else f"square, {QUERIES:,} queries"
     return Robustness(score(stood, len(images.y)), "linf", eps, tried)

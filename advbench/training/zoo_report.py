@@ -166,7 +166,7 @@ def _related(mine: dict[str, Any], sign: str, other: dict[str, Any]) -> bool:
 
 def _attacks(cards: dict[str, dict[str, Any]]) -> list[str]:
     found = {card["robust"]["attack"] for card in cards.values() if card and card["robust"]}
-    return [f"Attacks: {'; '.join(sorted(found))}.", ""] if found else []
+    return [f"Attacks, as each card says: {'; '.join(sorted(found))}.", ""] if found else []
 
 
 def _sources(cards: dict[str, dict[str, Any]]) -> list[str]:
