@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -106,6 +107,20 @@ class Baseline(BaseModel):
             )
             for cell in self.cells
         ]
+
+    def of_model(self, model: str) -> Self:
+        """The part of it that is about one model."""
+        images = tuple(each for each in self.images if each.model == model)
+        return self.model_copy(update={"images": images, "cells": tuple(c for c in self.cells if c.model == model)})
+
+    def replaced(self, parts: Sequence["Baseline"]) -> Self:
+        """The same with all that other baselines say of their models; of other models everything stays."""
+        fresh = {images.model for part in parts for images in part.images}
+        kept = [images for images in self.images if images.model not in fresh]
+        images = sorted([*kept, *(each for part in parts for each in part.images)], key=lambda i: (i.model, i.dataset))
+        cells = [c for c in self.cells if c.model not in fresh] + [c for part in parts for c in part.cells]
+        cells.sort(key=lambda cell: (cell.model, cell.dataset))
+        return self.model_copy(update={"images": tuple(images), "cells": tuple(cells)})
 
     def refuse_others(self, other: "Baseline") -> None:
         """Check that another run has the same images and was attacked in the same way.

@@ -68,14 +68,14 @@ class Ban(NamedTuple):
 LIGHT = tuple(
     f"advbench.{name}"
     for name in (
-        *("errors", "registry", "records", "store", "cards", "catalog", "config", "flags"),
+        *("errors", "registry", "records", "store", "cards", "catalog", "config", "flags", "pytest_plugin"),
         *("suite", "suite_files", "suite_types", "plugins", "units", "seal", "shards", "folder", "runs"),
     )
 )
 COMMANDS = ("advbench.cli", "advbench.commands")
 TABLES = tuple(
     f"advbench.{name}"
-    for name in ("evidence", "intervals", "metrics", "compare", "baseline", "gates", "trust", "report")
+    for name in ("evidence", "intervals", "findings", "metrics", "compare", "baseline", "gates", "trust", "report")
 )
 WORKERS = tuple(f"advbench.{name}" for name in ("models", "datasets", "meter", "judge", "checks", "plan"))
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")

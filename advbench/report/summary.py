@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.compare import Comparison
+from advbench.findings import Findings
 from advbench.gates import Verdict
 from advbench.names import display_name
 from advbench.report.tables import (
@@ -30,15 +31,23 @@ _MOST_IMAGES = 8
 def summary(verdict: Verdict) -> RenderableType:
     """Verdict, flags, gates and numbers of a run."""
     lines: list[RenderableType] = [Text(verdict.headline, style=_STYLES[verdict.exit_code])]
-    for result in verdict.results:
-        mark, style = ("ok  ", "green") if result.passed else ("FAIL", "red")
+    for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
-        lines.append(Text.assemble((f"  {mark} ", style), f"{result.gate} · {where}: {_plain(result.message)}"))
-    lines += [Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in verdict.findings.flags]
-    for table in tables(verdict.findings.cells):
+        lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
+    if held := len(verdict.results) - len(verdict.failures):
+        lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
+    return Group(*lines, numbers(verdict.findings))
+
+
+def numbers(findings: Findings) -> RenderableType:
+    """Flags and numbers of a run, whatever its gates."""
+    lines: list[RenderableType] = [
+        Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in findings.flags
+    ]
+    for table in tables(findings.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(grid(_COLUMNS, table.rows, [cell.attack == "worst case" for cell in table.cells]))
-    if verdict.findings.cells:
+    if findings.cells:
         lines += ["", Text(LEGEND, style="dim")]
     return Group(*lines)
 

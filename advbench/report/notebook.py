@@ -1,0 +1,28 @@
+"""What a notebook shows of a run: its tables, with everything escaped."""
+
+from advbench.findings import Findings
+from advbench.report.tables import HEADINGS, tables
+
+
+def as_html(findings: Findings) -> str:
+    """The numbers and trust flags as HTML.
+
+    Example:
+        >>> import pandas as pd
+        >>> from advbench.records import COLUMNS
+        >>> as_html(Findings(frame=pd.DataFrame(columns=COLUMNS)))
+        '<p>no numbers</p>'
+    """
+    from markupsafe import escape
+
+    parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in findings.flags]
+    for table in tables(findings.cells):
+        shown = [i for i in range(len(HEADINGS)) if any(row[i] for row in table.rows)]
+        head = "".join(f"<th>{escape(HEADINGS[i])}</th>" for i in shown)
+        rows = ("".join(f"<td>{escape(row[i])}</td>" for i in shown) for row in table.rows)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        parts.append(
+            f"<p><b>{escape(table.title)}</b><br>{escape(table.clean)}</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+    return "".join(parts) or "<p>no numbers</p>"
