@@ -145,7 +145,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
 
 
 _DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
-_MASKED = "gradients are masked: replace the step without one (attacks.straight_through), or attack without gradients"
+_MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

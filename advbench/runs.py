@@ -54,6 +54,13 @@ class Run:
         missing = sum(len(unit.samples) for unit in self.plan if unit.task == "attack" and unit.unit_id in self.missing)
         return int((self.frame["status"] == UNKNOWN).sum()) + missing
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: numbers and trust flags."""
+        from advbench.findings import Findings
+        from advbench.report.notebook import as_html
+
+        return as_html(Findings.of(self))
+
     def to_csv(self, path: str | Path) -> Path:
         """Write the frame for spreadsheets: a text that one would run as a formula is led by an apostrophe.
 

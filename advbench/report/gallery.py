@@ -110,8 +110,10 @@ def _chosen(rows: pd.DataFrame) -> Iterator[tuple[str, Row]]:
     """A few images of each kind, each image once, and models in turn."""
     met = rows["met"].fillna(False).to_numpy(bool)
     changed = rows[met & rows["flipped"].fillna(False).to_numpy(bool)]
-    sizes = [row[row["norm"]] for row in changed.to_dict("records")]
-    rank = pd.Series(sizes, changed.index, float).groupby(changed["norm"], observed=True).rank(pct=True)
+    sizes = pd.Series(np.nan, changed.index)
+    for norm in changed["norm"].unique():
+        sizes = sizes.where(changed["norm"] != norm, changed[norm].astype(float))
+    rank = sizes.groupby(changed["norm"], observed=True).rank(pct=True)
     orders = {
         "smallest": changed.loc[rank.sort_values(kind="stable").index],
         "confident": changed.sort_values("adv_confidence", ascending=False, kind="stable"),

@@ -36,9 +36,11 @@ def as_markdown(verdict: Verdict, title: str) -> str:
 def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield f"# {escaped(title)}\n"
     yield f"{_MARKS[verdict.exit_code]} **{escaped(verdict.headline)}**\n"
-    for result in verdict.results:
+    for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
-        yield f"- {'✅' if result.passed else '❌'} {escaped(f'{result.gate} · {where}: {result.message}')}"
+        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    if held := len(verdict.results) - len(verdict.failures):
+        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
     if verdict.results:
         yield ""
     if verdict.findings.flags:

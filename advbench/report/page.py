@@ -110,13 +110,7 @@ def _facts(verdict: Verdict, run: "Run") -> str:
     ]
     words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
     when = run.manifest.get("finished") or run.manifest.get("started")
-    return " · ".join(words + ([_day(when)] if when else []))
-
-
-def _day(when: object) -> str:
-    if isinstance(when, int | float):
-        return datetime.fromtimestamp(when, UTC).strftime("%-d %B %Y")
-    return str(when)[:10]
+    return " · ".join(words + ([_told(when).partition(",")[0]] if when else []))
 
 
 def _row(cell: Cell) -> dict[str, Any]:
@@ -194,6 +188,10 @@ def _made(run: "Run") -> list[tuple[str, str]]:
 
 
 def _told(value: object) -> str:
+    """A value of the manifest in words; a number with a fraction is a time."""
+    if isinstance(value, float):
+        when = datetime.fromtimestamp(value, UTC)
+        return f"{when.day} {when:%B %Y, %H:%M} UTC"
     return value if isinstance(value, str) else json.dumps(value)
 
 

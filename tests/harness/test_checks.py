@@ -1,8 +1,10 @@
 """Trust flags of models: each has a model that must raise it, and healthy ones that must raise none."""
 
+import gzip
 import json
 
 import fakes
+import numpy as np
 import oracles
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 from advbench.checks import check_model
 from advbench.flags import Flag
 from advbench.models import load_model
+from advbench.models.classifier import Classifier
 
 IMAGES = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LARGE = torch.rand(4, 3, fakes.SIZE, fakes.SIZE, generator=torch.Generator().manual_seed(0))
@@ -127,3 +130,38 @@ def test_the_model_and_the_generator_are_left_as_they_were():
     assert all(parameter.grad is None for parameter in model.parameters())
     assert IMAGES.grad is None
     assert not IMAGES.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mnist-lenet5-clean", []),
+        ("mnist-lenet5-adv-linf0.3", []),
+        ("mnist-kw-linf0.1", []),
+        ("cifar10-resnet20", []),
+        ("cifar10-cnn-a-adv", []),
+        ("cifar10-kw-linf8", ["M6"]),  # certified: on some images all units behind are dead
+    ],
+)
+def test_published_models(shared, monkeypatch, name, expected):
+    monkeypatch.syspath_prepend(str(shared / "models"))
+    archs = pytest.importorskip("archs", reason="needs the models beside the repository")
+    net, mean, std = archs.build(name)
+    model = Classifier(net, num_classes=10, mean=_channels(mean), std=_channels(std), name=name)
+    if name.startswith("mnist"):
+        x = torch.stack([_picture(shared, "mnist", i) for i in range(16)])
+    else:
+        data = np.load(shared / "data" / "cifar10" / "cifar10-original-test1000.npz")
+        x = torch.from_numpy(data["images"][:32].copy()).float() / 255
+        x = x.permute(0, 3, 1, 2) if x.shape[-1] == 3 else x
+    assert [flag.id for flag in check_model(model, x, dataset="d")] == expected
+
+
+def _channels(values):
+    return [values] if isinstance(values, float) else list(values)
+
+
+def _picture(shared, name, number):
+    raw = gzip.decompress((shared / "data" / name / "t10k-images-idx3-ubyte.gz").read_bytes())
+    pixels = np.frombuffer(raw, np.uint8, 784, 16 + 784 * number)
+    return torch.from_numpy(pixels.copy()).view(1, 28, 28).float() / 255

@@ -184,3 +184,11 @@ def test_without_torch(folder, command):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert "torch" not in done.stdout.splitlines()[-1].split()
+
+
+def test_a_run_shows_itself_in_a_notebook(folder):
+    write_run(Path("evil"), [{**r, "model": "<script>"} for r in ROWS])
+    shown = load_run("evil")._repr_html_()
+    assert "<b>&lt;script&gt; on toy · untargeted · Linf</b>" in shown
+    assert "<script>" not in shown
+    assert shown.count("<tr>") == 4

@@ -297,3 +297,9 @@ def test_numbers_without_labels_say_so():
     said = "without labels: correct means classified as when clean"
     assert said in printed(summary(found))
     assert said in as_markdown(found, "x")
+
+
+def test_gates_that_held_are_counted():
+    found = verdict(gates=Gates(min_robust_accuracy=0.1, max_unknown=0.1))
+    assert printed(summary(found)).splitlines()[:2] == ["PASSED: 1 gate held", "  ok   1 gate held"]
+    assert "\n- ✅ 1 gate held\n" in as_markdown(found, "x")
