@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from advbench import explain
     from advbench.models import load_model
     from advbench.models.classifier import Classifier
+    from advbench.runner import run
     from advbench.runs import load_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "__version__", "explain", "load_model", "load_run"]
+__all__ = ["Classifier", "__version__", "explain", "load_model", "load_run", "run"]
 
 _HOMES = {
     "Classifier": "advbench.models.classifier",
     "load_model": "advbench.models",
     "load_run": "advbench.runs",
+    "run": "advbench.runner",
 }
 
 

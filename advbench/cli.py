@@ -20,9 +20,12 @@ COMMANDS = {
     "compare": "advbench.commands.compare:compare",
     "baseline": "advbench.commands.baseline:baseline",
     "explain": "advbench.commands.explain:explain",
+    "verify": "advbench.commands.inspect_run:verify",
     "models": "advbench.commands.listings:models",
     "attacks": "advbench.commands.listings:attacks",
     "datasets": "advbench.commands.listings:datasets",
+    "schema": "advbench.commands.inspect_run:schema",
+    "doctor": "advbench.commands.inspect_run:doctor",
 }
 """Name -> "module:attr" of the command, in the order of `advbench --help`."""
 

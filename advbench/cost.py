@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from advbench.meter import Meter
 from advbench.models.classifier import Classifier
+from advbench.time_limit import OutOfTime, time_limit
 from advbench.workbench import make_attack
 from attacks import OrderedTopK, Targeted, Untargeted
 from attacks.goals import Goal
@@ -26,8 +27,10 @@ LARGEST_BATCH = 250
 """Images in one unit at most."""
 MEMORY = 2**30
 """Bytes that one batch may keep for its gradients."""
-MANY = 20_000
+MANY = 5_000
 """Passes after which counting stops."""
+COUNTING_SECONDS = 60
+"""So long may counting take; an attack that takes longer is one of many passes."""
 
 
 class Footprint(NamedTuple):
@@ -102,11 +105,14 @@ def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
     }
     left = itertools.repeat(None, MANY)
     metered = Meter(_Unmoved(), torch.zeros(1, dtype=torch.int64), lambda: next(left))
-    # It is counted as far as it gets; whether it works shows itself when it is run.
-    with suppress(Exception):
-        made = make_attack(attack, norm, json.loads(params))
-        eps = None if made.kind == "minimum norm" else 1.0 if norm == "l0" else 1e-3
-        made(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
+    # It is counted as far as it gets; whether it works, or ever ends, shows itself when it is run.
+    try:
+        with suppress(Exception), time_limit(COUNTING_SECONDS):
+            made = make_attack(attack, norm, json.loads(params))
+            eps = None if made.kind == "minimum norm" else 1.0 if norm == "l0" else 1e-3
+            made(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
+    except OutOfTime:
+        return Passes(MANY, MANY)
     return Passes(max(1.0, float(metered.forwards)), float(metered.backwards))
 
 

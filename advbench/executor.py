@@ -2,17 +2,16 @@
 
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
+from advbench.time_limit import OutOfTime, time_limit
 from advbench.units import Unit
 from advbench.wire import Message, receive, send
 from advbench.work import Done
@@ -74,9 +73,9 @@ class Serial:
         for unit in units:
             start, done, error = time.monotonic(), None, ""
             try:
-                with _alarm(self._time_limit):
+                with time_limit(self._time_limit):
                     done = self._do(unit)
-            except _OutOfTimeError:
+            except OutOfTime:
                 error = _too_long(self._time_limit)
             except Exception as failure:  # whatever went wrong concerns this unit
                 error = f"{type(failure).__name__}: {failure}"
@@ -88,28 +87,6 @@ class Serial:
 
     def close(self) -> None:
         """See :class:`Executor`."""
-
-
-class _OutOfTimeError(BaseException):
-    """Not an `Exception`, so that no attack takes it for one of its own."""
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise _OutOfTimeError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _too_long(seconds: float) -> str:

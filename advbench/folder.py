@@ -124,6 +124,11 @@ class RunFolder:
         self.log("set aside", file=str(path.relative_to(self.path)), why=why)
         return place
 
+    def sweep(self) -> None:
+        """Remove what a process that was killed had begun to write; only while the folder is held."""
+        for path in self.path.rglob(".*.tmp-*"):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from running in this folder; the lock of a process that died is free.

@@ -140,10 +140,11 @@ class _Session(NamedTuple):
         }
         if self.folder.manifest.exists():
             old = self.folder.read_manifest()
-            if changed := differences(old["identity"], json.loads(json.dumps(self.plan.identity))):
+            if changed := differences(old.get("identity", {}), json.loads(json.dumps(self.plan.identity))):
                 hint = "\n".join([*changed, "choose another folder with --out, or move this one away"])
                 raise UserError(f"{self.folder.path} holds another run", hint=hint)
             manifest["started"] = old["started"]
+        self.folder.sweep()
         write_atomic(self.folder.plan, "".join(f"{unit.to_json()}\n" for unit in self.plan.units).encode())
         self.folder.write_manifest(manifest)
         self.folder.log("start", run_id=self.plan.run_id, units=len(self.plan.units))

@@ -24,7 +24,7 @@ def write_atomic(path: Path, content: bytes) -> Path:
     """Write a file so that it is there whole or not at all, also after a crash or a power cut.
 
     Args:
-        path: Where; missing folders are made.
+        path: Where; missing folders are made. To a device or a pipe it is written as to any other.
         content: What.
 
     Returns:
@@ -41,6 +41,9 @@ def write_atomic(path: Path, content: bytes) -> Path:
     """
     temporary = path.parent / f".{path.name}.tmp-{uuid.uuid4().hex}"
     try:
+        if path.is_char_device() or path.is_fifo():  # a file must not take its place
+            path.write_bytes(content)
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             file.write(content)

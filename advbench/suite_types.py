@@ -93,4 +93,4 @@ EpsTable = Annotated[
 class Strict(BaseModel):
     """What all tables of a suite have in common: unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

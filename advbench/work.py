@@ -229,7 +229,8 @@ def _labels(samples: list[Sample], x: Tensor) -> Tensor | None:
 
 def _tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:
     """Tensors as a sealed safetensors file."""
-    metadata = {"unit_id": unit.unit_id, "format": str(FORMAT), "seal": BLANK}
+    # one entry: safetensors writes several in any order
+    metadata = {"advbench": f"unit {unit.unit_id}, format {FORMAT}, {BLANK}"}
     return sealed(safetensors.torch.save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata))
 
 

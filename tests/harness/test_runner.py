@@ -152,8 +152,8 @@ class Backwards:
         from advbench.work import do
 
         torch.rand(7)
-        backwards = units[::-1]
-        for unit in sorted(backwards, key=lambda unit: unit.task == "attack"):
+        first = [unit for unit in units if unit.task != "attack"]
+        for unit in [*first, *reversed(units[len(first) :])]:
             yield Outcome(unit, do(unit, self.desk), "", 0.0)
 
     def info(self):

