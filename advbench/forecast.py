@@ -35,17 +35,20 @@ def forecast(suite: Suite, workers: int, out: "Console") -> None:
     bench = Workbench(suite)
     plan = make_plan(suite, bench)
     speed = {pair: _seconds_per_pass(bench, pair, plan) for pair in plan.footprints}
-    rows: dict[tuple[str, ...], list[Unit]] = {}
-    for unit in plan.units:
-        bound = describe_norm(unit.norm, unit.eps) if unit.norm else ""
-        rows.setdefault((unit.model, unit.dataset, unit.attack or unit.task, unit.goal, bound), []).append(unit)
-    columns = ["model", "data set", "attack", "goal", "norm", "units", "images", "passes", "time"]
-    print_table(out, f"Suite {suite.name}", columns, [(*key, *_sums(units, speed)) for key, units in rows.items()])
+    for model, data in plan.footprints:
+        rows: dict[tuple[str, ...], list[Unit]] = {}
+        for unit in plan.units:
+            bound = describe_norm(unit.norm, unit.eps) if unit.norm else ""
+            if (unit.model, unit.dataset) == (model, data):
+                rows.setdefault((unit.attack or unit.task, unit.goal, bound), []).append(unit)
+        columns = ["attack", "goal", "norm", "units", "images", "passes", "time"]
+        print_table(out, f"{model} on {data}", columns, [(*key, *_sums(units, speed)) for key, units in rows.items()])
+        out.print()
     seconds = sum(_seconds(unit, speed) for unit in plan.units)
     largest = max((_bytes(unit, plan.footprints) for unit in plan.units), default=0)
     tasks = Counter(unit.task for unit in plan.units)
     out.print(
-        f"\n{len(plan.units)} units ({tasks['attack']} of attacks), at most "
+        f"{len(plan.units)} units ({tasks['attack']} of attacks), at most "
         f"{sum(unit.passes * len(unit.samples) for unit in plan.units):,.0f} passes "
         f"(a backward pass counts as two forward passes)\n"
         f"time: at most {_clock(seconds / workers)} with --workers {workers}; "

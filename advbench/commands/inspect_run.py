@@ -70,9 +70,7 @@ def doctor(as_json: bool) -> None:
         "machine": f"{machine['system']}, {machine['processor']}, {machine['cores']} cores, {threads} threads",
         "devices": ", ".join(devices),
         "packages": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "extras": ", ".join(
-            name if there else f'{name} (pip install "advbench[{name}]")' for name, there in extras.items()
-        ),
+        "extras": ", ".join(extras),
         "models that load without a network": f"{len(ready)} of {len(MODELS)}",
         "torch's cache": str(checkpoints_folder()),
     }

@@ -82,18 +82,18 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
-    try:
-        with progress(options["quiet"]) as told:
-            from advbench.runner import Terminated, run
+    if options["baseline"] is not None:
+        from advbench.baseline import read_baseline
 
-            try:
-                done = run(suite, out=out, workers=options["workers"], plugins=options["plugins"], progress=told)
-            except (KeyboardInterrupt, Terminated) as stop:
-                code = 130 if isinstance(stop, KeyboardInterrupt) else 143
-                click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
-                ctx.exit(code)
-    finally:
-        options.pop("workers", None)
+        read_baseline(options["baseline"])  # a mistake shows itself now, not after hours
+    with progress(options["quiet"]) as told:
+        from advbench.runner import Terminated, run
+
+        try:
+            done = run(suite, out=out, workers=options["workers"], plugins=options["plugins"], progress=told)
+        except (KeyboardInterrupt, Terminated) as stop:
+            click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
+            ctx.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
     _end(ctx, done, suite, options)
 
 
