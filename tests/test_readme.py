@@ -21,6 +21,8 @@ from click.testing import CliRunner
 from advbench.catalog import DEFAULT_MODEL
 from advbench.cli import main
 from advbench.datasets.samples import samples
+from advbench.suite import Gates
+from advbench.suite_files import load_suite
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +34,7 @@ class Block(NamedTuple):
     """A fenced block of the README."""
 
     kind: str
-    """console or python."""
+    """console, python, toml or yaml."""
     line: int
     """Of its first line in the README."""
     text: str
@@ -46,7 +48,7 @@ class Block(NamedTuple):
 
 def blocks(text: str) -> list[Block]:
     """The fenced blocks of a page that are to be run, in order."""
-    found = re.finditer(r"^```(console|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.finditer(r"^```(console|python|toml|yaml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [Block(match[1], text[: match.start(2)].count("\n") + 1, match[2]) for match in found]
 
 
@@ -158,3 +160,19 @@ def test_blocks_are_found_and_taken_apart():
     assert (console.line, console.commands) == (3, ["a b    c > out.json", "d"])
     assert parsed(console.commands[0]) == Command(["a", "b", "c"], "out.json")
     assert (python.kind, python.line, python.text) == ("python", 10, "x = 1\n")
+
+
+@each("toml")
+def test_suites_are_in_order(block, folder):
+    (folder / "suite.toml").write_text(block.text)
+    suite = load_suite("suite.toml")
+    assert suite.gates != Gates()
+
+
+@each("yaml")
+def test_commands_of_a_workflow_are_understood(block):
+    commands = re.findall(r"^- run: (advbench .*)$", block.text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        _, name, *arguments = shlex.split(command)
+        main.get_command(None, name).make_context(name, arguments)

@@ -89,7 +89,7 @@ def test_a_limit_is_part_of_the_identity():
 
 def test_a_dry_run_does_nothing():
     result = advb("run", "small.toml", *PLUGIN, "--dry-run")
-    assert re.search(r"^pgd +untargeted +Linf ≤ 25\.5/255 +3 +10 ", result.stdout, re.MULTILINE)
+    assert re.search(r"^pgd +untargeted +Linf ≤ 0\.1 +3 +10 ", result.stdout, re.MULTILINE)
     assert "memory: about" in result.stdout
     assert not Path("reports").exists()
 
