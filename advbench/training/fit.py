@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.errors import UserError
-from advbench.training.adversarial import COLLAPSE, adversarial_loss, guard_accuracy
+from advbench.training.adversarial import COLLAPSE, adversarial_loss, eps_at, guard_accuracy
 from advbench.training.augment import augmented
 from advbench.training.checkpoint import read_checkpoint, read_progress, write_checkpoint
 from advbench.training.data import Images
@@ -19,6 +19,8 @@ from attacks.draws import derive
 
 GUARDED = 500
 """Training images on which the guard attacks."""
+_LATELY = 50
+"""Batches at the end of an epoch with which the guard compares."""
 _RISE = 0.2
 """Fraction of the training over which the learning rate rises."""
 
@@ -40,9 +42,10 @@ class Epoch(NamedTuple):
     test_accuracy: float
     """On the test set."""
     guard_accuracy: float | None
-    """Accuracy under the guard's attack on training images; None without adversarial training."""
+    """Accuracy under the guard's attack on training images, at the eps of the moment; None without adversarial
+    training."""
     undone: bool
-    """The guard saw the robustness collapse, so that the weights are those of the epoch before."""
+    """The guard saw the robustness collapse: the weights are those of the epoch before, and steps are doubled."""
     seconds: float
     """Of the processor, for training alone."""
 
@@ -140,13 +143,16 @@ class _Run:
         order = torch.randperm(len(job.train.y), generator=generator)
         batches = torch.split(order, job.recipe.batch_size)
         total = len(batches) * job.recipe.epochs
+        accuracies = []
         for i, index in enumerate(batches):
             done = epoch * len(batches) + i
             loss, accuracy = self._step(index, done / total, generator)
+            accuracies.append(accuracy)
             if i % 10 == 0:
                 told = f"{job.recipe.model}: epoch {epoch + 1} of {job.recipe.epochs}"
                 progress(f"{told}, loss {loss.item():.3f}, accuracy {accuracy.item():.1%}", done, total)
-        self._close(epoch, time.process_time() - started, before)
+        seconds = time.process_time() - started
+        self._close(epoch, seconds, torch.stack(accuracies[-_LATELY:]).mean().item(), before)
 
     def _step(self, index: Tensor, done: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; the loss and the accuracy of the batch."""
@@ -166,16 +172,18 @@ class _Run:
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) == y).float().mean()
 
-    def _close(self, epoch: int, seconds: float, before: dict[str, Tensor]) -> None:
+    def _close(self, epoch: int, seconds: float, learnt: float, before: dict[str, Tensor]) -> None:
+        """Measure, undo the epoch if its robustness is an illusion, and write the checkpoint."""
         job = self.job
         self.module.eval()
         guard, undone = None, False
         if self.adversarial is not None:
             x, y = job.train.x[:GUARDED].to(job.device).float() / 255, job.train.y[:GUARDED].to(job.device)
-            guard = guard_accuracy(self.logits, x, y, self.adversarial)
-            best = max((row.guard_accuracy or 0.0 for row in self.history), default=0.0)
-            if undone := guard < best - COLLAPSE:
+            eps = eps_at(self.adversarial, (epoch + 1) / job.recipe.epochs)
+            guard = guard_accuracy(self.logits, x, y, eps)
+            if undone := guard < learnt - COLLAPSE:
                 self.module.load_state_dict(before)
+                self.optimizer = _optimizer(job.recipe, self.module)
                 self.steps *= 2
         some = slice(len(job.test.y))
         train = self._measure(Images(job.train.x[some], job.train.y[some]))

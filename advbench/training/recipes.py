@@ -83,10 +83,10 @@ _RECIPES = (
     Recipe(model="mnist_convnet", epochs=6),
     Recipe(
         model="mnist_convnet_robust",
-        epochs=8,
+        epochs=10,
         weight_decay=0.0,
         dropout=False,
-        adversarial=Adversarial(eps=0.3, steps=2, warmup=0.3),
+        adversarial=Adversarial(eps=0.3, steps=5, warmup=0.3),
     ),
     Recipe(model="lenet", epochs=8),
     Recipe(model="lenet_scrambled", epochs=8),

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advbench.errors import UserError
+from advbench.training import fit as fit_module
 from advbench.training.adversarial import adversarial_loss, guard_accuracy
 from advbench.training.augment import augmented
 from advbench.training.data import Images, load_split
@@ -166,14 +168,21 @@ def test_guard_tells_robust_from_fragile() -> None:
     def logits(x: Tensor) -> Tensor:
         return torch.cat([0.5 - x.flatten(1), x.flatten(1) - 0.5], dim=1)
 
-    assert guard_accuracy(logits, x, y, Adversarial(eps=0.1)) == 1.0
-    assert guard_accuracy(logits, x, y, Adversarial(eps=0.4)) == 0.0
-    assert guard_accuracy(logits, x, 1 - y, Adversarial(eps=0.1)) == 0.0
+    assert guard_accuracy(logits, x, y, 0.1) == 1.0
+    assert guard_accuracy(logits, x, y, 0.4) == 0.0
+    assert guard_accuracy(logits, x, 1 - y, 0.1) == 0.0
 
 
 def test_collapse_is_undone_and_met_with_more_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = iter([0.6, 0.1, 0.7])
+    told, seen = iter([1.0, -0.5, 1.0]), []  # below any accuracy on the batches, and above
     monkeypatch.setattr("advbench.training.fit.guard_accuracy", lambda *_: next(told))
+    whole = fit_module.adversarial_loss
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(arguments[3].steps)
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(fit_module, "adversarial_loss", watched)
     images = Images(torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8), torch.randint(0, 3, (40,)))
     recipe = Recipe(model="lenet", epochs=3, adversarial=Adversarial(eps=0.1))
     job = Job(
@@ -188,6 +197,22 @@ def test_collapse_is_undone_and_met_with_more_steps(tmp_path: Path, monkeypatch:
     assert [row.undone for row in done.history] == [False, True, False]
     assert done.history[1].test_loss == done.history[0].test_loss
     assert done.history[2].test_loss != done.history[0].test_loss
+    assert seen == [1, 1, 2]
+
+
+def test_guard_looks_at_the_eps_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def guard(logits: Any, x: Tensor, y: Tensor, eps: float) -> float:
+        seen.append(eps)
+        return 1.0
+
+    monkeypatch.setattr(fit_module, "guard_accuracy", guard)
+    images = Images(torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8), torch.randint(0, 3, (20,)))
+    recipe = Recipe(model="lenet", epochs=4, adversarial=Adversarial(eps=0.2, warmup=0.5))
+    job = Job(recipe=recipe, train=images, test=images, mean=(0.5,), std=(0.5,), checkpoint=tmp_path / "checkpoint")
+    fit(job, lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3)))
+    assert seen == pytest.approx([0.1, 0.2, 0.2, 0.2])
 
 
 @pytest.mark.parametrize(
