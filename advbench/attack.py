@@ -23,7 +23,7 @@ from advbench.registry import resolve
 from advbench.report.files import write_files
 from advbench.rows import Provenance, failure
 from advbench.store import folder_for_results, write_records
-from attacks import NORMS, Attack
+from attacks import NORMS, Attack, capped
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, pictures done, pictures in all."""
@@ -98,6 +98,7 @@ def open_session(config: AttackConfig, model: Classifier) -> Session:
     """
     card = ATTACKS[config.attack]
     attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
+    attack = attack if config.budget is None else capped(attack, config.budget)
     make_goal = goal_maker(config.goal, model)
     return Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))
 

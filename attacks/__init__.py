@@ -18,6 +18,7 @@ Example:
 
 from attacks import foolbox
 from attacks.apgd import APGD
+from attacks.cap import Capped, capped
 from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, worst_case
 from attacks.cw import CW
 from attacks.ddn import DDN
@@ -92,6 +93,7 @@ __all__ = [
     "AttackError",
     "Bisection",
     "BudgetAttack",
+    "Capped",
     "DeepFool",
     "EpsSearch",
     "Goal",
@@ -116,6 +118,7 @@ __all__ = [
     "Untargeted",
     "WorstCase",
     "binary_search_eps",
+    "capped",
     "expectation",
     "foolbox",
     "multi_targeted",

@@ -606,3 +606,18 @@ def test_ctrl_c_in_the_middle_of_an_attack(tmp_path):
     assert "Traceback" not in rest
     assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "record.csv", "record.parquet"]
+
+
+def test_a_budget_cuts_the_attack_off_with_what_it_has(folder):
+    arguments = ("attack", "--attack", "pgd", "--goal", "untargeted", "--model", "tiny", "--device", "cpu", "--json")
+    result = run(*arguments, "--quiet", "--eps", "1e-6", "--budget", "9", "tiger.png")
+    (row,) = json.loads(result.stdout)
+    assert (row["status"], row["met"], row["forwards"] + row["backwards"]) == ("ok", False, 9)
+    assert json.loads(row["params"])["passes"] == 9
+
+
+def test_a_budget_that_is_too_small_to_know_anything_leaves_it_unknown(folder):
+    result = run("attack", *QUICK, "--json", "--budget", "1", "tiger.png")
+    (row,) = json.loads(result.stdout)
+    assert (result.exit_code, row["status"], row["met"]) == (3, "unknown", None)
+    assert "budget of passes (1) was spent" in row["error"]

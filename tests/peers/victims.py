@@ -55,7 +55,9 @@ class Victim:
         return Target(model, x[right], y[right])
 
 
-def _cifar10(name: str, candidates: int) -> Callable[[], Target]:
+def cifar10(name: str, candidates: int) -> Callable[[], Target]:
+    """How to load one of the networks in `shared` with the first of CIFAR-10's test images."""
+
     def load() -> Target:
         data = np.load(SHARED / "data/cifar10/cifar10-original-test1000.npz")
         x = torch.from_numpy(data["images"][:candidates]).permute(0, 3, 1, 2).float() / 255
@@ -97,13 +99,13 @@ def _photographs() -> Target:
 
 _ALL = {
     "cifar10-cnn-a-adv": Victim(
-        load=_cifar10("cifar10-cnn-a-adv", 250),
+        load=cifar10("cifar10-cnn-a-adv", 250),
         images=128,
         rounds=5,
         eps={"linf": 4 / 255, "l2": 0.5, "l1": 12.0},
     ),
     "cifar10-resnet20": Victim(
-        load=_cifar10("cifar10-resnet20", 60),
+        load=cifar10("cifar10-resnet20", 60),
         images=32,
         rounds=3,
         eps={"linf": 1 / 255, "l2": 0.15, "l1": 4.0},

@@ -1,0 +1,104 @@
+"""capped: a limit on passes for any attack, and the best that it had seen."""
+
+import pytest
+import torch
+from oracles import RowByRow, goals, images, linear, mlp
+
+from advbench.meter import Meter
+from attacks import DDN, FMN, PGD, AttackError, HopSkipJump, Linf, Square, Standard, Untargeted, capped, foolbox
+from attacks.norms import L2
+
+EPS = 0.03
+
+
+def spent(attack, model, x, goal, eps):
+    metered = Meter(model, goal.ids)
+    x_adv = attack(metered, x, goal, eps=eps)
+    return x_adv, metered.forwards + metered.backwards
+
+
+def problem(count=6):
+    model, x = mlp(48, seed=1), images(count, (3, 4, 4), seed=1)
+    return model, x, Untargeted(model(x).argmax(1))
+
+
+@pytest.mark.parametrize("passes", [1, 2, 7, 30])
+@pytest.mark.parametrize(
+    "attack", [PGD(), Square(), Standard(), DDN(), FMN(norm=L2()), HopSkipJump(), foolbox.get("linf-pgd")], ids=repr
+)
+def test_no_image_costs_more_than_its_cap(attack, passes):
+    model, x, goal = problem()
+    x_adv, cost = spent(capped(attack, passes), model, x, goal, EPS)
+    assert (cost <= passes).all()
+    assert (attack.norm.measure(x_adv - x) <= EPS * (1 + 1e-5) + 1e-6).all()
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+
+
+def test_a_cap_that_is_not_reached_changes_nothing():
+    model, x, goal = problem()
+    for attack in (PGD(), DDN()):
+        assert torch.equal(capped(attack, 100_000)(model, x, goal, eps=EPS), attack(model, x, goal, eps=EPS))
+
+
+def test_the_best_candidate_seen_is_handed_over():
+    model, x, goal = problem()
+    eps, last = 1e-3, goal.margin(model(x))
+    for passes in (5, 21, 81):
+        found = goal.margin(model(capped(PGD(random_start=False), passes)(model, x, goal, eps=eps)))
+        assert (found <= last).all()
+        last = found
+
+
+def test_a_minimum_norm_attack_hands_over_the_nearest_that_met_the_goal():
+    model, x = linear(seed=1), images(6, (3, 2, 2), seed=1)
+    goal = goals(model(x))["untargeted"]
+    sizes = []
+    for passes in (60, 200, 800):
+        x_adv = capped(DDN(), passes)(model, x, goal)
+        assert (goal.margin(model(x_adv)) < 0).all()
+        sizes.append(L2().measure(x_adv - x))
+    assert (sizes[1] < sizes[0]).all()
+    assert (sizes[2] <= sizes[1]).all()
+    assert (sizes[2] <= 1.05 * model.smallest(x, goal, "l2")).all()
+
+
+def test_a_minimum_norm_attack_that_found_nothing_hands_over_the_original():
+    model, x = linear(seed=1), images(6, (3, 2, 2), seed=1)
+    assert torch.equal(capped(DDN(), 3)(model, x, goals(model(x))["untargeted"], eps=1e-3), x)
+
+
+def test_neighbours_do_not_pay_for_each_other():
+    inner, x, goal = problem()
+    model, attack = RowByRow(inner), capped(Standard(steps=5, targets=2, queries=20, rounds=5), 150)
+    together = attack(model, x, goal, eps=EPS)
+    for i in range(len(x)):
+        row = torch.tensor([i])
+        assert torch.equal(attack(model, x[row], goal.select(row), eps=EPS), together[row])
+
+
+class Stranger:
+    """An attack that does not say which images it asks about, a different number of them each time."""
+
+    kind, norms, norm = "budget", ("linf",), Linf()
+
+    def __call__(self, model, x, goal, *, eps, seed=0):
+        for _ in range(100):
+            model(x[:1].repeat(2, 1, 1, 1))
+        return x
+
+
+def test_an_image_of_which_nothing_is_known_is_not_called_robust():
+    model, x, goal = problem(4)
+    with pytest.raises(AttackError, match="budget of passes") as error:
+        capped(Stranger(), 5)(model, x, goal, eps=EPS)
+    assert set(error.value.errors) == {0, 1, 2, 3}
+    assert torch.equal(error.value.x_adv, x)
+
+
+def test_bad_limits_are_refused():
+    model, x, goal = problem()
+    with pytest.raises(ValueError, match="expected passes >= 1, got 0"):
+        capped(PGD(), 0)
+    with pytest.raises(ValueError, match="expected eps for a budget attack, got None"):
+        capped(PGD(), 5)(model, x, goal)

@@ -1,0 +1,162 @@
+"""`standard` beside AutoAttack on every small model there is: `python -m tests.peers.standard`.
+
+The models and images lie in the folder `shared` beside the repository. AutoAttack takes minutes for each model; what it
+found is kept, and only `--again` runs it once more.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+IMAGES = 200
+
+CASES = (
+    ("mnist-cnn-a-adv", "linf", 0.3),
+    ("mnist-kw-linf0.1", "linf", 0.1),
+    ("mnist-conv-small-clean", "linf", 0.1),
+    ("mnist-mlp-clean", "linf", 0.1),
+    ("cifar10-cnn-a-adv", "linf", 2 / 255),
+    ("cifar10-cnn-a-mix", "linf", 2 / 255),
+    ("cifar10-resnet2b-adv2", "linf", 2 / 255),
+    ("cifar10-kw-linf8", "linf", 8 / 255),
+    ("cifar10-kw-l2-36", "l2", 36 / 255),
+    ("cifar10-resnet20", "linf", 1 / 255),
+    ("cifar10-resnet32", "linf", 1 / 255),
+    ("mnist-lenet5-clean", "linf", 0.1),
+    ("mnist-lenet5-adv-linf0.3", "linf", 0.3),
+)
+"""Model, norm and eps: what the model was trained for where it was trained for any; the most expensive last."""
+
+_HEAD = """# The standard verdict
+
+Made by `python -m tests.peers.standard`; the numbers are in `standard.json`.
+
+The first {images} test images, misclassified ones included, in one batch on one thread. **Robust accuracy** is what
+a fresh forward pass of the model says; lower is stronger. **Seconds** are of the processor. **Time ratio** is
+AutoAttack's time divided by that of `standard`. **Passes**, forward and backward, are a mean over all images, and over
+those that `standard` does not fool. AutoAttack is `pyautoattack` {version}, version "standard". It is run once for each
+model and its numbers are kept, so that the two may have been measured on different days. Measured on {processor}.
+
+| Model | Norm | eps | Robust: AutoAttack | standard | Time: AutoAttack | standard | Time ratio | Passes | robust |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.standard", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="MODEL", help="models whose names begin so")
+    parser.add_argument("--again", action="store_true", help="run AutoAttack, too, where its numbers are there")
+    parser.add_argument("--reference", action="store_true", help="run AutoAttack alone, where it has not been run")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    # read when torch is imported; threads that spin while they wait disturb every measurement
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = options.out / "standard.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for model, norm, eps in CASES:
+        if options.only and not any(model.startswith(name) for name in options.only):
+            continue
+        entry = results.setdefault(model, {"norm": norm, "eps": eps, "images": IMAGES, "processor": processor()})
+        if options.again or "autoattack" not in entry:
+            entry["autoattack"] = _measure(model, norm, eps, _autoattack)
+        if not options.reference:
+            entry["standard"] = _measure(model, norm, eps, _standard) | _passes(model, norm, eps)
+        print(f"{model}: {_row(model, entry)}", file=sys.stderr, flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (options.out / "standard.md").write_text(_page(results), encoding="utf-8")
+
+
+def _target(model: str) -> Any:
+    from tests.peers.victims import cifar10, mnist
+
+    return (cifar10 if model.startswith("cifar10") else mnist)(model, IMAGES)()
+
+
+def _measure(model: str, norm: str, eps: float, call: Callable[..., Any]) -> dict[str, Any]:
+    """The images that an attack leaves, and the seconds that it takes."""
+    import torch
+
+    from advbench.judge import judge
+    from attacks import NORMS, Untargeted
+
+    torch.set_num_threads(1)
+    target = _target(model)
+    goal, start = Untargeted(target.y), time.process_time()
+    x_adv = call(target.model, target.x, goal, norm, eps)
+    seconds = time.process_time() - start
+    met = judge(target.model, target.x, x_adv.detach(), goal, NORMS[norm](), eps).met
+    return {"robust": (~met).nonzero().squeeze(1).tolist(), "seconds": seconds}
+
+
+def _autoattack(model: Any, x: Any, goal: Any, norm: str, eps: float) -> Any:
+    from pyautoattack import AutoAttack
+
+    attack = AutoAttack(model, norm=norm.capitalize(), eps=eps, seed=0)
+    found = attack.run_standard_evaluation(x, goal.labels, batch_size=len(x))
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _standard(model: Any, x: Any, goal: Any, norm: str, eps: float) -> Any:
+    from attacks import NORMS, Standard
+
+    return Standard(norm=NORMS[norm]())(model, x, goal, eps=eps)
+
+
+def _passes(model: str, norm: str, eps: float) -> dict[str, list[float]]:
+    """Passes for each image, counted in a run of their own, which is not timed."""
+    from advbench.meter import Meter
+    from attacks import Untargeted
+
+    target = _target(model)
+    goal = Untargeted(target.y)
+    metered = Meter(target.model, goal.ids)
+    _standard(metered, target.x, goal, norm, eps)
+    return {"passes": (metered.forwards + metered.backwards).tolist()}
+
+
+def _accuracy(entry: dict[str, Any], name: str) -> str:
+    return f"{len(entry[name]['robust']) / entry['images']:.1%}"
+
+
+def _row(model: str, entry: dict[str, Any]) -> str:
+    ours, reference = entry.get("standard"), entry["autoattack"]
+    norm, eps = entry["norm"], f"{entry['eps']:.4f}"
+    if not ours:
+        return f"| {model} | {norm} | {eps} | {_accuracy(entry, 'autoattack')} | | {reference['seconds']:.0f} |"
+    passes, robust = ours["passes"], ours["robust"]
+    left = f"{sum(passes[i] for i in robust) / len(robust):,.0f}" if robust else ""
+    return (
+        f"| {model} | {norm} | {eps} | {_accuracy(entry, 'autoattack')} | {_accuracy(entry, 'standard')} "
+        f"| {reference['seconds']:.0f} | {ours['seconds']:.1f} | {reference['seconds'] / ours['seconds']:.1f} "
+        f"| {sum(passes) / len(passes):,.0f} | {left} |"
+    )
+
+
+def _page(results: dict[str, Any]) -> str:
+    from importlib.metadata import version
+
+    done = {model: entry for model, entry in results.items() if "standard" in entry}
+    head = _HEAD.format(images=IMAGES, version=version("pyautoattack"), processor=processor())
+    rows = "".join(f"{_row(model, entry)}\n" for model, entry in done.items())
+    if not done:
+        return head
+    ratios = [entry["autoattack"]["seconds"] / entry["standard"]["seconds"] for entry in done.values()]
+    weaker = [model for model, e in done.items() if len(e["standard"]["robust"]) > len(e["autoattack"]["robust"])]
+    return (
+        f"{head}{rows}\nMedian time ratio over {len(done)} models: {median(ratios):.1f}. Models on which `standard` "
+        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
