@@ -117,7 +117,7 @@ _ALL = {
         eps={"linf": 0.3, "l2": 2.0, "l1": 20.0},
     ),
     "cifar10-resnet2b-adv2": Victim(
-        load=_cifar10("cifar10-resnet2b-adv2", 200),
+        load=cifar10("cifar10-resnet2b-adv2", 200),
         images=100,
         rounds=3,
         eps={"linf": 2 / 255, "l2": 0.25, "l1": 6.0},
