@@ -156,10 +156,11 @@ def test_links_lead_somewhere():
 
 def test_blocks_are_found_and_taken_apart():
     page = "# x\n```console\n$ a b \\\n  c > out.json\n$ d\noutput\n```\ntext\n```python\nx = 1\n```\n```toml\n```\n"
-    console, python = blocks(page)
+    console, python, toml = blocks(page)
     assert (console.line, console.commands) == (3, ["a b    c > out.json", "d"])
     assert parsed(console.commands[0]) == Command(["a", "b", "c"], "out.json")
     assert (python.kind, python.line, python.text) == ("python", 10, "x = 1\n")
+    assert (toml.kind, toml.text) == ("toml", "")
 
 
 @each("toml")

@@ -117,9 +117,9 @@ def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:
         UserError: There is no such layer, its module runs more than once, or it gives no maps.
 
     Example:
-        >>> find_layer(Classifier(nn.Sequential(nn.Flatten()), num_classes=12288, input_size=64), "o")
+        >>> find_layer(Classifier(nn.Sequential(nn.Flatten()), num_classes=12288, input_size=64), "00")
         Traceback (most recent call last):
-        advbench.errors.UserError: classifier has no layer 'o'
+        advbench.errors.UserError: classifier has no layer '00'
         did you mean 0? `advbench explain --what layers` lists them all
     """
     layers = list_layers(model)

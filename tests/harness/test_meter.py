@@ -26,6 +26,8 @@ def metered(attack, x, goal, eps):
 
 
 EACH = [(card.name, norm) for card in CARDS.values() if card.source == "advbench" for norm in card.norms]
+ONE_SLOPE_A_RIVAL = {"deepfool", "superdeepfool"}
+"""Attacks that take several gradients from one forward pass."""
 EPS = {"linf": 1 / 255, "l2": 0.1, "l1": 3.0, "l0": 20.0}
 
 
@@ -38,7 +40,7 @@ def test_counts_every_pass_of_every_attack(name, norm):
     assert meter.forwards.sum() == counting.forward_rows
     assert meter.backwards.sum() == counting.backward_rows
     assert meter.forwards.min() >= 1
-    assert (meter.backwards <= meter.forwards).all()
+    assert name in ONE_SLOPE_A_RIVAL or (meter.backwards <= meter.forwards).all()
 
 
 @pytest.mark.parametrize(
