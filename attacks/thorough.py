@@ -1,6 +1,6 @@
 """For those who can wait: populations of walkers that breed find what AutoAttack misses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,8 @@ from attacks.inputs import check_parameters
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
 from attacks.rivals import aims
-from attacks.track import Survivors
+from attacks.standard import Standard
+from attacks.track import Lowest, Survivors
 from attacks.walkers import FAR, Walkers, corners
 
 SCOUTS = 4
@@ -22,6 +23,8 @@ SECOND = 8
 """One walker in so many tries the second nearest rival; the others try the nearest."""
 PACE = 10
 """Generations after which it is asked how far an image has come."""
+NEAR = 0.1
+"""An image is nearly fooled if the margin is below this fraction of the clean image's."""
 AT_ONCE = 2**20
 """About how many values of images go through the model at a time."""
 
@@ -37,11 +40,11 @@ class Thorough:
     3. In each generation every walker has a child: any share of its values, here and there, comes from the better of
        two random walkers, and a few mutate to another corner. The child goes downhill, with momentum, in ever shorter
        steps, and takes its parent's place if it got lower.
-    4. An image is done as soon as it is fooled. It is left out when at the pace of the last generations it would not
-       be fooled in those that remain.
+    4. A population ends when at the pace of its last generations it would not fool the image in those that remain. If
+       it came near, another one starts from other corners.
 
-    A margin of a piecewise linear network has very many local minima on the corners of the budget. One walker alone
-    ends in any of them; what several of them have in common, or add to each other, leads to deeper ones.
+    The margin of a network has very many local minima on the corners of the budget. One walker alone ends in any of
+    them; what several of them have in common, or add to each other, leads to deeper ones.
 
     References:
         Moscato, On evolution, search, optimization, genetic algorithms and martial arts: towards memetic algorithms,
@@ -66,6 +69,8 @@ class Thorough:
 
     norm: Norm = Linf()
     """In which ``eps`` is measured."""
+    first: Standard = field(default_factory=Standard)
+    """What is tried before, in this attack's norm."""
     walkers: int = 64
     """Of each image."""
     generations: int = 100
@@ -74,6 +79,8 @@ class Thorough:
     """Gradient steps of a child, and of a scout; the first walkers take twice as many."""
     targets: int = 9
     """Rival classes to look at."""
+    populations: int = 3
+    """At most; a further one for images that the one before came near to fooling."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -81,36 +88,47 @@ class Thorough:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         left = Survivors(model, x, goal, self.norm, eps)
-        together = max(1, AT_ONCE // (self.walkers * x[0].numel()))
-        for start in range(0, len(left), together):
-            rows = torch.arange(len(left), device=x.device)[start : start + together]
-            some = Survivors(model, left.x[rows], left.goal.select(rows), self.norm, left.eps[rows])
-            left.found[left.rows[rows]] = self._search(some, seed)
-        return left.found
+        best = Lowest(left)
+        near = NEAR * best.margin
+        if len(left):
+            first = replace(self.first, norm=self.norm)
+            best.look(left, first(model, left.x, left.goal, eps=left.eps, seed=seed))
+        for population in range(self.populations):
+            if not len(left):
+                break
+            rows = torch.arange(len(left), device=x.device)
+            parts = torch.split(rows, max(1, AT_ONCE // (self.walkers * x[0].numel())))
+            found = [self._search(left, best, some, derive(seed, population)) for some in parts]
+            best.look(left, torch.cat(found))
+            left.give_up(best.margin[left.rows] > near[left.rows], best.of(left))
+        return left.finish(best.of(left))
 
-    def _search(self, left: Survivors, seed: int) -> Tensor:
-        """The memetic search."""
-        walkers = self._settle(left, seed)
+    def _search(self, every: Survivors, best: Lowest, some: Tensor, seed: int) -> Tensor:
+        """One population for each of some images (rows of ``every``), and the best point of each."""
+        left = Survivors(every.model, every.x[some], every.goal.select(some), self.norm, every.eps[some])
+        walkers = self._settle(left, best.of(every)[some], seed)
         before = left.x.new_full((len(left.found),), torch.inf)
-        before[left.rows] = walkers.lowest()
+        before[left.rows] = walkers.mean()
         for generation in range(1, self.generations + 1):
             if not len(left):
                 break
             walkers.walk(walkers.children(derive(seed, generation + 2)), self.steps)
             if generation % PACE == 0:
-                gain = before[left.rows] - walkers.lowest()
+                gain = before[left.rows] - walkers.mean()
                 walkers.leave(walkers.lowest() > gain * (self.generations - generation) / PACE)
-                before[left.rows] = walkers.lowest()
+                before[left.rows] = walkers.mean()
         return left.finish(walkers.best())
 
-    def _settle(self, left: Survivors, seed: int) -> Walkers:
-        """The first walkers of each image."""
+    def _settle(self, left: Survivors, best: Tensor, seed: int) -> Walkers:
+        """The first walkers of each image, one of them at the best point so far."""
         ways = aims(left.goal, forward(left.model, left.x, left.goal), self.targets)
         towards = torch.arange(len(ways), device=left.x.device).repeat_interleave(SCOUTS)
         scouts = Walkers(left, ways, towards.expand(len(left), -1))
         scouts.walk(corners(left, len(towards), derive(seed, 1)), self.steps, FAR)
         nearest = scouts.margin.view(len(left), len(ways), SCOUTS).amin(2).argsort(dim=1, stable=True)
-        place = torch.arange(self.walkers, device=left.x.device) % SECOND // (SECOND - 1)
+        place = (torch.arange(self.walkers, device=left.x.device) < self.walkers // SECOND).long()
         walkers = Walkers(left, scouts.ways, nearest[:, place.clamp_max(len(ways) - 1)])
-        walkers.walk(corners(left, self.walkers, derive(seed, 2)), 2 * self.steps, FAR)
+        start = corners(left, self.walkers, derive(seed, 2))
+        start[:, -1] = best[left.rows]
+        walkers.walk(start, 2 * self.steps, FAR)
         return walkers

@@ -19,6 +19,8 @@ DECAY = 0.75
 """Weight of the gradients before in the direction of a step."""
 LEAST, MOST = 0.001, 0.05
 """Share of a child's values that mutate: between these, small ones as likely as large ones."""
+REACH = 4
+"""Partners stand at most so many places away, in the ring of an image's walkers."""
 PARTNERED = 0.9
 """Share of the children that have two parents."""
 
@@ -63,8 +65,14 @@ class Walkers:
         """Its margin (n,)."""
         return self.margin.amin(1)
 
+    def mean(self) -> Tensor:
+        """Mean margin of each image's walkers (n,)."""
+        return self.margin.mean(1)
+
     def walk(self, start: Tensor, steps: int, first: float = NEAR) -> None:
         """Go downhill from ``start`` (n, W, ...); walkers that find better points move there, fooled images leave."""
+        if not len(start):
+            return
         x_adv, lowest = self._descend(start.flatten(0, 1), steps, first)
         lowest = lowest.view_as(self.margin)
         better = lowest < self.margin
@@ -83,12 +91,14 @@ class Walkers:
     def children(self, seed: int) -> Tensor:
         """A child of each walker (n, W, ...), which has any share of its values, here and there, from a partner.
 
-        The partner is the better of two random walkers of the image. Then a few values mutate: they go where a random
-        corner of the budget has them.
+        The partner is the better of two random walkers that stand near in the ring, so that what one has found spreads
+        slowly, and the others go on finding something else. Then a few values mutate: they go where a random corner
+        of the budget has them.
         """
         left, (count, *shape) = self._left, self.x_adv.shape[1:]
         numbers = uniform(seed, left.goal.ids, 0, (5, count)).to(self.x_adv)
-        one, other = (numbers[:, :2] * count).long().unbind(1)
+        place = torch.arange(count, device=numbers.device)
+        one, other = ((place + (numbers[:, :2] - 0.5) * (2 * REACH + 1)).round().long() % count).unbind(1)
         partner = torch.where(self.margin.gather(1, one) < self.margin.gather(1, other), one, other)
         share = numbers[:, 2] * (numbers[:, 3] < PARTNERED)
         rate = LEAST * (MOST / LEAST) ** numbers[:, 4]

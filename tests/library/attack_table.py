@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from attacks import ATTACKS, NORMS
+from attacks import ATTACKS, NORMS, Standard
 from attacks.protocols import Attack
 
 ENTRIES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
@@ -19,9 +19,17 @@ SLOW = {"thorough"}
 WORK = {"steps", "draws", "start_draws", "directions", "max_directions", "rotations", "translations"}
 """Parameters that say how long an attack takes."""
 
+_STANDARD = {"steps": 3, "targets": 2, "rounds": 2, "queries": 4}
 SHORT = {
-    "standard": {"steps": 3, "targets": 2, "rounds": 2, "queries": 4},
-    "thorough": {"walkers": 4, "generations": 2, "steps": 3, "targets": 2},
+    "standard": _STANDARD,
+    "thorough": {
+        "first": Standard(**_STANDARD),
+        "walkers": 4,
+        "generations": 2,
+        "steps": 3,
+        "targets": 2,
+        "populations": 2,
+    },
 }
 """More of them, with values for a quick test: these multiply."""
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracles import RowByRow, convnet, goals, images, linear, mlp
+from oracles import Constant, RowByRow, convnet, goals, images, linear, mlp
 from torch import nn
 
-from attacks import APGD, NORMS, PGD, Linf, Thorough, Untargeted, restarts, rivals, thorough, walkers
+from advbench.meter import Meter
+from attacks import APGD, NORMS, PGD, Linf, Standard, Thorough, Untargeted, restarts, rivals, thorough, walkers
 from attacks.goals import met
 from attacks.track import Survivors
 from attacks.walkers import Walkers, corners
@@ -143,7 +144,8 @@ def test_a_goal_that_can_be_met_in_one_way_gives_every_walker_the_same():
 
 
 def small(**others):
-    return Thorough(**{"walkers": 4, "generations": 4, "steps": 3, "targets": 2} | others)
+    first = Standard(steps=2, targets=2, queries=4, rounds=1)
+    return Thorough(**{"first": first, "walkers": 4, "generations": 4, "steps": 3, "targets": 2} | others)
 
 
 def test_how_many_go_through_the_model_together_does_not_matter(monkeypatch):
@@ -162,6 +164,42 @@ def test_it_succeeds_just_above_the_radius(norm, num_classes):
     eps = 1.01 * model.smallest(x, goal, norm)
     x_adv = Thorough(norm=NORMS[norm](), walkers=8, generations=10)(model, x, goal, eps=eps)
     assert met(goal, model(x_adv)).all()
+
+
+def test_it_fools_every_image_that_standard_fools():
+    model, x = RowByRow(convnet().double()), images(12, (3, 8, 8))
+    goal = Untargeted(model(x).argmax(1))
+    by_standard = Standard()(model, x, goal, eps=0.015, seed=3)
+    fooled = met(goal, model(by_standard))
+    assert 0 < fooled.sum() < 12
+    x_adv = small(first=Standard())(model, x, goal, eps=0.015, seed=3)
+    assert torch.equal(x_adv[fooled], by_standard[fooled])
+
+
+@pytest.mark.parametrize(("near", "searches"), [(0.01, 1), (2.0, 3)])
+def test_a_further_population_is_for_images_that_were_nearly_fooled(monkeypatch, near, searches):
+    model, x = mlp(12), images(3, (12,))
+    goal = Untargeted(model(x).argmax(1))
+    seeds = []
+
+    def search(self, left, best, some, seed):
+        seeds.append(seed)
+        return left.x[some]
+
+    monkeypatch.setattr(Thorough, "_search", search)
+    monkeypatch.setattr(thorough, "NEAR", near)
+    small()(model, x, goal, eps=0.01)
+    assert len(seeds) == len(set(seeds)) == searches
+
+
+def test_a_population_ends_when_it_gets_nowhere():
+    model, x = Constant(torch.tensor([1.0, 0.5, 0.2, 0.1, 0.0])), images(2, (12,), low=0, high=1)
+    goal, passes = Untargeted(torch.tensor([0, 0])), []
+    for generations in (2 * thorough.PACE, 9 * thorough.PACE):
+        with Meter(model, goal.ids) as metered:
+            small(generations=generations)(metered, x, goal, eps=0.01)
+        passes.append(metered.forwards)
+    assert torch.equal(passes[0], passes[1])
 
 
 @pytest.mark.slow
