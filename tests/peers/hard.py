@@ -58,19 +58,30 @@ def _contenders() -> dict[str, Callable[..., Any]]:
     """Attack -> call `(model, x, goal, eps, seed) -> x_adv`; libraries that are not installed are left out."""
     from importlib.util import find_spec
 
+    import torch
+
     import attacks
 
     def foolbox_pgd(model: Any, x: Any, goal: Any, eps: float, seed: int) -> Any:
         import foolbox
 
+        class Asked(torch.nn.Module):
+            """Foolbox takes modules alone."""
+
+            def forward(self, x: Any) -> Any:
+                return model(x)
+
         attack = foolbox.attacks.LinfPGD(steps=200).repeat(10)
-        return attack(foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), x, goal.labels, epsilons=eps)[1]
+        victim = foolbox.PyTorchModel(Asked().eval(), bounds=(0, 1), device="cpu")
+        return attack(victim, x, goal.labels, epsilons=eps)[1]
 
     def autoattack(model: Any, x: Any, goal: Any, eps: float, seed: int) -> Any:
         from pyautoattack import AutoAttack
 
-        attack = AutoAttack(model, norm="Linf", eps=eps, seed=seed, device="cpu", verbose=False)
-        return attack.run_standard_evaluation(x, goal.labels, bs=len(x))
+        found = AutoAttack(model, norm="Linf", eps=eps, seed=seed).run_standard_evaluation(
+            x, goal.labels, batch_size=len(x)
+        )
+        return found[0] if isinstance(found, tuple) else found
 
     def ours(attack: attacks.BudgetAttack) -> Callable[..., Any]:
         return lambda model, x, goal, eps, seed: attack(model, x, goal, eps=eps, seed=seed)
