@@ -150,7 +150,10 @@ class Processes:
     def _give(self, place: int, unit: Unit) -> tuple[Done | None, str, bool]:
         """What a worker made of a unit, why it made nothing, and whether it died of it."""
         worker = self._workers.get(place)
-        if worker is None or worker.poll() is not None:
+        if worker is not None and worker.poll() is not None:
+            _end(worker)
+            worker = None
+        if worker is None:
             worker = self._workers[place] = _start()
         expired = threading.Event()
 
