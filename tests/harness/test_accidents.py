@@ -101,7 +101,7 @@ def test_killed_at_random_times_until_it_is_done(golden, tmp_path):
         out = tmp_path / f"run {lap}"
         while True:  # until this lap's run is done
             process = start(accidents.plain, out)
-            process.join(chance.uniform(0, 0.8) if kills < 20 else None)
+            process.join(chance.uniform(0, 3.5) if kills < 20 else None)
             if process.exitcode is not None:
                 break
             os.kill(process.pid, signal.SIGKILL)
