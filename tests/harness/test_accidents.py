@@ -7,9 +7,7 @@ import random
 import shutil
 import signal
 import time
-from contextlib import ExitStack
 from pathlib import Path
-from unittest.mock import patch
 
 import accidents
 import pandas as pd
@@ -17,7 +15,6 @@ import pytest
 from accidents import SUITE, TOML, finish, start
 
 import advbench
-from advbench import catalog, plugins
 from advbench.errors import UserError
 from advbench.records import UNKNOWN
 from advbench.runner import run
@@ -25,19 +22,7 @@ from advbench.runs import Run
 from advbench.store import write_atomic
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals and limits of POSIX")
-pytestmark = POSIX
-
-
-@pytest.fixture(autouse=True)
-def plugged(monkeypatch):
-    """The plugin of the tests, for one test; and units so small that there are several."""
-    with ExitStack() as stack:
-        for table in (catalog.MODELS, catalog.ATTACKS, catalog.DATASETS):
-            stack.enter_context(patch.dict(table._cards))
-        stack.enter_context(patch.dict(plugins._LOADED))
-        plugins.load_plugins(["fake_plugin"])
-        monkeypatch.setattr("advbench.plan.LARGEST_BATCH", 4)
-        yield
+pytestmark = [POSIX, pytest.mark.usefixtures("plugged")]
 
 
 @pytest.fixture(scope="module")

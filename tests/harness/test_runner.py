@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accidents import SUITE
 
 import advbench
 from advbench import catalog, cost, plugins
@@ -19,26 +20,8 @@ from advbench.records import OK, UNKNOWN
 from advbench.runner import StoppedError, run
 from advbench.runs import Run
 
-SUITE = {
-    "name": "small",
-    "models": "tiny",
-    "datasets": "smooth",
-    "attacks": [{"name": "pgd", "params": {"steps": 3}}, {"name": "fmn", "params": {"steps": 4}, "norms": ["l2"]}],
-    "eps": {"linf": [0.01, 0.1], "l2": 0.5},
-}
+pytestmark = pytest.mark.usefixtures("plugged")
 FAKE = SUITE | {"noise": False, "eps": {"linf": 0.1}}
-
-
-@pytest.fixture(autouse=True)
-def plugged(monkeypatch):
-    """The plugin of the tests, for one test; and units so small that there are several."""
-    with ExitStack() as stack:
-        for table in (catalog.MODELS, catalog.ATTACKS, catalog.DATASETS):
-            stack.enter_context(patch.dict(table._cards))
-        stack.enter_context(patch.dict(plugins._LOADED))
-        plugins.load_plugins(["fake_plugin"])
-        monkeypatch.setattr("advbench.plan.LARGEST_BATCH", 4)
-        yield
 
 
 def results(done: Run) -> pd.DataFrame:
