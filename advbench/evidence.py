@@ -11,12 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from advbench.records import OK
+from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE, OK
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """What is known of one image at one eps."""
-EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
-"""The judge's tolerance: float32 rounding of x + delta exceeds eps by this much."""
 
 _KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
 _COSTS = ("forwards", "backwards", "seconds")

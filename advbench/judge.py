@@ -9,12 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
 from attacks.goals import Goal
 from attacks.norms import L0, L1, L2, Linf, Norm
 from attacks.protocols import Model
-
-EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
-"""A perturbation may exceed eps by this much: float32 rounding of x + delta does."""
 
 
 class Verdicts(NamedTuple):

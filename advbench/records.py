@@ -8,6 +8,8 @@ from typing import Any
 
 OK, UNKNOWN = "ok", "unknown"
 """Values of `Record.status`."""
+EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
+"""A perturbation may exceed eps by this much, wherever it is measured: float32 rounding of x + delta does."""
 
 
 @dataclass(frozen=True, kw_only=True)

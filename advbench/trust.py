@@ -11,11 +11,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from advbench.evidence import EPS_ABSOLUTE, EPS_RELATIVE, ROBUST, Bools, Evidence, Trial, gather, states
+from advbench.evidence import ROBUST, Bools, Evidence, Trial, gather, states
 from advbench.flags import Flag
 from advbench.intervals import Proportion
 from advbench.metrics import levels
-from advbench.records import OK, UNKNOWN
+from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE, OK, UNKNOWN
 from advbench.report.words import describe_size
 
 TOLERANCE = 0.002

@@ -1,6 +1,5 @@
 """Do one unit of work: predict, check or attack, and give back the file that holds what came of it."""
 
-import importlib.util
 import json
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from advbench.checks import check_model
 from advbench.config import parse_goal
 from advbench.datasets.batch import content_ids
 from advbench.errors import UserError
@@ -16,7 +16,6 @@ from advbench.evaluate import Evaluation, evaluate_quickly, goal_maker
 from advbench.folder import RunFolder
 from advbench.models.classifier import Classifier
 from advbench.records import UNKNOWN, Record
-from advbench.registry import resolve
 from advbench.rows import Provenance, Ranking, Sample, as_record, failure, measurements, rank
 from advbench.seal import BLANK, is_intact, sealed
 from advbench.shards import as_shard, check_unit
@@ -89,11 +88,8 @@ def _predict(unit: Unit, desk: Desk) -> Done:
 
 def _check(unit: Unit, desk: Desk) -> Done:
     images, samples = desk.bench.images(unit), desk.bench.samples(unit)
-    flags: list[Any] = []
-    if importlib.util.find_spec("advbench.checks") is not None:
-        labels = _labels([samples[row] for row in images.rows], images.x)
-        check_model = resolve("advbench.checks:check_model")
-        flags = check_model(desk.bench.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    labels = _labels([samples[row] for row in images.rows], images.x)
+    flags = check_model(desk.bench.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
     return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.gradients import asked_ids, booked_on
 from attacks.inputs import check_arguments
-from attacks.norms import Norm, column
+from attacks.norms import Norm, column, keeps_to
 from attacks.protocols import Attack, AttackError, Kind, Model
 
 
@@ -152,7 +152,7 @@ class _Purse:
         self._last[rows] = said
         size = self._limit.norm.measure(point - self._x[rows])
         value = goal.margin(said) if self._limit.kind == "budget" else size.where(met(goal, said), torch.inf)
-        inside = (size <= self._eps[rows] * (1 + 1e-5) + 1e-6) & ((point >= 0) & (point <= 1)).flatten(1).all(1)
+        inside = keeps_to(size, self._eps[rows]) & ((point >= 0) & (point <= 1)).flatten(1).all(1)
         better = inside & (value < self._lowest[rows])
         self.best[rows[better]], self._lowest[rows[better]] = point[better], value[better].to(self._lowest)
         self.known[rows] = True

@@ -13,7 +13,7 @@ from attacks.gradients import forward
 from attacks.inputs import check_arguments, clean_logits
 from attacks.norms import Norm, column
 from attacks.protocols import Attack, Kind, Model
-from attacks.rivals import aims
+from attacks.rivals import distinct_aims
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class MultiTargeted:
     ) -> Tensor:
         """See :class:`WorstCase`, for the same attack with several aims."""
         logits = clean_logits(model, x, goal, self.norm, eps)
-        ways = dict.fromkeys(aims(goal, logits, min(self.targets, logits.shape[1] - 1)))
+        ways = distinct_aims(goal, logits, self.targets)
         return _in_turn(model, x, goal, [(self.attack, way) for way in ways], eps, seed)
 
 

@@ -13,7 +13,7 @@ from attacks.inputs import check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Norm
 from attacks.protocols import Kind, Model
-from attacks.rivals import aims
+from attacks.rivals import distinct_aims
 from attacks.track import Survivors, nearby
 
 
@@ -68,9 +68,8 @@ class DeepFool:
 
 
 def rivals(left: Survivors, count: int) -> list[Goal]:
-    """The ways to meet the goal of the images that are left, the nearest first, each once."""
-    logits = forward(left.model, left.x, left.goal)
-    return list(dict.fromkeys(aims(left.goal, logits, min(count, logits.shape[1] - 1))))
+    """The ways to meet the goal of the images that are left, the nearest first; see `distinct_aims`."""
+    return distinct_aims(left.goal, forward(left.model, left.x, left.goal), count)
 
 
 def cross(

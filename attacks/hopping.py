@@ -6,7 +6,8 @@ from torch import Tensor
 from attacks.draws import derive, uniform
 from attacks.gradients import slope
 from attacks.losses import margin
-from attacks.norms import L1, column, descent, within
+from attacks.momentum import accumulate
+from attacks.norms import column, descent, within
 from attacks.track import Lowest, Survivors
 
 LEAST, MOST = 0.05, 0.5
@@ -65,7 +66,7 @@ def hop(left: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: flo
             return
         at = slope(left.model, x_adv, left.goal, margin)
         x_adv, gradient, sum_ = best.offer(left, x_adv, at.logits, at.gradient, sum_)
-        sum_ = decay * sum_ + gradient / column(L1().measure(gradient), gradient).clamp_min(1e-30)
+        sum_ = accumulate(sum_, gradient, decay)
         length = 0.5 * (1 - step / steps) * left.eps
         x_adv = within(left.norm, left.x, x_adv + descent(left.norm, x_adv, sum_, length), left.eps)
     best.look(left, x_adv)

@@ -14,6 +14,16 @@ Look = Callable[[Tensor, Goal, int], Slope]
 """Images (n, ...), their goal and the number of the step -> logits at the images, and the gradient to follow."""
 
 
+def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
+    """The running sum (n, ...) with one more gradient, which is scaled to L1 norm 1; ``decay`` weighs the sum before.
+
+    Example:
+        >>> accumulate(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, -1.0]]), decay=0.5)
+        tensor([[ 1.2500, -0.2500]])
+    """
+    return decay * sum_ + gradient / column(L1().measure(gradient), gradient).clamp_min(1e-30)
+
+
 def descend(
     left: Survivors,
     look: Look,
@@ -58,7 +68,7 @@ def descend(
         gradient = at.gradient
         if early_stop:
             x_adv, gradient, sum_ = left.retire(x_adv, at.logits, gradient, sum_)
-        sum_ = decay * sum_ + gradient / column(L1().measure(gradient), gradient).clamp_min(1e-30)
+        sum_ = accumulate(sum_, gradient, decay)
         move = descent(norm, x_adv, sum_, relative_step * left.eps)
         x_adv = within(norm, left.x, x_adv + move, left.eps)
     if early_stop:

@@ -71,6 +71,16 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
     return value.expand(len(like)).view(-1, *[1] * (like.ndim - 1))
 
 
+def keeps_to(size: Tensor, eps: Tensor) -> Tensor:
+    """Whether perturbations of a measured size (n,) are within ``eps`` (n,), but for the rounding of projections.
+
+    Example:
+        >>> keeps_to(torch.tensor([0.1 + 5e-7, 0.11]), torch.tensor([0.1, 0.1]))
+        tensor([ True, False])
+    """
+    return size <= eps * (1 + 1e-5) + 1e-6
+
+
 def descent(
     norm: Norm, x: Tensor, gradient: Tensor, eps: float | Tensor, share: float | Tensor | None = None
 ) -> Tensor:

@@ -79,3 +79,16 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
     last = [k - 1 + i % ways for i in range(count)]
     news = [torch.cat([order[:, : k - 1], order[:, place : place + 1]], 1) for place in last]
     return [Overtake(old=old, new=new, ids=goal.ids) for new in news]
+
+
+def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
+    """At most so many ways to meet a goal, as :func:`aims` gives them; a goal that can be met in one way, once.
+
+    A goal for the first k classes, k > 1, has fewer ways than there are classes; asked for more, they come again.
+
+    Example:
+        >>> goal = Untargeted(torch.tensor([0]))
+        >>> [aim.new.tolist() for aim in distinct_aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), most=9)]
+        [[[2]], [[1]]]
+    """
+    return list(dict.fromkeys(aims(goal, logits, min(most, logits.shape[1] - 1))))

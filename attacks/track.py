@@ -6,7 +6,7 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import clean_logits
-from attacks.norms import Norm
+from attacks.norms import Norm, keeps_to
 from attacks.protocols import Model
 
 
@@ -189,8 +189,7 @@ class Nearest:
         Their distance ``size`` (n,) may be given where it is known already.
         """
         size = self._norm.measure(x_adv - self._x) if size is None else size
-        # Projections overshoot by a rounding error, which the judge allows too.
-        better = fooled & (size < self.size) & (size <= self._limit * (1 + 1e-5) + 1e-6)
+        better = fooled & (size < self.size) & keeps_to(size, self._limit)
         self.x_adv = torch.where(better.view(-1, *[1] * (x_adv.ndim - 1)), x_adv, self.x_adv)
         self.size = torch.where(better, size, self.size)
         return better

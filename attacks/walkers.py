@@ -9,7 +9,8 @@ from attacks.draws import derive, uniform
 from attacks.goals import Goal, met
 from attacks.gradients import slope
 from attacks.losses import margin
-from attacks.norms import L1, column, descent, within
+from attacks.momentum import accumulate
+from attacks.norms import descent, within
 from attacks.rivals import Overtake
 from attacks.track import Survivors
 
@@ -122,7 +123,7 @@ class Walkers:
             value = at.loss.masked_fill(met(goal, at.logits), -torch.inf)
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)
-            sum_ = DECAY * sum_ + at.gradient / column(L1().measure(at.gradient), x_adv).clamp_min(1e-30)
+            sum_ = accumulate(sum_, at.gradient, DECAY)
             length = first * (LAST / first) ** (step / steps) * eps
             x_adv = x_adv + descent(left.norm, x_adv, sum_, length)
         return best, lowest

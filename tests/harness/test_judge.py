@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from advbench.judge import EPS_ABSOLUTE, EPS_RELATIVE, Verdicts, check_candidates, judge
+from advbench.judge import Verdicts, check_candidates, judge
+from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
 from attacks import L0, L1, L2, NORMS, Linf, Targeted, TopKExclusion, Untargeted
 
 

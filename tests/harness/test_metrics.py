@@ -99,7 +99,7 @@ def test_a_small_perturbation_counts_whatever_was_allowed():
 
 
 def test_the_tolerance_is_the_judges():
-    from advbench.judge import EPS_ABSOLUTE, EPS_RELATIVE
+    from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
 
     edge = 8 / 255 * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
     assert within(np.array([edge, edge * 1.0001, np.inf]), 8 / 255).tolist() == [True, False, False]
