@@ -46,6 +46,11 @@ class ModelCard:
     within: str = ""
     """Norm and eps of that attack: "linf 0.3"."""
 
+    @property
+    def builder(self) -> str:
+        """Where to find a function `(card) -> Classifier` with fresh weights, for a model of the catalog."""
+        return f"{self.loader.rpartition(':')[0]}:build"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetCard:

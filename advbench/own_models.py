@@ -6,7 +6,7 @@ from pathlib import Path
 from advbench.cards import ModelCard
 from advbench.catalog import MODELS
 
-OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), timm/NAME"
+OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
 """What a model of the user's own is named by."""
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
@@ -14,6 +14,7 @@ FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 _LOADERS = {
     ".onnx": "advbench.models.onnx_file:load",
+    ".safetensors": "advbench.models.trained:load",
     ".pt2": "advbench.models.own:load_exported",
     ".pt": "advbench.models.own:load_script",
     ".ts": "advbench.models.own:load_script",
@@ -26,7 +27,7 @@ def model_card(name: str) -> ModelCard:
 
     Args:
         name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript); or `timm/` and a name of timm's.
+            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and a name of timm's.
 
     Returns:
         The card; of a model of the user's own it says little before it is loaded.
@@ -49,7 +50,7 @@ def model_card(name: str) -> ModelCard:
     suffix = Path(name).suffix
     if suffix in _LOADERS:
         # torch.export keeps some values as pickles, and a TorchScript archive is a program.
-        return _own(name, _LOADERS[suffix], name, runs=suffix != ".onnx")
+        return _own(name, _LOADERS[suffix], name, runs=suffix in (".pt2", ".pt", ".ts"))
     return MODELS[name]
 
 

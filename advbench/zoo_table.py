@@ -26,21 +26,67 @@ class ZooData(NamedTuple):
     """Of the same."""
     eps: str
     """Largest Linf change at which robustness is measured; for digits and CIFAR-10 the one that papers use."""
+    licence: str
+    """What is known of the licence of its images."""
     torchvision: str = ""
     """Name of its class in `torchvision.datasets`, if there is one."""
+    shipped: bool = True
+    """Whether weights that were trained on it are carried along."""
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_NO_TEXT = "none stated; published by Krizhevsky (2009) for research"
 
 DATA = {
-    "mnist": ZooData("MNIST", "mnist", tuple("0123456789"), 28, (0.1307,), (0.3081,), "0.3", "MNIST"),
-    "cifar10": ZooData(
-        "CIFAR-10", "cifar10", _CIFAR10, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "8/255", "CIFAR10"
+    "mnist": ZooData(
+        title="MNIST",
+        folder="mnist",
+        classes=tuple("0123456789"),
+        side=28,
+        mean=(0.1307,),
+        std=(0.3081,),
+        eps="0.3",
+        licence="CC BY-SA 3.0, as Keras states it",
+        torchvision="MNIST",
     ),
-    "cifar10-grey": ZooData("CIFAR-10 grey", "cifar10", _CIFAR10, 32, (0.4810,), (0.2392,), "8/255", "CIFAR10"),
-    "smiles": ZooData("smiles", "smiles", ("no smile", "smile"), 64, (0.5,), (0.25,), "8/255"),
+    "cifar10": ZooData(
+        title="CIFAR-10",
+        folder="cifar10",
+        classes=_CIFAR10,
+        side=32,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        eps="8/255",
+        licence=_NO_TEXT,
+        torchvision="CIFAR10",
+    ),
+    "cifar10-grey": ZooData(
+        title="CIFAR-10 grey",
+        folder="cifar10",
+        classes=_CIFAR10,
+        side=32,
+        mean=(0.4810,),
+        std=(0.2392,),
+        eps="8/255",
+        licence=_NO_TEXT,
+        torchvision="CIFAR10",
+    ),
+    "smiles": ZooData(
+        title="smiles",
+        folder="smiles",
+        classes=("no smile", "smile"),
+        side=64,
+        mean=(0.5,),
+        std=(0.25,),
+        eps="8/255",
+        licence="none stated; they show the faces of real people",
+        shipped=False,
+    ),
 }
 """Name -> data set."""
+
+PHOTOGRAPHS = "4/255"
+"""Largest Linf change at which robustness is measured on pictures of one's own: what papers use for photographs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,21 +1,24 @@
 """`advbench train`: a recipe in, a trained classifier and its card out."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from advbench.catalog import DEFAULT_MODEL, MODELS
 from advbench.commands.console import console, progress
 from advbench.config import parse_eps
 from advbench.errors import UserError
-from advbench.training.recipes import RECIPES, Adversarial, ForestRecipe, Recipe
-from advbench.zoo_table import DATA, ZOO
+from advbench.training.recipes import RECIPES, Adversarial, ForestRecipe, Recipe, TransferRecipe
+from advbench.zoo_table import DATA, PHOTOGRAPHS, ZOO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _METHODS = ("fast", "trades")
+_TRANSFER = {"--from": "base", "--fine-tune": "fine_tune", "--weights": "weights"}
 
 
 @click.command(epilog=f"Recipes: {', '.join(RECIPES)}.")
@@ -29,6 +32,9 @@ _METHODS = ("fast", "trades")
     help="Train on adversarial images: fast (the default) or trades.",
 )
 @click.option("--eps", metavar="SIZE", help="Largest Linf change in adversarial training, such as 8/255.")
+@click.option("--from", "base", metavar="MODEL", help=f"transfer: the network to start from. Default: {DEFAULT_MODEL}.")
+@click.option("--fine-tune", type=click.IntRange(min=1), metavar="N", help="transfer: train its last N layers too.")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="transfer: its weights.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all that is random.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option(
@@ -39,20 +45,22 @@ _METHODS = ("fast", "trades")
     show_default=True,
     show_envvar=True,
     metavar="FOLDER",
-    help="Where the data sets are.",
+    help="Where the data sets are; or a folder of pictures with a subfolder for each class.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: trained/<recipe>.")
 @click.option("--attacked", type=click.IntRange(min=0), default=200, show_default=True, help="Test images to attack.")
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
-    """Train the model of RECIPE and measure it.
+    """Train the model of RECIPE and measure it; `transfer` gives a pretrained network a new top for your pictures.
 
     A checkpoint is written after each epoch; the same command goes on where an interrupted one stopped.
+    `advbench attack --model OUT/RECIPE.safetensors` attacks what came of it.
     """
     chosen = _recipe(RECIPES[recipe], options)
     with progress(quiet) as told:
         from advbench.models import usable_device
-        from advbench.training.run import TrainConfig, train
+        from advbench.training.run import train
+        from advbench.training.task import TrainConfig
 
         folder = out or Path("trained") / recipe
         config = TrainConfig(
@@ -60,6 +68,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
             command=_command(recipe, options),
             data_root=options["data_root"],
             out=folder,
+            weights=options["weights"],
             seed=options["seed"],
             device=str(usable_device(options["device"])),
             attacked=options["attacked"],
@@ -71,6 +80,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
 
 def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
     """The recipe with what the flags change in it."""
+    recipe = _started_from(recipe, options)
     if isinstance(recipe, ForestRecipe):
         given = [f"--{name}" for name in ("epochs", "adversarial", "eps") if options[name]]
         if given:
@@ -79,7 +89,7 @@ def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | 
     if options["epochs"]:
         recipe = replace(recipe, epochs=options["epochs"])
     if options["adversarial"]:
-        usual = parse_eps(DATA[ZOO[recipe.model].data].eps, "linf")
+        usual = parse_eps(DATA[ZOO[recipe.model].data].eps if recipe.model in ZOO else PHOTOGRAPHS, "linf")
         how = recipe.adversarial or Adversarial(eps=usual, warmup=0.3)
         recipe = replace(recipe, adversarial=replace(how, method=options["adversarial"]))
     if options["eps"]:
@@ -90,12 +100,23 @@ def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | 
     return recipe
 
 
+def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
+    """The recipe with the pretrained network that the flags name."""
+    if isinstance(recipe, TransferRecipe):
+        base = MODELS[options["base"] or recipe.base].name
+        return replace(recipe, base=base, fine_tune=options["fine_tune"] or 0)
+    if given := [flag for flag, name in _TRANSFER.items() if options[name]]:
+        raise UserError(f"{', '.join(given)} is for the recipe transfer, not for {recipe.model}", hint="leave it out")
+    return recipe
+
+
 def _command(recipe: str, options: dict[str, Any]) -> str:
     """What to type for the same weights."""
-    shown = {name: options[name] for name in ("epochs", "adversarial", "eps") if options[name]}
-    if options["seed"]:
-        shown["seed"] = options["seed"]
-    return " ".join(["advbench train", recipe, *(f"--{name} {value}" for name, value in shown.items())])
+    flags = {f"--{name}": name for name in ("epochs", "adversarial", "eps", "seed")} | _TRANSFER
+    shown = {flag: options[name] for flag, name in flags.items() if options[name]}
+    if recipe == "transfer":
+        shown["--data-root"] = options["data_root"]
+    return " ".join(["advbench train", recipe, *(f"{flag} {shlex.quote(str(value))}" for flag, value in shown.items())])
 
 
 def _table(card: dict[str, Any], folder: Path) -> "RenderableType":

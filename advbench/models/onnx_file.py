@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from advbench.cards import ModelCard
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
-from advbench.models.own import described, in_batches
-from advbench.models.weights import sha256_of
+from advbench.models.own import described, in_batches, own_file
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
@@ -23,10 +22,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     Raises:
         UserError: onnxruntime is not installed, or the file is no ONNX classifier of images.
     """
-    if weights is not None:
-        raise UserError(f"{card.name} holds its own weights, and --weights {weights} was given", hint="leave it out")
-    file = Path(card.name)
-    sha256_of(file)
+    file = own_file(card, weights)
     try:
         import onnxruntime
     except ImportError:

@@ -105,7 +105,7 @@ def load_script(card: ModelCard, weights: Path | None = None) -> Classifier:
     Raises:
         UserError: The file is no TorchScript archive, or its input size is not known.
     """
-    file = _file_of(card, weights)
+    file = own_file(card, weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # deprecated in favour of torch.export, and still in use
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -130,7 +130,7 @@ def load_exported(card: ModelCard, weights: Path | None = None) -> Classifier:
     Raises:
         UserError: The file is no such program, or does not take one batch of images.
     """
-    file = _file_of(card, weights)
+    file = own_file(card, weights)
     try:
         program = torch.export.load(file)
     except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
@@ -248,7 +248,12 @@ def _first(errors: Iterable[Any]) -> str:
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 
-def _file_of(card: ModelCard, weights: Path | None) -> Path:
+def own_file(card: ModelCard, weights: Path | None) -> Path:
+    """The file that a model of the user's own is named by.
+
+    Raises:
+        UserError: It cannot be read, or other weights are given beside it.
+    """
     if weights is not None:
         raise UserError(f"{card.name} holds its own weights, and --weights {weights} was given", hint="leave it out")
     file = Path(card.name)

@@ -49,11 +49,18 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
         state_dict, digest = _published_state_dict(card, published, file)
     else:
         file, state_dict, digest = weights, read_state_dict(weights), sha256_of(weights)
-    module = architecture(card.name, published)
-    load_into(module, _evaluated(state_dict), file, card.name)
+    model = build(card)
+    load_into(model.module, _evaluated(state_dict), file, card.name)
+    model.weights_sha256 = digest
+    return model
+
+
+def build(card: ModelCard) -> Classifier:
+    """One of torchvision's classification models with fresh weights, on the CPU."""
+    published = torchvision.models.get_model_weights(card.name).DEFAULT
     transform = published.transforms()
     return Classifier(
-        module,
+        architecture(card.name, published),
         num_classes=card.classes,
         mean=transform.mean,
         std=transform.std,
@@ -61,7 +68,6 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
         input_size=transform.crop_size[0],
         preprocess=preprocessing(transform),
         name=card.name,
-        weights_sha256=digest,
     )
 
 

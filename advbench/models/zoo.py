@@ -9,7 +9,7 @@ from advbench.errors import UserError
 from advbench.models import architectures
 from advbench.models.classifier import Classifier
 from advbench.models.weights import load_into, read_state_dict, sha256_of
-from advbench.zoo_table import DATA, FOLDER, ZOO
+from advbench.zoo_table import DATA, FOLDER, ZOO, ZooData, read_card
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
@@ -28,7 +28,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     file = weights or FOLDER / card.weights_file
     if weights is None and not card.weights_sha256:
         raise UserError(
-            f"model {card.name} is not carried along: its weights are too large, or it has not been trained",
+            f"model {card.name} is not carried along: {_why_not(card.name)}",
             hint=f"train it: advbench train {card.name}; then give the file: --weights FILE",
         )
     digest = sha256_of(file)
@@ -37,21 +37,32 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
             f"weights file {file} is not the one published: its sha256 is {digest}, not {card.weights_sha256}",
             hint="install advbench again: its files have been changed",
         )
+    model = build(card)
+    load_into(model.module, read_state_dict(file), file, card.name)
+    model.weights_sha256 = digest
+    return model
+
+
+def _why_not(name: str) -> str:
+    if not DATA[ZOO[name].data].shipped:
+        return "its training images have no stated licence"
+    return "its weights are too large" if read_card(name) else "it has not been trained yet"
+
+
+def build(card: ModelCard) -> Classifier:
+    """A classifier of the zoo with fresh weights, on the CPU."""
     row = ZOO[card.name]
-    module = architecture(row.architecture)
-    load_into(module, read_state_dict(file), file, card.name)
-    return wrap(module, card.name, digest)
+    return wrap(architecture(row.architecture), card.name, DATA[row.data])
 
 
-def wrap(module: nn.Module, name: str, digest: str | None = None) -> Classifier:
-    """A network of the zoo as a classifier, with the normalisation of its data set.
+def wrap(module: nn.Module, name: str, data: ZooData) -> Classifier:
+    """A network of the zoo as a classifier.
 
     Args:
         module: Normalised images to logits.
-        name: One of `advbench.zoo_table.ZOO`.
-        digest: sha256 of its weights, if they came from a file.
+        name: What it is called.
+        data: What it was trained on: its classes, size and normalisation.
     """
-    data = DATA[ZOO[name].data]
     return Classifier(
         module,
         num_classes=len(data.classes),
@@ -60,7 +71,6 @@ def wrap(module: nn.Module, name: str, digest: str | None = None) -> Classifier:
         classes=data.classes,
         input_size=data.side,
         name=name,
-        weights_sha256=digest,
     )
 
 

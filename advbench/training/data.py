@@ -20,16 +20,47 @@ Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
 """The two halves of a data set."""
 
+_PIXELS = 2**20
+"""Of each channel, in a part of :func:`in_parts`: enough to keep a processor busy."""
+
 
 class Images(NamedTuple):
     """A labelled set of images in memory."""
 
     x: Tensor
-    """8-bit images of shape (N, C, H, W), uint8."""
+    """8-bit images of shape (N, C, H, W), uint8; or features that were computed of them, float32."""
     y: Tensor
     """Labels of shape (N,), int64."""
     source: str = ""
     """Name of the file or of the reader that they came from."""
+
+
+def units(x: Tensor) -> Tensor:
+    """8-bit images in [0, 1], and features as they are.
+
+    Example:
+        >>> units(torch.tensor([255, 51], dtype=torch.uint8))
+        tensor([1.0000, 0.2000])
+    """
+    return x if x.is_floating_point() else x.float() / 255
+
+
+def in_parts(images: Images, most: int = 500) -> Iterator[Images]:
+    """Cut a set of images into parts, smaller ones where the images are large.
+
+    Args:
+        images: The set.
+        most: Images in a part, at most.
+
+    Example:
+        >>> images = Images(torch.zeros(5, 1, 1000, 500), torch.arange(5))
+        >>> [part.y.tolist() for part in in_parts(images)]
+        [[0, 1], [2, 3], [4]]
+    """
+    pixels = images.x.shape[2] * images.x.shape[3]
+    size = max(1, min(most, _PIXELS // pixels))
+    for x, y in zip(torch.split(images.x, size), torch.split(images.y, size), strict=True):
+        yield Images(x, y, images.source)
 
 
 def load_split(name: str, root: Path, split: Split) -> Images:
@@ -49,19 +80,29 @@ def load_split(name: str, root: Path, split: Split) -> Images:
     Raises:
         UserError: It is not there, and the hint has the command that downloads it; or it is damaged or another set.
     """
+    images = find_split(name, root, split)
+    if images is None:
+        raise UserError(f"data set {name} is not in {root}", hint=_how_to_get(DATA[name], root))
+    return images
+
+
+def find_split(name: str, root: Path, split: Split) -> Images | None:
+    """As :func:`load_split`, or None where it is not there."""
     dataset = DATA[name]
     for read in (_idx, _npz, _torchvision):
         images = read(dataset, root, split)
         if images is not None:
             return _grey(images) if len(dataset.mean) == 1 else images
-    raise UserError(f"data set {name} is not in {root}", hint=_how_to_get(dataset, root))
+    return None
 
 
 def _how_to_get(dataset: ZooData, root: Path) -> str:
+    own = "a folder of pictures with a subfolder for each class will do as well"
     if not dataset.torchvision:
-        return f"expected {root / dataset.folder}-train.npz and -test.npz with arrays `images` and `labels`"
+        return f"expected {root / dataset.folder}-train.npz and -test.npz with arrays `images` and `labels`; {own}"
     make = f"torchvision.datasets.{dataset.torchvision}({str(root)!r}, download=True)"
-    return f'on a connected machine: python -c "import torchvision; {make}"; or name another folder: --data-root FOLDER'
+    fetch = f'on a connected machine: python -c "import torchvision; {make}"'
+    return f"{fetch}; or name another folder: --data-root FOLDER; {own}"
 
 
 def _folders(dataset: ZooData, root: Path) -> Iterator[Path]:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from advbench.errors import UserError
+from advbench.models.transfer import PRETRAINED
 from advbench.training.adversarial import COLLAPSE, adversarial_loss, eps_at, guard_accuracy
 from advbench.training.augment import augmented
 from advbench.training.checkpoint import read_checkpoint, read_progress, write_checkpoint
-from advbench.training.data import Images
+from advbench.training.data import Images, in_parts, units
 from advbench.training.recipes import Recipe
 from attacks.draws import derive
 
@@ -23,6 +24,8 @@ _LATELY = 50
 """Batches at the end of an epoch with which the guard compares."""
 _RISE = 0.2
 """Fraction of the training over which the learning rate rises."""
+_GENTLE = 0.1
+"""Share of the learning rate for layers that came with their weights."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done, steps in all."""
@@ -158,9 +161,9 @@ class _Run:
         """One step of the optimizer; the loss and the accuracy of the batch."""
         job = self.job
         y = job.train.y[index].to(job.device)
-        x = augmented(job.train.x[index].to(job.device), job.recipe.augment, generator).float() / 255
+        x = units(augmented(job.train.x[index].to(job.device), job.recipe.augment, generator))
         for group in self.optimizer.param_groups:
-            group["lr"] = job.recipe.lr * rate(done)
+            group["lr"] = job.recipe.lr * rate(done) * group["share"]
         if self.adversarial is None:
             logits = self.logits(x)
             loss = nn.functional.cross_entropy(logits, y)
@@ -178,7 +181,7 @@ class _Run:
         self.module.eval()
         guard, undone = None, False
         if self.adversarial is not None:
-            x, y = job.train.x[:GUARDED].to(job.device).float() / 255, job.train.y[:GUARDED].to(job.device)
+            x, y = units(job.train.x[:GUARDED].to(job.device)), job.train.y[:GUARDED].to(job.device)
             eps = eps_at(self.adversarial, (epoch + 1) / job.recipe.epochs)
             guard = guard_accuracy(self.logits, x, y, eps)
             if undone := guard < learnt - COLLAPSE:
@@ -196,8 +199,8 @@ class _Run:
     def _measure(self, images: Images) -> tuple[float, float]:
         """Mean cross-entropy and accuracy."""
         loss = right = 0.0
-        for x, y in zip(torch.split(images.x, 500), torch.split(images.y, 500), strict=True):
-            logits, y = self.logits(x.to(self.job.device).float() / 255), y.to(self.job.device)
+        for batch in in_parts(images):
+            logits, y = self.logits(units(batch.x.to(self.job.device))), batch.y.to(self.job.device)
             loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
             right += (logits.argmax(1) == y).sum().item()
         return loss / len(images.y), right / len(images.y)
@@ -226,10 +229,14 @@ def rate(done: float) -> float:
 
 
 def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    learnt = [(key, value) for key, value in module.named_parameters() if value.requires_grad]
+    old = [value for key, value in learnt if key.startswith(PRETRAINED)]
+    new = [value for key, value in learnt if not key.startswith(PRETRAINED)]
+    parts = ((new, 1.0), (old, _GENTLE))
+    groups = [{"params": values, "share": share} for values, share in parts if values]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

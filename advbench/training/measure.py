@@ -12,10 +12,12 @@ import attacks
 from advbench.config import parse_eps
 from advbench.evaluate import evaluate
 from advbench.models.classifier import Classifier
-from advbench.training.data import Images
+from advbench.training.data import Images, in_parts, units
 
 QUERIES = 1000
 """Of the attack on models without a gradient."""
+PRECISIONS = (0.9, 0.95, 0.98, 0.99)
+"""For which the recall of models with two classes is given."""
 _BATCH = 250
 
 
@@ -57,10 +59,10 @@ def score(right: int, n: int) -> Score:
 
 
 @torch.no_grad()
-def predicted(model: Classifier, images: Images) -> Tensor:
-    """The first class of each image (N,)."""
+def answers(model: Classifier, images: Images) -> Tensor:
+    """The logits of each image (N, classes), on the CPU."""
     device = next(model.buffers()).device
-    return torch.cat([model(x.to(device).float() / 255).argmax(1).cpu() for x in torch.split(images.x, _BATCH)])
+    return torch.cat([model(units(part.x.to(device))).cpu() for part in in_parts(images, _BATCH)])
 
 
 def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], dict[str, Any]]:
@@ -97,8 +99,8 @@ def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gr
     attack = attacks.Standard() if gradients else attacks.Square(steps=QUERIES)
     device = next(model.buffers()).device
     stood = 0
-    for x, y in zip(torch.split(images.x, _BATCH), torch.split(images.y, _BATCH), strict=True):
-        batch, labels = x.to(device).float() / 255, y.to(device)
+    for part in in_parts(images, _BATCH):
+        batch, labels = units(part.x.to(device)), part.y.to(device)
         right = model(batch).argmax(1) == labels
         if right.any():
             goal = attacks.Untargeted(labels[right])
@@ -107,3 +109,54 @@ def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gr
             stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
     tried = "standard" if gradients else f"square, {QUERIES:,} queries"
     return Robustness(score(stood, len(images.y)), "linf", eps, tried)
+
+
+def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradients: bool) -> dict[str, Any]:
+    """All that a card says about what a classifier can do.
+
+    Args:
+        model: The classifier.
+        test: Test images.
+        eps: Largest Linf change, as people write it.
+        attacked: How many of the test images are attacked; 0: none.
+        gradients: Whether the model has any.
+
+    Returns:
+        `clean`: accuracy; `robust`: accuracy under attack, None where nothing was attacked; `classes`: precision,
+        recall and F1 of each class; `confusion`; and `recall_at`, of models with two classes.
+    """
+    logits = answers(model, test)
+    found = logits.argmax(1)
+    counts, classes = confusion(test.y, found, model.classes)
+    robust = None
+    if attacked:
+        some = Images(test.x[:attacked], test.y[:attacked])
+        tried = robustness(model, some, eps, gradients=gradients)
+        robust = {**tried.score._asdict(), "norm": tried.norm, "eps": tried.eps, "attack": tried.attack}
+    return {
+        "clean": score(int((found == test.y).sum()), len(test.y))._asdict(),
+        "robust": robust,
+        "classes": classes,
+        "confusion": counts.tolist(),
+        **({"recall_at": recall_at(test.y, logits[:, 1] - logits[:, 0])} if model.num_classes == 2 else {}),
+    }
+
+
+def recall_at(truth: Tensor, scores: Tensor) -> dict[str, float]:
+    """How many images of the second class are found where a threshold makes sure of a precision.
+
+    Args:
+        truth: Labels (N,), 0 or 1.
+        scores: The higher, the surer of class 1 (N,).
+
+    Returns:
+        Precision as text -> the highest recall that any threshold reaches with it.
+
+    Example:
+        >>> recall_at(torch.tensor([1, 1, 0, 1]), torch.tensor([3.0, 2.0, 1.0, 0.0]))["0.98"]
+        0.6666666666666666
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(truth.numpy(), scores.numpy())
+    return {str(wanted): float(recall[precision >= wanted].max()) for wanted in PRECISIONS}

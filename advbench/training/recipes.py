@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from advbench.catalog import DEFAULT_MODEL
 from advbench.registry import Registry
 
 
@@ -43,7 +44,7 @@ class Recipe:
     """
 
     model: str
-    """Name in `advbench models`."""
+    """Name in `advbench models`, or `transfer`."""
     epochs: int
     """Passes over the training set."""
     batch_size: int = 128
@@ -60,6 +61,21 @@ class Recipe:
     """Whether the architecture's dropout is on."""
     adversarial: Adversarial | None = None
     """None: on clean images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe(Recipe):
+    """How a pretrained network is given a new top for the classes of a folder of pictures.
+
+    Layers that came with their weights learn at a tenth of the learning rate, if they learn at all.
+    """
+
+    base: str = DEFAULT_MODEL
+    """Name of the pretrained network in `advbench models`."""
+    base_sha256: str = ""
+    """Of its weights; known once they are loaded."""
+    fine_tune: int = 0
+    """How many of its last layers are trained too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +115,7 @@ _RECIPES = (
     _vgg("cifar10_vgg4", 20),
     Recipe(
         model="cifar10_resnet_robust",
-        epochs=30,
+        epochs=10,
         optimizer="sgd",
         lr=0.1,
         weight_decay=5e-4,
@@ -111,9 +127,10 @@ _RECIPES = (
     ForestRecipe(model="gray_forest"),
     Recipe(model="smile_cnn", epochs=12, augment="flip", weight_decay=1e-2),
     Recipe(model="smile_cnn_robust", epochs=20, augment="flip", adversarial=_LINF_8),
+    TransferRecipe(model="transfer", epochs=20, batch_size=32, lr=1e-3),
 )
 
 RECIPES: Registry[Recipe | ForestRecipe] = Registry(
     "recipe", [(recipe.model, recipe) for recipe in _RECIPES], listed_by="advbench train --help"
 )
-"""By the name of the model that each makes."""
+"""By the name of the model that each makes; `transfer` makes one of any other."""

@@ -1,52 +1,34 @@
 """From a recipe to a folder with weights, curves and cards: what stands behind `advbench train`."""
 
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from safetensors.torch import save
 from torch import nn
 
 from advbench.models import architectures
-from advbench.models.classifier import Classifier
+from advbench.models.trained import Contents, packed
 from advbench.models.weights import sha256_of
 from advbench.models.zoo import architecture, wrap
 from advbench.store import folder_for_results, write_atomic
-from advbench.training.data import SPLITS, Images, load_split
+from advbench.training.data import Images
 from advbench.training.fit import Job, Progress, Trained, fit
+from advbench.training.folders import load_data
 from advbench.training.forest import grow
-from advbench.training.measure import confusion, predicted, robustness, score
-from advbench.training.recipes import ForestRecipe, Recipe
+from advbench.training.measure import measured
+from advbench.training.recipes import ForestRecipe, TransferRecipe
 from advbench.training.results import write_card, write_curves
-from advbench.zoo_table import DATA, ZOO
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """All that `advbench train` is asked for."""
-
-    recipe: Recipe | ForestRecipe
-    """What to train, and how."""
-    command: str
-    """As it would be typed again."""
-    data_root: Path
-    """Folder with the data sets."""
-    out: Path
-    """Folder for the results."""
-    seed: int = 0
-    """Of all that is random."""
-    device: str = "cpu"
-    """Where to compute."""
-    attacked: int = 200
-    """Test images on which the accuracy under attack is measured; 0: not measured."""
+from advbench.training.task import Made, TrainConfig
+from advbench.training.transfer import transfer
+from advbench.zoo_table import ZOO, ZooData
 
 
 def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Train a model, or go on with a training that was interrupted, and measure it.
 
     The folder receives `checkpoint.safetensors` after each epoch, and in the end the weights, `<name>.json`,
-    `README.md`, and the learning curves as `curves.csv` and `curves.png`.
+    `README.md`, and the learning curves as `curves.csv` and `curves.png`. The weights say what network they belong
+    to, so that `advbench attack --model FOLDER/<name>.safetensors` finds all that it needs in them.
 
     Args:
         config: What to do.
@@ -58,51 +40,60 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
     Raises:
         UserError: The data are not there, or the checkpoint belongs to another training or cannot be written.
     """
-    name = config.recipe.model
-    data = ZOO[name].data
-    train_set, test_set = (load_split(data, config.data_root, split) for split in SPLITS)
+    recipe = config.recipe
     with folder_for_results(config.out) as folder:
-        trained = _trained(config, train_set, test_set, progress)
-        progress(f"{name}: measuring", 0, 1)
-        file = write_atomic(folder / f"{name}.safetensors", _half(trained.module))
-        model = wrap(_rounded(trained.module), name, sha256_of(file)).to(config.device)
-        card = _card(config, trained, model, train_set, test_set)
-        if trained.history:
-            write_curves(folder, name, trained.history)
+        made = transfer(config, recipe, progress) if isinstance(recipe, TransferRecipe) else _zoo(config, progress)
+        progress(f"{recipe.model}: measuring", 0, 1)
+        content = packed(made.model.module, made.contents, half=made.half)
+        file = write_atomic(folder / f"{recipe.model}.safetensors", content)
+        made.model.weights_sha256 = sha256_of(file)
+        card = _card(config, made)
+        if made.trained.history:
+            write_curves(folder, recipe.model, made.trained.history)
         write_card(folder, card)
     return card
 
 
-def _trained(config: TrainConfig, train_set: Images, test_set: Images, progress: Progress) -> Trained:
+def _zoo(config: TrainConfig, progress: Progress) -> Made:
+    """Train a model of the zoo from fresh weights."""
     recipe, row = config.recipe, ZOO[config.recipe.model]
-    mean, std = DATA[row.data].mean, DATA[row.data].std
+    data, train_set, test_set = load_data(row.data, config.data_root, config.seed)
     if isinstance(recipe, ForestRecipe):
-        progress(f"{recipe.model}: growing trees", 0, 1)
-        started = time.process_time()
-        forest = grow(recipe, architectures.gray_forest(), train_set, mean[0], std[0], config.seed)
-        return Trained(forest, [], time.process_time() - started)
-    job = Job(
+        trained = _grown(config, recipe, data, train_set, progress)
+    else:
+        job = Job(
+            recipe=recipe,
+            train=train_set,
+            test=test_set,
+            mean=data.mean,
+            std=data.std,
+            seed=config.seed,
+            device=config.device,
+            checkpoint=config.out / "checkpoint.safetensors",
+        )
+        trained = fit(job, lambda: architecture(row.architecture, dropout=recipe.dropout), progress)
+    return Made(
+        model=wrap(_rounded(trained.module), row.name, data).to(config.device),
+        trained=trained,
         recipe=recipe,
+        data=data,
         train=train_set,
         test=test_set,
-        mean=mean,
-        std=std,
-        seed=config.seed,
-        device=config.device,
-        checkpoint=config.out / "checkpoint.safetensors",
+        contents=Contents(model=row.name, classes=data.classes),
+        half=True,
+        licence="Apache-2.0",
     )
-    return fit(job, lambda: architecture(row.architecture, dropout=recipe.dropout), progress)
 
 
-def _half(module: nn.Module) -> bytes:
-    """The weights as a safetensors file, floats in half precision."""
-    return save(
-        {key: value.half() if value.is_floating_point() else value for key, value in module.state_dict().items()}
-    )
+def _grown(config: TrainConfig, recipe: ForestRecipe, data: ZooData, train_set: Images, progress: Progress) -> Trained:
+    progress(f"{recipe.model}: growing trees", 0, 1)
+    started = time.process_time()
+    forest = grow(recipe, architectures.gray_forest(), train_set, data.mean[0], data.std[0], config.seed)
+    return Trained(forest, [], time.process_time() - started)
 
 
 def _rounded(module: nn.Module) -> nn.Module:
-    """The network with its weights as the file holds them."""
+    """The network with its weights as a file in half precision holds them."""
     for value in (*module.parameters(), *module.buffers()):
         if value.is_floating_point():
             value.data = value.data.half().float()
@@ -114,37 +105,28 @@ def _size(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters()) or sum(value.numel() for value in module.buffers())
 
 
-def _card(config: TrainConfig, trained: Trained, model: Classifier, train: Images, test: Images) -> dict[str, Any]:
-    row = ZOO[model.name]
-    found = predicted(model, test)
-    counts, classes = confusion(test.y, found, model.classes)
-    robust = None
-    if config.attacked:
-        some = Images(test.x[: config.attacked], test.y[: config.attacked])
-        gradients = not isinstance(config.recipe, ForestRecipe)
-        measured = robustness(model, some, DATA[row.data].eps, gradients=gradients)
-        robust = {**measured.score._asdict(), "norm": measured.norm, "eps": measured.eps, "attack": measured.attack}
+def _card(config: TrainConfig, made: Made) -> dict[str, Any]:
+    recipe, data = made.recipe, made.data
+    gradients = not isinstance(recipe, ForestRecipe)
     return {
-        "name": model.name,
-        "data": DATA[row.data].title,
-        "architecture": row.architecture,
-        "parameters": _size(model.module),
+        "name": recipe.model,
+        "data": data.title,
+        "architecture": ZOO[recipe.model].architecture if recipe.model in ZOO else made.contents.model,
+        "parameters": _size(made.model.module),
         "command": config.command,
         "seed": config.seed,
-        "training": asdict(config.recipe),
-        "seconds": trained.seconds,
+        "training": asdict(recipe),
+        "seconds": made.trained.seconds,
         "images": {
-            "train": len(train.y),
-            "train_source": train.source,
-            "test": len(test.y),
-            "test_source": test.source,
+            "train": len(made.train.y),
+            "train_source": made.train.source,
+            "test": len(made.test.y),
+            "test_source": made.test.source,
+            "licence": data.licence,
         },
-        "clean": score(int((found == test.y).sum()), len(test.y))._asdict(),
-        "robust": robust,
-        "classes": classes,
-        "confusion": counts.tolist(),
-        "epochs": [epoch._asdict() for epoch in trained.history],
-        "weights_file": f"{model.name}.safetensors",
-        "weights_sha256": model.weights_sha256,
-        "licence": "Apache-2.0",
+        **measured(made.model, made.test, data.eps, attacked=config.attacked, gradients=gradients),
+        "epochs": [epoch._asdict() for epoch in made.trained.history],
+        "weights_file": f"{recipe.model}.safetensors",
+        "weights_sha256": made.model.weights_sha256,
+        "licence": made.licence,
     }

@@ -17,7 +17,8 @@ from advbench.cli import main
 from advbench.datasets.embedded import read_embedded
 from advbench.errors import UserError
 from advbench.training.recipes import RECIPES, Adversarial, Recipe
-from advbench.training.run import TrainConfig, train
+from advbench.training.run import train
+from advbench.training.task import TrainConfig
 
 TINY = Recipe(model="lenet", epochs=3, batch_size=32)
 ROBUST = Recipe(

@@ -1,0 +1,99 @@
+"""A pretrained network whose last layer gives way to a new one."""
+
+import torch
+from torch import Tensor, nn
+
+from advbench.errors import UserError
+from advbench.models.classifier import Classifier
+
+PRETRAINED = "features."
+"""How the names of the weights begin that were not made here."""
+
+
+class Transferred(nn.Module):
+    """A network that was made for other classes, up to its last layer, and a new last layer.
+
+    The old part stays in eval mode whatever happens: its batch norms keep the statistics they came with.
+
+    Args:
+        features: Images (N, C, H, W) to features (N, width).
+        width: Number of features.
+        classes: Number of new classes.
+
+    Example:
+        >>> Transferred(nn.Flatten(), 12, 3)(torch.zeros(5, 3, 2, 2)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, features: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.features = features.eval()
+        self.top = nn.Linear(width, classes)
+
+    def train(self, mode: bool = True) -> "Transferred":
+        """Put the new layer in training mode, or all of it in eval mode."""
+        super().train(mode)
+        self.features.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) to logits (N, classes)."""
+        logits: Tensor = self.top(self.features(x))
+        return logits
+
+
+def with_new_top(model: Classifier, classes: int) -> Transferred:
+    """Replace the last layer of a classifier's network, which is changed by it.
+
+    Args:
+        model: The classifier; of its parameters none is trained unless :func:`unfreeze` says so.
+        classes: Number of new classes.
+
+    Returns:
+        Its network with a new last layer, which torch's random numbers decide.
+
+    Raises:
+        UserError: No last layer can be told: none has an output for each class.
+
+    Example:
+        >>> old = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), num_classes=7, mean=[0.5] * 3, input_size=2)
+        >>> with_new_top(old, 3).top
+        Linear(in_features=12, out_features=3, bias=True)
+    """
+    features = model.module
+    tops = [name for name, layer in features.named_modules() if name and _outputs(layer) == model.num_classes]
+    if not tops or model.input_size is None:
+        raise UserError(
+            f"{model.name} cannot be given a new top: no layer of it has an output for each of its classes",
+            hint="start from another network: `advbench models` lists what there is",
+        )
+    features.set_submodule(tops[-1], nn.Identity())
+    channels = max(len(model.mean), len(model.std))
+    with torch.no_grad():
+        width = features(torch.zeros(1, channels, model.input_size, model.input_size)).shape[1]
+    return Transferred(features, width, classes)
+
+
+def unfreeze(features: nn.Module, layers: int) -> None:
+    """Have the last layers of a network trained.
+
+    Args:
+        features: The network, all of it frozen.
+        layers: How many: convolutions and dense layers, each with the biases and norms that follow it.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.BatchNorm1d(2)).requires_grad_(False)
+        >>> unfreeze(net, 1)
+        >>> [name for name, parameter in net.named_parameters() if parameter.requires_grad]
+        ['1.weight', '1.bias', '2.weight', '2.bias']
+    """
+    parameters = list(features.parameters())
+    starts = [index for index, parameter in enumerate(parameters) if parameter.ndim > 1]
+    for parameter in parameters[starts[-layers] if layers < len(starts) else 0 :] if layers else ():
+        parameter.requires_grad_(True)
+
+
+def _outputs(layer: nn.Module) -> int | None:
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    return layer.out_channels if isinstance(layer, nn.Conv2d) else None

@@ -1,0 +1,109 @@
+"""Transfer: a new top for a pretrained network, learnt from a folder of pictures."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from advbench.catalog import MODELS
+from advbench.models import load_model
+from advbench.models.trained import Contents, rewrapped
+from advbench.models.transfer import Transferred, unfreeze, with_new_top
+from advbench.training.data import Images, in_parts, units
+from advbench.training.fit import Job, Progress, Trained, fit
+from advbench.training.folders import load_folder
+from advbench.training.recipes import TransferRecipe
+from advbench.training.task import Made, TrainConfig
+from advbench.zoo_table import PHOTOGRAPHS, ZooData
+
+
+def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) -> Made:
+    """Give a pretrained network a new top, and train it.
+
+    Where the old layers stay as they are, what they make of each picture is computed once and kept in memory.
+
+    Args:
+        config: What is asked for; its data root is a folder of pictures.
+        recipe: How.
+        progress: Told of every step.
+
+    Returns:
+        The classifier, with the classes of the folder.
+
+    Raises:
+        UserError: The pretrained network cannot be had, or the folder or the checkpoint is no use.
+    """
+    card = MODELS[recipe.base]
+    base = load_model(recipe.base, weights=config.weights)
+    recipe = replace(recipe, base_sha256=base.weights_sha256 or "")
+    folder = load_folder(config.data_root, base.preprocess, config.seed, progress)
+    network = with_new_top(base, len(folder.classes))
+    whole = Job(
+        recipe=recipe,
+        train=folder.train,
+        test=folder.test,
+        mean=base.mean,
+        std=base.std,
+        seed=config.seed,
+        device=config.device,
+        checkpoint=config.out / "checkpoint.safetensors",
+    )
+    frozen = not recipe.fine_tune and recipe.adversarial is None and recipe.augment == "none"
+    trained = (_top_alone if frozen else _all_of_it)(whole, network, progress)
+    model = rewrapped(base, trained.module, folder.classes, name=recipe.model, digest="").to(config.device)
+    return Made(
+        model=model,
+        trained=trained,
+        recipe=recipe,
+        data=ZooData(
+            title=folder.title,
+            folder=folder.title,
+            classes=folder.classes,
+            side=base.input_size or 0,
+            mean=base.mean,
+            std=base.std,
+            eps=PHOTOGRAPHS,
+            licence="the user's own",
+        ),
+        train=folder.train,
+        test=folder.test,
+        contents=Contents(model=recipe.base, classes=folder.classes, new_top=True),
+        half=False,
+        licence=f"that of {recipe.base}, {card.licence}, and of the pictures",
+    )
+
+
+def _all_of_it(job: Job, network: Transferred, progress: Progress) -> Trained:
+    """Train the top through the whole network, with the last layers below it."""
+
+    def build() -> Transferred:
+        network.top.reset_parameters()
+        unfreeze(network.features, job.recipe.fine_tune if isinstance(job.recipe, TransferRecipe) else 0)
+        return network
+
+    return fit(job, build, progress)
+
+
+def _top_alone(job: Job, network: Transferred, progress: Progress) -> Trained:
+    """Train the top on the features of the pictures."""
+    train, test = (_features(job, network, images, progress) for images in (job.train, job.test))
+    top = replace(job, train=train, test=test, mean=(0.0,), std=(1.0,))
+
+    def build() -> nn.Module:
+        network.top.reset_parameters()
+        return nn.Sequential(nn.Flatten(), network.top)
+
+    trained = fit(top, build, progress)
+    return trained._replace(module=network.cpu())
+
+
+@torch.no_grad()
+def _features(job: Job, network: Transferred, images: Images, progress: Progress) -> Images:
+    """What the old layers make of pictures, each an image of one pixel."""
+    old = network.features.to(job.device)
+    mean, std = (torch.tensor(values, device=job.device).view(1, -1, 1, 1) for values in (job.mean, job.std))
+    parts: list[Tensor] = []
+    for part in in_parts(images, 64):
+        progress(f"features of {images.source}", sum(map(len, parts)), len(images.y))
+        parts.append(old((units(part.x.to(job.device)) - mean) / std).cpu()[..., None, None])
+    return images._replace(x=torch.cat(parts))
