@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from attacks.gradients import asked_ids
+from attacks.gradients import asked_ids, quick_form
 from attacks.protocols import Model
 
 
@@ -52,10 +53,19 @@ class Meter:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The model's logits; the passes are booked."""
+        return self._pass(self._model, x)
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The model's faster form, if it has one; its passes are booked like all others."""
+        form = quick_form(self._model)
+        return None if form is None else partial(self._pass, form)
+
+    def _pass(self, model: Model, x: Tensor) -> Tensor:
         self._on_pass()
         ids, once = asked_ids(), torch.ones(len(x), device=x.device)
         self._book(self.forwards, ids, once)
-        logits = self._model(x)
+        logits = model(x)
         self._book(self.not_finite, ids, _not_finite(logits.detach()).float())
         if logits.requires_grad:
             logits.register_hook(lambda _: self._book(self.backwards, ids, once))  # type: ignore[no-untyped-call]

@@ -26,6 +26,7 @@ from attacks.deepfool import DeepFool
 from attacks.defences import expectation, straight_through
 from attacks.difgsm import DIFGSM
 from attacks.fab import FAB
+from attacks.fast import Fast, fast
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
@@ -96,6 +97,7 @@ __all__ = [
     "Capped",
     "DeepFool",
     "EpsSearch",
+    "Fast",
     "Goal",
     "HopSkipJump",
     "LabelOutOfTopK",
@@ -120,6 +122,7 @@ __all__ = [
     "binary_search_eps",
     "capped",
     "expectation",
+    "fast",
     "foolbox",
     "multi_targeted",
     "quantize",

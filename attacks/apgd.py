@@ -97,7 +97,7 @@ def descend(
     for i in range(steps):
         if not len(left):
             return state.best
-        at = slope(left.model, x_adv, left.aim, loss)
+        at = slope(left.model, x_adv, left.goal, loss, aim=left.aim, rough=True)
         x_adv, before, step, value, gradient, *rest = left.retire(
             x_adv, at.logits, before, step, at.loss, at.gradient, *state
         )

@@ -12,6 +12,10 @@ from attacks.goals import Goal
 from attacks.losses import Loss
 from attacks.protocols import Model
 
+DOUBT = 2**-7
+"""By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
+to the boundary than that, the model itself is asked."""
+
 _asked: ContextVar[Tensor | None] = ContextVar("asked", default=None)
 
 
@@ -43,10 +47,20 @@ def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
         return model(x)
 
 
-def slope(model: Model, x: Tensor, goal: Goal, loss: Loss) -> Slope:
+def slope(model: Model, x: Tensor, goal: Goal, loss: Loss, *, aim: Goal | None = None, rough: bool = False) -> Slope:
     """Loss of each image and its gradient, in one forward and one backward pass.
 
     Gradients of the model's parameters are neither computed nor touched.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+        goal: What counts as fooled, for these images.
+        loss: Logits (N, C), aim -> (N,).
+        aim: What the loss is of; None: the goal itself.
+        rough: Whether loss and gradient may come from the model's faster form, where it has one (see
+            :func:`attacks.fast.fast`): good enough for a budget attack, too rough for the last stretch to a boundary.
+            The logits of images that meet the goal, or nearly do, are the model's own all the same.
 
     Raises:
         ValueError: If the model's output does not depend on the images differentiably.
@@ -57,8 +71,9 @@ def slope(model: Model, x: Tensor, goal: Goal, loss: Loss) -> Slope:
         >>> at.loss, at.gradient
         (tensor([2.]), tensor([[ 1., -1.]]))
     """
-    logits, value, (gradient,) = _differentiate(model, x, goal, loss)
-    return Slope(logits, value, gradient)
+    quick = quick_form(model) if rough else None
+    logits, value, (gradient,) = _differentiate(quick or model, x, aim or goal, loss)
+    return Slope(logits if quick is None else _confirmed(model, x, goal, logits), value, gradient)
 
 
 def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
@@ -83,6 +98,24 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
     """
     logits, values, gradients = _differentiate(model, x, goal, losses)
     return Slope(logits, values, torch.stack(gradients, 1))
+
+
+def quick_form(model: Model) -> Model | None:
+    """The faster form of a model, where it has one; whoever wraps a model should hand it on.
+
+    Example:
+        >>> print(quick_form(lambda x: x))
+        None
+    """
+    form: Model | None = getattr(model, "quick_form", None)
+    return form
+
+
+def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
+    """Logits (N, C) of a faster form, but the model's own for images that meet the goal or nearly do."""
+    near = goal.margin(logits) < DOUBT * logits.abs().amax(1)
+    rows = near.nonzero().squeeze(1)
+    return logits.index_copy(0, rows, forward(model, x.detach()[rows], goal.select(rows))) if len(rows) else logits
 
 
 def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Tensor, Tensor, list[Tensor]]:

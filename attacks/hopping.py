@@ -64,7 +64,7 @@ def hop(left: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: flo
     for step in range(steps):
         if not len(left):
             return
-        at = slope(left.model, x_adv, left.goal, margin)
+        at = slope(left.model, x_adv, left.goal, margin, rough=True)
         x_adv, gradient, sum_ = best.offer(left, x_adv, at.logits, at.gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
         length = 0.5 * (1 - step / steps) * left.eps

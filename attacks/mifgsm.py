@@ -57,7 +57,7 @@ class MIFGSM:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
-            return slope(model, x_adv, goal, LOSSES[self.loss])
+            return slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
 
         return descend(
             Survivors(model, x, goal, self.norm, eps),

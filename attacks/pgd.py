@@ -65,7 +65,7 @@ class PGD:
         for _ in range(self.steps):
             if not len(left):
                 break
-            at = slope(model, x_adv, left.goal, LOSSES[self.loss])
+            at = slope(model, x_adv, left.goal, LOSSES[self.loss], rough=True)
             x_adv, gradient = left.retire(x_adv, at.logits, at.gradient)
             step = descent(self.norm, x_adv, gradient, self.relative_step * left.eps)
             x_adv = within(self.norm, left.x, x_adv + step, left.eps)

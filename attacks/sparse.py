@@ -44,7 +44,7 @@ def descend(left: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
     for i in range(steps):
         if not len(left):
             return best
-        at = slope(left.model, x_adv, left.aim, loss)
+        at = slope(left.model, x_adv, left.goal, loss, aim=left.aim, rough=True)
         x_adv, value, gradient, best, best_gradient, lowest, step, share, changed = left.retire(
             x_adv, at.logits, at.loss, at.gradient, best, best_gradient, lowest, step, share, changed
         )

@@ -67,7 +67,7 @@ class TIFGSM:
         check_planes(self, x)
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
-            at = slope(model, x_adv, goal, LOSSES[self.loss])
+            at = slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
             return at._replace(gradient=smooth(at.gradient, self.kernel_size))
 
         return descend(

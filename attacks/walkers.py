@@ -119,7 +119,7 @@ class Walkers:
         best, lowest, sum_ = x_adv, x_adv.new_full((len(x_adv),), torch.inf), torch.zeros_like(x_adv)
         for step in range(steps):
             x_adv = within(left.norm, x, x_adv, eps)
-            at = slope(left.model, x_adv, aim, margin)
+            at = slope(left.model, x_adv, goal, margin, aim=aim, rough=True)
             value = at.loss.masked_fill(met(goal, at.logits), -torch.inf)
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)

@@ -1,0 +1,198 @@
+"""A model with a faster form of itself: attacks take gradients from that form, and verdicts from the original."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from attacks.folding import FORMS, rewritten
+from attacks.protocols import Model
+
+TOLERANCE = {"folded": 1e-3, "channels_last": 1e-3, "bfloat16": 0.2}
+"""By how much the logits of each form may differ from the original's, as a share of the largest."""
+PATIENCE = 0.2
+"""Seconds for which each form is tried."""
+WORTHWHILE = 0.9
+"""A form is only preferred to a less changed one if it takes at most so much of its time."""
+
+
+class Fast:
+    """A model that has a faster form of itself beside it; see :func:`fast`.
+
+    It answers as the original does. :func:`attacks.gradients.slope` takes gradients from the faster form for attacks
+    that say they can bear it, and asks the original about every image that the faster form says is fooled, or nearly.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        form: One of :data:`attacks.folding.FORMS`.
+
+    Raises:
+        ValueError: If there is no such form, the model cannot be brought into it, or a batch norm is in training mode.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
+        >>> Fast(net, "channels_last").form
+        'channels_last'
+    """
+
+    form: str
+    """One of :data:`attacks.folding.FORMS`."""
+
+    def __init__(self, model: Model, form: str) -> None:
+        if form not in FORMS:
+            raise ValueError(f"expected a form out of {', '.join(FORMS)}, got {form!r}")
+        if isinstance(model, nn.Module):
+            _check_norms(model)
+        self._model, self.form = model, form
+        if form != FORMS[0]:
+            self._rewrite()
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """What the original says."""
+        return self._model(x)
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The faster form; None if the original is as fast. It follows the original when that changes."""
+        if self.form == FORMS[0]:
+            return None
+        if self._state != _state(self._parts):
+            _check_norms(self._parts[0])
+            self._rewrite()
+        return self._quick
+
+    def _rewrite(self) -> None:
+        if not isinstance(self._model, nn.Module) or not _can_change(self._model):
+            raise ValueError(f"expected a network of float32 for the form {self.form!r}, got another model")
+        quick = rewritten(self._model, self.form)
+        if quick is None:
+            raise ValueError(f"expected a network that torch.fx can follow for the form {self.form!r}, got another")
+        self._parts = list(self._model.modules())
+        self._quick, self._state = quick, _state(self._parts)
+
+
+def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
+    """The same model for attacks, in a fraction of the time.
+
+    Attacks within a budget take their gradients from the form of the network that is fastest here: batch norms folded
+    into the layers before them, channels last in memory, bfloat16 where the processor computes in it. Whether an image
+    is fooled is always the original's answer. Attacks that look for the smallest perturbation ask the original alone.
+
+    A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is not of float32, or
+    cannot be followed by :mod:`torch.fx` in any part. When the model changes the faster form is made anew.
+
+    Args:
+        model: Images in [0, 1] -> logits; in eval mode.
+        example: Images (N, ...) like those to be attacked, to try the forms on.
+        form: One of :data:`attacks.folding.FORMS`; None: the fastest, which may be another on another machine.
+
+    Raises:
+        ValueError: If the model does not take the example, a batch norm is in training mode, or the model cannot be
+            brought into the ``form``.
+
+    Example:
+        >>> from attacks import PGD, Untargeted
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
+        >>> x = torch.rand(2, 3, 2, 2)
+        >>> quick = fast(net, x)
+        >>> x_adv = PGD()(quick, x, Untargeted(quick(x).argmax(1)), eps=8 / 255)
+        >>> quick.form in ("plain", "folded", "channels_last", "bfloat16")
+        True
+    """
+    if form is not None:
+        return Fast(model, form)
+    found = list(usable(model, example))
+    chosen, least = found[0], seconds(found[0], example)
+    for each in found[1:]:
+        if (taken := seconds(each, example)) < WORTHWHILE * least:
+            chosen, least = each, taken
+    return chosen
+
+
+def usable(model: Model, example: Tensor) -> Iterator[Fast]:
+    """The model in every form that gives its answers on the ``example`` (N, ...), the original first.
+
+    Raises:
+        ValueError: As :func:`fast` does.
+
+    Example:
+        >>> [each.form for each in usable(lambda x: x, torch.rand(1, 3))]
+        ['plain']
+    """
+    plain = Fast(model, FORMS[0])
+    logits = _answers(model, example)
+    yield plain
+    if not isinstance(model, nn.Module) or not _can_change(model):
+        return
+    for form in FORMS[1:]:
+        if form == "bfloat16" and not computes_bfloat16(example.device):
+            continue
+        try:
+            found = Fast(model, form)
+            error = (_answers(found.quick_form or model, example) - logits).abs().amax()
+        except Exception:  # noqa: S112 - the code of a network may do anything when it is run in another way
+            continue
+        if bool(error <= TOLERANCE[form] * logits.abs().amax()):
+            yield found
+
+
+def seconds(model: Fast, example: Tensor) -> float:
+    """How long a gradient of the example takes: the shortest of some passes on the wall clock."""
+    taken, end = list[float](), time.perf_counter() + PATIENCE
+    while len(taken) < 2 or time.perf_counter() < end:  # the first pass of all takes longer
+        start = time.perf_counter()
+        x = example.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            torch.autograd.grad((model.quick_form or model)(x).sum(), x)
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, and does not only imitate it.
+
+    Example:
+        >>> computes_bfloat16(torch.device("meta"))
+        False
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = {name for name, there in torch.cpu.get_capabilities().items() if there}
+    return device.type == "cpu" and bool(able & {"avx512_bf16", "amx_bf16"})
+
+
+def _answers(model: Model, example: Tensor) -> Tensor:
+    """Logits of the example (N, C)."""
+    homes = {tensor.device for tensor in model.parameters()} if isinstance(model, nn.Module) else set()
+    if homes - {example.device}:
+        raise ValueError(f"expected an example on {homes.pop()}, where the model is, got one on {example.device}")
+    with torch.no_grad():
+        return model(example)
+
+
+def _check_norms(model: nn.Module) -> None:
+    for name, part in model.named_modules():
+        if isinstance(part, _BatchNorm) and part.training:
+            raise ValueError(f"expected batch norms in eval mode, got {name or 'one'} in training mode: call eval()")
+
+
+def _can_change(model: nn.Module) -> bool:
+    """Whether a network is of float32 throughout, and nothing but its code decides what it says."""
+    hooked = any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+    return not hooked and {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+
+
+def _state(parts: list[nn.Module]) -> list[tuple[int, ...]]:
+    """What changes when the parts of a network, their mode or their weights change."""
+    return [(part.training, *map(id, part._modules.values()), *_versions(part)) for part in parts]
+
+
+def _versions(part: nn.Module) -> Iterator[int]:
+    """What changes when the weights of this part alone change."""
+    for tensor in (*part._parameters.values(), *part._buffers.values()):
+        if tensor is not None:
+            yield from (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)

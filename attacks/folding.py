@@ -1,0 +1,113 @@
+"""Networks rewritten to give the same answers with less work: batch norms folded, another layout, another precision."""
+
+import copy
+from collections import Counter
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+FORMS = ("plain", "folded", "channels_last", "bfloat16")
+"""From the network as it is to the one changed most; each is the one before with one thing more."""
+
+
+def rewritten(module: nn.Module, form: str) -> nn.Module | None:
+    """A copy of a network in another form; None if no part of it can be followed.
+
+    The network is followed by :mod:`torch.fx`. Where that cannot be done (its code looks at values or shapes), its
+    parts are followed one by one, and what cannot be followed stays as it is.
+
+    Args:
+        module: In eval mode; it is left as it is.
+        form: One of :data:`FORMS`, but not the first.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten()).eval()
+        >>> lean, x = rewritten(net, "folded"), torch.rand(2, 3, 4, 4)
+        >>> any(isinstance(part, nn.BatchNorm2d) for part in lean.modules())
+        False
+        >>> bool((lean(x) - net(x)).abs().max() < 1e-5)
+        True
+    """
+    if next(module.parameters(), None) is None:
+        return None
+    try:
+        traced = _trace(copy.deepcopy(module).requires_grad_(False))
+    except Exception:  # the code of a network may do anything, and fail in any way when it is given no tensors
+        return _by_parts(module, form)
+    _fold(traced)
+    return traced if form == "folded" else _Lean(traced, torch.bfloat16 if form == "bfloat16" else torch.float32)
+
+
+def _by_parts(module: nn.Module, form: str) -> nn.Module | None:
+    """The network with its parts rewritten."""
+    parts = {name: rewritten(part, form) for name, part in module.named_children()}
+    if not any(parts.values()):
+        return None
+    found = copy.copy(module)
+    found._modules = module._modules | {name: part for name, part in parts.items() if part is not None}
+    return found
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Also layers that somebody has derived from torch's, such as padded convolutions."""
+        return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _trace(module: nn.Module) -> fx.GraphModule:
+    return fx.GraphModule(module, _Tracer().trace(module))
+
+
+def _fold(traced: fx.GraphModule) -> None:
+    """Fold every batch norm that follows a layer of its own into it."""
+    used = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    for node in list(traced.graph.nodes):
+        before = node.args[0] if node.op == "call_module" and node.args else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        layer, norm = traced.get_submodule(str(before.target)), traced.get_submodule(str(node.target))
+        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or used[before.target] > 1:
+            continue
+        if isinstance(layer, _ConvNd) and not layer.transposed:
+            fused: nn.Module = fuse_conv_bn_eval(layer, norm)
+        elif isinstance(layer, nn.Linear):
+            fused = fuse_linear_bn_eval(layer, norm)
+        else:
+            continue
+        traced.set_submodule(str(before.target), fused.requires_grad_(False))
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.graph.lint()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+
+
+class _Lean(nn.Module):
+    """A network whose images have their channels last in memory, and perhaps half the bits."""
+
+    def __init__(self, traced: fx.GraphModule, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.body, self._dtype = traced.to(dtype).to(memory_format=torch.channels_last), dtype
+        if dtype != torch.float32:
+            _keep_last_exact(self.body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network does, in its dtype."""
+        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
+        answer: Tensor = self.body(x.to(self._dtype, memory_format=layout))
+        return answer.to(x.dtype)
+
+
+def _keep_last_exact(traced: fx.GraphModule) -> None:
+    """Let a last linear layer compute in float32: rounded logits would tie."""
+    last = traced.graph.output_node().args[0]
+    if not isinstance(last, fx.Node) or last.op != "call_module":
+        return
+    if isinstance(layer := traced.get_submodule(str(last.target)), nn.Linear):
+        layer.float()
+        with traced.graph.inserting_before(last):
+            last.args = (traced.graph.call_method("float", (last.args[0],)),)
+        traced.recompile()
