@@ -1,5 +1,6 @@
 """From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -26,7 +27,7 @@ from advbench.rows import parameters, short_digest
 from advbench.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
-from advbench.workbench import Workbench, make_attack
+from advbench.workbench import PASSES, Workbench, make_attack
 from attacks.foolbox import FoolboxAttack
 
 NOISE_DRAWS = 10
@@ -174,8 +175,10 @@ def parameters_of(spec: AttackSpec, norm: str) -> str:
     """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again."""
     attack = make_attack(spec.name, norm, spec.params)
     if isinstance(attack, FoolboxAttack):
-        return canonical(attack.parameters | {"time_limit": attack.time_limit})
-    return parameters(attack)
+        text = canonical(attack.parameters | {"time_limit": attack.time_limit})
+    else:
+        text = parameters(attack)
+    return text if spec.budget is None else canonical(json.loads(text) | {PASSES: spec.budget})
 
 
 def batch_size(size: Footprint, passes: Passes) -> int:

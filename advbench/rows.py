@@ -60,8 +60,9 @@ def rank(logits: Tensor, k: int) -> list[Ranking]:
         >>> rank(torch.tensor([[0.0, 1000.0, -1000.0]]), k=2)
         [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
     """
-    best = logits.softmax(1).topk(min(k, logits.shape[1]), dim=1)
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    # By their logits: where the softmax is saturated, it ties classes that have an order.
+    best = logits.topk(min(k, logits.shape[1]), dim=1).indices
+    pairs = zip(best.tolist(), logits.softmax(1).gather(1, best).tolist(), strict=True)
     return [Ranking(tuple(classes), tuple(confidences)) for classes, confidences in pairs]
 
 

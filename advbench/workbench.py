@@ -22,8 +22,10 @@ from advbench.rows import Sample
 from advbench.seal import is_intact
 from advbench.suite import Suite
 from advbench.units import Unit
-from attacks import NORMS, Attack
+from attacks import NORMS, Attack, capped
 
+PASSES = "passes"
+"""Stands among the parameters of an attack that was given a budget of passes."""
 KEEP_BYTES = 256 * 2**20
 """So much of images is kept in memory; beyond that they are read again."""
 
@@ -145,7 +147,8 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
     Args:
         name: Registry name.
         norm: In which it works.
-        params: Its parameters; what is no number, text or truth value is a part of the attack and left alone.
+        params: Its parameters; what is no number, text or truth value is a part of the attack and left alone. With
+            `PASSES` among them it is cut off on each image after so many.
 
     Raises:
         UserError: It does not take these parameters.
@@ -156,11 +159,12 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
     """
     card = ATTACKS[name]
     given = {key: value for key, value in params.items() if isinstance(value, bool | int | float | str)}
+    passes = given.pop(PASSES, None)
     try:
         attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)
     except (TypeError, ValueError) as error:
         raise UserError(f"attack {name} cannot be made with {dict(params)}: {error}") from None
-    return attack
+    return attack if passes is None else capped(attack, passes)
 
 
 def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:

@@ -53,10 +53,11 @@ def finish(function, *arguments) -> int:
 
 
 def quietly() -> None:
-    """What such a process does at first: no output, units of a few images, and the plugin."""
+    """What such a process does at first: no output, units of a few images, an ear for Ctrl-C, and the plugin."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
     from advbench import plan, plugins
 
     plan.LARGEST_BATCH = 4

@@ -589,7 +589,8 @@ def test_ctrl_c_in_the_middle_of_an_attack(tmp_path):
     for seed in range(3):
         fakes.picture(tmp_path / f"{seed}.png", seed)
     code = (
-        "import advbench.report.progress as p, fakes, sys\np._QUIET_SECONDS = 0\n"
+        "import advbench.report.progress as p, fakes, signal, sys\np._QUIET_SECONDS = 0\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is born deaf to it
         "from advbench.cli import main\nwith fakes.registered(): main(sys.argv[1:])"
     )
     arguments = ["attack", ".", "--model", "tiny", "--norm", "l0", "--batch-size", "1", "--out", "out"]

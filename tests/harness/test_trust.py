@@ -8,7 +8,7 @@ from advbench.catalog import ATTACKS
 from advbench.rows import INVALID as REFUSED
 from advbench.trust import BLACK_BOX, GRADIENT, INVALID, ITERATIVE, SINGLE_STEP, check_frame
 
-TEN = {"toy": 10}
+TEN = {"toy": tuple(f"class {i}" for i in range(10))}
 
 
 def raised(rows, classes=TEN):
@@ -73,26 +73,37 @@ def test_a1_knows_the_sentence_of_the_judge():
         (row("s0", size=0.01, flipped=False), True),
         (row("s0", size=0.01), False),
         (row("s0", clean_class=3, adv_class=3, met=True, linf=0.0), False),
-        (row("s0", met=True, linf=0.01, goal="topk-exclusion:2"), False),
+        (row("s0", size=0.01, goal="label-out-of-topk:2", adv_topk=(1, 2)), False),
+        (row("s0", size=0.01, goal="label-out-of-topk:2", adv_topk=(1, 0)), True),
+        (row("s0", size=0.01, goal="topk-exclusion:2", clean_topk=(0, 3), adv_topk=(1, 2, 0)), False),
+        (row("s0", size=0.01, goal="topk-exclusion:2", clean_topk=(0, 3), adv_topk=(1, 3, 0)), True),
+        (row("s0", size=0.01, goal="topk-exclusion:4", clean_topk=(0, 3), adv_topk=(1, 3)), False),
+        (row("s0", size=0.01, goal="targeted:Class 1"), False),
+        (row("s0", size=0.01, goal="targeted:1"), False),
+        (row("s0", size=0.01, goal="targeted:class 2"), True),
+        (row("s0", size=0.01, goal="targeted:zebra"), False),
+        (row("s0", size=0.01, goal="ordered-topk:class 1,5", adv_topk=(1, 5, 0)), False),
+        (row("s0", size=0.01, goal="ordered-topk:class 1,5", adv_topk=(1, 0, 5)), True),
+        (row("s0", goal="ordered-topk:class 1,5", adv_topk=(0, 1)), False),
         (row("s0", label=None, clean_class=4, adv_class=4, met=True, linf=0.1), True),
     ],
 )
 def test_a2_successes_that_are_none(bad, raises):
-    assert ("A2" in raised([bad], {})) is raises
+    assert ("A2" in raised([bad])) is raises
 
 
 def test_a7_many_steps_miss_what_one_breaks():
     rows = [*images([0.01, 0.01, None]), *images([0.01, 0.01, 0.01], attack="fgsm")]
     flag = raised(rows)["A7"]
-    assert (flag.attack, flag.value, flag.severity) == ("pgd", pytest.approx(1 / 3), "F")
+    assert (flag.attack, flag.value, flag.severity) == ("pgd", pytest.approx(1 / 3), "I")
     assert flag.message == "misses 1 of 3 images that fgsm breaks at Linf 8/255"
     assert "A7" not in raised([*images([0.01, 0.01, 0.01]), *images([0.01, None, None], attack="fgsm")])
 
 
 def test_a7_knows_two_tenths_of_a_percent():
-    for missed, raises in ((2, False), (3, True)):
-        rows = [*images([None] * missed + [0.01] * (1000 - missed)), *images([0.01] * 1000, attack="fgsm")]
-        assert ("A7" in raised(rows)) is raises
+    for missed, of, severity in ((2, 1000, "I"), (3, 1000, "F"), (1, 200, "I"), (2, 200, "F")):
+        rows = [*images([None] * missed + [0.01] * (of - missed)), *images([0.01] * of, attack="fgsm")]
+        assert raised(rows)["A7"].severity == severity
 
 
 def test_a7_leaves_out_images_that_the_attack_never_saw():
