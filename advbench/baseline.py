@@ -122,13 +122,20 @@ class Baseline(BaseModel):
         cells.sort(key=lambda cell: (cell.model, cell.dataset))
         return self.model_copy(update={"images": tuple(images), "cells": tuple(cells)})
 
-    def refuse_others(self, other: "Baseline") -> None:
+    def refuse_others(self, other: "Baseline", *, labels: bool = True) -> None:
         """Check that another run has the same images and was attacked in the same way.
+
+        Args:
+            other: Of that run.
+            labels: Compare the images' labels too; a run that has not begun does not know them.
 
         Raises:
             UserError: It was not; the message names what differs.
         """
-        ours, theirs = ({(i.model, i.dataset): i.digest for i in each.images} for each in (self, other))
+        ours, theirs = (
+            {(i.model, i.dataset): i.digest if labels else sorted(i.samples) for i in each.images}
+            for each in (self, other)
+        )
         mine, yours = ({_name(cell) for cell in each.cells} for each in (self, other))
         for what, differing in (
             ("models or data sets", [" on ".join(key) for key in sorted(ours.keys() ^ theirs.keys())]),

@@ -64,7 +64,11 @@ class Findings:
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
         """Every trust flag, the worst first."""
-        found = [*self.model_flags, *check_rows(self.frame, self.classes), *check_evidence(self.evidence, self.class_counts)]
+        found = [
+            *self.model_flags,
+            *check_rows(self.frame, self.classes),
+            *check_evidence(self.evidence, self.class_counts),
+        ]
         return tuple(sorted(dict.fromkeys(found), key=lambda flag: "EFI".index(flag.severity)))
 
     @cached_property

@@ -1,9 +1,10 @@
 """Whether a run holds what its suite asks for: one verdict, from which every output and the exit code are made."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from advbench.baseline import Baseline
@@ -16,7 +17,8 @@ from advbench.metrics import WORST_CASE, Cell
 
 if TYPE_CHECKING:
     from advbench.runs import Run
-    from advbench.suite import Floor, Gates
+    from advbench.suite import Floor, Gates, Suite
+    from advbench.units import Unit
 
 Gate = Literal["min_robust_accuracy", "max_drop_pp", "require_flags_clear"]
 """Which gate."""
@@ -119,11 +121,11 @@ def evaluate(run: "Run", gates: "Gates", baseline: Baseline | None = None) -> Ve
             hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
         )
     comparison = None
-    if baseline is not None and not findings.frame.empty and not findings.missing:
+    if baseline is not None and not findings.frame.empty:
         budgets = findings.budgets or {}
         now = Baseline.of(findings.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
-        baseline.refuse_others(now)
-        comparison = compare(_worst_cases(baseline), _worst_cases(now))
+        baseline.refuse_others(now, labels=not findings.missing)
+        comparison = None if findings.missing else compare(_worst_cases(baseline), _worst_cases(now))
     results = [
         *_floors(findings, gates),
         *_drops(comparison, gates),
@@ -137,6 +139,30 @@ def evaluate(run: "Run", gates: "Gates", baseline: Baseline | None = None) -> Ve
         comparison=comparison,
         incomplete=_incomplete(findings, gates),
     )
+
+
+def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", baseline: Baseline | None) -> None:
+    """Raise before a run what :func:`evaluate` would raise after it.
+
+    Args:
+        units: Of the plan.
+        suite: What is to be run.
+        gates: That its results will be held against.
+        baseline: What they will be compared with.
+
+    Raises:
+        UserError: As :func:`evaluate`, but that labels have changed since the baseline shows itself only in the end.
+    """
+    from advbench.runs import Run
+    from advbench.shards import as_frame
+
+    if gates.floors or gates.max_drop_pp is not None or baseline is not None:
+        missing = {unit.unit_id: "not done yet" for unit in units}
+        manifest = {"run_id": "", "suite": suite.model_dump(mode="json")}
+        nothing = Run(
+            folder=Path(), manifest=manifest, plan=tuple(units), frame=as_frame([]), flags=[], missing=missing
+        )
+        evaluate(nothing, gates, baseline)
 
 
 def _worst_cases(baseline: Baseline) -> list[Any]:

@@ -4,7 +4,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -45,7 +45,7 @@ class Terminated(BaseException):
     """The system asked the run to end."""
 
 
-def run(
+def run(  # noqa: PLR0913 - keyword-only, and each says one thing about the run
     suite: str | Path | Mapping[str, Any] | Suite,
     *,
     out: str | Path | None = None,
@@ -53,6 +53,7 @@ def run(
     models: Mapping[str, Classifier] | None = None,
     datasets: Mapping[str, Dataset] | None = None,
     plugins: Iterable[str] = (),
+    planned: Callable[[Sequence[Unit]], None] = lambda _: None,
     progress: Progress = lambda *_: None,
 ) -> Run:
     """Run a suite, or what is left of it.
@@ -64,6 +65,7 @@ def run(
         models: Label -> classifier, for models that the suite names but no table has. They need `workers=1`.
         datasets: Label -> data set, likewise.
         plugins: Modules with tables of models, attacks and data sets; see `advbench.plugins`.
+        planned: Given the units before any of them is done; what it raises ends the run.
         progress: Told of every unit.
 
     Returns:
@@ -92,6 +94,7 @@ def run(
         progress("planning", 0, 0)
         bench = Workbench(suite, models, datasets)
         plan = make_plan(suite, bench)
+        planned(plan.units)
         _Session(suite, folder, plan, bench, workers, progress).run()
     return load_run(folder.path)
 

@@ -30,7 +30,7 @@ def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
     clean, adv, label = (_numbers(rows[name]) for name in ("clean_class", "adv_class", "label"))
     met, flipped = (rows[name].fillna(False).to_numpy(bool) for name in ("met", "flipped"))
     known = (rows["status"] == OK).to_numpy(bool)
-    wrong = known & (flipped != (adv != clean))
+    wrong: Bools = known & (flipped != (adv != clean))
     goals = rows["goal"].astype(object).to_numpy()
     for text in pd.unique(goals):
         here = np.flatnonzero(known & met & (goals == text))
@@ -50,7 +50,6 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
     depth = max(goal.k, len(goal.classes))
     after = _first(rows["adv_topk"], depth)
     after[:, 0] = _numbers(rows["adv_class"])
-    found: Bools
     match goal.kind:
         case "untargeted" | "label-out-of-topk":
             found = (after != truth[:, np.newaxis]).all(1)
@@ -59,7 +58,8 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
         case _:
             before = _first(rows["clean_topk"], depth)
             found = (after[:, :, np.newaxis] != before[:, np.newaxis, :]).all((1, 2))
-    return found | (after == _NONE).any(1)
+    told: Bools = found | (after == _NONE).any(1)
+    return told
 
 
 def _index(name: str, classes: Sequence[str]) -> int:

@@ -16,8 +16,8 @@ from advbench.flags import Flag
 from advbench.intervals import Proportion
 from advbench.metrics import levels
 from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE, UNKNOWN
-from advbench.successes import contradicted
 from advbench.report.words import describe_size
+from advbench.successes import contradicted
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image

@@ -158,13 +158,12 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         7
     """
     card = ATTACKS[name]
-    given = {key: value for key, value in params.items() if isinstance(value, bool | int | float | str)}
-    passes = given.pop(PASSES, None)
+    given = {key: params[key] for key in params if key != PASSES and isinstance(params[key], bool | int | float | str)}
     try:
         attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)
+        return capped(attack, params[PASSES]) if PASSES in params else attack
     except (TypeError, ValueError) as error:
         raise UserError(f"attack {name} cannot be made with {dict(params)}: {error}") from None
-    return attack if passes is None else capped(attack, passes)
 
 
 def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:

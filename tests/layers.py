@@ -75,7 +75,18 @@ LIGHT = tuple(
 COMMANDS = ("advbench.cli", "advbench.commands")
 TABLES = tuple(
     f"advbench.{name}"
-    for name in ("evidence", "intervals", "findings", "metrics", "compare", "baseline", "gates", "trust", "report")
+    for name in (
+        "evidence",
+        "intervals",
+        "findings",
+        "metrics",
+        "successes",
+        "compare",
+        "baseline",
+        "gates",
+        "trust",
+        "report",
+    )
 )
 WORKERS = tuple(f"advbench.{name}" for name in ("models", "datasets", "meter", "judge", "checks", "plan"))
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")

@@ -14,9 +14,11 @@ from advbench.suite_files import load_suite
 from advbench.suite_types import AS_IT_WAS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from advbench.runs import Run
+    from advbench.suite import Gates
+    from advbench.units import Unit
 
 
 def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
@@ -82,19 +84,40 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
-    if options["baseline"] is not None:
-        from advbench.baseline import read_baseline
-
-        read_baseline(options["baseline"])  # a mistake shows itself now, not after hours
+    check = _check_in_advance(suite, options)
     with progress(options["quiet"]) as told:
         from advbench.runner import Terminated, run
 
+        work = {"workers": options["workers"], "plugins": options["plugins"]}
         try:
-            done = run(suite, out=out, workers=options["workers"], plugins=options["plugins"], progress=told)
+            done = run(suite, out=out, planned=check, progress=told, **work)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
             ctx.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
     _end(ctx, done, suite, options)
+
+
+def _check_in_advance(suite: Suite, options: dict[str, Any]) -> "Callable[[Sequence[Unit]], None]":
+    """Look at all that is needed in the end: a mistake shows itself now, not after hours."""
+    from advbench.baseline import read_baseline
+    from advbench.gates import refuse_in_advance
+    from advbench.store import folder_for_results
+
+    baseline = read_baseline(options["baseline"]) if options["baseline"] else None
+    gates = _gates(suite, options)
+    refuse_in_advance((), suite, gates, baseline)
+    report = options["junit_xml"]
+    if report and (report.is_file() or not report.exists()):  # else it is a device or a pipe
+        with folder_for_results(report.absolute().parent):
+            pass
+    return lambda units: refuse_in_advance(units, suite, gates, baseline)
+
+
+def _gates(suite: Suite, options: dict[str, Any]) -> "Gates":
+    """Those of the suite, or what the command line says."""
+    if options["fail_under"] is None:
+        return suite.gates
+    return suite.gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
 
 
 def _end(ctx: click.Context, done: "Run", suite: Suite, options: dict[str, Any]) -> None:
@@ -102,14 +125,11 @@ def _end(ctx: click.Context, done: "Run", suite: Suite, options: dict[str, Any])
     if not any(unit.task == "attack" for unit in done.plan):
         click.echo(f"nothing was run: the suite {suite.name} has no images", err=True)
         ctx.exit(EXIT_NOTHING)
-    gates = suite.gates
-    if options["fail_under"] is not None:
-        gates = gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
     from advbench.commands.verdict import conclude
 
     code = conclude(
         done,
-        gates,
+        _gates(suite, options),
         options["baseline"],
         as_json=options["as_json"],
         quiet=options["quiet"],

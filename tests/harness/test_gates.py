@@ -159,9 +159,9 @@ def test_a_flag_of_severity_e_refuses_the_numbers_that_it_touches():
 def test_flags_may_be_required_to_be_clear():
     for severity, code in (("E", 1), ("F", 1), ("I", 0)):
         assert verdict(flags=[FLAG | {"severity": severity}], require_flags_clear=True).exit_code == code
-    rows = [*images([None, 0.01]), *images([0.01, None], attack="fgsm")]
+    rows = [*images([None, None, 0.01]), *images([0.01, 0.01, None], attack="fgsm")]
     found = verdict(rows, require_flags_clear=True)
-    assert found.failures[0].message.startswith("A7 net on toy, pgd: misses 1 of 2 images that fgsm breaks")
+    assert found.failures[0].message.startswith("A7 net on toy, pgd: misses 2 of 3 images that fgsm breaks")
 
 
 def test_flags_come_worst_first():

@@ -102,6 +102,8 @@ def test_a_dry_run_does_nothing():
         (["run", "smoke", "--plugin", "no_such"], "error: cannot import the plugin 'no_such'"),
         (["run", "smoke", "--plugin", "json"], "error: the plugin 'json' brings nothing"),
         (["run", "smoke", "--baseline", "none.json"], "none.json"),
+        (["run", "ci"], "error: the gate max_drop_pp needs a baseline\ngive one with --baseline FILE"),
+        (["run", "smoke", "--junit-xml", "small.toml/junit.xml"], "error: cannot write to the folder"),
         (["resume", "nowhere"], "error: nowhere is not the folder of a run: it has no manifest.json"),
         (["verify", "nowhere"], "error: nowhere is not the folder of a run"),
     ],
@@ -109,6 +111,35 @@ def test_a_dry_run_does_nothing():
 def test_mistakes_end_in_one_message(arguments, message, monkeypatch):
     monkeypatch.setattr("advbench.runner.run", lambda *_, **__: pytest.fail("it was run"))
     assert message in advb(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("gates", "options", "message"),
+    [
+        ("floors = [{ min_robust_accuracy = 0.5, model = 'other' }]", (), "a floor is set for model other"),
+        ("max_drop_pp = 1", ("--baseline", "few.json"), "the baseline is of other images or labels: tiny on smooth"),
+        ("max_drop_pp = 1", ("--baseline", "weak.json"), "the baseline is of other attacks: tiny on smooth: fmn"),
+    ],
+)
+def test_gates_that_cannot_be_held_against_it_are_refused_before_any_work(monkeypatch, gates, options, message):
+    suite = Path("small.toml").read_text()
+    advb("run", "small.toml", *PLUGIN, "--limit", "5", "--out", "few")
+    Path("small.toml").write_text(re.sub(r', \{ name = "fmn".*\}\]', "]", suite))
+    advb("run", "small.toml", *PLUGIN, "--out", "weak")
+    for name in ("few", "weak"):
+        advb("baseline", "write", name, "--baseline", f"{name}.json")
+    Path("small.toml").write_text(f"{suite}[gates]\n{gates}\n")
+    monkeypatch.setattr("advbench.runner.do", lambda *_: pytest.fail("something was done"))
+    assert message in advb("run", "small.toml", *PLUGIN, *options, "--out", "refused", code=2).stderr
+    assert not Path("refused").exists()
+
+
+def test_a_baseline_of_the_same_images_and_attacks_is_taken():
+    advb("run", "small.toml", *PLUGIN)
+    advb("baseline", "write", "reports/small", "--baseline", "b.json")
+    with Path("small.toml").open("a") as file:
+        file.write("[gates]\nmax_drop_pp = 1\n")
+    assert "PASSED" in advb("run", "small.toml", *PLUGIN, "--baseline", "b.json", "--out", "again").stdout
 
 
 def test_resuming_asks_for_the_plugins():
