@@ -1,5 +1,6 @@
 """A run, and two runs side by side, on a terminal of 100 columns."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -23,7 +24,10 @@ from advbench.report.tables import (
 
 _STYLES = {0: "bold green", 1: "bold red", 3: "bold yellow", 5: "bold yellow"}
 _LEFT = ("attack",)
-_COLUMNS = tuple(name for name in HEADINGS if name != "s/image")  # with it, a table with unknown images is too wide
+_LEFT_OUT = ("noise", "s/image")
+"""Columns for which 100 leave no room; noise has a line of its own beside every attack."""
+_SHARES = ("robust", "success", "flipped", "fooled")
+_COLUMNS = tuple(f"{name} %" if name in _SHARES else name for name in HEADINGS if name not in _LEFT_OUT)
 _MOST_IMAGES = 8
 """Changed images that a terminal names for each number."""
 
@@ -46,10 +50,19 @@ def numbers(findings: Findings) -> RenderableType:
     ]
     for table in tables(findings.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
-        lines.append(grid(_COLUMNS, table.rows, [cell.attack == "worst case" for cell in table.cells]))
+        rows = [_narrow(row) for row in table.rows]
+        lines.append(grid(_COLUMNS, rows, [cell.attack == "worst case" for cell in table.cells]))
     if findings.cells:
         lines += ["", Text(LEGEND, style="dim")]
     return Group(*lines)
+
+
+def _narrow(row: Sequence[str]) -> list[str]:
+    """The texts of a number in fewer characters, under `_COLUMNS`: the headings say percent, a dash from and to."""
+    texts = dict(zip(HEADINGS, row, strict=True))
+    for name in (*_SHARES, "k/n", "95 %"):
+        texts[name] = re.sub(" to |, ", "-", texts[name].strip("[]").removesuffix(" %"))
+    return [text for name, text in texts.items() if name not in _LEFT_OUT]
 
 
 def compared(comparison: Comparison) -> RenderableType:

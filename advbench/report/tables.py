@@ -11,7 +11,10 @@ from advbench.metrics import WORST_CASE, Cell
 from advbench.names import display_name
 from advbench.report.words import describe_eps, describe_norm
 
-HEADINGS = ("eps", "attack", "robust", "k/n", "95 %", "noise", "success", "median", "passes", "s/image")
+HEADINGS = (
+    *("eps", "attack", "robust", "k/n", "95 %", "noise", "success", "flipped", "fooled", "median", "passes"),
+    "s/image",
+)
 """Of the table of a threat; `LEGEND` says what they mean."""
 CHANGE_HEADINGS = ("eps", "attack", "before", "after", "points", "broken", "mended", "p", "p (Holm)")
 """Of the table of a comparison."""
@@ -19,8 +22,9 @@ NO_LABELS = "without labels: correct means classified as when clean"
 """Said of numbers that are relative to the clean predictions."""
 LEGEND = (
     "robust: correct when clean and not broken within eps, of all images; noise: the same under random noise; "
-    "success: broken, of those correct when clean; median: size of the smallest perturbation; passes: forward and "
-    "backward, for each image; intervals are Wilson's, at 95 %"
+    "success: broken, of those correct when clean; flipped: the first class changed, whatever the goal; fooled: wrong "
+    "in the end, changed or not; median: size of the smallest perturbation; passes: forward and backward, for each "
+    "image; intervals are Wilson's, at 95 %"
 )
 """What the columns of a table mean."""
 
@@ -86,6 +90,8 @@ def row(cell: Cell) -> tuple[str, ...]:
         cell.robust.interval,
         cell.noise.percent if cell.noise else "",
         cell.success.percent,
+        cell.flipped.percent,
+        cell.fooled.percent,
         describe_median(cell.threat.norm, cell.median, cell.eps),
         "" if passes is None else f"{passes:.0f}",
         "" if cell.seconds is None else f"{cell.seconds:.2g}",

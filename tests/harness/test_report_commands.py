@@ -86,7 +86,7 @@ def test_a_run_that_is_not_finished_is_reported_as_such(folder):
     result = run("report", "half")
     assert result.exit_code == 0
     assert result.stdout.startswith("INCOMPLETE: 1 unit of work not done; `advbench resume` does the rest")
-    assert "0.0 to 50.0 %" in result.stdout
+    assert "0.0-50.0" in result.stdout
 
 
 def test_no_run(folder):
