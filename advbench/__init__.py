@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from advbench.models.classifier import Classifier
     from advbench.runner import run
     from advbench.runs import load_run
+    from advbench.suite_files import load_suite
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "__version__", "explain", "load_model", "load_run", "run"]
+__all__ = ["Classifier", "__version__", "explain", "load_model", "load_run", "load_suite", "run"]
 
 _HOMES = {
     "Classifier": "advbench.models.classifier",
     "load_model": "advbench.models",
     "load_run": "advbench.runs",
+    "load_suite": "advbench.suite_files",
     "run": "advbench.runner",
 }
 

@@ -1,10 +1,14 @@
 """Models of the user's own, named by a file or by a name of timm's: how each is told apart. No torch."""
 
+import hashlib
 import re
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from advbench.cards import ModelCard
 from advbench.catalog import MODELS
+from advbench.errors import UserError
 
 OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
 """What a model of the user's own is named by."""
@@ -12,6 +16,7 @@ OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safete
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """`path/to/file.py:function`."""
 
+_TIMM = "timm/"
 _LOADERS = {
     ".onnx": "advbench.models.onnx_file:load",
     ".safetensors": "advbench.models.trained:load",
@@ -45,13 +50,67 @@ def model_card(name: str) -> ModelCard:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
         return _own(name, "advbench.models.own:load_factory", match["file"], runs=True)
-    if name.startswith("timm/"):
+    if name.startswith(_TIMM):
         return _own(name, "advbench.models.timm_names:load", "timm", runs=False)
     suffix = Path(name).suffix
     if suffix in _LOADERS:
         # torch.export keeps some values as pickles, and a TorchScript archive is a program.
         return _own(name, _LOADERS[suffix], name, runs=suffix in (".pt2", ".pt", ".ts"))
     return MODELS[name]
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a model of the user's own.
+
+    Example:
+        >>> is_own("nets.py:small"), is_own("vgg16")
+        (True, False)
+    """
+    own = FACTORY.fullmatch(name) or name.startswith(_TIMM) or Path(name).suffix in _LOADERS
+    return name not in MODELS and bool(own)
+
+
+def moved(name: str, move: Callable[[Path], Path]) -> str:
+    """The name of a model with the path of its file changed, if it has one.
+
+    Example:
+        >>> moved("nets.py:small", lambda path: Path("work") / path), moved("vgg16", lambda path: Path("work") / path)
+        ('work/nets.py:small', 'vgg16')
+    """
+    if match := FACTORY.fullmatch(name):
+        return f"{move(Path(match['file'])).as_posix()}:{match['function']}"
+    return move(Path(name)).as_posix() if is_own(name) and not name.startswith(_TIMM) else name
+
+
+def origin(name: str) -> dict[str, str]:
+    """What decides the answers of a model beside its weights: its name, or the content of its file.
+
+    Args:
+        name: As :func:`model_card` takes it, or any other.
+
+    Returns:
+        Plain data. Of a function it is about the file in which it stands, not about what that imports.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if match := FACTORY.fullmatch(name):
+        return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
+    if not is_own(name):
+        return {"name": name}
+    if name.startswith(_TIMM):
+        return {"name": name, "timm": version("timm")}
+    runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
+    description = Path(name).with_suffix(".toml")
+    told = {"description": _sha256(description)} if description.is_file() else {}
+    return {"sha256": _sha256(Path(name))} | told | runtime
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
 
 
 def _own(name: str, loader: str, source: str, *, runs: bool) -> ModelCard:

@@ -91,13 +91,16 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
         cells = list(cells_of(suite, data))
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), bench.model(model.label))
-        key = around | {"format": FORMAT, "model": digests[model.label], "labels": bench.dataset(data.label).labels}
+        key = around | {
+            "format": FORMAT,
+            "model_digest": digests[model.label],
+            "labels": bench.dataset(data.label).labels,
+        }
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         images[f"{model.label} on {data.label}"] = short_digest(ids)
         if not numbers:
             continue
-        size = footprint(bench.model(model.label), _any_image(bench, model.label, data.label, numbers))
-        footprints[model.label, data.label] = size
+        size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, numbers)
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         rest += [unit for cell in cells for unit in _units(pair, cell, size)]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
@@ -115,6 +118,8 @@ def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, Datas
     def fit(model: ModelSpec, data: DatasetSpec) -> bool:
         if model.name in MODELS and data.name in DATASETS:
             return MODELS[model.name].data == DATASETS[data.name].data
+        if data.name in DATASETS:
+            return DATASETS[data.name].classes == bench.model(model.label).num_classes
         labels = bench.dataset(data.label).labels
         return not labels or max(labels) < bench.model(model.label).num_classes
 
@@ -122,11 +127,19 @@ def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, Datas
     for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
         for spec in specs:
             if not any(pair[place] is spec for pair in pairs):
-                table = MODELS if kind == "model" else DATASETS
                 other = "data set" if kind == "model" else "model"
-                of = f", which is for {table[spec.name].data}" if spec.name in table else ""
-                raise UserError(f"suite {suite.name} has no {other} for the {kind} {spec.label!r}{of}")
+                message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
+                raise UserError(f"{message}{_made_for(spec, bench)}")
     return pairs
+
+
+def _made_for(spec: ModelSpec | DatasetSpec, bench: Workbench) -> str:
+    """What a model or a data set would fit to, as the end of a sentence."""
+    if isinstance(spec, DatasetSpec):
+        return f", which is for {DATASETS[spec.name].data}" if spec.name in DATASETS else ""
+    if spec.name in MODELS:
+        return f", which is for {MODELS[spec.name].data}"
+    return f", which has {bench.model(spec.label).num_classes} classes"
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
@@ -249,12 +262,18 @@ def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -
     return tuple(found)
 
 
-def _any_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Any:
+def _footprint(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Footprint:
+    """What an image costs the model, from the first that can be read."""
     for number in numbers:
         try:
-            return bench.image(model, dataset, number).to(bench.device)
+            image = bench.image(model, dataset, number).to(bench.device)
         except UserError:
             continue
+        try:
+            return footprint(bench.model(model), image)
+        except (RuntimeError, ValueError) as error:  # it takes images of another size or number of channels
+            why = str(error).strip().partition("\n")[0]
+            raise UserError(f"model {model} cannot be run on the images of {dataset}: {why}") from error
     raise UserError(f"none of the {len(numbers)} images of {dataset} can be read")
 
 

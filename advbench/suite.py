@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationInfo, model_validator
 
 from advbench.cards import AttackCard
-from advbench.catalog import ATTACKS, DATASETS, MODELS, lacking
+from advbench.catalog import ATTACKS, DATASETS, lacking
 from advbench.config import NORMS, parse_eps
 from advbench.errors import UserError
 from advbench.suite_types import (
@@ -22,6 +22,7 @@ from advbench.suite_types import (
     Parameter,
     Strict,
     known,
+    known_model,
     listed,
     named,
     plain,
@@ -37,8 +38,9 @@ class ModelSpec(Strict):
         'vgg16'
     """
 
-    name: Annotated[str, known(MODELS)]
-    """As `advbench models` lists it."""
+    name: Annotated[str, BeforeValidator(known_model)]
+    """As `advbench models` lists it; or one of your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
+    timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
     weights: Path | None = None
     """A file with its weights, in place of the published ones; a relative path starts at the suite file."""
     label: str = ""

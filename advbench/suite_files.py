@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from advbench.errors import UserError
+from advbench.own_models import is_own, model_card, moved
 from advbench.registry import near_misses
 from advbench.suite import AttackSpec, DatasetSpec, Floor, Gates, ModelSpec, Suite
 
@@ -32,18 +33,22 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load_suite(source: str | Path | Mapping[str, Any] | Suite, *, names: Collection[str] = ()) -> Suite:
+def load_suite(
+    source: str | Path | Mapping[str, Any] | Suite, *, names: Collection[str] = (), allow_code: bool = False
+) -> Suite:
     """A suite by name, from a TOML file, or from a mapping of the same shape.
 
     Args:
         source: A name such as "smoke", a path that ends in `.toml`, a mapping, or a suite.
         names: Of models and data sets that a mapping may name beside those of the tables.
+        allow_code: Whether it may name models whose code is run with your rights; a suite object always may.
 
     Returns:
         The suite. Relative paths in a file start at the file.
 
     Raises:
-        UserError: There is no such suite, or it is not in order; every mistake is named with file and key.
+        UserError: There is no such suite, or it is not in order; every mistake is named with file and key. Or it
+            names models that run code, and may not.
 
     Example:
         >>> load_suite({"name": "x", "models": "vgg61", "datasets": "mnist-samples", "attacks": "pgd"})
@@ -53,6 +58,13 @@ def load_suite(source: str | Path | Mapping[str, Any] | Suite, *, names: Collect
     """
     if isinstance(source, Suite):
         return source
+    suite = _loaded(source, names)
+    if not allow_code:
+        refuse_code(suite)
+    return suite
+
+
+def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> Suite:
     if isinstance(source, Mapping):
         return _checked(source, "suite", names)
     path = Path(source)
@@ -64,6 +76,27 @@ def load_suite(source: str | Path | Mapping[str, Any] | Suite, *, names: Collect
     guess = f"did you mean {', '.join(close)}? " if close else ""
     hint = f"{guess}there are {', '.join(suite_names())}; or name a file that ends in .toml"
     raise UserError(f"unknown suite {str(source)!r}", hint=hint)
+
+
+def refuse_code(suite: Suite) -> None:
+    """Refuse a suite that names models whose code would be run: it may come from somebody else.
+
+    Raises:
+        UserError: It does; the files are named.
+
+    Example:
+        >>> refuse_code(Suite(name="x", models="nets.py:small", datasets="mnist", attacks="pgd"))
+        Traceback (most recent call last):
+        advbench.errors.UserError: suite x names models that run code: nets.py
+        if you would run that file yourself, say so with --allow-code, in Python with load_suite(..., allow_code=True)
+    """
+    files = [spec.name for spec in suite.models if is_own(spec.name) and model_card(spec.name).runs]
+    if files:
+        names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
+        which = "that file" if len(files) == 1 else "these files"
+        say = "say so with --allow-code, in Python with load_suite(..., allow_code=True)"
+        hint = f"if you would run {which} yourself, {say}"
+        raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
 
 
 def _read(path: Path) -> Suite:
@@ -111,9 +144,12 @@ def _guess(location: tuple[int | str, ...]) -> str:
 def _from_the_file(suite: Suite, file: Path) -> Suite:
     """The suite with relative paths as seen from the current folder."""
 
-    def seen(path: Path | None) -> Path | None:
-        return path if path is None or path.is_absolute() else Path(os.path.relpath(file.parent / path))
+    def seen(path: Path) -> Path:
+        return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
 
-    models = tuple(spec.model_copy(update={"weights": seen(spec.weights)}) for spec in suite.models)
-    datasets = tuple(spec.model_copy(update={"path": seen(spec.path)}) for spec in suite.datasets)
+    models = tuple(
+        spec.model_copy(update={"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)})
+        for spec in suite.models
+    )
+    datasets = tuple(spec.model_copy(update={"path": spec.path and seen(spec.path)}) for spec in suite.datasets)
     return suite.model_copy(update={"models": models, "datasets": datasets})

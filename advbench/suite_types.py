@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from advbench.config import NORMS, parse_eps, parse_goal
 from advbench.errors import UserError
+from advbench.own_models import model_card
 from advbench.registry import Registry
 
 NormName = Literal["linf", "l2", "l1", "l0"]
@@ -33,6 +34,17 @@ def known(table: Registry[Any]) -> BeforeValidator:
         return name
 
     return BeforeValidator(check)
+
+
+def known_model(name: Any, info: ValidationInfo) -> Any:
+    """A name of the table of models, a model of the user's own, or a name that the context knows."""
+    if not isinstance(name, str) or waived(info, name):
+        return name
+    try:
+        model_card(name)
+    except UserError as error:
+        raise plain(error) from None
+    return name
 
 
 AS_IT_WAS = {"any name": True}

@@ -16,6 +16,7 @@ from advbench.models.classifier import Classifier
 from advbench.plugins import load_plugins
 from advbench.runs import load_run
 from advbench.seal import is_intact
+from advbench.suite_files import refuse_code
 from advbench.units import Unit
 from advbench.workbench import Workbench
 from attacks import NORMS
@@ -37,18 +38,21 @@ class Findings(NamedTuple):
     """What is not as it should be, a sentence each."""
 
 
-def verify(folder: str | Path, plugins: tuple[str, ...] = ()) -> Findings:
+def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: bool = False) -> Findings:
     """Check a run: every file against the digest inside it, and every saved image against the model and its row.
 
     Args:
         folder: Of the run.
         plugins: As for :func:`advbench.runner.run`.
+        allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
 
     Raises:
-        UserError: It is no folder of a run, or a model cannot be loaded.
+        UserError: It is no folder of a run, a model cannot be loaded, or it would run code and may not.
     """
     load_plugins(plugins)
     run = load_run(folder)
+    if not allow_code:
+        refuse_code(run.suite)
     bench = Workbench(run.suite)
     problems = [f"unit {unit_id}: {why}" for unit_id, why in run.missing.items()]
     files, images = RunFolder(run.folder), 0

@@ -17,11 +17,12 @@ from advbench.folder import RunFolder
 from advbench.identity import model_digest
 from advbench.models import load_model, usable_device
 from advbench.models.classifier import Classifier
+from advbench.own_models import origin
 from advbench.registry import resolve
 from advbench.rows import Sample
 from advbench.seal import is_intact
 from advbench.suite import Suite
-from advbench.units import Unit
+from advbench.units import Unit, digest
 from attacks import NORMS, Attack, capped
 
 PASSES = "passes"
@@ -58,6 +59,7 @@ class Workbench:
     ) -> None:
         self.device = usable_device(suite.device)
         self._makers: dict[str, Callable[[], Any]] = {}
+        self._names = {model.label: model.name for model in suite.models if model.label not in (models or {})}
         for model in suite.models:
             self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
         for data in suite.datasets:
@@ -75,9 +77,10 @@ class Workbench:
         return model.to(self.device)
 
     def digest(self, label: str) -> str:
-        """Digest of the classifier."""
+        """Digest of the classifier: of what it was made from, and of what came of it."""
         if label not in self._digests:
-            self._digests[label] = model_digest(self.model(label))
+            made_from = origin(self._names[label]) if label in self._names else {}
+            self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
         return self._digests[label]
 
     def dataset(self, label: str) -> Dataset:

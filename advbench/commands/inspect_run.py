@@ -16,16 +16,17 @@ from advbench.suite import Suite
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="As the run was given.")
+@click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the run was made with.")
 @click.option("--json", "as_json", is_flag=True, help="Print an object.")
 @click.pass_context
-def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], as_json: bool) -> None:
+def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_code: bool, as_json: bool) -> None:
     """Check the files of a run, and put its saved adversarial images before the model again.
 
     The exit code is 1 if anything is not as it should be.
     """
     from advbench.verify import verify as check
 
-    found = check(folder, plugins)
+    found = check(folder, plugins, allow_code=allow_code)
     if as_json:
         click.echo(json.dumps(found._asdict(), indent=2))
     else:

@@ -10,7 +10,7 @@ from advbench.errors import EXIT_INCOMPLETE, EXIT_NOTHING, UserError
 from advbench.folder import RunFolder
 from advbench.plugins import load_plugins
 from advbench.suite import Suite
-from advbench.suite_files import load_suite
+from advbench.suite_files import load_suite, refuse_code
 from advbench.suite_types import AS_IT_WAS
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option(
             "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
         ),
+        click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the suite names."),
         click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
         click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
         click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
@@ -54,7 +55,7 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **op
     A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
     """
     load_plugins(options["plugins"])
-    wanted = _limited(load_suite(suite), options.pop("limit"), options.pop("device"))
+    wanted = _limited(load_suite(suite, allow_code=options["allow_code"]), options.pop("limit"), options.pop("device"))
     if dry_run:
         from advbench.forecast import forecast
 
@@ -75,6 +76,8 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     needed = set(manifest["identity"].get("plugins", {})) - set(options["plugins"])
     if needed:
         raise UserError(f"{folder} was run with plugins", hint=" ".join(f"--plugin {name}" for name in sorted(needed)))
+    if not options["allow_code"]:
+        refuse_code(wanted)
     if manifest["status"] == "complete":
         from advbench.runs import load_run
 

@@ -299,3 +299,14 @@ def test_progress_counts_units(tmp_path):
     total = len(done.plan)
     assert [said[1:] for said in told] == [(0, 0), *((i, total) for i in [0, 0, *range(1, total + 1)][1:])]
     assert "tiny" in told[-1][0]
+
+
+def test_a_budget_of_passes_cuts_an_attack_off(tmp_path):
+    frugal = {"name": "pgd", "params": {"steps": 50}, "budget": 9}
+    done = run(SUITE | {"attacks": [frugal, {"name": "pgd", "params": {"steps": 50}}], "noise": False}, out=tmp_path)
+    capped = done.frame["params"].map(lambda text: json.loads(text).get("passes") == 9).astype(bool)
+    passes = done.frame["forwards"] + done.frame["backwards"]
+    assert passes[capped].max() <= 9 < passes[~capped].max()
+    assert (done.frame["status"] == OK).all()
+    with pytest.raises(UserError, match=r"attacks\[0\]\.budget: Input should be greater than 0"):
+        run(SUITE | {"attacks": {"name": "pgd", "budget": 0}}, out=tmp_path / "none")
