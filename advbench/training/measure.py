@@ -14,10 +14,10 @@ from advbench.evaluate import evaluate
 from advbench.models.classifier import Classifier
 from advbench.training.data import Images, in_parts, units
 
-QUERIES = 1000
+QUERIES = 5000
 """Of the attack on models without a gradient."""
 PRECISIONS = (0.9, 0.95, 0.98, 0.99)
-"""For which the recall of models with two classes is given."""
+"""For which models with two classes are given a threshold."""
 _BATCH = 250
 
 
@@ -123,7 +123,7 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
 
     Returns:
         `clean`: accuracy; `robust`: accuracy under attack, None where nothing was attacked; `classes`: precision,
-        recall and F1 of each class; `confusion`; and `recall_at`, of models with two classes.
+        recall and F1 of each class; `confusion`; and `at_precision`, of models with two classes.
     """
     logits = answers(model, test)
     found = logits.argmax(1)
@@ -138,25 +138,31 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
         "robust": robust,
         "classes": classes,
         "confusion": counts.tolist(),
-        **({"recall_at": recall_at(test.y, logits[:, 1] - logits[:, 0])} if model.num_classes == 2 else {}),
+        **({"at_precision": at_precision(test.y, logits[:, 1] - logits[:, 0])} if model.num_classes == 2 else {}),
     }
 
 
-def recall_at(truth: Tensor, scores: Tensor) -> dict[str, float]:
-    """How many images of the second class are found where a threshold makes sure of a precision.
+def at_precision(truth: Tensor, scores: Tensor) -> dict[str, dict[str, float]]:
+    """What a threshold that makes sure of a precision costs: recall and accuracy of the second class of two.
 
     Args:
         truth: Labels (N,), 0 or 1.
         scores: The higher, the surer of class 1 (N,).
 
     Returns:
-        Precision as text -> the highest recall that any threshold reaches with it.
+        Precision as text -> the highest recall that any threshold reaches with it, and the accuracy there.
 
     Example:
-        >>> recall_at(torch.tensor([1, 1, 0, 1]), torch.tensor([3.0, 2.0, 1.0, 0.0]))["0.98"]
-        0.6666666666666666
+        >>> at_precision(torch.tensor([1, 1, 0, 1]), torch.tensor([3.0, 2.0, 1.0, 0.0]))["0.98"]
+        {'recall': 0.6666666666666666, 'accuracy': 0.75}
     """
     from sklearn.metrics import precision_recall_curve
 
-    precision, recall, _ = precision_recall_curve(truth.numpy(), scores.numpy())
-    return {str(wanted): float(recall[precision >= wanted].max()) for wanted in PRECISIONS}
+    precision, recall, thresholds = precision_recall_curve(truth.numpy(), scores.numpy())
+    thresholds = np.append(thresholds, np.inf)
+    points = {}
+    for wanted in PRECISIONS:
+        best = int(np.argmax(np.where(precision >= wanted, recall, -1.0)))
+        right = (scores.numpy() >= thresholds[best]) == truth.numpy()
+        points[str(wanted)] = {"recall": float(recall[best]), "accuracy": float(right.mean())}
+    return points

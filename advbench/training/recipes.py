@@ -115,7 +115,7 @@ _RECIPES = (
     _vgg("cifar10_vgg4", 20),
     Recipe(
         model="cifar10_resnet_robust",
-        epochs=10,
+        epochs=7,
         optimizer="sgd",
         lr=0.1,
         weight_decay=5e-4,

@@ -211,7 +211,7 @@ def test_a_recipe_of_the_zoo_learns_from_a_folder(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     card = json.loads((out / "smile_cnn.json").read_text())
     assert (card["data"], card["images"]["licence"]) == ("faces", "the user's own")
-    assert list(card["recall_at"]) == ["0.9", "0.95", "0.98", "0.99"]
+    assert list(card["at_precision"]) == ["0.9", "0.95", "0.98", "0.99"]
     model = load_model(str(out / "smile_cnn.safetensors"))
     assert (model.classes, model.input_size, model.mean) == (("glad", "sad"), 64, (0.5,))
 

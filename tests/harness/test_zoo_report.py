@@ -8,7 +8,7 @@ import pytest
 
 from advbench.training import zoo_report
 from advbench.training.zoo_report import publish, report, verdict
-from advbench.zoo_table import ZOO
+from advbench.zoo_table import FOLDER, ZOO
 
 
 def score(accuracy: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
@@ -76,6 +76,26 @@ def test_large_weights_are_not_published(tmp_path: Path, monkeypatch: pytest.Mon
     written = {file.name for file in (tmp_path / "package").iterdir()}
     assert written == {"lenet.json", "lenet.safetensors", "cifar10_cnn.json"}
     assert json.loads((tmp_path / "package" / "cifar10_cnn.json").read_text())["weights_sha256"] is None
+
+
+def test_weights_from_images_without_a_licence_are_not_published(tmp_path: Path) -> None:
+    folder = tmp_path / "trained" / "smile_cnn"
+    folder.mkdir(parents=True)
+    (folder / "smile_cnn.json").write_text(json.dumps(card("smile_cnn", 0.9)))
+    (folder / "smile_cnn.safetensors").write_bytes(b"weights")
+    publish(tmp_path / "trained", tmp_path / "package")
+    assert [file.name for file in (tmp_path / "package").iterdir()] == ["smile_cnn.json"]
+    assert not any(ZOO[name].data == "smiles" for name in ZOO if (FOLDER / f"{name}.safetensors").exists())
+
+
+def test_a_precision_is_reached_or_has_its_price() -> None:
+    found = card("smile_cnn", 0.93)
+    found["classes"] = {"smile": {"precision": 0.87}}
+    found["at_precision"] = {"0.98": {"recall": 0.5, "accuracy": 0.86}}
+    said = "accuracy reached, with precision 0.87; a threshold for precision 0.98 has recall 0.50 and accuracy 86.0 %"
+    assert judged("smile_cnn", smile_cnn=found) == said
+    found["classes"]["smile"]["precision"] = 0.99
+    assert judged("smile_cnn", smile_cnn=found) == "reached"
 
 
 def test_the_published_page_is_what_the_cards_say() -> None:
