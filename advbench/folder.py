@@ -42,6 +42,11 @@ class RunFolder:
         return self.path / "flags.json"
 
     @property
+    def rows(self) -> Path:
+        """The rows of all shards once more, of a run with many; quicker to read, and made from them."""
+        return self.path / "rows.parquet"
+
+    @property
     def events(self) -> Path:
         """What happened when, one a line; only ever appended to."""
         return self.path / "events.jsonl"

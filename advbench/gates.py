@@ -154,13 +154,13 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
         UserError: As :func:`evaluate`, but that labels have changed since the baseline shows itself only in the end.
     """
     from advbench.runs import Run
-    from advbench.shards import as_frame
+    from advbench.shards import as_frame, gathered
 
     if gates.floors or gates.max_drop_pp is not None or baseline is not None:
         missing = {unit.unit_id: "not done yet" for unit in units}
         manifest = {"run_id": "", "suite": suite.model_dump(mode="json")}
         nothing = Run(
-            folder=Path(), manifest=manifest, plan=tuple(units), frame=as_frame([]), flags=[], missing=missing
+            folder=Path(), manifest=manifest, plan=tuple(units), frame=as_frame(gathered([])), flags=[], missing=missing
         )
         evaluate(nothing, gates, baseline)
 

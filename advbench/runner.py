@@ -22,7 +22,7 @@ from advbench.identity import differences
 from advbench.models.classifier import Classifier
 from advbench.plan import Plan, make_plan
 from advbench.plugins import load_plugins, loaded_plugins
-from advbench.runs import Run, load_run
+from advbench.runs import Run, gather_rows, load_run
 from advbench.store import write_atomic
 from advbench.suite import Suite
 from advbench.suite_files import load_suite
@@ -31,6 +31,8 @@ from advbench.work import Desk, check_result, do, lost_shard
 from advbench.workbench import Workbench
 from advbench.worker import setup_of
 
+MANY = 1000
+"""Units of a run from which on its rows are also gathered in one file."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, units done, units in all."""
 
@@ -210,6 +212,8 @@ class _Session(NamedTuple):
             path = self.folder.checks(unit.unit_id)
             flags += json.loads(path.read_bytes())["flags"] if unit.task == "checks" and path.exists() else []
         write_atomic(self.folder.flags, json.dumps(flags, indent=1).encode() + b"\n")
+        if len(self.plan.units) > MANY:
+            gather_rows(self.folder.path)
         failed = any(self.folder.error(unit.unit_id).exists() for unit in self.plan.units)
         self._note("incomplete" if failed else "complete")
 

@@ -1,7 +1,7 @@
 """What a run left behind, read back: the frame of all its rows, its plan and its flags. No torch."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from advbench.errors import UserError
 from advbench.folder import RunFolder
 from advbench.records import UNKNOWN
-from advbench.shards import as_frame, read_shard
+from advbench.seal import seal_of
+from advbench.shards import as_frame, as_whole, gathered, read_shard, read_whole
 from advbench.store import guarded, write_atomic
 from advbench.suite import Suite
 from advbench.suite_types import AS_IT_WAS
@@ -99,9 +100,7 @@ def load_run(folder: str | Path) -> Run:
     files = RunFolder(Path(folder))
     manifest, plan = files.read_manifest(), files.read_plan()
     attacks = [unit for unit in plan if unit.task == "attack"]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda unit: _read(files, unit), attacks))
-    missing = {unit.unit_id: why for unit, why in zip(attacks, found, strict=True) if isinstance(why, str)}
+    table, missing = read_rows(files, attacks)
     missing |= {
         unit.unit_id: "not done yet" for unit in plan if unit.task != "attack" and not files.result(unit).exists()
     }
@@ -109,10 +108,61 @@ def load_run(folder: str | Path) -> Run:
         folder=files.path,
         manifest=manifest,
         plan=plan,
-        frame=as_frame([table for table in found if not isinstance(table, str)]),
+        frame=as_frame(table),
         flags=_flags(files),
         missing=missing,
     )
+
+
+def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, str]]:
+    """The rows of a run as an Arrow table, and which of the units have none and why.
+
+    Args:
+        files: Its folder.
+        units: Those of attacks, in the order of the plan.
+    """
+    if (table := _gathered(files, units)) is not None:
+        return table, {}
+    found = [_read(files, unit) for unit in units]
+    missing = {unit.unit_id: why for unit, why in zip(units, found, strict=True) if isinstance(why, str)}
+    return gathered([table for table in found if not isinstance(table, str)]), missing
+
+
+def gather_rows(folder: str | Path) -> None:
+    """Write the rows of all shards into one file, if every shard is there and sound.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    files = RunFolder(Path(folder))
+    units = [unit for unit in files.read_plan() if unit.task == "attack"]
+    table, missing = read_rows(files, units)
+    if not missing and (seals := _seals(files, units)) is not None:
+        write_atomic(files.rows, as_whole(table, seals))
+
+
+def _gathered(files: RunFolder, units: Sequence[Unit]) -> Any:
+    """The rows from the file in which they are gathered, if that is sound and every shard as it was."""
+    if not files.rows.exists() or (seals := _seals(files, units)) is None:
+        return None
+    try:
+        return read_whole(files.rows.read_bytes(), seals)
+    except OSError:
+        return None
+
+
+def _seals(files: RunFolder, units: Sequence[Unit]) -> list[str] | None:
+    """The digests in all shards; None if one of them is missing or damaged."""
+    seals = []
+    for unit in units:
+        try:
+            seal = seal_of(files.shard(unit.unit_id).read_bytes())
+        except OSError:
+            return None
+        if seal is None:
+            return None
+        seals.append(seal)
+    return seals
 
 
 def _read(files: RunFolder, unit: Unit) -> Any:

@@ -1,13 +1,13 @@
 """The rows of one unit of work in a Parquet file of its own, written once and sealed. No torch."""
 
-import io
+import hashlib
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from advbench.records import Record
 from advbench.seal import BLANK, is_intact, sealed
-from advbench.store import as_parquet, schema
+from advbench.store import as_parquet, parquet_of, schema
 from advbench.units import FORMAT, Unit
 
 _TEXTS = tuple(field.name for field in fields(Record) if field.type in (str, str | None))
@@ -34,11 +34,12 @@ def read_shard(content: bytes, unit_id: str) -> Any:
     Raises:
         ValueError: It was cut short or changed, or it is the shard of another unit or of another version.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not is_intact(content):
         raise ValueError("it is not what was written: cut short, or changed")
-    file = pq.ParquetFile(io.BytesIO(content), read_dictionary=list(_TEXTS))
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(_TEXTS))
     said = file.metadata.metadata
     if said[b"format"] != str(FORMAT).encode():
         raise ValueError(f"it is of format {said[b'format'].decode()}, not {FORMAT}")
@@ -58,21 +59,66 @@ def check_unit(content: bytes, unit: Unit) -> None:
         raise ValueError("its images are not those of the unit")
 
 
-def as_frame(tables: Sequence[Any]) -> Any:
-    """Arrow tables of shards as one pandas frame.
+def gathered(tables: Sequence[Any]) -> Any:
+    """Arrow tables of shards as one.
+
+    Example:
+        >>> gathered([]).num_rows
+        0
+    """
+    import pyarrow as pa
+
+    columns = [pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in _TEXTS else f.type) for f in schema()]
+    return pa.concat_tables([pa.schema(columns).empty_table(), *tables]).unify_dictionaries()
+
+
+def as_frame(table: Any) -> Any:
+    """The rows of a run as a pandas frame; the table is used up.
 
     Texts are categories, whole numbers and truth values may be missing (`Int64`, `boolean`), other numbers are floats
     with NaN where nothing is known, and lists of classes stay Arrow's.
 
     Example:
-        >>> as_frame([])["eps"].dtype
+        >>> as_frame(gathered([]))["eps"].dtype
         dtype('float64')
     """
     import pandas as pd
     import pyarrow as pa
 
-    columns = [pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in _TEXTS else f.type) for f in schema()]
-    whole = pa.concat_tables([pa.schema(columns).empty_table(), *tables]).unify_dictionaries()
     classes = schema().field("clean_topk").type
     types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), classes: pd.ArrowDtype(classes)}
-    return whole.to_pandas(types_mapper=types.get, split_blocks=True, self_destruct=True)
+    frame = table.to_pandas(types_mapper=types.get, split_blocks=True, self_destruct=True)
+    pa.default_memory_pool().release_unused()  # what reading took: of a million rows a sixth of a gigabyte
+    return frame
+
+
+def as_whole(table: Any, seals: Sequence[str]) -> bytes:
+    """The rows of all shards in one sealed file, which says from which shards they are.
+
+    It says nothing that the shards do not, but thousands of them take seconds to read.
+
+    Args:
+        table: As :func:`gathered` gives it.
+        seals: Digests in the shards, in the order of the rows.
+    """
+    return sealed(parquet_of(table, {_SHARDS: _digest_of(seals), "format": str(FORMAT), "seal": BLANK}))
+
+
+def read_whole(content: bytes, seals: Sequence[str]) -> Any:
+    """The rows of all shards, or None if the file is damaged or was made from other shards."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not is_intact(content):
+        return None
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(_TEXTS))
+    if file.metadata.metadata.get(_SHARDS.encode()) != _digest_of(seals).encode():
+        return None
+    return gathered([file.read(use_threads=False).replace_schema_metadata()])
+
+
+_SHARDS = "shards"
+
+
+def _digest_of(seals: Sequence[str]) -> str:
+    return hashlib.sha256("".join(seals).encode()).hexdigest()

@@ -116,11 +116,22 @@ def as_parquet(records: Sequence[Record], metadata: Mapping[str, str] | None = N
         b'PAR1'
     """
     import pyarrow as pa
+
+    return parquet_of(pa.Table.from_pylist([as_row(record) for record in records], schema=schema()), metadata or {})
+
+
+def parquet_of(table: Any, metadata: Mapping[str, str]) -> bytes:
+    """An Arrow table as a Parquet file.
+
+    Args:
+        table: The rows.
+        metadata: What else to say in the file, by key.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([as_row(record) for record in records], schema=schema())
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(dict(metadata or {})), sink, write_page_checksum=True)
+    pq.write_table(table.replace_schema_metadata(dict(metadata)), sink, write_page_checksum=True)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 

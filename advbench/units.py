@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -63,7 +64,9 @@ class Unit:
         """
         try:
             fields = json.loads(text)
-            return cls(**fields | {name: tuple(fields[name]) for name in ("samples", "sample_ids")})
+            # thousands of units are about the same images
+            ids = tuple(map(sys.intern, fields["sample_ids"]))
+            return cls(**fields | {"samples": tuple(fields["samples"]), "sample_ids": ids})
         except (KeyError, TypeError) as error:
             raise ValueError(f"expected a unit of work as JSON, got {text[:60]!r}") from error
 

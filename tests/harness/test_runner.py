@@ -118,6 +118,13 @@ def test_a_finished_run_is_not_done_again(golden, tmp_path, monkeypatch):
     assert again.manifest["started"] == golden.manifest["started"]
 
 
+def test_the_rows_of_many_units_are_gathered(golden, tmp_path, monkeypatch):
+    assert not (golden.folder / "rows.parquet").exists()
+    monkeypatch.setattr("advbench.runner.MANY", 3)
+    same(golden, run(SUITE, out=tmp_path))
+    assert (tmp_path / "rows.parquet").exists()
+
+
 def test_the_order_of_units_and_what_was_done_before_do_not_matter(golden, tmp_path, monkeypatch):
     shuffled = lambda self, desk, units: iter([(Backwards(desk), list(units))])  # noqa: E731
     monkeypatch.setattr("advbench.runner._Session._executors", shuffled)

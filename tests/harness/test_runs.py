@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from run_folders import records, unit
 from advbench import load_run
 from advbench.errors import UserError
 from advbench.records import COLUMNS, UNKNOWN
+from advbench.runs import gather_rows
 from advbench.shards import as_shard
 
 ONE, TWO = unit(eps=1 / 255), unit(eps=2 / 255)
@@ -116,3 +118,48 @@ def test_an_empty_run_has_an_empty_frame(tmp_path):
     assert isinstance(run.frame, pd.DataFrame)
     assert len(run.frame) == 0
     assert tuple(run.frame.columns) == COLUMNS
+
+
+class TestGathered:
+    """The rows of a run with many units, in one file beside its shards."""
+
+    @pytest.fixture
+    def files(self, tmp_path):
+        """A run whose rows are gathered."""
+        rows = {TWO: records(TWO), ONE: records(ONE, met=[True, False, True], label=[0, None, 2])}
+        files = run_folders.make(tmp_path, rows)
+        gather_rows(files.path)
+        return files
+
+    @pytest.fixture
+    def expected(self, files, tmp_path_factory):
+        """The frame that the shards alone give."""
+        elsewhere = shutil.copytree(files.path, tmp_path_factory.mktemp("alone") / "run")
+        (elsewhere / "rows.parquet").unlink()
+        return load_run(elsewhere).frame
+
+    def test_they_are_those_of_the_shards(self, files, expected, monkeypatch):
+        monkeypatch.setattr("advbench.runs.read_shard", lambda *_: pytest.fail("a shard was read"))
+        pd.testing.assert_frame_equal(load_run(files.path).frame, expected, check_exact=True)
+
+    @pytest.mark.parametrize("how", ["cut short", "emptied", "a bit of the data", "a bit of the footer", "the seal"])
+    def test_a_damaged_file_is_done_without(self, files, expected, how):
+        files.rows.write_bytes(damage(how, files.rows.read_bytes()))
+        pd.testing.assert_frame_equal(load_run(files.path).frame, expected, check_exact=True)
+
+    @pytest.mark.parametrize("how", ["a bit of the data", "another unit's"])
+    def test_a_damaged_shard_is_missing_all_the_same(self, files, how):
+        path = files.shard(ONE.unit_id)
+        path.write_bytes(damage(how, path.read_bytes()))
+        run = load_run(files.path)
+        assert set(run.missing) == {ONE.unit_id}
+        assert len(run.frame) == 3
+
+    def test_a_shard_that_was_done_again_is_believed(self, files):
+        files.shard(ONE.unit_id).write_bytes(as_shard(records(ONE, met=False), ONE.unit_id))
+        assert load_run(files.path).frame["met"].tolist() == [True] * 3 + [False] * 3
+
+    def test_a_run_with_a_gap_is_not_gathered(self, tmp_path):
+        files = run_folders.make(tmp_path, {ONE: records(ONE)}, [TWO])
+        gather_rows(files.path)
+        assert not files.rows.exists()
