@@ -29,12 +29,14 @@ from attacks.fab import FAB
 from attacks.fast import Fast, fast
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
+from attacks.fooling import Fooled, fooled
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 from attacks.hop_skip_jump import HopSkipJump
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
 from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
 from attacks.pdpgd import PDPGD
+from attacks.perturbation import Perturbation
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.quantize import quantize
@@ -47,6 +49,8 @@ from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
+from attacks.universal import FitState, UniversalPerturbation
+from attacks.universal_deepfool import UniversalDeepFool
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "noise": Noise,
@@ -98,6 +102,8 @@ __all__ = [
     "DeepFool",
     "EpsSearch",
     "Fast",
+    "FitState",
+    "Fooled",
     "Goal",
     "HopSkipJump",
     "LabelOutOfTopK",
@@ -108,6 +114,7 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "Perturbation",
     "SigmaZero",
     "Spatial",
     "Square",
@@ -117,6 +124,8 @@ __all__ = [
     "Thorough",
     "TopK",
     "TopKExclusion",
+    "UniversalDeepFool",
+    "UniversalPerturbation",
     "Untargeted",
     "WorstCase",
     "binary_search_eps",
@@ -124,6 +133,7 @@ __all__ = [
     "expectation",
     "fast",
     "foolbox",
+    "fooled",
     "multi_targeted",
     "quantize",
     "restarts",

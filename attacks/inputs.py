@@ -1,6 +1,7 @@
 """What every attack checks before any work, and its first look at the clean images."""
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +13,21 @@ from attacks.norms import Norm
 from attacks.protocols import Attack, Model
 
 
-def check_parameters(attack: Attack) -> None:
+class InNorm(Protocol):
+    """What is made for certain norms and works in one of them."""
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def norm(self) -> Norm:
+        """The one."""
+        ...
+
+
+def check_parameters(attack: InNorm) -> None:
     """Check the fields of an attack: numbers are positive, the loss exists, the norm is one it is made for.
 
     Raises:
@@ -94,6 +109,36 @@ def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | Non
         raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
     if eps is not None:
         _check_eps(norm, eps, x)
+
+
+def check_eps(norm: Norm, eps: float) -> None:
+    """Check an ``eps`` that is one number, before there are images.
+
+    Raises:
+        ValueError: If it is not positive, or of the wrong scale.
+
+    Example:
+        >>> from attacks import Linf
+        >>> check_eps(Linf(), 8)
+        Traceback (most recent call last):
+        ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
+    """
+    _check_eps(norm, eps, torch.empty(0))
+
+
+def check_size(x: Tensor, delta: Tensor) -> None:
+    """Check that images (N, ...) have the size of a perturbation (1, ...) for all of them.
+
+    Raises:
+        ValueError: If they have another.
+
+    Example:
+        >>> check_size(torch.rand(2, 3, 8, 7), torch.rand(1, 3, 8, 8))
+        Traceback (most recent call last):
+        ValueError: expected images of one size, got (3, 8, 8), then (3, 8, 7)
+    """
+    if x.shape[1:] != delta.shape[1:]:
+        raise ValueError(f"expected images of one size, got {tuple(delta.shape[1:])}, then {tuple(x.shape[1:])}")
 
 
 def check_planes(attack: Attack, x: Tensor) -> None:
