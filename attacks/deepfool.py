@@ -62,47 +62,47 @@ class DeepFool:
         if not len(left):
             return left.found
         ways, everyone = rivals(left, self.candidates), torch.arange(len(left), device=x.device)
-        x_adv = cross(left, everyone, left.x, ways, self.norm, self.steps, self.overshoot)
-        left.retire(x_adv, forward(model, x_adv, left.goal))
-        return nearby(x, left.finish(left.x), self.norm, eps)
+        x_adv, short = cross(left, everyone, left.x, ways, self.norm, self.steps, self.overshoot)
+        x_adv[short] = left.x[short]
+        return nearby(x, left.finish(x_adv), self.norm, eps)
 
 
 def rivals(left: Survivors, count: int) -> list[Goal]:
     """The ways to meet the goal of the images that are left, the nearest first; see `distinct_aims`."""
-    return distinct_aims(left.goal, forward(left.model, left.x, left.goal), count)
+    return distinct_aims(left.goal, left.logits[left.rows], count)
 
 
 def cross(
     left: Survivors, rows: Tensor, x: Tensor, ways: Sequence[Goal], norm: Norm, steps: int, overshoot: float
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Walk from ``x`` to beyond the nearest boundary.
 
     Args:
         left: The images; none of them leaves.
         rows: Which of them walk (m,).
-        x: Where these start (m, ...).
+        x: Where these start (m, ...); none of them is fooled yet.
         ways: To meet the goal, of all images.
         norm: In which boundaries are near.
         steps: At most so many.
         overshoot: By what fraction a step is longer than it would have to be.
 
     Returns:
-        The first points that meet the goal, or the last where none did (m, ...).
+        The first points that meet the goal, or the last where none did (m, ...), and the places of the latter.
     """
     x, walking = x.clone(), torch.arange(len(rows), device=x.device)
     for _ in range(steps):
+        if not len(walking):
+            break
         some = left.goal.select(rows[walking])
         at = slopes(left.model, x[walking], some, _margins(ways, rows[walking]))
-        short = (~met(some, at.logits)).nonzero().squeeze(1)
-        if not len(short):
-            break
-        walking, gradient = walking[short], at.gradient[short]
-        steepness = norm.dual(gradient.flatten(0, 1)).view_as(at.loss[short]).clamp_min(1e-12)
-        depth = beyond(at.loss[short].clamp_min(0), at.logits[short], steepness)
+        steepness = norm.dual(at.gradient.flatten(0, 1)).view_as(at.loss).clamp_min(1e-12)
+        depth = beyond(at.loss.clamp_min(0), at.logits, steepness)
         distance, nearest = (depth / steepness).clamp_max(x[0].numel()).min(1)
-        chosen = gradient[torch.arange(len(walking), device=x.device), nearest]
+        chosen = at.gradient[torch.arange(len(walking), device=x.device), nearest]
         x[walking] = (x[walking] + norm.steepest(-chosen, (1 + overshoot) * distance)).clamp_(0, 1)
-    return x
+        # A pass without gradients, so that none are asked for where the image is fooled: there are many.
+        walking = walking[~met(some, forward(left.model, x[walking], some))]
+    return x, walking
 
 
 def beyond(margin: Tensor, logits: Tensor, steepness: Tensor) -> Tensor:

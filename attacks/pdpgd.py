@@ -12,7 +12,7 @@ from attacks.adam import Adam
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
 from attacks.inputs import check_parameters
-from attacks.norms import L1, Norm, column
+from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Kind, Model
 from attacks.search import pull_back
 from attacks.track import Nearest, Survivors
@@ -30,8 +30,10 @@ class PDPGD:
         <https://arxiv.org/abs/2106.01538>, 2021.
 
     Deviations:
-        L1 alone, where the proximal step is exact in Adam's own metric, value by value; the paper iterates. The last
-        candidates are looked at too, and the line search at the end is added.
+        L1 alone, where the proximal step has a closed form, value by value; the paper iterates. Its metric is Adam's
+        but for a floor: Adam moves a value of next to no gradient as far as any other, and Adam's metric would shrink
+        it to nothing in the same step, so that it is never tried. The floor falls, and the search ends in Adam's
+        metric. The last candidates are looked at too, and the line search at the end is added.
 
     Example:
         >>> from attacks import Untargeted
@@ -54,11 +56,15 @@ class PDPGD:
     """By how much the logarithm of the multiplier moves in the first step; falls to a tenth."""
     multiplier: float = 100.0
     """At first: weight of the margin, where that of the size is 1."""
+    floor: float = 0.5
+    """Of the proximal step's metric, as a fraction of its largest value, at most 1; falls to a hundredth of that."""
     search_steps: int = 10
     """Halvings, at the end, of the line between the image and the point found."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        if self.floor > 1:
+            raise ValueError(f"expected floor of PDPGD <= 1, got {self.floor}")
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -78,7 +84,8 @@ class PDPGD:
             rate = self.step_size * 0.01**done
             delta = delta - rate * adam.step(at.gradient)
             # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
-            cost = rate * column((1 - weight) / weight, delta) / adam.scale
+            metric = torch.maximum(adam.scale, column(self.floor * 0.01**done * Linf().measure(adam.scale), delta))
+            cost = rate * column((1 - weight) / weight, delta) / metric
             delta = delta.sign() * (delta.abs() - cost).clamp_min(0)
             delta = (left.x + delta).clamp_(0, 1) - left.x
             dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2.0 * fooled)).clamp_(-_FARTHEST, _FARTHEST)

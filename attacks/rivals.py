@@ -65,16 +65,10 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
         >>> [aim.new.tolist() for aim in aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), count=3)]
         [[[2]], [[1]], [[2]]]
     """
-    match goal:
-        case Untargeted():
-            old, k = goal.labels.unsqueeze(1), 1
-        case LabelOutOfTopK():
-            old, k = goal.labels.unsqueeze(1), goal.k
-        case TopKExclusion():
-            old, k = goal.classes, goal.classes.shape[1]
-        case _:
-            return [goal] * count
-    ways = logits.shape[1] - old.shape[1] - (k - 1)
+    old, k = _fall(goal)
+    if old is None:
+        return [goal] * count
+    ways = _ways(goal, logits)
     order = outside(logits, old).argsort(dim=1, descending=True, stable=True)
     last = [k - 1 + i % ways for i in range(count)]
     news = [torch.cat([order[:, : k - 1], order[:, place : place + 1]], 1) for place in last]
@@ -82,13 +76,30 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
 
 
 def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
-    """At most so many ways to meet a goal, as :func:`aims` gives them; a goal that can be met in one way, once.
-
-    A goal for the first k classes, k > 1, has fewer ways than there are classes; asked for more, they come again.
+    """At most so many ways to meet a goal, as :func:`aims` gives them, none of them twice.
 
     Example:
         >>> goal = Untargeted(torch.tensor([0]))
         >>> [aim.new.tolist() for aim in distinct_aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), most=9)]
         [[[2]], [[1]]]
     """
-    return list(dict.fromkeys(aims(goal, logits, min(most, logits.shape[1] - 1))))
+    return aims(goal, logits, min(most, _ways(goal, logits)))
+
+
+def _ways(goal: Goal, logits: Tensor) -> int:
+    """How many ways there are to meet a goal."""
+    old, k = _fall(goal)
+    return 1 if old is None else logits.shape[1] - old.shape[1] - (k - 1)
+
+
+def _fall(goal: Goal) -> tuple[Tensor | None, int]:
+    """The classes (N, m) that are to fall, and how many must stand above them; None where the goal says which."""
+    match goal:
+        case Untargeted():
+            return goal.labels.unsqueeze(1), 1
+        case LabelOutOfTopK():
+            return goal.labels.unsqueeze(1), goal.k
+        case TopKExclusion():
+            return goal.classes, goal.classes.shape[1]
+        case _:
+            return None, 0

@@ -71,7 +71,7 @@ class SuperDeepFool:
         rows = torch.arange(len(left), device=x.device)
         for _ in range(self.steps):
             some = left.goal.select(rows)
-            crossed = cross(left, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
+            crossed, _ = cross(left, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
             at = slope(model, crossed, some, margin)
             crossings.offer_for(rows, crossed, met(some, at.logits))
             normal = self.norm.steepest(at.gradient, 1.0)

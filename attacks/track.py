@@ -50,16 +50,18 @@ class Survivors:
     """Their places in the whole batch (n,)."""
     found: Tensor
     """For the whole batch: the fooling image where there is one, else the latest candidate."""
+    logits: Tensor
+    """The model's for the clean images of the whole batch (N, C)."""
 
     def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
         x = x.detach()
-        logits = clean_logits(model, x, goal, norm, eps)
+        self.logits = clean_logits(model, x, goal, norm, eps)
         bound = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
         self.model, self.norm = model, norm
         self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))
         self.rows = torch.arange(len(x), device=x.device)
         self.found = x.clone()
-        self.retire(x, logits)
+        self.retire(x, self.logits)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,5 +1,6 @@
 """Carlini and Wagner's attack, and PDPGD: sums of size and margin, and what weighs one against the other."""
 
+import torch
 from oracles import Recorder, images, linear
 
 from attacks import CW, L0, L1, L2, PDPGD, Untargeted
@@ -38,3 +39,14 @@ def test_pdpgd_changes_few_values():
     x_adv = PDPGD()(model, x, goal)
     assert (L0().measure(x_adv - x) <= 10).all()
     assert (L1().measure(x_adv - x) / radius).median() < 1.05
+
+
+def test_pdpgd_tries_values_whose_slope_is_small_to_begin_with():
+    # The first value does it alone at 0.8; the second does next to nothing up to 0.1, and then all of it by 0.3.
+    def model(x):
+        margin = 0.8 - x[:, 0] - 0.005 * x[:, 1] - 4 * (x[:, 1] - 0.1).clamp_min(0)
+        return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+    x, goal = torch.zeros(1, 2), Untargeted(torch.tensor([0]))
+    assert L1().measure(PDPGD(floor=1e-6)(model, x, goal)) > 0.79
+    assert L1().measure(PDPGD()(model, x, goal)) < 0.302

@@ -8,7 +8,7 @@ from advbench.meter import Meter
 from attacks import APGD, L2, LabelOutOfTopK, Linf, OrderedTopK, Square, Standard, Targeted, TopKExclusion, Untargeted
 from attacks.hopping import hop, kick
 from attacks.losses import margin
-from attacks.rivals import Overtake, aims
+from attacks.rivals import Overtake, aims, distinct_aims
 from attacks.square import scatter, schedule, search
 from attacks.track import Lowest, Survivors
 
@@ -35,6 +35,13 @@ def test_whoever_drives_out_two_classes_lifts_two():
     logits = torch.tensor([[9.0, 8.0, 3.0, 5.0, 4.0]])
     found = aims(TopKExclusion(torch.tensor([[0, 1]])), logits, count=3)
     assert [aim.new.tolist() for aim in found] == [[[3, 4]], [[3, 2]], [[3, 4]]]
+
+
+@pytest.mark.parametrize(("kind", "ways"), [("untargeted", 5), ("topk-exclusion", 3), ("label-out-of-topk", 4)])
+def test_no_way_is_named_twice_however_many_are_asked_for(kind, ways):
+    logits = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
+    found = [aim.new.tolist() for aim in distinct_aims(goals(logits)[kind], logits, most=9)]
+    assert len(found) == len(set(map(str, found))) == ways
 
 
 @pytest.mark.parametrize("kind", ["untargeted", "topk-exclusion", "label-out-of-topk", "targeted", "ordered-topk"])
