@@ -224,6 +224,7 @@ DATASETS: Registry[DatasetCard] = Registry(
         _carried("fashion-mnist", "Fashion-MNIST"),
         _samples("imagenet-samples", "ImageNet-1k", 1000),
         _samples("cifar10-samples", "CIFAR-10", 10),
+        _samples("cifar10-grey-samples", "CIFAR-10 grey", 10),
         _samples("cifar100-samples", "CIFAR-100", 100),
         _samples("mnist-samples", "MNIST", 10),
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),

@@ -30,6 +30,8 @@ from advbench.work import CHECKED
 from advbench.workbench import PASSES, Workbench, make_attack
 from attacks.foolbox import FoolboxAttack
 
+NOISE = "noise"
+"""The attack that is run beside all others."""
 NOISE_DRAWS = 10
 """How often the noise that is run for comparison is drawn for each image."""
 
@@ -88,7 +90,7 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
         numbers = chosen(suite, data, len(bench.dataset(data.label)))
         ids = _ids(bench, model.label, data.label, numbers)
         _check_labels(bench, model.label, data.label)
-        cells = list(cells_of(suite, data))
+        cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), bench.model(model.label))
         key = around | {
@@ -179,9 +181,9 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
                 for goal in goals
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
-    if suite.noise and "noise" not in {spec.name for spec in suite.attacks}:
-        noise = AttackSpec(name="noise", params={"draws": NOISE_DRAWS})
-        yield from (Cell("noise", parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
+    if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
+        noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
+        yield from (Cell(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
 
 
 def parameters_of(spec: AttackSpec, norm: str) -> str:

@@ -43,6 +43,8 @@ class ModelSpec(Strict):
     timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
     weights: Path | None = None
     """A file with its weights, in place of the published ones; a relative path starts at the suite file."""
+    attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
+    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
     label: str = ""
     """What it is called in records; default: its name."""
 
@@ -214,6 +216,15 @@ class Suite(Strict):
     """cpu, cuda, cuda:N, mps, or auto."""
     gates: Gates = Gates()
     """What the run must reach."""
+
+    @model_validator(mode="after")
+    def _attacks_are_there(self) -> Self:
+        there = [spec.name for spec in self.attacks]
+        for model in self.models:
+            for name in model.attacks or ():
+                if name not in there:
+                    raise ValueError(f"model {model.label} has the attack {name!r}, which the suite has not")
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

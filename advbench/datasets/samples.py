@@ -16,6 +16,7 @@ SAMPLE_SETS = ("imagenet", "cifar10", "cifar100", "mnist", "fashionMNIST")
 SAMPLES_PER_SET = 20
 
 _SETS = {f"{name.replace('fashionMNIST', 'fashion-mnist')}-samples": name for name in SAMPLE_SETS}
+_SETS["cifar10-grey-samples"] = "cifar10"  # grey models make them grey
 _INSTALL = "python -m pip install foolbox==3.3.4"
 _REINSTALL = "python -m pip install --force-reinstall --no-deps foolbox==3.3.4"
 
@@ -63,7 +64,7 @@ def load(card: DatasetCard, path: Path | None = None) -> Dataset:
     """The samples as a data set; what its card names as the loader.
 
     Args:
-        card: One whose name is that of one of `SAMPLE_SETS` and `-samples`.
+        card: One whose name is that of one of `SAMPLE_SETS` and `-samples`, or `cifar10-grey-samples`.
         path: Not used.
 
     Raises:

@@ -25,6 +25,7 @@ DECIDING = {
     (Suite, "device"): {"device": "auto"},
     (ModelSpec, "name"): {"models": {"name": "randomised", "label": "tiny"}},
     (ModelSpec, "weights"): {"models": ONE | {"weights": "weights.txt"}},
+    (ModelSpec, "attacks"): {"models": ONE | {"attacks": "pgd"}},
     (ModelSpec, "label"): {"models": ONE | {"label": "mine"}},
     (DatasetSpec, "name"): {"datasets": {"name": "other", "label": "smooth"}},
     (DatasetSpec, "path"): {"datasets": {"name": "broken", "label": "smooth", "path": "broken.txt"}},

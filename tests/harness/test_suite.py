@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.errors import UserError
 from advbench.suite import HARMLESS, AttackSpec, DatasetSpec, Gates, ModelSpec, Suite
 from advbench.suite_files import load_suite, suite_names
@@ -41,6 +42,10 @@ def test_short_forms_and_long_ones():
     [
         ({"model": "vgg16"}, r"model: unknown key; did you mean models\?"),
         ({"zzz": 1}, r"zzz: unknown key; there are name, description, models,"),
+        (
+            {"models": {"name": "vgg16", "attacks": ["pgd", "fgsm"]}},
+            "suite: model vgg16 has the attack 'fgsm', which the suite has not",
+        ),
         ({"models": []}, "expected at least one model, got none"),
         ({"models": ["vgg16", "vgg16"]}, "two models are called 'vgg16'; give one of them a label"),
         ({"models": "vgg61"}, r"models\[0\]\.name: unknown model 'vgg61'; did you mean vgg16"),
@@ -71,6 +76,18 @@ def test_short_forms_and_long_ones():
 def test_mistakes_are_named(change, message):
     with pytest.raises(UserError, match=message):
         load_suite(GOOD | change)
+
+
+def test_full_has_every_model_that_is_carried_with_pictures_and_every_attack():
+    suite = load_suite("full")
+    pictured = {card.data for card in DATASETS.values()}
+    carried = {card.name for card in MODELS.values() if card.weights_sha256 and card.source != "torchvision"}
+    assert {spec.name for spec in suite.models} == {name for name in carried if MODELS[name].data in pictured}
+    asked = {spec.name for spec in suite.attacks}
+    own = {name for name in ATTACKS if not name.startswith("foolbox/")}
+    assert own - asked == {"noise"}, "which is run beside all others"
+    # every Foolbox attack but those of which the library has its own form, and those that need a target or an extra
+    assert len({name for name in asked if name.startswith("foolbox/")}) >= 20
 
 
 def test_what_is_missing_is_named():
