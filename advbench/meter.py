@@ -46,6 +46,7 @@ class Meter:
     def __init__(self, model: Model, ids: Tensor, on_pass: Callable[[], None] = lambda: None) -> None:
         self._model, self._on_pass = model, on_pass
         self._sorted, self._order = ids.sort()
+        self._last: tuple[Tensor, Tensor] = ids, torch.arange(len(ids), device=ids.device)
         self.forwards = torch.zeros(len(ids), device=ids.device)
         self.backwards = torch.zeros(len(ids), device=ids.device)
         self.not_finite = torch.zeros(len(ids), device=ids.device)
@@ -63,12 +64,14 @@ class Meter:
 
     def _pass(self, model: Model, x: Tensor) -> Tensor:
         self._on_pass()
-        ids, once = asked_ids(), torch.ones(len(x), device=x.device)
-        self._book(self.forwards, ids, once)
+        rows = len(x)
+        places = self._places(asked_ids(), rows)
+        self._book(self.forwards, places, rows)
         logits = model(x)
-        self._book(self.not_finite, ids, _not_finite(logits.detach()).float())
+        if not bool(logits.detach().isfinite().all()):
+            self._book(self.not_finite, places, rows, _not_finite(logits.detach()).float())
         if logits.requires_grad:
-            logits.register_hook(lambda _: self._book(self.backwards, ids, once))  # type: ignore[no-untyped-call]
+            logits.register_hook(lambda _: self._book(self.backwards, places, rows))  # type: ignore[no-untyped-call]
         return logits
 
     def __enter__(self) -> Self:
@@ -80,11 +83,20 @@ class Meter:
     ) -> None:
         self.seconds = time.perf_counter() - self._start
 
-    def _book(self, count: Tensor, ids: Tensor | None, rows: Tensor) -> None:
-        if ids is None or len(ids) != len(rows):
-            count += rows.sum() / len(count)
-            return
-        count.index_add_(0, self._order[torch.searchsorted(self._sorted, ids)], rows)
+    def _places(self, ids: Tensor | None, count: int) -> Tensor | None:
+        """Where the rows of a batch are counted; None: nobody says whose they are."""
+        if ids is None or len(ids) != count:
+            return None
+        if ids is not self._last[0]:  # as long as no image leaves the batch, its ids are the same tensor
+            self._last = ids, self._order[torch.searchsorted(self._sorted, ids)]
+        return self._last[1]
+
+    def _book(self, count: Tensor, places: Tensor | None, rows: int, values: Tensor | None = None) -> None:
+        """Add 1, or a value for each row, at the places of the rows."""
+        if places is None:
+            count += (rows if values is None else values.sum()) / len(count)
+        else:
+            count.index_add_(0, places, torch.ones(rows, device=count.device) if values is None else values)
 
 
 def _not_finite(logits: Tensor) -> Tensor:

@@ -1,0 +1,150 @@
+"""What the harness costs beside the same attacks called bare: `python -m tests.peers.overhead`.
+
+In one process, on one thread, every unit of work of a suite is done twice in turn: by the harness, and as the bare call
+of its attack on the same images, which lie ready in memory. The harness is also charged with all that a run does
+beside its units: planning, predicting the clean images, checking the models, saving, and reading the run back.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+
+_PAGE = """# The cost of the harness
+
+Made by `python -m tests.peers.overhead{flags}`; the numbers are in `overhead.json`.
+
+The suite `{suite}` with {images} images of each data set: {units} units of attacks, {rows:,} results. Each unit was
+done twice in turn, by the harness and as the bare call `attack(model, x, goal, eps=..., seed=...)` on images that lay
+ready in memory, in one process on one thread. The harness is charged with everything that a run does beside: planning,
+the predictions for the clean images, the trust checks, judging, saving with a flush to the disk after every file, and
+reading the run back. Starting Python and importing torch is in neither. Measured on {processor}.
+
+| | seconds of the processor | seconds on the wall |
+|---|--:|--:|
+| the attacks called bare | {bare[0]:.1f} | {bare[1]:.1f} |
+| the run, with the same attacks in it | {harness[0]:.1f} | {harness[1]:.1f} |
+| of that, planning | {planning[0]:.1f} | {planning[1]:.1f} |
+| **overhead** | **{overhead[0]:.1%}** | {overhead[1]:.1%} |
+
+For each unit that is {each:.0f} ms of the processor.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.overhead", description=__doc__)
+    parser.add_argument("--suite", default="ci", help="one in the package; default: ci")
+    parser.add_argument("--images", type=int, metavar="N", help="of each data set; default: as the suite says")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    # read when torch is imported; threads that spin while they wait disturb every measurement
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    found = measure(options.suite, options.images, lambda text: print(text, file=sys.stderr, flush=True))
+    found["flags"] = f" --images {options.images}" if options.images else ""
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "overhead.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (options.out / "overhead.md").write_text(_PAGE.format(**found), encoding="utf-8")
+
+
+class Clock:
+    """Seconds of the processor and on the wall that were spent inside its contexts."""
+
+    def __init__(self) -> None:
+        self.spent = [0.0, 0.0]
+
+    def __enter__(self) -> "Clock":
+        self._start = time.process_time(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for i, now in enumerate((time.process_time(), time.perf_counter())):
+            self.spent[i] += now - self._start[i]
+
+
+def measure(name: str, images: int | None, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Run a suite, with every attack of it called bare beside.
+
+    Args:
+        name: Of a suite in the package.
+        images: Of each data set; None: as the suite says.
+        progress: Told of every unit.
+
+    Returns:
+        A record for `reports/peers/overhead.json`.
+    """
+    from advbench import runner
+    from advbench.plan import make_plan
+    from advbench.suite_files import load_suite
+    from advbench.work import do
+
+    suite = load_suite(name)
+    suite = suite.model_copy(update={"images": images or suite.images})
+    whole, bare, beside, planning, units = Clock(), Clock(), Clock(), Clock(), 0
+
+    def planned(*arguments: Any) -> Any:
+        with planning:
+            return make_plan(*arguments)
+
+    def both(unit: Any, desk: Any) -> Any:
+        nonlocal units
+        if unit.task != "attack":
+            return do(unit, desk)
+        units += 1
+        with beside:
+            call = _bare(unit, desk)
+        done = do(unit, desk) if units % 2 else None
+        with bare:
+            call()
+        done = done or do(unit, desk)
+        progress(f"{units}: {unit.attack} on {unit.model}")
+        return done
+
+    with tempfile.TemporaryDirectory() as folder, patch.multiple(runner, do=both, make_plan=planned):
+        with whole:
+            run = runner.run(suite, out=folder)
+        rows = len(run.frame)
+    harness = [sum_ - one - other for sum_, one, other in zip(whole.spent, bare.spent, beside.spent, strict=True)]
+    return {
+        "suite": name,
+        "images": suite.images,
+        "units": units,
+        "rows": rows,
+        "processor": processor(),
+        "bare": bare.spent,
+        "harness": harness,
+        "planning": planning.spent,
+        "overhead": [with_ / without - 1 for with_, without in zip(harness, bare.spent, strict=True)],
+        "each": 1000 * (harness[0] - bare.spent[0]) / units,
+    }
+
+
+def _bare(unit: Any, desk: Any) -> Callable[[], Any]:
+    """The attack of a unit as a library is called, on images in memory."""
+    import torch
+
+    from advbench.config import parse_goal
+    from advbench.datasets.batch import content_ids
+    from advbench.evaluate import goal_maker
+    from advbench.workbench import make_attack
+
+    model, x = desk.bench.model(unit.model), desk.bench.images(unit).x
+    labels = desk.bench.dataset(unit.dataset).labels
+    y = torch.tensor([labels[number] for number in unit.samples])
+    with torch.no_grad():
+        goal = goal_maker(parse_goal(unit.goal), model)(model(x), content_ids(x), y)
+    attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
+    return lambda: attack(model, x, goal, eps=unit.eps, seed=unit.seed)
+
+
+if __name__ == "__main__":
+    main()
