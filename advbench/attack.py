@@ -29,12 +29,19 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, pictures done, pictures in all."""
 
 
-def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) -> list[Outcome]:
+MakeAttack = Callable[[Classifier], Attack]
+"""The classifier, once it is loaded -> the attack on it."""
+
+
+def attack_pictures(
+    config: AttackConfig, progress: Progress = lambda *_: None, make_attack: MakeAttack | None = None
+) -> list[Outcome]:
     """Attack every picture that can be read; the results of each batch are written as soon as it is done.
 
     Args:
         config: What to do.
         progress: Told of every forward pass.
+        make_attack: Makes an attack that is not in the table; None: the one that the configuration names.
 
     Returns:
         An outcome for each picture and each path that led to none; those that failed have status `unknown`.
@@ -49,7 +56,8 @@ def attack_pictures(config: AttackConfig, progress: Progress = lambda *_: None) 
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
     with folder_for_results(jobs[0][1]):
         progress(f"loading {config.model}", 0, len(jobs))
-        session = open_session(config, load_model(config.model, weights=config.weights, device=config.device))
+        model = load_model(config.model, weights=config.weights, device=config.device)
+        session = open_session(config, model, None if make_attack is None else make_attack(model))
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         for start in range(0, len(jobs), config.batch_size):
             chunk = jobs[start : start + config.batch_size]
@@ -90,14 +98,15 @@ _Job = tuple[Path, Path]
 """A picture to read, and the folder for its results."""
 
 
-def open_session(config: AttackConfig, model: Classifier) -> Session:
-    """Make the attack and the goal that a configuration names.
+def open_session(config: AttackConfig, model: Classifier, attack: Attack | None = None) -> Session:
+    """Make the attack, where none is given, and the goal that a configuration names.
 
     Raises:
         UserError: The goal names a class or a k that the model does not have.
     """
-    card = ATTACKS[config.attack]
-    attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
+    if attack is None:
+        card = ATTACKS[config.attack]
+        attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
     attack = attack if config.budget is None else capped(attack, config.budget)
     make_goal = goal_maker(config.goal, model)
     return Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))

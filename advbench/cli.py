@@ -15,6 +15,7 @@ COMMANDS = {
     "attack": "advbench.commands.attack:attack",
     "run": "advbench.commands.run:run",
     "resume": "advbench.commands.run:resume",
+    "universal": "advbench.commands.universal:universal",
     "train": "advbench.commands.train:train",
     "report": "advbench.commands.report:report",
     "compare": "advbench.commands.compare:compare",

@@ -36,7 +36,7 @@ from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
 from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
 from attacks.pdpgd import PDPGD
-from attacks.perturbation import Perturbation
+from attacks.perturbation import Perturbation, Universal
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.quantize import quantize
@@ -124,6 +124,7 @@ __all__ = [
     "Thorough",
     "TopK",
     "TopKExclusion",
+    "Universal",
     "UniversalDeepFool",
     "UniversalPerturbation",
     "Untargeted",

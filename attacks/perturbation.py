@@ -1,17 +1,21 @@
 """A perturbation that is one and the same for all images, and its file."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.norms import L1, L2, NORMS, Norm, keeps_to
+from attacks.goals import Goal
+from attacks.norms import L1, L2, NORMS, Norm, keeps_to, within
+from attacks.protocols import Kind, Model
+from attacks.track import Survivors
 
 _ENTRY = "universal perturbation"
 
@@ -50,6 +54,15 @@ class Perturbation:
             raise ValueError(
                 f"expected a perturbation within eps {self.eps:g} in {self.norm.name}, got {float(size):g}"
             )
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.delta.shape))
+        return f"Perturbation({shape}, {self.norm.name}, eps={self.eps:.4g}, sha256={self.digest})"
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with its file."""
+        return hashlib.sha256(self.as_bytes()).hexdigest()[:16]
 
     def apply(self, x: Tensor) -> Tensor:
         """Add it to images (N, ...) in [0, 1]; what would leave [0, 1] is cut off.
@@ -141,3 +154,32 @@ class Perturbation:
             raise ValueError(f"expected a universal perturbation in {path}, got a file without {error}") from None
         except (SafetensorError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"expected a universal perturbation in {path}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Universal:
+    """A universal perturbation as an attack: the same for every image, whatever the model and the goal.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> found = Perturbation(delta=torch.tensor([-0.1, 0.1]), norm=Linf(), eps=0.1)
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> Universal(perturbation=found)(lambda x: x, x, goal, eps=0.1)
+        tensor([[0.5000, 0.6000]])
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
+
+    perturbation: Perturbation
+    """What is added."""
+
+    @property
+    def norm(self) -> Norm:
+        """That of the perturbation."""
+        return self.perturbation.norm
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
+        left = Survivors(model, x, goal, self.norm, eps)
+        return left.finish(within(self.norm, left.x, self.perturbation.apply(left.x), left.eps))

@@ -13,7 +13,7 @@ from attacks.clean import CleanLogits
 from attacks.draws import uniform
 from attacks.fooling import Loader, MakeGoal, fooled, unpacked, untargeted
 from attacks.goals import Goal
-from attacks.gradients import slope
+from attacks.gradients import quick_form, slope
 from attacks.inputs import check_eps, check_parameters, check_size
 from attacks.momentum import accumulate
 from attacks.norms import Linf, Norm
@@ -115,7 +115,8 @@ class UniversalPerturbation:
         """Find a perturbation for a model.
 
         Args:
-            model: Images in [0, 1] -> logits.
+            model: Images in [0, 1] -> logits. Of one that :func:`attacks.fast` made, gradients come from the faster
+                form, and labels and rates from the original.
             loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are not looked at. It is gone
                 through as often as it takes; one with a method ``set_epoch`` is told the number of each pass.
             held_out: Images that choose among the perturbations on the way; the fit is over when all are fooled.
@@ -145,7 +146,7 @@ class UniversalPerturbation:
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
         moved = self._seen(x, goal, seed, state.step) + state.delta
-        at = slope(model, moved.clamp(0, 1), goal, standing)
+        at = slope(quick_form(model) or model, moved.clamp(0, 1), goal, standing)
         # Where a value is cut off, the perturbation has no influence.
         gradient = (at.gradient * (moved == moved.clamp(0, 1))).mean(0, keepdim=True)
         momentum = accumulate(state.momentum, gradient, self.decay)

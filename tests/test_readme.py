@@ -77,8 +77,12 @@ def parsed(command: str) -> Command:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a photograph called ``tiger.jpg`` in it."""
+    """The current folder, with a photograph called ``tiger.jpg`` in it, and two folders of photographs."""
     shutil.copy(samples("imagenet")[0].path, tmp_path / "tiger.jpg")
+    for name, some in (("photographs", samples("imagenet")[1:4]), ("other-photographs", samples("imagenet")[4:6])):
+        (tmp_path / name).mkdir()
+        for picture in some:
+            shutil.copy(picture.path, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -61,13 +61,14 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) ->
     if as_text:
         click.echo(as_json([outcome.as_row() for outcome in outcomes]))
     elif not quiet:
-        _print_outcomes(outcomes)
+        print_outcomes(outcomes)
     for outcome in failures:
         click.echo(f"failed: {outcome.record.error}", err=True)
     ctx.exit(EXIT_INCOMPLETE if failures else 0)
 
 
-def _print_outcomes(outcomes: "list[Outcome]") -> None:
+def print_outcomes(outcomes: "list[Outcome]") -> None:
+    """Print what came of each picture."""
     from advbench.report.terminal import attacked
 
     out = console()

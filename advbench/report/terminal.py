@@ -8,11 +8,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from advbench.intervals import Proportion
 from advbench.names import display_name
 from advbench.report.words import describe_norm, describe_result, describe_score
 
 if TYPE_CHECKING:
     from advbench.outcome import Outcome
+    from advbench.universal import Measured
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -69,3 +71,29 @@ def trained(card: dict[str, Any], folder: Path) -> RenderableType:
     heading = f"{card['name']} · {card['data']} · {card['parameters']:,} parameters · seed {card['seed']}"
     where = Text(f"weights, curves and card in {display_name(folder, limit=200)}")
     return Group(Text(heading, style="bold"), table, *map(Text, lines), where)
+
+
+def universal(measured: "Measured") -> RenderableType:
+    """What is printed of a universal perturbation: both fooling rates, and into which classes it drives pictures."""
+    counts, perturbation = measured.counts, measured.perturbation
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"of {counts.images} pictures")
+    table.add_column("share")
+    table.add_column("95 % interval")
+    rows = [("changed class", Proportion(counts.changed, counts.images))]
+    if counts.met != counts.changed:
+        rows.append(("goal met", Proportion(counts.met, counts.images)))
+    if counts.labelled:
+        rows.append(("misclassified", Proportion(counts.wrong, counts.labelled)))
+        rows.append(("misclassified when clean", Proportion(counts.labelled - counts.right, counts.labelled)))
+    for name, share in rows:
+        table.add_row(name, f"{share.percent} ({share.counts})", share.interval)
+    named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
+    lines = [f"most often taken for {', '.join(named)}"]
+    if measured.folder:
+        lines.append(f"perturbation, picture and panel in {display_name(measured.folder, limit=200)}")
+    bound = describe_norm(perturbation.norm.name, perturbation.eps)
+    made_for = display_name(str(perturbation.card.get("model", "unknown")))
+    return Group(
+        Text(f"universal perturbation · made for {made_for} · {bound}", style="bold"), table, *map(Text, lines)
+    )
