@@ -12,6 +12,7 @@ from advbench.report.figures import Figure, curves, histogram
 from advbench.report.gallery import KINDS, gallery
 from advbench.report.html import data_uri, render
 from advbench.report.tables import LEGEND, describe_bound, describe_place, tables
+from advbench.suite_files import suite_names
 
 if TYPE_CHECKING:
     from advbench.runs import Run
@@ -92,6 +93,7 @@ def as_page(verdict: Verdict, run: "Run") -> str:
         attacks=_attacks(verdict),
         errors=_errors(verdict),
         folder=run.folder,
+        again=run.suite.name if run.suite.name in suite_names() else f"{run.suite.name}.toml",
     )
 
 
@@ -181,9 +183,11 @@ def _called(index: int, names: Sequence[str]) -> str:
 def _made(run: "Run") -> list[tuple[str, str]]:
     """How the run was made, as names and values."""
     manifest = run.manifest
-    names = ("run_id", "command", "git", "started", "finished", "host", "device")
+    machine = manifest.get("environment") or {}
+    found: list[tuple[str, Any]] = [(name, manifest.get(name)) for name in ("run_id", "started", "finished", "workers")]
+    found += [(name, machine.get(name)) for name in ("commit", "system", "processor", "cores", "python")]
     versions = ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items())
-    found = [*((name, manifest.get(name)) for name in names), ("seed", run.suite.seed), ("versions", versions)]
+    found += [("device", run.suite.device), ("seed", run.suite.seed), ("versions", versions)]
     return [(name, _told(value)) for name, value in found if value not in (None, "")]
 
 

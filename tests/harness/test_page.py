@@ -220,7 +220,11 @@ def hostile_run(folder, port=9):
     ]
     classes = {name: list(names) for name in names}
     folder = with_pictures(folder, rows, description="".join(names))
-    manifest = load_run(folder).manifest | {"classes": classes, "command": names[1], "versions": {names[1]: names[1]}}
+    manifest = load_run(folder).manifest | {
+        "classes": classes,
+        "environment": {"commit": names[1]},
+        "versions": {names[1]: names[1]},
+    }
     from advbench.folder import RunFolder
 
     RunFolder(folder).write_manifest(manifest)
