@@ -3,7 +3,12 @@
 import csv
 import errno
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +21,7 @@ from advbench import load_model
 from advbench.cli import main
 from advbench.datasets.embedded import read_embedded
 from advbench.errors import UserError
+from advbench.training.checkpoint import read_progress
 from advbench.training.recipes import RECIPES, Adversarial, Recipe
 from advbench.training.run import train
 from advbench.training.task import TrainConfig
@@ -80,6 +86,36 @@ def test_resumed_after_a_kill_to_the_same_weights(
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert resumed["weights_sha256"] == card["weights_sha256"]
     assert len(resumed["epochs"]) == recipe.epochs
+
+
+def test_a_process_that_is_killed_leaves_a_checkpoint_that_goes_on(
+    config: Callable[..., TrainConfig], data_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    arguments = [
+        "train",
+        "lenet",
+        "--epochs",
+        "20",
+        "--data-root",
+        str(data_root),
+        "--out",
+        str(out),
+        "--attacked",
+        "0",
+    ]
+    with subprocess.Popen([sys.executable, "-m", "advbench", *arguments, "--quiet"]) as process:
+        while not (out / "checkpoint.safetensors").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    left = read_progress(out / "checkpoint.safetensors")["history"]
+    assert 1 <= len(left) < 20
+    assert run(*arguments[1:]).exit_code == 0
+    whole = config("whole", replace(RECIPES["lenet"], epochs=20))
+    train(whole)
+    first, second = weights(whole), load_file(out / "checkpoint.safetensors")
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_it_learns_and_leaves_what_it_should(config: Callable[..., TrainConfig]) -> None:

@@ -1,6 +1,11 @@
 """The zoo: every architecture has the size it should, and weights are loaded only if they are the published ones."""
 
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,6 +125,25 @@ def test_shipped_weights_load_and_are_small(name: str) -> None:
     assert logits.isfinite().all()
     assert model.weights_sha256 == read_card(name)["weights_sha256"]
     assert (FOLDER / f"{name}.safetensors").stat().st_size <= 5_000_000
+
+
+@pytest.mark.slow
+def test_all_shipped_weights_load_from_the_wheel_alone(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    (tmp_path / "source").mkdir()
+    for part in ("advbench", "attacks", "pyproject.toml", "README.md", "LICENSE"):
+        copy = shutil.copytree if (root / part).is_dir() else shutil.copy
+        copy(root / part, tmp_path / "source" / part)
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('..'))"
+    options = {"check": True, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    built = subprocess.run([sys.executable, "-c", build], cwd=tmp_path / "source", **options)
+    wheel = tmp_path / built.stdout.splitlines()[-1]
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    load = f"import advbench; print(advbench.__file__); [advbench.load_model(name) for name in {SHIPPED}]"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run([sys.executable, "-c", load], cwd=tmp_path, env=environment, **options)
+    assert done.stdout.startswith(str(tmp_path / "installed"))
 
 
 def test_all_shipped_weights_together_are_small() -> None:
