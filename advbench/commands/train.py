@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _METHODS = ("fast", "trades")
-_TRANSFER = {"--from": "base", "--fine-tune": "fine_tune", "--weights": "weights"}
+_TRANSFER = {"--from": "base", "--fine-tune": "fine_tune"}
+_ALL = {f"--{name}": name for name in ("epochs", "lr", "adversarial", "eps", "steps", "seed", "weights")} | _TRANSFER
 
 
 @click.command(epilog=f"Recipes: {', '.join(RECIPES)}.")
 @click.argument("recipe")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="In place of the recipe's number.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), metavar="RATE", help="Peak learning rate.")
 @click.option(
     "--adversarial",
     type=click.Choice(_METHODS),
@@ -32,9 +34,10 @@ _TRANSFER = {"--from": "base", "--fine-tune": "fine_tune", "--weights": "weights
     help="Train on adversarial images: fast (the default) or trades.",
 )
 @click.option("--eps", metavar="SIZE", help="Largest Linf change in adversarial training, such as 8/255.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Its gradient steps for each batch.")
 @click.option("--from", "base", metavar="MODEL", help=f"transfer: the network to start from. Default: {DEFAULT_MODEL}.")
 @click.option("--fine-tune", type=click.IntRange(min=1), metavar="N", help="transfer: train its last N layers too.")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="transfer: its weights.")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these weights.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all that is random.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option(
@@ -82,22 +85,31 @@ def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | 
     """The recipe with what the flags change in it."""
     recipe = _started_from(recipe, options)
     if isinstance(recipe, ForestRecipe):
-        given = [f"--{name}" for name in ("epochs", "adversarial", "eps") if options[name]]
+        given = [flag for flag, name in _ALL.items() if name != "seed" and options[name]]
         if given:
             raise UserError(f"{recipe.model} is a forest, which has no {', '.join(given)}", hint="leave it out")
         return recipe
-    if options["epochs"]:
-        recipe = replace(recipe, epochs=options["epochs"])
+    changed = {name: options[name] for name in ("epochs", "lr") if options[name]}
+    recipe = replace(recipe, **changed)
     if options["adversarial"]:
         usual = parse_eps(DATA[ZOO[recipe.model].data].eps if recipe.model in ZOO else PHOTOGRAPHS, "linf")
         how = recipe.adversarial or Adversarial(eps=usual, warmup=0.3)
         recipe = replace(recipe, adversarial=replace(how, method=options["adversarial"]))
+    return replace(recipe, adversarial=_adversarial(recipe.adversarial, options))
+
+
+def _adversarial(how: Adversarial | None, options: dict[str, Any]) -> Adversarial | None:
+    """The method with what the flags change in it; eps does not grow from 0 where the weights are not fresh."""
+    if how is None:
+        if given := [f"--{name}" for name in ("eps", "steps") if options[name]]:
+            flags = " and ".join(given)
+            raise UserError(f"{flags} is for adversarial training", hint=f"add --adversarial, or leave {flags} out")
+        return None
     if options["eps"]:
-        if recipe.adversarial is None:
-            raise UserError("--eps is for adversarial training", hint="add --adversarial, or leave --eps out")
-        size = parse_eps(options["eps"], "linf")
-        recipe = replace(recipe, adversarial=replace(recipe.adversarial, eps=size))
-    return recipe
+        how = replace(how, eps=parse_eps(options["eps"], "linf"))
+    if options["steps"]:
+        how = replace(how, steps=options["steps"])
+    return replace(how, warmup=0.0) if options["weights"] else how
 
 
 def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
@@ -112,8 +124,7 @@ def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Rec
 
 def _command(recipe: str, options: dict[str, Any]) -> str:
     """What to type for the same weights."""
-    flags = {f"--{name}": name for name in ("epochs", "adversarial", "eps", "seed")} | _TRANSFER
-    shown = {flag: options[name] for flag, name in flags.items() if options[name]}
+    shown = {flag: options[name] for flag, name in _ALL.items() if options[name]}
     if recipe == "transfer":
         shown["--data-root"] = options["data_root"]
     return " ".join(["advbench train", recipe, *(f"{flag} {shlex.quote(str(value))}" for flag, value in shown.items())])

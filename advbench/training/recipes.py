@@ -1,6 +1,6 @@
 """The recipes of `advbench train`: plain data, one for each model of the zoo. No torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from advbench.catalog import DEFAULT_MODEL
@@ -61,6 +61,8 @@ class Recipe:
     """Whether the architecture's dropout is on."""
     adversarial: Adversarial | None = None
     """None: on clean images."""
+    start_sha256: str = ""
+    """Of the file of weights that it starts from, known once they are loaded; empty: fresh ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,6 @@ class TransferRecipe(Recipe):
 
     base: str = DEFAULT_MODEL
     """Name of the pretrained network in `advbench models`."""
-    base_sha256: str = ""
-    """Of its weights; known once they are loaded."""
     fine_tune: int = 0
     """How many of its last layers are trained too."""
 
@@ -126,7 +126,13 @@ _RECIPES = (
     Recipe(model="gray_cnn", epochs=15, augment="flip", weight_decay=1e-2),
     ForestRecipe(model="gray_forest"),
     Recipe(model="smile_cnn", epochs=12, augment="flip", weight_decay=1e-2),
-    Recipe(model="smile_cnn_robust", epochs=20, augment="flip", adversarial=_LINF_8),
+    Recipe(
+        model="smile_cnn_robust",
+        epochs=20,
+        lr=1e-3,
+        augment="flip",
+        adversarial=replace(_LINF_8, warmup=0.5),
+    ),
     TransferRecipe(model="transfer", epochs=20, batch_size=32, lr=1e-3),
 )
 

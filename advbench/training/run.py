@@ -1,14 +1,14 @@
 """From a recipe to a folder with weights, curves and cards: what stands behind `advbench train`."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import nn
 
 from advbench.models import architectures
 from advbench.models.trained import Contents, packed
-from advbench.models.weights import sha256_of
+from advbench.models.weights import load_into, read_state_dict, sha256_of
 from advbench.models.zoo import architecture, wrap
 from advbench.store import folder_for_results, write_atomic
 from advbench.training.data import Images
@@ -55,12 +55,14 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
 
 
 def _zoo(config: TrainConfig, progress: Progress) -> Made:
-    """Train a model of the zoo from fresh weights."""
+    """Train a model of the zoo."""
     recipe, row = config.recipe, ZOO[config.recipe.model]
     data, train_set, test_set = load_data(row.data, config.data_root, config.seed)
     if isinstance(recipe, ForestRecipe):
         trained = _grown(config, recipe, data, train_set, progress)
     else:
+        start = config.weights and read_state_dict(config.weights)
+        recipe = replace(recipe, start_sha256=sha256_of(config.weights) if config.weights else "")
         job = Job(
             recipe=recipe,
             train=train_set,
@@ -71,7 +73,14 @@ def _zoo(config: TrainConfig, progress: Progress) -> Made:
             device=config.device,
             checkpoint=config.out / "checkpoint.safetensors",
         )
-        trained = fit(job, lambda: architecture(row.architecture, dropout=recipe.dropout), progress)
+
+        def build() -> nn.Module:
+            module = architecture(row.architecture, dropout=job.recipe.dropout)
+            if start and config.weights:
+                load_into(module, start, config.weights, row.name)
+            return module
+
+        trained = fit(job, build, progress)
     return Made(
         model=wrap(_rounded(trained.module), row.name, data).to(config.device),
         trained=trained,

@@ -25,7 +25,7 @@ class TrainConfig:
     out: Path
     """Folder for the results."""
     weights: Path | None = None
-    """Of the pretrained network that `transfer` starts from; None: the published ones."""
+    """To start from; None: fresh ones, or for `transfer` the published ones."""
     seed: int = 0
     """Of all that is random."""
     device: str = "cpu"

@@ -35,7 +35,7 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
     """
     card = MODELS[recipe.base]
     base = load_model(recipe.base, weights=config.weights)
-    recipe = replace(recipe, base_sha256=base.weights_sha256 or "")
+    recipe = replace(recipe, start_sha256=base.weights_sha256 or "")
     folder = load_folder(config.data_root, base.preprocess, config.seed, progress)
     network = with_new_top(base, len(folder.classes))
     whole = Job(

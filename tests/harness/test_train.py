@@ -25,6 +25,7 @@ from advbench.training.checkpoint import read_progress
 from advbench.training.recipes import RECIPES, Adversarial, Recipe
 from advbench.training.run import train
 from advbench.training.task import TrainConfig
+from advbench.zoo_table import FOLDER
 
 TINY = Recipe(model="lenet", epochs=3, batch_size=32)
 ROBUST = Recipe(
@@ -231,6 +232,23 @@ def test_eps_without_adversarial_training(data_root: Path) -> None:
     done = run("lenet", "--eps", "0.1", "--data-root", str(data_root))
     assert done.exit_code == 2
     assert "--eps is for adversarial training" in done.stderr
+
+
+def test_a_training_goes_on_from_given_weights(data_root: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = ("lenet", "--data-root", str(data_root), "--attacked", "0", "--quiet")
+    assert run(*common, "--epochs", "8", "--out", str(first)).exit_code == 0
+    flags = ("--epochs", "1", "--lr", "1e-9", "--adversarial", "trades", "--eps", "0.1", "--steps", "2")
+    done = run(*common, *flags, "--weights", str(first / "lenet.safetensors"), "--out", str(second))
+    assert done.exit_code == 0, done.output
+    before, after = (json.loads((folder / "lenet.json").read_text()) for folder in (first, second))
+    assert after["clean"] == before["clean"]
+    assert after["training"]["start_sha256"] == before["weights_sha256"]
+    assert {"method": "trades", "steps": 2, "warmup": 0.0}.items() <= after["training"]["adversarial"].items()
+    assert "--lr 1e-09 --adversarial trades --eps 0.1 --steps 2 --weights" in after["command"]
+    refused = run(*common, "--weights", str(FOLDER / "mlp_mnist.safetensors"), "--out", str(tmp_path / "third"))
+    assert refused.exit_code == 2
+    assert "does not fit lenet" in refused.stderr
 
 
 def test_help_lists_the_recipes() -> None:

@@ -82,7 +82,7 @@ def test_a_new_top_is_learnt_and_the_rest_stays(job: Callable[..., TrainConfig])
     assert card["clean"]["accuracy"] > 0.8
     assert (card["architecture"], card["images"]["train"], card["images"]["test"]) == ("mnist_convnet", 48, 12)
     base, found = load_model("mnist_convnet"), weights(config)
-    assert card["training"]["base_sha256"] == base.weights_sha256
+    assert card["training"]["start_sha256"] == base.weights_sha256
     for key, value in base.module.state_dict().items():
         assert key.startswith("10.") or torch.equal(found[f"features.{key}"], value)
     model = load_model(str(config.out / "transfer.safetensors"))

@@ -49,7 +49,8 @@ def test_relations_between_models() -> None:
 
 @pytest.mark.parametrize(("robust", "said"), [(0.93, "reached"), (0.89, "missed"), (None, "missed")])
 def test_bars_of_robust_models(robust: float | None, said: str) -> None:
-    assert judged("mnist_convnet_robust", mnist_convnet_robust=card("mnist_convnet_robust", 0.98, robust)) == said
+    found = judged("mnist_convnet_robust", mnist_convnet_robust=card("mnist_convnet_robust", 0.98, robust))
+    assert found.partition(":")[0] == said
 
 
 def test_the_page_has_a_row_for_every_model(tmp_path: Path) -> None:
