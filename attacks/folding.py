@@ -92,7 +92,7 @@ class _Lean(nn.Module):
         super().__init__()
         self.body, self._dtype = traced.to(dtype).to(memory_format=torch.channels_last), dtype
         if dtype != torch.float32:
-            _keep_last_exact(self.body)
+            _keep_exact(self.body)
 
     def forward(self, x: Tensor) -> Tensor:
         """As the network does, in its dtype."""
@@ -101,13 +101,27 @@ class _Lean(nn.Module):
         return answer.to(x.dtype)
 
 
-def _keep_last_exact(traced: fx.GraphModule) -> None:
-    """Let a last linear layer compute in float32: rounded logits would tie."""
-    last = traced.graph.output_node().args[0]
-    if not isinstance(last, fx.Node) or last.op != "call_module":
-        return
-    if isinstance(layer := traced.get_submodule(str(last.target)), nn.Linear):
+def _keep_exact(traced: fx.GraphModule) -> None:
+    """Let some layers of a network in half precision compute in float32.
+
+    A last linear layer, because rounded logits would tie; and depthwise convolutions with a stride, whose gradients
+    take five to twenty times as long in bfloat16.
+    """
+    graph, last = traced.graph, traced.graph.output_node().args[0]
+    for node in list(graph.nodes):
+        layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        final = node is last and isinstance(layer, nn.Linear)
+        if layer is None or not (final or _is_strided_depthwise(layer)):
+            continue
         layer.float()
-        with traced.graph.inserting_before(last):
-            last.args = (traced.graph.call_method("float", (last.args[0],)),)
-        traced.recompile()
+        with graph.inserting_before(node):
+            node.args = (graph.call_method("float", node.args),)
+        if not final:
+            with graph.inserting_after(node):
+                rounded = graph.call_method("bfloat16", (node,))
+            node.replace_all_uses_with(rounded, delete_user_cb=lambda user, rounded=rounded: user is not rounded)
+    traced.recompile()
+
+
+def _is_strided_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, _ConvNd) and 1 < layer.groups == layer.in_channels and max(layer.stride) > 1
