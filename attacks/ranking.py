@@ -35,9 +35,13 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int, temperature: Tenso
         >>> exclusion_margin(logits, torch.tensor([[0, 1]]), k=2)
         tensor([4.])
     """
-    inside, best = logits.gather(1, classes), outside(logits, classes).topk(k, dim=1).values
+    inside = logits.gather(1, classes)
     if temperature is None:
-        return inside.amax(1) - best[:, -1]
+        # Only the two logits that decide take part in the gradient, which makes it several times as cheap.
+        rival = outside(logits.detach(), classes).topk(k, dim=1).indices[:, -1:]
+        highest = inside if classes.shape[1] == 1 else inside.max(1, keepdim=True).values
+        return (highest - logits.gather(1, rival)).squeeze(1)
+    best = outside(logits, classes).topk(k, dim=1).values
     return _soft_maximum(inside, temperature) + _soft_maximum(-best, temperature)
 
 
