@@ -306,3 +306,20 @@ def test_attacks_are_as_strong_with_a_faster_form(form, loss):
         assert 0.2 < fooled.float().mean() < 0.9
         assert also.sum() >= fooled.sum() - 2
         assert torch.equal(quick, attack(Fast(net, form), x, goal, eps=0.03))
+
+
+def test_strided_depthwise_layers_compute_in_float32_among_bfloat16():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3, stride=2, groups=6), nn.Conv2d(6, 5, 1), nn.Flatten()
+        )
+    net, x = net.eval(), images(2).requires_grad_()
+    lean = rewritten(net, "bfloat16")
+    assert [part.weight.dtype for part in lean.modules() if isinstance(part, nn.Conv2d)] == [
+        torch.bfloat16,
+        torch.float32,
+        torch.bfloat16,
+    ]
+    (gradient,) = torch.autograd.grad(lean(x).sum(), x)
+    torch.testing.assert_close(gradient, torch.autograd.grad(net(x).sum(), x)[0], rtol=0.1, atol=0.02)
