@@ -43,7 +43,6 @@ _WHY = {
 """Why a model has not been trained yet."""
 _MISSED = {
     "mnist_convnet_robust": "a few steps of training teach little against stronger attacks",
-    "cifar10_resnet_robust": "7 epochs are few: more would raise both",
     "gray_forest": "its trees are held to 512 leaves, so that the file stays below 5 MB",
 }
 """Why a model that is trained misses its claim, where that is known."""
