@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -283,6 +285,24 @@ def test_a_unit_is_as_large_as_time_and_memory_allow():
     assert batch_size(cost.Footprint(1.0, 2**29, 0), cost.Passes(1, 0)) == 2
     seconds = cost.TARGET_SECONDS / 3
     assert batch_size(cost.Footprint(cost.SPEED * seconds, 10, 0), cost.Passes(1, 0)) == 2
+
+
+@pytest.mark.parametrize("name", ["lenet", "mlp_mnist"])
+def test_operations_are_counted_as_torch_counts_them(name):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, image = advbench.load_model(name), torch.rand(1, 28, 28)
+    with FlopCounterMode(display=False) as counter:
+        model(image.unsqueeze(0))
+    assert cost.footprint(model, image).flops == counter.get_total_flops() > 0
+
+
+def test_planning_imports_no_compiler():
+    code = (
+        "import sys, torch\nfrom advbench import cost, load_model\ncost.footprint(load_model('lenet'), "
+        "torch.rand(1, 28, 28))\nprint('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_results_that_cannot_be_written_stop_the_run(tmp_path, monkeypatch):
