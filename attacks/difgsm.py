@@ -85,7 +85,7 @@ class DIFGSM:
 
     def _diversify(self, x: Tensor, random: Tensor) -> Tensor:
         """Images (n, C, H, W), some of them made smaller and moved: ``random`` (n, 4) in [0, 1) says how."""
-        resized = random[:, 0] < self.probability
-        scale = self.smallest + (1 - self.smallest) * random[:, 1]
-        shift = (random[:, 2:] - 0.5) * (1 - scale).unsqueeze(1)
-        return torch.where(resized.view(-1, 1, 1, 1), warp(x, torch.zeros_like(scale), scale, shift), x)
+        resized = (random[:, 0] < self.probability).nonzero().squeeze(1)
+        scale = self.smallest + (1 - self.smallest) * random[resized, 1]
+        shift = (random[resized, 2:] - 0.5) * (1 - scale).unsqueeze(1)
+        return x.index_copy(0, resized, warp(x[resized], torch.zeros_like(scale), scale, shift))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal, met
+from attacks.goals import Goal, Untargeted, met
 
 Loss = Callable[[Tensor, Goal], Tensor]
 """Logits (N, C), goal -> (N,)."""
@@ -47,27 +47,30 @@ def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def dlr(logits: Tensor, goal: Goal) -> Tensor:
-    """Difference of logits ratio: the margin divided by the gap between the first and the third logit.
+    """Difference of logits ratio: the margin divided by a gap between the first logit and those from the third on.
 
-    It does not change when all logits are multiplied or shifted.
+    It does not change when all logits are multiplied or shifted. For an untargeted goal the gap ends at the third
+    logit. For all others it ends halfway between the third and the fourth, as in the paper's targeted form: ended at
+    the third, the ratio would be 1 wherever the target comes third, and have no gradient.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
         attacks <https://arxiv.org/abs/2003.01690>, 2020.
 
     Deviations:
-        With two classes the paper's ratio does not exist, and the margin is returned. One gap serves every goal; the
-        paper's targeted form takes the mean of the third and the fourth logit instead of the third.
+        Where there are too few classes for the ratio (two, or three for a goal that is not untargeted) the margin is
+        returned.
 
     Example:
         >>> from attacks import Untargeted
         >>> dlr(torch.tensor([[4.0, 3.0, 2.0]]), Untargeted(torch.tensor([0])))
         tensor([0.5000])
     """
-    if logits.shape[1] < 3:
+    count = 3 if isinstance(goal, Untargeted) else 4
+    if logits.shape[1] < count:
         return goal.margin(logits)
-    ordered = logits.topk(3, dim=1).values
-    return goal.margin(logits) / (ordered[:, 0] - ordered[:, -1]).clamp_min(1e-12)
+    ordered = logits.topk(count, dim=1).values
+    return goal.margin(logits) / (ordered[:, 0] - ordered[:, 2:].mean(1)).clamp_min(1e-12)
 
 
 LOSSES: dict[str, Loss] = {"margin": margin, "ce": cross_entropy, "dlr": dlr}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from oracles import goals
 
-from attacks import Targeted, Untargeted
+from attacks import LabelOutOfTopK, Targeted, Untargeted
 from attacks.goals import met
 from attacks.losses import LOSSES, cross_entropy, dlr, hinge, margin
 
@@ -69,17 +69,26 @@ def test_dlr_is_indifferent_to_scale_and_shift(kind):
 def test_dlr_is_the_formula_of_the_paper():
     z = logits()
     label = z.argmax(1)
-    first, second, third = z.sort(dim=1, descending=True).values[:, :3].T
+    first, second, third, fourth = z.sort(dim=1, descending=True).values[:, :4].T
     torch.testing.assert_close(dlr(z, Untargeted(label)), (first - second) / (first - third))
     wrong = z.argsort(dim=1)[:, 0]
     own = z.gather(1, wrong.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(dlr(z, Untargeted(wrong)), (own - first) / (first - third))
-    torch.testing.assert_close(dlr(z, Targeted(wrong)), (first - own) / (first - third))
+    torch.testing.assert_close(dlr(z, Targeted(wrong)), (first - own) / (first - (third + fourth) / 2))
 
 
-def test_dlr_is_the_margin_where_there_are_two_classes():
-    z = logits(num_classes=2)
-    goal = Untargeted(z.argmax(1))
+@pytest.mark.parametrize("goal", [Targeted(torch.tensor([2])), LabelOutOfTopK(torch.tensor([0]), 2)])
+def test_dlr_has_a_gradient_where_the_third_logit_decides(goal):
+    z = torch.tensor([[4.0, 3.0, 2.0, 0.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(dlr(z, goal).sum(), z)
+    (to_goal,) = torch.autograd.grad(goal.margin(z).sum(), z)
+    assert (gradient * to_goal).sum() > 0
+
+
+@pytest.mark.parametrize(("num_classes", "kind"), [(2, Untargeted), (2, Targeted), (3, Targeted)])
+def test_dlr_is_the_margin_where_there_are_too_few_classes(num_classes, kind):
+    z = logits(num_classes=num_classes)
+    goal = kind(z.argmin(1) if kind is Targeted else z.argmax(1))
     assert torch.equal(dlr(z, goal), goal.margin(z))
 
 

@@ -91,7 +91,7 @@ _BUDGET = (
             ),
         },
         victims=(HARD,),
-        note="Foolbox spreads a step over 1 % of the values, ART gives it to one, ours fills one value after another.",
+        note="Foolbox and ours spread a step over 1 % of the values, ART gives it to one.",
     ),
     Match(
         name="fgsm",
@@ -162,7 +162,6 @@ _BUDGET = (
             "adv-lib": adv_lib("apgd", norm=1, n_iter=100, loss_function="ce"),
         },
         victims=(HARD,),
-        note="The others follow the later paper's scheme for L1.",
     ),
     Match(
         name="square-linf",
