@@ -15,6 +15,9 @@ Kind = Literal["budget", "minimum norm"]
 class Model(Protocol):
     """Any callable from images to logits; normalisation, if any, happens inside.
 
+    One with an attribute ``quick_form``, a faster model for gradients that may be rough, is made by
+    :func:`attacks.fast.fast`.
+
     Example:
         >>> import torch
         >>> model: Model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)).eval()

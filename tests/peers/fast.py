@@ -1,0 +1,173 @@
+"""What `attacks.fast` saves and what it costs in strength: `python -m tests.peers.fast --help`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.peers.commands import processor
+from tests.peers.standard import CASES
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+SEEDED = ("resnet50", "vgg16")
+"""Networks of torchvision with weights drawn from a seed: for time alone."""
+RACES = {"efficientnet_lite0": 4, "cifar10-resnet20": 32, "mnist-lenet5-clean": 100, "resnet50": 1, "vgg16": 1}
+"""Network -> images; a pass of the last takes half a second."""
+STRENGTH = 40
+"""Images of each network in `shared`."""
+
+_HEAD = """# The faster form of a network
+
+Made by `python -m tests.peers.fast`; the numbers are in `fast.json`. One process, one thread, every contestant in
+turn; **seconds** are of the processor, the least over the rounds ({rounds}). Measured on {processor}.
+
+## PGD, Linf, 40 steps, cross-entropy, random start
+
+`advbench` is the attack on the network as it is, `fast` the same attack on `attacks.fast(model, x)`, which chose the
+**form**. **Ratio** is the time of `fast` divided by that of the fastest other library. **Unbroken** is what a fresh
+forward pass of the original network leaves, in the order of the columns of seconds; resnet50 and vgg16 have weights
+drawn from a seed, and the class they give is taken for the label. Images leave ours the moment they are fooled, so that
+where all fall at once `advbench` beside `fast` says what the form saves, not the ratio.
+
+| Network | Images | Form | {libraries} | Ratio | Unbroken |
+|---|--:|---|{rule}--:|---|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.fast", description=__doc__)
+    parser.add_argument("--races", nargs="*", metavar="NETWORK", default=list(RACES), help="default: all")
+    parser.add_argument("--nets", nargs="*", metavar="NETWORK", default=[name for name, *_ in CASES], help="strength")
+    parser.add_argument("--images", type=int, help="of each race; default: few, fewer where a pass takes long")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--strength", type=int, default=STRENGTH, metavar="N", help="images of each network")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    # read when torch is imported; threads that spin while they wait disturb every measurement
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = options.out / "fast.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"races": {}, "strength": {}}
+    results |= {"rounds": options.rounds, "processor": processor()}
+    jobs = [("strength", name, options.strength, _strength) for name in options.nets]
+    jobs += [("races", name, options.images or RACES[name], _race) for name in options.races]
+    for part, name, images, measure in jobs:
+        results[part][name] = measure(name, images, options.rounds)
+        print(f"{name}: {results[part][name]}", file=sys.stderr, flush=True)
+        _write(options.out, results)
+    _write(options.out, results)
+
+
+def _write(out: Path, results: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "fast.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "fast.md").write_text(_page(results), encoding="utf-8")
+
+
+def _race(name: str, images: int, rounds: int) -> dict[str, Any]:
+    """Seconds of each library, and the images that it leaves."""
+    import torch
+
+    from attacks import PGD, Linf, Untargeted, fast
+    from tests.peers.matches import _PGD_LINF, STEP
+
+    torch.set_num_threads(1)
+    model, x, y, eps = _victim(name, images)
+    ours, chosen = PGD(norm=Linf(), steps=40, relative_step=STEP, loss="ce"), fast(model, x)
+    peers = {library: call for library, call in _PGD_LINF.items() if library != "adv-lib"}
+    calls = {
+        **{library: lambda call=call: call(model, x, y, eps) for library, call in peers.items()},
+        "advbench": lambda: ours(model, x, Untargeted(y), eps=eps),
+        "fast": lambda: ours(chosen, x, Untargeted(y), eps=eps),
+    }
+    rows: dict[str, dict[str, float]] = {}
+    for _ in range(rounds):
+        for library, call in calls.items():
+            torch.manual_seed(0)
+            start = time.process_time()
+            x_adv = call()
+            taken = time.process_time() - start
+            with torch.no_grad():
+                left = (model(x_adv).argmax(1) == y).float().mean().item()
+            rows[library] = {"seconds": min(taken, rows.get(library, {}).get("seconds", taken)), "unbroken": left}
+    return {"images": len(x), "form": chosen.form, "rows": rows}
+
+
+def _victim(name: str, images: int) -> tuple[Any, Any, Any, float]:
+    import torch
+
+    if name in SEEDED:
+        import torchvision
+
+        from advbench.models.classifier import Classifier
+
+        torch.manual_seed(0)
+        model = Classifier(torchvision.models.get_model(name, weights=None), num_classes=1000)
+        x = torch.rand(images, 3, 224, 224)
+        return model, x, model(x).argmax(1), 1e-5
+    from tests.peers.victims import VICTIMS
+
+    model, x, y = VICTIMS[name].target(images)
+    return model, x, y, VICTIMS[name].eps["linf"]
+
+
+def _strength(name: str, images: int, rounds: int) -> dict[str, Any]:
+    """How many images each attack leaves, with the network as it is and with its half-precision form."""
+    import torch
+
+    from advbench.judge import judge
+    from attacks import APGD, NORMS, PGD, Fast, Untargeted
+    from tests.peers.victims import cifar10, mnist
+
+    torch.set_num_threads(1)
+    norm, eps = next((norm, eps) for each, norm, eps in CASES if each == name)
+    model, x, y = (cifar10 if name.startswith("cifar10") else mnist)(name, images)()
+    goal, left = Untargeted(y), {}
+    for label, attack in (("pgd", PGD(norm=NORMS[norm](), loss="ce")), ("apgd", APGD(norm=NORMS[norm](), steps=40))):
+        for form in ("plain", "bfloat16"):
+            x_adv = attack(Fast(model, form), x, goal, eps=eps)
+            left[f"{label} {form}"] = int((~judge(model, x, x_adv, goal, NORMS[norm](), eps).met).sum())
+    return {"norm": norm, "eps": eps, "images": images, "left": left}
+
+
+def _page(results: dict[str, Any]) -> str:
+    races, nets = results["races"], results["strength"]
+    libraries = ["Foolbox", "torchattacks", "ART", "advbench", "fast"]
+    lines = []
+    for name, race in races.items():
+        rows = race["rows"]
+        ratio = rows["fast"]["seconds"] / min(rows[library]["seconds"] for library in libraries[:3])
+        taken = " | ".join(f"{rows[library]['seconds']:.2f}" for library in libraries)
+        unbroken = ", ".join(f"{rows[library]['unbroken']:.0%}" for library in libraries)
+        lines.append(f"| {name} | {race['images']} | {race['form']} | {taken} | {ratio:.2f} | {unbroken} |")
+    head = _HEAD.format(
+        rounds=results["rounds"], processor=results["processor"], libraries=" | ".join(libraries), rule="--:|" * 5
+    )
+    return head + "\n".join(lines) + "\n\n" + _strength_page(nets)
+
+
+def _strength_page(nets: dict[str, Any]) -> str:
+    columns = ["pgd plain", "pgd bfloat16", "apgd plain", "apgd bfloat16"]
+    rows = [
+        f"| {name} | {net['norm']} | {net['eps']:.4f} | {net['images']} | "
+        + " | ".join(str(net["left"][column]) for column in columns)
+        + " |"
+        for name, net in nets.items()
+    ]
+    pairs = 2 * sum(net["images"] for net in nets.values())
+    plain, quick = (sum(net["left"][column] for net in nets.values() for column in columns[i::2]) for i in (0, 1))
+    share = 100 * (quick - plain) / pairs if pairs else 0.0
+    return (
+        "## Strength\n\nImages that are not fooled, of the first test images, misclassified ones included; PGD and "
+        "APGD of 40 steps, with the network as it is and with its bfloat16 form.\n\n"
+        f"| Network | Norm | eps | Images | {' | '.join(columns)} |\n|---|---|--:|--:|--:|--:|--:|--:|\n"
+        + "\n".join(rows)
+        + f"\n\nOver {pairs:,} pairs of image and attack the bfloat16 form leaves {quick} images, the network as it is "
+        f"{plain}: {share:+.2f} percentage points of robust accuracy.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
