@@ -50,7 +50,7 @@ class FitConfig:
     """linf or l2."""
     eps: float = 10 / 255
     """Largest allowed size, image units."""
-    steps: int = 1000
+    steps: int = 800
     """Gradient steps; of deepfool, passes through the pictures at most."""
     held_out: float = 0.2
     """Fraction of the pictures that are not fitted to: they choose the perturbation and tell how often it fools."""

@@ -15,6 +15,7 @@ from attacks.fooling import Loader, MakeGoal, fooled, unpacked, untargeted
 from attacks.goals import Goal
 from attacks.gradients import quick_form, slope
 from attacks.inputs import check_eps, check_parameters, check_size
+from attacks.losses import cross_entropy
 from attacks.momentum import accumulate
 from attacks.norms import Linf, Norm
 from attacks.perturbation import Perturbation
@@ -52,6 +53,9 @@ class FitState(NamedTuple):
     """Mean over the latest batch."""
 
 
+MANY = 100
+"""With fewer classes the likelihood is descended: there every rival matters."""
+
 _NOTHING = FitState(step=0, epoch=0, batch=0, delta=torch.zeros(1), momentum=torch.zeros(1), best=torch.zeros(1))
 
 OnStep = Callable[[FitState], None]
@@ -64,7 +68,8 @@ class UniversalPerturbation:
 
     What is descended is how high the classes to be driven out stand among the logits, see
     :func:`attacks.standing.standing`: a margin looks at one rival, and rivals change from image to image and step to
-    step, so that the steps for different images undo each other. The random views keep a perturbation from being made
+    step, so that the steps for different images undo each other. A model of few classes has few rivals, and there it is
+    the likelihood. The random views keep a perturbation from being made
     for these very images.
 
     References:
@@ -87,7 +92,7 @@ class UniversalPerturbation:
     """Largest allowed size, image units."""
     goal: MakeGoal = untargeted
     """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled."""
-    steps: int = 1000
+    steps: int = 800
     """Gradient steps, each on a batch of the loader."""
     relative_step: float = 0.3
     """Length of the first step as a fraction of ``eps``; falls to a fiftieth along a cosine."""
@@ -146,7 +151,8 @@ class UniversalPerturbation:
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
         moved = self._seen(x, goal, seed, state.step) + state.delta
-        at = slope(quick_form(model) or model, moved.clamp(0, 1), goal, standing)
+        loss = standing if asked.logits.shape[1] >= MANY else cross_entropy
+        at = slope(quick_form(model) or model, moved.clamp(0, 1), goal, loss)
         # Where a value is cut off, the perturbation has no influence.
         gradient = (at.gradient * (moved == moved.clamp(0, 1))).mean(0, keepdim=True)
         momentum = accumulate(state.momentum, gradient, self.decay)

@@ -61,7 +61,7 @@ def universal() -> None:
 @click.option("--goal", default="untargeted", show_default=True, metavar="GOAL", help=_GOALS)
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
 @click.option("--eps", metavar="SIZE", help="Largest change; default: 10/255 for linf.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Default: 600; of deepfool, 10 passes.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Default: 800; of deepfool, 10 passes.")
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 0.9, min_open=True),
@@ -84,7 +84,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
         raise UserError(f"a budget is needed in {options['norm']}", hint="give one, such as --eps 5")
     options["eps"] = parse_eps(eps or "10/255", options["norm"])
     options["goal"] = parse_goal(options["goal"])
-    options["steps"] = options["steps"] or {"steps": 600, "deepfool": 10}[options["algorithm"]]
+    options["steps"] = options["steps"] or {"steps": 800, "deepfool": 10}[options["algorithm"]]
     name = model_card(model).name
     options["out"] = options["out"] or Path("reports") / f"universal-{slug(name)}"
     announce_code(model)

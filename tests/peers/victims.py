@@ -6,7 +6,7 @@ Three small networks lie in the folder `shared` beside the repository; where the
 
 import gzip
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -83,11 +83,17 @@ def _idx(name: str, header: int) -> np.ndarray:
 
 
 def _shared_model(name: str) -> Classifier:
+    module, mean, std = shared_module(name)
+    return Classifier(module, num_classes=10, mean=mean, std=std, name=name)
+
+
+def shared_module(name: str) -> tuple[torch.nn.Module, Sequence[float], Sequence[float]]:
+    """A network of the folder `shared` with its mean and std."""
     spec = importlib.util.spec_from_file_location("archs", SHARED / "models/archs.py")
     archs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(archs)
-    module, mean, std = archs.build(name)
-    return Classifier(module, num_classes=10, mean=mean, std=std, name=name)
+    built: tuple[torch.nn.Module, Sequence[float], Sequence[float]] = archs.build(name)
+    return built
 
 
 def _photographs() -> Target:
