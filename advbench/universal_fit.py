@@ -104,19 +104,19 @@ def _fit(
     if config.algorithm == "deepfool":
         progress("DeepFool, picture by picture", 0, config.steps)
         return UniversalDeepFool(norm=norm, eps=config.eps, goal=goal, passes=config.steps).fit(model, fitted)
-    start = checkpoint.read()
+    start, form = checkpoint.read()
 
     def on_step(state: FitState) -> None:
         rate = f", fools {state.best_rate:.1%} of the pictures held out" if state.best_rate >= 0 else ""
         progress(f"step {state.step}{rate}", state.step, config.steps)
         if state.step % SAVE_EVERY == 0:
-            checkpoint.write(state)
+            checkpoint.write(state, quick.form)
 
     first = next(iter(fitted), None)
     if first is None:
         raise UserError("\n".join(str(problem) for problem in fitted.problems.values()))
     attack = UniversalPerturbation(norm=norm, eps=config.eps, goal=goal, steps=config.steps)
-    quick = fast(model, first[0][:4])
+    quick = fast(model, first[0][:4], form=form)
     return attack.fit(quick, fitted, held_out=kept, on_step=on_step, start=start, seed=config.seed)
 
 
@@ -127,11 +127,11 @@ class _Checkpoint(NamedTuple):
     about: dict[str, Any]
     """What the fit is of; a checkpoint of another is refused."""
 
-    def read(self) -> FitState | None:
+    def read(self) -> tuple[FitState | None, str | None]:
         return read_state(self.path, self.about)
 
-    def write(self, state: FitState) -> None:
-        write_state(self.path, state, self.about)
+    def write(self, state: FitState, form: str) -> None:
+        write_state(self.path, state, self.about, form)
 
 
 def _split(model: Classifier, paths: tuple[Path, ...], config: FitConfig) -> tuple[PictureStream, PictureStream]:
