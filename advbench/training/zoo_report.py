@@ -42,7 +42,6 @@ _WHY = {
 }
 """Why a model has not been trained yet."""
 _MISSED = {
-    "mnist_convnet_robust": "a few steps of training teach little against stronger attacks",
     "gray_forest": "its trees are held to 512 leaves, so that the file stays below 5 MB",
 }
 """Why a model that is trained misses its claim, where that is known."""
