@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from attacks import APGD, DDN, FMN, L0, L1, L2, PGD, Linf, TopK, Untargeted
+from attacks import APGD, DDN, FMN, L0, L1, L2, PGD, Linf, Standard, Targeted, TopK, Untargeted
+from attacks.goals import met
 
 STEPS, RELATIVE_STEP = 20, 0.1
 
@@ -45,12 +46,12 @@ def right(model):
     return x[kept], y[kept]
 
 
-def by_foolbox(model, x, y, name, eps=None, **parameters):
-    """Foolbox's candidates; where it found nothing, the original images."""
+def by_foolbox(model, x, y, name, eps=None, seed=0, **parameters):
+    """Foolbox's candidates, for labels or for one of its criteria; where it found nothing, the original images."""
     import foolbox
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         attack = getattr(foolbox.attacks, name)(**parameters)
         _, x_adv, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=eps)
     return x_adv.detach()
@@ -115,3 +116,35 @@ def test_the_margin_costs_ddn_little(model, right):
         sizes(model, L2(), x, DDN(loss=loss)(model, x, Untargeted(y)), y) for loss in ("margin", "ce")
     )
     assert with_margin.median() <= 1.05 * with_ce.median()
+
+
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize(
+    ("norm", "eps", "names"),
+    [
+        (Linf(), 0.08, ["LinfPGD", "LInfFMNAttack", "LinfDeepFoolAttack"]),
+        (L2(), 0.6, ["L2PGD", "DDNAttack"]),
+        (L1(), 3.0, ["L1PGD", "L1FMNAttack"]),
+    ],
+    ids=lambda value: str(getattr(value, "name", "")),
+)
+def test_the_standard_verdict_leaves_nothing_that_many_attacks_together_break(norm, eps, names, targeted, model, right):
+    from foolbox.criteria import TargetedMisclassification
+
+    x, y = (part[:40] for part in right)
+    target = (y + 1) % 10
+    goal = Targeted(target) if targeted else Untargeted(y)
+    broken = torch.zeros(len(x), dtype=torch.bool)
+    for name in names:
+        if targeted and "DeepFool" in name:  # knows no targets
+            continue
+        budget = {"eps": eps, "steps": 100} if "PGD" in name else {}
+        for seed in range(3 if "PGD" in name else 1):
+            found = by_foolbox(
+                model, x, TargetedMisclassification(target) if targeted else y, name, seed=seed, **budget
+            )
+            broken |= met(goal, model(found)) & (norm.measure(found - x) <= eps)
+    assert 0.05 < broken.float().mean() < 0.95, "this eps tells nothing"
+    ours = Standard(norm=norm)(model, x, goal, eps=eps)
+    assert norm.measure(ours - x).max() <= eps * (1 + 1e-5)
+    assert not (broken & ~met(goal, model(ours))).any()
