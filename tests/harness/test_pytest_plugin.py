@@ -85,7 +85,7 @@ def test_strong(advbench):
         [
             r".*AssertionError: robust accuracy is 0\.0 % \(0/40\) \[0\.0, 8\.8\], at least 40\.0% wanted",
             r".*function on test · untargeted · Linf",
-            r".*attack +robust +k/n",
+            r".*attack +robust % +k/n",
         ]
     )
 
