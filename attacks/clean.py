@@ -52,12 +52,26 @@ class CleanLogits:
         new = [row for row, key in enumerate(keys) if key not in self._kept]
         if not new:
             return Clean(torch.stack([self._kept[key] for key in keys]), ids)
-        logits = clean_logits(self._model, x, Untargeted(torch.zeros_like(ids)), Linf(), None)
+        logits = logits_of(self._model, x)
         for row in new:
             if self._left >= logits[row].nbytes:
                 self._left -= logits[row].nbytes
                 self._kept[keys[row]] = logits[row].clone()
         return Clean(logits, ids)
+
+
+def logits_of(model: Model, x: Tensor) -> Tensor:
+    """What a model says of images (N, ...), of which no goal is known yet: (N, C).
+
+    Raises:
+        ValueError: As attacks do, for images and logits that are not as they should be.
+
+    Example:
+        >>> logits_of(lambda x: 2 * x, torch.tensor([[0.5, 0.25]]))
+        tensor([[1.0000, 0.5000]])
+    """
+    anything = Untargeted(torch.zeros(len(x), dtype=torch.long, device=x.device))
+    return clean_logits(model, x, anything, Linf(), None)
 
 
 def content_ids(x: Tensor) -> Tensor:

@@ -7,10 +7,9 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from attacks.clean import logits_of
 from attacks.goals import Goal, Untargeted, met
 from attacks.gradients import forward
-from attacks.inputs import clean_logits
-from attacks.norms import Linf
 from attacks.protocols import Model
 
 MakeGoal = Callable[..., Goal]
@@ -111,8 +110,7 @@ def unpacked(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 
 def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeGoal) -> Fooled:
     ids = torch.arange(len(x), device=x.device)
-    nobody = Untargeted(torch.zeros_like(ids))
-    clean = clean_logits(model, x, nobody, Linf(), None)
+    clean = logits_of(model, x)
     wanted = goal(clean, ids=ids)
     wanted.check(clean.shape[1])
     logits = forward(model, apply(x), wanted)

@@ -69,8 +69,7 @@ class UniversalPerturbation:
     What is descended is how high the classes to be driven out stand among the logits, see
     :func:`attacks.standing.standing`: a margin looks at one rival, and rivals change from image to image and step to
     step, so that the steps for different images undo each other. A model of few classes has few rivals, and there it is
-    the likelihood. The random views keep a perturbation from being made
-    for these very images.
+    the likelihood. The random views keep a perturbation from being made for these very images.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the

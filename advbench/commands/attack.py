@@ -57,18 +57,22 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) ->
         from advbench.attack import attack_pictures
 
         outcomes = attack_pictures(config, told)
+    conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
+
+
+def conclude(ctx: click.Context, outcomes: "list[Outcome]", *, as_text: bool, quiet: bool) -> None:
+    """Print what came of each picture, and leave with the exit code."""
     failures = [outcome for outcome in outcomes if outcome.record.status != OK]
     if as_text:
         click.echo(as_json([outcome.as_row() for outcome in outcomes]))
     elif not quiet:
-        print_outcomes(outcomes)
+        _print_outcomes(outcomes)
     for outcome in failures:
         click.echo(f"failed: {outcome.record.error}", err=True)
     ctx.exit(EXIT_INCOMPLETE if failures else 0)
 
 
-def print_outcomes(outcomes: "list[Outcome]") -> None:
-    """Print what came of each picture."""
+def _print_outcomes(outcomes: "list[Outcome]") -> None:
     from advbench.report.terminal import attacked
 
     out = console()

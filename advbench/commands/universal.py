@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from advbench.catalog import DEFAULT_MODEL
-from advbench.commands.attack import print_outcomes
+from advbench.commands.attack import conclude
 from advbench.commands.console import announce_code, console, progress
 from advbench.config import parse_eps, parse_goal
-from advbench.errors import EXIT_INCOMPLETE, UserError
+from advbench.errors import UserError
 from advbench.names import slug
 from advbench.own_models import OWN, model_card
-from advbench.records import OK, as_json
+from advbench.records import as_json
 
 if TYPE_CHECKING:
     from advbench.universal import Measured
@@ -119,14 +119,7 @@ def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> 
 
     with progress(quiet) as told:
         outcomes = apply_perturbation(UseConfig(**_used(options)), told)
-    failures = [outcome for outcome in outcomes if outcome.record.status != OK]
-    if as_text:
-        click.echo(as_json([outcome.as_row() for outcome in outcomes]))
-    elif not quiet:
-        print_outcomes(outcomes)
-    for outcome in failures:
-        click.echo(f"failed: {outcome.record.error}", err=True)
-    ctx.exit(EXIT_INCOMPLETE if failures else 0)
+    conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
 
 
 for _command in (evaluate, apply):

@@ -17,6 +17,7 @@ from advbench.training.checkpoint import read_checkpoint, read_progress, write_c
 from advbench.training.data import Images, in_parts, units
 from advbench.training.recipes import Recipe
 from attacks.draws import derive
+from attacks.fast import computes_bfloat16
 
 GUARDED = 500
 """Training images on which the guard attacks."""
@@ -131,7 +132,7 @@ class _Run:
     def logits(self, x: Tensor) -> Tensor:
         """Logits (N, C) of images in [0, 1]."""
         normalised = (x - self._mean) / self._std
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=_fast_bfloat16(x.device)):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_bfloat16(x.device)):
             out: Tensor = self.module(normalised.contiguous(memory_format=torch.channels_last))
         return out.float()
 
@@ -237,14 +238,6 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
-
-
-def _fast_bfloat16(device: torch.device) -> bool:
-    """Whether 16-bit arithmetic is faster there than single precision, and not emulated."""
-    if device.type == "cpu":
-        can = torch.cpu.get_capabilities()
-        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _identity(job: Job) -> dict[str, Any]:
