@@ -108,9 +108,12 @@ class Perturbation:
             >>> (fine.on_grid().delta * 255).round()[0, 0]
             tensor([2., 2.])
         """
-        # Rounding to the nearest step may lengthen it; then a slightly smaller one is rounded.
-        scales = torch.linspace(255, 0, 1001).tolist()
-        rounded = ((self.delta * scale).round() / 255 for scale in scales)
+        levels = self.delta * 255
+        inner = levels.trunc()
+        rest = (levels - inner).abs()
+        # A half and more is rounded outwards; where that lengthens it too much, only what is still nearer to the outer
+        # step. Nothing rounded outwards always fits, and no value moves by a whole step.
+        rounded = ((inner + levels.sign() * (rest >= least)) / 255 for least in (*torch.linspace(0.5, 1, 501), 2))
         return replace(self, delta=next(delta for delta in rounded if self._fits(delta)))
 
     def _fits(self, delta: Tensor) -> bool:
