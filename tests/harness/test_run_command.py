@@ -94,6 +94,15 @@ def test_a_dry_run_does_nothing():
     assert not Path("reports").exists()
 
 
+def test_a_dry_run_with_a_model_that_has_no_gradient():
+    Path("forest.toml").write_text(
+        'models = "gray_forest"\ndatasets = "cifar10-grey-samples"\nattacks = "square"\nimages = 2\neps = { linf = 0.1 }\n'
+    )
+    result = advb("run", "forest.toml", "--dry-run")
+    assert re.search(r"^square +untargeted +Linf ≤ 0\.1 +1 +2 ", result.stdout, re.MULTILINE)
+    assert not result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

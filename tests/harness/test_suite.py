@@ -7,8 +7,10 @@ import pytest
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.errors import UserError
+from advbench.plan import fitting_pairs
 from advbench.suite import HARMLESS, AttackSpec, DatasetSpec, Gates, ModelSpec, Suite
 from advbench.suite_files import load_suite, suite_names
+from advbench.workbench import Workbench
 
 GOOD = {"name": "x", "models": "efficientnet_lite0", "datasets": "imagenet-samples", "attacks": "pgd"}
 
@@ -18,6 +20,7 @@ def test_built_in_suites_are_in_order(name):
     suite = load_suite(name)
     assert suite.name == name
     assert suite.description
+    assert {model.label for model, _ in fitting_pairs(suite, Workbench(suite))} == {m.label for m in suite.models}
 
 
 def test_short_forms_and_long_ones():
