@@ -95,9 +95,8 @@ def test_a_dry_run_does_nothing():
 
 
 def test_a_dry_run_with_a_model_that_has_no_gradient():
-    Path("forest.toml").write_text(
-        'models = "gray_forest"\ndatasets = "cifar10-grey-samples"\nattacks = "square"\nimages = 2\neps = { linf = 0.1 }\n'
-    )
+    lines = ('models = "gray_forest"', 'datasets = "cifar10-grey-samples"', 'attacks = "square"', "images = 2")
+    Path("forest.toml").write_text("\n".join((*lines, "eps = { linf = 0.1 }")))
     result = advb("run", "forest.toml", "--dry-run")
     assert re.search(r"^square +untargeted +Linf ≤ 0\.1 +1 +2 ", result.stdout, re.MULTILINE)
     assert not result.stderr
