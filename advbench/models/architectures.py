@@ -153,7 +153,14 @@ def cifar10_cnn() -> nn.Sequential:
 
 
 def _vgg(blocks: tuple[tuple[int, ...], ...], dropout: float = 0.0) -> nn.Sequential:
-    """Blocks of padded 3x3 convolutions, each ended by a pooling, and two dense layers of 4,096."""
+    """Blocks of padded 3x3 convolutions, each ended by a pooling, and two dense layers of 4,096.
+
+    Without batch norm, torch's usual weights make the signal fade from layer to layer, and hundreds of steps pass
+    before anything is learnt. He's keep it as it is.
+
+    References:
+        He et al., Delving deep into rectifiers <https://arxiv.org/abs/1502.01852>, 2015.
+    """
     layers: list[nn.Module] = []
     channels, side = 3, 32
     for widths in blocks:
@@ -163,7 +170,12 @@ def _vgg(blocks: tuple[tuple[int, ...], ...], dropout: float = 0.0) -> nn.Sequen
         layers.append(nn.MaxPool2d(2))
         side //= 2
     layers += [nn.Flatten(), nn.Linear(channels * side * side, 4096), nn.ReLU(), nn.Dropout(dropout)]
-    return nn.Sequential(*layers, nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4096, 10))
+    layers += [nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4096, 10)]
+    for layer in layers[:-1]:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.bias = nn.Parameter(torch.zeros(len(layer.weight)))
+    return nn.Sequential(*layers)
 
 
 def cifar10_vgg1() -> nn.Sequential:

@@ -14,6 +14,8 @@ Logits = Callable[[Tensor], Tensor]
 
 COLLAPSE = 0.3
 """By how much the accuracy under the guard's attack may lie below that on the batches that were learnt from."""
+_NEARLY_ALL = 0.99
+"""Share of the images that makes an answer the only one."""
 
 
 def adversarial_loss(
@@ -88,6 +90,29 @@ def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, eps: float) -> float:
     x_adv = PGD(norm=Linf(), steps=10, relative_step=0.25)(logits, x, goal, eps=eps)
     with torch.no_grad():
         return (~met(goal, logits(x_adv))).sum().item() / len(y)
+
+
+def one_answer(logits: Logits, x: Tensor, y: Tensor) -> int | None:
+    """The class that nearly all images are given although they are not all of it; None where there is no such class.
+
+    A network that always gives the same answer withstands every attack: adversarial training that is too hard for it
+    ends there, and :func:`guard_accuracy` is then as high as the share of that class.
+
+    Args:
+        logits: The network in eval mode.
+        x: Images (N, C, H, W) in [0, 1].
+        y: Labels (N,).
+
+    Example:
+        >>> x = torch.rand(4, 1, 2, 2)
+        >>> one_answer(lambda x: torch.tensor([[0.0, 1.0]]).expand(len(x), 2), x, torch.tensor([0, 1, 1, 1]))
+        1
+    """
+    with torch.no_grad():
+        found = logits(x).argmax(1)
+    answer = found.mode().values
+    given, right = ((labels == answer).float().mean().item() for labels in (found, y))
+    return int(answer) if given >= _NEARLY_ALL > right else None
 
 
 def _climb(x: Tensor, eps: float, steps: int, generator: torch.Generator, loss: Callable[[Tensor], Tensor]) -> Tensor:

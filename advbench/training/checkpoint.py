@@ -61,6 +61,7 @@ def read_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
         module.load_state_dict({key.removeprefix(_MODEL): tensors[key] for key in tensors if key.startswith(_MODEL)})
         optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
+        _lay_out_as_parameters(optimizer)
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise UserError(
@@ -75,3 +76,11 @@ def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     return state
+
+
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give momenta the memory format of their parameters: fused steps go through both as they lie in memory."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from advbench.errors import UserError
 from advbench.models.transfer import PRETRAINED
-from advbench.training.adversarial import COLLAPSE, adversarial_loss, eps_at, guard_accuracy
+from advbench.training.adversarial import COLLAPSE, adversarial_loss, eps_at, guard_accuracy, one_answer
 from advbench.training.augment import augmented
 from advbench.training.checkpoint import read_checkpoint, read_progress, write_checkpoint
 from advbench.training.data import Images, in_parts, units
-from advbench.training.recipes import Recipe
+from advbench.training.recipes import Adversarial, Recipe
 from attacks.draws import derive
 from attacks.fast import computes_bfloat16
 
@@ -25,6 +25,8 @@ _LATELY = 50
 """Batches at the end of an epoch with which the guard compares."""
 _RISE = 0.2
 """Fraction of the training over which the learning rate rises."""
+_CALMER = 0.5
+"""Factor of the learning rate after the network fell for one answer to everything."""
 _GENTLE = 0.1
 """Share of the learning rate for layers that came with their weights."""
 
@@ -49,7 +51,8 @@ class Epoch(NamedTuple):
     """Accuracy under the guard's attack on training images, at the eps of the moment; None without adversarial
     training."""
     undone: bool
-    """The guard saw the robustness collapse: the weights are those of the epoch before, and steps are doubled."""
+    """The guard saw the training collapse, so that the weights are those of the epoch before: where the robustness was
+    an illusion, steps are doubled; where everything got the same answer, the learning rate is halved."""
     seconds: float
     """Of the processor, for training alone."""
 
@@ -123,6 +126,7 @@ class _Run:
         self.adversarial = job.recipe.adversarial
         self.history: list[Epoch] = []
         self.steps = self.adversarial.steps if self.adversarial else 0
+        self.pace = 1.0
         shape = (1, len(job.mean), 1, 1)
         self._mean = torch.tensor(job.mean, device=job.device).view(shape)
         self._std = torch.tensor(job.std, device=job.device).view(shape)
@@ -164,7 +168,7 @@ class _Run:
         y = job.train.y[index].to(job.device)
         x = units(augmented(job.train.x[index].to(job.device), job.recipe.augment, generator))
         for group in self.optimizer.param_groups:
-            group["lr"] = job.recipe.lr * rate(done) * group["share"]
+            group["lr"] = job.recipe.lr * rate(done) * self.pace * group["share"]
         if self.adversarial is None:
             logits = self.logits(x)
             loss = nn.functional.cross_entropy(logits, y)
@@ -182,19 +186,34 @@ class _Run:
         self.module.eval()
         guard, undone = None, False
         if self.adversarial is not None:
-            x, y = units(job.train.x[:GUARDED].to(job.device)), job.train.y[:GUARDED].to(job.device)
-            eps = eps_at(self.adversarial, (epoch + 1) / job.recipe.epochs)
-            guard = guard_accuracy(self.logits, x, y, eps)
-            if undone := guard < learnt - COLLAPSE:
-                self.module.load_state_dict(before)
-                self.optimizer = _optimizer(job.recipe, self.module)
-                self.steps *= 2
+            guard, undone = self._guarded(self.adversarial, epoch, learnt, before)
         some = slice(len(job.test.y))
         train = self._measure(Images(job.train.x[some], job.train.y[some]))
         test = self._measure(job.test)
         self.history.append(Epoch(epoch + 1, *train, *test, guard, undone, seconds))
-        state = {"job": _identity(job), "history": self.history, "steps": self.steps}
+        state = {"job": _identity(job), "history": self.history, "steps": self.steps, "pace": self.pace}
         write_checkpoint(job.checkpoint, self.module, self.optimizer, state)
+
+    def _guarded(self, how: Adversarial, epoch: int, learnt: float, before: dict[str, Tensor]) -> tuple[float, bool]:
+        """The accuracy under the guard's attack, and whether the epoch was undone."""
+        job = self.job
+        x, y = units(job.train.x[:GUARDED].to(job.device)), job.train.y[:GUARDED].to(job.device)
+        accuracy = guard_accuracy(self.logits, x, y, eps_at(how, (epoch + 1) / job.recipe.epochs))
+        if (only := one_answer(self.logits, x, y)) is not None:
+            if self.pace < 1 and self.history[-1].undone:
+                raise UserError(
+                    f"{job.recipe.model} has learnt to answer class {only} to everything, and again at half the "
+                    f"learning rate: given up in epoch {epoch + 1} of {job.recipe.epochs}",
+                    hint="make it easier: smaller --eps or --lr, or more --epochs; and choose another --out",
+                )
+            self.pace *= _CALMER
+        elif accuracy < learnt - COLLAPSE:
+            self.steps *= 2
+        else:
+            return accuracy, False
+        self.module.load_state_dict(before)
+        self.optimizer = _optimizer(job.recipe, self.module)
+        return accuracy, True
 
     @torch.no_grad()
     def _measure(self, images: Images) -> tuple[float, float]:
@@ -216,7 +235,7 @@ class _Run:
             )
         read_checkpoint(file, self.module, self.optimizer)
         self.history = [Epoch(*row) for row in state["history"]]
-        self.steps = state["steps"]
+        self.steps, self.pace = state["steps"], state.get("pace", 1.0)  # which earlier versions did not know
 
 
 def rate(done: float) -> float:
@@ -236,8 +255,10 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
     parts = ((new, 1.0), (old, _GENTLE))
     groups = [{"params": values, "share": share} for values, share in parts if values]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, fused=True
+    )
 
 
 def _identity(job: Job) -> dict[str, Any]:

@@ -92,7 +92,7 @@ _LINF_8 = Adversarial(eps=8 / 255)
 
 
 def _vgg(name: str, epochs: int) -> Recipe:
-    return Recipe(model=name, epochs=epochs, optimizer="sgd", lr=0.02, weight_decay=5e-4, augment="flip")
+    return Recipe(model=name, epochs=epochs, lr=5e-4, weight_decay=1e-2, augment="flip")
 
 
 _RECIPES = (
@@ -112,7 +112,7 @@ _RECIPES = (
     _vgg("cifar10_vgg1", 20),
     _vgg("cifar10_vgg2", 10),
     _vgg("cifar10_vgg3", 10),
-    _vgg("cifar10_vgg4", 20),
+    _vgg("cifar10_vgg4", 6),
     Recipe(
         model="cifar10_resnet_robust",
         epochs=7,

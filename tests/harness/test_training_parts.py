@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from advbench.errors import UserError
 from advbench.training import fit as fit_module
-from advbench.training.adversarial import adversarial_loss, guard_accuracy
+from advbench.training.adversarial import adversarial_loss, guard_accuracy, one_answer
 from advbench.training.augment import augmented
+from advbench.training.checkpoint import read_progress
 from advbench.training.data import Images, load_split
 from advbench.training.fit import Job, fit, rate
 from advbench.training.measure import confusion, score
@@ -198,6 +199,73 @@ def test_collapse_is_undone_and_met_with_more_steps(tmp_path: Path, monkeypatch:
     assert done.history[1].test_loss == done.history[0].test_loss
     assert done.history[2].test_loss != done.history[0].test_loss
     assert seen == [1, 1, 2]
+
+
+def faces(share: float = 0.75) -> Images:
+    """Noise with labels that it says nothing about, most of them 0."""
+    labels = torch.arange(80) >= 80 * share
+    return Images(torch.randint(0, 256, (80, 1, 4, 4), dtype=torch.uint8, generator=seeded()), labels.long())
+
+
+class Constant(nn.Module):
+    """The first class, unless the weight is pushed far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bias + 0 * x.flatten(1)[:, :2]
+
+
+def one_sided(tmp_path: Path) -> Job:
+    images = faces()
+    recipe = Recipe(model="smile_cnn_robust", epochs=4, batch_size=20, adversarial=Adversarial(eps=0.1))
+    return Job(
+        recipe=recipe,
+        train=images,
+        test=images,
+        mean=(0.5,),
+        std=(0.5,),
+        checkpoint=tmp_path / "checkpoint.safetensors",
+    )
+
+
+def test_one_answer_to_everything_is_no_robustness() -> None:
+    x, y = torch.rand(100, 1, 2, 2), torch.arange(100) // 75
+    logits = torch.tensor([1.0, 0.0]).repeat(100, 1)
+    assert one_answer(lambda _: logits, x, y) == 0
+    assert one_answer(lambda _: logits, x, 0 * y) is None
+    logits[:2] = torch.tensor([0.0, 1.0])
+    assert one_answer(lambda _: logits, x, y) is None
+
+
+def test_a_training_that_falls_for_one_answer_is_undone_and_then_given_up(tmp_path: Path) -> None:
+    job = one_sided(tmp_path)
+    with pytest.raises(UserError, match=r"answer class 0 to everything, and again.*in epoch 2 of 4") as error:
+        fit(job, Constant)
+    assert "choose another --out" in error.value.hint
+    left = read_progress(job.checkpoint)
+    assert ([row[6] for row in left["history"]], left["pace"], left["steps"]) == ([True], 0.5, 1)
+    with pytest.raises(UserError, match="in epoch 2 of 4"):
+        fit(job, Constant)
+
+
+def test_after_one_answer_the_learning_rate_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, rates = iter([None, 0, None, None]), []
+    monkeypatch.setattr(fit_module, "one_answer", lambda *_: next(told))
+    monkeypatch.setattr(fit_module, "guard_accuracy", lambda *_: 1.0)
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *arguments: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    done = fit(one_sided(tmp_path), Constant)
+    assert [row.undone for row in done.history] == [False, True, False, False]
+    expected = [2e-3 * rate(i / 16) * (0.5 if i >= 8 else 1) for i in range(16)]
+    assert rates == pytest.approx(expected)
 
 
 def test_guard_looks_at_the_eps_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
