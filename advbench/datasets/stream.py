@@ -7,10 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from advbench.datasets.kept import KeptPictures
 from advbench.datasets.pictures import PictureError
-
-KEEP_BYTES = 512 * 2**20
-"""So much of decoded pictures is kept, in 8 bits; the others are read again in each pass."""
 
 
 class PictureStream:
@@ -42,10 +40,9 @@ class PictureStream:
         seed: int | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self._paths, self._read, self._labels = tuple(paths), read, labels
+        self._paths, self._labels = tuple(paths), labels
         self._batch_size, self._seed, self._epoch, self._device = batch_size, seed, 0, device
-        self._kept: dict[int, Tensor] = {}
-        self._left = KEEP_BYTES
+        self._pictures = KeptPictures(self._paths, read)
         self.problems: dict[Path, PictureError] = {}
 
     def set_epoch(self, epoch: int) -> None:
@@ -79,17 +76,13 @@ class PictureStream:
     def _image(self, number: int) -> Tensor | None:
         """In 8 bits; None if it cannot be read."""
         path = self._paths[number]
-        if number in self._kept or path in self.problems:
-            return self._kept.get(number)
+        if path in self.problems:
+            return None
         try:
-            image = (self._read(path) * 255).round().to(torch.uint8)
+            return self._pictures[number]
         except PictureError as problem:
             self.problems[path] = problem
             return None
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._kept[number] = image
-        return image
 
     def _batch(self, numbers: list[int], images: list[Tensor]) -> tuple[Tensor, ...]:
         x = torch.stack(images).to(self._device, torch.float32) / 255

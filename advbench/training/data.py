@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.datasets.idx import read_idx
+from advbench.datasets.kept import KeptPictures
 from advbench.errors import UserError
 from advbench.zoo_table import DATA, ZooData
 
@@ -25,10 +26,10 @@ _PIXELS = 2**20
 
 
 class Images(NamedTuple):
-    """A labelled set of images in memory."""
+    """A labelled set of images."""
 
-    x: Tensor
-    """8-bit images of shape (N, C, H, W), uint8; or features that were computed of them, float32."""
+    x: Tensor | KeptPictures
+    """8-bit images of shape (N, C, H, W), uint8, in memory or on disk; or features of them, float32."""
     y: Tensor
     """Labels of shape (N,), int64."""
     source: str = ""
@@ -45,22 +46,26 @@ def units(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.float() / 255
 
 
-def in_parts(images: Images, most: int = 500) -> Iterator[Images]:
+def in_parts(images: Images, most: int = 500, *, first: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut a set of images into parts, smaller ones where the images are large.
 
     Args:
         images: The set.
         most: Images in a part, at most.
+        first: Stop after so many images; None: give all of them.
+
+    Yields:
+        Images and labels of each part, in memory.
 
     Example:
         >>> images = Images(torch.zeros(5, 1, 1000, 500), torch.arange(5))
-        >>> [part.y.tolist() for part in in_parts(images)]
-        [[0, 1], [2, 3], [4]]
+        >>> [y.tolist() for x, y in in_parts(images, first=3)]
+        [[0, 1], [2]]
     """
     pixels = images.x.shape[2] * images.x.shape[3]
     size = max(1, min(most, _PIXELS // pixels))
-    for x, y in zip(torch.split(images.x, size), torch.split(images.y, size), strict=True):
-        yield Images(x, y, images.source)
+    for index in torch.split(torch.arange(len(images.y))[:first], size):
+        yield images.x[index], images.y[index]
 
 
 def load_split(name: str, root: Path, split: Split) -> Images:
@@ -92,7 +97,7 @@ def find_split(name: str, root: Path, split: Split) -> Images | None:
     for read in (_idx, _npz, _torchvision):
         images = read(dataset, root, split)
         if images is not None:
-            return _grey(images) if len(dataset.mean) == 1 else images
+            return images
     return None
 
 
@@ -176,13 +181,14 @@ def _checked(dataset: ZooData, x: NDArray[Any], y: NDArray[Any], source: str) ->
         count = f"labels from {y.min()} to {y.max()}, and there are {len(dataset.classes)} classes"
         raise UserError(f"{source} is no part of {dataset.title}: it has {count}")
     planes = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
-    return Images(torch.from_numpy(np.ascontiguousarray(planes)), torch.from_numpy(y.astype(np.int64)), source)
+    pixels = torch.from_numpy(np.ascontiguousarray(planes))
+    return Images(_grey(pixels) if len(dataset.mean) == 1 else pixels, torch.from_numpy(y.astype(np.int64)), source)
 
 
-def _grey(images: Images) -> Images:
+def _grey(x: Tensor) -> Tensor:
     """Grey as Pillow makes it of a colour picture, bit for bit."""
-    if images.x.shape[1] == 1:
-        return images
+    if x.shape[1] == 1:
+        return x
     weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
-    parts = [(chunk.int() * weights).sum(1, keepdim=True) + 0x8000 >> 16 for chunk in torch.split(images.x, 5000)]
-    return images._replace(x=torch.cat(parts).to(torch.uint8))
+    parts = [(chunk.int() * weights).sum(1, keepdim=True) + 0x8000 >> 16 for chunk in torch.split(x, 5000)]
+    return torch.cat(parts).to(torch.uint8)

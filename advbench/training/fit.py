@@ -187,9 +187,8 @@ class _Run:
         guard, undone = None, False
         if self.adversarial is not None:
             guard, undone = self._guarded(self.adversarial, epoch, learnt, before)
-        some = slice(len(job.test.y))
-        train = self._measure(Images(job.train.x[some], job.train.y[some]))
-        test = self._measure(job.test)
+        train = self._measure(job.train, len(job.test.y))
+        test = self._measure(job.test, len(job.test.y))
         self.history.append(Epoch(epoch + 1, *train, *test, guard, undone, seconds))
         state = {"job": _identity(job), "history": self.history, "steps": self.steps, "pace": self.pace}
         write_checkpoint(job.checkpoint, self.module, self.optimizer, state)
@@ -197,7 +196,8 @@ class _Run:
     def _guarded(self, how: Adversarial, epoch: int, learnt: float, before: dict[str, Tensor]) -> tuple[float, bool]:
         """The accuracy under the guard's attack, and whether the epoch was undone."""
         job = self.job
-        x, y = units(job.train.x[:GUARDED].to(job.device)), job.train.y[:GUARDED].to(job.device)
+        some = torch.arange(min(GUARDED, len(job.train.y)))
+        x, y = units(job.train.x[some].to(job.device)), job.train.y[some].to(job.device)
         accuracy = guard_accuracy(self.logits, x, y, eps_at(how, (epoch + 1) / job.recipe.epochs))
         if (only := one_answer(self.logits, x, y)) is not None:
             if self.pace < 1 and self.history[-1].undone:
@@ -216,14 +216,16 @@ class _Run:
         return accuracy, True
 
     @torch.no_grad()
-    def _measure(self, images: Images) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy."""
+    def _measure(self, images: Images, first: int) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy on the first images."""
         loss = right = 0.0
-        for batch in in_parts(images):
-            logits, y = self.logits(units(batch.x.to(self.job.device))), batch.y.to(self.job.device)
+        for part in in_parts(images, first=first):
+            x, y = (values.to(self.job.device) for values in part)
+            logits = self.logits(units(x))
             loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
             right += (logits.argmax(1) == y).sum().item()
-        return loss / len(images.y), right / len(images.y)
+        n = min(first, len(images.y))
+        return loss / n, right / n
 
     def _resume(self) -> None:
         file = self.job.checkpoint

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from advbench.datasets.kept import KeptPictures
 from advbench.datasets.pictures import SUFFIXES, find_pictures, read_picture
 from advbench.errors import UserError
 from advbench.models.classifier import Preprocess
@@ -20,7 +21,7 @@ _TRAIN, _TEST = ("train",), ("test", "val", "valid", "validation")
 
 
 class FolderData(NamedTuple):
-    """A folder of pictures in memory."""
+    """A folder of pictures."""
 
     title: str
     """Name of the folder."""
@@ -64,7 +65,9 @@ def load_data(name: str, root: Path, seed: int) -> tuple[ZooData, Images, Images
 def load_folder(
     root: Path, preprocess: Preprocess, seed: int, progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> FolderData:
-    """Read a folder of pictures with a subfolder for each class, all of it into memory.
+    """Open a folder of pictures with a subfolder for each class; only as much of it is kept in memory as fits.
+
+    Every picture is read once, so that one that cannot be read is known before the work.
 
     Args:
         root: Holds the subfolders; or holds `train` and `test` (or `val`), each of which holds them. Where there is no
@@ -74,7 +77,7 @@ def load_folder(
         progress: Told of every picture.
 
     Returns:
-        The pictures, in 8 bits, and the names of the classes.
+        The pictures and the names of the classes.
 
     Raises:
         UserError: There are fewer than two classes, too few pictures to split, classes in one part alone, or a picture
@@ -84,12 +87,12 @@ def load_folder(
     total, done = sum(map(len, halves.values())), 0
     read = []
     for source, files in halves.items():
-        pixels = []
-        for file, _ in files:
-            progress(f"reading {root.name}", done, total)
-            pixels.append((preprocess(read_picture(file)) * 255).round().to(torch.uint8))
-            done += 1
-        read.append(Images(torch.stack(pixels), torch.tensor([label for _, label in files]), source))
+        pictures = KeptPictures([file for file, _ in files], lambda file: preprocess(read_picture(file)))
+        for number in range(len(pictures)):
+            progress(f"reading {root.name}", done + number, total)
+            pictures[number]
+        done += len(pictures)
+        read.append(Images(pictures, torch.tensor([label for _, label in files]), source))
     return FolderData(root.name, classes, *read)
 
 

@@ -39,7 +39,7 @@ def grow(recipe: ForestRecipe, forest: Forest, train: Images, mean: float, std: 
     trees, nodes = forest.left.shape
     grown = RandomForestClassifier(
         trees, max_leaf_nodes=(nodes + 1) // 2, max_samples=recipe.share, random_state=seed, n_jobs=1
-    ).fit(train.x.flatten(1).numpy(), train.y.numpy())
+    ).fit(train.x[torch.arange(len(train.y))].flatten(1).numpy(), train.y.numpy())
     for number, tree in enumerate(grown.estimators_):
         _take(forest, number, tree.tree_, mean, std, [int(label) for label in grown.classes_])
     return forest

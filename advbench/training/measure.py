@@ -62,7 +62,7 @@ def score(right: int, n: int) -> Score:
 def answers(model: Classifier, images: Images) -> Tensor:
     """The logits of each image (N, classes), on the CPU."""
     device = next(model.buffers()).device
-    return torch.cat([model(units(part.x.to(device))).cpu() for part in in_parts(images, _BATCH)])
+    return torch.cat([model(units(x.to(device))).cpu() for x, _ in in_parts(images, _BATCH)])
 
 
 def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], dict[str, Any]]:
@@ -86,29 +86,32 @@ def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[N
     return counts, {name: report[name] for name in (*classes, "macro avg")}
 
 
-def robustness(model: Classifier, images: Images, eps: str, *, seed: int = 0, gradients: bool = True) -> Robustness:
+def robustness(
+    model: Classifier, images: Images, eps: str, *, first: int, seed: int = 0, gradients: bool = True
+) -> Robustness:
     """Measure accuracy under the strongest attack there is; success is decided by the judge.
 
     Args:
         model: The classifier.
-        images: To attack, with labels.
+        images: Of which some are attacked, with labels.
         eps: Largest Linf change, as people write it.
+        first: How many are attacked, at most.
         seed: Of the attacks.
         gradients: Whether the model has any.
     """
     attack = attacks.Standard() if gradients else attacks.Square(steps=QUERIES)
     device = next(model.buffers()).device
-    stood = 0
-    for part in in_parts(images, _BATCH):
-        batch, labels = units(part.x.to(device)), part.y.to(device)
+    stood = tried = 0
+    for x, y in in_parts(images, _BATCH, first=first):
+        batch, labels = units(x.to(device)), y.to(device)
+        tried += len(y)
         right = model(batch).argmax(1) == labels
         if right.any():
             goal = attacks.Untargeted(labels[right])
             result = evaluate(model, attack, batch[right], goal, eps=parse_eps(eps, "linf"), seed=seed)
             held = ~result.verdicts.met & result.verdicts.valid & result.answered
             stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
-    tried = "standard" if gradients else f"square, {QUERIES:,} queries"
-    return Robustness(score(stood, len(images.y)), "linf", eps, tried)
+    return Robustness(score(stood, tried), "linf", eps, "standard" if gradients else f"square, {QUERIES:,} queries")
 
 
 def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradients: bool) -> dict[str, Any]:
@@ -130,8 +133,7 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
     counts, classes = confusion(test.y, found, model.classes)
     robust = None
     if attacked:
-        some = Images(test.x[:attacked], test.y[:attacked])
-        tried = robustness(model, some, eps, gradients=gradients)
+        tried = robustness(model, test, eps, first=attacked, gradients=gradients)
         robust = {**tried.score._asdict(), "norm": tried.norm, "eps": tried.eps, "attack": tried.attack}
     return {
         "clean": score(int((found == test.y).sum()), len(test.y))._asdict(),

@@ -103,7 +103,7 @@ def _features(job: Job, network: Transferred, images: Images, progress: Progress
     old = network.features.to(job.device)
     mean, std = (torch.tensor(values, device=job.device).view(1, -1, 1, 1) for values in (job.mean, job.std))
     parts: list[Tensor] = []
-    for part in in_parts(images, 64):
+    for x, _ in in_parts(images, 64):
         progress(f"features of {images.source}", sum(map(len, parts)), len(images.y))
-        parts.append(old((units(part.x.to(job.device)) - mean) / std).cpu()[..., None, None])
+        parts.append(old((units(x.to(job.device)) - mean) / std).cpu()[..., None, None])
     return images._replace(x=torch.cat(parts))

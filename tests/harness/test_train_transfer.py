@@ -22,6 +22,8 @@ from advbench.models.trained import Contents, packed
 from advbench.models.transfer import with_new_top
 from advbench.models.zoo import architecture
 from advbench.registry import resolve
+from advbench.training import folders
+from advbench.training.data import Images
 from advbench.training.folders import class_folders, load_data, load_folder
 from advbench.training.recipes import Adversarial, TransferRecipe
 from advbench.training.run import train
@@ -49,6 +51,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pixels(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(picture.convert("L"))).float()[None] / 255
+
+
+def pixels_of(images: Images) -> torch.Tensor:
+    """All of them, in memory."""
+    return images.x[torch.arange(len(images.y))]
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def test_a_new_top_is_learnt_and_the_rest_stays(job: Callable[..., TrainConfig])
     assert model.classes == ("digit 1", "digit 7", "digit 8")
     assert (model.weights_sha256, model.input_size) == (card["weights_sha256"], 28)
     folder = load_folder(config.data_root, model.preprocess, seed=0)
-    right = (model(folder.test.x.float() / 255).argmax(1) == folder.test.y).float().mean().item()
+    right = (model(pixels_of(folder.test).float() / 255).argmax(1) == folder.test.y).float().mean().item()
     assert right == pytest.approx(card["clean"]["accuracy"])
 
 
@@ -237,14 +244,36 @@ def test_a_data_set_beside_pictures_is_preferred(pictures: Path, tmp_path: Path)
 # folders
 
 
+@pytest.mark.parametrize("options", [{}, {"fine_tune": 1}], ids=["top", "tuned"])
+def test_pictures_that_do_not_fit_into_memory_are_read_again(
+    job: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
+) -> None:
+    roomy, tight = job("roomy", **options), job("tight", **options)
+    read: list[Path] = []
+    whole = folders.read_picture
+
+    def watched(file: Path) -> Image.Image:
+        read.append(file)
+        return whole(file)
+
+    monkeypatch.setattr(folders, "read_picture", watched)
+    train(roomy)
+    assert len(read) == len(set(read)) == 60
+    monkeypatch.setattr("advbench.datasets.kept.KEEP_BYTES", 10 * 28 * 28)
+    train(tight)
+    assert len(read) > 2 * 60
+    first, second = weights(roomy), weights(tight)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_one_picture_in_five_is_set_aside_by_seed(pictures: Path) -> None:
     first, again, other = (load_folder(pictures, pixels, seed) for seed in (0, 0, 1))
     assert first.classes == ("digit 1", "digit 7", "digit 8")
     assert first.test.y.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert first.train.y.bincount().tolist() == [16] * 3
-    assert torch.equal(first.test.x, again.test.x)
-    assert not torch.equal(first.test.x, other.test.x)
-    together = torch.cat([first.train.x, first.test.x]).flatten(1)
+    assert torch.equal(pixels_of(first.test), pixels_of(again.test))
+    assert not torch.equal(pixels_of(first.test), pixels_of(other.test))
+    together = torch.cat([pixels_of(first.train), pixels_of(first.test)]).flatten(1)
     assert len(together.unique(dim=0)) == 60
 
 

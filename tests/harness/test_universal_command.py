@@ -209,7 +209,7 @@ def test_pictures_stream_in_another_order_each_pass_and_are_read_again_where_mem
         reads.append(path)
         return torch.full((1, 2, 2), int(path.name) / 255)
 
-    monkeypatch.setattr("advbench.datasets.stream.KEEP_BYTES", 12)
+    monkeypatch.setattr("advbench.datasets.kept.KEEP_BYTES", 12)
     stream = PictureStream([Path(str(number)) for number in range(6)], read, batch_size=4, seed=0)
     passes = []
     for epoch in (0, 1, 0):

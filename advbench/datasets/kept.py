@@ -1,0 +1,59 @@
+"""Pictures that are decoded when they are asked for, and kept as far as memory goes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+KEEP_BYTES = 512 * 2**20
+"""So much of decoded pictures is kept, in 8 bits; the others are read again each time."""
+
+
+class KeptPictures:
+    """Pictures on disk as one array of images (N, C, H, W), of which only as much is in memory as fits.
+
+    Args:
+        paths: Of the pictures, at least one; all come out of ``read`` in the same shape.
+        read: Path -> image (C, H, W) in [0, 1], whose values are multiples of 1/255.
+
+    Example:
+        >>> pictures = KeptPictures([Path("a.png"), Path("b.png")], lambda path: torch.ones(1, 2, 2))
+        >>> pictures[torch.tensor([1, 0, 1])].shape, pictures[0].unique()
+        (torch.Size([3, 1, 2, 2]), tensor([255], dtype=torch.uint8))
+    """
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[Path], Tensor]) -> None:
+        self._paths, self._read = tuple(paths), read
+        self._kept: dict[int, Tensor] = {}
+        self._left = KEEP_BYTES
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, C, H, W)."""
+        return torch.Size([len(self), *self[0].shape])
+
+    def __getitem__(self, index: int | Tensor) -> Tensor:
+        """The images of some numbers, uint8.
+
+        Args:
+            index: One number, or several (n,).
+
+        Returns:
+            The image (C, H, W), or the images (n, C, H, W).
+
+        Raises:
+            PictureError: A picture cannot be read.
+        """
+        return self._image(index) if isinstance(index, int) else torch.stack([*map(self._image, index.tolist())])
+
+    def _image(self, number: int) -> Tensor:
+        if (image := self._kept.get(number)) is None:
+            image = (self._read(self._paths[number]) * 255).round().to(torch.uint8)
+            if image.nbytes <= self._left:
+                self._left -= image.nbytes
+                self._kept[number] = image
+        return image
