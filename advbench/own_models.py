@@ -15,8 +15,9 @@ OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safete
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """`path/to/file.py:function`."""
+TIMM = "timm/"
+"""How the names of timm's models begin."""
 
-_TIMM = "timm/"
 _LOADERS = {
     ".onnx": "advbench.models.onnx_file:load",
     ".safetensors": "advbench.models.trained:load",
@@ -50,7 +51,7 @@ def model_card(name: str) -> ModelCard:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
         return _own(name, "advbench.models.own:load_factory", match["file"], runs=True)
-    if name.startswith(_TIMM):
+    if name.startswith(TIMM):
         return _own(name, "advbench.models.timm_names:load", "timm", runs=False)
     suffix = Path(name).suffix
     if suffix in _LOADERS:
@@ -66,7 +67,7 @@ def is_own(name: str) -> bool:
         >>> is_own("nets.py:small"), is_own("vgg16")
         (True, False)
     """
-    own = FACTORY.fullmatch(name) or name.startswith(_TIMM) or Path(name).suffix in _LOADERS
+    own = FACTORY.fullmatch(name) or name.startswith(TIMM) or Path(name).suffix in _LOADERS
     return name not in MODELS and bool(own)
 
 
@@ -79,7 +80,7 @@ def moved(name: str, move: Callable[[Path], Path]) -> str:
     """
     if match := FACTORY.fullmatch(name):
         return f"{move(Path(match['file'])).as_posix()}:{match['function']}"
-    return move(Path(name)).as_posix() if is_own(name) and not name.startswith(_TIMM) else name
+    return move(Path(name)).as_posix() if is_own(name) and not name.startswith(TIMM) else name
 
 
 def origin(name: str) -> dict[str, str]:
@@ -98,7 +99,7 @@ def origin(name: str) -> dict[str, str]:
         return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
     if not is_own(name):
         return {"name": name}
-    if name.startswith(_TIMM):
+    if name.startswith(TIMM):
         return {"name": name, "timm": version("timm")}
     runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
     description = Path(name).with_suffix(".toml")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advbench.catalog import DEFAULT_MODEL, MODELS
-from advbench.commands.console import console, progress
+from advbench.catalog import DEFAULT_MODEL
+from advbench.commands.console import announce_code, console, progress
 from advbench.config import parse_eps
 from advbench.errors import UserError
+from advbench.own_models import model_card
 from advbench.training.recipes import RECIPES, Adversarial, ForestRecipe, Recipe, TransferRecipe
 from advbench.zoo_table import DATA, PHOTOGRAPHS, ZOO
 
@@ -35,7 +36,12 @@ _ALL = {f"--{name}": name for name in ("epochs", "lr", "adversarial", "eps", "st
 )
 @click.option("--eps", metavar="SIZE", help="Largest Linf change in adversarial training, such as 8/255.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Its gradient steps for each batch.")
-@click.option("--from", "base", metavar="MODEL", help=f"transfer: the network to start from. Default: {DEFAULT_MODEL}.")
+@click.option(
+    "--from",
+    "base",
+    metavar="MODEL",
+    help=f"transfer: the network to start from, as attack --model takes it. Default: {DEFAULT_MODEL}.",
+)
 @click.option("--fine-tune", type=click.IntRange(min=1), metavar="N", help="transfer: train its last N layers too.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these weights.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all that is random.")
@@ -60,6 +66,8 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
     `advbench attack --model OUT/RECIPE.safetensors` attacks what came of it.
     """
     chosen = _recipe(RECIPES[recipe], options)
+    if isinstance(chosen, TransferRecipe):
+        announce_code(chosen.base)
     with progress(quiet) as told:
         from advbench.models import usable_device
         from advbench.training.run import train
@@ -115,7 +123,7 @@ def _adversarial(how: Adversarial | None, options: dict[str, Any]) -> Adversaria
 def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
     """The recipe with the pretrained network that the flags name."""
     if isinstance(recipe, TransferRecipe):
-        base = MODELS[options["base"] or recipe.base].name
+        base = model_card(options["base"] or recipe.base).name
         return replace(recipe, base=base, fine_tune=options["fine_tune"] or 0)
     if given := [flag for flag, name in _TRANSFER.items() if options[name]]:
         raise UserError(f"{', '.join(given)} is for the recipe transfer, not for {recipe.model}", hint="leave it out")

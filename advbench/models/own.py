@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from advbench.cards import ModelCard
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
+from advbench.models.contents import Contents, contents_of, filled
 from advbench.models.weights import sha256_of
 from advbench.own_models import FACTORY
 
@@ -49,7 +50,8 @@ def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
 
     Args:
         card: Its name is `file.py:function`.
-        weights: Handed to the function, if one is given.
+        weights: Handed to the function, if one is given; but for a file of `advbench train transfer`, whose weights are
+            put into what the function returns.
 
     Returns:
         What the function returns: an `advbench.Classifier`.
@@ -63,8 +65,9 @@ def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
     file = Path(match["file"])
     digest = sha256_of(file)
     function = _function(file, match["function"])
+    trained = _trained_here(weights)
     try:
-        model = function() if weights is None else function(weights)
+        model = function() if weights is None or trained else function(weights)
     except UserError:
         raise
     except Exception as error:  # the user's code may raise anything
@@ -72,9 +75,19 @@ def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
     if not isinstance(model, Classifier):
         got = type(model).__name__
         raise UserError(f"{card.name} returned a {got}, not an advbench.Classifier", hint=f"in {file}: {_WRAP}")
+    if trained and weights is not None:
+        return filled(model, trained, weights, card.name)
     model.name = card.name
     model.weights_sha256 = model.weights_sha256 or digest
     return model
+
+
+def _trained_here(weights: Path | None) -> Contents | None:
+    """What a file says of itself that holds a network of a function of the user's with another top."""
+    if weights is None or weights.suffix != ".safetensors" or not weights.is_file():
+        return None
+    contents = contents_of(weights)
+    return contents if contents and contents.new_top and FACTORY.fullmatch(contents.model) else None
 
 
 def _function(file: Path, name: str) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """Models of timm by their names there: `timm/resnet18.a1_in1k`."""
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import nn
@@ -11,6 +12,7 @@ from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import ResizeAndCrop
 from advbench.models.weights import load_into, read_state_dict, sha256_of
+from advbench.own_models import TIMM
 from advbench.registry import near_misses
 
 
@@ -24,22 +26,45 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     Raises:
         UserError: timm is not installed, there is no such model, or its weights cannot be had or do not fit.
     """
+    name, config = _known(card)
+    file = weights or _published(card.name, config.hf_hub_id)
+    model = _wrap(name, config)
+    load_into(model.module, read_state_dict(file), file, card.name)
+    model.weights_sha256 = sha256_of(file)
+    return model
+
+
+def build(card: ModelCard) -> Classifier:
+    """A model of timm with fresh weights.
+
+    Raises:
+        UserError: As for :func:`load`.
+    """
+    return _wrap(*_known(card))
+
+
+def _known(card: ModelCard) -> tuple[str, Any]:
+    """The name of a model that timm has, and its configuration there."""
     try:
         import timm
     except ImportError:
         raise UserError(
             f"{card.name} needs the package timm, which is not installed", hint='pip install "advbench[timm]"'
         ) from None
-    name = card.name.removeprefix("timm/")
+    name = card.name.removeprefix(TIMM)
     if not timm.is_model(name.partition(".")[0]):
         close = near_misses(name, timm.list_models())
         raise UserError(f"timm has no model {name!r}", hint=f"did you mean {', '.join(close)}?" if close else "")
     config = timm.get_pretrained_cfg(name)
     if config is None:
         raise UserError(f"timm has no weights {name!r}", hint=f"there are: {', '.join(_tags(name)) or 'none'}")
-    file = weights or _published(card.name, config.hf_hub_id)
+    return name, config
+
+
+def _wrap(name: str, config: Any) -> Classifier:
+    import timm
+
     module: nn.Module = timm.create_model(name, pretrained=False)
-    load_into(module, read_state_dict(file), file, card.name)
     size = int(config.input_size[1])
     bicubic = config.interpolation == "bicubic"
     return Classifier(
@@ -54,8 +79,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
             resize=int(size / config.crop_pct),
             interpolation=Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR,
         ),
-        name=card.name,
-        weights_sha256=sha256_of(file),
+        name=f"{TIMM}{name}",
     )
 
 

@@ -53,25 +53,48 @@ def with_new_top(model: Classifier, classes: int) -> Transferred:
         Its network with a new last layer, which torch's random numbers decide.
 
     Raises:
-        UserError: No last layer can be told: none has an output for each class.
+        UserError: As for :func:`last_layer`.
 
     Example:
         >>> old = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), num_classes=7, mean=[0.5] * 3, input_size=2)
         >>> with_new_top(old, 3).top
         Linear(in_features=12, out_features=3, bias=True)
     """
-    features = model.module
-    tops = [name for name, layer in features.named_modules() if name and _outputs(layer) == model.num_classes]
-    if not tops or model.input_size is None:
+    features, last = model.module, last_layer(model)
+    if isinstance(features, Transferred):
+        return Transferred(features.features, features.top.in_features, classes)
+    features.set_submodule(last, nn.Identity())
+    channels, size = max(len(model.mean), len(model.std)), model.input_size or 1
+    with torch.no_grad():
+        width = features(torch.zeros(1, channels, size, size)).shape[1]
+    return Transferred(features, width, classes)
+
+
+def last_layer(model: Classifier) -> str:
+    """The name of the layer that gives the logits.
+
+    Raises:
+        UserError: It cannot be told: no layer has an output for each class; or nobody knows what size of images the
+            network takes.
+
+    Example:
+        >>> last_layer(Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), num_classes=7, input_size=2))
+        '1'
+    """
+    layers: list[tuple[str, nn.Module]] = list(model.module.named_modules())
+    tops = [name for name, layer in layers if name and _outputs(layer) == model.num_classes]
+    if not tops:
         raise UserError(
             f"{model.name} cannot be given a new top: no layer of it has an output for each of its classes",
-            hint="start from another network: `advbench models` lists what there is",
+            hint="start from another network: `advbench models` lists what there is\n"
+            "of a TorchScript archive, exported program or ONNX file, name what makes the network: file.py:function",
         )
-    features.set_submodule(tops[-1], nn.Identity())
-    channels = max(len(model.mean), len(model.std))
-    with torch.no_grad():
-        width = features(torch.zeros(1, channels, model.input_size, model.input_size)).shape[1]
-    return Transferred(features, width, classes)
+    if model.input_size is None:
+        raise UserError(
+            f"{model.name} does not say what size of images it takes",
+            hint="return advbench.Classifier(..., input_size=...)",
+        )
+    return tops[-1]
 
 
 def unfreeze(features: nn.Module, layers: int) -> None:

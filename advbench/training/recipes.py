@@ -73,7 +73,7 @@ class TransferRecipe(Recipe):
     """
 
     base: str = DEFAULT_MODEL
-    """Name of the pretrained network in `advbench models`."""
+    """The pretrained network: a name in `advbench models`, or a model of the user's own."""
     fine_tune: int = 0
     """How many of its last layers are trained too."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from advbench.models import architectures
-from advbench.models.trained import Contents, packed
+from advbench.models.contents import Contents, packed
 from advbench.models.weights import load_into, read_state_dict, sha256_of
 from advbench.models.zoo import architecture, wrap
 from advbench.store import folder_for_results, write_atomic

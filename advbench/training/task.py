@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from advbench.models.classifier import Classifier
-from advbench.models.trained import Contents
+from advbench.models.contents import Contents
 from advbench.training.data import Images
 from advbench.training.fit import Trained
 from advbench.training.recipes import ForestRecipe, Recipe

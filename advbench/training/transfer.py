@@ -1,14 +1,15 @@
 """Transfer: a new top for a pretrained network, learnt from a folder of pictures."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from advbench.catalog import MODELS
 from advbench.models import load_model
-from advbench.models.trained import Contents, rewrapped
-from advbench.models.transfer import Transferred, unfreeze, with_new_top
+from advbench.models.contents import Contents, contents_of, rewrapped
+from advbench.models.transfer import Transferred, last_layer, unfreeze, with_new_top
+from advbench.own_models import model_card
 from advbench.training.data import Images, in_parts, units
 from advbench.training.fit import Job, Progress, Trained, fit
 from advbench.training.folders import load_folder
@@ -33,8 +34,8 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
     Raises:
         UserError: The pretrained network cannot be had, or the folder or the checkpoint is no use.
     """
-    card = MODELS[recipe.base]
     base = load_model(recipe.base, weights=config.weights)
+    last_layer(base)  # known before any picture is read
     recipe = replace(recipe, start_sha256=base.weights_sha256 or "")
     folder = load_folder(config.data_root, base.preprocess, config.seed, progress)
     network = with_new_top(base, len(folder.classes))
@@ -67,10 +68,21 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
         ),
         train=folder.train,
         test=folder.test,
-        contents=Contents(model=recipe.base, classes=folder.classes, new_top=True),
+        contents=Contents(model=_root(recipe.base), classes=folder.classes, new_top=True),
         half=False,
-        licence=f"that of {recipe.base}, {card.licence}, and of the pictures",
+        licence=f"that of {_licensed(recipe.base)}, and that of the pictures",
     )
+
+
+def _root(base: str) -> str:
+    """The network that a new one goes back to: that of a file of `advbench train`, or itself."""
+    contents = contents_of(Path(base)) if base.endswith(".safetensors") else None
+    return contents.model if contents else base
+
+
+def _licensed(base: str) -> str:
+    licence = model_card(base).licence
+    return f"{base}, {licence}" if licence else base
 
 
 def _all_of_it(job: Job, network: Transferred, progress: Progress) -> Trained:

@@ -1,7 +1,9 @@
 """`advbench train` on folders of pictures: new tops for pretrained networks, and recipes of the zoo."""
 
 import json
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from advbench.cli import main
 from advbench.datasets.embedded import read_embedded
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
-from advbench.models.trained import Contents, packed
+from advbench.models.contents import Contents, packed
 from advbench.models.transfer import with_new_top
 from advbench.models.zoo import architecture
 from advbench.registry import resolve
@@ -181,6 +183,79 @@ def test_transfer_from_the_embedded_network(pictures: Path, tmp_path: Path) -> N
     card = train(TrainConfig(recipe=recipe, command="", data_root=few, out=tmp_path / "out", attacked=0))
     assert card["epochs"][-1]["train_accuracy"] == 1
     assert load_model(str(tmp_path / "out" / "transfer.safetensors")).input_size == 224
+
+
+SOURCE = """
+import torch
+from torch import nn
+import advbench
+
+def small():
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(1, 8, 5, stride=3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 6))
+    return advbench.Classifier(network, num_classes=6, mean=[0.5], std=[0.5], input_size=16)
+"""
+
+
+def test_transfer_from_a_function_of_ones_own(job: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(SOURCE)
+    name = f"{tmp_path / 'nets.py'}:small"
+    config = job("own", base=name, fine_tune=1)
+    card = train(config)
+    assert card["licence"] == f"that of {name}, and that of the pictures"
+    file = config.out / "transfer.safetensors"
+    # The file alone must not decide that code is run.
+    with pytest.raises(UserError, match=r"belongs to a network that your own code makes: .*nets\.py:small") as error:
+        load_model(str(file))
+    assert f"--model {name} --weights {file}" in error.value.hint
+    model = load_model(name, weights=file)
+    assert (model.classes, model.name) == (("digit 1", "digit 7", "digit 8"), name)
+    assert model.weights_sha256 == card["weights_sha256"]
+    folder = load_folder(config.data_root, model.preprocess, seed=0)
+    right = (model(pixels_of(folder.test).float() / 255).argmax(1) == folder.test.y).float().mean().item()
+    assert right == pytest.approx(card["clean"]["accuracy"])
+
+
+def test_the_command_says_that_it_runs_code(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(SOURCE)
+    flags = ("--from", f"{tmp_path / 'nets.py'}:small", "--epochs", 1, "--attacked", 0)
+    done = run("train", "transfer", *flags, "--data-root", pictures, "--out", tmp_path / "out", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.endswith("nets.py is run as code\n")
+
+
+def test_transfer_from_a_model_of_timm(job: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    import timm
+
+    save_file(timm.create_model("test_vit.r160_in1k", pretrained=False).state_dict(), tmp_path / "vit.safetensors")
+    config = replace(job("vit", base="timm/test_vit.r160_in1k", epochs=1), weights=tmp_path / "vit.safetensors")
+    train(config)
+    model = load_model(str(config.out / "transfer.safetensors"))
+    assert (len(model.classes), model.input_size) == (3, 160)
+
+
+def test_transfer_from_what_transfer_made(job: Callable[..., TrainConfig]) -> None:
+    first = job("first")
+    train(first)
+    second = job("second", base=str(first.out / "transfer.safetensors"), lr=1e-3)
+    card = train(second)
+    assert card["architecture"] == "mnist_convnet"
+    assert card["training"]["start_sha256"] == load_model(str(first.out / "transfer.safetensors")).weights_sha256
+    old, new = weights(first), weights(second)
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[key], new[key]) == (not key.startswith("top.")) for key in old)
+
+
+def test_compiled_networks_keep_their_tops(pictures: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))).save(file)
+    file.with_suffix(".toml").write_text("input_size = 8\nmean = [0.5]\nstd = [0.5]\n")
+    done = run("train", "transfer", "--from", file, "--data-root", pictures, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"error: {file} cannot be given a new top" in done.stderr
+    assert "name what makes the network: file.py:function" in done.stderr
 
 
 FAMILIES = (
