@@ -1,7 +1,6 @@
 """Do one unit of work: predict, check or attack, and give back the file that holds what came of it."""
 
 import json
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import safetensors.torch
@@ -98,8 +97,7 @@ def _attack(unit: Unit, desk: Desk) -> Done:
     images, samples, model = desk.bench.images(unit), desk.bench.samples(unit), desk.bench.model(unit.model)
     source = _provenance(unit, desk, model)
     records = {
-        row: lost(unit, samples[row], source, f"{samples[row].sample_name}: {why}")
-        for row, why in images.unreadable.items()
+        row: lost(samples[row], source, f"{samples[row].sample_name}: {why}") for row, why in images.unreadable.items()
     }
     batch = None
     if images.rows:
@@ -107,7 +105,7 @@ def _attack(unit: Unit, desk: Desk) -> Done:
         logits = clean_logits(desk.folder, desk.clean[unit.model, unit.dataset], numbers).to(images.x.device)
         batch = _Batch(unit, model, images.x, logits, [samples[row] for row in images.rows], source)
         records |= dict(zip(images.rows, batch.attack(), strict=True))
-    ordered = [replace(records[row], unit_id=unit.unit_id) for row in range(len(samples))]
+    ordered = [records[row] for row in range(len(samples))]
     kept = None if batch is None or desk.suite.save == "none" else batch.kept(images.rows, desk.suite.save == "all")
     unknown = sum(record.status == UNKNOWN for record in ordered)
     return Done(as_shard(ordered, unit.unit_id), kept, unknown)
@@ -162,9 +160,7 @@ class _Batch:
 
     def _lost(self, place: int, why: str) -> Record:
         sample = self.samples[place]
-        return lost(
-            self.unit, sample, self.source, failure(sample.sample_name, self.unit.attack, why), self.before[place]
-        )
+        return lost(sample, self.source, failure(sample.sample_name, self.unit.attack, why), self.before[place])
 
     def kept(self, rows: tuple[int, ...], everything: bool) -> bytes | None:
         """The adversarial images to keep, beside the clean ones, with the logits of both."""
@@ -193,27 +189,25 @@ def _most_interesting(found: list[Any], norm: str) -> list[Any]:
     return list({each[0]: each for each in chosen}.values())
 
 
-def lost(unit: Unit, sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
+def lost(sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
     """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
     clean: dict[str, Any] = {}
     if before is not None:
         clean = {"clean_class": before.classes[0], "clean_confidence": before.confidences[0]}
         clean["clean_topk"] = before.classes
     columns = source.columns | sample._asdict() | clean
-    return Record(run_id=source.run_id, unit_id=unit.unit_id, status=UNKNOWN, error=why, **columns)
+    return Record(run_id=source.run_id, status=UNKNOWN, error=why, **columns)
 
 
 def lost_shard(unit: Unit, desk: Desk, why: str) -> bytes:
     """The shard of a unit of which nothing is known."""
     source = _provenance(unit, desk, desk.bench.model(unit.model))
     samples = desk.bench.samples(unit)
-    return as_shard(
-        [lost(unit, each, source, failure(each.sample_name, unit.attack, why)) for each in samples], unit.unit_id
-    )
+    return as_shard([lost(each, source, failure(each.sample_name, unit.attack, why)) for each in samples], unit.unit_id)
 
 
 def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
-    same = ("model", "dataset", "attack", "goal", "norm", "eps", "seed", "params")
+    same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
     return Provenance(desk.run_id, columns)
 

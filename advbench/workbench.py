@@ -66,15 +66,17 @@ class Workbench:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, path=data.path)
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        self._models: dict[str, Classifier] = {}
         self._digests: dict[str, str] = {}
         self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
         self._bytes = 0
 
     def model(self, label: str) -> Classifier:
         """The classifier, on the device, called by its label."""
-        model: Classifier = self._make(f"model {label}")
-        model.name = label
-        return model.to(self.device)
+        if label not in self._models:
+            self._models[label] = self._make(f"model {label}").to(self.device)
+            self._models[label].name = label
+        return self._models[label]
 
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what came of it."""

@@ -134,8 +134,9 @@ def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Ten
                 "gradient: use an attack that needs none, such as Noise"
             )
         columns = value.unbind(1) if value.ndim > 1 else (value,)
-        one, last = torch.ones_like(columns[0]), len(columns) - 1
-        gradients = [torch.autograd.grad(c, x, one, retain_graph=i < last)[0] for i, c in enumerate(columns)]
+        last = len(columns) - 1
+        # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
+        gradients = [torch.autograd.grad(c.sum(), x, retain_graph=i < last)[0] for i, c in enumerate(columns)]
     return logits.detach(), value.detach(), [_finite(gradient) for gradient in gradients]
 
 
