@@ -35,6 +35,7 @@ class ZooData(NamedTuple):
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _NO_TEXT = "none stated; published by Krizhevsky (2009) for research"
 
 DATA = {
@@ -48,6 +49,17 @@ DATA = {
         eps="0.3",
         licence="CC BY-SA 3.0, as Keras states it",
         torchvision="MNIST",
+    ),
+    "fashion-mnist": ZooData(
+        title="Fashion-MNIST",
+        folder="fashion-mnist",
+        classes=_FASHION,
+        side=28,
+        mean=(0.2860,),
+        std=(0.3530,),
+        eps="0.1",
+        licence="MIT",
+        torchvision="FashionMNIST",
     ),
     "cifar10": ZooData(
         title="CIFAR-10",

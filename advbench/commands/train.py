@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _METHODS = ("fast", "trades")
 _TRANSFER = {"--from": "base", "--fine-tune": "fine_tune"}
-_ALL = {f"--{name}": name for name in ("epochs", "lr", "adversarial", "eps", "steps", "seed", "weights")} | _TRANSFER
+_ALL = {
+    f"--{name}": name for name in ("epochs", "lr", "adversarial", "eps", "steps", "seed", "data", "weights")
+} | _TRANSFER
 
 
 @click.command(epilog=f"Recipes: {', '.join(RECIPES)}.")
@@ -56,6 +58,12 @@ _ALL = {f"--{name}": name for name in ("epochs", "lr", "adversarial", "eps", "st
     metavar="FOLDER",
     help="Where the data sets are; or a folder of pictures with a subfolder for each class.",
 )
+@click.option(
+    "--data",
+    type=click.Choice([*DATA]),
+    metavar="NAME",
+    help=f"Another data set whose images have the same shape: {', '.join(DATA)}.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: trained/<recipe>.")
 @click.option("--attacked", type=click.IntRange(min=0), default=200, show_default=True, help="Test images to attack.")
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
@@ -78,6 +86,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
             recipe=chosen,
             command=_command(recipe, options),
             data_root=options["data_root"],
+            data=options["data"],
             out=folder,
             weights=options["weights"],
             seed=options["seed"],
@@ -92,15 +101,18 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
 def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
     """The recipe with what the flags change in it."""
     recipe = _started_from(recipe, options)
+    if options["data"] and isinstance(recipe, TransferRecipe):
+        raise UserError("--data is for the recipes of the zoo", hint="name the folder of pictures: --data-root FOLDER")
     if isinstance(recipe, ForestRecipe):
-        given = [flag for flag, name in _ALL.items() if name != "seed" and options[name]]
+        given = [flag for flag, name in _ALL.items() if name not in ("seed", "data") and options[name]]
         if given:
             raise UserError(f"{recipe.model} is a forest, which has no {', '.join(given)}", hint="leave it out")
         return recipe
     changed = {name: options[name] for name in ("epochs", "lr") if options[name]}
     recipe = replace(recipe, **changed)
     if options["adversarial"]:
-        usual = parse_eps(DATA[ZOO[recipe.model].data].eps if recipe.model in ZOO else PHOTOGRAPHS, "linf")
+        data = options["data"] or (ZOO[recipe.model].data if recipe.model in ZOO else None)
+        usual = parse_eps(DATA[data].eps if data else PHOTOGRAPHS, "linf")
         how = recipe.adversarial or Adversarial(eps=usual, warmup=0.3)
         recipe = replace(recipe, adversarial=replace(how, method=options["adversarial"]))
     return replace(recipe, adversarial=_adversarial(recipe.adversarial, options))

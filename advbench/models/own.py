@@ -63,6 +63,8 @@ def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
     if match is None:
         raise ValueError(f"expected file.py:function, got {card.name!r}")
     file = Path(match["file"])
+    if not file.is_file():
+        raise UserError(f"there is no file {file} with a function {match['function']!r}", hint="check the spelling")
     digest = sha256_of(file)
     function = _function(file, match["function"])
     trained = _trained_here(weights)

@@ -33,7 +33,7 @@ class FolderData(NamedTuple):
     """To test on."""
 
 
-def load_data(name: str, root: Path, seed: int) -> tuple[ZooData, Images, Images]:
+def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -> tuple[ZooData, Images, Images]:
     """Read a data set of the zoo, or the folder of pictures that is to take its place.
 
     Args:
@@ -41,6 +41,7 @@ def load_data(name: str, root: Path, seed: int) -> tuple[ZooData, Images, Images
         root: The data root, as :func:`advbench.training.data.load_split` takes it; or a folder as :func:`load_folder`
             does, its pictures cut to the size of the data set's.
         seed: Of the split of a folder.
+        instead: Another data set to read, whose images have the same shape; normalised as those of the first.
 
     Returns:
         What it is, the training images and the test images.
@@ -48,6 +49,8 @@ def load_data(name: str, root: Path, seed: int) -> tuple[ZooData, Images, Images
     Raises:
         UserError: There is neither; or it is damaged, or another set, or has another number of classes.
     """
+    if instead is not None:
+        return _another(DATA[name], instead, root)
     data = DATA[name]
     found = len(class_folders(_part(root, _TRAIN) or root))
     if not found or all(find_split(name, root, split) for split in SPLITS):
@@ -60,6 +63,19 @@ def load_data(name: str, root: Path, seed: int) -> tuple[ZooData, Images, Images
     folder = load_folder(root, ResizeAndCrop(size=data.side, mode="L" if len(data.mean) == 1 else "RGB"), seed)
     own = data._replace(title=folder.title, classes=folder.classes, licence="the user's own")
     return own, folder.train, folder.test
+
+
+def _another(data: ZooData, name: str, root: Path) -> tuple[ZooData, Images, Images]:
+    other = DATA[name]
+    mine, its = ((each.side, len(each.mean), len(each.classes)) for each in (data, other))
+    if mine != its:
+        what = "images of {0} x {0} pixels in {1} channels and {2} classes"
+        raise UserError(
+            f"{other.title} has {what.format(*its)}, and this network takes {what.format(*mine)}",
+            hint="leave --data out, or choose another recipe: advbench train --help",
+        )
+    same = other._replace(mean=data.mean, std=data.std)
+    return same, load_split(name, root, "train"), load_split(name, root, "test")
 
 
 def load_folder(

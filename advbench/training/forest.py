@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from advbench.errors import UserError
 from advbench.models.forest import Forest
 from advbench.training.data import Images
+from advbench.training.measure import Score, score
 from advbench.training.recipes import ForestRecipe
 
 
@@ -30,19 +33,45 @@ def grow(recipe: ForestRecipe, forest: Forest, train: Images, mean: float, std: 
     References:
         Breiman, Random forests, 2001; trees grow best first, as in Shi, Best-first decision tree learning, 2007.
     """
+    trees, nodes = forest.left.shape
+    grown = _grown(recipe, trees, (nodes + 1) // 2, train, seed)
+    for number, tree in enumerate(grown.estimators_):
+        _take(forest, number, tree.tree_, mean, std, [int(label) for label in grown.classes_])
+    return forest
+
+
+def grown_out(recipe: ForestRecipe, trees: int, train: Images, test: Images, seed: int) -> Score:
+    """Accuracy of the same forest with no limit on its leaves: scikit-learn's, which is not kept.
+
+    Args:
+        recipe: How it is grown.
+        trees: How many.
+        train: Grey images with labels.
+        test: To measure on.
+        seed: Of samples and splits.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+    """
+    grown = _grown(recipe, trees, None, train, seed)
+    return score(int((grown.predict(_rows(test)) == test.y.numpy()).sum()), len(test.y))
+
+
+def _grown(recipe: ForestRecipe, trees: int, leaves: int | None, train: Images, seed: int) -> Any:
     try:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError:
         raise UserError(
             "a forest needs scikit-learn, which is not installed", hint='pip install "advbench[train]"'
         ) from None
-    trees, nodes = forest.left.shape
-    grown = RandomForestClassifier(
-        trees, max_leaf_nodes=(nodes + 1) // 2, max_samples=recipe.share, random_state=seed, n_jobs=1
-    ).fit(train.x[torch.arange(len(train.y))].flatten(1).numpy(), train.y.numpy())
-    for number, tree in enumerate(grown.estimators_):
-        _take(forest, number, tree.tree_, mean, std, [int(label) for label in grown.classes_])
-    return forest
+    forest = RandomForestClassifier(trees, max_leaf_nodes=leaves, max_samples=recipe.share, random_state=seed, n_jobs=1)
+    return forest.fit(_rows(train), train.y.numpy())
+
+
+def _rows(images: Images) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) as (N, pixels)."""
+    pixels: NDArray[np.uint8] = images.x[torch.arange(len(images.y))].flatten(1).numpy()
+    return pixels
 
 
 def _take(forest: Forest, number: int, tree: Any, mean: float, std: float, labels: list[int]) -> None:

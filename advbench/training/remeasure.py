@@ -12,8 +12,10 @@ import click
 
 from advbench.errors import UserError
 from advbench.models import load_model
+from advbench.models.forest import Forest
 from advbench.store import write_atomic
 from advbench.training.data import load_split
+from advbench.training.forest import grown_out
 from advbench.training.measure import measured
 from advbench.training.recipes import RECIPES, ForestRecipe
 from advbench.zoo_table import DATA, FOLDER, ZOO, read_card
@@ -26,7 +28,7 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
         name: One of `advbench.zoo_table.ZOO`, with weights that are carried along.
         card: As it is.
         data_root: Where the data sets are.
-        attacked: How many of the test images are attacked.
+        attacked: How many of the test images are attacked; 0 leaves the accuracy under attack as it was.
 
     Returns:
         The card with other measurements; all else is left as it was.
@@ -43,15 +45,20 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
             f"{test.source}",
             hint="name the folder of the other ones: --data-root FOLDER",
         )
-    gradients = not isinstance(RECIPES[name], ForestRecipe)
-    found = measured(load_model(name), test, data.eps, attacked=attacked, gradients=gradients)
+    recipe, model = RECIPES[name], load_model(name)
+    found = measured(model, test, data.eps, attacked=attacked, gradients=not isinstance(recipe, ForestRecipe))
+    if not attacked:
+        del found["robust"]
+    if isinstance(recipe, ForestRecipe) and isinstance(model.module, Forest):
+        train = load_split(ZOO[name].data, data_root, "train")
+        found["grown_out"] = grown_out(recipe, len(model.module.left), train, test, card["seed"])._asdict()
     return {**card, **found, "images": {**card["images"], "licence": data.licence}}
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--data-root", type=click.Path(path_type=Path), default="data", show_default=True, metavar="FOLDER")
-@click.option("--attacked", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images to attack.")
+@click.option("--attacked", type=click.IntRange(min=0), default=1000, show_default=True, help="Test images to attack.")
 def main(names: tuple[str, ...], data_root: Path, attacked: int) -> None:
     """Renew the cards of the models NAME, or of all whose weights are carried along."""
     for name in names or [name for name in ZOO if read_card(name).get("weights_sha256")]:

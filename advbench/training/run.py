@@ -57,7 +57,7 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
 def _zoo(config: TrainConfig, progress: Progress) -> Made:
     """Train a model of the zoo."""
     recipe, row = config.recipe, ZOO[config.recipe.model]
-    data, train_set, test_set = load_data(row.data, config.data_root, config.seed)
+    data, train_set, test_set = load_data(row.data, config.data_root, config.seed, instead=config.data)
     if isinstance(recipe, ForestRecipe):
         trained = _grown(config, recipe, data, train_set, progress)
     else:

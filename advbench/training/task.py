@@ -22,6 +22,8 @@ class TrainConfig:
     """As it would be typed again."""
     data_root: Path
     """Folder with the data sets, or a folder of pictures with a subfolder for each class."""
+    data: str | None = None
+    """Key in `advbench.zoo_table.DATA` of another data set of the same shape; None: the recipe's own."""
     out: Path
     """Folder for the results."""
     weights: Path | None = None

@@ -60,9 +60,11 @@ def publish(trained: Path, package: Path = FOLDER) -> list[str]:
     Raises:
         UserError: A file cannot be written.
     """
-    found = [name for name in ZOO if (trained / name / f"{name}.json").is_file()]
+    cards = {name: read_card(name, trained / name) for name in ZOO}
+    # A recipe may have been tried on other images than its own.
+    found = [name for name, card in cards.items() if card and card["data"] == DATA[ZOO[name].data].title]
     for name in found:
-        card = read_card(name, trained / name)
+        card = cards[name]
         weights = trained / name / card["weights_file"]
         if weights.stat().st_size <= LARGEST and DATA[ZOO[name].data].shipped:
             write_atomic(package / weights.name, weights.read_bytes())
@@ -135,7 +137,9 @@ def verdict(row: ZooRow, cards: dict[str, dict[str, Any]]) -> str:
     Returns:
         Empty where nothing is claimed.
     """
-    clean, why = cards[row.name]["clean"], _MISSED.get(row.name)
+    clean, why = cards[row.name]["clean"], _MISSED.get(row.name, "")
+    if out := cards[row.name].get("grown_out"):
+        why += f"; grown out, the same forest reaches {describe_score(out)}"
     if row.name in _BARS:
         robust, bar = cards[row.name]["robust"], _BARS[row.name]
         holds = robust is not None and robust["accuracy"] > bar[0] and clean["accuracy"] > bar[1]

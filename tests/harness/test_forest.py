@@ -14,7 +14,7 @@ from advbench.cli import main
 from advbench.models import architectures
 from advbench.models.forest import Forest
 from advbench.training.data import Images
-from advbench.training.forest import grow
+from advbench.training.forest import grow, grown_out
 from advbench.training.recipes import ForestRecipe
 
 MEAN, STD = 0.48, 0.24
@@ -38,6 +38,15 @@ def test_answers_are_those_of_scikit_learn() -> None:
     found = forest((test.x.float() / 255 - MEAN) / STD).exp()
     np.testing.assert_allclose(found[:, :4], 0.999 * expected + 0.0002, atol=1e-6)
     assert found[:, 4].numpy() == pytest.approx(0.0002)
+
+
+def test_a_forest_without_a_limit_is_measured() -> None:
+    train, test, recipe = images(300), images(200, seed=1), ForestRecipe(model="gray_forest")
+    reference = RandomForestClassifier(5, max_samples=recipe.share, random_state=3)
+    reference.fit(train.x.flatten(1).numpy(), train.y.numpy())
+    right = reference.score(test.x.flatten(1).numpy(), test.y.numpy())
+    found = grown_out(recipe, 5, train, test, seed=3)
+    assert (found.accuracy, found.n) == (pytest.approx(right), 200)
 
 
 def test_thresholds_survive_half_precision() -> None:

@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_imported(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import nothing_of_that_name")
     with pytest.raises(UserError, match="cannot be imported: ModuleNotFoundError"):
         load_model(f"{tmp_path}/bad.py:make")
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="there is no file"):
         load_model(f"{tmp_path}/gone.py:make")
 
 
@@ -198,7 +198,7 @@ def test_damaged_files(tmp_path: Path, name: str, message: str, caplog: pytest.L
     (tmp_path / name).write_bytes(b"PK\x03\x04 nothing that anybody could read")
     with pytest.raises(UserError, match=message):
         load_model(str(tmp_path / name))
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="there is no file"):
         load_model(str(tmp_path / f"gone{name}"))
 
 

@@ -40,6 +40,11 @@ def test_what_is_measured_is_renewed_and_the_rest_stays(data_root: Path, card: d
     assert list(found) == list(card)
 
 
+def test_without_an_attack_the_figure_under_attack_stays(data_root: Path, card: dict[str, object]) -> None:
+    found = renewed("lenet", card | {"robust": {"accuracy": 0.25}}, data_root, attacked=0)
+    assert found["robust"] == {"accuracy": 0.25}
+
+
 def test_another_test_set_is_refused(data_root: Path) -> None:
     with pytest.raises(UserError, match=r"lenet was tested on 10,000 images of .*, and .* has 100 of mnist-test\.npz"):
         renewed("lenet", read_card("lenet"), data_root, attacked=1)

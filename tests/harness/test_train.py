@@ -251,6 +251,38 @@ def test_a_training_goes_on_from_given_weights(data_root: Path, tmp_path: Path) 
     assert "does not fit lenet" in refused.stderr
 
 
+def test_another_data_set_of_the_same_shape(tmp_path: Path) -> None:
+    found = read_embedded("fashion-mnist")
+    for half, rows in (("train", slice(0, 200)), ("test", slice(200, 300))):
+        np.savez(tmp_path / f"fashion-mnist-{half}.npz", images=found.images[rows], labels=found.labels[rows])
+    common = ("lenet", "--data-root", str(tmp_path), "--epochs", "4", "--attacked", "0", "--quiet")
+    done = run(*common, "--data", "fashion-mnist", "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / "out" / "lenet.json").read_text())
+    assert (card["data"], card["images"]["licence"]) == ("Fashion-MNIST", "MIT")
+    assert card["command"] == "advbench train lenet --epochs 4 --data fashion-mnist"
+    model = load_model(str(tmp_path / "out" / "lenet.safetensors"))
+    assert (model.classes[9], model.mean) == ("ankle boot", load_model("lenet").mean)
+    x = torch.from_numpy(found.images[200:300])[:, None].float() / 255
+    right = (model(x).argmax(1).numpy() == found.labels[200:300]).mean()
+    assert right == pytest.approx(card["clean"]["accuracy"])
+    refused = run(*common, "--data", "cifar10")
+    assert refused.exit_code == 2
+    assert "CIFAR-10 has images of 32 x 32 pixels in 3 channels" in refused.stderr
+
+
+def test_a_checkpoint_is_not_continued_on_other_images(
+    config: Callable[..., TrainConfig], data_root: Path, tmp_path: Path
+) -> None:
+    job = config("mine", Recipe(model="lenet", epochs=1))
+    train(job)
+    for half in ("train", "test"):
+        found = np.load(data_root / f"mnist-{half}.npz")
+        np.savez(tmp_path / f"mnist-{half}.npz", images=found["images"], labels=(found["labels"] + 1) % 10)
+    with pytest.raises(UserError, match=r"belongs to another training: labels [0-9a-f]{8} instead of [0-9a-f]{8}"):
+        train(replace(job, data_root=tmp_path))
+
+
 def test_help_lists_the_recipes() -> None:
     shown = run("--help").stdout
     assert all(name in shown for name in RECIPES)
