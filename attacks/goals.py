@@ -31,12 +31,8 @@ class Goal(Protocol):
         """Identity of each image, int64 (N,): what it draws and what its passes are booked on."""
         ...
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
-        """Logits (N, C) -> (N,): positive while the goal is not met, negative once it is.
-
-        With a ``temperature`` (N,), in logits, a smooth upper bound that depends on all classes concerned instead of
-        the two that decide; it tends to the margin as the temperature falls.
-        """
+    def margin(self, logits: Tensor) -> Tensor:
+        """Logits (N, C) -> (N,): positive while the goal is not met, negative once it is."""
         ...
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
@@ -108,9 +104,9 @@ class Untargeted(_Rows):
     def __post_init__(self) -> None:
         self._check_rows("labels", self.labels, ndim=1)
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def margin(self, logits: Tensor) -> Tensor:
         """Logit of the label minus the largest of the others."""
-        return exclusion_margin(logits, self.labels.unsqueeze(1), 1, temperature)
+        return exclusion_margin(logits, self.labels.unsqueeze(1), 1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability of the label."""
@@ -142,9 +138,9 @@ class Targeted(_Rows):
     def __post_init__(self) -> None:
         self._check_rows("targets", self.targets, ndim=1)
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def margin(self, logits: Tensor) -> Tensor:
         """Largest logit of the others minus the target's."""
-        return order_margin(logits, self.targets.unsqueeze(1), temperature)
+        return order_margin(logits, self.targets.unsqueeze(1))
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Minus the log-probability of the target."""
@@ -187,9 +183,9 @@ class TopKExclusion(_Rows):
             ids=torch.arange(len(logits), device=logits.device) if ids is None else ids,
         )
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def margin(self, logits: Tensor) -> Tensor:
         """Largest logit inside the old set minus the k-th largest outside it."""
-        return exclusion_margin(logits, self.classes, self.classes.shape[1], temperature)
+        return exclusion_margin(logits, self.classes, self.classes.shape[1])
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability of the old set minus the mean log-probability of the k best classes outside it."""
@@ -229,9 +225,9 @@ class LabelOutOfTopK(_Rows):
         if self.k < 1:
             raise ValueError(f"expected k >= 1, got {self.k}")
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def margin(self, logits: Tensor) -> Tensor:
         """Logit of the label minus the k-th largest of the others."""
-        return exclusion_margin(logits, self.labels.unsqueeze(1), self.k, temperature)
+        return exclusion_margin(logits, self.labels.unsqueeze(1), self.k)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability of the label minus the mean log-probability of the k best others."""
@@ -270,9 +266,9 @@ class OrderedTopK(_Rows):
         if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
             raise ValueError("expected different targets in a row, got the same class twice")
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def margin(self, logits: Tensor) -> Tensor:
         """The largest amount by which a class stands above the one that should precede it."""
-        return order_margin(logits, self.targets, temperature)
+        return order_margin(logits, self.targets)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Minus the log-likelihood of the order (Plackett-Luce): each target first among those still left."""

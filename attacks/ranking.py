@@ -1,4 +1,4 @@
-"""Where sets of classes stand among the logits, as differentiable margins, exact or smooth."""
+"""Where sets of classes stand among the logits, as differentiable margins."""
 
 import torch
 from torch import Tensor
@@ -18,14 +18,13 @@ def outside(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.scatter(1, classes, -torch.inf)
 
 
-def exclusion_margin(logits: Tensor, classes: Tensor, k: int, temperature: Tensor | None = None) -> Tensor:
+def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
     """Largest logit inside a set of classes minus the k-th largest outside it.
 
     Args:
         logits: (N, C).
         classes: The set, int64 (N, m).
         k: How many classes outside the set must rise above all of it.
-        temperature: (N,), in logits; None: exact.
 
     Returns:
         (N,): negative exactly if none of the set is among the first k.
@@ -36,22 +35,18 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int, temperature: Tenso
         tensor([4.])
     """
     inside = logits.gather(1, classes)
-    if temperature is None:
-        # Only the two logits that decide take part in the gradient, which makes it several times as cheap.
-        rival = outside(logits.detach(), classes).topk(k, dim=1).indices[:, -1:]
-        highest = inside if classes.shape[1] == 1 else inside.max(1, keepdim=True).values
-        return (highest - logits.gather(1, rival)).squeeze(1)
-    best = outside(logits, classes).topk(k, dim=1).values
-    return _soft_maximum(inside, temperature) + _soft_maximum(-best, temperature)
+    # Only the two logits that decide take part in the gradient, which makes it several times as cheap.
+    rival = outside(logits.detach(), classes).topk(k, dim=1).indices[:, -1:]
+    highest = inside if classes.shape[1] == 1 else inside.max(1, keepdim=True).values
+    return (highest - logits.gather(1, rival)).squeeze(1)
 
 
-def order_margin(logits: Tensor, targets: Tensor, temperature: Tensor | None = None) -> Tensor:
+def order_margin(logits: Tensor, targets: Tensor) -> Tensor:
     """The largest amount by which a class stands above one that should precede it.
 
     Args:
         logits: (N, C).
         targets: The classes that should be first, in order, int64 (N, k).
-        temperature: (N,), in logits; None: exact.
 
     Returns:
         (N,): negative exactly if the first k classes are the targets, in their order.
@@ -61,14 +56,5 @@ def order_margin(logits: Tensor, targets: Tensor, temperature: Tensor | None = N
         tensor([-1.])
     """
     chosen, others = logits.gather(1, targets), outside(logits, targets)
-    if temperature is None:
-        followers = torch.cat([chosen[:, 1:], others.amax(1, keepdim=True)], 1)
-        return (followers - chosen).amax(1)
-    last = _soft_maximum(others, temperature).unsqueeze(1)
-    return _soft_maximum(torch.cat([chosen[:, 1:], last], 1) - chosen, temperature)
-
-
-def _soft_maximum(values: Tensor, temperature: Tensor) -> Tensor:
-    """A smooth upper bound of the largest value of each row."""
-    scale = temperature.unsqueeze(1)
-    return (values / scale).logsumexp(1) * temperature
+    followers = torch.cat([chosen[:, 1:], others.amax(1, keepdim=True)], 1)
+    return (followers - chosen).amax(1)

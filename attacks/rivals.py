@@ -27,8 +27,8 @@ class Overtake:
     ids: Tensor
     """Identity of each image, int64 (N,)."""
 
-    def margin(self, logits: Tensor, temperature: Tensor | None = None) -> Tensor:
-        """Largest logit of the old classes minus the smallest of the new; a temperature changes nothing."""
+    def margin(self, logits: Tensor) -> Tensor:
+        """Largest logit of the old classes minus the smallest of the new."""
         return logits.gather(1, self.old).amax(1) - logits.gather(1, self.new).amin(1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
         >>> [aim.new.tolist() for aim in aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), count=3)]
         [[[2]], [[1]], [[2]]]
     """
-    old, k = _fall(goal)
+    old, k = falling(goal)
     if old is None:
         return [goal] * count
     ways = _ways(goal, logits)
@@ -88,11 +88,11 @@ def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
 
 def _ways(goal: Goal, logits: Tensor) -> int:
     """How many ways there are to meet a goal."""
-    old, k = _fall(goal)
+    old, k = falling(goal)
     return 1 if old is None else logits.shape[1] - old.shape[1] - (k - 1)
 
 
-def _fall(goal: Goal) -> tuple[Tensor | None, int]:
+def falling(goal: Goal) -> tuple[Tensor | None, int]:
     """The classes (N, m) that are to fall, and how many must stand above them; None where the goal says which."""
     match goal:
         case Untargeted():

@@ -1,34 +1,48 @@
 """The top-k exclusion attack: drive all of the first k classes out of the first k."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from attacks.fmn import follow
-from attacks.goals import Goal, met
+from attacks.gaps import gaps, soft_maximum
+from attacks.goals import Goal, OrderedTopK, met
 from attacks.gradients import forward, slope
 from attacks.inputs import check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
 from attacks.protocols import Kind, Model
+from attacks.rivals import Overtake, falling
 from attacks.track import Nearest, Survivors
+from attacks.ways import nearest_ways, price
+
+_FIRST_STEP = {"linf": 0.5, "l2": 0.5, "l1": 1.0, "l0": 1.0}
+_CAUTION = 0.4
+"""Factor of the first step where the goal sets a whole order: that is far away, and long steps lose the way to it."""
+_CHOICE, _RACE = 0.25, 0.4
+"""Shares of all gradients that may go into the choice of sets and into races between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopK:
-    """Descends a smooth margin inside a ball whose radius follows the boundary. Takes any goal.
+    """Chooses which classes rise, then descends a smooth margin inside a ball whose radius follows the boundary.
 
-    To exclude k classes, k others must rise above all of them, and which others is free. The margin looks at one
-    pair of classes at a time, the highest of the old and the k-th of the new, and that pair changes from step to
-    step. The smooth margin looks at all of them at once, weighted by how much they matter, and is sharpened into
-    the margin as the steps shorten.
+    Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. The sets for
+    which the linearised model asks the least are found first (:func:`attacks.ways.nearest_ways`); where there are steps
+    enough, several of them race, and the one that is nearest after the first leg is followed to the end.
+
+    The margin looks at one pair of classes at a time, and that pair changes from step to step. The smooth margin looks
+    at all of them at once. Each pair has a multiplier that grows while its gap is larger than the others', so that in
+    the end all that matter close together.
 
     References:
         The radius follows the boundary as in Pintor et al., Fast minimum-norm adversarial attacks through adaptive norm
-        constraints <https://arxiv.org/abs/2102.12827>, 2021. The goal (no class of the old first k among the new
+        constraints <https://arxiv.org/abs/2102.12827>, 2021; exponential multipliers: Kort and Bertsekas, A new penalty
+        function method for constrained minimization, 1972. The goal (no class of the old first k among the new
         first k, in any order) has no published attack; ordered targets: Zhang and Wu, Learning ordered top-k
         adversarial attacks via adversarial distillation <https://arxiv.org/abs/1905.10695>, 2020.
 
@@ -47,14 +61,18 @@ class TopK:
     norm: Norm = Linf()
     """The norm that is made small."""
     steps: int = 200
-    """Gradient steps."""
+    """Gradients for each image, those for the choice of classes and for the races included."""
     gamma: float = 0.05
-    """By what fraction the radius changes in the first step; falls to a fiftieth along a cosine."""
+    """By what fraction the radius changes in the first step; falls to a hundredth along a cosine."""
     step_size: float | None = None
-    """Length of the first step as a fraction of the perturbation's; falls to a hundredth along a cosine. None: 0.5 for
-    Linf; in the other norms steps follow the gradient and are measured in L2, 1 for L2 and 2 for L1 and L0."""
-    temperature: float = 0.1
-    """Of the smooth margin at first, in standard deviations of the logits; falls to a tenth along a cosine."""
+    """Length of the first step as a fraction of the perturbation's; falls to 3 % along a cosine. None: 0.5 for Linf and
+    L2, 1 for L1 and L0, where steps follow the gradient and are measured in L2; 0.4 of that for an ordered goal."""
+    momentum: float = 0.7
+    """Share of the earlier gradients in each step."""
+    temperature: float = 0.3
+    """Of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine."""
+    dual_step: float = 0.1
+    """By how much the logarithm of a multiplier grows for a gap of one temperature."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -66,32 +84,112 @@ class TopK:
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found
-        best = Nearest(left.x, self.norm, left.eps)
-        # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
-        geometry = self.norm if isinstance(self.norm, Linf) else L2()
-        first_step = self.step_size or {"linf": 0.5, "l2": 1.0, "l1": 2.0, "l0": 2.0}[self.norm.name]
-        x_adv, radius = left.x, torch.zeros_like(left.eps)
-        for step in range(self.steps):
-            fall = (1 + math.cos(math.pi * step / self.steps)) / 2
-            at = slope(model, x_adv, left.goal, self._loss(0.1 + 0.9 * fall))
-            fooled = met(left.goal, at.logits)
-            best.offer(x_adv, fooled)
-            reach = self.norm.measure(x_adv - left.x) + at.loss.abs() / self.norm.dual(at.gradient).clamp_min(1e-12)
-            radius = follow(self.norm, radius, reach, self.gamma * (0.02 + 0.98 * fall), fooled, best)
-            radius = torch.minimum(radius, left.eps)
-            length = geometry.measure(x_adv - left.x).clamp_min(1e-3)
-            move = geometry.steepest(-at.gradient, first_step * (0.01 + 0.99 * fall) * length)
-            x_adv = within(self.norm, left.x, x_adv + move, radius)
-        best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        left.found[left.rows] = best.x_adv
+        aims, steps = self._aims(left)
+        leg = self._leg() if len(aims) > 1 else 0
+        steps -= leg * (len(aims) - 1)
+        walk, *others = [_Walk(self, left, aim) for aim in aims]
+        for step in range(leg):
+            for each in (walk, *others):
+                each.step(step / steps)
+        if others:
+            walk.take_over(others)
+        for step in range(leg, steps):
+            walk.step(step / steps)
+        left.found[left.rows] = walk.finish()
         return left.found
 
-    def _loss(self, fall: float) -> Loss:
-        """The smooth margin at a fraction of the first temperature."""
+    def _aims(self, left: Survivors) -> tuple[list[Goal], int]:
+        """What to try, the most promising first, and how many gradients are left for it."""
+        logits = left.logits[left.rows]
+        old, k = falling(left.goal)
+        if old is None:
+            return [left.goal], self.steps
+        m, num_classes = old.shape[1], logits.shape[1]
+        cost = price(m, k, num_classes)
+        sets = math.comb(cost - m, k)
+        if sets == 1 or cost > _CHOICE * self.steps:
+            return [left.goal], self.steps
+        count = min(max(1, int(_RACE * self.steps) // self._leg()), sets)
+        return list(nearest_ways(left.model, left.x, left.goal, logits, old, k, count)), self.steps - cost
 
-        def loss(logits: Tensor, goal: Goal) -> Tensor:
-            # Equal logits have no deviation, and a temperature of 0 no gradient.
-            spread = logits.detach().std(1).clamp_min(1e-6)
-            return goal.margin(logits, self.temperature * fall * spread)
+    def _leg(self) -> int:
+        """For how many steps the sets of classes race."""
+        return max(30, self.steps // 16)
+
+
+class _Walk:
+    """One descent for each image of a batch: where it is, and what it remembers.
+
+    Args:
+        attack: Its settings.
+        left: The images.
+        aim: What is descended for the sake of their goal.
+    """
+
+    def __init__(self, attack: TopK, left: Survivors, aim: Goal) -> None:
+        self._attack, self._left, self._aim = attack, left, aim
+        # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
+        self._geometry = attack.norm if isinstance(attack.norm, Linf) else L2()
+        caution = _CAUTION if isinstance(left.goal, OrderedTopK) else 1
+        self._first_step = attack.step_size or caution * _FIRST_STEP[attack.norm.name]
+        self.best = Nearest(left.x, attack.norm, left.eps)
+        self._x_adv, self._drift = left.x, torch.zeros_like(left.x)
+        self._radius = torch.zeros_like(left.eps)
+        self._log_weights = torch.zeros_like(gaps(aim, left.logits[left.rows]))
+
+    def step(self, done: float) -> None:
+        """One gradient step, when so large a part of all is done."""
+        attack, left, norm, x_adv = self._attack, self._left, self._attack.norm, self._x_adv
+        fall = (1 + math.cos(math.pi * done)) / 2
+        at = slope(left.model, x_adv, left.goal, self._loss(fall), aim=self._aim)
+        self._reweigh(at.logits, fall)
+        fooled = met(left.goal, at.logits)
+        self.best.offer(x_adv, fooled)
+        reach = norm.measure(x_adv - left.x) + at.loss.abs() / norm.dual(at.gradient).clamp_min(1e-12)
+        radius = follow(norm, self._radius, reach, attack.gamma * (0.01 + 0.99 * fall), fooled, self.best)
+        self._radius = torch.minimum(radius, left.eps)
+        self._drift = attack.momentum * self._drift + (1 - attack.momentum) * L2().steepest(at.gradient, 1.0)
+        length = self._geometry.measure(x_adv - left.x).maximum(self._least_length()).clamp_min(1e-4)
+        move = self._geometry.steepest(-self._drift, self._first_step * (0.03 + 0.97 * fall) * length)
+        self._x_adv = within(norm, left.x, x_adv + move, self._radius)
+
+    def finish(self) -> Tensor:
+        """The nearest fooling images (n, ...), the point reached last among them."""
+        left = self._left
+        self.best.offer(self._x_adv, met(left.goal, forward(left.model, self._x_adv, left.goal)))
+        return self.best.x_adv
+
+    def take_over(self, others: Sequence[Self]) -> None:
+        """Go on, image by image, where the walk is that found the nearest fooling image; here, if none found one."""
+        walks = [self, *others]
+        winner = torch.stack([walk.best.size for walk in walks], 1).argmin(1)
+        rows = torch.arange(len(winner), device=winner.device)
+        for name in ("_x_adv", "_drift", "_radius", "_log_weights"):
+            setattr(self, name, torch.stack([getattr(walk, name) for walk in walks], 1)[rows, winner])
+        sets = [walk._aim for walk in walks if isinstance(walk._aim, Overtake)]
+        self._aim = replace(sets[0], new=torch.stack([aim.new for aim in sets], 1)[rows, winner])
+        for walk in others:
+            self.best.offer(walk.best.x_adv, walk.best.found, walk.best.size)
+
+    def _loss(self, fall: float) -> Loss:
+        """The smooth margin, with a temperature for each image."""
+
+        def loss(logits: Tensor, aim: Goal) -> Tensor:
+            return soft_maximum(gaps(aim, logits), self._temperature(logits, fall), self._log_weights)
 
         return loss
+
+    def _reweigh(self, logits: Tensor, fall: float) -> None:
+        """Raise the multipliers of large gaps, lower the others."""
+        raised = self._attack.dual_step * gaps(self._aim, logits) / self._temperature(logits, fall).unsqueeze(1)
+        self._log_weights = (self._log_weights + raised).log_softmax(1).clamp_min(-12)
+
+    def _temperature(self, logits: Tensor, fall: float) -> Tensor:
+        # As logits.std(1), whose last bits depend on the neighbours in the batch.
+        deviation = L2().measure(logits.detach() - logits.detach().mean(1, keepdim=True)) / (logits.shape[1] - 1) ** 0.5
+        # Equal logits have no deviation, and a temperature of 0 no gradient.
+        return self._attack.temperature * (0.3 + 0.7 * fall) * deviation.clamp_min(1e-6)
+
+    def _least_length(self) -> Tensor:
+        """Half the length of the ball's radius, so that the first steps reach the boundary."""
+        return (self._radius.sqrt() if self._attack.norm.name in ("l1", "l0") else self._radius) / 2

@@ -5,39 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+from goal_kinds import KINDS, build, each_kind, situations
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.gaps import gaps, soft_maximum
 from attacks.goals import SLACK, met
-
-KINDS = ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"]
-each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def build(kind, classes, k, **ids):
-    """The goal of this kind whose label, target or classes are the first of each row of ``classes`` (N, C)."""
-    match kind:
-        case "untargeted":
-            return Untargeted(classes[:, 0], **ids)
-        case "targeted":
-            return Targeted(classes[:, 0], **ids)
-        case "topk-exclusion":
-            return TopKExclusion(classes[:, :k], **ids)
-        case "label-out-of-topk":
-            return LabelOutOfTopK(classes[:, 0], k, **ids)
-    return OrderedTopK(classes[:, :k], **ids)
-
-
-@st.composite
-def situations(draw, kind, elements=None):
-    """Logits (N, C), float64, in which ties are likely, the classes a goal is made of (N, C), and its k."""
-    elements = st.integers(-3, 3).map(float) | st.floats(-3, 3) if elements is None else elements
-    num_classes = draw(st.integers(2, 7))
-    k = draw(st.integers(1, {"topk-exclusion": num_classes // 2}.get(kind, num_classes - 1)))
-    row = st.tuples(st.lists(elements, min_size=num_classes, max_size=num_classes), st.permutations(range(num_classes)))
-    logits, classes = zip(*draw(st.lists(row, min_size=1, max_size=4)), strict=True)
-    return torch.tensor(logits, dtype=torch.float64), torch.tensor(classes), k
 
 
 def is_met(kind, scores, classes, k):
@@ -98,48 +72,6 @@ def test_k_of_one_is_the_plain_goal(data):
     assert torch.equal(OrderedTopK(classes[:, :1]).margin(logits), Targeted(classes[:, 0]).margin(logits))
 
 
-@given(data=st.data())
-def test_smooth_margins_of_k_one_agree_too(data):
-    logits, classes, _ = data.draw(situations("untargeted"))
-    temperature = torch.full((len(logits),), 0.5, dtype=logits.dtype)
-    exclusion, untargeted = TopKExclusion(classes[:, :1]), Untargeted(classes[:, 0])
-    assert torch.equal(exclusion.margin(logits, temperature), untargeted.margin(logits, temperature))
-
-
-@each_kind
-@given(data=st.data(), temperature=st.floats(0.01, 10))
-def test_the_smooth_margin_is_an_upper_bound_that_tends_to_the_margin(kind, data, temperature):
-    logits, classes, k = data.draw(situations(kind))
-    goal = build(kind, classes, k)
-    exact = goal.margin(logits)
-    # Each of the two soft maxima is too large by at most the temperature times the logarithm of its terms.
-    slack = 2 * temperature * math.log(logits.shape[1])
-    smooth = goal.margin(logits, torch.full_like(exact, temperature))
-    assert (smooth >= exact - 1e-9).all()
-    assert (smooth <= exact + slack + 1e-9).all()
-    torch.testing.assert_close(goal.margin(logits, torch.full_like(exact, 1e-9)), exact, rtol=0, atol=1e-7)
-
-
-@each_kind
-def test_the_smooth_margin_has_a_temperature_for_each_image(kind):
-    logits = torch.tensor([[1.0, 5.0, 4.0, 3.0]] * 2)
-    goal = build(kind, torch.tensor([[2, 0, 1, 3]] * 2), k=2)
-    both = goal.margin(logits, torch.tensor([0.1, 2.0]))
-    for i, temperature in enumerate([0.1, 2.0]):
-        assert both[i] == goal.margin(logits, torch.full((2,), temperature))[i]
-
-
-def test_the_smooth_margin_looks_at_all_classes_concerned():
-    logits = torch.tensor([[3.0, 2.9, 2.0, 1.9, -9.0]], requires_grad=True)
-    goal = TopKExclusion(torch.tensor([[0, 1]]))
-    (exact,) = torch.autograd.grad(goal.margin(logits).sum(), logits)
-    assert exact.tolist() == [[1, 0, 0, -1, 0]]
-    (smooth,) = torch.autograd.grad(goal.margin(logits, torch.ones(1)).sum(), logits)
-    assert (smooth[0, :2] > 0.3).all()
-    assert (smooth[0, 2:4] < -0.3).all()
-    assert smooth[0, 4] == 0
-
-
 # --- cross-entropies ---
 
 
@@ -183,7 +115,7 @@ def test_descending_any_form_leads_to_the_goal(kind, loss):
         temperature = torch.full((20,), 0.3)
         value = {
             "margin": lambda z: goal.margin(z),
-            "smooth": lambda z: goal.margin(z, temperature),  # noqa: B023 used in this turn of the loop
+            "smooth": lambda z: soft_maximum(gaps(goal, z), temperature),  # noqa: B023 used in this turn of the loop
             "cross_entropy": lambda z: goal.cross_entropy(z),
         }[loss](logits)
         (gradient,) = torch.autograd.grad(value.sum(), logits)

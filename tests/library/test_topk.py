@@ -4,15 +4,18 @@ import pytest
 import torch
 from oracles import images, linear, mlp
 
-from attacks import FMN, L0, L1, L2, Linf, TopK, TopKExclusion
+from attacks import DDN, FMN, L0, L1, L2, Linf, OrderedTopK, TopK, TopKExclusion, Untargeted
+from attacks.ways import nearest_ways
 
 
 @pytest.mark.parametrize(
-    ("norm", "step_size"), [(Linf(), 0.5), (L2(), 1.0), (L1(), 2.0), (L0(), 2.0)], ids=["linf", "l2", "l1", "l0"]
+    ("norm", "step_size"), [(Linf(), 0.5), (L2(), 0.5), (L1(), 1.0), (L0(), 1.0)], ids=["linf", "l2", "l1", "l0"]
 )
-def test_the_default_step_depends_on_the_norm(norm, step_size):
-    model, x = linear(), images(4, (12,))
-    goal = TopKExclusion.from_logits(model(x), 2)
+@pytest.mark.parametrize("ordered", [False, True], ids=["free", "ordered"])
+def test_the_default_step_depends_on_the_norm_and_is_shorter_for_an_order(norm, step_size, ordered):
+    model, x = linear(num_classes=5), images(4, (12,))
+    goal = OrderedTopK(model(x).argsort(1)[:, :2]) if ordered else TopKExclusion.from_logits(model(x), 2)
+    step_size *= 0.4 if ordered else 1
     default = TopK(norm=norm, steps=40)(model, x, goal)
     assert torch.equal(default, TopK(norm=norm, steps=40, step_size=step_size)(model, x, goal))
     assert not torch.equal(default, TopK(norm=norm, steps=40, step_size=step_size / 3)(model, x, goal))
@@ -32,6 +35,71 @@ def test_logits_of_any_scale_give_the_same():
     once = TopK(steps=60)(model, x, goal)
     assert not torch.equal(once, x)
     torch.testing.assert_close(TopK(steps=60)(lambda x: 1024 * model(x), x, goal), once)
+
+
+def counted(model):
+    """The model, and a list of the sizes of the batches whose gradient was asked for."""
+    sizes = []
+
+    def ask(x):
+        logits = model(x)
+        if logits.requires_grad:
+            logits.register_hook(lambda gradient: sizes.append(len(gradient)))
+        return logits
+
+    return ask, sizes
+
+
+@pytest.mark.parametrize("steps", [30, 60, 300, 480])
+@pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
+def test_choice_and_races_are_part_of_the_steps(norm, steps):
+    model, x = linear(num_classes=10, values=48, seed=2), images(3, (3, 4, 4), seed=2)
+    goal = TopKExclusion.from_logits(model(x), 3)
+    ask, sizes = counted(model)
+    TopK(norm=norm, steps=steps)(ask, x, goal)
+    assert sum(sizes) == 3 * steps
+
+
+def test_races_find_less_than_the_first_choice_alone():
+    """The choice is made for a linear model; where the model bends, another set may be nearer."""
+    norm, model, x = Linf(), mlp(48, num_classes=10, seed=2), images(12, (48,), seed=2)
+    goal = TopKExclusion.from_logits(model(x), 3)
+    raced = norm.measure(TopK(norm=norm, steps=400)(model, x, goal) - x)
+    first = nearest_ways(model, x, goal, model(x), goal.classes, 3, count=1)[0]
+    alone = norm.measure(TopK(norm=norm, steps=400)(model, x, first) - x)
+    assert (raced <= 1.02 * alone).all()
+    assert (raced < 0.98 * alone).any()
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
+def test_k_of_one_is_the_ordinary_attack(norm):
+    model, x = mlp(12, seed=1), images(16, (12,), seed=1)
+    labels = model(x).argmax(1)
+    excluded = TopK(norm=norm)(model, x, TopKExclusion(labels.unsqueeze(1)))
+    assert torch.equal(excluded, TopK(norm=norm)(model, x, Untargeted(labels)))
+    others = [FMN(norm=norm, steps=200)] + ([DDN(steps=200)] if norm.name == "l2" else [])
+    best = torch.stack([norm.measure(attack(model, x, Untargeted(labels)) - x) for attack in others]).amin(0)
+    assert (norm.measure(excluded - x) <= 1.02 * best).all()
+
+
+def test_what_excludes_more_classes_excludes_fewer():
+    """So that the least norm over k and all larger k never falls as k grows."""
+    model, x = linear(num_classes=12, values=48, seed=3), images(8, (48,), seed=3)
+    goals = {k: TopKExclusion.from_logits(model(x), k) for k in (1, 2, 3, 4, 6)}
+    found = {k: TopK(norm=L2())(model, x, goal) for k, goal in goals.items()}
+    for k, goal in goals.items():
+        for more, x_adv in found.items():
+            assert more < k or (goal.margin(model(x_adv)) < 0).all()
+    sizes = torch.stack([L2().measure(x_adv - x) for x_adv in found.values()])
+    # ... and the attack by itself is hardly ever better with a larger k.
+    assert (sizes[:-1] <= 1.05 * sizes[1:]).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1(), L0()], ids=lambda norm: norm.name)
+def test_the_least_likely_order_is_reached(norm):
+    model, x = linear(num_classes=8, values=48, seed=5), images(8, (48,), seed=5)
+    goal = OrderedTopK(model(x).argsort(1)[:, :3])
+    assert (goal.margin(model(TopK(norm=norm)(model, x, goal))) < 0).all()
 
 
 def test_what_was_first_is_outside_afterwards():
