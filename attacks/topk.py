@@ -186,9 +186,9 @@ class _Walk:
 
     def _temperature(self, logits: Tensor, fall: float) -> Tensor:
         # As logits.std(1), whose last bits depend on the neighbours in the batch.
-        deviation = L2().measure(logits.detach() - logits.detach().mean(1, keepdim=True)) / (logits.shape[1] - 1) ** 0.5
+        apart = L2().measure(logits.detach() - logits.detach().mean(1, keepdim=True))
         # Equal logits have no deviation, and a temperature of 0 no gradient.
-        return self._attack.temperature * (0.3 + 0.7 * fall) * deviation.clamp_min(1e-6)
+        return self._attack.temperature * (0.3 + 0.7 * fall) * (apart / math.sqrt(logits.shape[1] - 1)).clamp_min(1e-6)
 
     def _least_length(self) -> Tensor:
         """Half the length of the ball's radius, so that the first steps reach the boundary."""

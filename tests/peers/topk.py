@@ -1,0 +1,187 @@
+"""Top-k exclusion beside everything that can be made to do it: `python -m tests.peers.topk`.
+
+Each attack gets the same images and the same number of gradients. What was measured before stays unless it is asked for
+again. The networks lie in the folder `shared` beside the repository.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+import torch
+from torch import Tensor
+
+from advbench.models.classifier import Classifier
+from attacks import CW, DDN, FMN, NORMS, PGD, Attack, AttackError, Norm, TopK, TopKExclusion, binary_search_eps, foolbox
+from tests.peers.counted import Counted
+from tests.peers.ordered import LOSSES, constants, penalised, random_order
+from tests.peers.photographs import lite0, squeezenet
+from tests.peers.topk_page import write_page
+from tests.peers.victims import cifar10
+
+REPORT = Path(__file__).parents[2] / "reports" / "topk"
+_ROUNDS = 10  # of a bisection
+
+
+class Net(NamedTuple):
+    """A network, and what is asked of it."""
+
+    load: Callable[[int], tuple[Classifier, Tensor]]
+    """Number of images -> the model and images that it classifies with some confidence."""
+    k: int
+    """In the table."""
+    ks: tuple[int, ...]
+    """In the curve."""
+    gradients: tuple[int, ...]
+    """For each image."""
+    images: int
+    """How many, unless asked otherwise."""
+
+
+def _cifar(name: str) -> Callable[[int], tuple[Classifier, Tensor]]:
+    def load(images: int) -> tuple[Classifier, Tensor]:
+        target = cifar10(name, 2 * images)()
+        right = (target.model(target.x).argmax(1) == target.y).nonzero().squeeze(1)[:images]
+        return target.model, target.x[right]
+
+    return load
+
+
+_CIFAR_GRADIENTS = (100, 300, 1000)
+NETS = {
+    "cifar10-cnn-a-adv": Net(_cifar("cifar10-cnn-a-adv"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32),
+    "cifar10-resnet2b-adv2": Net(_cifar("cifar10-resnet2b-adv2"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32),
+    "cifar10-resnet20": Net(_cifar("cifar10-resnet20"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 16),
+    "imagenet-squeezenet1_0": Net(squeezenet, 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
+    "efficientnet_lite0": Net(lite0, 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
+}
+"""Name -> network."""
+
+
+def _of_library(make: Callable[[Norm, int], Attack]) -> Callable[..., Tensor]:
+    return lambda model, x, goal, norm, gradients: make(norm, gradients)(model, x, goal)
+
+
+def _ordered(loss: str) -> Callable[..., Tensor]:
+    def call(model: Counted, x: Tensor, goal: TopKExclusion, norm: Norm, gradients: int) -> Tensor:
+        return penalised(model, x, goal, random_order(goal, model.num_classes, seed=0), loss, gradients)
+
+    return call
+
+
+ATTACKS: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
+    "TopK": (("linf", "l2"), _of_library(lambda norm, gradients: TopK(norm=norm, steps=gradients))),
+    "FMN, margin": (("linf", "l2"), _of_library(lambda norm, gradients: FMN(norm=norm, steps=gradients))),
+    "DDN, margin": (("l2",), _of_library(lambda norm, gradients: DDN(steps=gradients))),
+    "PGD, margin, eps bisected": (
+        ("linf", "l2"),
+        _of_library(
+            lambda norm, gradients: binary_search_eps(
+                PGD(norm=norm, steps=gradients // _ROUNDS, relative_step=2.5 * _ROUNDS / gradients), _ROUNDS
+            )
+        ),
+    ),
+    "CW, margin": (
+        ("l2",),
+        _of_library(
+            lambda norm, gradients: CW(
+                steps=gradients // constants(gradients), constants=constants(gradients), first_constant=1.0
+            )
+        ),
+    ),
+    **{f"{loss}, random order": (("l2",), _ordered(loss)) for loss in LOSSES},
+    "Foolbox Boundary": (("l2",), _of_library(lambda norm, gradients: foolbox.get("boundary", steps=2 * gradients))),
+    "Foolbox HopSkipJump": (
+        ("linf", "l2"),
+        _of_library(
+            lambda norm, gradients: foolbox.get(
+                "hop-skip-jump", norm=norm, steps=max(1, gradients // 60), initial_gradient_eval_steps=50
+            )
+        ),
+    ),
+}
+"""Name -> norms, and a call `(model, x, goal, norm, gradients) -> x_adv`."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.topk", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=NETS, default=list(NETS), metavar="NET", help="networks to run")
+    parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="NAME")
+    parser.add_argument("--gradients", nargs="+", type=int, metavar="N", help="default: those of each network")
+    parser.add_argument("--images", type=int, help="default: those of each network")
+    parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
+    parser.add_argument("--again", action="store_true", help="measure again what there is already")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    path = options.out / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not options.again else {}
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        net = NETS[name]
+        model, x = net.load(options.images or net.images)
+        for key, call, norm, k, gradients in _jobs(net, options):
+            key = f"{name} · {key}"
+            if key in results and results[key]["images"] == len(x):
+                continue
+            named = {"net": name, "attack": key.rsplit(" · ")[-1]}
+            results[key] = found = named | _measured(model, x, call, norm, k, gradients)
+            print(f"{key}: median {found['median']}", file=sys.stderr, flush=True)
+            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            write_page(results, options.out)
+    write_page(results, options.out)
+
+
+def _jobs(net: Net, options: argparse.Namespace) -> Iterator[tuple[str, Callable[..., Tensor], Norm, int, int]]:
+    """Key, call, norm, k and number of gradients of everything that a network is asked."""
+    for gradients in options.gradients or net.gradients:
+        for name in options.attacks:
+            norms, call = ATTACKS[name]
+            for norm in norms:
+                yield f"{norm} · k = {net.k} · {gradients} · {name}", call, NORMS[norm](), net.k, gradients
+    for k in net.ks if options.curve else ():
+        for norm in ("linf", "l2"):
+            for name in ("TopK", "FMN, margin"):
+                yield f"{norm} · k = {k} · 300 · {name}", ATTACKS[name][1], NORMS[norm](), k, 300
+
+
+def _measured(
+    model: Classifier, x: Tensor, call: Callable[..., Tensor], norm: Norm, k: int, gradients: int
+) -> dict[str, Any]:
+    """Sizes image by image, None where the goal is not met, and what was spent."""
+    with torch.no_grad():
+        goal = TopKExclusion.from_logits(model(x), k)
+    counted, start = Counted(model), time.process_time()
+    try:
+        x_adv = call(counted, x, goal, norm, gradients)
+    except AttackError as error:  # on some of the images
+        x_adv = error.x_adv
+    seconds = time.process_time() - start
+    with torch.no_grad():
+        met = goal.margin(model(x_adv)) < 0
+    sizes = torch.where(met, norm.measure(x_adv - x), torch.inf)
+    middle = sizes.median().item()
+    return {
+        "norm": norm.name,
+        "k": k,
+        "gradients": gradients,
+        "images": len(x),
+        "met": int(met.sum()),
+        "median": middle if middle < float("inf") else None,
+        "sizes": [size if size < float("inf") else None for size in sizes.tolist()],
+        "forwards": counted.forwards / len(x),
+        "backwards": counted.backwards / len(x),
+        "seconds": seconds,
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
