@@ -8,20 +8,31 @@ from attacks.gradients import NoGradientError, forward, slope
 from attacks.losses import margin
 from attacks.norms import Norm, column, descent, within
 from attacks.protocols import Model
+from attacks.search import Bisection
+from attacks.track import Nearest
 
 _WHITE = 255
+_FACTORS = 14
 _ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
 
 
 def quantize(
-    model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, *, eps: float | None = None, steps: int = 20
+    model: Model,
+    x: Tensor,
+    x_adv: Tensor,
+    goal: Goal,
+    norm: Norm,
+    *,
+    eps: float | Tensor | None = None,
+    steps: int = 20,
 ) -> Tensor:
     """The 8-bit image near ``x_adv`` that still meets the goal.
 
-    Smallest perturbations are often finer than a grey level, so rounding to the nearest one undoes them. Where it
-    does, the image is moved on down the margin, always looking at the rounded image (a straight-through gradient),
-    until that meets the goal. For Linf it may move by as few levels as ``x_adv`` does, rounded up; every ``steps``
-    steps without success allow it one level more, up to ``eps``.
+    Smallest perturbations are often finer than a grey level, so rounding to the nearest one undoes them. In L2, L1 and
+    L0 the perturbation is stretched until enough of its largest values survive the rounding; how far is found by
+    bisection. Where no stretching helps, and for Linf, the image is moved on down the margin, always looking at the
+    rounded image (a straight-through gradient), until that meets the goal. For Linf it may move by as few levels as
+    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -29,7 +40,7 @@ def quantize(
         x_adv: Adversarial images, shaped like ``x``.
         goal: What counts as fooled.
         norm: In which ``eps`` is measured.
-        eps: Largest allowed size, image units; None: no bound.
+        eps: Largest allowed size, image units, a number or (N,); None: no bound.
         steps: Gradient steps before the next level is tried.
 
     Returns:
@@ -44,11 +55,15 @@ def quantize(
         tensor([[101., 102.]])
     """
     size = norm.measure(x_adv - x)
-    reach = torch.full_like(size, torch.inf if eps is None else eps)
+    reach = torch.as_tensor(torch.inf if eps is None else eps, dtype=size.dtype, device=size.device).expand_as(size)
     first, last = _levels(norm, size, reach)
     best = _rounded(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x).bool(), _inwards(x, x_adv), best)
     rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
+    if norm.name != "linf":
+        stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows])
+        best[rows[stretched.found]] = stretched.x_adv[stretched.found]
+        rows = rows[~stretched.found]
     z, room, step = x_adv[rows], reach[rows], 0
     while len(rows):
         x_q = _rounded(x[rows], z, first[rows] + step // steps)
@@ -65,6 +80,18 @@ def quantize(
         step += 1
         left = ~done & (first[rows] + step // steps <= last[rows])
         rows, z, room = rows[left], z[left], room[left]
+    return best
+
+
+def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor) -> Nearest:
+    """The nearest roundings that meet the goal among those of the perturbations times a factor of at least a half."""
+    best, delta = Nearest(x, norm, reach), x_adv - x
+    search = Bisection(torch.full_like(reach, 0.5))
+    for _ in range(_FACTORS if len(x) else 0):
+        x_q = ((x + column(search.value, x) * delta).clamp(0, 1) * _WHITE).round() / _WHITE
+        fooled = met(goal, forward(model, x_q, goal))
+        best.offer(x_q, fooled)
+        search.tell(fooled)
     return best
 
 

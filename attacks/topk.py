@@ -16,6 +16,7 @@ from attacks.inputs import check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
 from attacks.protocols import Kind, Model
+from attacks.quantize import quantize
 from attacks.rivals import Overtake, falling
 from attacks.track import Nearest, Survivors
 from attacks.ways import nearest_ways, price
@@ -73,6 +74,8 @@ class TopK:
     """Of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine."""
     dual_step: float = 0.1
     """By how much the logarithm of a multiplier grows for a gap of one temperature."""
+    quantized: bool = False
+    """Whether to return images of 8 bits, found by :func:`attacks.quantize.quantize` beside the smallest."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -96,7 +99,7 @@ class TopK:
         for step in range(leg, steps):
             walk.step(step / steps)
         left.found[left.rows] = walk.finish()
-        return left.found
+        return quantize(model, x, left.found, goal, self.norm, eps=eps) if self.quantized else left.found
 
     def _aims(self, left: Survivors) -> tuple[list[Goal], int]:
         """What to try, the most promising first, and how many gradients are left for it."""

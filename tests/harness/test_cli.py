@@ -93,7 +93,7 @@ def test_prints_what_happened(folder):
     assert lines[10] == f"Linf {row['linf'] * 255:.4g}/255   L2 {row['l2']:.4g}"
     assert lines[11] == f"L1 {row['l1']:.4g}   L0 {row['l0']:.0f} values"
     assert lines[12] == "8-bit PNG: goal met at Linf 1/255"
-    assert re.fullmatch(r"202 forward, 200 backward passes, \d+\.\d s", lines[13])
+    assert re.fullmatch(r"18[0-9] forward, 200 backward passes, \d+\.\d s", lines[13])
     assert " ".join(lines[14:16]).strip().startswith("files in reports/tiger-tiny-topk: adversarial.png,")
     assert max(map(len, lines)) <= 100
 

@@ -177,3 +177,24 @@ def test_a_model_without_a_gradient_gets_the_nearest_rounding(model, x, goal):
     x_q = quantize(lambda x: model(x).detach(), x, x_adv, goal, Linf(), eps=0.1)
     assert on_grid(x_q)
     assert fits(Linf(), x, x_q, 0.1).all()
+
+
+@pytest.mark.parametrize("norm", [L2(), L1()], ids=lambda norm: norm.name)
+def test_perturbations_far_below_a_level_are_stretched_until_enough_of_them_survives(norm):
+    """The boundary is 0.01 away; each of 192 values would have to move by a sixth of a level."""
+    x = (images(4, (192,)) * 255).round() / 255
+    direction = torch.nn.functional.normalize(images(1, (192,), seed=1) - 0.5)
+    goal = Untargeted(torch.zeros(4, dtype=torch.int64))
+
+    def model(z):
+        return torch.stack([0.01 - ((z - x[: len(z)]) * direction).sum(1), torch.zeros(len(z), dtype=z.dtype)], 1)
+
+    x_adv = x + 0.0101 * direction
+    assert (Linf().measure(x_adv - x) < LEVEL / 2).all()
+    x_q = quantize(model, x, x_adv, goal, norm)
+    assert on_grid(x_q)
+    assert (goal.margin(model(x_q)) < 0).all()
+    # The largest values of the direction alone, by one level each.
+    gains = direction[0].abs().sort(descending=True).values.cumsum(0) * LEVEL
+    fewest = int((gains <= 0.01).sum()) + 1
+    assert (L0().measure(x_q - x) <= fewest + 1).all()

@@ -108,3 +108,25 @@ def test_what_was_first_is_outside_afterwards():
     x_adv = TopK()(model, x, goal)
     before, after = (model(images).topk(3, dim=1).indices.tolist() for images in (x, x_adv))
     assert all(not set(old) & set(new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1(), L0()], ids=lambda norm: norm.name)
+def test_quantized_images_are_of_8_bits_and_meet_the_goal(norm):
+    model, x = linear(num_classes=8, values=48, seed=3), (images(8, (48,), seed=3) * 255).round() / 255
+    goal = TopKExclusion.from_logits(model(x), 2)
+    x_q = TopK(norm=norm, quantized=True)(model, x, goal)
+    assert torch.equal((x_q * 255).round() / 255, x_q)
+    assert (goal.margin(model(x_q)) < 0).all()
+    smallest = norm.measure(TopK(norm=norm)(model, x, goal) - x)
+    assert (norm.measure(x_q - x) / smallest).median() < 1.15
+
+
+def test_the_quantized_image_is_the_least_on_the_grid():
+    """Whatever fewer levels can do in a linear model, all values at once, does not meet the goal."""
+    model, x = linear(num_classes=6, values=24, seed=4), (images(6, (24,), seed=4) * 255).round() / 255
+    goal = TopKExclusion.from_logits(model(x), 2)
+    x_q = TopK(quantized=True)(model, x, goal)
+    levels = (Linf().measure(x_q - x) * 255).round()
+    least = model.smallest(x, goal, "linf") * 255
+    assert (levels >= least.ceil() - 1e-6).all()
+    assert (levels <= least.ceil() + 1).all()
