@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
+import errno
 import os
 import sys
 from io import TextIOWrapper
@@ -53,6 +54,12 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted; what was finished is saved", err=True)
             ctx.exit(130)
+        except OSError as error:  # results are written elsewhere, so that this is what the command prints
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again when it ends
+            click.echo(f"error: cannot write the output: {error.strerror}", err=True)
+            ctx.exit(2)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,12 +1,12 @@
 """A run, and two runs side by side, as Markdown that also GitHub shows as it is meant."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from advbench.compare import Comparison
 from advbench.gates import Verdict
 from advbench.names import display_name
-from advbench.report.summary import unmatched
+from advbench.report.summary import changed_images, unmatched
 from advbench.report.tables import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
 
 _MARKS = {0: "✅", 1: "❌", 3: "⚠️", 5: "⚠️"}
@@ -62,8 +62,15 @@ def compared_markdown(comparison: Comparison) -> str:
     for table in differences(comparison.changes):
         lines += [f"## {escaped(table.title)}\n"]
         lines += [*_table(CHANGE_HEADINGS, table.rows, [False] * len(table.rows)), ""]
-    lines += [f"- {escaped(line)}" for line in unmatched(comparison)]
+        lines += _listed(changed_images(table))
+    lines += _listed(unmatched(comparison))
     return "\n".join([*lines, "Paired by image; exact McNemar test, Holm's correction over all numbers."])
+
+
+def _listed(sentences: Iterable[str]) -> list[str]:
+    """As a list, with a blank line after it where there is one."""
+    lines = [f"- {escaped(sentence)}" for sentence in sentences]
+    return [*lines, ""] if lines else []
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:

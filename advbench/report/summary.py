@@ -2,21 +2,23 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from advbench.compare import Comparison
+from advbench.compare import Comparison, Outcomes
 from advbench.findings import Findings
 from advbench.gates import Verdict
+from advbench.metrics import WORST_CASE
 from advbench.names import display_name
 from advbench.report.tables import (
     CHANGE_HEADINGS,
     HEADINGS,
     LEGEND,
-    describe_outcomes,
+    Differences,
     describe_place,
     differences,
     tables,
@@ -29,7 +31,7 @@ _LEFT_OUT = ("noise", "s/image")
 _SHARES = ("robust", "success", "flipped", "fooled")
 _COLUMNS = tuple(f"{name} %" if name in _SHARES else name for name in HEADINGS if name not in _LEFT_OUT)
 _MOST_IMAGES = 8
-"""Changed images that a terminal names for each number."""
+"""Changed images that are named for each number."""
 
 
 def summary(verdict: Verdict) -> RenderableType:
@@ -70,23 +72,36 @@ def compared(comparison: Comparison) -> RenderableType:
     lines: list[RenderableType] = []
     for table in differences(comparison.changes):
         lines += [Text(table.title, style="bold"), grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
-        for change, cells in zip(table.changes, table.rows, strict=True):
-            for word, images in (("newly broken", change.broken), ("newly robust", change.mended)):
-                if images:
-                    more = f" and {len(images) - _MOST_IMAGES} more" if len(images) > _MOST_IMAGES else ""
-                    names = " ".join(display_name(image, limit=20) for image in images[:_MOST_IMAGES])
-                    lines.append(Text(f"  {' '.join(filter(None, cells[:2]))}, {word}: {names}{more}"))
+        lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
     lines += [Text(line) for line in unmatched(comparison)]
     lines.append(Text("paired by image; exact McNemar test, Holm's correction over all numbers", style="dim"))
     return Group(*lines)
 
 
+def changed_images(table: Differences) -> Iterator[str]:
+    """Sentences that name the images behind the numbers of a table, of many only the first."""
+    for change, cells in zip(table.changes, table.rows, strict=True):
+        for word, images in (("newly broken", change.broken), ("newly robust", change.mended)):
+            if images:
+                more = f" and {len(images) - _MOST_IMAGES} more" if len(images) > _MOST_IMAGES else ""
+                names = " ".join(display_name(image, limit=20) for image in images[:_MOST_IMAGES])
+                yield f"{' '.join(filter(None, cells[:2]))}, {word}: {names}{more}"
+
+
 def unmatched(comparison: Comparison) -> Iterator[str]:
-    """Sentences on what only one of two runs has."""
-    for which, cells in (("first", comparison.only_before), ("second", comparison.only_after)):
-        for cell in cells:
-            yield f"only in the {which} run: {describe_outcomes(cell)}"
+    """Sentences on what only one of two runs has: one for each threat and size, with parameters where those differ."""
+    sides = {"first": comparison.only_before, "second": comparison.only_after}
+    called = [{(cell.threat, cell.key.eps, cell.key.attack) for cell in cells} for cells in sides.values()]
+    twins = called[0] & called[1]
+
+    def name(cell: Outcomes) -> str:
+        told = cell.key.attack != WORST_CASE and (cell.threat, cell.key.eps, cell.key.attack) in twins
+        return display_name(f"{cell.key.attack} {cell.key.params}" if told else cell.key.attack, limit=120)
+
+    for which, cells in sides.items():
+        for place, group in groupby(cells, key=lambda cell: describe_place(cell.threat, cell.key.eps)):
+            yield f"only in the {which} run: {place}: {', '.join(map(name, group))}"
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Table:

@@ -16,8 +16,8 @@ HEADINGS = (
     "s/image",
 )
 """Of the table of a threat; `LEGEND` says what they mean."""
-CHANGE_HEADINGS = ("eps", "attack", "before", "after", "points", "broken", "mended", "p", "p (Holm)")
-"""Of the table of a comparison."""
+CHANGE_HEADINGS = ("eps", "attack", "images", "before", "after", "points", "broken", "mended", "p", "p (Holm)")
+"""Of the table of a comparison; points, broken, mended and p are about those images that both runs know of."""
 NO_LABELS = "without labels: correct means classified as when clean"
 """Said of numbers that are relative to the clean predictions."""
 LEGEND = (
@@ -137,6 +137,7 @@ def change_row(change: Change) -> tuple[str, ...]:
     return (
         "" if not change.after.key.norm else describe_bound(change.after.key.norm, change.after.key.eps),
         display_name(change.after.key.attack, limit=60),
+        str(change.pairs),
         change.before.share.percent,
         change.after.share.percent,
         f"{0.0 - change.drop_pp:+.1f} ±{change.half_width_pp:.1f}",

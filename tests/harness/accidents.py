@@ -114,9 +114,28 @@ def killed(out: Path, point: str, number: int, name: str = "") -> None:
 
 
 def cramped(out: Path, most: int) -> None:
-    """Run the suite from the command line where no file may be larger than so many bytes."""
+    """Run the suite where no file may be larger than so many bytes."""
     quietly()
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    _run_to_an_exit_code(out)
+
+
+def crowded(out: Path, name: str) -> None:
+    """Run the suite where the disk is full as soon as a file with that name is written."""
+    quietly()
+    opened = Path.open
+
+    def open_(self, mode="r", *rest, **options):
+        full = mode == "xb" and name in self.name
+        if full:
+            self.symlink_to("/dev/full")
+        return opened(self, "wb" if full else mode, *rest, **options)
+
+    Path.open = open_
+    _run_to_an_exit_code(out)
+
+
+def _run_to_an_exit_code(out: Path) -> None:
     from advbench.runner import run
 
     try:

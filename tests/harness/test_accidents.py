@@ -113,7 +113,20 @@ def test_a_full_disk_stops_it_and_what_was_done_stays(golden, tmp_path, most):
     same(golden, out)
 
 
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+FULL = pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+
+
+@FULL
+@pytest.mark.parametrize(("name", "code"), [("plan", 2), ("safetensors", 3), ("parquet", 3), ("flags", 3)])
+def test_a_disk_that_is_full_at_some_file(golden, tmp_path, name, code):
+    out = tmp_path / "run"
+    assert finish(accidents.crowded, out, name) == code
+    assert not [path for path in out.rglob("*") if ".tmp-" in path.name]
+    run(SUITE, out=out)
+    same(golden, out)
+
+
+@FULL
 def test_a_device_that_is_full_is_told_and_stays_a_device():
     with pytest.raises(UserError, match="cannot write /dev/full: No space left on device"):
         write_atomic(Path("/dev/full"), b"results")

@@ -107,6 +107,27 @@ def test_compare_two_runs(folder):
     assert run("compare", "run", "worse", "--format", "markdown").stdout.startswith("## net on toy\n")
 
 
+def test_what_only_one_of_two_runs_has_is_told_once_for_each_size(folder):
+    shorter = [*images([0.01, None], eps=8 / 255), *images([None] * 2, eps=0.2)]
+    shorter = [each | {"params": '{"steps": 7}'} for each in shorter]
+    write_run(Path("other"), [*shorter, *images([0.01, None], attack="fmn", eps=None)])
+    lines = run("compare", "run", "other").stdout.splitlines()
+    assert [line for line in lines if line.startswith("only")] == [
+        "only in the first run: net on toy · untargeted · Linf ≤ 8/255: worst case, pgd {}",
+        'only in the second run: net on toy · untargeted · Linf ≤ 8/255: worst case, pgd {"steps": 7}',
+        "only in the second run: net on toy · untargeted · Linf ≤ 0.2: worst case, pgd, fmn",
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["report", "run"], ["report", "run", "--format", "json"], ["models"]])
+def test_an_output_that_has_no_room_is_told(folder, arguments):
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "advbench", *arguments]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, "error: cannot write the output: No space left on device\n")
+
+
 def test_runs_with_nothing_in_common(folder):
     write_run(Path("other"), images([None], dataset="other"))
     result = run("compare", "run", "other")

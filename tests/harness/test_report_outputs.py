@@ -84,8 +84,8 @@ def test_a_comparison_on_a_terminal():
         printed(compared(verdict().comparison))
         == """\
 net on toy · untargeted · Linf
-  eps attack               before          after      points broken mended     p p (Holm)
-8/255 worst case   41.5 to 43.9 % 24.4 to 26.8 % -17.5 ±11.8      7      0 0.016    0.016
+  eps attack       images         before          after      points broken mended     p p (Holm)
+8/255 worst case       40 41.5 to 43.9 % 24.4 to 26.8 % -17.5 ±11.8      7      0 0.016    0.016
   8/255 worst case, newly broken: s0 s1 s10 s12 s13 s14 s16
 
 paired by image; exact McNemar test, Holm's correction over all numbers
@@ -130,9 +130,11 @@ def test_a_comparison_as_markdown():
         == """\
 ## net on toy · untargeted · Linf
 
-| eps | attack | before | after | points | broken | mended | p | p (Holm) |
-|--:|:--|--:|--:|--:|--:|--:|--:|--:|
-| 8/255 | worst case | 41.5 to 43.9 % | 24.4 to 26.8 % | -17.5 ±11.8 | 7 | 0 | 0.016 | 0.016 |
+| eps | attack | images | before | after | points | broken | mended | p | p (Holm) |
+|--:|:--|--:|--:|--:|--:|--:|--:|--:|--:|
+| 8/255 | worst case | 40 | 41.5 to 43.9 % | 24.4 to 26.8 % | -17.5 ±11.8 | 7 | 0 | 0.016 | 0.016 |
+
+- 8/255 worst case, newly broken: s0 s1 s10 s12 s13 s14 s16
 
 Paired by image; exact McNemar test, Holm's correction over all numbers.
 """.rstrip()
