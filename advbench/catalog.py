@@ -97,6 +97,18 @@ def _foolbox(name: str, kind: Kind, norms: tuple[str, ...], goals: tuple[str, ..
     )
 
 
+_UNIVERSAL = (
+    "universal",
+    AttackCard(
+        name="universal",
+        target="attacks.stored:StoredUniversal",
+        kind="budget",
+        norms=_ALL,
+        summary="that of a file, in suites: params.perturbation = FILE",
+        source="a file",
+    ),
+)
+
 ATTACKS: Registry[AttackCard] = Registry(
     "attack",
     [
@@ -121,6 +133,7 @@ ATTACKS: Registry[AttackCard] = Registry(
         _attack("topk", "TopK", "minimum norm", _ALL, "no class of the first k stays among them"),
         _attack("hop_skip_jump", "HopSkipJump", "minimum norm", ("linf", "l2"), "needs decisions alone"),
         _attack("spatial", "Spatial", "minimum norm", _ALL, "rotations and shifts; needs no gradient"),
+        _UNIVERSAL,
         *(_foolbox(*row) for row in FOOLBOX),
     ],
 )

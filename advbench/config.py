@@ -97,6 +97,9 @@ def attack_config(
         ('linf', 2)
     """
     card = ATTACKS[attack]
+    if card.name == "universal":
+        hint = "advbench universal apply PERTURBATION PICTURE..."
+        raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
     if command := lacking(card):
         raise UserError(f"attack '{attack}' needs the package {card.needs}, which is not installed", hint=command)
     norm = norm or card.norms[0]

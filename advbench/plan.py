@@ -32,6 +32,8 @@ from attacks.foolbox import FoolboxAttack
 
 NOISE = "noise"
 """The attack that is run beside all others."""
+UNIVERSAL = "universal"
+"""The attack that a file is part of."""
 NOISE_DRAWS = 10
 """How often the noise that is run for comparison is drawn for each image."""
 
@@ -85,7 +87,7 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
     digests = {model.label: bench.digest(model.label) for model, _ in pairs}
     first: list[Unit] = []
     rest: list[Unit] = []
-    images, footprints = {}, {}
+    images, footprints, stored = {}, {}, set[str]()
     for model, data in pairs:
         numbers = chosen(suite, data, len(bench.dataset(data.label)))
         ids = _ids(bench, model.label, data.label, numbers)
@@ -102,10 +104,12 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
         images[f"{model.label} on {data.label}"] = short_digest(ids)
         if not numbers:
             continue
+        stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, numbers)
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         rest += [unit for cell in cells for unit in _units(pair, cell, size)]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
+    identity |= {"perturbations": sorted(stored)} if stored else {}
     classes = {data.label: list(bench.model(model.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *rest), identity, classes, footprints)
 

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,4 +152,11 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
         for spec in suite.models
     )
     datasets = tuple(spec.model_copy(update={"path": spec.path and seen(spec.path)}) for spec in suite.datasets)
-    return suite.model_copy(update={"models": models, "datasets": datasets})
+    attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
+    return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
+
+
+def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:
+    if (stored := spec.params.get("perturbation")) is None:
+        return spec
+    return spec.model_copy(update={"params": spec.params | {"perturbation": str(seen(Path(str(stored))))}})

@@ -1,8 +1,11 @@
-"""How high the classes that a goal is about stand among the logits: a loss for many images at once."""
+"""Losses for many images at once, that look at all logits and not at one rival, which every image has another of."""
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.losses import Loss
 
 
 def standing(logits: Tensor, goal: Goal) -> Tensor:
@@ -19,7 +22,6 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
         (N,); lower is closer to the goal.
 
     Example:
-        >>> import torch
         >>> standing(torch.tensor([[2.0, 0.5, 0.5]]), Untargeted(torch.tensor([0])))
         tensor([1.])
     """
@@ -35,3 +37,40 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
         case _:
             return goal.margin(logits)
     return sign * (logits.gather(1, old).mean(1) - logits.mean(1))
+
+
+def unlike(clean: Tensor) -> Loss:
+    """How much the logits are like those of the clean images: the cosine between them.
+
+    All that was high is to be low and the reverse, so that a few classes rise for all images. It is for the goals that
+    drive out what came first; for the others it is :func:`standing`.
+
+    Args:
+        clean: Logits of the clean images (N, C).
+
+    References:
+        Zhang et al., Data-free universal adversarial perturbation and black-box attack, ICCV 2021
+        <https://openaccess.thecvf.com/content/ICCV2021/html/Zhang_Data-Free_Universal_Adversarial_Perturbation_and_Black-Box_Attack_ICCV_2021_paper.html>.
+
+    Deviations:
+        Of log-probabilities, which all lie on one side of 0, the mean is taken away.
+
+    Example:
+        >>> goal = Untargeted(torch.tensor([0, 0]))
+        >>> unlike(torch.tensor([[2.0, 0.0], [2.0, 0.0]]))(torch.tensor([[3.0, 0.0], [-1.0, 0.0]]), goal)
+        tensor([ 1., -1.])
+    """
+    before = _scores(clean)
+
+    def loss(logits: Tensor, goal: Goal) -> Tensor:
+        if isinstance(goal, Untargeted | TopKExclusion):
+            return functional.cosine_similarity(_scores(logits), before, dim=1)
+        return standing(logits, goal)
+
+    return loss
+
+
+def _scores(logits: Tensor) -> Tensor:
+    """The logits, but log-probabilities around their mean."""
+    normalised = logits.detach().logsumexp(1, keepdim=True).abs() < 1e-3
+    return torch.where(normalised, logits - logits.mean(1, keepdim=True), logits)

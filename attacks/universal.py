@@ -20,7 +20,7 @@ from attacks.momentum import accumulate
 from attacks.norms import Linf, Norm
 from attacks.perturbation import Perturbation
 from attacks.protocols import Model
-from attacks.standing import standing
+from attacks.standing import unlike
 from attacks.warp import warp
 
 
@@ -49,12 +49,16 @@ class FitState(NamedTuple):
     """The perturbation that met the goal on most images held out; the last one where none are."""
     best_rate: float = -1.0
     """On what fraction of them; -1 before the first look."""
+    over: bool = False
+    """Whether all of them are fooled, and they are enough to go by."""
     loss: float = 0.0
     """Mean over the latest batch."""
 
 
 MANY = 100
 """With fewer classes the likelihood is descended: there every rival matters."""
+ENOUGH = 50
+"""With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
 
 _NOTHING = FitState(step=0, epoch=0, batch=0, delta=torch.zeros(1), momentum=torch.zeros(1), best=torch.zeros(1))
 
@@ -66,15 +70,17 @@ OnStep = Callable[[FitState], None]
 class UniversalPerturbation:
     """Sign steps with momentum, down the mean over many images, each seen enlarged, shifted and mirrored at random.
 
-    What is descended is how high the classes to be driven out stand among the logits, see
-    :func:`attacks.standing.standing`: a margin looks at one rival, and rivals change from image to image and step to
+    What is descended is the cosine between the logits and those of the clean image, see
+    :func:`attacks.standing.unlike`: a margin looks at one rival, and rivals change from image to image and step to
     step, so that the steps for different images undo each other. A model of few classes has few rivals, and there it is
-    the likelihood. The random views keep a perturbation from being made for these very images.
+    the likelihood. The random views keep a perturbation from being made for these very images. A loader of random
+    pictures, in place of the model's own kind, makes it one that needs no data.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the
         aim; Shafahi et al., Universal adversarial training <https://arxiv.org/abs/1811.11304>, 2020, for stochastic
-        gradient steps.
+        gradient steps; Zhang et al., Data-free universal adversarial perturbation and black-box attack, ICCV 2021, for
+        the cosine.
 
     Example:
         >>> x = torch.tensor([[0.6, 0.5], [0.7, 0.5]])
@@ -123,7 +129,8 @@ class UniversalPerturbation:
                 form, and labels and rates from the original.
             loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are not looked at. It is gone
                 through as often as it takes; one with a method ``set_epoch`` is told the number of each pass.
-            held_out: Images that choose among the perturbations on the way; the fit is over when all are fooled.
+            held_out: Images that choose among the perturbations on the way; the fit is over when all are fooled
+                and they are at least :data:`ENOUGH`.
             on_step: Told of every step; what it is given can be kept, and is not changed afterwards.
             start: Where an interrupted fit with the same parameters and loader stood. The result is the same.
             seed: Of all random draws.
@@ -134,7 +141,7 @@ class UniversalPerturbation:
         """
         clean, state = CleanLogits(model), start or _NOTHING
         batches = _batches(loader, state.epoch, state.batch)
-        while state.step < self.steps and state.best_rate < 1:
+        while state.step < self.steps and not state.over:
             epoch, batch, x = next(batches)
             state = self._step(model, x, clean, state, seed)._replace(epoch=epoch, batch=batch + 1)
             if state.step * self.looks // self.steps > (state.step - 1) * self.looks // self.steps:
@@ -150,7 +157,7 @@ class UniversalPerturbation:
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
         moved = self._seen(x, goal, seed, state.step) + state.delta
-        loss = standing if asked.logits.shape[1] >= MANY else cross_entropy
+        loss = unlike(asked.logits) if asked.logits.shape[1] >= MANY else cross_entropy
         at = slope(quick_form(model) or model, moved.clamp(0, 1), goal, loss)
         # Where a value is cut off, the perturbation has no influence.
         gradient = (at.gradient * (moved == moved.clamp(0, 1))).mean(0, keepdim=True)
@@ -178,7 +185,9 @@ class UniversalPerturbation:
         now = Perturbation(delta=state.delta[0], norm=self.norm, eps=self.eps)
         found = fooled(model, held_out, now.apply, self.goal)
         rate = found.met / max(found.images, 1)
-        return state._replace(best=state.delta, best_rate=rate) if rate >= state.best_rate else state
+        if rate < state.best_rate:
+            return state
+        return state._replace(best=state.delta, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
 
 
 def _batches(loader: Loader, epoch: int, batch: int) -> Iterator[tuple[int, int, Tensor]]:

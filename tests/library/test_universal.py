@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import attacks
 from attacks import L2, Linf, Perturbation, Targeted, TopKExclusion, UniversalDeepFool, UniversalPerturbation
+from attacks.standing import standing, unlike
 
 
 class Rows:
@@ -101,11 +102,39 @@ def test_a_fit_that_was_over_is_not_gone_on_with():
 
 
 def test_keeps_the_perturbation_that_did_best_on_the_images_held_out_and_stops_when_all_are_fooled():
-    model, x, _ = two_sided(0.02)
+    model, x, _ = two_sided(0.02, count=60)
     states = []
     UniversalPerturbation(eps=0.2, steps=100, looks=100).fit(model, Rows(x), held_out=[x], on_step=states.append)
-    assert states[-1].best_rate == 1
+    assert (states[-1].best_rate, states[-1].over) == (1, True)
     assert states[-1].step < 20
+
+
+def test_few_images_held_out_do_not_end_a_fit_early():
+    model, x, _ = two_sided(0.02, count=60)
+    states = []
+    fit = partial(UniversalPerturbation(eps=0.2, steps=20, looks=20).fit, model, Rows(x), on_step=states.append)
+    fit(held_out=[x[:49]])
+    assert (states[-1].best_rate, states[-1].step) == (1, 20)
+
+
+def test_log_probabilities_of_many_classes_do_as_well_as_logits_around_their_mean():
+    weight = torch.randn(48, 120, generator=torch.Generator().manual_seed(0)).double()
+    x = oracles.images(20, (3, 4, 4))
+
+    def fit(change):
+        return UniversalPerturbation(eps=0.1, steps=5).fit(lambda x: change(x.flatten(1) @ weight), Rows(x)).delta
+
+    plain = fit(lambda logits: logits - logits.mean(1, keepdim=True))
+    assert plain.abs().max() > 0.01
+    torch.testing.assert_close(fit(lambda logits: logits.log_softmax(1)), plain)
+
+
+def test_the_cosine_is_of_all_logits_and_leaves_goals_of_other_classes_alone():
+    clean, logits = torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[5.0, 6.0, 4.0]])
+    old, wanted = attacks.Untargeted(torch.tensor([0])), Targeted(torch.tensor([2]))
+    expected = (3 * 5 + 1 * 6) / math.sqrt(10 * 77)
+    assert float(unlike(clean)(logits, old)) == pytest.approx(expected)
+    assert float(unlike(clean)(logits, wanted)) == float(standing(logits, wanted)) == 1
 
 
 def test_the_model_is_asked_about_a_clean_image_once():

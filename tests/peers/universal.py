@@ -74,16 +74,16 @@ NETS = {
     "mnist-lenet5-clean": Net(_small(mnist("mnist-lenet5-clean", 1000)), 500, (0.2, 0.1), 300),
     "mnist-conv-small-clean": Net(_small(mnist("mnist-conv-small-clean", 1000)), 500, (0.2, 0.1), 300),
     "cifar10-resnet20": Net(_small(cifar10("cifar10-resnet20", 1000)), 500, (8 / 255, 4 / 255), 300),
-    "imagenet-mobilenet_v1-0.5-160": Net(_shared("imagenet-mobilenet_v1-0.5-160", 160, 183), 400, _SIZES, 600, 0),
-    "imagenet-squeezenet1_0": Net(_shared("imagenet-squeezenet1_0-deepcompression", 227, 256), 400, _SIZES, 600, 0),
-    "efficientnet_lite0": Net(lambda: _photographs(load_model("efficientnet_lite0")), 400, _SIZES, 600, 0),
+    "imagenet-mobilenet_v1-0.5-160": Net(_shared("imagenet-mobilenet_v1-0.5-160", 160, 183), 400, _SIZES, 450, 0),
+    "imagenet-squeezenet1_0": Net(_shared("imagenet-squeezenet1_0-deepcompression", 227, 256), 400, _SIZES, 450, 0),
+    "efficientnet_lite0": Net(lambda: _photographs(load_model("efficientnet_lite0")), 400, _SIZES, 450, 0),
 }
 
 
 class Shuffled:
     """Images in batches, in another order in each pass."""
 
-    def __init__(self, x: Tensor, size: int = 32) -> None:
+    def __init__(self, x: Tensor, size: int = 16) -> None:
         self.x, self.size, self.epoch = x, size, 0
 
     def set_epoch(self, epoch: int) -> None:
