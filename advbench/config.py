@@ -82,7 +82,8 @@ def attack_config(
     Args:
         model: Name of a model.
         attack: Name of an attack.
-        goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that.
+        goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that
+            and for a model with too few classes.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
         **rest: The other fields of :class:`AttackConfig`.
@@ -112,21 +113,23 @@ def attack_config(
         raise UserError(
             f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as --eps {_EXAMPLES[norm]}"
         )
+    network = model_card(model)
     return AttackConfig(
-        model=model_card(model).name,
+        model=network.name,
         attack=card.name,
-        goal=_goal_for(card, norm, goal),
+        goal=_goal_for(card, norm, goal, network.classes),
         norm=norm,
         eps=None if text is None else parse_eps(text, norm),
         **rest,  # type: ignore[arg-type]
     )
 
 
-def _goal_for(card: AttackCard, norm: str, text: str | None) -> GoalSpec:
-    """The goal as it was written, or the default for this attack."""
+def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int) -> GoalSpec:
+    """The goal as it was written, or the default for this attack and as many classes; 0: nobody knows how many."""
     takes = " or ".join(_GOALS[kind] for kind in card.goals)
     if text is None:
-        usual = [each for each in (DEFAULT_GOAL, "untargeted") if each.partition(":")[0] in card.goals]
+        first = DEFAULT_GOAL if not 0 < classes < 2 * parse_goal(DEFAULT_GOAL).k else "untargeted"
+        usual = [each for each in (first, "untargeted") if each.partition(":")[0] in card.goals]
         if not usual:
             raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")
         text = usual[0]

@@ -198,7 +198,10 @@ def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
     wanted = [model.class_index(name) for name in spec.classes]
     largest = model.num_classes // 2 if spec.kind == "topk-exclusion" else model.num_classes - 1
     if max(spec.k, len(wanted)) > largest:
-        raise UserError(f"goal '{spec}': k is at most {largest} for the {model.num_classes} classes of {model.name}")
+        raise UserError(
+            f"goal '{spec}': k is at most {largest} for the {model.num_classes} classes of {model.name}",
+            hint="choose a smaller one, or another goal, such as --goal untargeted",
+        )
     if len(set(wanted)) < len(wanted):
         raise UserError(f"goal '{spec}' names the same class twice")
 

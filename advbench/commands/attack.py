@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     "--goal",
     metavar="GOAL",
     help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "
-    f"a class is a name or an index. Default: {DEFAULT_GOAL}, or untargeted for an attack that cannot do that.",
+    f"a class is a name or an index. Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
+    "model with too few classes.",
 )
 @click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
 @click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")

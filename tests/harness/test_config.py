@@ -127,6 +127,14 @@ def test_each_attack_has_defaults_that_work(card):
     assert config.goal == AttackConfig(paths=()).goal == parse_goal("topk-exclusion:7")
 
 
+@pytest.mark.parametrize(
+    ("model", "goal"), [("lenet", "untargeted"), ("vgg16", "topk-exclusion:7"), ("net.onnx", "topk-exclusion:7")]
+)
+def test_few_classes_leave_no_room_for_the_usual_goal(model, goal):
+    assert str(configured(model=model, goal=None).goal) == goal
+    assert str(configured(model=model, goal="topk-exclusion:3").goal) == "topk-exclusion:3"
+
+
 @pytest.mark.parametrize("card", OWN, ids=lambda card: card.name)
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_norm_is_taken_or_refused_with_the_attacks_that_take_it(card, norm):
