@@ -124,7 +124,7 @@ ATTACKS: Registry[AttackCard] = Registry(
         _attack("thorough", "Thorough", "budget", _ALL_BUT_L0, "for those who can wait: finds what AutoAttack misses"),
         _attack("ddn", "DDN", "minimum norm", ("l2",), "decoupled direction and norm"),
         _attack("fmn", "FMN", "minimum norm", _ALL, "fast minimum norm"),
-        _attack("pdpgd", "PDPGD", "minimum norm", ("l1",), "primal-dual proximal gradient descent"),
+        _attack("pdpgd", "PDPGD", "minimum norm", ("l1", "l0"), "primal-dual proximal gradient descent"),
         _attack("sigma_zero", "SigmaZero", "minimum norm", ("l0",), "fewest changed values"),
         _attack("cw", "CW", "minimum norm", ("l2",), "Carlini and Wagner"),
         _attack("deepfool", "DeepFool", "minimum norm", ("linf", "l2"), "cheap, seldom the smallest"),

@@ -72,7 +72,7 @@ class DDN:
             rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
             delta -= self.norm.steepest(at.gradient, rate)
             length = self.norm.measure(delta).clamp_min(1e-12)
-            x_adv = torch.addcmul(left.x, delta, column(radius / length, delta)).clamp_(0, 1)
+            x_adv = delta.mul_(column(radius / length, delta)).add_(left.x).clamp_(0, 1)
         best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
         left.found[left.rows] = best.x_adv
         return left.found

@@ -1,4 +1,4 @@
-"""Primal-dual proximal gradient descent: a minimum-L1 attack."""
+"""Primal-dual proximal gradient descent: a minimum-L1 and minimum-L0 attack."""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from attacks.gradients import forward, slope
 from attacks.inputs import check_parameters
 from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Kind, Model
+from attacks.proximal import firm, soft
 from attacks.search import pull_back
 from attacks.track import Nearest, Survivors
 
@@ -27,13 +28,16 @@ class PDPGD:
 
     References:
         Matyasko and Chau, PDPGD: primal-dual proximal gradient descent adversarial attack
-        <https://arxiv.org/abs/2106.01538>, 2021.
+        <https://arxiv.org/abs/2106.01538>, 2021. Cao et al., Fast image deconvolution using closed-form thresholding
+        formulas of Lq (q = 1/2, 2/3) regularization, Journal of Visual Communication and Image Representation, 2013.
 
     Deviations:
-        L1 alone, where the proximal step has a closed form, value by value; the paper iterates. Its metric is Adam's
-        but for a floor: Adam moves a value of next to no gradient as far as any other, and Adam's metric would shrink
-        it to nothing in the same step, so that it is never tried. The floor falls, and the search ends in Adam's
-        metric. The last candidates are looked at too, and the line search at the end is added.
+        L1 and L0 alone, where the proximal step has a closed form, value by value; the paper iterates. For L0 the size
+        that costs is the sum of the changes to the power 2/3, which tells small changes from none, as a count does, and
+        still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to no
+        gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is never
+        tried. The floor falls, and the search ends in Adam's metric. The last candidates are looked at too, and the
+        line search at the end of L1 is added.
 
     Example:
         >>> from attacks import Untargeted
@@ -44,7 +48,7 @@ class PDPGD:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
-    norms: ClassVar[tuple[str, ...]] = ("l1",)
+    norms: ClassVar[tuple[str, ...]] = ("l1", "l0")
 
     norm: Norm = L1()
     """The norm that is made small."""
@@ -86,17 +90,21 @@ class PDPGD:
             # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
             metric = torch.maximum(adam.scale, column(self.floor * 0.01**done * Linf().measure(adam.scale), delta))
             cost = rate * column((1 - weight) / weight, delta) / metric
-            delta = delta.sign() * (delta.abs() - cost).clamp_min(0)
+            delta = _SHRINK[self.norm.name](delta, cost)
             delta = (left.x + delta).clamp_(0, 1) - left.x
             dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2.0 * fooled)).clamp_(-_FARTHEST, _FARTHEST)
             weight = torch.lerp(weight, dual.sigmoid(), 0.1)
         best.offer(left.x + delta, met(left.goal, forward(model, left.x + delta, left.goal)))
-        pull_back(left, best, self.search_steps)
+        if self.norm.name != "l0":  # on the way back to the image as many values are changed
+            pull_back(left, best, self.search_steps)
         left.found[left.rows] = best.x_adv
         return left.found
 
 
 _FARTHEST = math.log(1e6)
+
+
+_SHRINK = {"l1": soft, "l0": firm}
 
 
 def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:

@@ -205,6 +205,8 @@ def _square(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float,
     shift = eps * _signs(random[:, 2:]).view(-1, channels, 1, 1)
     proposal = torch.where(patch.inside, (x + shift).clamp_(0, 1), x_best)
     same = (proposal == x_best).flatten(1).all(1).view(-1, 1, 1, 1)
+    if not bool(same.any()):
+        return proposal
     return torch.where(same & patch.inside, x - shift, proposal)
 
 

@@ -1,6 +1,6 @@
 """The standard verdict: the attacks that together miss little, each where it has a chance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
@@ -14,8 +14,8 @@ from attacks.goals import Goal
 from attacks.gradients import forward
 from attacks.hopping import hop
 from attacks.inputs import check_parameters
-from attacks.losses import margin
-from attacks.norms import Linf, Norm
+from attacks.losses import Loss, cross_entropy, margin
+from attacks.norms import Linf, Norm, within
 from attacks.protocols import Kind, Model
 from attacks.rivals import aims
 from attacks.square import Square, scatter, schedule, search
@@ -23,8 +23,15 @@ from attacks.track import Lowest, Survivors
 
 WIDE, NARROW = 0.8, 0.1
 """Share of the image that the first squares cover: those that start anew, and those around a good point."""
+LONG = 100
+"""Gradient steps of the long descents, those of AutoAttack."""
+OUTSIDE = ((3, 1), (2, 1), (1, 2))
+"""Balls that step 6 goes through, as multiples of the budget, and its gradient steps there, of those of a descent."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by so many times as much."""
+
+_Legs = Sequence[tuple[float, int]]
+"""Of a descent: in how many times the budget, and for how many gradient steps; the last within the budget itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +46,12 @@ class Standard:
     4. hop from basin to basin: kick the best point, walk down again, change small squares there. An image takes part
        as long as its margin is below 1/2, in later rounds 1/3, 1/4, ... of the clean image's: hopeless ones leave at
        once, those that nearly fall stay to the end;
-    5. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
+    5. descend the cross-entropy and the margin for long;
+    6. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
+       large, then within the budget, where this path often ends in another basin than one that starts there;
+    7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
-    An image that is left out early costs 530 passes, one that nearly falls up to 4,700 (AutoAttack: about 9,900 each),
+    An image that is left out early costs 530 passes, one that nearly falls up to 6,200 (AutoAttack: about 9,900 each),
     one with masked gradients 4,000 more.
 
     References:
@@ -49,7 +59,8 @@ class Standard:
         attacks <https://arxiv.org/abs/2003.01690>, 2020 (AutoAttack). Liu et al., Practical evaluation of adversarial
         robustness via adaptive auto attack <https://arxiv.org/abs/2203.05154>, 2022: leaving out hopeless images.
         Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
-        <https://arxiv.org/abs/2206.07314>, 2022: the order of targets.
+        <https://arxiv.org/abs/2206.07314>, 2022: the order of targets. Croce and Hein, Mind the box: l1-APGD for sparse
+        adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink.
 
     Deviations:
         It is none of these: the short descents are APGD's, on the margin alone, and hops take the place of FAB and of
@@ -86,7 +97,8 @@ class Standard:
         left = Survivors(model, x, goal, self.norm, eps)
         best, seeds = Lowest(left), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()
-        self._descend(left, best, seeds)
+        best.look(left, descend(left, left.x, margin, self.steps))
+        self._towards_rivals(left, best, seeds, [(1, self.steps)])
         by_gradients = clean - best.margin
         self._square(left, best, self.queries, seeds)
         masked = clean - best.margin > LEAD * by_gradients
@@ -95,21 +107,21 @@ class Standard:
             left.give_up(hopeless[left.rows], best.of(left))
             hop(left, best, next(seeds))
             self._square(left, best, self.queries // 10, seeds, around_best=True)
+        for loss in (cross_entropy, margin):
+            _descend(left, best, next(seeds), loss, [(1, LONG)])
+        self._towards_rivals(left, best, seeds, [(times, share * self.steps) for times, share in OUTSIDE])
         left.give_up(~masked[left.rows], best.of(left))
         self._square(left, best, 20 * self.queries, seeds)
         return left.finish(best.of(left))
 
-    def _descend(self, left: Survivors, best: Lowest, seeds: Iterator[int]) -> None:
-        """Steps 1 and 2."""
-        best.look(left, descend(left, left.x, margin, self.steps))
+    def _towards_rivals(self, left: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
+        """A descent to each rival class."""
         if not len(left):
             return
         rows, logits = left.rows, forward(left.model, best.of(left), left.goal)
         for aim in aims(left.goal, logits, self.targets):
             left.aim = aim.select(torch.searchsorted(rows, left.rows))
-            random = left.norm.random(left.x.shape[1:], left.eps, next(seeds), left.goal.ids, draw=0)
-            start = (left.x + random.to(left.x)).clamp_(0, 1)
-            best.look(left, descend(left, start, margin, self.steps))
+            _descend(left, best, next(seeds), margin, legs)
         left.aim = left.goal
 
     def _square(
@@ -121,3 +133,13 @@ class Standard:
         start = best.of(left) if around_best else scatter(left, next(seeds))
         found, _ = search(left, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
         best.look(left, found)
+
+
+def _descend(left: Survivors, best: Lowest, seed: int, loss: Loss, legs: _Legs) -> None:
+    """A descent of the aim from a random point."""
+    radius = legs[0][0] * left.eps
+    x_adv = left.x + left.norm.random(left.x.shape[1:], radius, seed, left.goal.ids, draw=0).to(left.x)
+    for times, steps in legs:
+        start = within(left.norm, left.x, x_adv, times * left.eps)
+        x_adv = descend(left if times == 1 else left.widened(times), start, loss, steps)
+    best.look(left, x_adv)

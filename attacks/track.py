@@ -1,5 +1,8 @@
 """Bookkeeping, image by image: who is still unfooled, and the nearest image found for each."""
 
+from copy import copy
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -61,6 +64,7 @@ class Survivors:
         self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))
         self.rows = torch.arange(len(x), device=x.device)
         self.found = x.clone()
+        self._stay = False
         self.retire(x, self.logits)
 
     def __len__(self) -> int:
@@ -77,13 +81,18 @@ class Survivors:
         Returns:
             ``x_adv`` and ``state``, without the rows of those taken out.
         """
-        fooled = met(self.goal, logits)
-        if not bool(fooled.any()):
+        if self._stay or not bool((fooled := met(self.goal, logits)).any()):
             return x_adv, *state
         self.found[self.rows[fooled]] = x_adv[fooled]
         left = (~fooled).nonzero().squeeze(1)
         self._keep(left)
         return x_adv[left], *(tensor[left] for tensor in state)
+
+    def widened(self, times: float) -> Self:
+        """The same images with budgets so many times as large. Nobody leaves: what is out there is no result yet."""
+        wide = copy(self)
+        wide.eps, wide._stay = times * self.eps, True
+        return wide
 
     def give_up(self, hopeless: Tensor, x_adv: Tensor) -> None:
         """Leave images out of all further work: bool (n,), with the best candidates (n, ...) there are."""

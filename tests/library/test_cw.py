@@ -1,9 +1,11 @@
 """Carlini and Wagner's attack, and PDPGD: sums of size and margin, and what weighs one against the other."""
 
+import pytest
 import torch
 from oracles import Recorder, images, linear
 
 from attacks import CW, L0, L1, L2, PDPGD, Untargeted
+from attacks.proximal import firm, soft
 
 
 def situation(norm, values=12):
@@ -50,3 +52,21 @@ def test_pdpgd_tries_values_whose_slope_is_small_to_begin_with():
     x, goal = torch.zeros(1, 2), Untargeted(torch.tensor([0]))
     assert L1().measure(PDPGD(floor=1e-6)(model, x, goal)) > 0.79
     assert L1().measure(PDPGD()(model, x, goal)) < 0.302
+
+
+def test_pdpgd_in_l0_changes_no_more_values_than_it_must():
+    model, x, goal, radius = situation("l0", values=60)
+    x_adv = PDPGD(norm=L0())(model, x, goal)
+    assert (goal.margin(model(x_adv)) < 0).all()
+    assert (L0().measure(x_adv - x) <= radius + 1).all()
+    assert (L0().measure(x_adv - x) == radius).double().mean() > 0.5
+
+
+@pytest.mark.parametrize(("step", "power"), [(soft, 1.0), (firm, 2 / 3)])
+@pytest.mark.parametrize("cost", [0.0, 1e-3, 0.07, 0.5])
+def test_a_proximal_step_is_the_best_trade_of_change_and_size(step, power, cost):
+    delta = torch.linspace(-1, 1, 41, dtype=torch.float64)
+    grid = torch.linspace(-1, 1, 20_001, dtype=torch.float64)
+    price = (grid - delta.unsqueeze(1)).square() / 2 + cost * grid.abs() ** power
+    z = step(delta, torch.full_like(delta, cost))
+    assert ((z - delta).square() / 2 + cost * z.abs() ** power <= price.amin(1) + 1e-7).all()

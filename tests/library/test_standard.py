@@ -157,6 +157,25 @@ def test_masked_gradients_are_no_defence():
     assert by_all.sum() >= by_squares.sum()
 
 
+class Corner(torch.nn.Module):
+    """A bowl around grey, with a hole in one corner of the budget. Further out than the budget all ways lead there."""
+
+    def forward(self, x):
+        away = x.flatten(1) - 0.5
+        bowl = 0.01 + 100 * away.square().mean(1)
+        within = torch.where(away.mean(1) > 0.12, -0.1, bowl)
+        margin = torch.where(away.abs().mean(1) > 0.14, 0.3 - away.mean(1), within)
+        return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_way_that_begins_beyond_the_budget_is_found_from_outside_alone(outside, monkeypatch):
+    if not outside:
+        monkeypatch.setattr("attacks.standard.OUTSIDE", ((1, 4),))
+    model, x, goal = Corner(), torch.full((4, 100), 0.53), Untargeted(torch.zeros(4, dtype=torch.int64))
+    assert fooled(model, goal, Standard(rounds=3, queries=1)(model, x, goal, eps=0.1)).all() == outside
+
+
 def passes(model, x, goal, eps, **parameters):
     metered = Meter(model, goal.ids)
     Standard(**parameters)(metered, x, goal, eps=eps)

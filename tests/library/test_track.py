@@ -164,3 +164,16 @@ def test_ends_with_the_nearest_of_all_offers(offers):
         taken = [offer[row][0] / 10 for offer in offers if offer[row][1] and offer[row][0] <= 8]
         assert found == pytest.approx(min(taken, default=torch.inf))
         assert best.x_adv[row].tolist() == pytest.approx([found, -found / 2] if taken else [0, 0])
+
+
+def test_nobody_leaves_a_wider_ball_and_the_images_in_it_stay_those_of_the_true_one():
+    x = torch.tensor([[0.9, 0.3], [0.2, 0.8], [0.7, 0.1]])
+    left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.1)
+    wide = left.widened(3)
+    torch.testing.assert_close(wide.eps, torch.tensor([0.3, 0.3]))
+    beyond = torch.tensor([[0.6, 0.7], [0.4, 0.5]])
+    (kept,) = wide.retire(beyond, beyond)
+    assert torch.equal(kept, beyond)
+    assert len(left) == len(wide) == 2
+    assert torch.equal(left.found, x)
+    torch.testing.assert_close(left.eps, torch.tensor([0.1, 0.1]))

@@ -117,7 +117,11 @@ PEERS: dict[str, dict[str, Callable[..., Tensor]]] = {
 """Norm -> library and attack -> the call."""
 
 OURS: dict[str, dict[str, Call]] = {
-    "l0": {"sigma_zero": _ours(SigmaZero(steps=STEPS)), "fmn": _ours(FMN(norm=L0(), steps=STEPS))},
+    "l0": {
+        "sigma_zero": _ours(SigmaZero(steps=STEPS)),
+        "pdpgd": _ours(PDPGD(norm=L0(), steps=STEPS)),
+        "fmn": _ours(FMN(norm=L0(), steps=STEPS)),
+    },
     "l1": {
         "pdpgd": _ours(PDPGD(steps=STEPS - 10)),
         "fab": _ours(FAB(norm=L1(), steps=54)),

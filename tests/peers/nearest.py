@@ -59,6 +59,13 @@ NEAREST = (
         victims=(HARD, EASY),
     ),
     Match(
+        name="pdpgd-l0",
+        title="PDPGD, L0, 100 steps, proximal steps of the power 2/3",
+        ours=PDPGD(norm=L0(), steps=100),
+        peers={"adv-lib": adv_lib("pdpgd", norm=0, num_steps=100, proximal_operator=23)},
+        victims=(HARD, EASY),
+    ),
+    Match(
         name="cw",
         title="Carlini and Wagner, L2, 5 constants of 50 steps",
         ours=CW(constants=5, steps=50),

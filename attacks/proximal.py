@@ -1,0 +1,39 @@
+"""Proximal steps, value by value: by how much a change shrinks where its size has a price."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def soft(delta: Tensor, cost: Tensor) -> Tensor:
+    """The z that makes ``(z - delta)^2 / 2 + cost |z|`` smallest.
+
+    Example:
+        >>> soft(torch.tensor([0.5, -0.5, 0.25]), torch.tensor(0.25))
+        tensor([ 0.2500, -0.2500,  0.0000])
+    """
+    return delta.sign() * (delta.abs() - cost).clamp_min(0)
+
+
+def firm(delta: Tensor, cost: Tensor) -> Tensor:
+    """The z that makes ``(z - delta)^2 / 2 + cost |z|^(2/3)`` smallest: it drops what is small, and spares the rest.
+
+    References:
+        Cao et al., Fast image deconvolution using closed-form thresholding formulas of Lq (q = 1/2, 2/3)
+        regularization, Journal of Visual Communication and Image Representation, 2013.
+
+    Args:
+        delta: Any shape.
+        cost: Of a shape that goes with it, not negative.
+
+    Example:
+        >>> firm(torch.tensor([1.0, -1.0, 0.5]), torch.tensor(0.25))
+        tensor([ 0.8221, -0.8221,  0.0000])
+    """
+    size, price = delta.abs(), 2 * cost.clamp_min(torch.finfo(cost.dtype).tiny ** 0.25)
+    kept = size > 2 / 3 * (3 * price**3) ** 0.25
+    ratio = torch.where(kept, 27 * size.square() / (16 * price**1.5), 2.0)
+    root = 2 / math.sqrt(3) * price**0.25 * (ratio.acosh() / 3).cosh().sqrt()
+    z = ((root + (2 * size / root - root.square()).clamp_min(0).sqrt()) / 2) ** 3
+    return torch.where(kept, delta.sign() * torch.minimum(z, size), 0.0)
