@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.goals import Goal, met
 from attacks.gradients import asked_ids, booked_on
-from attacks.inputs import check_arguments
+from attacks.inputs import check_arguments, check_logits
 from attacks.norms import Norm, column, keeps_to
 from attacks.protocols import Attack, AttackError, Kind, Model
 
@@ -147,7 +147,8 @@ class _Purse:
         with booked_on(self._goal.ids[rows]):
             logits = self._model(x)
         said, point, goal = logits.detach(), x.detach(), self._goal.select(rows)
-        if not self._last.shape[1]:  # the first answer says how many classes there are
+        if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
+            check_logits(said, goal)
             self._last = said.new_zeros(len(self._x), said.shape[1])
         self._last[rows] = said
         size = self._limit.norm.measure(point - self._x[rows])

@@ -67,7 +67,7 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
     """
     check_arguments(x, goal, norm, eps)
     logits = forward(model, x, goal)
-    _check_logits(logits, goal)
+    check_logits(logits, goal)
     return logits
 
 
@@ -86,7 +86,7 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
     check_arguments(x, goal, norm, eps)
 
     def checked(logits: Tensor, goal: Goal) -> Tensor:
-        _check_logits(logits, goal)
+        check_logits(logits, goal)
         return loss(logits, goal)
 
     return slope(model, x, goal, checked)
@@ -124,6 +124,32 @@ def check_eps(norm: Norm, eps: float) -> None:
         ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
     """
     _check_eps(norm, eps, torch.empty(0))
+
+
+def check_logits(logits: Tensor, goal: Goal) -> None:
+    """Check what a model answered about the images of a goal.
+
+    Raises:
+        ValueError: If it is no logits (n, C) of at least two classes, finite and no probabilities, or if the goal names
+            a class that there is not.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> check_logits(torch.tensor([[1.0, 2.0]]), Untargeted(torch.tensor([2])))
+        Traceback (most recent call last):
+        ValueError: expected labels from 0 to 1, got 2 to 2
+    """
+    count = len(goal.ids)
+    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
+        raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
+    if not bool(logits.isfinite().all()):
+        raise ValueError("expected finite logits, got NaN or infinity from the model")
+    sums_to_one = ((logits.sum(1) - 1).abs() < 1e-5).all()
+    if bool(sums_to_one & (logits >= 0).all()):
+        raise ValueError(
+            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
+        )
+    goal.check(logits.shape[1])
 
 
 def check_size(x: Tensor, delta: Tensor) -> None:
@@ -179,17 +205,3 @@ def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:
         raise ValueError(
             f"expected eps of at most 1 for linf (images are in [0, 1]), got {worst}: did you mean {worst}/255?"
         )
-
-
-def _check_logits(logits: Tensor, goal: Goal) -> None:
-    count = len(goal.ids)
-    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
-        raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
-    if not bool(logits.isfinite().all()):
-        raise ValueError("expected finite logits, got NaN or infinity from the model")
-    sums_to_one = ((logits.sum(1) - 1).abs() < 1e-5).all()
-    if bool(sums_to_one & (logits >= 0).all()):
-        raise ValueError(
-            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
-        )
-    goal.check(logits.shape[1])

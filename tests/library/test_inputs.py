@@ -27,7 +27,11 @@ from attacks import (
     TopK,
     TopKExclusion,
     Untargeted,
+    binary_search_eps,
+    capped,
+    multi_targeted,
     restarts,
+    worst_case,
 )
 from attacks.gradients import asked_ids
 from attacks.inputs import clean_logits
@@ -35,6 +39,18 @@ from attacks.inputs import clean_logits
 X = images(2, (3, 2, 2)).float()
 GOAL = Untargeted(torch.tensor([0, 1]))
 NAN = float("nan")
+
+
+EVERY = ATTACKS | {
+    "restarts": lambda: restarts(PGD(), 2),
+    "worst-case": lambda: worst_case([PGD(), Noise()]),
+    "multi-targeted": lambda: multi_targeted(APGD(loss="dlr"), 2),
+    "searched": lambda: binary_search_eps(PGD(), 2),
+    "capped": lambda: capped(PGD(), 100),
+}
+"""Those of the table, and those made of others: name -> what makes it."""
+
+each_of_all = pytest.mark.parametrize("name", EVERY)
 
 
 class Counting:
@@ -128,21 +144,28 @@ UNASKED_IDS = [
 
 
 @pytest.mark.parametrize(("x", "goal", "eps", "message"), UNASKED, ids=UNASKED_IDS)
-@pytest.mark.parametrize("name", [*ATTACKS, "restarts"])
+@each_of_all
 def test_refuses_arguments_before_the_model_is_asked(name, x, goal, eps, message):
-    attack = restarts(PGD(), 2) if name == "restarts" else ATTACKS[name]()
     model = Counting()
     with pytest.raises(ValueError, match=message):
-        attack(model, x, goal, eps=eps)
+        EVERY[name]()(model, x, goal, eps=eps)
     assert model.calls == 0
 
 
 @pytest.mark.parametrize("eps", [8, torch.tensor([0.1, 8.0])], ids=["number", "tensor"])
-def test_eight_is_taken_for_eight_levels(eps):
+@each_of_all
+def test_eight_is_taken_for_eight_levels(name, eps):
+    if (attack := EVERY[name]()).norm.name != "linf":
+        return
+    model = Counting()
     with pytest.raises(ValueError, match=r"expected eps of at most 1 for linf .*, got 8: did you mean 8/255\?"):
-        PGD()(Counting(), X, GOAL, eps=eps)
-    for norm in (L2(), L1()):
-        assert PGD(norm=norm, steps=1)(Counting(), X, GOAL, eps=eps).shape == X.shape
+        attack(model, X, GOAL, eps=eps)
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize("norm", [L2(), L1()])
+def test_eight_is_a_size_like_others_where_values_add_up(norm):
+    assert PGD(norm=norm, steps=1)(Counting(), X, GOAL, eps=8).shape == X.shape
 
 
 def test_an_eps_of_one_is_the_whole_box():
@@ -177,10 +200,12 @@ def logits(*rows):
         *("label", "target", "exclusion", "top-k", "order"),
     ],
 )
-@each_attack
+@each_of_all
 def test_refuses_models_that_do_not_fit(name, model, goal, message):
+    asked = []
     with pytest.raises(ValueError, match=message):
-        ATTACKS[name]()(model, X, goal, eps=0.1)
+        EVERY[name]()(lambda x: asked.append(len(x)) or model(x), X, goal, eps=0.1)
+    assert asked == [2], "the clean images are all that it takes to see it"
 
 
 @pytest.mark.parametrize("rows", [([0.5, 0.5, 0.0], [1.0, 2.0, 3.0]), ([1.5, -0.5, 0.0], [0.0, 2.0, -1.0])], ids=str)

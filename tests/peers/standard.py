@@ -20,35 +20,40 @@ REPORT = Path(__file__).parents[2] / "reports" / "peers"
 IMAGES = 200
 
 CASES = (
-    ("mnist-cnn-a-adv", "linf", 0.3),
-    ("mnist-kw-linf0.1", "linf", 0.1),
-    ("mnist-conv-small-clean", "linf", 0.1),
-    ("mnist-mlp-clean", "linf", 0.1),
-    ("cifar10-cnn-a-adv", "linf", 2 / 255),
-    ("cifar10-cnn-a-mix", "linf", 2 / 255),
-    ("cifar10-resnet2b-adv2", "linf", 2 / 255),
-    ("cifar10-kw-linf8", "linf", 8 / 255),
-    ("cifar10-kw-l2-36", "l2", 36 / 255),
-    ("cifar10-resnet20", "linf", 1 / 255),
-    ("cifar10-resnet32", "linf", 1 / 255),
-    ("mnist-lenet5-clean", "linf", 0.1),
-    ("mnist-lenet5-adv-linf0.3", "linf", 0.3),
+    ("mnist-cnn-a-adv", "linf", 0.3, IMAGES),
+    ("mnist-kw-linf0.1", "linf", 0.1, IMAGES),
+    ("mnist-conv-small-clean", "linf", 0.1, IMAGES),
+    ("mnist-mlp-clean", "linf", 0.1, IMAGES),
+    ("cifar10-cnn-a-adv", "linf", 2 / 255, IMAGES),
+    ("cifar10-cnn-a-mix", "linf", 2 / 255, IMAGES),
+    ("cifar10-resnet2b-adv2", "linf", 2 / 255, IMAGES),
+    ("cifar10-kw-linf8", "linf", 8 / 255, IMAGES),
+    ("cifar10-kw-l2-36", "l2", 36 / 255, IMAGES),
+    ("cifar10-resnet20", "linf", 1 / 255, IMAGES),
+    ("cifar10-resnet32", "linf", 1 / 255, IMAGES),
+    ("mnist-lenet5-clean", "linf", 0.1, IMAGES),
+    ("mnist-lenet5-adv-linf0.3", "linf", 0.3, IMAGES),
+    ("mnist-mlp-clean", "l2", 1.0, 100),
+    ("mnist-mlp-clean", "l1", 8.0, 50),
+    ("cifar10-cnn-a-adv", "l2", 0.25, 50),
+    ("cifar10-cnn-a-adv", "l1", 6.0, 30),
 )
-"""Model, norm and eps: what the model was trained for where it was trained for any; the most expensive last."""
+"""Model, norm, eps and how many images. Linf, and L2 once: what the model was trained for where it was trained for any,
+the most expensive last. Then other norms, on fewer images."""
 
 _HEAD = """# The standard verdict
 
 Made by `python -m tests.peers.standard`; the numbers are in `standard.json`.
 
-The first {images} test images, misclassified ones included, in one batch on one thread. **Robust accuracy** is what
-a fresh forward pass of the model says; lower is stronger. **Seconds** are of the processor. **Time ratio** is
+The first test images, misclassified ones included, in one batch on one thread. **Robust accuracy** is what
+a fresh forward pass of the model says; lower is stronger. **Seconds** are of the processor. **Ratio** is
 AutoAttack's time divided by that of `standard`. **Passes**, forward and backward, are a mean over all images, and over
 those that `standard` does not fool; counting them is part of its seconds. AutoAttack is `pyautoattack` {version},
 version "standard". It is run once for each model and its numbers are kept, so that the two may have been measured on
 different days. Measured on {processor}.
 
-| Model | Norm | eps | Robust: AutoAttack | standard | Time: AutoAttack | standard | Time ratio | Passes | robust |
-|---|---|--:|--:|--:|--:|--:|--:|--:|--:|
+| Model | Norm | eps | Images | Robust: AutoAttack | standard | Time: AutoAttack | standard | Ratio | Passes | robust |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 """
 
 
@@ -63,27 +68,28 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "standard.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for model, norm, eps in CASES:
-        if options.only and not any(model.startswith(name) for name in options.only):
+    for model, norm, eps, images in CASES:
+        name = f"{model} {norm}"
+        if options.only and not any(name.startswith(only) for only in options.only):
             continue
-        entry = results.setdefault(model, {"norm": norm, "eps": eps, "images": IMAGES, "processor": processor()})
+        entry = results.setdefault(name, {"norm": norm, "eps": eps, "images": images, "processor": processor()})
         if options.again or "autoattack" not in entry:
-            entry["autoattack"] = _measure(model, norm, eps, _autoattack)
+            entry["autoattack"] = _measure(_target(model, images), norm, eps, _autoattack)
         if not options.reference:
-            entry["standard"] = _measure(model, norm, eps, _standard)
-        print(f"{model}: {_row(model, entry)}", file=sys.stderr, flush=True)
+            entry["standard"] = _measure(_target(model, images), norm, eps, _standard)
+        print(_row(name, entry), file=sys.stderr, flush=True)
         options.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (options.out / "standard.md").write_text(_page(results), encoding="utf-8")
 
 
-def _target(model: str) -> Any:
+def _target(model: str, images: int) -> Any:
     from tests.peers.victims import cifar10, mnist
 
-    return (cifar10 if model.startswith("cifar10") else mnist)(model, IMAGES)()
+    return (cifar10 if model.startswith("cifar10") else mnist)(model, images)()
 
 
-def _measure(model: str, norm: str, eps: float, call: Callable[..., Any]) -> dict[str, Any]:
+def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> dict[str, Any]:
     """The images that an attack leaves, the seconds that it takes, and its passes for each image."""
     import torch
 
@@ -92,7 +98,6 @@ def _measure(model: str, norm: str, eps: float, call: Callable[..., Any]) -> dic
     from attacks import NORMS, Untargeted
 
     torch.set_num_threads(1)
-    target = _target(model)
     goal = Untargeted(target.y)
     # AutoAttack's rows bear no ids, so that its passes cannot be told apart
     victim = Meter(target.model, goal.ids) if call is _standard else target.model
@@ -122,15 +127,15 @@ def _accuracy(entry: dict[str, Any], name: str) -> str:
     return f"{len(entry[name]['robust']) / entry['images']:.1%}"
 
 
-def _row(model: str, entry: dict[str, Any]) -> str:
+def _row(name: str, entry: dict[str, Any]) -> str:
     ours, reference = entry.get("standard"), entry["autoattack"]
-    norm, eps = entry["norm"], f"{entry['eps']:.4f}"
+    begins = f"| {name.rpartition(' ')[0]} | {entry['norm']} | {entry['eps']:.4f} | {entry['images']}"
     if not ours:
-        return f"| {model} | {norm} | {eps} | {_accuracy(entry, 'autoattack')} | | {reference['seconds']:.0f} |"
+        return f"{begins} | {_accuracy(entry, 'autoattack')} | | {reference['seconds']:.0f} |"
     passes, robust = ours["passes"], ours["robust"]
     left = f"{sum(passes[i] for i in robust) / len(robust):,.0f}" if robust else ""
     return (
-        f"| {model} | {norm} | {eps} | {_accuracy(entry, 'autoattack')} | {_accuracy(entry, 'standard')} "
+        f"{begins} | {_accuracy(entry, 'autoattack')} | {_accuracy(entry, 'standard')} "
         f"| {reference['seconds']:.0f} | {ours['seconds']:.1f} | {reference['seconds'] / ours['seconds']:.1f} "
         f"| {sum(passes) / len(passes):,.0f} | {left} |"
     )
@@ -140,7 +145,7 @@ def _page(results: dict[str, Any]) -> str:
     from importlib.metadata import version
 
     done = {model: entry for model, entry in results.items() if "standard" in entry}
-    head = _HEAD.format(images=IMAGES, version=version("pyautoattack"), processor=processor())
+    head = _HEAD.format(version=version("pyautoattack"), processor=processor())
     rows = "".join(f"{_row(model, entry)}\n" for model, entry in done.items())
     if not done:
         return head
