@@ -37,6 +37,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all there are")
     parser.add_argument("--quick", action="store_true", help="a look: two rounds on eight images, elsewhere than --out")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each library; default: 3 to 5, by the model")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
     parser.add_argument("--threads", type=int, default=1, help="of torch, for every library (default: 1)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: reports/peers")
@@ -70,7 +71,7 @@ def _contests(results: dict[str, Any], out: Path, options: argparse.Namespace) -
                 match,
                 victim,
                 target,
-                rounds=2 if options.quick else victim.rounds,
+                rounds=options.rounds or (2 if options.quick else victim.rounds),
                 progress=lambda text, head=f"{match.name} on {name}": _say(f"{head}, {text}"),
             )
             results["contests"][f"{match.name} on {name}"] = {"match": match.name, "victim": name, **found}
