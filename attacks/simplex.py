@@ -29,14 +29,33 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
         >>> shrink(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([[1.5]]), torch.tensor([[1.0, 1.0, 1.0]]))
         tensor([[1.0000, 0.5000, 0.0000]])
     """
-    left = size if most is None else torch.minimum(size, most)
-    done = left.sum(1, keepdim=True) <= total
-    if bool(done.all()):
-        return left
-    amount, low = torch.zeros_like(total), torch.zeros_like(total)
-    high = size.amax(1, keepdim=True)
+    fits = _cut(size, most).sum(1) <= total.squeeze(1)
+    if bool(fits.all()):
+        return _cut(size, most)
+    # What is left at the end is mostly the largest few, which decide the amount alone.
+    top, places = size.topk(-(-size.shape[1] // _PART), dim=1, sorted=False)
+    amount = _amount(top, total, None if most is None else most.gather(1, places))
+    amount[fits] = 0
+    more = ((top.amin(1) > amount.squeeze(1)) & ~fits).nonzero().squeeze(1)
+    if len(more):
+        amount[more] = _amount(size[more], total[more], None if most is None else most[more])
+    left = _cut((size - amount).clamp_(min=0), most)
+    # What rounding leaves above the total.
+    return left * (total / left.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
+
+
+def _cut(size: Tensor, most: Tensor | None) -> Tensor:
+    return size if most is None else torch.minimum(size, most)
+
+
+def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
+    """How much to take off (n, 1), where something must."""
+    high, low = size.amax(1, keepdim=True), torch.zeros_like(total)
+    done = total <= 0
+    amount = torch.where(done, high, low)
     enough = 4 * torch.finfo(size.dtype).eps * total
     for _ in range(_ROUNDS):
+        left = _cut((size - amount).clamp_(min=0), most)
         excess = left.sum(1, keepdim=True) - total
         done = done | (excess.abs() <= enough) | (high <= low)
         if bool(done.all()):
@@ -46,10 +65,9 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
         newton = amount + excess / sloping.sum(1, keepdim=True)
         inside = (newton > low) & (newton < high)
         amount = torch.where(done, amount, torch.where(inside, newton, (low + high) / 2))
-        left = (size - amount).clamp_(min=0)
-        left = left if most is None else torch.minimum(left, most)
-    # What rounding leaves above the total.
-    return left * (total / left.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
+    return amount
 
 
+_PART = 8
+"""One number in so many is looked at first."""
 _ROUNDS = 64

@@ -201,7 +201,8 @@ class Nearest:
         """
         size = self._norm.measure(x_adv - self._x) if size is None else size
         better = fooled & (size < self.size) & keeps_to(size, self._limit)
-        self.x_adv = torch.where(better.view(-1, *[1] * (x_adv.ndim - 1)), x_adv, self.x_adv)
+        rows = better.nonzero().squeeze(1)
+        self.x_adv[rows] = x_adv[rows]
         self.size = torch.where(better, size, self.size)
         return better
 

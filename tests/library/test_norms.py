@@ -401,3 +401,10 @@ def test_descent_lowers_a_linear_loss(norm):
 def test_the_table_names_every_norm():
     assert {name: kind() for name, kind in NORMS.items()} == {norm.name: norm for norm in ALL}
     assert all(isinstance(norm, Norm) for norm in ALL)
+
+
+def test_of_equal_values_the_first_stay_and_each_row_keeps_its_own_number():
+    delta = torch.tensor([[0.2, -0.2, 0.2, 0.1], [0.3, 0.2, 0.2, 0.2], [0.0, 0.0, 0.4, 0.0], [0.1, 0.2, 0.3, 0.4]])
+    kept = L0().project(delta, torch.tensor([2.0, 3.9, 2.0, 0.0]))
+    expected = [[0.2, -0.2, 0.0, 0.0], [0.3, 0.2, 0.2, 0.0], [0.0, 0.0, 0.4, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    torch.testing.assert_close(kept, torch.tensor(expected))
