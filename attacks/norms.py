@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from attacks.draws import normal, uniform
+from attacks.largest import largest
 from attacks.simplex import shrink
 
 
@@ -272,16 +273,7 @@ class L0:
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
         """Keep the ``eps`` largest values."""
-        size = flat(delta).abs()
-        count = column(eps, size).floor().clamp(0, size.shape[1]).long()
-        if not len(size) or not int(count.max()):
-            return torch.zeros_like(delta)
-        least = size.topk(int(count.max()), dim=1).values.gather(1, (count - 1).clamp_min(0))
-        kept = (size >= least) & (count > 0)
-        if bool((kept.sum(1, keepdim=True) > count).any()):  # of equal values the first
-            above, equal = size > least, size == least
-            kept &= above | (equal.cumsum(1) <= count - above.sum(1, keepdim=True))
-        return delta * kept.view_as(delta)
+        return delta * largest(flat(delta).abs(), column(eps, flat(delta))).view_as(delta)
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """1 at the ``eps`` largest values of the gradient, with their signs."""
