@@ -193,6 +193,23 @@ def parse_eps(text: str, norm: str, *, option: str = "--eps") -> float:
     return eps
 
 
+def goal_with_k(goal: str | None, k: int | None) -> str | None:
+    """A goal whose k is said apart; top-k exclusion, if no other is named.
+
+    Raises:
+        UserError: A goal that has a k already, or takes none.
+
+    Example:
+        >>> goal_with_k(None, 7), goal_with_k("label-out-of-topk", 5), goal_with_k("untargeted", None)
+        ('topk-exclusion:7', 'label-out-of-topk:5', 'untargeted')
+    """
+    if k is None:
+        return goal
+    if goal not in (None, "topk-exclusion", "label-out-of-topk"):
+        raise UserError(f"--k {k} does not go with --goal {goal}", hint="leave one of them out")
+    return f"{goal or 'topk-exclusion'}:{k}"
+
+
 def parse_goal(text: str) -> GoalSpec:
     """A goal as a person writes it; classes stay as written until the model is loaded.
 

@@ -9,7 +9,11 @@ from attacks.rivals import Overtake
 
 
 def gaps(goal: Goal, logits: Tensor) -> Tensor:
-    """All differences of logits that must become negative for a goal to be met; the largest is its margin.
+    """All differences of logits that must become negative for a goal to be met.
+
+    The largest is the goal's margin; but for an order of classes it may exceed that, since every class is compared with
+    all that should stand above it, where the margin looks at neighbours. Neighbours alone would tell nothing of how a
+    class in the middle has to move, as it stands in two gaps with opposite signs.
 
     Where it is free which classes rise, they are the first outside the old ones, in their order of the moment.
 
@@ -71,4 +75,5 @@ def _above(logits: Tensor, classes: Tensor, k: int) -> Tensor:
 
 def _in_order(logits: Tensor, targets: Tensor) -> Tensor:
     chosen = logits.gather(1, targets)
-    return torch.cat([chosen[:, 1:] - chosen[:, :-1], outside(logits, targets) - chosen[:, -1:]], 1)
+    first, second = torch.triu_indices(targets.shape[1], targets.shape[1], 1, device=logits.device)
+    return torch.cat([chosen[:, second] - chosen[:, first], _between(outside(logits, targets), chosen)], 1)

@@ -22,7 +22,7 @@ from attacks.track import Nearest, Survivors
 from attacks.ways import nearest_ways, price
 
 _FIRST_STEP = {"linf": 0.5, "l2": 0.5, "l1": 1.0, "l0": 1.0}
-_CAUTION = 0.4
+_CAUTION = 0.25
 """Factor of the first step where the goal sets a whole order: that is far away, and long steps lose the way to it."""
 _CHOICE, _RACE = 0.25, 0.4
 """Shares of all gradients that may go into the choice of sets and into races between them."""
@@ -37,8 +37,8 @@ class TopK:
     enough, several of them race, and the one that is nearest after the first leg is followed to the end.
 
     The margin looks at one pair of classes at a time, and that pair changes from step to step. The smooth margin looks
-    at all of them at once. Each pair has a multiplier that grows while its gap is larger than the others', so that in
-    the end all that matter close together.
+    at all of them at once. Once a fooling image is known, each pair has a multiplier that grows while its gap is larger
+    than the others', so that in the end all that matter close together.
 
     References:
         The radius follows the boundary as in Pintor et al., Fast minimum-norm adversarial attacks through adaptive norm
@@ -67,7 +67,7 @@ class TopK:
     """By what fraction the radius changes in the first step; falls to a hundredth along a cosine."""
     step_size: float | None = None
     """Length of the first step as a fraction of the perturbation's; falls to 3 % along a cosine. None: 0.5 for Linf and
-    L2, 1 for L1 and L0, where steps follow the gradient and are measured in L2; 0.4 of that for an ordered goal."""
+    L2, 1 for L1 and L0, where steps follow the gradient and are measured in L2; a quarter of that for an order."""
     momentum: float = 0.7
     """Share of the earlier gradients in each step."""
     temperature: float = 0.3
@@ -183,9 +183,10 @@ class _Walk:
         return loss
 
     def _reweigh(self, logits: Tensor, fall: float) -> None:
-        """Raise the multipliers of large gaps, lower the others."""
-        raised = self._attack.dual_step * gaps(self._aim, logits) / self._temperature(logits, fall).unsqueeze(1)
-        self._log_weights = (self._log_weights + raised).log_softmax(1).clamp_min(-12)
+        """Raise the multipliers of large gaps, lower the others; before the boundary they distract."""
+        step = self._attack.dual_step * gaps(self._aim, logits) / self._temperature(logits, fall).unsqueeze(1)
+        raised = (self._log_weights + step).log_softmax(1).clamp_min(-12)
+        self._log_weights = torch.where(self.best.found.unsqueeze(1), raised, self._log_weights)
 
     def _temperature(self, logits: Tensor, fall: float) -> Tensor:
         # As logits.std(1), whose last bits depend on the neighbours in the batch.

@@ -7,7 +7,7 @@ import click
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.commands.console import announce_code, console, progress
-from advbench.config import DEFAULT_GOAL, NORMS, attack_config
+from advbench.config import DEFAULT_GOAL, NORMS, attack_config, goal_with_k
 from advbench.errors import EXIT_INCOMPLETE
 from advbench.own_models import OWN
 from advbench.records import OK, as_json
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     f"a class is a name or an index. Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
     "model with too few classes.",
 )
+@click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
 @click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
 @click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
 @click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture.")
@@ -46,13 +47,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_text", is_flag=True, help="Print one JSON array, an object for each picture.")
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 @click.pass_context
-def attack(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
+def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
     """Attack pictures (files or folders of them) and write what came of it.
 
     Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
     first seven any more.
     """
-    config = attack_config(**options)
+    config = attack_config(goal=goal_with_k(goal, k), **options)
     announce_code(config.model)
     with progress(quiet) as told:
         from advbench.attack import attack_pictures

@@ -98,6 +98,16 @@ def test_prints_what_happened(folder):
     assert max(map(len, lines)) <= 100
 
 
+def test_k_alone_is_the_k_of_top_k_exclusion(folder):
+    (by_k,) = rows_of(run("attack", "tiger.png", "--model", "tiny", "--attack", "topk", "--k", "3", "--json"))
+    by_goal = run("attack", "tiger.png", "--model", "tiny", "--attack", "topk", "--goal", "topk-exclusion:3", "--json")
+    assert by_k["goal"] == "topk-exclusion:3"
+    assert by_k["linf"] == rows_of(by_goal)[0]["linf"]
+    refused = run("attack", "tiger.png", "--model", "tiny", "--k", "3", "--goal", "targeted:1")
+    assert refused.exit_code == 2
+    assert "--k 3 does not go with --goal targeted:1: leave one of them out" in refused.stderr
+
+
 @pytest.mark.parametrize(("out", "place"), [((), "reports/tiger-tiny-fgsm"), (("--out", "here/there"), "here/there")])
 def test_files_are_where_it_says(folder, out, place):
     (row,) = rows_of(attack("tiger.png", "--json", *out))

@@ -14,10 +14,18 @@ from attacks.rivals import Overtake
 
 @each_kind
 @given(data=st.data())
-def test_the_largest_gap_is_the_margin(kind, data):
+def test_the_largest_gap_is_negative_exactly_when_the_margin_is(kind, data):
     logits, classes, k = data.draw(situations(kind))
     goal = build(kind, classes, k)
-    assert torch.equal(gaps(goal, logits).amax(1), goal.margin(logits))
+    largest, margin = gaps(goal, logits).amax(1), goal.margin(logits)
+    assert torch.equal(largest < 0, margin < 0)
+    assert torch.equal(largest, margin) or (kind == "ordered-topk" and (largest >= margin).all())
+
+
+def test_in_an_order_every_class_is_compared_with_all_that_should_stand_above_it():
+    goal = build("ordered-topk", torch.tensor([[2, 0]]), k=2)
+    found = gaps(goal, torch.tensor([[3.0, 1.0, 4.0, 2.0]]))
+    assert sorted(found[found.isfinite()].tolist()) == [-3.0, -2.0, -2.0, -1.0, -1.0]
 
 
 def test_so_it_is_where_it_is_said_which_classes_rise():
@@ -41,10 +49,11 @@ def test_a_goal_of_a_stranger_has_one_gap():
 
 @each_kind
 @given(data=st.data(), temperature=st.floats(0.01, 10))
-def test_the_soft_maximum_is_an_upper_bound_that_tends_to_the_margin(kind, data, temperature):
+def test_the_soft_maximum_is_an_upper_bound_that_tends_to_the_largest_gap(kind, data, temperature):
     logits, classes, k = data.draw(situations(kind))
     goal = build(kind, classes, k)
-    exact, all_gaps = goal.margin(logits), gaps(goal, logits)
+    all_gaps = gaps(goal, logits)
+    exact = all_gaps.amax(1)
     smooth = soft_maximum(all_gaps, torch.full_like(exact, temperature))
     assert (smooth >= exact - 1e-9).all()
     assert (smooth <= exact + temperature * math.log(all_gaps.shape[1]) + 1e-9).all()

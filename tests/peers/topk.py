@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,23 @@ import torch
 from torch import Tensor
 
 from advbench.models.classifier import Classifier
-from attacks import CW, DDN, FMN, NORMS, PGD, Attack, AttackError, Norm, TopK, TopKExclusion, binary_search_eps, foolbox
+from attacks import (
+    CW,
+    DDN,
+    FMN,
+    NORMS,
+    PGD,
+    Attack,
+    AttackError,
+    Norm,
+    OrderedTopK,
+    TopK,
+    TopKExclusion,
+    binary_search_eps,
+    foolbox,
+)
+from attacks.goals import Goal
+from attacks.protocols import Model
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
 from tests.peers.photographs import lite0, squeezenet
@@ -28,6 +45,7 @@ from tests.peers.victims import cifar10
 
 REPORT = Path(__file__).parents[2] / "reports" / "topk"
 _ROUNDS = 10  # of a bisection
+_SEEDS = 5  # of random orders
 
 
 class Net(NamedTuple):
@@ -67,6 +85,10 @@ NETS = {
 
 def _of_library(make: Callable[[Norm, int], Attack]) -> Callable[..., Tensor]:
     return lambda model, x, goal, norm, gradients: make(norm, gradients)(model, x, goal)
+
+
+def _penalised(model: Model, x: Tensor, goal: OrderedTopK, norm: Norm, gradients: int, *, loss: str) -> Tensor:
+    return penalised(model, x, goal, goal, loss, gradients)
 
 
 def _ordered(loss: str) -> Callable[..., Tensor]:
@@ -109,6 +131,12 @@ ATTACKS: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
 }
 """Name -> norms, and a call `(model, x, goal, norm, gradients) -> x_adv`."""
 
+ORDERED: dict[str, Callable[..., Tensor]] = {
+    **{name: ATTACKS[name][1] for name in ("TopK", "FMN, margin", "DDN, margin")},
+    **{name: partial(_penalised, loss=name) for name in LOSSES},
+}
+"""Name -> the same call, for goals that set an order."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.topk", description=__doc__)
@@ -117,6 +145,7 @@ def main() -> None:
     parser.add_argument("--gradients", nargs="+", type=int, metavar="N", help="default: those of each network")
     parser.add_argument("--images", type=int, help="default: those of each network")
     parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
+    parser.add_argument("--ordered", action="store_true", help="also five random orders of five classes")
     parser.add_argument("--again", action="store_true", help="measure again what there is already")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
@@ -127,37 +156,59 @@ def main() -> None:
     for name in options.only:
         net = NETS[name]
         model, x = net.load(options.images or net.images)
-        for key, call, norm, k, gradients in _jobs(net, options):
-            key = f"{name} · {key}"
+        for rest, measure in _jobs(net, options):
+            key = f"{name} · {rest}"
             if key in results and results[key]["images"] == len(x):
                 continue
-            named = {"net": name, "attack": key.rsplit(" · ")[-1]}
-            results[key] = found = named | _measured(model, x, call, norm, k, gradients)
-            print(f"{key}: median {found['median']}", file=sys.stderr, flush=True)
+            results[key] = {"net": name, "attack": key.rsplit(" · ")[-1], **measure(model, x)}
+            print(key, file=sys.stderr, flush=True)
             path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             write_page(results, options.out)
     write_page(results, options.out)
 
 
-def _jobs(net: Net, options: argparse.Namespace) -> Iterator[tuple[str, Callable[..., Tensor], Norm, int, int]]:
-    """Key, call, norm, k and number of gradients of everything that a network is asked."""
+def _jobs(net: Net, options: argparse.Namespace) -> Iterator[tuple[str, Callable[..., dict[str, Any]]]]:
+    """Key and measurement of everything that a network is asked."""
+
+    def exclusion(name: str, norm: str, k: int, gradients: int) -> tuple[str, Callable[..., dict[str, Any]]]:
+        call = partial(_exclusion, call=ATTACKS[name][1], norm=NORMS[norm](), k=k, gradients=gradients)
+        return f"{norm} · k = {k} · {gradients} · {name}", call
+
     for gradients in options.gradients or net.gradients:
         for name in options.attacks:
-            norms, call = ATTACKS[name]
-            for norm in norms:
-                yield f"{norm} · k = {net.k} · {gradients} · {name}", call, NORMS[norm](), net.k, gradients
+            for norm in ATTACKS[name][0]:
+                yield exclusion(name, norm, net.k, gradients)
     for k in net.ks if options.curve else ():
         for norm in ("linf", "l2"):
             for name in ("TopK", "FMN, margin"):
-                yield f"{norm} · k = {k} · 300 · {name}", ATTACKS[name][1], NORMS[norm](), k, 300
+                yield exclusion(name, norm, k, 300)
+    for gradients in (options.gradients or net.gradients) if options.ordered else ():
+        for name, call in ORDERED.items():
+            yield f"ordered · {gradients} · {name}", partial(_orders, call=call, gradients=gradients)
+
+
+def _exclusion(
+    model: Classifier, x: Tensor, *, call: Callable[..., Tensor], norm: Norm, k: int, gradients: int
+) -> dict[str, Any]:
+    with torch.no_grad():
+        goal = TopKExclusion.from_logits(model(x), k)
+    return {"k": k, "gradients": gradients, **_measured(model, x, goal, norm, call, gradients)}
+
+
+def _orders(model: Classifier, x: Tensor, *, call: Callable[..., Tensor], gradients: int) -> dict[str, Any]:
+    """Random classes outside the first k, in a random order, for each of some seeds."""
+    k = min(5, model.num_classes // 2)
+    with torch.no_grad():
+        old = TopKExclusion.from_logits(model(x), k)
+    goals = [random_order(old, model.num_classes, seed) for seed in range(_SEEDS)]
+    found = [_measured(model, x, goal, NORMS["l2"](), call, gradients) for goal in goals]
+    return {"k": k, "gradients": gradients, "images": len(x), "seeds": found}
 
 
 def _measured(
-    model: Classifier, x: Tensor, call: Callable[..., Tensor], norm: Norm, k: int, gradients: int
+    model: Classifier, x: Tensor, goal: Goal, norm: Norm, call: Callable[..., Tensor], gradients: int
 ) -> dict[str, Any]:
     """Sizes image by image, None where the goal is not met, and what was spent."""
-    with torch.no_grad():
-        goal = TopKExclusion.from_logits(model(x), k)
     counted, start = Counted(model), time.process_time()
     try:
         x_adv = call(counted, x, goal, norm, gradients)
@@ -170,8 +221,6 @@ def _measured(
     middle = sizes.median().item()
     return {
         "norm": norm.name,
-        "k": k,
-        "gradients": gradients,
         "images": len(x),
         "met": int(met.sum()),
         "median": middle if middle < float("inf") else None,
