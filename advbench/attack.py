@@ -1,6 +1,7 @@
 """Attack pictures: what stands behind `advbench attack`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,12 @@ from torch import Tensor
 from advbench import __version__
 from advbench.catalog import ATTACKS
 from advbench.config import AttackConfig
+from advbench.cost import footprint
 from advbench.datasets.batch import content_ids
 from advbench.datasets.pictures import PictureError, find_pictures, read_picture
 from advbench.errors import UserError
 from advbench.evaluate import MakeGoal, evaluate, goal_maker
+from advbench.forms import choose_form, takes_form
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.names import display_name, slug, unique_slugs
@@ -23,7 +26,7 @@ from advbench.registry import resolve
 from advbench.report.files import write_files
 from advbench.rows import Provenance, failure
 from advbench.store import folder_for_results, write_records
-from attacks import NORMS, Attack, capped
+from attacks import NORMS, Attack, Fast, Model, capped
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, pictures done, pictures in all."""
@@ -58,6 +61,8 @@ def attack_pictures(
         progress(f"loading {config.model}", 0, len(jobs))
         model = load_model(config.model, weights=config.weights, device=config.device)
         session = open_session(config, model, None if make_attack is None else make_attack(model))
+        if make_attack is None and not config.precise:
+            session = hastened(session, found.pictures)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         for start in range(0, len(jobs), config.batch_size):
             chunk = jobs[start : start + config.batch_size]
@@ -76,6 +81,8 @@ class Session(NamedTuple):
     """What was asked for."""
     model: Classifier
     """The classifier."""
+    asked: Model
+    """The same, perhaps with a faster form of it beside for the attack."""
     attack: Attack
     """Made for the norm."""
     make_goal: MakeGoal
@@ -109,7 +116,27 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
         attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
     attack = attack if config.budget is None else capped(attack, config.budget)
     make_goal = goal_maker(config.goal, model)
-    return Session(config, model, attack, make_goal, provenance(config, model, attack, __version__))
+    return Session(config, model, model, attack, make_goal, provenance(config, model, attack, __version__))
+
+
+def hastened(session: Session, paths: Iterable[Path]) -> Session:
+    """The session with the form of its network that is fastest here, if its attack can take gradients from one.
+
+    Args:
+        session: With the network as it is.
+        paths: Of pictures; the forms are tried on the first that can be read.
+    """
+    config, model, attack = session.config, session.model, session.attack
+    if not takes_form(config.attack, attack, config.goal.kind):
+        return session
+    for path in paths:
+        with suppress(PictureError):
+            image = read_input(path, model).to(next(model.buffers()).device)
+            form = choose_form(model, image, footprint(model, image)).form
+            return session._replace(
+                asked=Fast(model, form), source=provenance(config, model, attack, __version__, form)
+            )
+    return session
 
 
 def _attack_chunk(session: Session, chunk: list[_Job], tick: Callable[[], None]) -> list[Outcome]:
@@ -162,7 +189,7 @@ def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]
     x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
     with torch.no_grad():
         goal = session.make_goal(model(x), content_ids(x))
-    result = evaluate(model, session.attack, x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
+    result = evaluate(session.asked, session.attack, x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
     k = max(config.goal.k, len(config.goal.classes))
     paths = [picture.path for picture in pictures]
     done = outcomes(paths, x, result, k if k > 1 else SHOWN, model, session.source)

@@ -57,6 +57,8 @@ class Entry(BaseModel):
     """Image units."""
     outcomes: Annotated[str, Field(pattern="^[01?]*$")]
     """A letter for each image: 1 robust, 0 broken, ? unknown."""
+    form: str = ""
+    """Form of the network that the attack took its gradients from; empty if nothing says so."""
 
 
 class Baseline(BaseModel):
@@ -91,7 +93,8 @@ class Baseline(BaseModel):
             eps: As :func:`advbench.metrics.cells` takes it.
         """
         cells = tuple(
-            Entry(model=each.model, outcomes=each.letters, **each.key._asdict()) for each in outcomes(frame, eps)
+            Entry(model=each.model, outcomes=each.letters, form=each.form, **each.key._asdict())
+            for each in outcomes(frame, eps)
         )
         return cls(run_id=run_id, advbench=version, images=tuple(_images(frame)), cells=cells)
 
@@ -104,6 +107,7 @@ class Baseline(BaseModel):
                 key=Key(cell.dataset, cell.goal, cell.norm, cell.attack, cell.params, cell.eps),
                 samples=samples[cell.model, cell.dataset],
                 letters=cell.outcomes,
+                form=cell.form,
             )
             for cell in self.cells
         ]

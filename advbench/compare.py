@@ -1,16 +1,15 @@
 """Two runs side by side, paired image by image: what changed, and whether that is more than chance. No torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, gather, states
+from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, states
 from advbench.intervals import Proportion, holm, mcnemar
-from advbench.metrics import NO_BUDGETS, WORST_CASE, Budgets, levels
+from advbench.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
 
 CLEAN = "clean"
 """What the clean images are called where an attack's name would stand: robust then means correct."""
@@ -47,6 +46,8 @@ class Outcomes:
     """Ids of the images."""
     letters: str
     """A letter for each image: 1 robust, 0 broken, ? unknown."""
+    form: str = ""
+    """Form of the network that the attack took its gradients from; empty for clean images, or if nothing says so."""
 
     @property
     def share(self) -> Proportion:
@@ -79,6 +80,11 @@ class Change:
     """The same after Holm's correction over all cells."""
     p_worse: float
     """One-sided: that the second run is worse, after Holm's correction over all cells."""
+
+    @property
+    def unlike(self) -> bool:
+        """The two runs took their gradients from different forms of the network."""
+        return bool(self.before.form and self.after.form) and self.before.form != self.after.form
 
     @property
     def drop_pp(self) -> float:
@@ -173,15 +179,15 @@ def _outcomes(evidence: Evidence, eps: Budgets) -> Iterable[Outcomes]:
     """The cells of one threat."""
     threat, samples = evidence.threat, tuple(map(str, evidence.samples))
 
-    def made(key: Key, state: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> Outcomes:
-        letters = "".join(map(_LETTERS.__getitem__, state.tolist()))
-        return Outcomes(model=threat.model, key=key, samples=samples, letters=letters)
+    def made(key: Key, trials: Sequence[Trial]) -> Outcomes:
+        letters = "".join(map(_LETTERS.__getitem__, states(evidence, trials, key.eps).tolist()))
+        return Outcomes(model=threat.model, key=key, samples=samples, letters=letters, form=form_of(trials))
 
-    yield made(Key(threat.dataset, "", "", CLEAN, "{}", None), states(evidence, [], None))
+    yield made(Key(threat.dataset, "", "", CLEAN, "{}", None), [])
     for level in levels(evidence, eps):
         speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
         names = "; ".join(sorted(f"{trial.attack} {trial.params}" for trial in speaking))
         scenes = [(WORST_CASE, names, speaking), *((trial.label, trial.params, [trial]) for trial in speaking)]
         for label, params, trials in scenes:
             key = Key(threat.dataset, threat.goal, threat.norm, label, params, level)
-            yield made(key, states(evidence, trials, level))
+            yield made(key, trials)

@@ -66,6 +66,8 @@ class AttackConfig:
     """Most passes on each picture, forward and backward; None: as many as the attack takes."""
     seed: int = 0
     """Of all random draws."""
+    precise: bool = False
+    """Whether gradients come from the network as it is, rather than from the form of it that is fastest here."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     batch_size: int = 16

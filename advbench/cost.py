@@ -3,6 +3,7 @@
 import itertools
 import json
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -12,14 +13,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from advbench.catalog import ATTACKS
+from advbench.errors import UserError
 from advbench.meter import Meter
 from advbench.models.classifier import Classifier
 from advbench.workbench import make_attack
-from attacks import OrderedTopK, Targeted, Untargeted
+from attacks import Attack, OrderedTopK, Targeted, Untargeted
 from attacks.goals import Goal
 
 TARGET_SECONDS = 20
 """Expected time of a unit of work on one core of `SPEED`: so much is lost at most when a run is killed."""
+LONGER_SECONDS = 120
+"""Expected time of a unit of work at most, where fewer images together would cost more each."""
 SPEED = 2e10
 """Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""
 PASS_SECONDS = 2e-5
@@ -96,6 +100,8 @@ class Passes(NamedTuple):
     """Forward passes."""
     backwards: float
     """Backward passes."""
+    rough: bool = False
+    """It takes gradients from a faster form of the model, where there is one."""
 
     @property
     def total(self) -> float:
@@ -103,6 +109,7 @@ class Passes(NamedTuple):
         return self.forwards + 2 * self.backwards
 
 
+@cache
 def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
     """Run an attack on a tiny model that it cannot fool, and count; one that a plugin brings is only guessed.
 
@@ -114,26 +121,51 @@ def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
 
     Example:
         >>> count_passes("pgd", "linf", '{"steps": 7}', "untargeted")
-        Passes(forwards=8.0, backwards=7.0)
+        Passes(forwards=8.0, backwards=7.0, rough=True)
     """
     if not ATTACKS[attack].target.startswith("attacks."):
-        return Passes(UNTRIED, UNTRIED)  # whoever hangs or kills its process does so in a unit of its own, not here
+        # Whoever hangs or kills its process does so in a unit of its own, not here.
+        return Passes(UNTRIED, UNTRIED, rough=True)
+    with suppress(UserError):  # whether it can be made shows itself when it is run
+        return passes_of(make_attack(attack, norm, json.loads(params)), goal)
+    return Passes(1, 0)
+
+
+def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
+    """Run an attack on a tiny model that it cannot fool, and count.
+
+    Args:
+        attack: Of either kind.
+        goal: Kind of a goal that it takes.
+        most: Passes after which counting stops.
+
+    Example:
+        >>> from attacks import PGD
+        >>> passes_of(PGD(steps=7), "untargeted")
+        Passes(forwards=8.0, backwards=7.0, rough=True)
+    """
     x = torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16)
     goals: dict[str, Goal] = {
         "targeted": Targeted(torch.tensor([4])),
         "ordered-topk": OrderedTopK(torch.tensor([[4, 3]])),
     }
-    left = itertools.repeat(None, MANY)
-    metered = Meter(_Unmoved(), torch.zeros(1, dtype=torch.int64), lambda: next(left))
+    left = itertools.repeat(None, most)
+    unmoved = _Unmoved()
+    metered = Meter(unmoved, torch.zeros(1, dtype=torch.int64), lambda: next(left))
     with suppress(Exception):  # it is counted as far as it gets; whether it works shows itself when it is run
-        made = make_attack(attack, norm, json.loads(params))
-        eps = None if made.kind == "minimum norm" else 1.0 if norm == "l0" else 1e-3
-        made(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
-    return Passes(max(1.0, float(metered.forwards)), float(metered.backwards))
+        eps = None if attack.kind == "minimum norm" else 1.0 if attack.norm.name == "l0" else 1e-3
+        attack(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
+    return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.rough)
 
 
 class _Unmoved:
-    """A model that no change of an image moves from its opinion."""
+    """A model that no change of an image moves from its opinion; it notes whether it was asked for a faster form."""
+
+    rough = False
+
+    @property
+    def quick_form(self) -> None:
+        self.rough = True
 
     def __call__(self, x: Tensor, /) -> Tensor:
         slopes = torch.linspace(-1e-6, 1e-6, x[0].numel() * 5).view(-1, 5)

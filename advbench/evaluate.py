@@ -50,7 +50,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Classifier,
+    model: Model,
     attack: Attack,
     x: Tensor,
     goal: Goal,
@@ -62,7 +62,7 @@ def evaluate(
     """Attack a batch and measure what came of it.
 
     Args:
-        model: The classifier.
+        model: The classifier; a :class:`attacks.Fast` one helps the attack alone, and is judged as its original.
         attack: Any attack, of either kind.
         x: Images (N, C, H, W) in [0, 1].
         goal: What counts as fooled.
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def evaluate_quickly(
-    model: Classifier, attack: Attack, x: Tensor, clean: Tensor, goal: Goal, *, eps: float | None, seed: int
+    model: Model, attack: Attack, x: Tensor, clean: Tensor, goal: Goal, *, eps: float | None, seed: int
 ) -> Evaluation:
     """What :func:`evaluate` does, with few passes of its own.
 
@@ -88,7 +88,7 @@ def evaluate_quickly(
     the goal are rounded, each value to the nearest level; of the others nothing is said in 8 bits.
 
     Args:
-        model: The classifier.
+        model: As of :func:`evaluate`.
         attack: Any attack, of either kind.
         x: Images (N, C, H, W) in [0, 1].
         clean: Their logits (N, classes).

@@ -19,7 +19,7 @@ BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 _KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
 _COSTS = ("forwards", "backwards", "seconds")
 _CLASSES = ("label", "clean_class", "adv_class")
-_NEEDED = (*_KEYS, "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *_COSTS)
+_NEEDED = (*_KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *_COSTS)
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -66,6 +66,8 @@ class Trial:
     """As JSON."""
     label: str
     """The name, with the parameters in which it differs from others of that name."""
+    forms: frozenset[str]
+    """Forms of the network from which it could take its gradients."""
     radius: Floats
     """Size of the smallest perturbation (N,) that met the goal, in the norm of the threat; infinite for none."""
     levels: Mapping[float | None, Level]
@@ -163,6 +165,7 @@ def gather(frame: pd.DataFrame) -> list[Evidence]:
     """
     found = []
     frame = frame[[name for name in _NEEDED if name in frame]]
+    frame = frame if "form" in frame else frame.assign(form="plain")
     for _, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
         images, samples = pd.factorize(rows["sample_id"])
         columns = _Columns(rows, images, len(samples))
@@ -249,7 +252,9 @@ def _trials(blocks: Sequence[_Block], columns: _Columns) -> tuple[Trial, ...]:
         for block in own:
             np.minimum.at(smallest, columns.images[block.rows], radius[block.rows])
         levels = {block.eps: _level(block.rows, columns) for block in own}
-        found.append(Trial(attack=attack, params=params, label=label, radius=smallest, levels=levels))
+        rows = np.concatenate([block.rows for block in own])
+        forms = frozenset(map(str, columns.frame["form"].iloc[rows].dropna().unique()))
+        found.append(Trial(attack=attack, params=params, label=label, forms=forms, radius=smallest, levels=levels))
     return tuple(found)
 
 

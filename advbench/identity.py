@@ -15,7 +15,7 @@ from advbench.suite_types import Strict
 LIBRARIES = ("torch", "torchvision", "foolbox", "numpy", "pillow")
 """Packages whose version may change a result."""
 _DECIDING = (
-    *("config", "evaluate", "identity", "judge", "meter", "plan", "rows", "units", "work", "workbench"),
+    *("config", "evaluate", "identity", "judge", "meter", "pairing", "plan", "rows", "units", "work", "workbench"),
     *("models/*", "datasets/*"),
 )
 """Modules of advbench that decide what a row says."""

@@ -71,6 +71,8 @@ class Cell:
     """Seconds for each image."""
     relative: bool
     """Correct means: as the clean prediction."""
+    form: str = ""
+    """Form of the network that the attack took its gradients from, several with commas between."""
 
 
 def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
@@ -120,6 +122,11 @@ def levels(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[float | None]:
     return bounds or [None]
 
 
+def form_of(trials: Sequence[Trial]) -> str:
+    """Forms of the network from which some attacks could take their gradients, such as "bfloat16, plain"."""
+    return ", ".join(sorted(set[str]().union(*(trial.forms for trial in trials))))
+
+
 def as_frame(found: Iterable[Cell]) -> pd.DataFrame:
     """Numbers as a table: one row a cell, shares as counts, rates and interval ends, nothing that is not finite."""
     return pd.DataFrame([as_dict(cell) for cell in found])
@@ -134,7 +141,7 @@ def as_dict(cell: Cell) -> dict[str, object]:
     for part in ("value", "low", "high"):
         row[f"median_{part}"] = getattr(cell.median, part, None)
     costs = {name: getattr(cell, name) for name in ("forwards", "backwards", "seconds")}
-    return row | costs | {"relative": cell.relative}
+    return row | costs | {"relative": cell.relative, "form": cell.form}
 
 
 class Curve(NamedTuple):
@@ -225,6 +232,7 @@ def _cell(
         backwards=costs["backwards"],
         seconds=costs["seconds"],
         relative=evidence.relative,
+        form=form_of(trials),
     )
 
 

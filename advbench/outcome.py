@@ -60,8 +60,18 @@ class Outcome(NamedTuple):
         }
 
 
-def provenance(config: AttackConfig, model: Classifier, attack: Attack, version: str) -> Provenance:
-    """Describe a run of `advbench attack`."""
+def provenance(
+    config: AttackConfig, model: Classifier, attack: Attack, version: str, form: str = "plain"
+) -> Provenance:
+    """Describe a run of `advbench attack`.
+
+    Args:
+        config: What was asked for.
+        model: The classifier.
+        attack: The attack.
+        version: Of advbench.
+        form: Of the network, from which the attack takes its gradients.
+    """
     columns = {
         "model": config.model,
         "weights_sha256": model.weights_sha256 or "",
@@ -72,6 +82,7 @@ def provenance(config: AttackConfig, model: Classifier, attack: Attack, version:
         "norm": config.norm,
         "eps": config.eps,
         "seed": config.seed,
+        "form": form,
     }
     return Provenance(short_digest(version, columns), columns)
 

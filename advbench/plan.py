@@ -2,14 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from advbench.catalog import DATASETS, MODELS
+from torch import Tensor
+
 from advbench.config import parse_goal
 from advbench.cost import (
     LARGEST_BATCH,
+    LONGER_SECONDS,
     MEMORY,
     PASS_SECONDS,
     SPEED,
@@ -22,9 +26,11 @@ from advbench.cost import (
 from advbench.datasets.batch import sample_id
 from advbench.errors import UserError
 from advbench.evaluate import goal_maker
+from advbench.forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.identity import suite_identity, surroundings
+from advbench.pairing import fitting_pairs
 from advbench.rows import parameters, short_digest
-from advbench.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.suite import AttackSpec, DatasetSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
 from advbench.workbench import PASSES, Workbench, make_attack
@@ -70,13 +76,19 @@ class Cell(NamedTuple):
     eps: float | None
     """Budget; None for an attack that looks for the smallest perturbation."""
 
+    @property
+    def passes(self) -> Passes:
+        """What it takes on an image that withstands."""
+        return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
 
-def make_plan(suite: Suite, bench: Workbench) -> Plan:
+
+def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
     """Plan a run: look at every model and every image, and cut the work into units.
 
     Args:
         suite: What to run.
         bench: Where models and images come from.
+        forms: The identity's forms of an earlier plan, to be kept; what it does not name is chosen for this machine.
 
     Raises:
         UserError: Something cannot be loaded, a model has no data set or the reverse, or parameters or budgets of an
@@ -87,7 +99,7 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
     digests = {model.label: bench.digest(model.label) for model, _ in pairs}
     first: list[Unit] = []
     rest: list[Unit] = []
-    images, footprints, stored = {}, {}, set[str]()
+    images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
     for model, data in pairs:
         numbers = chosen(suite, data, len(bench.dataset(data.label)))
         ids = _ids(bench, model.label, data.label, numbers)
@@ -101,51 +113,22 @@ def make_plan(suite: Suite, bench: Workbench) -> Plan:
             "labels": bench.dataset(data.label).labels,
         }
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
-        images[f"{model.label} on {data.label}"] = short_digest(ids)
+        name = f"{model.label} on {data.label}"
+        images[name] = short_digest(ids)
         if not numbers:
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
-        size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, numbers)
+        image = _first_image(bench, model.label, data.label, numbers)
+        size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, image)
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
-        rest += [unit for cell in cells for unit in _units(pair, cell, size)]
+        if not suite.precise and any(cell.passes.rough for cell in cells):
+            found[name] = forms.get(name) or choose_form(bench.model(model.label), image, size)
+        rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
+    identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(bench.model(model.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *rest), identity, classes, footprints)
-
-
-def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, DatasetSpec]]:
-    """Every model with every data set that it is made for.
-
-    Raises:
-        UserError: A model or a data set is left over.
-    """
-
-    def fit(model: ModelSpec, data: DatasetSpec) -> bool:
-        if model.name in MODELS and data.name in DATASETS:
-            return MODELS[model.name].data == DATASETS[data.name].data
-        if data.name in DATASETS:
-            return DATASETS[data.name].classes == bench.model(model.label).num_classes
-        labels = bench.dataset(data.label).labels
-        return not labels or max(labels) < bench.model(model.label).num_classes
-
-    pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
-    for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
-        for spec in specs:
-            if not any(pair[place] is spec for pair in pairs):
-                other = "data set" if kind == "model" else "model"
-                message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
-                raise UserError(f"{message}{_made_for(spec, bench)}")
-    return pairs
-
-
-def _made_for(spec: ModelSpec | DatasetSpec, bench: Workbench) -> str:
-    """What a model or a data set would fit to, as the end of a sentence."""
-    if isinstance(spec, DatasetSpec):
-        return f", which is for {DATASETS[spec.name].data}" if spec.name in DATASETS else ""
-    if spec.name in MODELS:
-        return f", which is for {MODELS[spec.name].data}"
-    return f", which has {bench.model(spec.label).num_classes} classes"
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
@@ -200,15 +183,22 @@ def parameters_of(spec: AttackSpec, norm: str) -> str:
     return text if spec.budget is None else canonical(json.loads(text) | {PASSES: spec.budget})
 
 
-def batch_size(size: Footprint, passes: Passes) -> int:
+def batch_size(size: Footprint, passes: Passes, least: int = 1) -> int:
     """How many images are attacked together: what takes about `TARGET_SECONDS` and fits into `MEMORY`.
 
+    Args:
+        size: What an image costs.
+        passes: Of the attack.
+        least: Fewer would cost more each; so many are together if that takes at most `LONGER_SECONDS`.
+
     Example:
-        >>> batch_size(Footprint(flops=4e8, kept=50_000_000, weights=0), Passes(41, 40))
-        8
+        >>> size, passes = Footprint(flops=4e8, kept=50_000_000, weights=0), Passes(41, 40)
+        >>> batch_size(size, passes), batch_size(size, passes, least=16)
+        (8, 16)
     """
     seconds = passes.total * (size.flops / SPEED + PASS_SECONDS)
-    return max(1, min(LARGEST_BATCH, int(TARGET_SECONDS / seconds), MEMORY // max(1, size.kept)))
+    wanted = max(int(TARGET_SECONDS / seconds), min(least, int(LONGER_SECONDS / seconds)))
+    return max(1, min(LARGEST_BATCH, wanted, MEMORY // max(1, size.kept)))
 
 
 class _Pair(NamedTuple):
@@ -221,9 +211,11 @@ class _Pair(NamedTuple):
     key: dict[str, Any]
     seed: int
 
-    def unit(self, task: Task, rows: range, cell: Cell | None = None, passes: float = 1.0) -> Unit:
+    def unit(
+        self, task: Task, rows: range, cell: Cell | None = None, *, form: str = PLAIN, passes: float = 1.0
+    ) -> Unit:
         """The unit for some of the images."""
-        fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset}
+        fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
         fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
         fields |= {} if cell is None else cell._asdict()
         # Draws belong to the image, so that the seed does not depend on the batch, nor on the budget.
@@ -236,22 +228,13 @@ class _Pair(NamedTuple):
         return Unit(unit_id=unit_id, passes=passes, **fields)
 
 
-def _units(pair: _Pair, cell: Cell, size: Footprint) -> Iterator[Unit]:
-    passes = _passes(cell.attack, cell.norm, cell.params, parse_goal(cell.goal).kind)
-    count = -(-len(pair.numbers) // batch_size(size, passes))
+def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator[Unit]:
+    passes = cell.passes
+    form = choice.form if passes.rough else PLAIN
+    count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
     edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
     for start, end in pairwise(edges):
-        yield pair.unit("attack", range(start, end), cell, passes.total)
-
-
-_KNOWN: dict[tuple[str, str, str, str], Passes] = {}
-
-
-def _passes(attack: str, norm: str, params: str, goal: str) -> Passes:
-    key = (attack, norm, params, goal)
-    if key not in _KNOWN:
-        _KNOWN[key] = count_passes(*key)
-    return _KNOWN[key]
+        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total)
 
 
 def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
@@ -268,19 +251,21 @@ def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -
     return tuple(found)
 
 
-def _footprint(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Footprint:
-    """What an image costs the model, from the first that can be read."""
+def _first_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
+    """The first image that can be read (C, H, W), on the device."""
     for number in numbers:
-        try:
-            image = bench.image(model, dataset, number).to(bench.device)
-        except UserError:
-            continue
-        try:
-            return footprint(bench.model(model), image)
-        except (RuntimeError, ValueError) as error:  # it takes images of another size or number of channels
-            why = str(error).strip().partition("\n")[0]
-            raise UserError(f"model {model} cannot be run on the images of {dataset}: {why}") from error
+        with suppress(UserError):
+            return bench.image(model, dataset, number).to(bench.device)
     raise UserError(f"none of the {len(numbers)} images of {dataset} can be read")
+
+
+def _footprint(bench: Workbench, model: str, dataset: str, image: Tensor) -> Footprint:
+    """What an image costs the model."""
+    try:
+        return footprint(bench.model(model), image)
+    except (RuntimeError, ValueError) as error:  # it takes images of another size or number of channels
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(f"model {model} cannot be run on the images of {dataset}: {why}") from error
 
 
 def _check_labels(bench: Workbench, model: str, dataset: str) -> None:

@@ -88,6 +88,8 @@ class Record:
     """`ok`, or `unknown`: the attack or the image failed, so nothing is known of the model here."""
     error: str | None = None
     """What failed."""
+    form: str = "plain"
+    """Form of the network from which the attack could take its gradients; verdicts are always the original's."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

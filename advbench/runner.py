@@ -18,6 +18,7 @@ from advbench.environment import environment, versions
 from advbench.errors import EXIT_INCOMPLETE, UserError
 from advbench.executor import Executor, Outcome, Processes, Serial
 from advbench.folder import RunFolder
+from advbench.forms import Choice
 from advbench.identity import differences
 from advbench.models.classifier import Classifier
 from advbench.plan import Plan, make_plan
@@ -95,10 +96,18 @@ def run(  # noqa: PLR0913 - keyword-only, and each says one thing about the run
     with folder.held(), _one_thread(), _terminable():
         progress("planning", 0, 0)
         bench = Workbench(suite, models, datasets)
-        plan = make_plan(suite, bench)
+        plan = make_plan(suite, bench, _known_forms(folder))
         planned(plan.units)
         _Session(suite, folder, plan, bench, workers, progress).run()
     return load_run(folder.path)
+
+
+def _known_forms(folder: RunFolder) -> dict[str, Choice]:
+    """The forms of networks that a run was begun with: its machine chose them then, and they decide its results."""
+    if not folder.manifest.exists():
+        return {}
+    identity = folder.read_manifest().get("identity", {})
+    return {name: Choice(**choice) for name, choice in identity.get("forms", {}).items()}
 
 
 class _Session(NamedTuple):

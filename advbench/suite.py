@@ -212,6 +212,9 @@ class Suite(Strict):
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
     """Seconds for one unit of work; what takes longer is unknown."""
+    precise: bool = False
+    """Whether attacks take their gradients from the network as it is, rather than from the form of it that is fastest
+    on the machine; verdicts always come from the network as it is."""
     device: str = "cpu"
     """cpu, cuda, cuda:N, mps, or auto."""
     gates: Gates = Gates()

@@ -246,7 +246,7 @@ def _records(
             truth = None if labels is None else labels[start : start + job.batch_size]
             with torch.no_grad():
                 goal = make_goal(model(batch), content_ids(batch), truth)
-            result = evaluate(model, attack, batch, goal, eps=job.eps, seed=job.seed)  # type: ignore[arg-type]
+            result = evaluate(model, attack, batch, goal, eps=job.eps, seed=job.seed)
             before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
             known: list[int | None] = [None] * len(batch) if truth is None else truth.tolist()
             for i, row in enumerate(measurements(result)):

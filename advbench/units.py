@@ -48,6 +48,8 @@ class Unit:
     """Budget, image units; None: no bound."""
     seed: int = 0
     """Of all random draws; the same for all batches of a cell, because draws belong to the image."""
+    form: str = "plain"
+    """Of the network, from which the attack may take its gradients; see :data:`attacks.folding.FORMS`."""
     passes: float = 0.0
     """Forward passes expected for each image, backward passes counted double; decides nothing."""
 

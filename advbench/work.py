@@ -103,7 +103,7 @@ def _attack(unit: Unit, desk: Desk) -> Done:
     if images.rows:
         numbers = tuple(unit.samples[row] for row in images.rows)
         logits = clean_logits(desk.folder, desk.clean[unit.model, unit.dataset], numbers).to(images.x.device)
-        batch = _Batch(unit, model, images.x, logits, [samples[row] for row in images.rows], source)
+        batch = _Batch(unit, desk.bench, images.x, logits, [samples[row] for row in images.rows], source)
         records |= dict(zip(images.rows, batch.attack(), strict=True))
     ordered = [records[row] for row in range(len(samples))]
     kept = None if batch is None or desk.suite.save == "none" else batch.kept(images.rows, desk.suite.save == "all")
@@ -115,11 +115,11 @@ class _Batch:
     """The images of a unit that can be read, under its attack."""
 
     def __init__(
-        self, unit: Unit, model: Classifier, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
+        self, unit: Unit, bench: Workbench, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
     ) -> None:
-        self.unit, self.model, self.x, self.clean, self.samples, self.source = unit, model, x, clean, samples, source
-        goal = parse_goal(unit.goal)
-        self.make_goal, self.k = goal_maker(goal, model), max(FIRST, goal.k, len(goal.classes))
+        self.unit, self.x, self.clean, self.samples, self.source = unit, x, clean, samples, source
+        self.model, goal = bench.fast(unit.model, unit.form), parse_goal(unit.goal)
+        self.make_goal, self.k = goal_maker(goal, bench.model(unit.model)), max(FIRST, goal.k, len(goal.classes))
         self.before = rank(clean, self.k)
         self.found: list[tuple[int, dict[str, Any], Tensor, Tensor]] = []
         """Place in the batch, measurements, candidate and its logits, of images with a valid candidate."""
@@ -207,7 +207,7 @@ def lost_shard(unit: Unit, desk: Desk, why: str) -> bytes:
 
 
 def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
-    same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "params")
+    same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
     return Provenance(desk.run_id, columns)
 

@@ -23,7 +23,7 @@ from advbench.rows import Sample
 from advbench.seal import is_intact
 from advbench.suite import Suite
 from advbench.units import Unit, digest
-from attacks import NORMS, Attack, capped
+from attacks import NORMS, Attack, Fast, capped
 
 PASSES = "passes"
 """Stands among the parameters of an attack that was given a budget of passes."""
@@ -77,6 +77,18 @@ class Workbench:
             self._models[label] = self._make(f"model {label}").to(self.device)
             self._models[label].name = label
         return self._models[label]
+
+    def fast(self, label: str, form: str) -> Fast:
+        """The classifier with a faster form of it beside, for attacks.
+
+        Raises:
+            ValueError: It cannot be brought into that form.
+        """
+        key = f"model {label}, {form}"
+        if key not in self._made:
+            self._made[key] = Fast(self.model(label), form)
+        fast: Fast = self._made[key]
+        return fast
 
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what came of it."""

@@ -1,13 +1,14 @@
 """A limit on what an attack may cost."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import asked_ids, booked_on
+from attacks.gradients import asked_ids, booked_on, quick_form
 from attacks.inputs import check_arguments, check_logits
 from attacks.norms import Norm, column, keeps_to
 from attacks.protocols import Attack, AttackError, Kind, Model
@@ -115,21 +116,31 @@ class _Purse:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits; of images that may not be asked about any more, those of the last time, without a gradient."""
+        return self._answer(self._model, x)
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The model's faster form, if it has one: it costs as much, and no success is taken from its word."""
+        form = quick_form(self._model)
+        return None if form is None else partial(self._answer, form, sure=False)
+
+    def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
+        ask = partial(self._ask, model, sure=sure)
         rows = self._rows(x)
         price = 2 if torch.is_grad_enabled() and x.requires_grad else 1
         if rows is None:  # nobody knows whose rows these are: all images pay alike
             self._refuse(self._spent + price * len(x) / len(self._x) > self._limit.passes)
             self._spent += price * len(x) / len(self._x)
-            return self._model(x)
+            return model(x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
         over = self._spent[rows] > self._limit.passes
         if not bool(over.any()):
-            return self._ask(x, rows)
+            return ask(x, rows)
         self._spent[rows[over]] -= price
         self.cut[rows[over]] = True
         self._refuse(over)
         open_ = (~over).nonzero().squeeze(1)
-        logits = self._ask(x[open_], rows[open_])
+        logits = ask(x[open_], rows[open_])
         return self._last[rows].to(logits).index_copy(0, open_, logits)
 
     def _refuse(self, over: Tensor) -> None:
@@ -143,9 +154,9 @@ class _Purse:
             return self._order[torch.searchsorted(self._sorted, ids)]
         return torch.arange(len(x), device=x.device) if len(x) == len(self._x) else None
 
-    def _ask(self, x: Tensor, rows: Tensor) -> Tensor:
+    def _ask(self, model: Model, x: Tensor, rows: Tensor, *, sure: bool) -> Tensor:
         with booked_on(self._goal.ids[rows]):
-            logits = self._model(x)
+            logits = model(x)
         said, point, goal = logits.detach(), x.detach(), self._goal.select(rows)
         if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
             check_logits(said, goal)
@@ -153,6 +164,8 @@ class _Purse:
         self._last[rows] = said
         size = self._limit.norm.measure(point - self._x[rows])
         value = goal.margin(said) if self._limit.kind == "budget" else size.where(met(goal, said), torch.inf)
+        if not sure:  # it may say how near an image is to the boundary, not that it is beyond
+            value = value.clamp_min(0) if self._limit.kind == "budget" else torch.full_like(size, torch.inf)
         inside = keeps_to(size, self._eps[rows]) & ((point >= 0) & (point <= 1)).flatten(1).all(1)
         better = inside & (value < self._lowest[rows])
         self.best[rows[better]], self._lowest[rows[better]] = point[better], value[better].to(self._lowest)

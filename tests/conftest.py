@@ -27,3 +27,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder 'shared' beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory) -> None:
+    """What a machine remembers of earlier runs decides no test, and no test leaves anything there."""
+    os.environ["ADVBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))

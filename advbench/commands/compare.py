@@ -86,6 +86,8 @@ def _change(change: "Change") -> dict[str, Any]:
         "model_before": change.before.model,
         "model_after": change.after.model,
         **change.after.key._asdict(),
+        "form_before": change.before.form,
+        "form_after": change.after.form,
         "pairs": change.pairs,
         "robust_before": change.before.share.rate,
         "robust_after": change.after.share.rate,

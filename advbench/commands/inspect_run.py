@@ -51,11 +51,20 @@ EXTRAS = {
 """Extra -> modules that it brings."""
 
 
+_FORMS = """\
+Forms of networks from which attacks take their gradients, as they were measured here; networks with few operations,
+black boxes and forests stay plain:"""
+
+
 @click.command()
+@click.option("--forms", "try_forms", is_flag=True, help="Try the forms of all models that load without a network.")
 @click.option("--json", "as_json", is_flag=True, help="Print an object.")
-def doctor(as_json: bool) -> None:
-    """Tell what is installed, on what it can compute, and what loads without a network."""
+def doctor(try_forms: bool, as_json: bool) -> None:
+    """Tell what is installed, what there is to compute on, what loads offline, and what form of a network is fast."""
     import torch
+
+    from advbench.calibrations import calibrations_folder, kept
+    from advbench.forms import crowded, try_models
 
     threads, devices = torch.get_num_threads(), ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
@@ -74,10 +83,16 @@ def doctor(as_json: bool) -> None:
         "extras": ", ".join(extras),
         "models that load without a network": f"{len(ready)} of {len(MODELS)}",
         "torch's cache": str(checkpoints_folder()),
+        "measured forms": str(calibrations_folder()),
     }
+    told |= {"busy": f"{threads} threads are slower than one: set OMP_NUM_THREADS=1"} if crowded() else {}
+    forms = list(try_models(ready)) if try_forms else [found.describe() for found in kept()]
     if as_json:
-        click.echo(json.dumps(told | {"ready": ready}, indent=2))
+        click.echo(json.dumps(told | {"ready": ready, "forms": forms}, indent=2))
         return
     from advbench.report.terminal import print_table
 
     print_table(console(), "", ["", ""], list(told.items()))
+    click.echo(f"\n{_FORMS}")
+    for line in forms or ["none yet: `advbench doctor --forms` tries all models, runs those that they attack"]:
+        click.echo(f"  {line}")

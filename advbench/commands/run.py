@@ -46,6 +46,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda:N or mps, in place of the suite's.")
+@click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
@@ -55,7 +56,8 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **op
     A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
     """
     load_plugins(options["plugins"])
-    wanted = _limited(load_suite(suite, allow_code=options["allow_code"]), options.pop("limit"), options.pop("device"))
+    wanted = load_suite(suite, allow_code=options["allow_code"])
+    wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
     if dry_run:
         from advbench.forecast import forecast
 
@@ -144,8 +146,9 @@ def _end(ctx: click.Context, done: "Run", suite: Suite, options: dict[str, Any])
     ctx.exit(code if code or done.complete else EXIT_INCOMPLETE)
 
 
-def _limited(suite: Suite, limit: int | None, device: str | None) -> Suite:
-    changes: dict[str, Any] = {} if device is None else {"device": device}
+def _limited(suite: Suite, limit: int | None, **given: Any) -> Suite:
+    """The suite with what the command line says in place of its own."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value}
     if limit is not None:
         changes["images"] = min(limit, suite.images or limit)
         changes["datasets"] = tuple(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from advbench.compare import Comparison
 from advbench.gates import Verdict
 from advbench.names import display_name
-from advbench.report.summary import changed_images, unmatched
+from advbench.report.summary import changed_images, stars, unmatched
 from advbench.report.tables import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
 
 _MARKS = {0: "✅", 1: "❌", 3: "⚠️", 5: "⚠️"}
@@ -63,7 +63,7 @@ def compared_markdown(comparison: Comparison) -> str:
         lines += [f"## {escaped(table.title)}\n"]
         lines += [*_table(CHANGE_HEADINGS, table.rows, [False] * len(table.rows)), ""]
         lines += _listed(changed_images(table))
-    lines += _listed(unmatched(comparison))
+    lines += _listed((*unmatched(comparison), *stars(comparison)))
     return "\n".join([*lines, "Paired by image; exact McNemar test, Holm's correction over all numbers."])
 
 

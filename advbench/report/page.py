@@ -187,8 +187,19 @@ def _made(run: "Run") -> list[tuple[str, str]]:
     found: list[tuple[str, Any]] = [(name, manifest.get(name)) for name in ("run_id", "started", "finished", "workers")]
     found += [(name, machine.get(name)) for name in ("commit", "system", "processor", "cores", "python")]
     versions = ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items())
-    found += [("device", run.suite.device), ("seed", run.suite.seed), ("versions", versions)]
+    found += [
+        ("forms of the networks", _forms(run)),
+        ("device", run.suite.device),
+        ("seed", run.suite.seed),
+        ("versions", versions),
+    ]
     return [(name, _told(value)) for name, value in found if value not in (None, "")]
+
+
+def _forms(run: "Run") -> str:
+    """From which form of each network attacks took their gradients; empty if all are as they are."""
+    forms = (run.manifest.get("identity") or {}).get("forms") or {}
+    return ", ".join(f"{name}: {choice['form']}" for name, choice in forms.items())
 
 
 def _told(value: object) -> str:

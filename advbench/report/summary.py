@@ -18,6 +18,7 @@ from advbench.report.tables import (
     CHANGE_HEADINGS,
     HEADINGS,
     LEGEND,
+    UNLIKE,
     Differences,
     describe_place,
     differences,
@@ -74,7 +75,7 @@ def compared(comparison: Comparison) -> RenderableType:
         lines += [Text(table.title, style="bold"), grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
-    lines += [Text(line) for line in unmatched(comparison)]
+    lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
     lines.append(Text("paired by image; exact McNemar test, Holm's correction over all numbers", style="dim"))
     return Group(*lines)
 
@@ -102,6 +103,13 @@ def unmatched(comparison: Comparison) -> Iterator[str]:
     for which, cells in sides.items():
         for place, group in groupby(cells, key=lambda cell: describe_place(cell.threat, cell.key.eps)):
             yield f"only in the {which} run: {place}: {', '.join(map(name, group))}"
+
+
+def stars(comparison: Comparison) -> Iterator[str]:
+    """What the stars in the tables mean, with the forms of the network, if there are any."""
+    pairs = {(change.before.form, change.after.form) for change in comparison.changes if change.unlike}
+    if pairs:
+        yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Table:

@@ -18,6 +18,8 @@ HEADINGS = (
 """Of the table of a threat; `LEGEND` says what they mean."""
 CHANGE_HEADINGS = ("eps", "attack", "images", "before", "after", "points", "broken", "mended", "p", "p (Holm)")
 """Of the table of a comparison; points, broken, mended and p are about those images that both runs know of."""
+UNLIKE = "* the two runs took their gradients from different forms of the network"
+"""What a star in the table of a comparison means."""
 NO_LABELS = "without labels: correct means classified as when clean"
 """Said of numbers that are relative to the clean predictions."""
 LEGEND = (
@@ -50,9 +52,15 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
     for threat, group in groupby(cells, key=lambda cell: cell.threat):
         own = tuple(group)
         relative = f"; {NO_LABELS}" if own[0].relative else ""
-        clean = f"clean accuracy {own[0].clean}{relative}"
+        clean = f"clean accuracy {own[0].clean}{relative}{_form(own)}"
         found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own))))
     return found
+
+
+def _form(cells: Iterable[Cell]) -> str:
+    """From which form of the network attacks took their gradients, where that is not the network as it is."""
+    forms = sorted({form for cell in cells for form in cell.form.split(", ")} - {"", "plain"})
+    return f"; gradients from the form {' and '.join(forms)}, verdicts from the network itself" if forms else ""
 
 
 def describe_threat(threat: Threat) -> str:
@@ -133,10 +141,10 @@ def differences(changes: Iterable[Change]) -> list[Differences]:
 
 
 def change_row(change: Change) -> tuple[str, ...]:
-    """The texts of one change; points are those that the second run is higher."""
+    """The texts of one change; points are those that the second run is higher, a star marks :data:`UNLIKE`."""
     return (
         "" if not change.after.key.norm else describe_bound(change.after.key.norm, change.after.key.eps),
-        display_name(change.after.key.attack, limit=60),
+        f"{display_name(change.after.key.attack, limit=60)}{' *' if change.unlike else ''}",
         str(change.pairs),
         change.before.share.percent,
         change.after.share.percent,

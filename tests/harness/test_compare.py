@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from advbench.baseline import Baseline, read_baseline
-from advbench.compare import CLEAN, Key, Outcomes, compare, outcomes
+from advbench.compare import CLEAN, Comparison, Key, Outcomes, compare, outcomes
 from advbench.errors import UserError
 from advbench.intervals import Proportion
 from advbench.metrics import WORST_CASE
+from advbench.report.markdown import compared_markdown
+from advbench.report.summary import compared
 
 KEY = Key("toy", "untargeted", "linf", "pgd", "{}", 8 / 255)
 
@@ -48,6 +50,25 @@ def test_images_that_changed_are_named():
 def test_unknown_images_are_no_pairs():
     *_, pgd = changes([row("a"), unknown("b"), row("c")], [unknown("a"), row("b"), row("c", size=0.01), row("d")])
     assert (pgd.pairs, pgd.broken) == (1, ("c",))
+
+
+def test_numbers_from_different_forms_of_a_network_are_marked():
+    clean, worst, pgd, fmn = changes(
+        [*images([None], form="bfloat16"), *images([None], attack="fmn", eps=None, form="plain")],
+        [*images([None], form="plain"), *images([None], attack="fmn", eps=None, form="plain")],
+    )
+    assert [each.unlike for each in (clean, worst, pgd, fmn)] == [False, True, True, False]
+    assert (worst.before.form, worst.after.form) == ("bfloat16, plain", "plain")
+    found = Comparison((clean, worst, pgd, fmn), (), ())
+    text = "\n".join(line.plain for line in compared(found).renderables if hasattr(line, "plain"))
+    assert "* the two runs took their gradients from different forms of the network: bfloat16 → plain; " in text
+    assert "pgd \\*" in compared_markdown(found)
+    assert Baseline.of(frame(images([None], form="bfloat16")), run_id="", version="").outcomes()[2].form == "bfloat16"
+
+
+def test_a_run_of_an_earlier_version_was_made_with_networks_as_they_are():
+    old = frame(images([None])).drop(columns="form")
+    assert [each.form for each in outcomes(old)] == ["", "plain", "plain"]
 
 
 def test_models_with_other_names_are_matched_if_they_are_alone():

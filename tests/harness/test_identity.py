@@ -22,6 +22,7 @@ DECIDING = {
     (Suite, "images"): {"images": 5},
     (Suite, "seed"): {"seed": 1},
     (Suite, "noise"): {"noise": False},
+    (Suite, "precise"): {"precise": True},
     (Suite, "device"): {"device": "auto"},
     (ModelSpec, "name"): {"models": {"name": "randomised", "label": "tiny"}},
     (ModelSpec, "weights"): {"models": ONE | {"weights": "weights.txt"}},
@@ -48,8 +49,8 @@ INNOCENT = {
     (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
 }
 """Field that does not -> the same."""
-FREE = {(Suite, "device"), (DatasetSpec, "name")}
-"""What decides by what comes of it: where it computes, which images there are."""
+FREE = {(Suite, "device"), (Suite, "precise"), (DatasetSpec, "name")}
+"""What decides by what comes of it: where it computes, in which form of a network, which images there are."""
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ DESIGNED = [
     *("attack", "params", "goal", "norm", "eps", "seed"),
     *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk", "flipped", "met"),
     *("l0", "l1", "l2", "linf", "forwards", "backwards", "seconds", "survives_8bit", "status", "error"),
+    "form",
 ]
 """The columns of a run's frame, in order: relied upon from outside."""
 

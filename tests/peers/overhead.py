@@ -137,13 +137,14 @@ def _bare(unit: Any, desk: Any) -> Callable[[], Any]:
     from advbench.evaluate import goal_maker
     from advbench.workbench import make_attack
 
-    model, x = desk.bench.model(unit.model), desk.bench.images(unit).x
+    model, asked = desk.bench.model(unit.model), desk.bench.fast(unit.model, unit.form)
+    x = desk.bench.images(unit).x
     labels = desk.bench.dataset(unit.dataset).labels
     y = torch.tensor([labels[number] for number in unit.samples])
     with torch.no_grad():
         goal = goal_maker(parse_goal(unit.goal), model)(model(x), content_ids(x), y)
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
-    return lambda: attack(model, x, goal, eps=unit.eps, seed=unit.seed)
+    return lambda: attack(asked, x, goal, eps=unit.eps, seed=unit.seed)
 
 
 if __name__ == "__main__":

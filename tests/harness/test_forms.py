@@ -1,0 +1,277 @@
+"""The form of a network in which attacks take their gradients: chosen once, kept, told, and never believed."""
+
+import json
+import os
+import shutil
+import sys
+
+import fakes
+import pytest
+import torch
+from accidents import SUITE
+from click.testing import CliRunner
+from pandas.testing import assert_frame_equal
+from torch import nn
+
+from advbench import forms
+from advbench.attack import attack_pictures
+from advbench.calibrations import calibrations_folder, kept
+from advbench.cli import main
+from advbench.config import AttackConfig, GoalSpec
+from advbench.cost import MEMORY, Footprint
+from advbench.errors import UserError
+from advbench.forms import AS_IT_IS, Choice, calibrated, choose_form, crowded, takes_form, try_models
+from advbench.models.classifier import Classifier
+from advbench.runner import run
+from attacks import ATTACKS, capped
+
+PAIR = "tiny on smooth"
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """As if this form were the fastest here."""
+    monkeypatch.setattr("advbench.plan.choose_form", lambda *_: Choice("channels_last", 2))
+
+
+def never(*_):
+    pytest.fail("a form was chosen")
+
+
+def rows(done):
+    return done.frame.drop(columns="seconds")
+
+
+# --- which form ---
+
+
+LARGE = Footprint(flops=1e9, kept=1000, weights=0)
+"""Of a network of which the forms are worth trying."""
+IMAGE = torch.linspace(0, 1, 3 * 32 * 32).view(3, 32, 32)
+
+
+@pytest.fixture
+def times(monkeypatch, tmp_path):
+    """As if gradients took so long: form -> seconds for an image; and what was timed: form and images."""
+    taken, timed = {"plain": 4.0, "folded": 3.9, "channels_last": 2.0, "bfloat16": 1.0}, []
+
+    def seconds(model, x):
+        timed.append((model.form, len(x)))
+        return taken[model.form] * max(len(x), 4) / 4  # up to four images cost as much as one
+
+    monkeypatch.setattr(forms, "seconds", seconds)
+    monkeypatch.setattr(sys.modules["attacks.fast"], "computes_bfloat16", lambda _: False)
+    monkeypatch.setattr(forms, "crowded", lambda: False)
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
+    return timed
+
+
+def test_a_small_network_stays_as_it_is_and_nothing_is_tried(monkeypatch):
+    monkeypatch.setattr(forms, "seconds", never)
+    assert choose_form(fakes.classifier(), IMAGE, Footprint(3e5, 0, 0)) == AS_IT_IS
+
+
+def test_forms_are_tried_on_few_images_of_a_large_network(times):
+    assert choose_form(fakes.classifier(), IMAGE, LARGE) == Choice("channels_last", 4)
+    assert times[:3] == [("plain", 1), ("folded", 1), ("channels_last", 1)]
+    assert times[3:] == [("channels_last", count) for count in (1, 2, 4, 8)]
+
+
+def test_units_of_a_network_whose_images_are_cheap_hold_many_anyway(times):
+    assert choose_form(fakes.classifier(), IMAGE, LARGE._replace(flops=1e6)) == Choice("channels_last", 1)
+    assert times == [("plain", 32), ("folded", 32), ("channels_last", 32)]
+
+
+def test_a_batch_takes_no_more_memory_than_there_is(times):
+    assert choose_form(fakes.classifier(), IMAGE, LARGE._replace(kept=MEMORY // 2)) == Choice("channels_last", 2)
+
+
+def test_a_black_box_stays_as_it_is(times):
+    asks_a_server = Classifier(lambda x: x.flatten(1)[:, :5], num_classes=5)
+    assert choose_form(asks_a_server, IMAGE, LARGE).form == "plain"
+    assert {form for form, _ in times} == {"plain"}
+
+
+# --- what was measured is kept ---
+
+
+def test_what_was_measured_is_not_measured_again(times, monkeypatch):
+    first = calibrated(fakes.classifier(), IMAGE, LARGE)
+    assert first.describe() == "tiny, 3 x 32 x 32, 1 thread: channels_last, 2.0 times as fast"
+    monkeypatch.setattr(forms, "seconds", never)
+    assert calibrated(fakes.classifier(), IMAGE, LARGE) == first
+    assert list(kept()) == [first]
+
+
+@pytest.mark.parametrize("change", ["weights", "image", "threads", "torch"])
+def test_it_is_measured_again_where_it_may_differ(times, monkeypatch, change):
+    model, image = fakes.classifier(), IMAGE
+    calibrated(model, image, LARGE)
+    counted = len(times)
+    if change == "weights":
+        model.module.weight2.data[0, 0] += 1
+    elif change == "image":
+        image = torch.rand(3, 31, 32)
+    elif change == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    else:
+        monkeypatch.setattr(torch, "__version__", "9.9")
+    calibrated(model, image, LARGE)
+    assert len(times) == 2 * counted
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"form": "bfloat16"}', "other"])
+def test_a_damaged_file_is_set_aside(times, damage):
+    first = calibrated(fakes.classifier(), IMAGE, LARGE)
+    (file,) = calibrations_folder().glob("*.json")
+    if damage == "other":  # sound, but of another network
+        damage = file.read_bytes().replace(first.setting.weights.encode(), b"0" * 32)
+    file.write_bytes(damage)
+    assert calibrated(fakes.classifier(), IMAGE, LARGE) == first
+    assert file.with_suffix(".damaged").read_bytes() == damage
+    assert list(kept()) == [first]
+
+
+def test_a_home_that_cannot_be_written_to_is_no_mistake(times, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "file"))
+    assert choose_form(fakes.classifier(), IMAGE, LARGE).form == "channels_last"
+    assert list(kept()) == []
+
+
+def test_what_is_measured_on_a_crowded_machine_is_not_kept(times, monkeypatch):
+    monkeypatch.setattr(forms, "crowded", lambda: True)
+    assert choose_form(fakes.classifier(), IMAGE, LARGE).form == "channels_last"
+    assert list(kept()) == []
+
+
+def test_one_thread_is_never_crowded():
+    assert torch.get_num_threads() == 1
+    assert not crowded()
+
+
+def test_the_doctor_tells_the_forms(times):
+    calibrated(fakes.classifier(), IMAGE, LARGE)
+    told = CliRunner().invoke(main, ["doctor"])
+    assert "  tiny, 3 x 32 x 32, 1 thread: channels_last, 2.0 times as fast\n" in told.output
+    with fakes.registered():
+        assert list(try_models(["tiny"])) == ["tiny: plain, it has few operations (0.3 million a pass)"]
+
+
+# --- which attacks ---
+
+
+def test_attacks_that_take_gradients_from_a_faster_form():
+    assert takes_form("pgd", ATTACKS["pgd"](), "untargeted")
+    assert takes_form("pgd", capped(ATTACKS["pgd"](), 30), "untargeted")
+    assert takes_form("standard", ATTACKS["standard"](), "targeted")
+    assert not takes_form("fmn", ATTACKS["fmn"](), "untargeted")
+    assert not takes_form("square", ATTACKS["square"](), "untargeted")
+
+
+# --- runs ---
+
+
+@pytest.mark.usefixtures("plugged", "chosen")
+def test_the_form_is_kept_and_told(tmp_path, monkeypatch):
+    done = run(SUITE, out=tmp_path / "serial")
+    assert done.manifest["identity"]["forms"] == {PAIR: {"form": "channels_last", "batch": 2}}
+    told = done.frame.groupby("attack")["form"].unique()
+    assert {name: list(form) for name, form in told.items()} == {
+        "pgd": ["channels_last"], "fmn": ["plain"], "noise": ["plain"],
+    }  # fmt: skip
+    monkeypatch.setattr("advbench.plan.choose_form", never)
+    shutil.copytree(tmp_path / "serial", tmp_path / "resumed")
+    for shard in list((tmp_path / "resumed" / "shards").iterdir())[::2]:
+        shard.unlink()
+    resumed = run(SUITE, out=tmp_path / "resumed")
+    assert_frame_equal(rows(resumed), rows(done), check_exact=True, check_categorical=False)
+    assert resumed.manifest["run_id"] == done.manifest["run_id"]
+
+
+@pytest.mark.usefixtures("plugged", "chosen")
+def test_workers_use_the_form_of_the_plan(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    serial = run(SUITE, out=tmp_path / "serial", plugins=["fake_plugin"])
+    parallel = run(SUITE, out=tmp_path / "parallel", plugins=["fake_plugin"], workers=2)
+    assert_frame_equal(rows(parallel), rows(serial), check_exact=True, check_categorical=False)
+
+
+@pytest.mark.usefixtures("plugged", "chosen")
+def test_another_form_is_another_unit(tmp_path, monkeypatch):
+    one = run(SUITE, out=tmp_path / "one")
+    monkeypatch.setattr("advbench.plan.choose_form", lambda *_: Choice("folded", 2))
+    two = run(SUITE, out=tmp_path / "two")
+    for ours, theirs in zip(one.plan, two.plan, strict=True):
+        assert (ours.unit_id == theirs.unit_id) == (ours.attack != "pgd")
+    assert one.manifest["run_id"] != two.manifest["run_id"]
+
+
+@pytest.mark.usefixtures("plugged")
+def test_a_precise_suite_chooses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("advbench.plan.choose_form", never)
+    done = run(SUITE | {"precise": True}, out=tmp_path)
+    assert done.manifest["identity"]["forms"] == {}
+    assert set(done.frame["form"]) == {"plain"}
+    monkeypatch.setattr("advbench.plan.choose_form", lambda *_: Choice("folded", 2))
+    with pytest.raises(UserError, match="holds another run") as refused:
+        run(SUITE, out=tmp_path)
+    assert "suite.precise: True -> False" in refused.value.hint
+
+
+class AllFooled(nn.Module):
+    """A form that says that every image is of the last class."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, :20] * 1e-3 + torch.eye(20)[19] * 100
+
+
+@pytest.mark.usefixtures("plugged", "chosen")
+def test_a_form_that_lies_fools_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["attacks.fast"], "rewritten", lambda *_: AllFooled())
+    lied_to = run(SUITE | {"eps": {"linf": 1e-5, "l2": 1e-3}}, out=tmp_path).frame
+    pgd = lied_to[lied_to["attack"] == "pgd"]
+    assert set(pgd["form"]) == {"channels_last"}
+    assert pgd["met"].tolist() == [True, *[False] * 9]  # the first is misclassified when clean
+    assert not pgd["flipped"].any()
+
+
+@pytest.mark.parametrize("budget", [3, 8, 40])
+@pytest.mark.usefixtures("plugged", "chosen")
+def test_a_capped_attack_takes_gradients_from_the_form_too(tmp_path, budget):
+    pgd = {"name": "pgd", "params": {"steps": 5}, "budget": budget}
+    frame = run(SUITE | {"attacks": pgd, "noise": False, "eps": {"linf": 0.1}}, out=tmp_path).frame
+    assert set(frame["form"]) == {"channels_last"}
+    assert (frame["forwards"] + frame["backwards"] <= budget).all()
+    assert frame["met"].sum() >= (1 if budget == 3 else 5)
+
+
+# --- pictures ---
+
+
+@pytest.fixture
+def picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("advbench.report.files.draw_panel", lambda *_: b"panel")
+    monkeypatch.setattr("advbench.attack.choose_form", lambda *_: Choice("channels_last", 2))
+    with fakes.registered():
+        yield fakes.picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("attack", "precise", "form"), [("pgd", False, "channels_last"), ("pgd", True, "plain"), ("fmn", False, "plain")]
+)
+def test_the_record_of_a_picture_says_the_form(picture, tmp_path, attack, precise, form):
+    goal = GoalSpec("untargeted")
+    config = AttackConfig(
+        paths=(picture,), model="tiny", attack=attack, goal=goal, eps=0.1, precise=precise, out=tmp_path / "out"
+    )
+    (outcome,) = attack_pictures(config)
+    assert outcome.record.form == form
+    assert outcome.record.met
+
+
+def test_precise_on_the_command_line(picture, tmp_path):
+    words = ["attack", str(picture), "--model", "tiny", "--attack", "pgd", "--goal", "untargeted", "--json"]
+    for more, form in ([], "channels_last"), (["--precise"], "plain"):
+        told = CliRunner().invoke(main, [*words, *more, "--out", str(tmp_path / form)])
+        assert json.loads(told.output)[0]["form"] == form
