@@ -104,11 +104,13 @@ def _worst(verdict: Verdict) -> list[Cell]:
 def _facts(verdict: Verdict, run: "Run") -> str:
     """Size of the run in words."""
     frame = verdict.findings.frame
+    # of models that see the same pictures in different sizes, the same picture has different ids
+    images = frame.groupby(["dataset", "model"], observed=True)["sample_id"].nunique().groupby("dataset").max().sum()
     counts = [
         (frame["model"].nunique(), "model"),
         (frame["dataset"].nunique(), "data set"),
         (len(frame[["attack", "params"]].drop_duplicates()), "attack"),
-        (len(frame[["model", "dataset", "sample_id"]].drop_duplicates()), "image"),
+        (int(images), "image"),
     ]
     words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
     when = run.manifest.get("finished") or run.manifest.get("started")

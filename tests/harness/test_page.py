@@ -124,6 +124,11 @@ def test_a_run_that_is_not_finished_has_a_page(tmp_path):
     assert "<u style=" in html  # hatched: unknown
 
 
+def test_images_that_several_models_see_count_once(tmp_path):
+    rows = [each for model in ("one", "other") for each in images([0.01, None], model=model)]
+    assert "2 models · 1 data set · 1 attack · 2 images" in text_of(page(write_run(tmp_path / "run", rows)))
+
+
 def test_without_labels_it_says_so(tmp_path):
     html = page(write_run(tmp_path / "run", [r | {"label": None} for r in images([0.01, None])]))
     assert "without labels: correct means classified as when clean" in html
