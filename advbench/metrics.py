@@ -63,6 +63,8 @@ class Cell:
     median: Quantile | None
     """Median size of the smallest perturbation of images that are correct when clean, failures kept in as larger than
     any; None for attacks that were given an eps."""
+    quartiles: tuple[Quantile, Quantile] | None
+    """First and third quartile of the same sizes."""
     forwards: float | None
     """Forward passes for each image, at this eps."""
     backwards: float | None
@@ -138,8 +140,9 @@ def as_dict(cell: Cell) -> dict[str, object]:
     for name in ("clean", "robust", "success", "flipped", "fooled", "noise"):
         share: Proportion | None = getattr(cell, name)
         row |= {f"{name}_{part}": getattr(share, part, None) for part in ("k", "n", "unknown", "rate", "low", "high")}
-    for part in ("value", "low", "high"):
-        row[f"median_{part}"] = getattr(cell.median, part, None)
+    first, third = cell.quartiles or (None, None)
+    for name, size in (("median", cell.median), ("quartile1", first), ("quartile3", third)):
+        row |= {f"{name}_{part}": getattr(size, part, None) for part in ("value", "low", "high")}
     costs = {name: getattr(cell, name) for name in ("forwards", "backwards", "seconds")}
     return row | costs | {"relative": cell.relative, "form": cell.form}
 
@@ -216,6 +219,7 @@ def _cell(
     total = len(state)
     minimal = [trial for trial in trials if trial.minimal]
     costs = _costs(trials, eps)
+    first, median, third = (_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
     return Cell(
         threat=evidence.threat,
         attack=attack,
@@ -227,7 +231,8 @@ def _cell(
         flipped=_rate(evidence, trials, eps, lambda trial: trial.flipped),
         fooled=_rate(evidence, trials, eps, lambda trial: trial.fooled),
         noise=noise,
-        median=_median(evidence, minimal) if minimal else None,
+        median=median,
+        quartiles=(first, third) if first and third else None,
         forwards=costs["forwards"],
         backwards=costs["backwards"],
         seconds=costs["seconds"],
@@ -271,11 +276,11 @@ def _changed(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
     return flipped if eps in trial.levels else flipped & within(trial.radius, eps)
 
 
-def _median(evidence: Evidence, trials: Sequence[Trial]) -> Quantile:
+def _quantile(evidence: Evidence, trials: Sequence[Trial], q: float) -> Quantile:
     """Over the images that are correct when clean; on which an attack failed, the size may be smaller still."""
     failed = np.any([trial.levels[None].unknown for trial in trials], axis=0)
     radius = smallest(evidence, trials)
-    return quantile(radius[evidence.correct], 0.5, (failed & ~np.isfinite(radius))[evidence.correct])
+    return quantile(radius[evidence.correct], q, (failed & ~np.isfinite(radius))[evidence.correct])
 
 
 def _costs(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Threat, gather, states, within
-from advbench.intervals import Proportion, Quantile
-from advbench.metrics import NO_BUDGETS, WORST_CASE, as_frame, cells, curve, flips, levels, smallest
+from advbench.intervals import Proportion, Quantile, quantile
+from advbench.metrics import NO_BUDGETS, WORST_CASE, as_dict, as_frame, cells, curve, flips, levels, smallest
 
 EPS = (2 / 255, 8 / 255)
 
@@ -118,6 +118,14 @@ def test_minimum_norm_attacks_alone_are_read_where_one_asks_or_without_bound():
     rows = images([0.005, 0.02, None], attack="fmn", eps=None)
     assert cell(rows, "fmn", None).robust == Proportion(1, 3)
     assert cell(rows, "fmn", 0.01, at={("toy", "linf"): [0.01]}).robust == Proportion(2, 3)
+
+
+def test_quartiles_stand_beside_the_median():
+    found = cell(images([0.01 * i for i in range(1, 31)] + [None] * 11, eps=None, attack="fmn"), "fmn", None)
+    sizes = [0.01 * i for i in range(1, 31)] + [float("inf")] * 11
+    assert found.quartiles == (quantile(sizes, 0.25), quantile(sizes, 0.75))
+    told = as_dict(found)
+    assert (told["quartile1_value"], told["median_value"], told["quartile3_value"]) == (0.11, 0.21, None)
 
 
 def test_the_median_leaves_out_what_was_wrong_before():
