@@ -50,7 +50,8 @@ a fresh forward pass of the model says; lower is stronger. **Seconds** are of th
 AutoAttack's time divided by that of `standard`. **Passes**, forward and backward, are a mean over all images, and over
 those that `standard` does not fool; counting them is part of its seconds. AutoAttack is `pyautoattack` {version},
 version "standard". It is run once for each model and its numbers are kept, so that the two may have been measured on
-different days. Measured on {processor}.
+different days; where the processor had more to do on the day of `standard`, the ratio is too low. Measured on
+{processor}.
 
 | Model | Norm | eps | Images | Robust: AutoAttack | standard | Time: AutoAttack | standard | Ratio | Passes | robust |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
