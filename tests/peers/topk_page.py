@@ -11,7 +11,7 @@ Record = Mapping[str, Any]
 
 _HEAD = """# Top-k exclusion
 
-Made by `python -m tests.peers.topk --curve`; the sizes for each image are in `results.json`.
+Made by `python -m tests.peers.topk --ordered --curve`; the sizes for each image are in `results.json`.
 
 None of the k classes that were first may be among the first k afterwards. Every attack gets the same images and the
 same number of gradients of each; those that ask no gradients get twice as many forward passes. **Met** says on how many
@@ -63,9 +63,10 @@ def write_page(results: Mapping[str, Record], folder: Path) -> None:
 
 def _tables(net: str, norm: str, rows: Sequence[Record]) -> list[str]:
     parts = []
-    for k in dict.fromkeys(row["k"] for row in rows):
+    ks = list(dict.fromkeys(row["k"] for row in rows))
+    for k in ks:
         chosen = [row for row in rows if row["k"] == k]
-        if len({row["attack"] for row in chosen}) < 3:  # of the curves
+        if len(ks) > 1 and len({row["attack"] for row in chosen}) < 3:  # of the curves
             continue
         parts.append(f"\n## {net}, k = {k}, {'Linf' if norm == 'linf' else 'L2'}\n\n")
         parts.append("| Attack | Gradients | Met | Median | Ours / theirs | Forward | Backward | Seconds |\n")
