@@ -97,10 +97,13 @@ def _foolbox(name: str, kind: Kind, norms: tuple[str, ...], goals: tuple[str, ..
     )
 
 
+UNIVERSAL = "universal"
+"""The attack that a file is part of."""
+
 _UNIVERSAL = (
-    "universal",
+    UNIVERSAL,
     AttackCard(
-        name="universal",
+        name=UNIVERSAL,
         target="attacks.stored:StoredUniversal",
         kind="budget",
         norms=_ALL,

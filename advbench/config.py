@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advbench.cards import AttackCard
-from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, lacking
+from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, UNIVERSAL, lacking
 from advbench.errors import UserError
 from advbench.own_models import model_card
 from advbench.registry import near_misses
@@ -100,7 +100,7 @@ def attack_config(
         ('linf', 2)
     """
     card = ATTACKS[attack]
-    if card.name == "universal":
+    if card.name == UNIVERSAL:
         hint = "advbench universal apply PERTURBATION PICTURE..."
         raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
     if command := lacking(card):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from advbench.catalog import UNIVERSAL
 from advbench.config import parse_goal
 from advbench.cost import (
     LARGEST_BATCH,
@@ -38,8 +39,6 @@ from attacks.foolbox import FoolboxAttack
 
 NOISE = "noise"
 """The attack that is run beside all others."""
-UNIVERSAL = "universal"
-"""The attack that a file is part of."""
 NOISE_DRAWS = 10
 """How often the noise that is run for comparison is drawn for each image."""
 

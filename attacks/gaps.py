@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.goals import Goal, OrderedTopK, Targeted
 from attacks.ranking import outside
-from attacks.rivals import Overtake
+from attacks.rivals import Overtake, falling
 
 
 def gaps(goal: Goal, logits: Tensor) -> Tensor:
@@ -25,19 +25,17 @@ def gaps(goal: Goal, logits: Tensor) -> Tensor:
         (N, P); minus infinity where there is nothing to overtake.
 
     Example:
+        >>> from attacks import TopKExclusion
         >>> goal = TopKExclusion(torch.tensor([[0, 1]]))
         >>> gaps(goal, torch.tensor([[5.0, 4.0, 3.0, 1.0]]))
         tensor([[2., 4., 1., 3.]])
     """
+    old, k = falling(goal)
+    if old is not None:
+        return _between(logits.gather(1, old), outside(logits, old).topk(k, dim=1).values)
     match goal:
         case Overtake():
             return _between(logits.gather(1, goal.old), logits.gather(1, goal.new))
-        case Untargeted():
-            return _above(logits, goal.labels.unsqueeze(1), 1)
-        case LabelOutOfTopK():
-            return _above(logits, goal.labels.unsqueeze(1), goal.k)
-        case TopKExclusion():
-            return _above(logits, goal.classes, goal.classes.shape[1])
         case Targeted():
             return _in_order(logits, goal.targets.unsqueeze(1))
         case OrderedTopK():
@@ -67,10 +65,6 @@ def soft_maximum(gaps: Tensor, temperature: Tensor, log_weights: Tensor | float 
 def _between(upper: Tensor, lower: Tensor) -> Tensor:
     """By how much each of ``upper`` (N, m) stands above each of ``lower`` (N, k): (N, m * k)."""
     return (upper.unsqueeze(2) - lower.unsqueeze(1)).flatten(1)
-
-
-def _above(logits: Tensor, classes: Tensor, k: int) -> Tensor:
-    return _between(logits.gather(1, classes), outside(logits, classes).topk(k, dim=1).values)
 
 
 def _in_order(logits: Tensor, targets: Tensor) -> Tensor:

@@ -85,10 +85,10 @@ def quantize(
 
 def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor) -> Nearest:
     """The nearest roundings that meet the goal among those of the perturbations times a factor of at least a half."""
-    best, delta = Nearest(x, norm, reach), x_adv - x
+    best, delta, white = Nearest(x, norm, reach), x_adv - x, torch.full_like(reach, _WHITE)
     search = Bisection(torch.full_like(reach, 0.5))
     for _ in range(_FACTORS if len(x) else 0):
-        x_q = ((x + column(search.value, x) * delta).clamp(0, 1) * _WHITE).round() / _WHITE
+        x_q = _rounded(x, x + column(search.value, x) * delta, white)
         fooled = met(goal, forward(model, x_q, goal))
         best.offer(x_q, fooled)
         search.tell(fooled)

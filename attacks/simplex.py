@@ -29,9 +29,10 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
         >>> shrink(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([[1.5]]), torch.tensor([[1.0, 1.0, 1.0]]))
         tensor([[1.0000, 0.5000, 0.0000]])
     """
-    fits = _cut(size, most).sum(1) <= total.squeeze(1)
+    left = _cut(size, most)
+    fits = left.sum(1) <= total.squeeze(1)
     if bool(fits.all()):
-        return _cut(size, most)
+        return left
     # What is left at the end is mostly the largest few, which decide the amount alone.
     top, places = size.topk(-(-size.shape[1] // _PART), dim=1, sorted=False)
     amount = _amount(top, total, None if most is None else most.gather(1, places))

@@ -101,7 +101,7 @@ class TopK:
         left.found[left.rows] = walk.finish()
         return quantize(model, x, left.found, goal, self.norm, eps=eps) if self.quantized else left.found
 
-    def _aims(self, left: Survivors) -> tuple[list[Goal], int]:
+    def _aims(self, left: Survivors) -> tuple[Sequence[Goal], int]:
         """What to try, the most promising first, and how many gradients are left for it."""
         logits = left.logits[left.rows]
         old, k = falling(left.goal)
@@ -113,7 +113,7 @@ class TopK:
         if sets == 1 or cost > _CHOICE * self.steps:
             return [left.goal], self.steps
         count = min(max(1, int(_RACE * self.steps) // self._leg()), sets)
-        return list(nearest_ways(left.model, left.x, left.goal, logits, old, k, count)), self.steps - cost
+        return nearest_ways(left.model, left.x, left.goal, logits, old, k, count), self.steps - cost
 
     def _leg(self) -> int:
         """For how many steps the sets of classes race."""

@@ -62,12 +62,11 @@ def attacks(as_text: bool) -> None:
         return
     from advbench.report.terminal import print_table
 
-    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if not c.source.startswith("foolbox")]
+    foreign = [card for card in cards if card.source.startswith("foolbox")]
+    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in foreign]
     print_table(console(), "Attacks (any goal with any of them)", ["name", "kind", "norms", ""], own)
     for kind in ("budget", "minimum norm"):
-        others = [
-            (c.name, " ".join(c.norms), c.summary) for c in cards if c.source.startswith("foolbox") and c.kind == kind
-        ]
+        others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
         print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
 
 

@@ -1,16 +1,15 @@
 """`advbench explain --run`: the images of a run that the smallest perturbations fooled."""
 
 import json
-from contextlib import ExitStack
-from unittest.mock import patch
 
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from tables import tables_restored
 from torch import nn
 
-from advbench import Classifier, catalog, load_run, plugins
+from advbench import Classifier, load_run, plugins
 from advbench.cli import main
 from advbench.explain.gallery import explain_run, most_easily_fooled
 from advbench.runner import run
@@ -29,10 +28,7 @@ SUITE = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run that kept all of its adversarial images; the tables hold what it names."""
-    with ExitStack() as stack:
-        for table in (catalog.MODELS, catalog.ATTACKS, catalog.DATASETS):
-            stack.enter_context(patch.dict(table._cards))
-        stack.enter_context(patch.dict(plugins._LOADED))
+    with tables_restored():
         plugins.load_plugins(["fake_plugin"])
         path = tmp_path_factory.mktemp("runs") / "run"
         run(SUITE, out=path)

@@ -2,17 +2,15 @@
 
 import json
 import re
-from contextlib import ExitStack
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 from accidents import TOML
 from click.testing import CliRunner
 from safetensors.numpy import load
+from tables import tables_restored
 
 import advbench
-from advbench import catalog, plugins
 from advbench.cli import main
 from advbench.seal import BLANK, sealed
 
@@ -22,10 +20,7 @@ PLUGIN = ("--plugin", "fake_plugin")
 @pytest.fixture(autouse=True)
 def plugged(monkeypatch, tmp_path):
     """An empty folder with a suite in it, and tables that are as they were afterwards."""
-    with ExitStack() as stack:
-        for table in (catalog.MODELS, catalog.ATTACKS, catalog.DATASETS):
-            stack.enter_context(patch.dict(table._cards))
-        stack.enter_context(patch.dict(plugins._LOADED))
+    with tables_restored():
         monkeypatch.setattr("advbench.plan.LARGEST_BATCH", 4)
         monkeypatch.chdir(tmp_path)
         Path("small.toml").write_text(TOML.format(model="tiny"))

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 from accidents import SUITE
+from tables import tables_restored
 
 import advbench
-from advbench import catalog, cost, plugins
+from advbench import cost, plugins
 from advbench.errors import UserError
 from advbench.records import OK, UNKNOWN
 from advbench.runner import StoppedError, run
@@ -42,12 +42,8 @@ def events(folder: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory):
     """A run without any accident; never written to."""
-    with ExitStack() as stack:
-        for table in (catalog.MODELS, catalog.ATTACKS, catalog.DATASETS):
-            stack.enter_context(patch.dict(table._cards))
-        stack.enter_context(patch.dict(plugins._LOADED))
+    with tables_restored(), patch("advbench.plan.LARGEST_BATCH", 4):
         plugins.load_plugins(["fake_plugin"])
-        stack.enter_context(patch("advbench.plan.LARGEST_BATCH", 4))
         return run(SUITE, out=tmp_path_factory.mktemp("golden") / "run")
 
 

@@ -174,6 +174,12 @@ def test_guard_tells_robust_from_fragile() -> None:
     assert guard_accuracy(logits, x, 1 - y, 0.1) == 0.0
 
 
+def job_for(recipe: Recipe, images: Images, folder: Path) -> Job:
+    """To train on images and test on the same ones."""
+    checkpoint = folder / "checkpoint.safetensors"
+    return Job(recipe=recipe, train=images, test=images, mean=(0.5,), std=(0.5,), checkpoint=checkpoint)
+
+
 def test_collapse_is_undone_and_met_with_more_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told, seen = iter([1.0, -0.5, 1.0]), []  # below any accuracy on the batches, and above
     monkeypatch.setattr("advbench.training.fit.guard_accuracy", lambda *_: next(told))
@@ -185,15 +191,7 @@ def test_collapse_is_undone_and_met_with_more_steps(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(fit_module, "adversarial_loss", watched)
     images = Images(torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8), torch.randint(0, 3, (40,)))
-    recipe = Recipe(model="lenet", epochs=3, adversarial=Adversarial(eps=0.1))
-    job = Job(
-        recipe=recipe,
-        train=images,
-        test=images,
-        mean=(0.5,),
-        std=(0.5,),
-        checkpoint=tmp_path / "checkpoint.safetensors",
-    )
+    job = job_for(Recipe(model="lenet", epochs=3, adversarial=Adversarial(eps=0.1)), images, tmp_path)
     done = fit(job, lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3)))
     assert [row.undone for row in done.history] == [False, True, False]
     assert done.history[1].test_loss == done.history[0].test_loss
@@ -219,16 +217,8 @@ class Constant(nn.Module):
 
 
 def one_sided(tmp_path: Path) -> Job:
-    images = faces()
     recipe = Recipe(model="smile_cnn_robust", epochs=4, batch_size=20, adversarial=Adversarial(eps=0.1))
-    return Job(
-        recipe=recipe,
-        train=images,
-        test=images,
-        mean=(0.5,),
-        std=(0.5,),
-        checkpoint=tmp_path / "checkpoint.safetensors",
-    )
+    return job_for(recipe, faces(), tmp_path)
 
 
 def test_one_answer_to_everything_is_no_robustness() -> None:
@@ -278,7 +268,7 @@ def test_guard_looks_at_the_eps_of_the_moment(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(fit_module, "guard_accuracy", guard)
     images = Images(torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8), torch.randint(0, 3, (20,)))
     recipe = Recipe(model="lenet", epochs=4, adversarial=Adversarial(eps=0.2, warmup=0.5))
-    job = Job(recipe=recipe, train=images, test=images, mean=(0.5,), std=(0.5,), checkpoint=tmp_path / "checkpoint")
+    job = job_for(recipe, images, tmp_path)
     fit(job, lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3)))
     assert seen == pytest.approx([0.1, 0.2, 0.2, 0.2])
 

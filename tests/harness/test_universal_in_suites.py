@@ -1,17 +1,15 @@
 """A universal perturbation as an attack of a suite: its file decides the results, wherever the suite is run from."""
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import torch
 from accidents import TOML
 from click.testing import CliRunner
+from tables import tables_restored
 
 import advbench
-from advbench import catalog, plugins
 from advbench.cli import main
 from attacks import Linf, Perturbation
 
@@ -21,10 +19,7 @@ ATTACK = 'attacks = [{{ name = "universal", norms = "linf", params = {{ perturba
 @pytest.fixture(autouse=True)
 def suite(monkeypatch, tmp_path):
     """A folder with a suite and a perturbation in it, beside the current one; gives the perturbation's file."""
-    with ExitStack() as stack:
-        for table in (catalog.MODELS, catalog.ATTACKS, catalog.DATASETS):
-            stack.enter_context(patch.dict(table._cards))
-        stack.enter_context(patch.dict(plugins._LOADED))
+    with tables_restored():
         for name in ("here", "there"):
             (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / "here")

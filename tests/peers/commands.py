@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from advbench import environment
+
 _PICTURE = "imagenet_17_22.jpg"
 _SEEDED_VGG16 = """
 import sys, torch, torchvision
@@ -89,7 +91,4 @@ def _bundled_picture() -> Path:
 
 def processor() -> str:
     """The processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return environment.processor() or platform.processor() or platform.machine()

@@ -1,36 +1,32 @@
 """The photographs of the folder `shared` beside the repository, for networks of ImageNet."""
 
 import csv
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from advbench.datasets.pictures import read_picture
-from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
 from tests.peers.victims import SHARED, shared_module
 
 
-def photographs(model: Classifier, images: int) -> Tensor:
-    """The first of those of one half of the classes (N, 3, H, W), cut for a model."""
+def photographs() -> list[Path]:
+    """Those of one half of the classes."""
     folder = SHARED / "data/imagenet-sample/even"
     with (folder / "labels.csv").open(encoding="utf-8") as file:
-        names = [row["file"] for row in csv.DictReader(file)]
-    every = len(names) // images
-    return torch.stack([model.preprocess(read_picture(folder / name)) for name in names[::every][:images]])
+        return [folder / row["file"] for row in csv.DictReader(file)]
 
 
-def lite0(images: int) -> tuple[Classifier, Tensor]:
-    """EfficientNet-Lite0 with so many photographs."""
-    model = load_model("efficientnet_lite0")
-    return model, photographs(model, images)
+def cut_for(model: Classifier, pictures: Iterable[Path]) -> Tensor:
+    """Pictures as a model takes them (N, 3, H, W)."""
+    return torch.stack([model.preprocess(read_picture(picture)) for picture in pictures])
 
 
-def squeezenet(images: int) -> tuple[Classifier, Tensor]:
-    """SqueezeNet with so many photographs."""
-    name = "imagenet-squeezenet1_0-deepcompression"
+def shared_classifier(name: str, size: int, resize: int) -> Classifier:
+    """A network of ImageNet that takes squares of ``size`` pixels, cut out of pictures made ``resize`` high or wide."""
     module, mean, std = shared_module(name)
-    cut = ResizeAndCrop(size=227, resize=256)
-    model = Classifier(module, num_classes=1000, mean=mean, std=std, input_size=227, preprocess=cut, name=name)
-    return model, photographs(model, images)
+    cut = ResizeAndCrop(size=size, resize=resize)
+    return Classifier(module, num_classes=1000, mean=mean, std=std, input_size=size, preprocess=cut, name=name)

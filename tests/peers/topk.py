@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is import
 import torch
 from torch import Tensor
 
+from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from attacks import (
     CW,
@@ -39,7 +40,7 @@ from attacks.goals import Goal
 from attacks.protocols import Model
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
-from tests.peers.photographs import lite0, squeezenet
+from tests.peers.photographs import cut_for, photographs, shared_classifier
 from tests.peers.topk_page import write_page
 from tests.peers.victims import cifar10
 
@@ -72,13 +73,23 @@ def _cifar(name: str) -> Callable[[int], tuple[Classifier, Tensor]]:
     return load
 
 
+def _photographs(load: Callable[[], Classifier]) -> Callable[[int], tuple[Classifier, Tensor]]:
+    def made(images: int) -> tuple[Classifier, Tensor]:
+        model, pictures = load(), photographs()
+        return model, cut_for(model, pictures[:: len(pictures) // images][:images])
+
+    return made
+
+
+_squeezenet = partial(shared_classifier, "imagenet-squeezenet1_0-deepcompression", 227, 256)
+_lite0 = partial(load_model, "efficientnet_lite0")
 _CIFAR_GRADIENTS = (100, 300, 1000)
 NETS = {
     "cifar10-cnn-a-adv": Net(_cifar("cifar10-cnn-a-adv"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32),
     "cifar10-resnet2b-adv2": Net(_cifar("cifar10-resnet2b-adv2"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32),
     "cifar10-resnet20": Net(_cifar("cifar10-resnet20"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 16),
-    "imagenet-squeezenet1_0": Net(squeezenet, 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
-    "efficientnet_lite0": Net(lite0, 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
+    "imagenet-squeezenet1_0": Net(_photographs(_squeezenet), 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
+    "efficientnet_lite0": Net(_photographs(_lite0), 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
 }
 """Name -> network."""
 

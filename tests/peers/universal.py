@@ -5,7 +5,6 @@ and measured on the rest. What was measured before stays unless it is asked for 
 """
 
 import argparse
-import csv
 import json
 import os
 import sys
@@ -19,14 +18,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is import
 import torch
 from torch import Tensor
 
-from advbench.datasets.pictures import read_picture
 from advbench.intervals import Proportion
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.models.preprocess import ResizeAndCrop
 from advbench.report.files import as_perturbation, as_png
 from attacks import Fooled, Linf, Perturbation, UniversalDeepFool, UniversalPerturbation, fast, fooled
-from tests.peers.victims import SHARED, cifar10, mnist, shared_module
+from tests.peers.photographs import cut_for, photographs, shared_classifier
+from tests.peers.victims import cifar10, mnist
 
 REPORT = Path(__file__).parents[2] / "reports" / "universal"
 NOISE, OURS, ORIGINAL, ART = "noise", "UniversalPerturbation", "UniversalDeepFool", "ART UniversalPerturbation"
@@ -52,21 +50,13 @@ def _small(load: Callable[[], Any]) -> Callable[[], tuple[Classifier, Tensor]]:
 
 
 def _photographs(model: Classifier) -> tuple[Classifier, Tensor]:
-    folder = SHARED / "data/imagenet-sample/even"
-    with (folder / "labels.csv").open(encoding="utf-8") as file:
-        names = [row["file"] for row in csv.DictReader(file)]
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(0)).tolist()
-    return model, torch.stack([model.preprocess(read_picture(folder / names[number])) for number in order])
+    pictures = photographs()
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)).tolist()
+    return model, cut_for(model, [pictures[number] for number in order])
 
 
 def _shared(name: str, size: int, resize: int) -> Callable[[], tuple[Classifier, Tensor]]:
-    def load() -> tuple[Classifier, Tensor]:
-        module, mean, std = shared_module(name)
-        cut = ResizeAndCrop(size=size, resize=resize)
-        made = {"num_classes": 1000, "mean": mean, "std": std, "input_size": size, "preprocess": cut, "name": name}
-        return _photographs(Classifier(module, **made))
-
-    return load
+    return lambda: _photographs(shared_classifier(name, size, resize))
 
 
 _SIZES = tuple(size / 255 for size in (10, 8, 6, 4))
