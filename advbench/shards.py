@@ -39,12 +39,14 @@ def read_shard(content: bytes, unit_id: str) -> Any:
 
     if not is_intact(content):
         raise ValueError("it is not what was written: cut short, or changed")
-    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(_TEXTS))
-    said = file.metadata.metadata
+    metadata = pq.read_metadata(pa.BufferReader(content))
+    said = metadata.metadata
     if said[b"format"] != str(FORMAT).encode():
         raise ValueError(f"it is of format {said[b'format'].decode()}, not {FORMAT}")
     if said[b"unit_id"] != unit_id.encode():
         raise ValueError(f"it holds the results of unit {said[b'unit_id'].decode()}")
+    # only now: a shard of another version may lack the columns that are asked for
+    file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=list(_TEXTS))
     return file.read(use_threads=False).replace_schema_metadata()
 
 

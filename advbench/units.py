@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-FORMAT = 1
+FORMAT = 2
 """Version of what a run leaves behind; it is part of every unit's key."""
 
 Task = Literal["clean", "checks", "attack"]

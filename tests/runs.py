@@ -12,12 +12,12 @@ from advbench.records import Record
 from advbench.runs import Run
 from advbench.shards import as_shard
 from advbench.store import write_atomic
-from advbench.units import Unit
+from advbench.units import FORMAT, Unit
 
 SUITE = {"name": "made", "models": ["vgg16"], "datasets": ["imagenet-samples"], "attacks": ["pgd"]}
 """A suite that is in order."""
 MANIFEST = {
-    "format": 1,
+    "format": FORMAT,
     "run_id": "0123456789abcdef",
     "status": "complete",
     "classes": {"toy": ["tiger", "<b>cat</b>", *(f"class {i}" for i in range(2, 10))]},

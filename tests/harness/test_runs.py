@@ -13,7 +13,10 @@ from advbench import load_run
 from advbench.errors import UserError
 from advbench.records import COLUMNS, UNKNOWN
 from advbench.runs import gather_rows
-from advbench.shards import as_shard
+from advbench.seal import BLANK, sealed
+from advbench.shards import as_shard, read_shard
+from advbench.store import as_parquet, parquet_of
+from advbench.units import FORMAT
 
 ONE, TWO = unit(eps=1 / 255), unit(eps=2 / 255)
 NOTHING = dict.fromkeys(
@@ -95,8 +98,8 @@ def test_a_csv_is_safe_for_spreadsheets(tmp_path):
         (None, "is not the folder of a run"),
         ("{", r"cannot read .*manifest\.json"),
         ('{"format": 99}', "is of format 99.*\nupgrade advbench"),
-        ('{"format": 0}', "is of format 0.*\nmove the folder away"),
-        ('{"format": 1}', r"cannot read .*plan\.jsonl"),
+        ('{"format": 1}', "is of format 1.*\nmove the folder away"),
+        (f'{{"format": {FORMAT}}}', r"cannot read .*plan\.jsonl"),
     ],
 )
 def test_a_folder_that_is_none_is_refused(tmp_path, manifest, message):
@@ -104,6 +107,16 @@ def test_a_folder_that_is_none_is_refused(tmp_path, manifest, message):
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(UserError, match=message):
         load_run(tmp_path)
+
+
+def test_a_shard_of_another_version_is_told_also_where_it_lacks_columns():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(pa.BufferReader(as_parquet(records(unit())))).drop_columns(["attack"])
+    shard = sealed(parquet_of(table, {"unit_id": "ab", "format": "1", "seal": BLANK}))
+    with pytest.raises(ValueError, match=f"it is of format 1, not {FORMAT}"):
+        read_shard(shard, "ab")
 
 
 def test_flags_are_read(tmp_path):
