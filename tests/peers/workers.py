@@ -26,7 +26,9 @@ _PAGE = """# What more processes save
 Made by `python -m tests.peers.workers{flags}`; the numbers are in `workers.json`.
 
 `advbench run {suite} --limit {images}` from start to end; runs with each number of workers, in turn: {repeats}, of
-which these are the medians. Every worker computes on one thread, and so does a run without workers. All runs gave the same {rows:,} rows,
+which these are the medians.
+
+Every worker computes on one thread, and so does a run without workers. All runs gave the same {rows:,} rows,
 to the last bit. {cores} cores of {processor}; other programs took the share of their time that stands in the last
 column, and where that is much, the runs waited for each other's and for others' turns.
 
