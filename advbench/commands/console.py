@@ -1,6 +1,7 @@
 """Where commands print: results to standard output, progress to standard error."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advbench.names import display_name
@@ -13,8 +14,13 @@ def console() -> "Console":
     """Standard output, as wide as the terminal."""
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            if error := sys.exception():
+                raise error  # the command line knows what to do; rich would end with the code of a failed gate
+
     # A pipe has no width; 100 columns keep every table whole.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    return Output(highlight=False, width=None if sys.stdout.isatty() else 100)
 
 
 def announce_code(model: str) -> None:
@@ -27,7 +33,7 @@ def announce_code(model: str) -> None:
 
     from advbench.own_models import model_card
 
-    if file := model_card(model).runs:
+    if (file := model_card(model).runs) and Path(file).exists():
         click.echo(f"note: {display_name(file, limit=200)} is run as code", err=True)
 
 

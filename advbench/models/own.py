@@ -272,5 +272,5 @@ def own_file(card: ModelCard, weights: Path | None) -> Path:
     if weights is not None:
         raise UserError(f"{card.name} holds its own weights, and --weights {weights} was given", hint="leave it out")
     file = Path(card.name)
-    sha256_of(file)
+    sha256_of(file, what="model file")
     return file

@@ -25,13 +25,17 @@ _PREFIX = "module."
 _HOW_TO_SAVE = "save tensors only: torch.save(model.state_dict(), FILE), or as .safetensors"
 
 
-def sha256_of(path: str | Path) -> str:
+def sha256_of(path: str | Path, *, what: str = "weights file") -> str:
     """The sha256 of a file as 64 lower-case hexadecimal digits.
+
+    Args:
+        path: The file.
+        what: What it is called in messages.
 
     Raises:
         UserError: The file is missing, is a folder, is empty or cannot be read.
     """
-    with _readable(path).open("rb") as file:
+    with _readable(path, what).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -103,19 +107,19 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
     _copy(module, state_dict, path)
 
 
-def _readable(path: str | Path) -> Path:
+def _readable(path: str | Path, what: str = "weights file") -> Path:
     path = Path(path)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise UserError(f"weights file {path} is a folder")
+            raise UserError(f"{what} {path} is a folder")
         if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"weights file {path} is not a regular file")
+            raise UserError(f"{what} {path} is not a regular file")
         if status.st_size == 0:
-            raise UserError(f"weights file {path} is empty")
+            raise UserError(f"{what} {path} is empty")
         path.open("rb").close()
     except OSError as error:
-        raise UserError(f"weights file {path} cannot be read: {error.strerror}") from None
+        raise UserError(f"{what} {path} cannot be read: {error.strerror}") from None
     return path
 
 

@@ -198,7 +198,7 @@ def test_damaged_files(tmp_path: Path, name: str, message: str, caplog: pytest.L
     (tmp_path / name).write_bytes(b"PK\x03\x04 nothing that anybody could read")
     with pytest.raises(UserError, match=message):
         load_model(str(tmp_path / name))
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match=f"^model file .*gone{name} cannot be read: No such file or directory"):
         load_model(str(tmp_path / f"gone{name}"))
 
 

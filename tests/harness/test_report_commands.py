@@ -119,15 +119,6 @@ def test_what_only_one_of_two_runs_has_is_told_once_for_each_size(folder):
     ]
 
 
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [["report", "run"], ["report", "run", "--format", "json"], ["models"]])
-def test_an_output_that_has_no_room_is_told(folder, arguments):
-    with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "advbench", *arguments]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (result.returncode, result.stderr) == (2, "error: cannot write the output: No space left on device\n")
-
-
 def test_runs_with_nothing_in_common(folder):
     write_run(Path("other"), images([None], dataset="other"))
     result = run("compare", "run", "other")
