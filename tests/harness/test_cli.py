@@ -580,19 +580,6 @@ def test_runs_as_a_module_from_anywhere(tmp_path):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"]], ids=" ".join)
-def test_a_pipe_that_is_closed_is_no_accident(tmp_path, arguments):
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, "-m", "advbench", *arguments]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True, check=False
-    )
-    os.close(writing)
-    assert done.stderr == ""
-    assert done.returncode == 1
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another matter on Windows")
 def test_ctrl_c_in_the_middle_of_an_attack(tmp_path):
