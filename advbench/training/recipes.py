@@ -111,8 +111,8 @@ _RECIPES = (
     Recipe(model="mlp_scrambled", epochs=10, weight_decay=1e-2),
     Recipe(model="cifar10_cnn", epochs=3, optimizer="sgd", lr=0.02, weight_decay=5e-4),
     _vgg("cifar10_vgg1", 4),
-    _vgg("cifar10_vgg2", 5),
-    _vgg("cifar10_vgg3", 6),
+    _vgg("cifar10_vgg2", 4),
+    _vgg("cifar10_vgg3", 4),
     _vgg("cifar10_vgg4", 6),
     Recipe(
         model="cifar10_resnet_robust",

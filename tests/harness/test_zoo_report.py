@@ -20,6 +20,7 @@ def card(name: str, accuracy: float, robust: float | None = None) -> dict[str, A
         "name": name,
         "data": DATA[ZOO[name].data].title,
         "parameters": 1234,
+        "classes": {label: {"support": 100.0 * n} for n, label in enumerate(DATA[ZOO[name].data].classes, 1)},
         "training": {"epochs": 3},
         "seconds": 61.0,
         "clean": score(accuracy),
@@ -69,6 +70,11 @@ def test_the_page_has_a_row_for_every_model(tmp_path: Path) -> None:
     )
     assert "compressed as JPEG" in page
     assert page.count("not trained") == len(ZOO) - 1
+
+
+def test_two_classes_are_held_against_one_answer_to_everything(tmp_path: Path) -> None:
+    (tmp_path / "smile_cnn_robust.json").write_text(json.dumps(card("smile_cnn_robust", 0.86, 0.7)))
+    assert report(tmp_path).count("answering `smile` to every image reaches 66.7 %") == 1
 
 
 def test_a_recipe_that_was_tried_on_other_images_is_not_published(tmp_path: Path) -> None:
