@@ -8,13 +8,12 @@ from torch import Tensor
 
 from attacks.draws import uniform
 from attacks.goals import Goal
-from attacks.gradients import Slope, forward, slope
+from attacks.gradients import Slope, forward, quick_form, slope
 from attacks.inputs import check_parameters, check_planes
 from attacks.losses import LOSSES
-from attacks.momentum import descend
+from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
-from attacks.track import Survivors
 from attacks.warp import warp
 
 
@@ -28,7 +27,8 @@ class DIFGSM:
 
     Deviations:
         Any goal. Each image draws its own size and place, and the image keeps its number of pixels (the paper's grow
-        from 299 to 330, which a model must allow).
+        from 299 to 330, which a model must allow). The first gradient is that of the image as it is, so that one pass
+        also tells which images are fooled already.
 
     Example:
         >>> from attacks import Untargeted
@@ -67,16 +67,18 @@ class DIFGSM:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`. Images are (N, C, H, W)."""
         check_planes(self, x)
+        quick = quick_form(model) or model
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
             random = uniform(seed, goal.ids, step, (4,)).to(x_adv)
-            at = slope(lambda x: model(self._diversify(x, random)), x_adv, goal, LOSSES[self.loss])
+            at = slope(lambda x: quick(self._diversify(x, random)), x_adv, goal, LOSSES[self.loss])
             return at._replace(logits=forward(model, x_adv, goal)) if self.early_stop else at
 
+        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            Survivors(model, x, goal, self.norm, eps),
+            left,
+            gradient,
             look,
-            norm=self.norm,
             steps=self.steps,
             relative_step=self.relative_step,
             decay=self.decay,

@@ -9,6 +9,7 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.gradients import Slope, forward, slope
 from attacks.losses import LOSSES, Loss
+from attacks.memory import keep_memory
 from attacks.norms import Norm
 from attacks.protocols import Attack, Model
 
@@ -66,6 +67,7 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
         ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
     """
     check_arguments(x, goal, norm, eps)
+    keep_memory(x.device)
     logits = forward(model, x, goal)
     check_logits(logits, goal)
     return logits
@@ -84,6 +86,7 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
         tensor([[ 2., -2.]])
     """
     check_arguments(x, goal, norm, eps)
+    keep_memory(x.device)
 
     def checked(logits: Tensor, goal: Goal) -> Tensor:
         check_logits(logits, goal)

@@ -9,10 +9,9 @@ from attacks.goals import Goal
 from attacks.gradients import Slope, slope
 from attacks.inputs import check_parameters
 from attacks.losses import LOSSES
-from attacks.momentum import descend
+from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
-from attacks.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +58,11 @@ class MIFGSM:
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
             return slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
 
+        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            Survivors(model, x, goal, self.norm, eps),
+            left,
+            gradient,
             look,
-            norm=self.norm,
             steps=self.steps,
             relative_step=self.relative_step,
             decay=self.decay,

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.gradients import Slope
+from attacks.inputs import clean_slope
+from attacks.losses import Loss
 from attacks.norms import L1, Norm, column, descent, within
+from attacks.protocols import Model
 from attacks.track import Survivors
 
 Look = Callable[[Tensor, Goal, int], Slope]
@@ -21,14 +24,32 @@ def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
         >>> accumulate(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, -1.0]]), decay=0.5)
         tensor([[ 1.2500, -0.2500]])
     """
-    return decay * sum_ + gradient / column(L1().measure(gradient), gradient).clamp_min(1e-30)
+    return (decay * sum_).addcdiv_(gradient, column(L1().measure(gradient), gradient).clamp_min(1e-30))
+
+
+def begin(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor, loss: Loss) -> tuple[Survivors, Tensor]:
+    """The images that are to be fooled and the first gradient of each (n, ...), out of one pass over the clean images.
+
+    Raises:
+        ValueError: As :func:`attacks.inputs.clean_slope` does.
+
+    Example:
+        >>> from attacks import Linf, Untargeted, losses
+        >>> x, goal = torch.tensor([[0.9, 0.3], [0.2, 0.8]]), Untargeted(torch.tensor([0, 0]))
+        >>> left, gradient = begin(lambda x: 2 * x, x, goal, Linf(), 0.1, losses.margin)
+        >>> left.rows, gradient
+        (tensor([0]), tensor([[ 2., -2.]]))
+    """
+    at = clean_slope(model, x, goal, norm, eps, loss)
+    left = Survivors(model, x, goal, norm, eps, logits=at.logits)
+    return left, at.gradient[left.rows]
 
 
 def descend(
     left: Survivors,
+    gradient: Tensor,
     look: Look,
     *,
-    norm: Norm,
     steps: int,
     relative_step: float,
     decay: float,
@@ -40,8 +61,8 @@ def descend(
 
     Args:
         left: The images that are to be fooled, with their goals and budgets.
-        look: Where the gradients come from.
-        norm: In which ``eps`` is measured.
+        gradient: The first one of each (n, ...), at the images themselves.
+        look: Where the others come from.
         steps: Gradient steps.
         relative_step: Length of a step as a fraction of ``eps``.
         decay: Weight of the sum before.
@@ -55,22 +76,23 @@ def descend(
         >>> from attacks.gradients import slope
         >>> from attacks.losses import margin
         >>> x, model = torch.tensor([[0.6, 0.5]]), lambda x: x
-        >>> left = Survivors(model, x, Untargeted(torch.tensor([0])), Linf(), eps=0.125)
+        >>> left, gradient = begin(model, x, Untargeted(torch.tensor([0])), Linf(), 0.125, margin)
         >>> look = lambda x, goal, step: slope(model, x, goal, margin)
-        >>> descend(left, look, norm=Linf(), steps=10, relative_step=0.1, decay=1.0, early_stop=False)
+        >>> descend(left, gradient, look, steps=10, relative_step=0.1, decay=1.0, early_stop=False)
         tensor([[0.4750, 0.6250]])
     """
     x_adv, sum_ = left.x, torch.zeros_like(left.x)
     for step in range(steps):
         if not len(left):
             break
-        at = look(x_adv, left.goal, step)
-        gradient = at.gradient
-        if early_stop:
-            x_adv, gradient, sum_ = left.retire(x_adv, at.logits, gradient, sum_)
+        if step:
+            at = look(x_adv, left.goal, step)
+            gradient = at.gradient
+            if early_stop:
+                x_adv, gradient, sum_ = left.retire(x_adv, at.logits, gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
-        move = descent(norm, x_adv, sum_, relative_step * left.eps)
-        x_adv = within(norm, left.x, x_adv + move, left.eps)
+        move = descent(left.norm, x_adv, sum_, relative_step * left.eps)
+        x_adv = within(left.norm, left.x, move.add_(x_adv), left.eps)
     if early_stop:
         return left.finish(x_adv)
     left.found[left.rows] = x_adv

@@ -96,7 +96,7 @@ def descent(
         tensor([[ 0.0000, -0.2500]])
     """
     if isinstance(norm, Linf):
-        return norm.steepest(-gradient, eps)
+        return norm.steepest(gradient, eps).neg_()
     # Comparing both ends and both signs one by one would take four times as long.
     free = (x - gradient.sign()).clamp_(0, 1).ne_(x)
     if isinstance(norm, L1):

@@ -11,10 +11,9 @@ from attacks.goals import Goal
 from attacks.gradients import Slope, slope
 from attacks.inputs import check_parameters, check_planes
 from attacks.losses import LOSSES
-from attacks.momentum import descend
+from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
-from attacks.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +69,11 @@ class TIFGSM:
             at = slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
             return at._replace(gradient=smooth(at.gradient, self.kernel_size))
 
+        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            Survivors(model, x, goal, self.norm, eps),
+            left,
+            smooth(gradient, self.kernel_size),
             look,
-            norm=self.norm,
             steps=self.steps,
             relative_step=self.relative_step,
             decay=self.decay,

@@ -25,6 +25,7 @@ class Survivors:
         goal: What counts as fooled.
         norm: In which ``eps`` is measured.
         eps: Largest allowed size, a number or (N,); None: no bound.
+        logits: The model's for ``x`` (N, C), where they are known and all has been checked; None: it is asked.
 
     Raises:
         ValueError: As :func:`attacks.inputs.clean_logits` does.
@@ -56,9 +57,18 @@ class Survivors:
     logits: Tensor
     """The model's for the clean images of the whole batch (N, C)."""
 
-    def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        x: Tensor,
+        goal: Goal,
+        norm: Norm,
+        eps: float | Tensor | None,
+        *,
+        logits: Tensor | None = None,
+    ) -> None:
         x = x.detach()
-        self.logits = clean_logits(model, x, goal, norm, eps)
+        self.logits = clean_logits(model, x, goal, norm, eps) if logits is None else logits
         bound = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
         self.model, self.norm = model, norm
         self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))
