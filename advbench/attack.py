@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advbench import __version__
 from advbench.catalog import ATTACKS
-from advbench.config import AttackConfig
+from advbench.config import AttackConfig, suited
 from advbench.cost import footprint
 from advbench.datasets.batch import content_ids
 from advbench.datasets.pictures import PictureError, find_pictures, read_picture
@@ -115,6 +115,7 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
         card = ATTACKS[config.attack]
         attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
     attack = attack if config.budget is None else capped(attack, config.budget)
+    config = suited(config, model.num_classes)
     make_goal = goal_maker(config.goal, model)
     return Session(config, model, model, attack, make_goal, provenance(config, model, attack, __version__))
 
@@ -211,7 +212,8 @@ def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | 
         return [together / name for name in names]
     if config.out is not None:
         return [config.out]
-    return [Path("reports") / f"{name}-{config.model}-{slug(config.attack)}" for name in names]
+    made_by = f"{slug(Path(config.model).name)}-{slug(config.attack)}"
+    return [Path("reports") / f"{name}-{made_by}" for name in names]
 
 
 def _ticker(progress: Progress, chunk: list[_Job], start: int, total: int) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advbench.cards import AttackCard
@@ -58,6 +58,8 @@ class AttackConfig:
     """A name of `advbench attacks`."""
     goal: GoalSpec = GoalSpec("topk-exclusion", k=7)
     """What counts as fooled."""
+    goal_named: bool = True
+    """Whether somebody asked for that goal."""
     norm: str = "linf"
     """One of `NORMS`."""
     eps: float | None = None
@@ -120,10 +122,24 @@ def attack_config(
         model=network.name,
         attack=card.name,
         goal=_goal_for(card, norm, goal, network.classes),
+        goal_named=goal is not None,
         norm=norm,
         eps=None if text is None else parse_eps(text, norm),
         **rest,  # type: ignore[arg-type]
     )
+
+
+def suited(config: AttackConfig, classes: int) -> AttackConfig:
+    """The configuration with the default goal for so many classes, unless a goal was named.
+
+    Example:
+        >>> config = attack_config(model="net.onnx", attack="pgd", goal=None, norm=None, eps=None, paths=())
+        >>> str(config.goal), str(suited(config, classes=2).goal)
+        ('topk-exclusion:7', 'untargeted')
+    """
+    if config.goal_named:
+        return config
+    return replace(config, goal=_goal_for(ATTACKS[config.attack], config.norm, None, classes))
 
 
 def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int) -> GoalSpec:

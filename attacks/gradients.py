@@ -131,7 +131,7 @@ def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Ten
         if not value.requires_grad:
             raise NoGradientError(
                 "expected a model that is differentiable with respect to its images, got an output without a "
-                "gradient: use an attack that needs none, such as Noise"
+                "gradient: use an attack that needs none, such as Square"
             )
         columns = value.unbind(1) if value.ndim > 1 else (value,)
         last = len(columns) - 1

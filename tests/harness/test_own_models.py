@@ -103,6 +103,25 @@ def test_a_function_makes_a_classifier(source: Path) -> None:
     assert len(model.weights_sha256 or "") == 64
 
 
+def test_too_few_classes_for_the_default_goal_are_noticed_once_the_model_is_loaded(
+    source: Path, tmp_path: Path
+) -> None:
+    result = run("--model", f"{source}:good", "--eps", 0.5, "--out", tmp_path / "out", picture(tmp_path))
+    assert result.exit_code == 0
+    assert "goal untargeted: met" in result.output
+    asked = run("--model", f"{source}:good", "--goal", "topk-exclusion:7", picture(tmp_path))
+    assert asked.exit_code == 2
+    assert "k is at most 2 for the 5 classes" in asked.output
+
+
+def test_results_lie_in_a_folder_named_after_the_last_part_of_the_model(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--model", f"{source}:good", "--attack", "noise", picture(tmp_path)).exit_code == 0
+    assert [folder.name for folder in Path("reports").iterdir()] == ["picture-nets.py-good-noise"]
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [

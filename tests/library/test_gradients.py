@@ -63,7 +63,7 @@ def test_works_in_whatever_mode_the_caller_is_and_the_tensors_were_made(mode, ma
 
 @pytest.mark.parametrize("model", [lambda x: x.detach().flatten(1), lambda x: torch.ones(len(x), 3)])
 def test_refuses_a_model_without_gradient(model):
-    with pytest.raises(ValueError, match=r"differentiable with respect to its images.*such as Noise"):
+    with pytest.raises(ValueError, match=r"differentiable with respect to its images.*such as Square"):
         slope(model, images(2, (12,)), Untargeted(torch.tensor([0, 0])), margin)
 
 

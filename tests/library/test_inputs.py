@@ -222,7 +222,7 @@ def test_clean_logits_are_asked_for_once_and_booked_on_the_images():
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd", "ddn", "fmn", "topk"])
 def test_refuses_models_without_gradient(name):
-    with pytest.raises(ValueError, match=r"expected a model that is differentiable.*such as Noise"):
+    with pytest.raises(ValueError, match=r"expected a model that is differentiable.*such as Square"):
         ATTACKS[name]()(lambda x: x.detach().flatten(1), X, Untargeted(X.flatten(1).argmax(1)), eps=0.1)
 
 
