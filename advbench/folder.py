@@ -84,7 +84,7 @@ class RunFolder:
         try:
             manifest: dict[str, Any] = json.loads(self.manifest.read_bytes())
             version = int(manifest["format"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{self.path} is not the folder of a run: it has no manifest.json") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"cannot read {self.manifest}: {error}", hint=_START_AGAIN) from None

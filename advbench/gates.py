@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from advbench.baseline import Baseline
 from advbench.compare import Change, Comparison, compare
-from advbench.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOTHING, EXIT_OK, UserError
+from advbench.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOTHING, EXIT_OK, EXIT_USAGE, UserError
 from advbench.evidence import Threat
 from advbench.findings import Findings
 from advbench.flags import Flag
@@ -52,6 +52,8 @@ class Verdict:
     """With the baseline; None: there is none."""
     incomplete: str
     """Why the run does not count as finished; empty if it does."""
+    left_out: tuple[Gate, ...] = ()
+    """Gates that could not be evaluated, for want of a baseline."""
 
     @property
     def passed(self) -> bool:
@@ -65,12 +67,14 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 passed; 1 a gate failed; 3 incomplete, which says nothing about gates; 5 nothing was run."""
+        """0 passed; 1 a gate failed; 2 one has no baseline; 3 incomplete, whatever gates say; 5 nothing was run."""
         if self.incomplete:
             return EXIT_INCOMPLETE
         if self.findings.frame.empty:
             return EXIT_NOTHING
-        return EXIT_FAILED if self.failures else EXIT_OK
+        if self.failures:
+            return EXIT_FAILED
+        return EXIT_USAGE if self.left_out else EXIT_OK
 
     @property
     def headline(self) -> str:
@@ -82,6 +86,8 @@ class Verdict:
                 return "NOTHING RUN: the run has no images"
             case 1:
                 return f"FAILED: {len(self.failures)} of {_count(len(self.results), 'gate')} failed"
+            case 2:
+                return f"NO BASELINE: {', '.join(self.left_out)} compares with one, and was left out"
         return f"PASSED: {_count(len(self.results), 'gate')} held" if self.results else "DONE: no gates were set"
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,6 +99,7 @@ class Verdict:
             "exit_code": self.exit_code,
             "headline": self.headline,
             "incomplete": self.incomplete or None,
+            "left_out": list(self.left_out),
             "gates": [
                 {"gate": r.gate, **r.threat._asdict(), "eps": r.eps, "passed": r.passed, "message": r.message}
                 for r in self.results
@@ -116,10 +123,7 @@ def evaluate(run: "Run", gates: "Gates", baseline: Baseline | None = None) -> Ve
     """
     findings = Findings.of(run)
     if gates.max_drop_pp is not None and baseline is None:
-        raise UserError(
-            "the gate max_drop_pp needs a baseline",
-            hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
-        )
+        raise no_baseline()
     comparison = None
     if baseline is not None and not findings.frame.empty:
         budgets = findings.budgets or {}
@@ -138,6 +142,31 @@ def evaluate(run: "Run", gates: "Gates", baseline: Baseline | None = None) -> Ve
         results=tuple(results),
         comparison=comparison,
         incomplete=_incomplete(findings, gates),
+    )
+
+
+def evaluate_what_can_be(run: "Run", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
+    """As :func:`evaluate`; but the gate that lacks its baseline is left out, and the verdict says so.
+
+    Args:
+        run: Finished or not.
+        gates: Of its suite, or others.
+        baseline: None if there is none yet.
+
+    Raises:
+        UserError: As :func:`evaluate`.
+    """
+    if baseline is not None or gates.max_drop_pp is None:
+        return evaluate(run, gates, baseline)
+    verdict = evaluate(run, gates.model_copy(update={"max_drop_pp": None}))
+    return replace(verdict, left_out=("max_drop_pp",))
+
+
+def no_baseline() -> UserError:
+    """What is to be said where a gate compares and there is nothing to compare with."""
+    return UserError(
+        "the gate max_drop_pp needs a baseline",
+        hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
     )
 
 
@@ -187,8 +216,9 @@ def _floors(findings: Findings, gates: "Gates") -> Iterator[Result]:
     for floor in gates.floors:
         if worst and not any(_meant(floor, cell) for cell in worst):
             names = floor.model_dump(exclude_none=True, exclude={"min_robust_accuracy"})
+            told = ", ".join(f"{key} {value}" for key, value in names.items())
             raise UserError(
-                f"a floor is set for {', '.join(f'{k} {v}' for k, v in names.items())}, which the run does not have",
+                f"gates.floors: a floor is set for {told}, which the run does not have",
                 hint="the table of the report shows what it has",
             )
     for cell in worst:

@@ -151,16 +151,20 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
     """
     seen: dict[tuple[str, str, float], None] = {}
     for place, spec in enumerate(suite.attacks):
+        key = f"suite {suite.name}, attacks[{place}]"
         norms = spec.norms or tuple(norm for norm in suite.norms if norm in spec.card.norms)
         goals = spec.goals or tuple(goal for goal in suite.goals if goal.partition(":")[0] in spec.card.goals)
         if not norms or not goals:
             what, given = ("norms", suite.norms) if not norms else ("goals", suite.goals)
-            raise UserError(f"attacks[{place}]: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
+            raise UserError(f"{key}: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
         for norm in norms:
             budgets = (spec.eps or data.eps or suite.eps).get(norm, ())
-            params = parameters_of(spec, norm)
+            try:
+                params = parameters_of(spec, norm)
+            except UserError as error:
+                raise UserError(f"{key}: {error.message}", hint=error.hint) from None
             if spec.card.kind == "budget" and not budgets:
-                raise UserError(f"attacks[{place}]: {spec.name} needs budgets in {norm}", hint=f"add {norm} to eps")
+                raise UserError(f"{key}: {spec.name} needs budgets in {norm}", hint=f"add {norm} to eps")
             seen |= {(goal, norm, eps): None for goal in goals for eps in budgets}
             yield from (
                 Cell(spec.name, params, goal, norm, eps)

@@ -22,6 +22,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "floors": Floor,
 }
 
+_NAMED = ("models", "datasets", "attacks")
+
 
 def suite_names() -> list[str]:
     """Names of the suites in the package.
@@ -128,6 +130,8 @@ def _mistakes(error: ValidationError) -> Iterator[str]:
                 yield f"{key}: unknown key{_guess(location)}"
             case "missing":
                 yield f"{key}: is missing"
+            case "model_type":
+                yield f"{key}: expected {'a name or ' if location[0] in _NAMED else ''}a table, got {found['input']!r}"
             case _:
                 yield f"{key}: {found['msg'].removeprefix('Value error, ')}"
 

@@ -1,7 +1,9 @@
 """What every attack checks before any work, and its first look at the clean images."""
 
+import inspect
 import math
-from typing import Protocol
+from numbers import Integral, Real
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +14,14 @@ from attacks.losses import LOSSES, Loss
 from attacks.memory import keep_memory
 from attacks.norms import Norm
 from attacks.protocols import Attack, Model
+
+_KINDS: dict[Any, tuple[Any, str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "a text"),
+}
+"""Annotation of a field -> what its value must be; numbers may be numpy's."""
 
 
 class InNorm(Protocol):
@@ -29,7 +39,7 @@ class InNorm(Protocol):
 
 
 def check_parameters(attack: InNorm) -> None:
-    """Check the fields of an attack: numbers are positive, the loss exists, the norm is one it is made for.
+    """Check the fields of an attack: each has its kind, numbers are positive, loss and norm are ones it can have.
 
     Raises:
         ValueError: ``expected ..., got ...``, naming the attack and the field.
@@ -41,7 +51,11 @@ def check_parameters(attack: InNorm) -> None:
         ValueError: expected steps of PGD > 0, got 0
     """
     name = type(attack).__name__
+    kinds = inspect.get_annotations(type(attack))
     for field, value in vars(attack).items():
+        kind, word = _KINDS.get(kinds.get(field), (object, ""))
+        if not isinstance(value, kind) or (kind in (Integral, Real) and isinstance(value, bool)):
+            raise ValueError(f"expected {field} of {name} to be {word}, got {value!r}")
         if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
             raise ValueError(f"expected {field} of {name} > 0, got {value}")
     loss = getattr(attack, "loss", "margin")

@@ -30,17 +30,16 @@ if TYPE_CHECKING:
 def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> None:
     """Report on the run in DIR, finished or not.
 
-    The gates are those of its suite; without --baseline none of them compares. The exit code says whether the report
-    was made: what a run is worth is the exit code of `advbench run`.
+    The gates are those of its suite; without --baseline those that compare are left out. The exit code says whether
+    the report was made: what a run is worth is the exit code of `advbench run`.
     """
     from advbench.baseline import read_baseline
-    from advbench.gates import evaluate
+    from advbench.gates import evaluate_what_can_be
     from advbench.runs import load_run
 
     run = load_run(folder)
     before = read_baseline(baseline) if baseline else None
-    gates = run.suite.gates if before else run.suite.gates.model_copy(update={"max_drop_pp": None})
-    verdict = evaluate(run, gates, before)
+    verdict = evaluate_what_can_be(run, run.suite.gates, before)
     if form == "text" and not out:
         from advbench.report.summary import summary
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from advbench.commands.console import console
+from advbench.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
     from advbench.gates import Verdict
@@ -39,13 +40,14 @@ def conclude(
         0 passed or no gates, 1 a gate failed, 3 the run is incomplete, 5 nothing was run.
 
     Raises:
-        UserError: A baseline is missing or of another run, or a file cannot be written.
+        UserError: A gate lacks its baseline, which is said after all else; or a baseline is missing or of another run,
+            or a file cannot be written.
     """
     from advbench.baseline import read_baseline
-    from advbench.gates import evaluate
+    from advbench.gates import evaluate_what_can_be, no_baseline
 
     baseline = read_baseline(baseline_path) if baseline_path else None
-    verdict = evaluate(run, gates, baseline)
+    verdict = evaluate_what_can_be(run, gates, baseline)
     if junit_xml:
         from advbench.report.junit import as_junit
         from advbench.store import write_atomic
@@ -58,6 +60,8 @@ def conclude(
         from advbench.report.summary import summary
 
         console().print(summary(verdict))
+    if verdict.exit_code == EXIT_USAGE:
+        raise no_baseline()
     return verdict.exit_code
 
 

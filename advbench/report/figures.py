@@ -83,7 +83,7 @@ def histogram(evidence: Evidence) -> Figure | None:
 
     def draw(axes: "Axes") -> None:
         top = float(np.quantile(found, 0.99)) * 1.05 if len(found) else 1.0
-        axes.hist(np.minimum(found, top), bins=32, range=(0, top or 1.0), color=_ACCENT, alpha=0.85)
+        counts, *_ = axes.hist(np.minimum(found, top), bins=32, range=(0, top or 1.0), color=_ACCENT, alpha=0.85)
         if len(found):
             median = float(np.quantile(np.append(found, [np.inf] * failed), 0.5, method="inverted_cdf"))
             if np.isfinite(median):
@@ -98,6 +98,7 @@ def histogram(evidence: Evidence) -> Figure | None:
                     fontsize=8.5,
                 )
         axes.set(xlabel=f"size of the smallest perturbation ({unit})", ylabel="images", xlim=(0, None))
+        axes.set_ylim(0, 1.15 * max(1.0, float(np.max(counts))))  # with room for the words
         axes.grid(axis="y", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.locator_params(axis="y", integer=True)

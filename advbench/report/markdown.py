@@ -9,7 +9,7 @@ from advbench.names import display_name
 from advbench.report.summary import changed_images, stars, unmatched
 from advbench.report.tables import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
 
-_MARKS = {0: "✅", 1: "❌", 3: "⚠️", 5: "⚠️"}
+_MARKS = {0: "✅", 1: "❌", 2: "⚠️", 3: "⚠️", 5: "⚠️"}
 
 
 def escaped(text: str) -> str:

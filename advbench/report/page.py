@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from advbench.evidence import Evidence
@@ -11,13 +12,14 @@ from advbench.metrics import NOISE, WORST_CASE, Cell, flips
 from advbench.report.figures import Figure, curves, histogram
 from advbench.report.gallery import KINDS, gallery
 from advbench.report.html import data_uri, render
-from advbench.report.tables import LEGEND, describe_bound, describe_place, tables
+from advbench.report.tables import LEGEND, describe_bound, describe_place, describe_threat, tables
+from advbench.report.words import describe_norm
 from advbench.suite_files import suite_names
 
 if TYPE_CHECKING:
     from advbench.runs import Run
 
-_STATES = {0: "good", 1: "bad", 3: "warn", 5: "warn"}
+_STATES = {0: "good", 1: "bad", 2: "warn", 3: "warn", 5: "warn"}
 _MOST_CLASSES = 12
 _MOST_PAIRS = 12
 
@@ -85,7 +87,7 @@ def as_page(verdict: Verdict, run: "Run") -> str:
         word=verdict.headline.partition(":")[0],
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
-        worst=[_row(cell) | {"place": describe_place(cell.threat, cell.eps)} for cell in _worst(verdict)],
+        worst=_worst(verdict),
         parts=[_part(verdict, evidence) for evidence in findings.evidence],
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         legend=LEGEND,
@@ -97,8 +99,14 @@ def as_page(verdict: Verdict, run: "Run") -> str:
     )
 
 
-def _worst(verdict: Verdict) -> list[Cell]:
-    return [cell for cell in verdict.findings.cells if cell.attack == WORST_CASE]
+def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The worst cases of each model, data set and goal, under their names."""
+    cells = (cell for cell in verdict.findings.cells if cell.attack == WORST_CASE)
+    groups = groupby(cells, key=lambda cell: describe_threat(cell.threat._replace(norm="")))
+    return [
+        (name, [_row(cell) | {"place": describe_norm(cell.threat.norm, cell.eps)} for cell in group])
+        for name, group in groups
+    ]
 
 
 def _facts(verdict: Verdict, run: "Run") -> str:

@@ -25,7 +25,7 @@ from advbench.report.tables import (
     tables,
 )
 
-_STYLES = {0: "bold green", 1: "bold red", 3: "bold yellow", 5: "bold yellow"}
+_STYLES = {0: "bold green", 1: "bold red", 2: "bold yellow", 3: "bold yellow", 5: "bold yellow"}
 _LEFT = ("attack",)
 _LEFT_OUT = ("noise", "s/image")
 """Columns for which 100 leave no room; noise has a line of its own beside every attack."""

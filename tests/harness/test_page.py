@@ -93,6 +93,7 @@ def test_everything_is_on_it(tmp_path):
         "advbench run made.toml --out again",
     ):
         assert part in text
+    assert html.count("<h3>net on toy · untargeted</h3>") == 1  # all its budgets stand under one name
     assert html.count("<img") == 2 + 3 * len(gallery(load_run(folder), {}))
 
 

@@ -106,6 +106,7 @@ def test_a_dry_run_with_a_model_that_has_no_gradient():
         (["run", "smoke", "--plugin", "json"], "error: the plugin 'json' brings nothing"),
         (["run", "smoke", "--baseline", "none.json"], "none.json"),
         (["run", "smoke", "--junit-xml", "small.toml/junit.xml"], "error: cannot write to the folder"),
+        (["verify", "small.toml"], "error: small.toml is not the folder of a run: it has no manifest.json"),
         (["resume", "nowhere"], "error: nowhere is not the folder of a run: it has no manifest.json"),
         (["verify", "nowhere"], "error: nowhere is not the folder of a run"),
     ],
@@ -142,6 +143,11 @@ def test_the_first_run_of_all_makes_the_baseline_that_its_gate_needs():
     result = advb("run", "small.toml", *PLUGIN, code=2)
     assert result.stderr.startswith("note: without --baseline the gate max_drop_pp cannot be evaluated in the end\n")
     assert "error: the gate max_drop_pp needs a baseline\ngive one with --baseline FILE" in result.stderr
+    assert result.stdout.startswith("NO BASELINE: max_drop_pp compares with one, and was left out\n")
+    assert "worst case" in result.stdout  # what was measured is not kept from anybody
+    verdict = json.loads(advb("run", "small.toml", *PLUGIN, "--json", "--junit-xml", "j.xml", code=2).stdout)
+    assert (verdict["verdict"], verdict["exit_code"], verdict["left_out"]) == ("no baseline", 2, ["max_drop_pp"])
+    assert 'type="no baseline"' in Path("j.xml").read_text()
     advb("baseline", "write", "reports/small", "--baseline", "b.json")
     assert "PASSED" in advb("run", "small.toml", *PLUGIN, "--baseline", "b.json", "--out", "again").stdout
 

@@ -261,6 +261,10 @@ def test_a_model_without_a_data_set_is_named(tmp_path):
     [
         ({"attacks": {"name": "pgd", "params": {"stepz": 1}}}, "attack pgd cannot be made with .*stepz"),
         ({"attacks": {"name": "pgd", "params": {"steps": 0}}}, "expected steps of PGD > 0, got 0"),
+        (
+            {"attacks": ["fgsm", {"name": "pgd", "params": {"steps": "ten"}}]},
+            r"suite small, attacks\[1\]: .*expected steps of PGD to be a whole number, got 'ten'",
+        ),
         ({"attacks": "ddn"}, r"attacks\[0\]: ddn takes none of the suite's norms: linf"),
         ({"attacks": "pgd", "norms": "l1"}, r"attacks\[0\]: pgd needs budgets in l1\nadd l1 to eps"),
         ({"goals": "topk-exclusion:11"}, "k is at most 10 for the 20 classes of tiny"),

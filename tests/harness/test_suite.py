@@ -49,6 +49,7 @@ def test_short_forms_and_long_ones():
             {"models": {"name": "vgg16", "attacks": ["pgd", "fgsm"]}},
             "suite: model vgg16 has the attack 'fgsm', which the suite has not",
         ),
+        ({"models": 3, "gates": 3}, r"models\[0\]: expected a name or a table, got 3\ngates: expected a table, got 3"),
         ({"models": []}, "expected at least one model, got none"),
         ({"models": ["vgg16", "vgg16"]}, "two models are called 'vgg16'; give one of them a label"),
         ({"models": "vgg61"}, r"models\[0\]\.name: unknown model 'vgg61'; did you mean vgg16"),

@@ -77,6 +77,12 @@ def with_value(value):
     ("construct", "message"),
     [
         (lambda: PGD(steps=0), "expected steps of PGD > 0, got 0"),
+        (lambda: PGD(steps="ten"), "expected steps of PGD to be a whole number, got 'ten'"),
+        (lambda: PGD(steps=2.5), "expected steps of PGD to be a whole number, got 2.5"),
+        (lambda: PGD(steps=True), "expected steps of PGD to be a whole number, got True"),
+        (lambda: PGD(random_start=1), "expected random_start of PGD to be True or False, got 1"),
+        (lambda: PGD(relative_step="a"), "expected relative_step of PGD to be a number, got 'a'"),
+        (lambda: PGD(loss=3), "expected loss of PGD to be a text, got 3"),
         (lambda: PGD(steps=-3), "expected steps of PGD > 0, got -3"),
         (lambda: PGD(relative_step=0.0), "expected relative_step of PGD > 0, got 0.0"),
         (lambda: PGD(relative_step=NAN), "expected relative_step of PGD > 0, got nan"),
