@@ -54,7 +54,7 @@ class FitConfig:
     """Gradient steps; of deepfool, passes through the pictures at most."""
     held_out: float = 0.2
     """Fraction of the pictures that are not fitted to: they choose the perturbation and tell how often it fools."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Pictures in a step."""
     seed: int = 0
     """Of all that is random."""
@@ -105,8 +105,11 @@ def _fit(
         progress("DeepFool, picture by picture", 0, config.steps)
         return UniversalDeepFool(norm=norm, eps=config.eps, goal=goal, passes=config.steps).fit(model, fitted)
     start, form = checkpoint.read()
+    latest = start
 
     def on_step(state: FitState) -> None:
+        nonlocal latest
+        latest = state
         rate = f", fools {state.best_rate:.1%} of the pictures held out" if state.best_rate >= 0 else ""
         progress(f"step {state.step}{rate}", state.step, config.steps)
         if state.step % SAVE_EVERY == 0:
@@ -117,7 +120,12 @@ def _fit(
         raise UserError("\n".join(str(problem) for problem in fitted.problems.values()))
     attack = UniversalPerturbation(norm=norm, eps=config.eps, goal=goal, steps=config.steps)
     quick = fast(model, first[0][:4], form=form)
-    return attack.fit(quick, fitted, held_out=kept, on_step=on_step, start=start, seed=config.seed)
+    try:
+        return attack.fit(quick, fitted, held_out=kept, on_step=on_step, start=start, seed=config.seed)
+    except KeyboardInterrupt:
+        if latest is not None:
+            checkpoint.write(latest, quick.form)
+        raise
 
 
 class _Checkpoint(NamedTuple):

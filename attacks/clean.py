@@ -10,7 +10,7 @@ from attacks.inputs import clean_logits
 from attacks.norms import Linf, flat
 from attacks.protocols import Model
 
-_KEPT_BYTES = 256 * 2**20
+_KEPT_BYTES = 128 * 2**20
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
 
 

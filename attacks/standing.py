@@ -1,6 +1,5 @@
 """Losses for many images at once, that look at all logits and not at one rival, which every image has another of."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,7 +39,7 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def unlike(clean: Tensor) -> Loss:
-    """How much the logits are like those of the clean images: the cosine between them.
+    """How much the logits are like those of the clean images: the cosine between them, both around their mean.
 
     All that was high is to be low and the reverse, so that a few classes rise for all images. It is for the goals that
     drive out what came first; for the others it is :func:`standing`.
@@ -53,24 +52,23 @@ def unlike(clean: Tensor) -> Loss:
         <https://openaccess.thecvf.com/content/ICCV2021/html/Zhang_Data-Free_Universal_Adversarial_Perturbation_and_Black-Box_Attack_ICCV_2021_paper.html>.
 
     Deviations:
-        Of log-probabilities, which all lie on one side of 0, the mean is taken away.
+        The mean logit is taken away, which changes no probability: where all logits lie on one side of 0, as after a
+        last ReLU, any two are alike by that alone.
 
     Example:
         >>> goal = Untargeted(torch.tensor([0, 0]))
         >>> unlike(torch.tensor([[2.0, 0.0], [2.0, 0.0]]))(torch.tensor([[3.0, 0.0], [-1.0, 0.0]]), goal)
-        tensor([ 1., -1.])
+        tensor([ 1.0000, -1.0000])
     """
-    before = _scores(clean)
+    before = _centred(clean)
 
     def loss(logits: Tensor, goal: Goal) -> Tensor:
         if isinstance(goal, Untargeted | TopKExclusion):
-            return functional.cosine_similarity(_scores(logits), before, dim=1)
+            return functional.cosine_similarity(_centred(logits), before, dim=1)
         return standing(logits, goal)
 
     return loss
 
 
-def _scores(logits: Tensor) -> Tensor:
-    """The logits, but log-probabilities around their mean."""
-    normalised = logits.detach().logsumexp(1, keepdim=True).abs() < 1e-3
-    return torch.where(normalised, logits - logits.mean(1, keepdim=True), logits)
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(1, keepdim=True)

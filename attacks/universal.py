@@ -56,7 +56,9 @@ class FitState(NamedTuple):
 
 
 MANY = 100
-"""With fewer classes the likelihood is descended: there every rival matters."""
+"""With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
+CERTAIN = 9.0
+"""So many nats below certainty the likelihood of a class is low enough."""
 ENOUGH = 50
 """With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
 
@@ -70,7 +72,7 @@ OnStep = Callable[[FitState], None]
 class UniversalPerturbation:
     """Sign steps with momentum, down the mean over many images, each seen enlarged, shifted and mirrored at random.
 
-    What is descended is the cosine between the logits and those of the clean image, see
+    What is descended is the cosine between the logits and those of the clean image, both around their mean, see
     :func:`attacks.standing.unlike`: a margin looks at one rival, and rivals change from image to image and step to
     step, so that the steps for different images undo each other. A model of few classes has few rivals, and there it is
     the likelihood. The random views keep a perturbation from being made for these very images. A loader of random
@@ -80,7 +82,7 @@ class UniversalPerturbation:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the
         aim; Shafahi et al., Universal adversarial training <https://arxiv.org/abs/1811.11304>, 2020, for stochastic
         gradient steps; Zhang et al., Data-free universal adversarial perturbation and black-box attack, ICCV 2021, for
-        the cosine.
+        the cosine. The clipped likelihood is the second's.
 
     Example:
         >>> x = torch.tensor([[0.6, 0.5], [0.7, 0.5]])
@@ -156,12 +158,12 @@ class UniversalPerturbation:
         asked = clean(x)
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
-        moved = self._seen(x, goal, seed, state.step) + state.delta
-        loss = unlike(asked.logits) if asked.logits.shape[1] >= MANY else cross_entropy
-        at = slope(quick_form(model) or model, moved.clamp(0, 1), goal, loss)
-        # Where a value is cut off, the perturbation has no influence.
-        gradient = (at.gradient * (moved == moved.clamp(0, 1))).mean(0, keepdim=True)
-        momentum = accumulate(state.momentum, gradient, self.decay)
+        moved = (self._seen(x, goal, seed, state.step) + state.delta).clamp_(0, 1)
+        loss = unlike(asked.logits) if asked.logits.shape[1] >= MANY else _likelihood
+        at = slope(quick_form(model) or model, moved, goal, loss)
+        # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
+        # would have no gradient that leads it back.
+        momentum = accumulate(state.momentum, at.gradient.mean(0, keepdim=True), self.decay)
         fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
         move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
         delta = self.norm.project(state.delta + move, self.eps)
@@ -188,6 +190,11 @@ class UniversalPerturbation:
         if rate < state.best_rate:
             return state
         return state._replace(best=state.delta, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
+
+
+def _likelihood(logits: Tensor, goal: Goal) -> Tensor:
+    """As :func:`attacks.losses.cross_entropy`, but an image that is fooled beyond doubt has no say any more."""
+    return cross_entropy(logits, goal).clamp_min(-CERTAIN)
 
 
 def _batches(loader: Loader, epoch: int, batch: int) -> Iterator[tuple[int, int, Tensor]]:

@@ -71,7 +71,7 @@ def universal() -> None:
 )
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is random.")
 @_DEVICE
-@_BATCH
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures in each step.")
 @_OUT
 @_JSON
 @_QUIET

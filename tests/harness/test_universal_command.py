@@ -110,23 +110,24 @@ def test_apply_writes_pictures_that_are_the_sum(fitted, photographs, tmp_path, m
     assert row["met"] == (int(model(x).argmax()) != int(model(written).argmax())) == row["survives_8bit"]
 
 
-def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(photographs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("end", "next_step"), [(KeyboardInterrupt, 9), (RuntimeError, 6)], ids=["Ctrl-C", "crash"])
+def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(end, next_step, photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(advbench.universal_fit, "SAVE_EVERY", 5)
     config = FitConfig(paths=(photographs,), model="tiny", steps=12, batch_size=4, eps=0.004, out=tmp_path / "whole")
     whole = fit_perturbation(config)
 
     def interrupt(what, done, total):
         if done == 8:
-            raise KeyboardInterrupt
+            raise end("now")
 
     halves = FitConfig(**{**vars(config), "out": tmp_path / "halves"})
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(end, match="now"):
         fit_perturbation(halves, interrupt)
     assert (tmp_path / "halves" / "checkpoint.safetensors").exists()
     steps = []
     again = fit_perturbation(halves, lambda what, done, total: steps.append(done))
     assert torch.equal(again.perturbation.delta, whole.perturbation.delta)
-    assert steps == [0, *range(6, 13)]
+    assert steps == [0, *range(next_step, 13)]
     with safe_open(tmp_path / "halves" / "perturbation.safetensors", "pt") as file:
         assert file.keys() == ["delta"]
 

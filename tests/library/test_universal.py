@@ -1,6 +1,8 @@
 """Universal perturbations: against the best there is on linear models, and what must hold of every fit."""
 
 import math
+import subprocess
+import sys
 from functools import partial
 
 import oracles
@@ -117,24 +119,34 @@ def test_few_images_held_out_do_not_end_a_fit_early():
     assert (states[-1].best_rate, states[-1].step) == (1, 20)
 
 
-def test_log_probabilities_of_many_classes_do_as_well_as_logits_around_their_mean():
+@pytest.mark.parametrize("shift", [lambda logits: logits + 50, lambda logits: logits.log_softmax(1)])
+def test_what_changes_no_probability_changes_no_perturbation(shift):
     weight = torch.randn(48, 120, generator=torch.Generator().manual_seed(0)).double()
     x = oracles.images(20, (3, 4, 4))
 
     def fit(change):
         return UniversalPerturbation(eps=0.1, steps=5).fit(lambda x: change(x.flatten(1) @ weight), Rows(x)).delta
 
-    plain = fit(lambda logits: logits - logits.mean(1, keepdim=True))
+    plain = fit(lambda logits: logits)
     assert plain.abs().max() > 0.01
-    torch.testing.assert_close(fit(lambda logits: logits.log_softmax(1)), plain)
+    torch.testing.assert_close(fit(shift), plain)
 
 
 def test_the_cosine_is_of_all_logits_and_leaves_goals_of_other_classes_alone():
     clean, logits = torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[5.0, 6.0, 4.0]])
     old, wanted = attacks.Untargeted(torch.tensor([0])), Targeted(torch.tensor([2]))
-    expected = (3 * 5 + 1 * 6) / math.sqrt(10 * 77)
+    # Around their means 4/3 and 5.
+    expected = (5 * 0 - 1 * 1 + 4 * 1) / math.sqrt((25 + 1 + 16) * 2)
     assert float(unlike(clean)(logits, old)) == pytest.approx(expected)
     assert float(unlike(clean)(logits, wanted)) == float(standing(logits, wanted)) == 1
+
+
+def test_a_pixel_that_is_black_and_was_made_darker_is_led_back():
+    darker = torch.tensor([[-0.1, 0.0]])
+    stuck = attacks.FitState(step=1, epoch=0, batch=0, delta=darker, momentum=torch.zeros(1, 2), best=darker)
+    x = torch.tensor([[0.0, 0.05]])
+    found = UniversalPerturbation(eps=0.1, steps=20).fit(lambda x: x.flip(1), [x], start=stuck)
+    assert float(found.delta[0]) == pytest.approx(0.1)
 
 
 def test_the_model_is_asked_about_a_clean_image_once():
@@ -254,3 +266,38 @@ def test_the_original_algorithm_fools_a_linear_model_and_stops_when_enough_are_f
     least = 0.1 / float(weight.abs().sum())
     found = UniversalDeepFool(eps=1.05 * least, enough=1.0).fit(model, [x])
     assert attacks.fooled(model, [x], found.apply).changed == len(x)
+
+
+MANY_IMAGES = """
+import resource
+import sys
+import torch
+from attacks import UniversalPerturbation
+
+class Generated:
+    '''50,000 images of 1,000 classes, of which no more than a batch exists at once.'''
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.epoch)
+        for _ in range(50_000 // 50):
+            yield torch.rand(50, 3, 32, 32, generator=generator)
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, stride=4), torch.nn.ReLU(), torch.nn.Flatten())
+net = torch.nn.Sequential(features, torch.nn.Linear(512, 1000))
+seen = []
+UniversalPerturbation(steps=1001, looks=1).fit(net.eval(), Generated(), on_step=lambda state: seen.append(state.epoch))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(seen[-1], peak if sys.platform == "darwin" else 1024 * peak)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_fifty_thousand_images():
+    pytest.importorskip("resource")
+    done = subprocess.run([sys.executable, "-c", MANY_IMAGES], capture_output=True, text=True, check=True)
+    passes, peak = map(int, done.stdout.split())
+    assert passes == 1
+    assert peak < 2 * 2**30

@@ -57,9 +57,17 @@ class Victim:
 
 def cifar10(name: str, candidates: int) -> Callable[[], Target]:
     """How to load one of the networks in `shared` with the first of CIFAR-10's test images."""
+    return _cifar10(name, candidates, "test1000")
 
+
+def cifar10_training(name: str, candidates: int) -> Callable[[], Target]:
+    """The same with the first of its training images, of which every network there has seen all."""
+    return _cifar10(name, candidates, "train4000")
+
+
+def _cifar10(name: str, candidates: int, part: str) -> Callable[[], Target]:
     def load() -> Target:
-        data = np.load(SHARED / "data/cifar10/cifar10-original-test1000.npz")
+        data = np.load(SHARED / f"data/cifar10/cifar10-original-{part}.npz")
         x = torch.from_numpy(data["images"][:candidates]).permute(0, 3, 1, 2).float() / 255
         return Target(_shared_model(name), x.contiguous(), torch.from_numpy(data["labels"][:candidates]).long())
 

@@ -1,0 +1,92 @@
+"""The page `reports/universal/README.md` and its curve, made of `results.json`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from advbench.intervals import Proportion
+from tests.peers.universal_methods import METHODS, OURS
+
+Record = Mapping[str, Any]
+
+_HEAD = """# Universal perturbations
+
+Made by `python -m tests.peers.universal`, and `--transfer` for the second table; the numbers are in `results.json`.
+
+One perturbation for all images, fitted to some and measured on others: how often the first class is no longer that
+of the clean image (the fooling rate), with a 95 % interval, and the class that most perturbed images are put into.
+Digits and the pictures of CIFAR-10 are ones that no choice was made on; CIFAR-10's, fitted to or measured on, are of
+the training set, because all others had been looked at. Of the photographs, the hundred measured on were also there
+when the loss for models of many classes was chosen. Perturbations are in whole steps of 1/255, those of ART excepted.
+
+**UniversalPerturbation** is the attack with its defaults; **random pictures**: fitted to smooth random colours, so that
+it has seen no photograph; **UAP-SGD**: signs of the gradient of the first class's log-probability, without views or
+momentum, for the same number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's, one pass too, is
+given fewer images, for it takes about a second for each. **Seconds** are of the processor, on one machine that did
+other work too, and comparable by their ratio only.
+
+"""
+
+
+def write_page(results: Record, folder: Path) -> None:
+    """Write the page, and the curve as a picture."""
+    rates = list(results["rates"].values())
+    lines = ["| Model | Linf eps | Method | Images | Fooled | Interval, % | Most frequent class | Seconds |"]
+    lines += ["|---|--:|---|--:|--:|--:|--:|--:|"]
+    nets = list(dict.fromkeys(row["net"] for row in rates))
+    lines += [_row(row) for row in sorted(rates, key=lambda row: (nets.index(row["net"]), *_place(row)))]
+    if _curve(rates, folder / "rate-against-eps.png"):
+        lines += ["", "## Smaller budgets", "", "![Fooling rate against eps](rate-against-eps.png)"]
+    lines += ["", "## Transfer", "", "Fitted to the model of the row, put before the model of the column.", ""]
+    columns = list(results["transfer"])
+    lines += [f"| | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
+    for source, found in results["transfer"].items():
+        cells = [f"{found[c]['changed'] / found[c]['images']:.1%}" if c in found else "" for c in columns]
+        lines.append(f"| {source} | {' | '.join(cells)} |")
+    pictures = [f"![Scaled perturbation]({name}.png) *{name}*" for name in columns]
+    text = _HEAD + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _place(row: Record) -> tuple[float, int]:
+    """Within a network, which keeps its place: large budgets first, then the order of the methods."""
+    return -row["eps"], list(METHODS).index(row["method"])
+
+
+def _row(row: Record) -> str:
+    share = Proportion(row["changed"], row["images"])
+    most = f"{row['classes'][0][0]}: {row['classes'][0][1] / row['images']:.0%}"
+    method = f"{row['method']}, {row['steps']} steps of {row['batch']}" if "steps" in row else row["method"]
+    fooled = f"{share.percent} ({share.counts})"
+    cells = (row["net"], _shown(row["eps"]), method, str(row["fitted"]), fooled, share.interval, most)
+    return f"| {' | '.join(cells)} | {row['seconds']:.1f} |"
+
+
+def _shown(eps: float) -> str:
+    return f"{eps:g}" if round(eps, 2) == eps else f"{eps * 255:g}/255"
+
+
+def _curve(rates: Sequence[Record], path: Path) -> bool:
+    """Fooling rate against eps, for the networks with more than two budgets."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    ours = [row for row in rates if row["method"] == OURS]
+    nets = [net for net in dict.fromkeys(row["net"] for row in ours) if sum(row["net"] == net for row in ours) > 2]
+    if not nets:
+        return False
+    figure, axis = pyplot.subplots(figsize=(5.2, 3.6), layout="constrained")
+    for net in nets:
+        rows = sorted((row for row in ours if row["net"] == net), key=lambda row: row["eps"])
+        shares = [100 * row["changed"] / row["images"] for row in rows]
+        axis.plot([row["eps"] * 255 for row in rows], shares, "o-", label=net)
+    axis.set_xlabel("Linf eps, 1/255")
+    axis.set_ylabel("fooled, %")
+    axis.set_ylim(0, 100)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
