@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Literal
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +30,10 @@ _STYLES = {0: "bold green", 1: "bold red", 2: "bold yellow", 3: "bold yellow", 5
 _LEFT = ("attack",)
 _LEFT_OUT = ("noise", "s/image")
 """Columns for which 100 leave no room; noise has a line of its own beside every attack."""
+_SPARE = ("fooled %", "flipped %", "mended", "success %", "passes", "median", "broken", "p")
+"""Columns that are left out, one after the other, where a terminal is narrower than 100."""
+_ENDLESS = 10_000
+"""Columns of a terminal where everything has room."""
 _SHARES = ("robust", "success", "flipped", "fooled")
 _COLUMNS = tuple(f"{name} %" if name in _SHARES else name for name in HEADINGS if name not in _LEFT_OUT)
 _MOST_IMAGES = 8
@@ -54,7 +59,7 @@ def numbers(findings: Findings) -> RenderableType:
     for table in tables(findings.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         rows = [_narrow(row) for row in table.rows]
-        lines.append(grid(_COLUMNS, rows, [cell.attack == "worst case" for cell in table.cells]))
+        lines.append(Grid(_COLUMNS, rows, [cell.attack == "worst case" for cell in table.cells]))
     if findings.cells:
         lines += ["", Text(LEGEND, style="dim")]
     return Group(*lines)
@@ -72,7 +77,7 @@ def compared(comparison: Comparison) -> RenderableType:
     """What changed from one run to another, and the images that did."""
     lines: list[RenderableType] = []
     for table in differences(comparison.changes):
-        lines += [Text(table.title, style="bold"), grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
+        lines += [Text(table.title, style="bold"), Grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
     lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
@@ -112,19 +117,42 @@ def stars(comparison: Comparison) -> Iterator[str]:
         yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
 
 
-def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Table:
-    """A table whose cells are plain text; columns that are empty throughout are left out."""
-    shown = [i for i in range(len(headings)) if any(row[i] for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    for i in shown:
-        left = headings[i] in _LEFT
-        justify: Literal["left", "right"] = "left" if left else "right"
-        table.add_column(
-            headings[i], justify=justify, no_wrap=not left, overflow="fold", min_width=12 if left else None
-        )
-    for row, bold in zip(rows, strong, strict=True):
-        table.add_row(*(Text(row[i]) for i in shown), style="bold" if bold else "")
-    return table
+class Grid:
+    """A table whose cells are plain text.
+
+    Columns that are empty throughout are left out, and so are, where a terminal has no room, those of `_SPARE`.
+
+    Args:
+        headings: Of the columns.
+        rows: A text for each column.
+        strong: Which rows stand out.
+    """
+
+    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> None:
+        self._headings, self._rows, self._strong = headings, rows, strong
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich prints."""
+        shown = [i for i in range(len(self._headings)) if any(row[i] for row in self._rows)]
+        table, endless = self._table(shown), options.update(max_width=_ENDLESS)
+        for spare in _SPARE:
+            if table.__rich_measure__(console, endless).minimum <= options.max_width:
+                break
+            shown = [i for i in shown if self._headings[i] != spare]
+            table = self._table(shown)
+        yield table
+
+    def _table(self, shown: Sequence[int]) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+        for i in shown:
+            left = self._headings[i] in _LEFT
+            justify: Literal["left", "right"] = "left" if left else "right"
+            texts = (self._headings[i], *(row[i] for row in self._rows))
+            least = 12 if left else max(map(cell_len, texts))
+            table.add_column(self._headings[i], justify=justify, no_wrap=not left, overflow="fold", min_width=least)
+        for row, bold in zip(self._rows, self._strong, strict=True):
+            table.add_row(*(Text(row[i]) for i in shown), style="bold" if bold else "")
+        return table
 
 
 def _plain(text: str) -> str:

@@ -79,6 +79,14 @@ forward and backward, for each image; intervals are Wilson's, at 95 %
     )
 
 
+def test_a_narrow_terminal_has_fewer_columns_and_whole_numbers():
+    file = io.StringIO()
+    Console(width=80, file=file).print(summary(verdict()))
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    assert "  eps attack        robust %      k/n       95 % success %   median passes" in lines
+    assert "8/255 worst case   24.4-26.8 10-11/41  13.8-41.9 73.2-75.6 7.65/255     57" in lines
+
+
 def test_a_comparison_on_a_terminal():
     assert (
         printed(compared(verdict().comparison))
