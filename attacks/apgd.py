@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from attacks import sparse
-from attacks.goals import Goal
+from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
 from attacks.inputs import check_parameters
 from attacks.losses import LOSSES, Loss
-from attacks.norms import Linf, Norm, column, descent, within
+from attacks.norms import Linf, Norm, column, descent
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
 
@@ -99,23 +99,23 @@ def descend(
             return state.best
         at = slope(left.model, x_adv, left.goal, loss, aim=left.aim, rough=True)
         x_adv, before, step, value, gradient, *rest = left.retire(
-            x_adv, at.logits, before, step, at.loss, at.gradient, *state
+            x_adv, at.fooled, before, step, at.loss, at.gradient, *state
         )
         state = _Progress(*rest).after(x_adv, value, gradient)
         if i in checkpoints:
             stalled, state = state.check(rho * checkpoints[i])
             step = torch.where(stalled, step / 2, step)
-            back = column(stalled, x_adv).bool()
+            back = column(stalled, x_adv)
             x_adv, before = torch.where(back, state.best, x_adv), torch.where(back, state.best, before)
             gradient = torch.where(back, state.best_gradient, gradient)
-        aim = within(left.norm, left.x, x_adv + descent(left.norm, x_adv, gradient, step), left.eps)
+        aim = left.ball.nearest(x_adv + descent(left.norm, x_adv, gradient, step))
         weight = momentum if i else 1.0
-        move = weight * (aim - x_adv) + (1 - weight) * (x_adv - before)
-        x_adv, before = within(left.norm, left.x, x_adv + move, left.eps), x_adv
+        moved = x_adv.lerp(aim, weight).add_(x_adv - before, alpha=1 - weight)
+        x_adv, before = left.ball.nearest(moved), x_adv
     if len(left):  # the last point has no gradient yet, and needs none
         logits = forward(left.model, x_adv, left.goal)
         value = loss(logits, left.aim)
-        x_adv, value, *rest = left.retire(x_adv, logits, value, *state)
+        x_adv, value, *rest = left.retire(x_adv, met(left.goal, logits), value, *state)
         state = _Progress(*rest).after(x_adv, value, x_adv)
     return state.best
 
@@ -147,7 +147,7 @@ class _Progress(NamedTuple):
     def after(self, x_adv: Tensor, loss: Tensor, gradient: Tensor) -> Self:
         """The state once the loss and gradient at ``x_adv`` are known."""
         better = loss < self.best_loss
-        image = column(better, x_adv).bool()
+        image = column(better, x_adv)
         return self._replace(
             best=torch.where(image, x_adv, self.best),
             best_gradient=torch.where(image, gradient, self.best_gradient),

@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.ball import keeps_to
 from attacks.goals import Goal, met
 from attacks.gradients import asked_ids, booked_on, quick_form
 from attacks.inputs import check_arguments, check_logits
-from attacks.norms import Norm, column, keeps_to
+from attacks.norms import Norm, column
 from attacks.protocols import Attack, AttackError, Kind, Model
 
 
@@ -65,7 +66,7 @@ class Capped:
             x_adv, errors = error.x_adv, error.errors
         lost = (purse.cut & ~purse.known).nonzero().squeeze(1).tolist()
         errors |= dict.fromkeys(lost, f"nothing was known about it when its budget of passes ({self.passes}) was spent")
-        x_adv = torch.where(column(purse.cut, x_adv).bool(), purse.best, x_adv.detach())
+        x_adv = torch.where(column(purse.cut, x_adv), purse.best, x_adv.detach())
         if errors:
             raise AttackError(x_adv, errors)
         return x_adv

@@ -120,7 +120,7 @@ def _in_turn(
         nearer = distance < size[rows]
         # A candidate that fails is still better than none, until something succeeds.
         take = nearer | (size[rows].isinf() & ~fooled)
-        best = best.index_copy(0, rows, torch.where(column(take, x_adv).bool(), x_adv, best[rows]))
+        best = best.index_copy(0, rows, torch.where(column(take, x_adv), x_adv, best[rows]))
         size = size.index_copy(0, rows, torch.where(nearer, distance, size[rows]))
         if first.kind == "budget":
             rows = size.isinf().nonzero().squeeze(1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.adam import Adam
-from attacks.goals import Goal, met
+from attacks.goals import Goal
 from attacks.gradients import slope
 from attacks.inputs import check_parameters
 from attacks.losses import hinge
@@ -79,7 +79,7 @@ class CW:
         for _ in range(self.steps):
             x_adv = ((w.tanh() + 1) / 2).clamp_(0, 1)
             at = slope(left.model, x_adv, left.goal, hinge)
-            fooled, delta = met(left.goal, at.logits), x_adv - left.x
+            fooled, delta = at.fooled, x_adv - left.x
             best.offer(x_adv, fooled, self.norm.measure(delta))
             ever |= fooled
             gradient = 2 * delta + column(constant, delta) * at.gradient

@@ -64,7 +64,7 @@ class DDN:
         x_adv = left.x
         for step in range(self.steps):
             at = slope(model, x_adv, left.goal, LOSSES[self.loss])
-            fooled = met(left.goal, at.logits)
+            fooled = at.fooled
             delta = x_adv - left.x
             best.offer(x_adv, fooled, self.norm.measure(delta))
             radius = torch.where(fooled, radius * (1 - self.gamma), radius * (1 + self.gamma))

@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.goals import SLACK, Goal, met
+from attacks.goals import Goal, met
 from attacks.gradients import forward, slopes
 from attacks.inputs import check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Norm
 from attacks.protocols import Kind, Model
+from attacks.ranking import SLACK
 from attacks.rivals import distinct_aims
 from attacks.track import Survivors, nearby
 

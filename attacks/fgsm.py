@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal, met
+from attacks.goals import Goal
 from attacks.inputs import check_parameters, clean_slope
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
@@ -45,5 +45,5 @@ class FGSM:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
         x = x.detach()
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
-        size = torch.where(met(goal, at.logits), 0.0, eps)  # an image that meets the goal stays as it is
+        size = torch.where(at.fooled, 0.0, eps)  # an image that meets the goal stays as it is
         return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)

@@ -66,10 +66,10 @@ class FMN:
         for step in range(self.steps):
             fall = (1 + math.cos(math.pi * step / self.steps)) / 2
             at = slope(model, x_adv, left.goal, margin)
-            fooled = met(left.goal, at.logits)
+            fooled = at.fooled
             size = self.norm.measure(x_adv - left.x)
             best.offer(x_adv, fooled, size)
-            reach = size + at.loss.abs() / self.norm.dual(at.gradient).clamp_min(1e-12)
+            reach = size.addcdiv(at.loss.abs(), self.norm.dual(at.gradient).clamp_min_(1e-12))
             radius = follow(self.norm, radius, reach, self.gamma * (0.02 + 0.98 * fall), fooled, best)
             radius = torch.minimum(radius, left.eps)
             move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
@@ -94,7 +94,7 @@ def follow(norm: Norm, radius: Tensor, reach: Tensor, gamma: float, fooled: Tens
         (n,).
     """
     # An image on the boundary itself starts with no radius at all, which would never grow.
-    smaller, larger = torch.minimum(radius, best.size) * (1 - gamma), (radius * (1 + gamma)).clamp_min(1e-6)
+    smaller, larger = torch.minimum(radius, best.size).mul_(1 - gamma), (radius * (1 + gamma)).clamp_min_(1e-6)
     if norm.name == "l0":  # whole values only, at least one more or less
         smaller = torch.minimum(smaller, torch.minimum(radius, best.size) - 1).floor().clamp_min(1)
         larger = torch.maximum(larger, radius + 1).floor()

@@ -9,12 +9,9 @@ from typing import Protocol, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from attacks.ranking import exclusion_margin, order_margin, outside
-
-SLACK = 1e-5
-"""Attacks ask for a margin below ``-SLACK`` times the largest logit, so that a later forward pass in another batch,
-whose sums are rounded otherwise, comes to the same verdict."""
+from attacks.ranking import exclusion_margin, fooling, order_margin, outside
 
 
 class Goal(Protocol):
@@ -51,13 +48,14 @@ class Goal(Protocol):
 def met(goal: Goal, logits: Tensor) -> Tensor:
     """Whether an attack may take the goal as met: logits (N, C) -> bool (N,).
 
-    A hair stricter than ``margin < 0``, see :data:`SLACK`.
+    A hair stricter than ``margin < 0``, see :data:`attacks.ranking.SLACK`.
 
     Example:
         >>> met(Untargeted(torch.tensor([0])), torch.tensor([[1.0, 1.0 + 1e-7]]))
         tensor([False])
     """
-    return goal.margin(logits.detach()) < -SLACK * logits.detach().abs().amax(1)
+    logits = logits.detach()
+    return fooling(goal.margin(logits), logits)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +108,7 @@ class Untargeted(_Rows):
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability of the label."""
-        return logits.log_softmax(1).gather(1, self.labels.unsqueeze(1)).squeeze(1)
+        return -functional.cross_entropy(logits, self.labels, reduction="none")
 
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless every label is a class."""
@@ -144,7 +142,7 @@ class Targeted(_Rows):
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Minus the log-probability of the target."""
-        return -logits.log_softmax(1).gather(1, self.targets.unsqueeze(1)).squeeze(1)
+        return functional.cross_entropy(logits, self.targets, reduction="none")
 
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless every target is a class."""

@@ -1,17 +1,17 @@
 """The one door through which attacks ask a model: forward passes, and gradients with respect to the images."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal
-from attacks.losses import Loss
+from attacks.goals import Goal, met
+from attacks.losses import Loss, margin
 from attacks.protocols import Model
+from attacks.ranking import fooling
 
 DOUBT = 2**-7
 """By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
@@ -33,6 +33,8 @@ class Slope(NamedTuple):
     """(N,)."""
     gradient: Tensor
     """Of each image's loss with respect to that image, shaped like the batch."""
+    fooled: Tensor
+    """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says of the logits."""
 
 
 def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
@@ -74,7 +76,10 @@ def slope(model: Model, x: Tensor, goal: Goal, loss: Loss, *, aim: Goal | None =
     """
     quick = quick_form(model) if rough else None
     logits, value, (gradient,) = _differentiate(quick or model, x, aim or goal, loss)
-    return Slope(logits if quick is None else _confirmed(model, x, goal, logits), value, gradient)
+    if quick is not None:
+        logits = _confirmed(model, x, goal, logits)
+    known = quick is None and aim in (None, goal) and loss is margin
+    return Slope(logits, value, gradient, fooling(value if known else goal.margin(logits), logits))
 
 
 def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
@@ -98,7 +103,7 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
                  [0., 2.]]]))
     """
     logits, values, gradients = _differentiate(model, x, goal, losses)
-    return Slope(logits, values, torch.stack(gradients, 1))
+    return Slope(logits, values, torch.stack(gradients, 1), met(goal, logits))
 
 
 def quick_form(model: Model) -> Model | None:
@@ -122,7 +127,10 @@ def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
 def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Logits, losses (N,) or (N, K), and the gradient of each column."""
     # Tensors made in inference mode can take no part in a graph, copies made outside of it can.
-    with torch.inference_mode(False), torch.enable_grad(), booked_on(goal.ids):
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _differentiate(model, x, goal, loss)
+    with torch.enable_grad(), booked_on(goal.ids):
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
@@ -148,16 +156,26 @@ def _finite(gradient: Tensor) -> Tensor:
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-@contextmanager
-def booked_on(ids: Tensor) -> Iterator[None]:
+def booked_on(ids: Tensor) -> AbstractContextManager[None]:
     """Within it, a model can tell by :func:`asked_ids` which images the rows of its batch belong to."""
-    token = _asked.set(ids)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
+    return _Booked(ids)
 
 
 def asked_ids() -> Tensor | None:
     """Ids (N,) of the images that the model is being asked about, or None outside of an attack."""
     return _asked.get()
+
+
+class _Booked(AbstractContextManager[None]):
+    """A class, since a generator takes several times as long, and there is one for every pass."""
+
+    __slots__ = ("_ids", "_token")
+
+    def __init__(self, ids: Tensor) -> None:
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        self._token: Token[Tensor | None] = _asked.set(self._ids)
+
+    def __exit__(self, *_: object) -> None:
+        _asked.reset(self._token)

@@ -176,7 +176,7 @@ def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
     for _ in range(_HALVINGS):
         between = within(norm, x, x_adv, search.value)
         fooled = ask.fooled(between)
-        nearest = torch.where(column(fooled, x).bool(), between, nearest)
+        nearest = torch.where(column(fooled, x), between, nearest)
         search.tell(fooled)
     return nearest
 

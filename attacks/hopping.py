@@ -68,5 +68,5 @@ def hop(left: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: flo
         x_adv, gradient, sum_ = best.offer(left, x_adv, at.logits, at.gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
         length = 0.5 * (1 - step / steps) * left.eps
-        x_adv = within(left.norm, left.x, x_adv + descent(left.norm, x_adv, sum_, length), left.eps)
+        x_adv = left.ball.nearest(x_adv + descent(left.norm, x_adv, sum_, length))
     best.look(left, x_adv)

@@ -9,7 +9,7 @@ from attacks.goals import Goal
 from attacks.gradients import Slope
 from attacks.inputs import clean_slope
 from attacks.losses import Loss
-from attacks.norms import L1, Norm, column, descent, within
+from attacks.norms import L1, Norm, column, descent
 from attacks.protocols import Model
 from attacks.track import Survivors
 
@@ -89,10 +89,10 @@ def descend(
             at = look(x_adv, left.goal, step)
             gradient = at.gradient
             if early_stop:
-                x_adv, gradient, sum_ = left.retire(x_adv, at.logits, gradient, sum_)
+                x_adv, gradient, sum_ = left.retire(x_adv, at.fooled, gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
         move = descent(left.norm, x_adv, sum_, relative_step * left.eps)
-        x_adv = within(left.norm, left.x, move.add_(x_adv), left.eps)
+        x_adv = left.ball.nearest(move.add_(x_adv))
     if early_stop:
         return left.finish(x_adv)
     left.found[left.rows] = x_adv

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.goals import Goal
+from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_parameters
 from attacks.norms import Linf, Norm
@@ -48,5 +48,5 @@ class Noise:
                 break
             delta = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw)
             x_adv = delta.to(x).add_(left.x).clamp_(0, 1)
-            (x_adv,) = left.retire(x_adv, forward(model, x_adv, left.goal))
+            (x_adv,) = left.retire(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
         return left.found

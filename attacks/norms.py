@@ -58,28 +58,19 @@ def flat(delta: Tensor) -> Tensor:
         >>> flat(torch.zeros(2, 3, 4, 4)).shape
         torch.Size([2, 48])
     """
-    return delta.reshape(len(delta), math.prod(delta.shape[1:]))
+    return delta.flatten(1)
 
 
 def column(value: float | Tensor, like: Tensor) -> Tensor:
-    """A number for each image, (N,), shaped to broadcast against images ``like`` (N, ...).
+    """A number (or a truth) for each image, (N,), shaped to broadcast against images ``like`` (N, ...).
 
     Example:
         >>> column(torch.ones(2), torch.zeros(2, 3, 4, 4)).shape
         torch.Size([2, 1, 1, 1])
     """
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return value.expand(len(like)).view(-1, *[1] * (like.ndim - 1))
-
-
-def keeps_to(size: Tensor, eps: Tensor) -> Tensor:
-    """Whether perturbations of a measured size (n,) are within ``eps`` (n,), but for the rounding of projections.
-
-    Example:
-        >>> keeps_to(torch.tensor([0.1 + 5e-7, 0.11]), torch.tensor([0.1, 0.1]))
-        tensor([ True, False])
-    """
-    return size <= eps * (1 + 1e-5) + 1e-6
+    dtype = torch.bool if getattr(value, "dtype", None) is torch.bool else like.dtype
+    value = torch.as_tensor(value, dtype=dtype, device=like.device)
+    return (value if value.ndim else value.expand(len(like))).view(-1, *[1] * (like.ndim - 1))
 
 
 def descent(
@@ -188,11 +179,10 @@ class L2:
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """The gradient, of length ``eps``; zero where the gradient is zero."""
         length = self.measure(gradient)
-        poor = (length < 1e-12) | (length > 1e12)
-        if bool(poor.any()):  # squares underflow or overflow; and zero has no direction
+        if not torch.equal(length, fair := length.clamp(1e-12, 1e12)):  # squares underflow, overflow; or no direction
             largest = flat(gradient).abs().amax(1).clamp_min(_TINY)
-            gradient = gradient / column(torch.where(poor, largest, 1), gradient)
-            length = torch.where(poor, self.measure(gradient), length).clamp_min(_TINY)
+            gradient = gradient / column(torch.where(length == fair, 1, largest), gradient)
+            length = torch.where(length == fair, length, self.measure(gradient)).clamp_min(_TINY)
         return gradient * column(eps / length, gradient)
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:

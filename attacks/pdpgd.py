@@ -83,7 +83,7 @@ class PDPGD:
         for step in range(self.steps):
             done = step / self.steps
             at = slope(model, left.x + delta, left.goal, _smooth_hinge)
-            fooled = met(left.goal, at.logits)
+            fooled = at.fooled
             best.offer(left.x + delta, fooled)
             rate = self.step_size * 0.01**done
             delta = delta - rate * adam.step(at.gradient)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from attacks.ball import keeps_to
 from attacks.goals import Goal
-from attacks.norms import L1, L2, NORMS, Norm, keeps_to, within
+from attacks.norms import L1, L2, NORMS, Norm, within
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
 

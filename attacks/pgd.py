@@ -9,7 +9,7 @@ from attacks.goals import Goal
 from attacks.gradients import slope
 from attacks.inputs import check_parameters
 from attacks.losses import LOSSES
-from attacks.norms import Linf, Norm, descent, within
+from attacks.norms import Linf, Norm, descent
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
 
@@ -66,7 +66,7 @@ class PGD:
             if not len(left):
                 break
             at = slope(model, x_adv, left.goal, LOSSES[self.loss], rough=True)
-            x_adv, gradient = left.retire(x_adv, at.logits, at.gradient)
+            x_adv, gradient = left.retire(x_adv, at.fooled, at.gradient)
             step = descent(self.norm, x_adv, gradient, self.relative_step * left.eps)
-            x_adv = within(self.norm, left.x, x_adv + step, left.eps)
+            x_adv = left.ball.nearest(x_adv + step)
         return left.finish(x_adv)

@@ -58,7 +58,7 @@ def quantize(
     reach = torch.as_tensor(torch.inf if eps is None else eps, dtype=size.dtype, device=size.device).expand_as(size)
     first, last = _levels(norm, size, reach)
     best = _rounded(x, x_adv, torch.minimum(first, last))
-    best = torch.where(column(_beyond(norm, x, best, reach), x).bool(), _inwards(x, x_adv), best)
+    best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
     rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
     if norm.name != "linf":
         stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows])
@@ -72,7 +72,7 @@ def quantize(
         except NoGradientError:
             break
         beyond = _beyond(norm, x[rows], x_q, reach[rows])
-        done = ~beyond & met(goal.select(rows), at.logits)
+        done = ~beyond & at.fooled
         best[rows[done]] = x_q[done]
         # Rounding lengthens a perturbation; the next one is given that much less room.
         room = torch.where(beyond, room * reach[rows] / norm.measure(x_q - x[rows]), room)

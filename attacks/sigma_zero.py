@@ -70,7 +70,7 @@ class SigmaZero:
         for step in range(self.steps):
             rate = self.step_size * (0.1 + 0.9 * (1 + math.cos(math.pi * step / self.steps)) / 2)
             at = slope(model, left.x + delta, left.goal, hinge)
-            fooled = met(left.goal, at.logits)
+            fooled = at.fooled
             best.offer(left.x + delta, fooled, self.norm.measure(delta))
             gradient = at.gradient + self._count_slope(delta)
             gradient /= column(Linf().measure(gradient), gradient).clamp_min(1e-12)

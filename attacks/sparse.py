@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from attacks.goals import met
 from attacks.gradients import forward, slope
 from attacks.losses import Loss
-from attacks.norms import L0, column, descent, within
+from attacks.norms import L0, column, descent
 from attacks.track import Survivors
 
 
@@ -46,22 +47,22 @@ def descend(left: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
             return best
         at = slope(left.model, x_adv, left.goal, loss, aim=left.aim, rough=True)
         x_adv, value, gradient, best, best_gradient, lowest, step, share, changed = left.retire(
-            x_adv, at.logits, at.loss, at.gradient, best, best_gradient, lowest, step, share, changed
+            x_adv, at.fooled, at.loss, at.gradient, best, best_gradient, lowest, step, share, changed
         )
         better = value < lowest
         lowest = torch.where(better, value, lowest)
-        best = torch.where(column(better, x_adv).bool(), x_adv, best)
-        best_gradient = torch.where(column(better, x_adv).bool(), gradient, best_gradient)
+        best = torch.where(column(better, x_adv), x_adv, best)
+        best_gradient = torch.where(column(better, x_adv), gradient, best_gradient)
         if i and i % interval == 0:
             before, changed = changed, L0().measure(best - left.x)
             sparser, share = changed < 0.95 * before, changed / values / 1.5
             step = torch.where(sparser, left.eps, torch.maximum(step / 1.5, left.eps / 10))
-            back = column(sparser, x_adv).bool()
+            back = column(sparser, x_adv)
             x_adv, gradient = torch.where(back, best, x_adv), torch.where(back, best_gradient, gradient)
         move = descent(left.norm, x_adv, gradient, step, share)
-        x_adv = within(left.norm, left.x, x_adv + move, left.eps)
+        x_adv = left.ball.nearest(x_adv + move)
     if len(left):  # the last point has no gradient yet, and needs none
         logits = forward(left.model, x_adv, left.goal)
-        x_adv, best, lowest, value = left.retire(x_adv, logits, best, lowest, loss(logits, left.aim))
-        best = torch.where(column(value < lowest, x_adv).bool(), x_adv, best)
+        x_adv, best, lowest, value = left.retire(x_adv, met(left.goal, logits), best, lowest, loss(logits, left.aim))
+        best = torch.where(column(value < lowest, x_adv), x_adv, best)
     return best

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from attacks.draws import uniform
-from attacks.goals import Goal
+from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_parameters
 from attacks.losses import LOSSES, Loss, margin
@@ -130,7 +130,7 @@ def search(
         value = loss(logits, left.goal)
         better = value < best
         x_best[better], best[better] = x_adv[better], value[better]
-        _, x_best, best = left.retire(x_adv, logits, x_best, best)
+        _, x_best, best = left.retire(x_adv, met(left.goal, logits), x_best, best)
     return x_best, best
 
 

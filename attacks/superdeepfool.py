@@ -73,7 +73,7 @@ class SuperDeepFool:
             some = left.goal.select(rows)
             crossed, _ = cross(left, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
             at = slope(model, crossed, some, margin)
-            crossings.offer_for(rows, crossed, met(some, at.logits))
+            crossings.offer_for(rows, crossed, at.fooled)
             normal = self.norm.steepest(at.gradient, 1.0)
             along = (flat(crossed - left.x[rows]) * flat(normal)).sum(1)
             x_adv[rows] = (x_adv[rows] + column(along, normal) * normal).clamp_(0, 1)

@@ -146,7 +146,7 @@ class _Walk:
         fall = (1 + math.cos(math.pi * done)) / 2
         at = slope(left.model, x_adv, left.goal, self._loss(fall), aim=self._aim)
         self._reweigh(at.logits, fall)
-        fooled = met(left.goal, at.logits)
+        fooled = at.fooled
         self.best.offer(x_adv, fooled)
         reach = norm.measure(x_adv - left.x) + at.loss.abs() / norm.dual(at.gradient).clamp_min(1e-12)
         radius = follow(norm, self._radius, reach, attack.gamma * (0.01 + 0.99 * fall), fooled, self.best)

@@ -6,11 +6,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from attacks.ball import Ball, at_most
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import clean_logits
-from attacks.norms import Norm, keeps_to
+from attacks.norms import Norm
 from attacks.protocols import Model
+from attacks.ranking import fooling
 
 
 class Survivors:
@@ -56,6 +58,7 @@ class Survivors:
     """For the whole batch: the fooling image where there is one, else the latest candidate."""
     logits: Tensor
     """The model's for the clean images of the whole batch (N, C)."""
+    _ball: Ball | None
 
     def __init__(
         self,
@@ -74,34 +77,40 @@ class Survivors:
         self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))
         self.rows = torch.arange(len(x), device=x.device)
         self.found = x.clone()
-        self._stay = False
-        self.retire(x, self.logits)
+        self._stay, self._ball = False, None
+        self.retire(x, met(goal, self.logits))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def retire(self, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Take out the images that ``x_adv`` fools.
+    def retire(self, x_adv: Tensor, fooled: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Take out the images that are fooled.
 
         Args:
             x_adv: Candidates of the survivors (n, ...).
-            logits: The model's for them (n, C).
+            fooled: Which of them meet the goal, bool (n,).
             *state: More tensors with a row for each survivor.
 
         Returns:
             ``x_adv`` and ``state``, without the rows of those taken out.
         """
-        if self._stay or not bool((fooled := met(self.goal, logits)).any()):
+        if self._stay or not bool(fooled.any()):
             return x_adv, *state
         self.found[self.rows[fooled]] = x_adv[fooled]
         left = (~fooled).nonzero().squeeze(1)
         self._keep(left)
         return x_adv[left], *(tensor[left] for tensor in state)
 
+    @property
+    def ball(self) -> Ball:
+        """Where the survivors' candidates belong."""
+        self._ball = self._ball or Ball(self.norm, self.x, self.eps)
+        return self._ball
+
     def widened(self, times: float) -> Self:
         """The same images with budgets so many times as large. Nobody leaves: what is out there is no result yet."""
         wide = copy(self)
-        wide.eps, wide._stay = times * self.eps, True
+        wide.eps, wide._stay, wide._ball = times * self.eps, True, None
         return wide
 
     def give_up(self, hopeless: Tensor, x_adv: Tensor) -> None:
@@ -118,7 +127,7 @@ class Survivors:
         aim = self.aim.select(left) if self.aim is not self.goal else None
         self.x, self.goal = self.x[left], self.goal.select(left)
         self.aim = aim or self.goal
-        self.eps, self.rows = self.eps[left], self.rows[left]
+        self.eps, self.rows, self._ball = self.eps[left], self.rows[left], None
 
 
 class Lowest:
@@ -163,7 +172,7 @@ class Lowest:
         better = margin < self.margin[left.rows]
         rows = left.rows[better]
         self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
-        return left.retire(x_adv, logits, *state)
+        return left.retire(x_adv, fooling(margin, logits), *state)
 
 
 class Nearest:
@@ -190,18 +199,20 @@ class Nearest:
 
     def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
         self._x, self._norm = x, norm
-        self._limit = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
+        limit = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
+        # Only what is nearer than that is taken.
+        self._enough = at_most(limit.expand(len(x)))
         self.x_adv = x.clone()
         self.size = x.new_full((len(x),), torch.inf)
 
     @property
     def found(self) -> Tensor:
         """Where something was found, bool (n,)."""
-        return self.size.isfinite()
+        return self.size < torch.inf
 
     def select(self, index: Tensor) -> None:
         """Go on with some of the images only: a mask or positions."""
-        self._x, self._limit = self._x[index], self._limit.expand(len(self._x))[index]
+        self._x, self._enough = self._x[index], self._enough[index]
         self.x_adv, self.size = self.x_adv[index], self.size[index]
 
     def offer(self, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
@@ -210,10 +221,12 @@ class Nearest:
         Their distance ``size`` (n,) may be given where it is known already.
         """
         size = self._norm.measure(x_adv - self._x) if size is None else size
-        better = fooled & (size < self.size) & keeps_to(size, self._limit)
-        rows = better.nonzero().squeeze(1)
-        self.x_adv[rows] = x_adv[rows]
-        self.size = torch.where(better, size, self.size)
+        better = fooled & (size < self._enough)
+        if bool(better.any()):
+            rows = better.nonzero().squeeze(1)
+            self.x_adv[rows] = x_adv[rows]
+            self.size = torch.where(better, size, self.size)
+            self._enough = torch.minimum(self.size, self._enough)
         return better
 
     def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.draws import derive, uniform
-from attacks.goals import Goal, met
+from attacks.goals import Goal
 from attacks.gradients import slope
 from attacks.losses import margin
 from attacks.momentum import accumulate
@@ -120,7 +120,7 @@ class Walkers:
         for step in range(steps):
             x_adv = within(left.norm, x, x_adv, eps)
             at = slope(left.model, x_adv, goal, margin, aim=aim, rough=True)
-            value = at.loss.masked_fill(met(goal, at.logits), -torch.inf)
+            value = at.loss.masked_fill(at.fooled, -torch.inf)
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)
             sum_ = accumulate(sum_, at.gradient, DECAY)

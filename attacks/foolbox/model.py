@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.goals import SLACK, Goal, Targeted, Untargeted
+from attacks.goals import Goal, Targeted, Untargeted
 from attacks.gradients import booked_on
 from attacks.protocols import Model
+from attacks.ranking import SLACK
 
 _HAIR = 2 * SLACK
 # Twice what attacks.goals.met asks for, so that what Foolbox finds at the very boundary passes the check afterwards.

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import L2, Linf, Untargeted
+from attacks.goals import met
 from attacks.gradients import asked_ids
 from attacks.track import Nearest, Survivors
 
@@ -45,7 +46,7 @@ def test_the_fooled_leave_at_once():
 def test_each_survivor_keeps_its_own_budget():
     _, left = survivors(eps=torch.tensor([0.1, 0.2, 0.3, 0.4]))
     assert left.eps.tolist() == pytest.approx([0.1, 0.2, 0.4])
-    left.retire(torch.tensor([[0.9, 0.3], [0.1, 0.8], [0.6, 0.5]]), torch.tensor([[9.0, 3], [1, 8], [6, 5]]))
+    left.retire(torch.tensor([[0.9, 0.3], [0.1, 0.8], [0.6, 0.5]]), torch.tensor([False, True, False]))
     assert left.eps.tolist() == pytest.approx([0.1, 0.4])
 
 
@@ -58,7 +59,7 @@ def test_one_budget_or_none_is_for_all(eps, expected):
 def test_retire_takes_out_rows_of_everything_and_keeps_what_fooled_them():
     x, left = survivors()
     candidates = torch.tensor([[0.4, 0.6], [0.7, 0.2], [0.3, 0.9]])
-    x_adv, numbers, pictures = left.retire(candidates, candidates, torch.arange(3), candidates * 10)
+    x_adv, numbers, pictures = left.retire(candidates, met(left.goal, candidates), torch.arange(3), candidates * 10)
     assert torch.equal(x_adv, candidates[[1]])
     assert numbers.tolist() == [1]
     assert torch.equal(pictures, candidates[[1]] * 10)
@@ -69,7 +70,8 @@ def test_retire_takes_out_rows_of_everything_and_keeps_what_fooled_them():
 def test_retire_without_success_changes_nothing():
     x, left = survivors()
     candidates, state = left.x + 0.05, torch.arange(3)
-    assert [item.tolist() for item in left.retire(candidates, candidates, state)] == [candidates.tolist(), [0, 1, 2]]
+    kept = left.retire(candidates, met(left.goal, candidates), state)
+    assert [item.tolist() for item in kept] == [candidates.tolist(), [0, 1, 2]]
     assert len(left) == 3
     assert torch.equal(left.found, x)
 
@@ -77,9 +79,9 @@ def test_retire_without_success_changes_nothing():
 def test_a_later_success_never_replaces_the_first():
     _, left = survivors()
     first = torch.tensor([[0.4, 0.6], [0.7, 0.2], [0.6, 0.5]])
-    left.retire(first, first)
+    left.retire(first, met(left.goal, first))
     second = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
-    left.retire(second, second)
+    left.retire(second, met(left.goal, second))
     assert torch.equal(left.found[0], first[0])
     assert not len(left)
 
@@ -98,7 +100,7 @@ def test_finish_asks_nothing_when_nobody_is_left():
     model = Identity()
     _, left = survivors(model)
     fooling = torch.tensor([[0.4, 0.6]] * 3)
-    left.retire(fooling, fooling)
+    left.retire(fooling, met(left.goal, fooling))
     assert torch.equal(left.finish(fooling[:0]), left.found)
     assert len(model.seen) == 1
 
@@ -172,7 +174,7 @@ def test_nobody_leaves_a_wider_ball_and_the_images_in_it_stay_those_of_the_true_
     wide = left.widened(3)
     torch.testing.assert_close(wide.eps, torch.tensor([0.3, 0.3]))
     beyond = torch.tensor([[0.6, 0.7], [0.4, 0.5]])
-    (kept,) = wide.retire(beyond, beyond)
+    (kept,) = wide.retire(beyond, met(left.goal, beyond))
     assert torch.equal(kept, beyond)
     assert len(left) == len(wide) == 2
     assert torch.equal(left.found, x)
