@@ -16,7 +16,7 @@ from advbench.datasets.batch import content_ids
 from advbench.datasets.pictures import PictureError, find_pictures, read_picture
 from advbench.errors import UserError
 from advbench.evaluate import MakeGoal, evaluate, goal_maker
-from advbench.forms import choose_form, takes_form
+from advbench.forms import PLAIN, bears, choose_form
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.names import display_name, slug, unique_slugs
@@ -27,6 +27,7 @@ from advbench.report.files import write_files
 from advbench.rows import Provenance, failure
 from advbench.store import folder_for_results, write_records
 from attacks import NORMS, Attack, Fast, Model, capped
+from attacks.folding import milder
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, pictures done, pictures in all."""
@@ -128,12 +129,12 @@ def hastened(session: Session, paths: Iterable[Path]) -> Session:
         paths: Of pictures; the forms are tried on the first that can be read.
     """
     config, model, attack = session.config, session.model, session.attack
-    if not takes_form(config.attack, attack, config.goal.kind):
+    if (most := bears(config.attack, attack, config.goal.kind)) == PLAIN:
         return session
     for path in paths:
         with suppress(PictureError):
             image = read_input(path, model).to(next(model.buffers()).device)
-            form = choose_form(model, image, footprint(model, image)).form
+            form = milder(choose_form(model, image, footprint(model, image)).form, most)
             return session._replace(
                 asked=Fast(model, form), source=provenance(config, model, attack, __version__, form)
             )

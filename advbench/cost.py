@@ -18,6 +18,7 @@ from advbench.meter import Meter
 from advbench.models.classifier import Classifier
 from advbench.workbench import make_attack
 from attacks import Attack, OrderedTopK, Targeted, Untargeted
+from attacks.folding import EXACT, FORMS
 from attacks.goals import Goal
 
 TARGET_SECONDS = 20
@@ -100,8 +101,8 @@ class Passes(NamedTuple):
     """Forward passes."""
     backwards: float
     """Backward passes."""
-    rough: bool = False
-    """It takes gradients from a faster form of the model, where there is one."""
+    bears: str = FORMS[0]
+    """The most changed of :data:`attacks.folding.FORMS` in which it takes gradients."""
 
     @property
     def total(self) -> float:
@@ -121,11 +122,11 @@ def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
 
     Example:
         >>> count_passes("pgd", "linf", '{"steps": 7}', "untargeted")
-        Passes(forwards=8.0, backwards=7.0, rough=True)
+        Passes(forwards=8.0, backwards=7.0, bears='bfloat16')
     """
     if not ATTACKS[attack].target.startswith("attacks."):
         # Whoever hangs or kills its process does so in a unit of its own, not here.
-        return Passes(UNTRIED, UNTRIED, rough=True)
+        return Passes(UNTRIED, UNTRIED, FORMS[-1])
     with suppress(UserError):  # whether it can be made shows itself when it is run
         return passes_of(make_attack(attack, norm, json.loads(params)), goal)
     return Passes(1, 0)
@@ -142,7 +143,7 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
     Example:
         >>> from attacks import PGD
         >>> passes_of(PGD(steps=7), "untargeted")
-        Passes(forwards=8.0, backwards=7.0, rough=True)
+        Passes(forwards=8.0, backwards=7.0, bears='bfloat16')
     """
     x = torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16)
     goals: dict[str, Goal] = {
@@ -155,17 +156,21 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
     with suppress(Exception):  # it is counted as far as it gets; whether it works shows itself when it is run
         eps = None if attack.kind == "minimum norm" else 1.0 if attack.norm.name == "l0" else 1e-3
         attack(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
-    return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.rough)
+    return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.bears)
 
 
 class _Unmoved:
-    """A model that no change of an image moves from its opinion; it notes whether it was asked for a faster form."""
+    """A model that no change of an image moves from its opinion; it notes which faster form it was asked for."""
 
-    rough = False
+    bears = FORMS[0]
 
     @property
     def quick_form(self) -> None:
-        self.rough = True
+        self.bears = FORMS[-1]
+
+    @property
+    def exact_form(self) -> None:
+        self.bears = max(self.bears, EXACT, key=FORMS.index)
 
     def __call__(self, x: Tensor, /) -> Tensor:
         slopes = torch.linspace(-1e-6, 1e-6, x[0].numel() * 5).view(-1, 5)

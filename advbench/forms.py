@@ -134,8 +134,8 @@ def crowded() -> bool:
         torch.set_num_threads(threads)
 
 
-def takes_form(name: str, attack: Attack, goal: str) -> bool:
-    """Whether an attack takes gradients from a faster form of a network, where there is one.
+def bears(name: str, attack: Attack, goal: str) -> str:
+    """The most changed of the forms of a network in which an attack takes gradients, where there is one.
 
     Args:
         name: Registry name of the attack.
@@ -143,14 +143,14 @@ def takes_form(name: str, attack: Attack, goal: str) -> bool:
         goal: Kind of a goal that it takes.
 
     Example:
-        >>> from attacks import FMN, PGD
-        >>> takes_form("pgd", PGD(), "untargeted"), takes_form("fmn", FMN(), "untargeted")
-        (True, False)
+        >>> from attacks import FAB, FMN, PGD
+        >>> bears("pgd", PGD(), "untargeted"), bears("fmn", FMN(), "untargeted"), bears("fab", FAB(), "untargeted")
+        ('bfloat16', 'channels_last', 'plain')
     """
     target = ATTACKS[name].target
     if not target.startswith("attacks.") or target.startswith("attacks.foolbox:"):
-        return False
-    return passes_of(attack, goal, most=FIRST_PASSES).rough
+        return PLAIN
+    return passes_of(attack, goal, most=FIRST_PASSES).bears
 
 
 def try_models(names: Iterable[str]) -> Iterator[str]:

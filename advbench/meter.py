@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from attacks.gradients import asked_ids, quick_form
+from attacks.gradients import asked_ids, exact_form, quick_form
 from attacks.protocols import Model
 
 
@@ -61,6 +61,12 @@ class Meter:
     def quick_form(self) -> Model | None:
         """The model's faster form, if it has one; its passes are booked like all others."""
         form = quick_form(self._model)
+        return None if form is None else partial(self._pass, form)
+
+    @property
+    def exact_form(self) -> Model | None:
+        """Likewise its form of float32."""
+        form = exact_form(self._model)
         return None if form is None else partial(self._pass, form)
 
     def _pass(self, model: Model, x: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from advbench.suite import AttackSpec, DatasetSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
 from advbench.workbench import PASSES, Workbench, make_attack
+from attacks.folding import milder
 from attacks.foolbox import FoolboxAttack
 
 NOISE = "noise"
@@ -120,7 +121,7 @@ def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = Mapp
         image = _first_image(bench, model.label, data.label, numbers)
         size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, image)
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
-        if not suite.precise and any(cell.passes.rough for cell in cells):
+        if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(bench.model(model.label), image, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
@@ -233,7 +234,7 @@ class _Pair(NamedTuple):
 
 def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator[Unit]:
     passes = cell.passes
-    form = choice.form if passes.rough else PLAIN
+    form = milder(choice.form, passes.bears)
     count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
     edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
     for start, end in pairwise(edges):

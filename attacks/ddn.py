@@ -63,7 +63,7 @@ class DDN:
         radius = left.eps.clamp_max(self.init_eps)
         x_adv = left.x
         for step in range(self.steps):
-            at = slope(model, x_adv, left.goal, LOSSES[self.loss])
+            at = slope(model, x_adv, left.goal, LOSSES[self.loss], rounded=True)
             fooled = at.fooled
             delta = x_adv - left.x
             best.offer(x_adv, fooled, self.norm.measure(delta))
@@ -74,5 +74,4 @@ class DDN:
             length = self.norm.measure(delta).clamp_min(1e-12)
             x_adv = delta.mul_(column(radius / length, delta)).add_(left.x).clamp_(0, 1)
         best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        left.found[left.rows] = best.x_adv
-        return left.found
+        return left.settle(best, self)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from attacks.folding import FORMS, rewritten
+from attacks.folding import EXACT, FORMS, milder, rewritten
 from attacks.protocols import Model
 
 TOLERANCE = {"folded": 1e-3, "channels_last": 1e-3, "bfloat16": 0.2}
@@ -23,6 +23,7 @@ class Fast:
 
     It answers as the original does. :func:`attacks.gradients.slope` takes gradients from the faster form for attacks
     that say they can bear it, and asks the original about every image that the faster form says is fooled, or nearly.
+    Attacks that can bear no more than the rounding of float32 ask a form of float32, and the original in the end.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -46,8 +47,9 @@ class Fast:
         if isinstance(model, nn.Module):
             _check_norms(model)
         self._model, self.form = model, form
-        if form != FORMS[0]:
-            self._rewrite()
+        self._made: dict[str, nn.Module] = {}
+        self._state, self._parts = list[tuple[int, ...]](), list[nn.Module]()
+        self._in(form)
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """What the original says."""
@@ -56,21 +58,32 @@ class Fast:
     @property
     def quick_form(self) -> Model | None:
         """The faster form; None if the original is as fast. It follows the original when that changes."""
-        if self.form == FORMS[0]:
+        return self._in(self.form)
+
+    @property
+    def exact_form(self) -> Model | None:
+        """The same, but of float32: its answers differ by rounding alone."""
+        return self._in(milder(self.form, EXACT))
+
+    def _in(self, form: str) -> Model | None:
+        if form == FORMS[0]:
             return None
         if self._state != _state(self._parts):
-            _check_norms(self._parts[0])
-            self._rewrite()
-        return self._quick
+            self._made.clear()
+        if form not in self._made:
+            self._made[form] = self._rewritten(form)
+        return self._made[form]
 
-    def _rewrite(self) -> None:
+    def _rewritten(self, form: str) -> nn.Module:
         if not isinstance(self._model, nn.Module) or not _can_change(self._model):
-            raise ValueError(f"expected a network of float32 for the form {self.form!r}, got another model")
-        quick = rewritten(self._model, self.form)
-        if quick is None:
-            raise ValueError(f"expected a network that torch.fx can follow for the form {self.form!r}, got another")
+            raise ValueError(f"expected a network of float32 for the form {form!r}, got another model")
+        _check_norms(self._model)
+        found = rewritten(self._model, form)
+        if found is None:
+            raise ValueError(f"expected a network that torch.fx can follow for the form {form!r}, got another")
         self._parts = list(self._model.modules())
-        self._quick, self._state = quick, _state(self._parts)
+        self._state = _state(self._parts)
+        return found
 
 
 def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
@@ -78,7 +91,8 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
 
     Attacks within a budget take their gradients from the form of the network that is fastest here: batch norms folded
     into the layers before them, channels last in memory, bfloat16 where the processor computes in it. Whether an image
-    is fooled is always the original's answer. Attacks that look for the smallest perturbation ask the original alone.
+    is fooled is always the original's answer. Of those that look for the smallest perturbation FMN, DDN and TopK take
+    their steps in a form of float32 and ask the original about what they found; the others ask the original alone.
 
     A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is not of float32, or
     cannot be followed by :mod:`torch.fx` in any part. When the model changes the faster form is made anew.

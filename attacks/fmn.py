@@ -65,7 +65,7 @@ class FMN:
         x_adv, radius = left.x, torch.zeros_like(left.eps)
         for step in range(self.steps):
             fall = (1 + math.cos(math.pi * step / self.steps)) / 2
-            at = slope(model, x_adv, left.goal, margin)
+            at = slope(model, x_adv, left.goal, margin, rounded=True)
             fooled = at.fooled
             size = self.norm.measure(x_adv - left.x)
             best.offer(x_adv, fooled, size)
@@ -75,8 +75,7 @@ class FMN:
             move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
             x_adv = within(self.norm, left.x, x_adv - move, radius)
         best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        left.found[left.rows] = best.x_adv
-        return left.found
+        return left.settle(best, self)
 
 
 def follow(norm: Norm, radius: Tensor, reach: Tensor, gamma: float, fooled: Tensor, best: Nearest) -> Tensor:

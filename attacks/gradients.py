@@ -50,7 +50,16 @@ def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
         return model(x)
 
 
-def slope(model: Model, x: Tensor, goal: Goal, loss: Loss, *, aim: Goal | None = None, rough: bool = False) -> Slope:
+def slope(
+    model: Model,
+    x: Tensor,
+    goal: Goal,
+    loss: Loss,
+    *,
+    aim: Goal | None = None,
+    rough: bool = False,
+    rounded: bool = False,
+) -> Slope:
     """Loss of each image and its gradient, in one forward and one backward pass.
 
     Gradients of the model's parameters are neither computed nor touched.
@@ -64,6 +73,8 @@ def slope(model: Model, x: Tensor, goal: Goal, loss: Loss, *, aim: Goal | None =
         rough: Whether loss and gradient may come from the model's faster form, where it has one (see
             :func:`attacks.fast.fast`): good enough for a budget attack, too rough for the last stretch to a boundary.
             The logits of images that meet the goal, or nearly do, are the model's own all the same.
+        rounded: Whether all of it may come from the model's form of float32, where it has one, whose answers differ by
+            rounding alone. What is found so the model has to confirm: :meth:`attacks.track.Survivors.settle`.
 
     Raises:
         ValueError: If the model's output does not depend on the images differentiably.
@@ -75,7 +86,8 @@ def slope(model: Model, x: Tensor, goal: Goal, loss: Loss, *, aim: Goal | None =
         (tensor([2.]), tensor([[ 1., -1.]]))
     """
     quick = quick_form(model) if rough else None
-    logits, value, (gradient,) = _differentiate(quick or model, x, aim or goal, loss)
+    form = quick or (exact_form(model) if rounded else None) or model
+    logits, value, (gradient,) = _differentiate(form, x, aim or goal, loss)
     if quick is not None:
         logits = _confirmed(model, x, goal, logits)
     known = quick is None and aim in (None, goal) and loss is margin
@@ -114,6 +126,17 @@ def quick_form(model: Model) -> Model | None:
         None
     """
     form: Model | None = getattr(model, "quick_form", None)
+    return form
+
+
+def exact_form(model: Model) -> Model | None:
+    """The form of float32 of a model, where it has one; whoever wraps a model may hand it on.
+
+    Example:
+        >>> print(exact_form(lambda x: x))
+        None
+    """
+    form: Model | None = getattr(model, "exact_form", None)
     return form
 
 

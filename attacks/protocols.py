@@ -15,8 +15,8 @@ Kind = Literal["budget", "minimum norm"]
 class Model(Protocol):
     """Any callable from images to logits; normalisation, if any, happens inside.
 
-    One with an attribute ``quick_form``, a faster model for gradients that may be rough, is made by
-    :func:`attacks.fast.fast`.
+    One with an attribute ``quick_form``, a faster model for gradients that may be rough, and ``exact_form``, one whose
+    answers differ by rounding alone, is made by :func:`attacks.fast.fast`.
 
     Example:
         >>> import torch

@@ -98,8 +98,9 @@ class TopK:
             walk.take_over(others)
         for step in range(leg, steps):
             walk.step(step / steps)
-        left.found[left.rows] = walk.finish()
-        return quantize(model, x, left.found, goal, self.norm, eps=eps) if self.quantized else left.found
+        walk.finish()
+        found = left.settle(walk.best, self)
+        return quantize(model, x, found, goal, self.norm, eps=eps) if self.quantized else found
 
     def _aims(self, left: Survivors) -> tuple[Sequence[Goal], int]:
         """What to try, the most promising first, and how many gradients are left for it."""
@@ -144,7 +145,7 @@ class _Walk:
         """One gradient step, when so large a part of all is done."""
         attack, left, norm, x_adv = self._attack, self._left, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
-        at = slope(left.model, x_adv, left.goal, self._loss(fall), aim=self._aim)
+        at = slope(left.model, x_adv, left.goal, self._loss(fall), aim=self._aim, rounded=True)
         self._reweigh(at.logits, fall)
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
@@ -156,11 +157,10 @@ class _Walk:
         move = self._geometry.steepest(-self._drift, self._first_step * (0.03 + 0.97 * fall) * length)
         self._x_adv = within(norm, left.x, x_adv + move, self._radius)
 
-    def finish(self) -> Tensor:
-        """The nearest fooling images (n, ...), the point reached last among them."""
+    def finish(self) -> None:
+        """Look at the point reached last."""
         left = self._left
         self.best.offer(self._x_adv, met(left.goal, forward(left.model, self._x_adv, left.goal)))
-        return self.best.x_adv
 
     def take_over(self, others: Sequence[Self]) -> None:
         """Go on, image by image, where the walk is that found the nearest fooling image; here, if none found one."""

@@ -20,7 +20,7 @@ from advbench.cli import main
 from advbench.config import AttackConfig, GoalSpec
 from advbench.cost import MEMORY, Footprint
 from advbench.errors import UserError
-from advbench.forms import AS_IT_IS, Choice, calibrated, choose_form, crowded, takes_form, try_models
+from advbench.forms import AS_IT_IS, Choice, bears, calibrated, choose_form, crowded, try_models
 from advbench.models.classifier import Classifier
 from advbench.runner import run
 from attacks import ATTACKS, capped
@@ -150,6 +150,35 @@ def test_one_thread_is_never_crowded():
     assert not crowded()
 
 
+@pytest.mark.parametrize(("slowdown", "found"), [(0.6, False), (1.0, False), (3.0, True)])
+def test_threads_that_get_in_each_others_way_are_noticed(monkeypatch, slowdown, found):
+    """As if a product took so much longer with two threads than with one."""
+    now, threads = [0.0], [2]
+
+    def clock():
+        now[0] += slowdown if threads[0] > 1 else 1.0
+        return now[0]
+
+    monkeypatch.setattr(forms.time, "perf_counter", clock)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: threads.__setitem__(0, count))
+    assert crowded() == found
+    assert threads == [2]
+
+
+def test_a_network_whose_code_looks_at_values_stays_as_it_is_and_the_doctor_says_so(times):
+    class Looks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(5, 3072))
+
+        def forward(self, x):
+            return x.flatten(1) @ self.scale.T if x.sum() > 0 else x.flatten(1)[:, :5]
+
+    found = calibrated(Classifier(Looks(), num_classes=5, name="looks"), IMAGE, LARGE)
+    assert found.describe() == "looks, 3 x 32 x 32, 1 thread: plain, it has no other form"
+
+
 def test_the_doctor_tells_the_forms(times):
     calibrated(fakes.classifier(), IMAGE, LARGE)
     told = CliRunner().invoke(main, ["doctor"])
@@ -162,11 +191,13 @@ def test_the_doctor_tells_the_forms(times):
 
 
 def test_attacks_that_take_gradients_from_a_faster_form():
-    assert takes_form("pgd", ATTACKS["pgd"](), "untargeted")
-    assert takes_form("pgd", capped(ATTACKS["pgd"](), 30), "untargeted")
-    assert takes_form("standard", ATTACKS["standard"](), "targeted")
-    assert not takes_form("fmn", ATTACKS["fmn"](), "untargeted")
-    assert not takes_form("square", ATTACKS["square"](), "untargeted")
+    assert bears("pgd", ATTACKS["pgd"](), "untargeted") == "bfloat16"
+    assert bears("pgd", capped(ATTACKS["pgd"](), 30), "untargeted") == "bfloat16"
+    assert bears("standard", ATTACKS["standard"](), "targeted") == "bfloat16"
+    for name in ("fmn", "ddn", "topk"):
+        assert bears(name, ATTACKS[name](), "untargeted") == "channels_last"
+    for name in ("fab", "square"):
+        assert bears(name, ATTACKS[name](), "untargeted") == "plain"
 
 
 # --- runs ---
@@ -178,7 +209,7 @@ def test_the_form_is_kept_and_told(tmp_path, monkeypatch):
     assert done.manifest["identity"]["forms"] == {PAIR: {"form": "channels_last", "batch": 2}}
     told = done.frame.groupby("attack")["form"].unique()
     assert {name: list(form) for name, form in told.items()} == {
-        "pgd": ["channels_last"], "fmn": ["plain"], "noise": ["plain"],
+        "pgd": ["channels_last"], "fmn": ["channels_last"], "noise": ["plain"],
     }  # fmt: skip
     monkeypatch.setattr("advbench.plan.choose_form", never)
     shutil.copytree(tmp_path / "serial", tmp_path / "resumed")
@@ -203,7 +234,7 @@ def test_another_form_is_another_unit(tmp_path, monkeypatch):
     monkeypatch.setattr("advbench.plan.choose_form", lambda *_: Choice("folded", 2))
     two = run(SUITE, out=tmp_path / "two")
     for ours, theirs in zip(one.plan, two.plan, strict=True):
-        assert (ours.unit_id == theirs.unit_id) == (ours.attack != "pgd")
+        assert (ours.unit_id == theirs.unit_id) == (ours.attack not in ("pgd", "fmn"))
     assert one.manifest["run_id"] != two.manifest["run_id"]
 
 
@@ -229,11 +260,15 @@ class AllFooled(nn.Module):
 @pytest.mark.usefixtures("plugged", "chosen")
 def test_a_form_that_lies_fools_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["attacks.fast"], "rewritten", lambda *_: AllFooled())
-    lied_to = run(SUITE | {"eps": {"linf": 1e-5, "l2": 1e-3}}, out=tmp_path).frame
+    lied_to = run(SUITE | {"eps": {"linf": 1e-5, "l2": 1e-3}}, out=tmp_path / "lied to").frame
     pgd = lied_to[lied_to["attack"] == "pgd"]
     assert set(pgd["form"]) == {"channels_last"}
     assert pgd["met"].tolist() == [True, *[False] * 9]  # the first is misclassified when clean
     assert not pgd["flipped"].any()
+    fmn = lied_to[lied_to["attack"] == "fmn"]
+    assert set(fmn["form"]) == {"channels_last"}
+    honest = run(SUITE | {"precise": True, "eps": {"linf": 1e-5, "l2": 1e-3}}, out=tmp_path / "honest").frame
+    assert fmn["met"].tolist() == honest[honest["attack"] == "fmn"]["met"].tolist()
 
 
 @pytest.mark.parametrize("budget", [3, 8, 40])
@@ -252,13 +287,14 @@ def test_a_capped_attack_takes_gradients_from_the_form_too(tmp_path, budget):
 @pytest.fixture
 def picture(tmp_path, monkeypatch):
     monkeypatch.setattr("advbench.report.files.draw_panel", lambda *_: b"panel")
-    monkeypatch.setattr("advbench.attack.choose_form", lambda *_: Choice("channels_last", 2))
+    monkeypatch.setattr("advbench.attack.choose_form", lambda *_: Choice("bfloat16", 2))
     with fakes.registered():
         yield fakes.picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
-    ("attack", "precise", "form"), [("pgd", False, "channels_last"), ("pgd", True, "plain"), ("fmn", False, "plain")]
+    ("attack", "precise", "form"),
+    [("pgd", False, "bfloat16"), ("pgd", True, "plain"), ("fmn", False, "channels_last"), ("fab", False, "plain")],
 )
 def test_the_record_of_a_picture_says_the_form(picture, tmp_path, attack, precise, form):
     goal = GoalSpec("untargeted")
@@ -272,6 +308,6 @@ def test_the_record_of_a_picture_says_the_form(picture, tmp_path, attack, precis
 
 def test_precise_on_the_command_line(picture, tmp_path):
     words = ["attack", str(picture), "--model", "tiny", "--attack", "pgd", "--goal", "untargeted", "--json"]
-    for more, form in ([], "channels_last"), (["--precise"], "plain"):
+    for more, form in ([], "bfloat16"), (["--precise"], "plain"):
         told = CliRunner().invoke(main, [*words, *more, "--out", str(tmp_path / form)])
         assert json.loads(told.output)[0]["form"] == form

@@ -9,7 +9,7 @@ from attack_table import build, each_entry
 from torch import nn
 from torch.nn import functional
 
-from attacks import APGD, L1, PGD, Fast, Untargeted, fast
+from attacks import APGD, DDN, FMN, L0, L1, L2, PGD, Fast, Linf, TopK, Untargeted, fast
 from attacks.fast import usable
 from attacks.folding import FORMS, rewritten
 from attacks.gradients import asked_ids
@@ -272,6 +272,8 @@ class Liar:
         self.claims.append(len(x))
         return self.model(x) - 100 * functional.one_hot(self.labels[asked_ids()], 5)
 
+    exact_form = quick_form
+
 
 @each_entry
 def test_a_form_that_lies_is_not_believed(name, norm):
@@ -293,6 +295,55 @@ def test_images_that_a_lying_form_calls_fooled_stay_in_the_attack(attack):
     liar = Liar(model, model(x).argmax(1))
     attack(liar, x, Untargeted(liar.labels), eps=1e-5)
     assert liar.claims == [4] * 10
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1(), L0()])
+@pytest.mark.parametrize("form", ["folded", "channels_last", "bfloat16"])
+def test_smallest_perturbations_are_as_small_with_a_form_of_float32(form, norm):
+    net, x = with_norms(), images(32)
+    goal = Untargeted(net(x).argmax(1))
+    attacks = [FMN(norm=norm, steps=30), TopK(norm=norm, steps=30)] + [DDN(steps=30)] * isinstance(norm, L2)
+    for attack in attacks:
+        asked = Counted(net)
+        slow, quick = attack(net, x, goal), attack(Fast(asked, form), x, goal)
+        fooled, also = goal.margin(net(slow)) < 0, goal.margin(net(quick)) < 0
+        assert fooled.all()
+        assert also.all()
+        before, after = norm.measure(slow - x).median(), norm.measure(quick - x).median()
+        assert abs(after - before) <= 0.01 * before
+        assert asked.gradients == isinstance(attack, TopK)  # which chooses its way by gradients of the model itself
+
+
+class Counted(nn.Module):
+    """A network that counts how often it is asked for a gradient itself."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.gradients = net, 0
+
+    def forward(self, x):
+        self.gradients += isinstance(x, torch.Tensor) and x.requires_grad
+        return self.net(x)
+
+
+@pytest.mark.parametrize("eps", [None, 0.5])
+def test_an_image_that_the_model_itself_does_not_call_fooled_is_attacked_without_the_form(eps):
+    model, x = perceptron(), images(4)
+    goal = Untargeted(model(x).argmax(1))
+    liar = Liar(model, goal.labels)
+    for attack in (FMN(norm=L2(), steps=30), DDN(steps=30), TopK(norm=L2(), steps=30)):
+        assert torch.equal(attack(liar, x, goal, eps=eps), attack(model, x, goal, eps=eps))
+
+
+def test_the_form_of_float32_follows_the_model():
+    net, x = with_norms(), images(4)
+    quick = Fast(net, "bfloat16")
+    assert next(quick.exact_form.parameters()).dtype == torch.float32
+    assert next(quick.quick_form.parameters()).dtype == torch.bfloat16
+    changed_in_place(net)
+    torch.testing.assert_close(quick.exact_form(x), net(x), rtol=1e-4, atol=1e-5)
+    assert (quick.quick_form(x) - net(x)).abs().max() < 0.05 * net(x).abs().max()
+    assert Fast(net, "plain").exact_form is None
 
 
 @pytest.mark.parametrize("loss", ["margin", "ce"])

@@ -23,6 +23,8 @@ STRENGTH = 40
 PHOTOGRAPHS = ("efficientnet_lite0", "linf", 0.25 / 255, 10)
 """A network for photographs, norm, eps that leaves some of them, and how many."""
 
+SMALLEST = {"efficientnet_lite0": 2, "cifar10-resnet20": 32}
+"""Network -> images for which the smallest perturbation is looked for."""
 NETS = (*dict.fromkeys(name for name, *_ in CASES), PHOTOGRAPHS[0])
 """Networks on which the strength of attacks is compared."""
 
@@ -51,18 +53,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.fast", description=__doc__)
     parser.add_argument("--races", nargs="*", metavar="NETWORK", default=list(RACES), help="default: all")
     parser.add_argument("--nets", nargs="*", metavar="NETWORK", default=NETS, help="strength")
+    parser.add_argument("--smallest", nargs="*", metavar="NETWORK", default=list(SMALLEST), help="default: all")
     parser.add_argument("--images", type=int, help="of each race; default: few, fewer where a pass takes long")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--strength", type=int, default=STRENGTH, metavar="N", help="images of each network")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     # read when torch is imported; threads that spin while they wait disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "fast.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"races": {}, "strength": {}}
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    results = {"races": {}, "strength": {}, "smallest": {}} | results
     results |= {"rounds": options.rounds, "processor": processor()}
-    jobs = [("strength", name, options.strength, _strength) for name in options.nets]
-    jobs += [("races", name, options.images or RACES[name], _race) for name in options.races]
+    jobs = [("races", name, options.images or RACES[name], _race) for name in options.races]
+    jobs += [("strength", name, options.strength, _strength) for name in options.nets]
+    jobs += [("smallest", name, SMALLEST[name], _smallest) for name in options.smallest]
     for part, name, images, measure in jobs:
         results[part][name] = measure(name, images, options.rounds)
         print(f"{name}: {results[part][name]}", file=sys.stderr, flush=True)
@@ -156,6 +161,50 @@ def _strength(name: str, images: int, rounds: int) -> dict[str, Any]:
     return {"norm": norm, "eps": eps, "images": len(x), "left": left}
 
 
+def _smallest(name: str, images: int, rounds: int) -> dict[str, Any]:
+    """Seconds of minimum-norm attacks and what they find, with the network as it is and with its form of float32."""
+    import torch
+
+    from advbench.judge import judge
+    from attacks import DDN, FMN, L2, Fast, Linf, TopK, Untargeted
+    from tests.peers.victims import VICTIMS
+
+    torch.set_num_threads(1)
+    model, x, y = VICTIMS[name].target(images)
+    forms, goal = {"plain": Fast(model, "plain"), "float32": Fast(model, "bfloat16")}, Untargeted(y)
+    attacks = [FMN(norm=Linf()), FMN(norm=L2()), DDN(), TopK(norm=Linf(), steps=100)]
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for attack in attacks:
+        row = rows.setdefault(f"{type(attack).__name__}, {attack.norm.name}", {})
+        for _ in range(rounds):
+            for form, asked in forms.items():
+                start = time.process_time()
+                x_adv = attack(asked, x, goal)
+                taken = time.process_time() - start
+                met = judge(model, x, x_adv, goal, attack.norm, None).met
+                size = torch.where(met, attack.norm.measure(x_adv - x), torch.inf).median().item()
+                before = row.get(form, {}).get("seconds", taken)
+                row[form] = {"seconds": min(taken, before), "fooled": int(met.sum()), "size": size}
+    return {"images": len(x), "rows": rows}
+
+
+def _smallest_page(nets: dict[str, Any]) -> str:
+    lines = [
+        f"| {name} | {net['images']} | {attack} | {plain['seconds']:.1f} | {exact['seconds']:.1f} "
+        f"| {exact['seconds'] / plain['seconds']:.2f} | {plain['fooled']}, {exact['fooled']} | {plain['size']:.4g} "
+        f"| {exact['size'] / plain['size'] - 1:+.2%} |\n"
+        for name, net in nets.items()
+        for attack, (plain, exact) in ((attack, row.values()) for attack, row in net["rows"].items())
+    ]
+    return (
+        "\n## Smallest perturbations\n\nAttacks of 100 steps that bear no more than the rounding of float32: the same "
+        "network with batch norms folded and channels last. **Median** is of the sizes with the network as it is; "
+        "**differs** is by how much the median with the form does.\n\n"
+        "| Network | Images | Attack | Seconds: plain | float32 | Ratio | Fooled | Median | Differs |\n"
+        "|---|--:|---|--:|--:|--:|---|--:|--:|\n" + "".join(lines)
+    )
+
+
 def _page(results: dict[str, Any]) -> str:
     races, nets = results["races"], results["strength"]
     libraries = ["Foolbox", "torchattacks", "ART", "advbench", "fast"]
@@ -174,7 +223,7 @@ def _page(results: dict[str, Any]) -> str:
         rule="--:|" * 5,
         tiny=TINY,
     )
-    return head + "\n".join(lines) + "\n\n" + _strength_page(nets)
+    return head + "\n".join(lines) + "\n\n" + _strength_page(nets) + _smallest_page(results["smallest"])
 
 
 def _strength_page(nets: dict[str, Any]) -> str:

@@ -41,6 +41,20 @@ CASES = (
 """Model, norm, eps and how many images. Linf, and L2 once: what the model was trained for where it was trained for any,
 the most expensive last. Then other norms."""
 
+LARGER = (("efficientnet_lite0", "linf", 1 / 255, 8),)
+"""The same for photographs, right ones alone."""
+WITH_FORM = ("cifar10-resnet20 linf", "efficientnet_lite0 linf")
+"""Cases in which `standard` is also run on `attacks.fast(model, x)`."""
+_FORM = """
+## With the faster form of the network
+
+The same, with `standard` on `attacks.fast(model, x)`: gradients come from the form that is fastest here, verdicts
+from the network.
+
+| Model | Images | Form | Robust: AutoAttack | standard | with form | Seconds: standard | with form | AutoAttack |
+|---|--:|---|--:|--:|--:|--:|--:|--:|
+"""
+
 _HEAD = """# The standard verdict
 
 Made by `python -m tests.peers.standard`; the numbers are in `standard.json`.
@@ -69,7 +83,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "standard.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for model, norm, eps, images in CASES:
+    for model, norm, eps, images in (*CASES, *LARGER):
         name = f"{model} {norm}"
         if options.only and not any(name.startswith(only) for only in options.only):
             continue
@@ -80,6 +94,10 @@ def main() -> None:
             entry["autoattack"] = _measure(_target(model, images), norm, eps, _autoattack)
         if not options.reference:
             entry["standard"] = _measure(_target(model, images), norm, eps, _standard)
+        if not options.reference and name in WITH_FORM:
+            target = _target(model, images)
+            quick = _faster(target)
+            entry["fast"] = {"form": quick.form, **_measure(target._replace(model=quick), norm, eps, _standard)}
         print(_row(name, entry), file=sys.stderr, flush=True)
         options.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -87,9 +105,21 @@ def main() -> None:
 
 
 def _target(model: str, images: int) -> Any:
-    from tests.peers.victims import cifar10, mnist
+    from tests.peers.victims import VICTIMS, cifar10, mnist
 
+    if model in {name for name, *_ in LARGER}:
+        return VICTIMS[model].target(images)
     return (cifar10 if model.startswith("cifar10") else mnist)(model, images)()
+
+
+def _faster(target: Any) -> Any:
+    """The model with its fastest form beside."""
+    import torch
+
+    from attacks import fast
+
+    torch.set_num_threads(1)
+    return fast(target.model, target.x[:32])
 
 
 def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> dict[str, Any]:
@@ -154,10 +184,20 @@ def _page(results: dict[str, Any]) -> str:
         return head
     ratios = [entry["autoattack"]["seconds"] / entry["standard"]["seconds"] for entry in done.values()]
     weaker = [model for model, e in done.items() if len(e["standard"]["robust"]) > len(e["autoattack"]["robust"])]
+    faster = "".join(map(_form_row, done, done.values()))
     return (
         f"{head}{rows}\nMedian time ratio over {len(done)} models: {median(ratios):.1f}. Models on which `standard` "
-        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n"
+        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n" + (_FORM + faster if faster else "")
     )
+
+
+def _form_row(name: str, entry: dict[str, Any]) -> str:
+    if "fast" not in entry:
+        return ""
+    columns = ("autoattack", "standard", "fast")
+    robust = " | ".join(_accuracy(entry, column) for column in columns)
+    taken = " | ".join(f"{entry[column]['seconds']:.1f}" for column in ("standard", "fast", "autoattack"))
+    return f"| {name.rpartition(' ')[0]} | {entry['images']} | {entry['fast']['form']} | {robust} | {taken} |\n"
 
 
 if __name__ == "__main__":
