@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.apgd import descend
 from attacks.draws import derive
+from attacks.fmn import FMN
 from attacks.goals import Goal
 from attacks.gradients import forward
 from attacks.hopping import hop
@@ -26,7 +27,11 @@ WIDE, NARROW = 0.8, 0.1
 LONG = 100
 """Gradient steps of the long descents, those of AutoAttack."""
 OUTSIDE = ((3, 1), (2, 1), (1, 2))
-"""Balls that step 6 goes through, as multiples of the budget, and its gradient steps there, of those of a descent."""
+"""Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
+RESTART = 10
+"""Rounds whose hops cost as much as the long descent from outside that takes their place in L1."""
+BOUNDARY = 50
+"""Steps along the boundary, in L2."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by so many times as much."""
 
@@ -40,8 +45,9 @@ class Standard:
 
     Every step works on the images that the steps before did not fool, and an image is done the moment it is fooled:
 
-    1. descend the margin from the image itself;
-    2. descend the margin to each rival class, the nearest first, from a random point;
+    1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where few
+       steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
+    2. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside;
     3. change random squares, without gradients;
     4. hop from basin to basin: kick the best point, walk down again, change small squares there. An image takes part
        as long as its margin is below 1/2, in later rounds 1/3, 1/4, ... of the clean image's: hopeless ones leave at
@@ -51,8 +57,8 @@ class Standard:
        large, then within the budget, where this path often ends in another basin than one that starts there;
     7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
-    An image that is left out early costs 530 passes, one that nearly falls up to 6,200 (AutoAttack: about 9,900 each),
-    one with masked gradients 4,000 more.
+    An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
+    (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -98,18 +104,27 @@ class Standard:
         best, seeds = Lowest(left), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()
         best.look(left, descend(left, left.x, margin, self.steps))
-        self._towards_rivals(left, best, seeds, [(1, self.steps)])
+        if self.norm.name == "l2" and len(left):
+            best.look(left, FMN(norm=self.norm, steps=BOUNDARY)(model, left.x, left.goal, eps=left.eps))
+        if sparse := self.norm.name == "l1":
+            for loss in (cross_entropy, margin):
+                _descend(left, best, next(seeds), loss, _from_outside(LONG))
+        legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
+        self._towards_rivals(left, best, seeds, legs)
         by_gradients = clean - best.margin
         self._square(left, best, self.queries, seeds)
         masked = clean - best.margin > LEAD * by_gradients
         for i in range(self.rounds):
             hopeless = (best.margin > clean / (2 + 0.2 * i)) & ~masked
             left.give_up(hopeless[left.rows], best.of(left))
-            hop(left, best, next(seeds))
+            if not sparse:
+                hop(left, best, next(seeds))
+            elif i % RESTART == 0:
+                _descend(left, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
             self._square(left, best, self.queries // 10, seeds, around_best=True)
         for loss in (cross_entropy, margin):
             _descend(left, best, next(seeds), loss, [(1, LONG)])
-        self._towards_rivals(left, best, seeds, [(times, share * self.steps) for times, share in OUTSIDE])
+        self._towards_rivals(left, best, seeds, _from_outside(4 * self.steps))
         left.give_up(~masked[left.rows], best.of(left))
         self._square(left, best, 20 * self.queries, seeds)
         return left.finish(best.of(left))
@@ -133,6 +148,12 @@ class Standard:
         start = best.of(left) if around_best else scatter(left, next(seeds))
         found, _ = search(left, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
         best.look(left, found)
+
+
+def _from_outside(steps: int) -> _Legs:
+    """So many gradient steps, from a ball larger than the budget inwards."""
+    parts = sum(share for _, share in OUTSIDE)
+    return [(times, max(share * steps // parts, 1)) for times, share in OUTSIDE]
 
 
 def _descend(left: Survivors, best: Lowest, seed: int, loss: Loss, legs: _Legs) -> None:
