@@ -124,11 +124,11 @@ def search(
             break
         if step:
             clean, present, budget = _planes(left.x), _planes(x_best), left.eps.view(-1, 1, 1, 1)
-            proposal = move(left.norm, clean, present, budget, fraction, _Draw(seed, left.goal.ids, step))
-            x_adv = proposal.clamp_(0, 1).view_as(left.x)
+            draw = _Draw(seed, left.goal.ids, step)
+            x_adv = move(left.norm, clean, present, budget, fraction, draw).view_as(left.x)
         logits = forward(left.model, x_adv, left.goal)
         value = loss(logits, left.goal)
-        better = value < best
+        better = (value < best).nonzero().squeeze(1)
         x_best[better], best[better] = x_adv[better], value[better]
         _, x_best, best = left.retire(x_adv, met(left.goal, logits), x_best, best)
     return x_best, best
@@ -147,17 +147,6 @@ class _Draw(NamedTuple):
     def take(self, like: Tensor, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), (n, *shape), of the type of ``like``."""
         return uniform(self.seed, self.ids, self.step, shape).to(like)
-
-
-class _Patch(NamedTuple):
-    """A rectangle in each image."""
-
-    rows: Tensor
-    """Of each row of the image its place in the rectangle (n, H), outside of it too."""
-    columns: Tensor
-    """Likewise (n, W)."""
-    inside: Tensor
-    """Bool (n, 1, H, W)."""
 
 
 def _planes(x: Tensor) -> Tensor:
@@ -179,16 +168,19 @@ def _sides(fraction: float, height: int, width: int, least: int = 1) -> tuple[in
     return (height, min(round(area / height), width)) if height < width else (min(round(area / width), height), width)
 
 
-def _place(corner: Tensor, sides: tuple[int, int], x: Tensor) -> _Patch:
-    """Rectangles with their corner at random: ``corner`` (n, 2) in [0, 1)."""
+def _place(corner: Tensor, sides: tuple[int, int], x: Tensor) -> Tensor:
+    """Rectangles with their corner at random, ``corner`` (n, 2) in [0, 1): where in a flat plane their values lie.
+
+    Returns:
+        int64 (n, C, values of the rectangle).
+    """
     places = []
     for i, size in enumerate(x.shape[2:]):
         # Rounding makes the edges half as likely as the rest, which is worth some queries.
-        first = (corner[:, i] * (size - sides[i])).round()
-        places.append(torch.arange(size, device=x.device) - first.unsqueeze(1).long())
+        first = (corner[:, i] * (size - sides[i])).round().long()
+        places.append(first.unsqueeze(1) + torch.arange(sides[i], device=x.device))
     rows, columns = places
-    inside = [(place >= 0) & (place < side) for place, side in zip(places, sides, strict=True)]
-    return _Patch(rows, columns, (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1))
+    return (rows.unsqueeze(2) * x.shape[3] + columns.unsqueeze(1)).view(len(x), 1, -1).expand(-1, x.shape[1], -1)
 
 
 def _stripes(norm: Norm, x: Tensor, eps: Tensor, draw: _Draw) -> Tensor:
@@ -201,13 +193,14 @@ def _square(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float,
     """Linf, step: a square of one random sign for each channel."""
     _, channels, height, width = x.shape
     random = draw.take(x, 2 + channels)
-    patch = _place(random[:, :2], _sides(fraction, height, width), x)
-    shift = eps * _signs(random[:, 2:]).view(-1, channels, 1, 1)
-    proposal = torch.where(patch.inside, (x + shift).clamp_(0, 1), x_best)
-    same = (proposal == x_best).flatten(1).all(1).view(-1, 1, 1, 1)
-    if not bool(same.any()):
-        return proposal
-    return torch.where(same & patch.inside, x - shift, proposal)
+    place = _place(random[:, :2], _sides(fraction, height, width), x)
+    clean, present = (image.flatten(2).gather(2, place) for image in (x, x_best))
+    shift = eps.view(-1, 1, 1) * _signs(random[:, 2:]).unsqueeze(2)
+    patch = (clean + shift).clamp_(0, 1)
+    same = (patch == present).flatten(1).all(1)
+    if bool(same.any()):
+        patch = torch.where(same.view(-1, 1, 1), (clean - shift).clamp_(0, 1), patch)
+    return x_best.flatten(2).scatter(2, place, patch).view_as(x)
 
 
 def _tiles(norm: Norm, x: Tensor, eps: Tensor, draw: _Draw) -> Tensor:
@@ -231,35 +224,28 @@ def _bump(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float, d
     odd = (side + 1 - side % 2 for side in _sides(fraction, height, width, least=3))
     sides = min(next(odd), height), min(next(odd), width)
     here, there = _place(random[:, :2], sides, x), _place(random[:, 2:4], sides, x)
-    delta = x_best - x
-    old = delta * here.inside
-    upright, turned = (_spread(bump, here) for bump in _bumps(*sides, x))
-    bump = torch.where(random[:, 4].view(-1, 1, 1, 1) < 0.5, upright, turned)
-    new = bump * _signs(random[:, 5:]).view(-1, channels, 1, 1) + old / _length(old).clamp_min(1e-12)
-    unused = (eps.square() - norm.measure(delta).view_as(eps).square()).clamp_min(0)
-    freed = _length(delta * (here.inside | there.inside)).square()
+    delta = (x_best - x).flatten(2)
+    unused = (eps.view(-1, 1, 1).square() - norm.measure(delta).view(-1, 1, 1).square()).clamp_min(0)
+    old, moved = delta.gather(2, here), delta.scatter(2, here, 0.0)
+    freed = _length(old).square() + _length(moved.gather(2, there)).square()
+    upright, turned = (bump.flatten() for bump in _bumps(*sides, x))
+    bump = torch.where(random[:, 4].view(-1, 1, 1) < 0.5, upright, turned)
+    new = bump * _signs(random[:, 5:]).unsqueeze(2) + old / _length(old).clamp_min(1e-12)
     new = new / _length(new).clamp_min(1e-12) * (unused / channels + freed).sqrt()
-    moved = torch.where(here.inside, new, delta * ~there.inside)
-    return _filled(norm, x, moved, eps)
+    return _filled(norm, x, moved.scatter_(2, there, 0.0).scatter_(2, here, new).view_as(x), eps)
 
 
 def _filled(norm: Norm, x: Tensor, delta: Tensor, eps: Tensor) -> Tensor:
     """The perturbation with length ``eps``, as nearly as [0, 1] allows, added to ``x``."""
     for _ in range(3):
         delta = (x + norm.steepest(delta, eps.flatten())).clamp_(0, 1) - x
-    return x + delta
+    return (x + delta).clamp_(0, 1)
 
 
 def _length(delta: Tensor) -> Tensor:
-    """L2 length of each channel, (n, C, 1, 1)."""
-    length: Tensor = torch.linalg.vector_norm(delta, dim=(2, 3), keepdim=True)
+    """L2 length of each channel: (n, C, values) -> (n, C, 1)."""
+    length: Tensor = torch.linalg.vector_norm(delta, dim=2, keepdim=True)
     return length
-
-
-def _spread(pattern: Tensor, patch: _Patch) -> Tensor:
-    """A pattern put into each image's rectangle, (n, 1, H, W); zero elsewhere."""
-    rows, columns = (p.clamp(0, s - 1) for p, s in zip(patch[:2], pattern.shape, strict=True))
-    return pattern[rows.unsqueeze(2), columns.unsqueeze(1)].unsqueeze(1) * patch.inside
 
 
 def _bumps(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -135,13 +135,15 @@ def test_square_covers_its_share_of_images_of_any_shape(fraction, size, sides):
 @pytest.mark.parametrize("sides", [(3, 3), (1, 1), (2, 5), (6, 7)])
 def test_patches_lie_in_the_image_and_get_everywhere(sides):
     x = torch.zeros(500, 2, 6, 7)
-    patch = square._place(torch.rand(500, 2, generator=torch.Generator().manual_seed(0)), sides, x)
-    assert (patch.inside.flatten(1).sum(1) == math.prod(sides)).all()
-    assert patch.inside.any(0).all()
-    pattern = torch.arange(1.0, 1 + math.prod(sides)).view(sides)
-    placed = square._spread(pattern, patch)
-    assert torch.equal(placed[patch.inside].view(500, *sides), pattern.expand(500, *sides))
-    assert not placed[~patch.inside].any()
+    place = square._place(torch.rand(500, 2, generator=torch.Generator().manual_seed(0)), sides, x)
+    pattern = torch.arange(1.0, 1 + math.prod(sides))
+    placed = x.flatten(2).scatter(2, place, pattern.expand(500, 2, -1)).view_as(x)
+    inside = placed > 0
+    assert (inside.flatten(2).sum(2) == math.prod(sides)).all()
+    assert (inside.any(3).sum(2) == sides[0]).all()
+    assert (inside.any(2).sum(2) == sides[1]).all()
+    assert inside.any(0).all()
+    assert torch.equal(placed[inside].view(500, 2, -1), pattern.expand(500, 2, -1))
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (3, 3), (4, 4), (1, 6), (6, 1), (3, 5)])
