@@ -45,8 +45,8 @@ class Standard:
 
     Every step works on the images that the steps before did not fool, and an image is done the moment it is fooled:
 
-    1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where few
-       steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
+    1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where
+       few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
     2. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside;
     3. change random squares, without gradients;
     4. hop from basin to basin: kick the best point, walk down again, change small squares there. An image takes part
