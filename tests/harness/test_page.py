@@ -141,6 +141,10 @@ def test_many_classes_are_listed_in_place_of_a_matrix(tmp_path):
     assert 'class="matrix"' not in html
     assert "tiger → &lt;b&gt;cat&lt;/b&gt;" in html
     assert "class 20" not in html
+    assert "→ " in html.split("<h2>Pictures")[0].rpartition("<p>")[2]  # each was seen once: bars would say nothing
+    twice = row("twice", label=0, clean_class=0, size=0.01, adv_class=1)
+    html = page(write_run(tmp_path / "twice", [*rows, twice]))
+    assert '<div class="value">2</div>' in html
 
 
 @pytest.mark.parametrize(("size", "channels", "kind"), [(28, 1, "png"), (32, 3, "png"), (224, 3, "webp")])
