@@ -75,7 +75,7 @@ class Result:
         self.assert_trusted("E")
         rate = self.cell.robust.rate
         if rate is None or rate < min:
-            raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {min:.1%} wanted\n{self}")
+            raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % wanted\n{self}")
 
     def assert_trusted(self, severities: str = "EF") -> None:
         """Assert that no trust flag of these severities is raised.

@@ -83,7 +83,7 @@ def test_strong(advbench):
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            r".*AssertionError: robust accuracy is 0\.0 % \(0/40\) \[0\.0, 8\.8\], at least 40\.0% wanted",
+            r".*AssertionError: robust accuracy is 0\.0 % \(0/40\) \[0\.0, 8\.8\], at least 40\.0 % wanted",
             r".*function on test · untargeted · Linf",
             r".*attack +robust % +k/n",
         ]
