@@ -92,7 +92,7 @@ _LINF_8 = Adversarial(eps=8 / 255)
 
 
 def _vgg(name: str, epochs: int) -> Recipe:
-    """Fewer epochs than the 10 or 20 of the founding text: one takes seven minutes of one thread."""
+    """Fewer epochs than the 10 or 20 of the founding text: one takes four minutes of a core."""
     return Recipe(model=name, epochs=epochs, lr=5e-4, weight_decay=1e-2, augment="flip")
 
 

@@ -33,6 +33,9 @@ _BARS = {"mnist_convnet_robust": (0.9, 0.0), "cifar10_resnet_robust": (0.3, 0.65
 _PRECISION = {"smile_cnn": ("smile", 0.98)}
 
 _MISSED = {
+    "cifar10_vgg1": "it is trained for 4 epochs on JPEG copies, where the founding text takes 20 on the originals",
+    "cifar10_vgg3": "both are trained for 4 epochs, where the founding text takes 10: the deeper one needs them more",
+    "cifar10_vgg4": "it is trained for 6 epochs on JPEG copies, where the founding text takes 10 on the originals",
     "gray_forest": "its trees are held to 512 leaves, so that the file stays below 5 MB",
 }
 """Why a model that is trained misses its claim, where that is known."""
