@@ -19,11 +19,12 @@ Digits and the pictures of CIFAR-10 are ones that no choice was made on; CIFAR-1
 the training set, because all others had been looked at. Of the photographs, the hundred measured on were also there
 when the loss for models of many classes was chosen. Perturbations are in whole steps of 1/255, those of ART excepted.
 
-**UniversalPerturbation** is the attack with its defaults; **random pictures**: fitted to smooth random colours, so that
-it has seen no photograph; **UAP-SGD**: signs of the gradient of the first class's log-probability, without views or
-momentum, for the same number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's, one pass too, is
-given fewer images, for it takes about a second for each. **Seconds** are of the processor, on one machine that did
-other work too, and comparable by their ratio only.
+**UniversalPerturbation** is the attack with its defaults but for the number of steps, which the rows tell; **random
+pictures**: fitted to smooth random colours, so that it has seen no photograph; **ART's images**: fitted to as few as
+ART's; **UAP-SGD**: signs of the gradient of the first class's log-probability, without views or momentum, for the same
+number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's, one pass too, is given fewer images,
+because of what each costs it. **Seconds** are of the processor, on one machine that did other work too, and comparable
+by their ratio only.
 
 """
 
@@ -37,15 +38,24 @@ def write_page(results: Record, folder: Path) -> None:
     lines += [_row(row) for row in sorted(rates, key=lambda row: (nets.index(row["net"]), *_place(row)))]
     if _curve(rates, folder / "rate-against-eps.png"):
         lines += ["", "## Smaller budgets", "", "![Fooling rate against eps](rate-against-eps.png)"]
-    lines += ["", "## Transfer", "", "Fitted to the model of the row, put before the model of the column.", ""]
-    columns = list(results["transfer"])
-    lines += [f"| | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
-    for source, found in results["transfer"].items():
-        cells = [f"{found[c]['changed'] / found[c]['images']:.1%}" if c in found else "" for c in columns]
-        lines.append(f"| {source} | {' | '.join(cells)} |")
-    pictures = [f"![Scaled perturbation]({name}.png) *{name}*" for name in columns]
+    lines += _transfer(results["transfer"])
+    kept = [net for net in nets if (folder / f"{net}.png").exists()]
+    pictures = [f"![Scaled perturbation]({net}.png) *{net}*" for net in kept]
     text = _HEAD + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _transfer(table: Record) -> list[str]:
+    """The second table, if it was measured."""
+    if not table:
+        return []
+    columns = list(table)
+    lines = ["", "## Transfer", "", "Fitted to the model of the row, put before the model of the column.", ""]
+    lines += [f"| | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
+    for source, found in table.items():
+        cells = [f"{found[c]['changed'] / found[c]['images']:.1%}" if c in found else "" for c in columns]
+        lines.append(f"| {source} | {' | '.join(cells)} |")
+    return lines
 
 
 def _place(row: Record) -> tuple[float, int]:
