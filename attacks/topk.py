@@ -140,13 +140,14 @@ class _Walk:
         self._x_adv, self._drift = left.x, torch.zeros_like(left.x)
         self._radius = torch.zeros_like(left.eps)
         self._log_weights = torch.zeros_like(gaps(aim, left.logits[left.rows]))
+        self._raise = self._log_weights
 
     def step(self, done: float) -> None:
         """One gradient step, when so large a part of all is done."""
         attack, left, norm, x_adv = self._attack, self._left, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
         at = slope(left.model, x_adv, left.goal, self._loss(fall), aim=self._aim, rounded=True)
-        self._reweigh(at.logits, fall)
+        self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
         reach = norm.measure(x_adv - left.x) + at.loss.abs() / norm.dual(at.gradient).clamp_min(1e-12)
@@ -175,17 +176,18 @@ class _Walk:
             self.best.offer(walk.best.x_adv, walk.best.found, walk.best.size)
 
     def _loss(self, fall: float) -> Loss:
-        """The smooth margin, with a temperature for each image."""
+        """The smooth margin, with a temperature for each image; it notes by how much to raise multipliers."""
 
         def loss(logits: Tensor, aim: Goal) -> Tensor:
-            return soft_maximum(gaps(aim, logits), self._temperature(logits, fall), self._log_weights)
+            found, temperature = gaps(aim, logits), self._temperature(logits, fall)
+            self._raise = self._attack.dual_step * found.detach() / temperature.unsqueeze(1)
+            return soft_maximum(found, temperature, self._log_weights)
 
         return loss
 
-    def _reweigh(self, logits: Tensor, fall: float) -> None:
+    def _reweigh(self) -> None:
         """Raise the multipliers of large gaps, lower the others; before the boundary they distract."""
-        step = self._attack.dual_step * gaps(self._aim, logits) / self._temperature(logits, fall).unsqueeze(1)
-        raised = (self._log_weights + step).log_softmax(1).clamp_min(-12)
+        raised = (self._log_weights + self._raise).log_softmax(1).clamp_min(-12)
         self._log_weights = torch.where(self.best.found.unsqueeze(1), raised, self._log_weights)
 
     def _temperature(self, logits: Tensor, fall: float) -> Tensor:
