@@ -297,6 +297,14 @@ def test_operations_are_counted_as_torch_counts_them(name):
     assert cost.footprint(model, image).flops == counter.get_total_flops() > 0
 
 
+@pytest.mark.parametrize("name", ["hop_skip_jump", "foolbox/boundary"])
+def test_attacks_by_labels_alone_are_counted_from_their_first_image_on(name):
+    first, most = cost.count_passes(name, "l2", '{"steps": 1}', "untargeted"), '{"steps": 2000, "passes": 400}'
+    assert first.backwards == 0
+    assert first.forwards < cost.count_passes(name, "l2", '{"steps": 2000}', "untargeted").forwards
+    assert cost.count_passes(name, "l2", most, "untargeted").forwards <= 400
+
+
 def test_planning_imports_no_compiler():
     code = (
         "import sys, torch\nfrom advbench import cost, load_model\ncost.footprint(load_model('lenet'), "
