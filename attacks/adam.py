@@ -37,3 +37,7 @@ class Adam:
         self._square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
         self.scale = (self._square / (1 - self._beta2**self._steps)).sqrt_().add_(1e-8)
         return self._mean / self.scale / (1 - self._beta1**self._steps)
+
+    def select(self, index: Tensor) -> None:
+        """Go on with some of the images only: a mask or positions."""
+        self._mean, self._square = self._mean[index], self._square[index]

@@ -158,9 +158,11 @@ class _Purse:
     def _ask(self, model: Model, x: Tensor, rows: Tensor, *, sure: bool) -> Tensor:
         with booked_on(self._goal.ids[rows]):
             logits = model(x)
-        said, point, goal = logits.detach(), x.detach(), self._goal.select(rows)
+        goal = self._goal.select(rows)
         if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
-            check_logits(said, goal)
+            check_logits(logits, goal)
+        said, point = logits.detach(), x.detach()
+        if not self._last.shape[1]:
             self._last = said.new_zeros(len(self._x), said.shape[1])
         self._last[rows] = said
         size = self._limit.norm.measure(point - self._x[rows])

@@ -43,7 +43,7 @@ class FGSM:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
-        x = x.detach()
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
+        x = x.detach()
         size = torch.where(at.fooled, 0.0, eps)  # an image that meets the goal stays as it is
         return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)

@@ -61,6 +61,8 @@ def check_parameters(attack: InNorm) -> None:
     loss = getattr(attack, "loss", "margin")
     if loss not in LOSSES:
         raise ValueError(f"expected loss of {name} to be one of {', '.join(LOSSES)}, got {loss!r}")
+    if not isinstance(attack.norm, Norm) or isinstance(attack.norm, type):
+        raise ValueError(f"expected norm of {name} to be a norm such as Linf(), got {attack.norm!r}")
     if attack.norm.name not in attack.norms:
         raise ValueError(f"expected norm of {name} to be one of {', '.join(attack.norms)}, got {attack.norm.name}")
 
@@ -122,6 +124,8 @@ def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | Non
         ValueError: expected a goal for 2 images, got one for 1
     """
     _check_images(x)
+    if not isinstance(getattr(goal, "ids", None), Tensor):
+        raise ValueError(f"expected a goal such as Untargeted(labels), got {type(goal).__name__}")
     if len(goal.ids) != len(x):
         raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
     if eps is not None:
@@ -157,6 +161,9 @@ def check_logits(logits: Tensor, goal: Goal) -> None:
         ValueError: expected labels from 0 to 1, got 2 to 2
     """
     count = len(goal.ids)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"expected logits as a float tensor, got {got}")
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
         raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
     if not bool(logits.isfinite().all()):
@@ -202,6 +209,8 @@ def check_planes(attack: Attack, x: Tensor) -> None:
 
 
 def _check_images(x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise ValueError(f"expected float images (N, ...) as a tensor, got {type(x).__name__}")
     if not x.dtype.is_floating_point or x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"expected float images (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
     low, high = (float(bound) for bound in x.detach().aminmax())
@@ -211,6 +220,8 @@ def _check_images(x: Tensor) -> None:
 
 
 def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:
+    if type(eps) is bool or not isinstance(eps, Real | Tensor):
+        raise ValueError(f"expected eps as a number or of shape ({len(x)},), got {eps!r}")
     radius = torch.as_tensor(eps, dtype=torch.float64)
     if radius.ndim and radius.shape != x.shape[:1]:
         raise ValueError(f"expected eps as a number or of shape ({len(x)},), got shape {tuple(radius.shape)}")

@@ -70,8 +70,8 @@ class Survivors:
         *,
         logits: Tensor | None = None,
     ) -> None:
-        x = x.detach()
         self.logits = clean_logits(model, x, goal, norm, eps) if logits is None else logits
+        x = x.detach()
         bound = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
         self.model, self.norm = model, norm
         self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))

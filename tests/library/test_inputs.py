@@ -87,6 +87,8 @@ def with_value(value):
         (lambda: PGD(relative_step=0.0), "expected relative_step of PGD > 0, got 0.0"),
         (lambda: PGD(relative_step=NAN), "expected relative_step of PGD > 0, got nan"),
         (lambda: PGD(loss="hinge"), "expected loss of PGD to be one of margin, ce, dlr, got 'hinge'"),
+        (lambda: PGD(norm="linf"), "expected norm of PGD to be a norm such as Linf\\(\\), got 'linf'"),
+        (lambda: PGD(norm=Linf), "expected norm of PGD to be a norm such as Linf\\(\\), got <class .*Linf'>"),
         (lambda: PGD(norm=L0()), "expected norm of PGD to be one of linf, l2, l1, got l0"),
         (lambda: APGD(steps=0), "expected steps of APGD > 0, got 0"),
         (lambda: APGD(rho=-0.5), "expected rho of APGD > 0, got -0.5"),
@@ -135,6 +137,9 @@ UNASKED = [
     (with_value(math.inf), GOAL, 0.1, r"expected images in \[0, 1\], got values from \S+ to inf"),
     (X, Untargeted(torch.tensor([0])), 0.1, "expected a goal for 2 images, got one for 1"),
     (X, Untargeted(torch.tensor([0, 1, 2])), 0.1, "expected a goal for 2 images, got one for 3"),
+    (X, GOAL.labels, 0.1, r"expected a goal such as Untargeted\(labels\), got Tensor"),
+    (X, GOAL, "8/255", r"expected eps as a number or of shape \(2,\), got '8/255'"),
+    (X, GOAL, True, r"expected eps as a number or of shape \(2,\), got True"),
     (X, GOAL, 0.0, "expected eps > 0 and finite, got 0.0"),
     (X, GOAL, -0.1, "expected eps > 0 and finite, got -0.1"),
     (X, GOAL, NAN, "expected eps > 0 and finite, got nan"),
@@ -145,7 +150,20 @@ UNASKED = [
 ]
 UNASKED_IDS = [
     *("bytes", "one axis", "no values", "no images", "0 to 255", "below 0", "above 1", "nan", "inf"),
-    *("goal for one", "goal for three", "eps 0", "eps < 0", "eps nan", "eps inf", "an eps of 0", "one eps", "eps grid"),
+    *(
+        "goal for one",
+        "goal for three",
+        "labels",
+        "eps a text",
+        "eps a flag",
+        "eps 0",
+        "eps < 0",
+        "eps nan",
+        "eps inf",
+        "an eps of 0",
+        "one eps",
+        "eps grid",
+    ),
 ]
 
 
@@ -192,6 +210,8 @@ def logits(*rows):
         (lambda x: x.flatten(1)[:, :1], GOAL, r"expected logits of shape \(2, .*\), got \(2, 1\)"),
         (lambda x: x[:1].flatten(1), GOAL, r"expected logits of shape \(2, .*\), got \(1, 12\)"),
         (lambda x: x, GOAL, r"expected logits of shape \(2, .*\), got \(2, 3, 2, 2\)"),
+        (lambda x: (x.flatten(1), x), GOAL, "expected logits as a float tensor, got tuple"),
+        (lambda x: x.flatten(1).long(), GOAL, "expected logits as a float tensor, got torch.int64"),
         (logits([1.0, NAN, 0], [1, 2, 3]), GOAL, "expected finite logits, got NaN or infinity from the model"),
         (logits([1.0, -math.inf, 0], [1, 2, 3]), GOAL, "expected finite logits, got NaN or infinity from the model"),
         (lambda x: x.flatten(1).softmax(1), GOAL, r"expected logits, got probabilities .* before the softmax"),
@@ -202,7 +222,7 @@ def logits(*rows):
         (Counting(), OrderedTopK(torch.tensor([[0, 1, 2]] * 2)), "expected at most 2 targets for 3 classes, got 3"),
     ],
     ids=[
-        *("one number", "one class", "one row", "an image", "nan", "inf", "probabilities"),
+        *("one number", "one class", "one row", "an image", "two outputs", "integers", "nan", "inf", "probabilities"),
         *("label", "target", "exclusion", "top-k", "order"),
     ],
 )

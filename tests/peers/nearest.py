@@ -74,7 +74,7 @@ NEAREST = (
             "adv-lib": adv_lib("carlini_wagner_l2", binary_search_steps=5, max_iterations=50, initial_const=0.1),
         },
         victims=(HARD,),
-        note="The others stop a run of which nothing more comes; torchattacks tries one constant alone.",
+        note="Foolbox and adv-lib stop a run of which nothing more comes; torchattacks tries one constant alone.",
     ),
     Match(
         name="deepfool-l2",
