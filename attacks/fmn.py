@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
+from attacks.gradients import Slope, forward, slope
 from attacks.inputs import check_parameters
 from attacks.losses import margin
 from attacks.norms import L2, Linf, Norm, within
@@ -69,7 +69,7 @@ class FMN:
             fooled = at.fooled
             size = self.norm.measure(x_adv - left.x)
             best.offer(x_adv, fooled, size)
-            reach = size.addcdiv(at.loss.abs(), self.norm.dual(at.gradient).clamp_min_(1e-12))
+            reach = None if best.complete else straight(self.norm, size, at)
             radius = follow(self.norm, radius, reach, self.gamma * (0.02 + 0.98 * fall), fooled, best)
             radius = torch.minimum(radius, left.eps)
             move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
@@ -78,13 +78,24 @@ class FMN:
         return left.settle(best, self)
 
 
-def follow(norm: Norm, radius: Tensor, reach: Tensor, gamma: float, fooled: Tensor, best: Nearest) -> Tensor:
+def straight(norm: Norm, size: Tensor, at: Slope) -> Tensor:
+    """Where a linear model would place the boundary: the distance (n,) of points that are ``size`` (n,) away.
+
+    Example:
+        >>> at = Slope(torch.zeros(1, 2), torch.tensor([0.5]), torch.tensor([[1.0, -1.0]]), torch.tensor([False]))
+        >>> straight(Linf(), torch.tensor([0.25]), at)
+        tensor([0.5000])
+    """
+    return size.addcdiv(at.loss.abs(), norm.dual(at.gradient).clamp_min_(1e-12))
+
+
+def follow(norm: Norm, radius: Tensor, reach: Tensor | None, gamma: float, fooled: Tensor, best: Nearest) -> Tensor:
     """The next radius of each image: smaller where it is fooled, larger where it is not.
 
     Args:
         norm: Of the ball.
         radius: Now (n,).
-        reach: Where a linear model would place the boundary (n,).
+        reach: Where a linear model would place the boundary (n,); None where a fooling image is known for all.
         gamma: By what fraction the radius changes.
         fooled: At the present point, bool (n,).
         best: The nearest fooling images so far.
@@ -97,4 +108,6 @@ def follow(norm: Norm, radius: Tensor, reach: Tensor, gamma: float, fooled: Tens
     if norm.name == "l0":  # whole values only, at least one more or less
         smaller = torch.minimum(smaller, torch.minimum(radius, best.size) - 1).floor().clamp_min(1)
         larger = torch.maximum(larger, radius + 1).floor()
-    return torch.where(fooled, smaller, torch.where(best.found, larger, torch.maximum(larger, reach)))
+    if reach is not None:
+        larger = torch.where(best.found, larger, torch.maximum(larger, reach))
+    return torch.where(fooled, smaller, larger)

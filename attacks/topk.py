@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from attacks.fmn import follow
+from attacks.fmn import follow, straight
 from attacks.gaps import gaps, soft_maximum
 from attacks.goals import Goal, OrderedTopK, met
 from attacks.gradients import forward, slope
@@ -150,7 +150,7 @@ class _Walk:
         self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
-        reach = norm.measure(x_adv - left.x) + at.loss.abs() / norm.dual(at.gradient).clamp_min(1e-12)
+        reach = straight(norm, norm.measure(x_adv - left.x), at)
         radius = follow(norm, self._radius, reach, attack.gamma * (0.01 + 0.99 * fall), fooled, self.best)
         self._radius = torch.minimum(radius, left.eps)
         self._drift = attack.momentum * self._drift + (1 - attack.momentum) * L2().steepest(at.gradient, 1.0)

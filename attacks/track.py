@@ -214,6 +214,8 @@ class Nearest:
     """The nearest fooling image, or the clean one where none was found."""
     size: Tensor
     """Its distance (n,); infinite where none was found."""
+    complete: bool
+    """Whether one was found for every image."""
 
     def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
         self._x, self._norm = x, norm
@@ -222,6 +224,7 @@ class Nearest:
         self._enough = at_most(limit.expand(len(x)))
         self.x_adv = x.clone()
         self.size = x.new_full((len(x),), torch.inf)
+        self.complete = not len(x)
 
     @property
     def found(self) -> Tensor:
@@ -232,6 +235,7 @@ class Nearest:
         """Go on with some of the images only: a mask or positions."""
         self._x, self._enough = self._x[index], self._enough[index]
         self.x_adv, self.size = self.x_adv[index], self.size[index]
+        self.complete = bool(self.found.all())
 
     def offer(self, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
         """Keep those of ``x_adv`` (n, ...) that fool and are nearer than what there was; bool (n,) which.
@@ -245,6 +249,7 @@ class Nearest:
             self.x_adv[rows] = x_adv[rows]
             self.size = torch.where(better, size, self.size)
             self._enough = torch.minimum(self.size, self._enough)
+            self.complete = self.complete or bool(self.found.all())
         return better
 
     def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor) -> Tensor:
