@@ -192,6 +192,8 @@ def _smallest(name: str, images: int, rounds: int) -> dict[str, Any]:
 
 
 def _smallest_page(nets: dict[str, Any]) -> str:
+    if not nets:
+        return ""
     lines = [
         f"| {name} | {net['images']} | {attack} | {plain['seconds']:.1f} | {exact['seconds']:.1f} "
         f"| {exact['seconds'] / plain['seconds']:.2f} | {plain['fooled']}, {exact['fooled']} | {plain['size']:.4g} "
