@@ -30,7 +30,8 @@ class DeepFool:
 
     Deviations:
         Boundaries to the ``candidates`` rivals that are nearest to begin with, as in the authors' code. For goals other
-        than untargeted they are the boundaries of the ways to meet the goal, see :func:`attacks.rivals.aims`.
+        than untargeted they are the boundaries of the ways to meet the goal, see :func:`attacks.rivals.aims`. Every
+        step is lengthened, where the authors lengthen the sum of all steps.
 
     Example:
         >>> from attacks import Untargeted

@@ -26,7 +26,9 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
     """A randomised model as an attack should see it: logits averaged over several passes (EOT).
 
     One pass of a model that draws random numbers says little about it: its gradient is mostly noise, and a candidate
-    that fools it once need not do so again. Every call draws anew, so that an attack cannot fit one set of draws.
+    that fools it once need not do so again. Every call draws anew, so that an attack cannot fit one set of draws. What
+    the model draws for an image depends on the batch it stands in, and so does the result: draws belong to the image
+    only where they are the attack's own.
 
     References:
         Athalye et al., Synthesizing robust adversarial examples <https://arxiv.org/abs/1707.07397>, 2018.

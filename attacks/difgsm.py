@@ -90,4 +90,5 @@ class DIFGSM:
         resized = (random[:, 0] < self.probability).nonzero().squeeze(1)
         scale = self.smallest + (1 - self.smallest) * random[resized, 1]
         shift = (random[resized, 2:] - 0.5) * (1 - scale).unsqueeze(1)
-        return x.index_copy(0, resized, warp(x[resized], torch.zeros_like(scale), scale, shift))
+        chosen = x.index_select(0, resized)  # whose gradient costs less than that of indexing
+        return x.index_copy(0, resized, warp(chosen, torch.zeros_like(scale), scale, shift))

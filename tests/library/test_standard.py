@@ -10,6 +10,7 @@ from attacks.hopping import hop, kick
 from attacks.losses import margin
 from attacks.rivals import Overtake, aims, distinct_aims
 from attacks.square import scatter, schedule, search
+from attacks.standard import _from_outside
 from attacks.track import Lowest, Survivors
 
 
@@ -140,6 +141,14 @@ def test_squares_from_a_good_point_are_the_better_for_it():
     _, afresh = search(left, scatter(left, 0), schedule(20, 0.8), seed=0)
     assert (value < afresh).all()
     torch.testing.assert_close(goal.margin(model(found)), value)
+
+
+# --- from outside ---
+
+
+def test_a_path_from_outside_ends_within_the_budget_itself():
+    assert _from_outside(60) == [(3, 15), (2, 15), (1, 30)]
+    assert _from_outside(1) == [(3, 1), (2, 1), (1, 1)]
 
 
 # --- the whole ---
