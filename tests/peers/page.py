@@ -9,7 +9,8 @@ Made by `make peers`; the numbers are in `results.json`.
 
 **Time ratio**: time of this project's attack divided by the other library's, in the same round. Below 1 we are
 faster. Given are the median of the rounds and, in brackets, the smallest and the largest. The libraries take turns
-in one process, each after a call that is not timed, with the same model, images, batch, labels and threads.
+in one process, each after a call that is not timed, with the same model, images, batch, labels and threads. The memory
+that the attacks of this project make the process keep from step to step is kept for all of them.
 
 **Images** are all classified right to begin with, so that leaving out misclassified ones wins nothing. **Parameters
 are frozen**, so that nobody computes gradients of weights. **Robust accuracy** and sizes come from a fresh forward pass
