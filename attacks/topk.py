@@ -24,17 +24,18 @@ from attacks.ways import nearest_ways, price
 _FIRST_STEP = {"linf": 0.5, "l2": 0.5, "l1": 1.0, "l0": 1.0}
 _CAUTION = 0.25
 """Factor of the first step where the goal sets a whole order: that is far away, and long steps lose the way to it."""
-_CHOICE, _RACE = 0.25, 0.4
-"""Shares of all gradients that may go into the choice of sets and into races between them."""
+_CHOICE, _RACE = 0.12, 0.4
+"""Shares of all gradients that may go into the choice of sets and into races."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopK:
     """Chooses which classes rise, then descends a smooth margin inside a ball whose radius follows the boundary.
 
-    Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. The sets for
-    which the linearised model asks the least are found first (:func:`attacks.ways.nearest_ways`); where there are steps
-    enough, several of them race, and the one that is nearest after the first leg is followed to the end.
+    Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. Where there
+    are steps enough, the sets for which the linearised model asks the least are found first
+    (:func:`attacks.ways.nearest_ways`). They race with a descent that lets rise whichever classes are the first
+    outside at every step, and what is nearest after the first leg is followed to the end.
 
     The margin looks at one pair of classes at a time, and that pair changes from step to step. The smooth margin looks
     at all of them at once. Once a fooling image is known, each pair has a multiplier that grows while its gap is larger
@@ -111,13 +112,14 @@ class TopK:
         m, num_classes = old.shape[1], logits.shape[1]
         cost = price(m, k, num_classes)
         sets = math.comb(cost - m, k)
-        if sets == 1 or cost > _CHOICE * self.steps:
+        if sets == 1 or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
             return [left.goal], self.steps
-        count = min(max(1, int(_RACE * self.steps) // self._leg()), sets)
-        return nearest_ways(left.model, left.x, left.goal, logits, old, k, count), self.steps - cost
+        count = min(max(1, int(_RACE * self.steps) // self._leg() - 1), sets)
+        chosen = nearest_ways(left.model, left.x, left.goal, logits, old, k, count)
+        return [*chosen, left.goal], self.steps - cost
 
     def _leg(self) -> int:
-        """For how many steps the sets of classes race."""
+        """For how many steps the aims race."""
         return max(30, self.steps // 16)
 
 
@@ -141,6 +143,8 @@ class _Walk:
         self._radius = torch.zeros_like(left.eps)
         self._log_weights = torch.zeros_like(gaps(aim, left.logits[left.rows]))
         self._raise = self._log_weights
+        # Once a race is over: whose rising classes are those of the moment, bool (n, 1).
+        self._free: Tensor | None = None
 
     def step(self, done: float) -> None:
         """One gradient step, when so large a part of all is done."""
@@ -171,7 +175,8 @@ class _Walk:
         for name in ("_x_adv", "_drift", "_radius", "_log_weights"):
             setattr(self, name, torch.stack([getattr(walk, name) for walk in walks], 1)[rows, winner])
         sets = [walk._aim for walk in walks if isinstance(walk._aim, Overtake)]
-        self._aim = replace(sets[0], new=torch.stack([aim.new for aim in sets], 1)[rows, winner])
+        self._free = (winner == len(sets)).unsqueeze(1)
+        self._aim = replace(sets[0], new=torch.stack([aim.new for aim in (*sets, sets[0])], 1)[rows, winner])
         for walk in others:
             self.best.offer(walk.best.x_adv, walk.best.found, walk.best.size)
 
@@ -180,6 +185,8 @@ class _Walk:
 
         def loss(logits: Tensor, aim: Goal) -> Tensor:
             found, temperature = gaps(aim, logits), self._temperature(logits, fall)
+            if self._free is not None:
+                found = torch.where(self._free, gaps(self._left.goal, logits), found)
             self._raise = self._attack.dual_step * found.detach() / temperature.unsqueeze(1)
             return soft_maximum(found, temperature, self._log_weights)
 

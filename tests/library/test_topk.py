@@ -50,17 +50,19 @@ def counted(model):
     return ask, sizes
 
 
-@pytest.mark.parametrize("steps", [30, 60, 300, 480])
+@pytest.mark.parametrize(
+    ("steps", "k", "num_classes"), [(25, 1, 3), (60, 3, 10), (100, 3, 10), (300, 3, 10), (480, 3, 10)]
+)
 @pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
-def test_choice_and_races_are_part_of_the_steps(norm, steps):
-    model, x = linear(num_classes=10, values=48, seed=2), images(3, (3, 4, 4), seed=2)
-    goal = TopKExclusion.from_logits(model(x), 3)
+def test_choice_and_races_are_part_of_the_steps(norm, steps, k, num_classes):
+    model, x = linear(num_classes=num_classes, values=48, seed=2), images(3, (3, 4, 4), seed=2)
+    goal = TopKExclusion.from_logits(model(x), k)
     ask, sizes = counted(model)
     TopK(norm=norm, steps=steps)(ask, x, goal)
     assert sum(sizes) == 3 * steps
 
 
-def test_races_find_less_than_the_first_choice_alone():
+def test_races_find_less_than_the_first_choice_or_the_goal_alone(monkeypatch):
     """The choice is made for a linear model; where the model bends, another set may be nearer."""
     norm, model, x = Linf(), mlp(48, num_classes=10, seed=2), images(12, (48,), seed=2)
     goal = TopKExclusion.from_logits(model(x), 3)
@@ -69,6 +71,10 @@ def test_races_find_less_than_the_first_choice_alone():
     alone = norm.measure(TopK(norm=norm, steps=400)(model, x, first) - x)
     assert (raced <= 1.02 * alone).all()
     assert (raced < 0.98 * alone).any()
+    monkeypatch.setattr("attacks.topk._CHOICE", 0.0)
+    free = norm.measure(TopK(norm=norm, steps=400)(model, x, goal) - x)
+    assert (raced <= 1.02 * free).all()
+    assert (raced < 0.98 * free).any()
 
 
 @pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
