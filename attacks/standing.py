@@ -21,6 +21,7 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
         (N,); lower is closer to the goal.
 
     Example:
+        >>> import torch
         >>> standing(torch.tensor([[2.0, 0.5, 0.5]]), Untargeted(torch.tensor([0])))
         tensor([1.])
     """
@@ -56,6 +57,7 @@ def unlike(clean: Tensor) -> Loss:
         last ReLU, any two are alike by that alone.
 
     Example:
+        >>> import torch
         >>> goal = Untargeted(torch.tensor([0, 0]))
         >>> unlike(torch.tensor([[2.0, 0.0], [2.0, 0.0]]))(torch.tensor([[3.0, 0.0], [-1.0, 0.0]]), goal)
         tensor([ 1.0000, -1.0000])

@@ -255,6 +255,7 @@ def test_defaults(asked):
         weights=None,
         attack="topk",
         goal=GoalSpec("topk-exclusion", k=7),
+        goal_named=False,
         norm="linf",
         eps=2 / 255,
         seed=0,
