@@ -117,7 +117,7 @@ def _line(row: ZooRow, cards: dict[str, dict[str, Any]]) -> str:
 
 
 def _claim(row: ZooRow) -> str:
-    figure = f"{row.claimed:.1%}".replace("%", " %") if row.claimed else ""
+    figure = _percent(row.claimed) if row.claimed else ""
     return "; ".join(part for part in (figure, row.claim) if part) or "-"
 
 
@@ -157,8 +157,11 @@ def _one_answer(card: dict[str, Any]) -> str:
     if len(seen) != 2:
         return ""
     most = max(seen, key=seen.__getitem__)
-    share = f"{seen[most] / sum(seen.values()):.1%}".replace("%", " %")
-    return f"answering `{most}` to every image reaches {share}"
+    return f"answering `{most}` to every image reaches {_percent(seen[most] / sum(seen.values()))}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _precise(card: dict[str, Any], name: str, wanted: float) -> str:
@@ -167,7 +170,7 @@ def _precise(card: dict[str, Any], name: str, wanted: float) -> str:
     if found >= wanted:
         return "reached"
     there = card["at_precision"][str(wanted)]
-    cost = f"recall {there['recall']:.2f} and accuracy {there['accuracy']:.1%}".replace("%", " %")
+    cost = f"recall {there['recall']:.2f} and accuracy {_percent(there['accuracy'])}"
     return f"accuracy reached, with precision {found:.2f}; a threshold for precision {wanted} has {cost}"
 
 
