@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from attacks.draws import uniform
@@ -14,7 +13,7 @@ from attacks.losses import LOSSES
 from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
-from attacks.warp import warp
+from attacks.warp import Resizing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +30,7 @@ class DIFGSM:
         also tells which images are fooled already.
 
     Example:
+        >>> import torch
         >>> from attacks import Untargeted
         >>> x, goal = torch.full((1, 1, 4, 4), 0.5), Untargeted(torch.tensor([0]))
         >>> model = lambda x: torch.stack([x.amax((1, 2, 3)), 2 * x.mean((1, 2, 3)) - 0.6], 1)
@@ -70,8 +70,10 @@ class DIFGSM:
         quick = quick_form(model) or model
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
-            random = uniform(seed, goal.ids, step, (4,)).to(x_adv)
-            at = slope(lambda x: quick(self._diversify(x, random)), x_adv, goal, LOSSES[self.loss])
+            resized, change = self._changes(x_adv, uniform(seed, goal.ids, step, (4,)).to(x_adv))
+            shown = x_adv.index_copy(0, resized, change.apply(x_adv[resized]))
+            at = slope(quick, shown, goal, LOSSES[self.loss])
+            at.gradient.index_copy_(0, resized, change.adjoint(at.gradient[resized]))
             return at._replace(logits=forward(model, x_adv, goal)) if self.early_stop else at
 
         left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
@@ -85,10 +87,9 @@ class DIFGSM:
             early_stop=self.early_stop,
         )
 
-    def _diversify(self, x: Tensor, random: Tensor) -> Tensor:
-        """Images (n, C, H, W), some of them made smaller and moved: ``random`` (n, 4) in [0, 1) says how."""
+    def _changes(self, x: Tensor, random: Tensor) -> tuple[Tensor, Resizing]:
+        """Which images are made smaller and moved, and how: ``random`` (n, 4) in [0, 1) says so."""
         resized = (random[:, 0] < self.probability).nonzero().squeeze(1)
         scale = self.smallest + (1 - self.smallest) * random[resized, 1]
         shift = (random[resized, 2:] - 0.5) * (1 - scale).unsqueeze(1)
-        chosen = x.index_select(0, resized)  # whose gradient costs less than that of indexing
-        return x.index_copy(0, resized, warp(chosen, torch.zeros_like(scale), scale, shift))
+        return resized, Resizing.of(x, scale, shift)

@@ -77,7 +77,7 @@ class HopSkipJump:
             count = min(int(self.directions * math.sqrt(jump + 1)), self.max_directions)
             length = self.probe * L2().measure(x_adv - clean)
             uphill = _Estimate.begin(x_adv)
-            for first in range(0, count, together := max(2**16 // x[0].numel(), 1)):
+            for first in range(0, count, together := max(_VALUES // x[0].numel(), 1)):
                 block = (min(together, count - first), *x.shape[1:])
                 uphill = uphill.after(ask, x_adv, length, normal(seed, ask.goal.ids, draw, block).to(x))
                 draw += 1
@@ -116,7 +116,10 @@ class _Oracle(NamedTuple):
         """Several candidates for each image (n, k, ...) -> bool (n, k)."""
         count, times = x_adv.shape[:2]
         rows = torch.arange(count, device=x_adv.device).repeat_interleave(times)
-        return _Oracle(self.model, self.goal.select(rows)).fooled(x_adv.flatten(0, 1)).view(count, times)
+        every, together = x_adv.flatten(0, 1), max(_PASS // x_adv[0, 0].numel(), count)
+        pieces = (slice(first, first + together) for first in range(0, len(rows), together))
+        answers = [_Oracle(self.model, self.goal.select(rows[piece])).fooled(every[piece]) for piece in pieces]
+        return torch.cat(answers).view(count, times)
 
 
 class _Estimate(NamedTuple):
@@ -196,3 +199,8 @@ def _jump(ask: _Oracle, norm: Norm, x_adv: Tensor, direction: Tensor, reach: Ten
 
 _HALVINGS = 16
 """Of a distance to the boundary or of a jump, which makes them exact to 1/65,536."""
+_VALUES = 2**14
+"""Random numbers drawn for an image at a time."""
+_PASS = 2**18
+"""Values that a pass of small steps holds, or those of the whole batch if they are more: what a processor's caches no
+longer hold takes it more than twice as long."""

@@ -20,11 +20,27 @@ def largest(size: Tensor, count: Tensor) -> Tensor:
                 [ True, False,  True]])
     """
     count = count.clamp(0, size.shape[1]).long()
-    if not len(size) or not (most := int(count.max())):
+    if not len(size) or not int(count.max()):
         return torch.zeros_like(size, dtype=torch.bool)
-    least = size.topk(most, dim=1).values.gather(1, (count - 1).clamp_min(0))
-    chosen = (size >= least) & (count > 0)
-    if bool((chosen.sum(1, keepdim=True) > count).any()):
+    least, following = _last(size, count)
+    chosen = size >= least
+    if bool((least == following).any()):
         above, equal = size > least, size == least
         chosen &= above | (equal.cumsum(1) <= count - above.sum(1, keepdim=True))
     return chosen
+
+
+def _last(size: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """The ``count``-th largest number of each row and the next, (n, 1); infinite before the first, -1 after all."""
+    places = size.shape[1]
+    last = size.new_full((len(size), 2), -1.0)
+    # The time grows with the count, so rows that ask for many are not to hold up those that ask for few.
+    for low, high in zip((0, places // 256, places // 64), (places // 256, places // 64, places), strict=True):
+        rows = ((count > low) & (count <= high)).squeeze(1).nonzero().squeeze(1)
+        if len(rows):
+            some = count[rows]
+            values = size[rows].topk(min(int(some.max()) + 1, places), dim=1).values
+            values = torch.cat([values, values.new_full((len(rows), 1), -1.0)], 1)
+            last[rows] = values.gather(1, torch.cat([some - 1, some], 1))
+    last[:, :1].masked_fill_(count == 0, torch.inf)
+    return last[:, :1], last[:, 1:]

@@ -16,6 +16,7 @@ from attacks.inputs import check_parameters
 from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
+from attacks.ranking import fooling
 from attacks.track import Survivors
 
 
@@ -130,7 +131,8 @@ def search(
         value = loss(logits, left.goal)
         better = (value < best).nonzero().squeeze(1)
         x_best[better], best[better] = x_adv[better], value[better]
-        _, x_best, best = left.retire(x_adv, met(left.goal, logits), x_best, best)
+        fooled = fooling(value, logits) if loss is margin else met(left.goal, logits)
+        _, x_best, best = left.retire(x_adv, fooled, x_best, best)
     return x_best, best
 
 

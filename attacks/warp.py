@@ -1,5 +1,7 @@
 """Images turned, resized and shifted, each in its own way, differentiably."""
 
+from typing import NamedTuple, Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,6 +33,48 @@ def warp(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     sine, cosine = (f(torch.deg2rad(angle)).div(scale).view(-1, 1, 1) for f in (torch.sin, torch.cos))
     source = torch.stack([(cosine * right - sine * down) * 2 / width, (sine * right + cosine * down) * 2 / height], 3)
     return functional.grid_sample(x, source, padding_mode="zeros", align_corners=False)
+
+
+class Resizing(NamedTuple):
+    """What :func:`warp` does to images that are not turned, as matrices: no graph is needed for its gradient.
+
+    Example:
+        >>> x = torch.tensor([[0.0, 0.5], [0.0, 1.0]]).view(1, 1, 2, 2)
+        >>> left = Resizing.of(x, torch.ones(1), torch.tensor([[0.0, -0.5]]))
+        >>> left.apply(x)
+        tensor([[[[0.5000, 0.0000],
+                  [1.0000, 0.0000]]]])
+        >>> left.adjoint(torch.ones(1, 1, 2, 2))
+        tensor([[[[0., 1.],
+                  [0., 1.]]]])
+    """
+
+    rows: Tensor
+    """What each row of an image takes from its rows (n, H, H)."""
+    columns: Tensor
+    """The same for columns (n, W, W)."""
+
+    @classmethod
+    def of(cls, x: Tensor, scale: Tensor, shift: Tensor) -> Self:
+        """That of images (n, C, H, W), by the ``scale`` (n,) and the ``shift`` (n, 2) of :func:`warp`."""
+        return cls(*(_fetched(size, scale, shift[:, i], x) for i, size in enumerate(x.shape[2:])))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The images (n, C, H, W), resized."""
+        across = x.flatten(1, 2) @ self.columns.mT
+        return self.rows.unsqueeze(1) @ across.view_as(x)
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """The gradient (n, C, H, W) with respect to the resized images -> that with respect to the images."""
+        across = gradient.flatten(1, 2) @ self.columns
+        return self.rows.mT.unsqueeze(1) @ across.view_as(gradient)
+
+
+def _fetched(size: int, scale: Tensor, shift: Tensor, like: Tensor) -> Tensor:
+    """What each place of a side takes from the two places next to where it was before (n, size, size)."""
+    middles = _middles(size, like)
+    source = (middles - (shift * size).unsqueeze(1)) / scale.unsqueeze(1)
+    return (1 - (source.unsqueeze(2) - middles).abs()).clamp_min_(0)
 
 
 def _middles(count: int, like: Tensor) -> Tensor:

@@ -9,7 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from attacks import DIFGSM, L2, MIFGSM, NORMS, PGD, TIFGSM, Linf, Untargeted
+from attacks.draws import uniform
+from attacks.norms import descent
 from attacks.tifgsm import smooth
+from attacks.warp import Resizing, warp
 
 CLASSES = [MIFGSM, DIFGSM, TIFGSM]
 each = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
@@ -93,7 +96,8 @@ def test_images_without_planes_are_refused(kind, shape):
 def test_diverse_inputs_are_smaller_images_on_black():
     x = torch.ones(400, 1, 20, 20)
     random = torch.rand(400, 4, generator=torch.Generator().manual_seed(0))
-    shown = DIFGSM(smallest=0.8)._diversify(x, random)
+    rows, change = DIFGSM(smallest=0.8)._changes(x, random)
+    shown = x.index_copy(0, rows, change.apply(x[rows]))
     resized = (shown.flatten(1) < 0.5).any(1)
     assert 0.35 < resized.float().mean() < 0.5  # of half of them, some are too little smaller to lose a pixel
     sides = (shown[:, 0] > 0.5).any(1).sum(1)
@@ -101,6 +105,29 @@ def test_diverse_inputs_are_smaller_images_on_black():
     area = shown.flatten(1).sum(1)
     expected = torch.where(random[:, 0] < 0.5, (20 * (0.8 + 0.2 * random[:, 1])) ** 2, 400.0)
     torch.testing.assert_close(area, expected, rtol=0.03, atol=1)
+
+
+def test_resizing_is_a_warp_without_a_turn_and_its_adjoint_the_gradient():
+    x = images(5, (3, 7, 9)).requires_grad_()
+    scale, shift = torch.linspace(0.6, 1.2, 5).double(), torch.linspace(-0.3, 0.2, 10).double().view(5, 2)
+    change = Resizing.of(x, scale, shift)
+    expected = warp(x, torch.zeros(5).double(), scale, shift)
+    torch.testing.assert_close(change.apply(x), expected)
+    weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0)).double()
+    (gradient,) = torch.autograd.grad((expected * weight).sum(), x)
+    torch.testing.assert_close(change.adjoint(weight), gradient)
+
+
+def test_difgsm_goes_along_the_gradient_at_the_resized_images():
+    model, x = convnet().double(), images(3, (3, 8, 8))
+    goal = goals(model(x))["untargeted"]
+    attack = DIFGSM(norm=L2(), steps=2, smallest=0.5, probability=1.0, decay=1e-9)
+    once = DIFGSM(norm=L2(), steps=1)(model, x, goal, eps=0.1)
+    at = once.clone().requires_grad_()
+    _, change = attack._changes(at, uniform(0, goal.ids, 1, (4,)).to(at))
+    (gradient,) = torch.autograd.grad(goal.cross_entropy(model(change.apply(at))).sum(), at)
+    expected = descent(L2(), once, gradient, 0.01)
+    torch.testing.assert_close(attack(model, x, goal, eps=0.1) - once, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_diverse_inputs_at_full_size_are_mifgsm():
