@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks import sparse
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Linf, Norm, column, descent
 from attacks.protocols import Kind, Model
@@ -58,6 +58,7 @@ class APGD:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
         x_adv = (left.x + start.to(x)).clamp_(0, 1)

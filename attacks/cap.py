@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.ball import keeps_to
 from attacks.goals import Goal, met
 from attacks.gradients import asked_ids, booked_on, quick_form
-from attacks.inputs import check_arguments, check_logits
+from attacks.inputs import check_arguments, check_call, check_logits
 from attacks.norms import Norm, column
 from attacks.protocols import Attack, AttackError, Kind, Model
 
@@ -53,9 +53,8 @@ class Capped:
         Raises:
             AttackError: For images that were cut off before anything was known about them.
         """
+        check_call(self, eps, seed)
         check_arguments(x, goal, self.norm, eps)
-        if self.kind == "budget" and eps is None:
-            raise ValueError("expected eps for a budget attack, got None")
         purse = _Purse(self, model, x.detach(), goal, eps)
         errors: dict[int, str] = {}
         try:

@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.draws import derive
 from attacks.goals import Goal, met
 from attacks.gradients import forward
-from attacks.inputs import check_arguments, clean_logits
+from attacks.inputs import check_arguments, check_call, clean_logits
 from attacks.norms import Norm, column
 from attacks.protocols import Attack, Kind, Model
 from attacks.rivals import distinct_aims
@@ -58,6 +58,7 @@ class WorstCase:
         A budget attack sees only the images that those before it left; the ``i``-th attack draws with the ``i``-th
         seed derived from ``seed``. Of minimum-norm attacks each sees every image, and the nearest result is kept.
         """
+        check_call(self, eps, seed)
         return _in_turn(model, x, goal, [(attack, goal) for attack in self.attacks], eps, seed)
 
 
@@ -95,6 +96,7 @@ class MultiTargeted:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`WorstCase`, for the same attack with several aims."""
+        check_call(self, eps, seed)
         logits = clean_logits(model, x, goal, self.norm, eps)
         ways = distinct_aims(goal, logits, self.targets)
         return _in_turn(model, x, goal, [(self.attack, way) for way in ways], eps, seed)
@@ -106,8 +108,6 @@ def _in_turn(
     """Each attack with what it aims at, and the best candidate of all."""
     first, norm = turns[0][0], turns[0][0].norm
     check_arguments(x, goal, norm, eps)
-    if first.kind == "budget" and eps is None:
-        raise ValueError("expected eps for budget attacks, got None")
     x = best = x.detach()
     size = x.new_full((len(x),), torch.inf)
     bound = None if eps is None else torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))

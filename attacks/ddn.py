@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.norms import L2, Norm, column
 from attacks.protocols import Kind, Model
@@ -56,6 +56,7 @@ class DDN:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found

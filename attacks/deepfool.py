@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slopes
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Norm
 from attacks.protocols import Kind, Model
@@ -60,6 +60,7 @@ class DeepFool:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found

@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.draws import uniform
 from attacks.goals import Goal
 from attacks.gradients import Slope, forward, quick_form, slope
-from attacks.inputs import check_parameters, check_planes
+from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.losses import LOSSES
 from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
@@ -66,6 +66,7 @@ class DIFGSM:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`. Images are (N, C, H, W)."""
+        check_call(self, eps, seed)
         check_planes(self, x)
         quick = quick_form(model) or model
 

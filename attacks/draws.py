@@ -36,7 +36,7 @@ def uniform(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
         >>> bool((both[1] == alone[0]).all())
         True
     """
-    key = _mix(_mix(ids + _signed(seed * _FIRST)) + _signed(draw * _GOLDEN))
+    key = _mix(_mix(ids + _signed(int(seed) * _FIRST)) + _signed(draw * _GOLDEN))
     place = torch.arange(1, math.prod(shape) + 1, device=ids.device)
     bits = _mix(key.unsqueeze(1) + place * _GOLDEN)
     fraction = _shift(bits, 40).to(torch.float32).mul_(2.0**-24)
@@ -65,7 +65,7 @@ def derive(seed: int, index: int) -> int:
     """
     if index == 0:
         return seed
-    return int(_mix(torch.tensor(_signed(seed * _FIRST + index))))
+    return int(_mix(torch.tensor(_signed(int(seed) * _FIRST + index))))
 
 
 def _signed(number: int) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks.deepfool import beyond, rivals
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import Linf, Norm, column, flat
 from attacks.plane import reach
@@ -66,6 +66,7 @@ class FAB:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found

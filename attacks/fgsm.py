@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal
-from attacks.inputs import check_parameters, clean_slope
+from attacks.inputs import check_call, check_parameters, clean_slope
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
 from attacks.protocols import Kind, Model
@@ -43,6 +43,7 @@ class FGSM:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
         size = torch.where(at.fooled, 0.0, eps)  # an image that meets the goal stays as it is

@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.draws import normal, uniform
 from attacks.goals import Goal, met
 from attacks.gradients import forward
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.norms import L2, Norm, column, within
 from attacks.protocols import Kind, Model
 from attacks.search import Bisection
@@ -66,6 +66,7 @@ class HopSkipJump:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         x_adv, started = self._start(model, left, seed)
         ask = _Oracle(model, left.goal.select(started))

@@ -67,6 +67,24 @@ def check_parameters(attack: InNorm) -> None:
         raise ValueError(f"expected norm of {name} to be one of {', '.join(attack.norms)}, got {attack.norm.name}")
 
 
+def check_call(attack: Attack, eps: float | Tensor | None, seed: Any) -> None:
+    """Check what an attack is given beside the model, the images and the goal.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if an attack within a budget gets none, or the seed is no whole number.
+
+    Example:
+        >>> from attacks import PGD
+        >>> check_call(PGD(), eps=None, seed=0)
+        Traceback (most recent call last):
+        ValueError: expected eps for a budget attack, got None
+    """
+    if attack.kind == "budget" and eps is None:
+        raise ValueError("expected eps for a budget attack, got None")
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ValueError(f"expected seed to be a whole number, got {seed!r}")
+
+
 def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> Tensor:
     """Check the arguments of an attack, then the logits (N, C) of the clean images.
 

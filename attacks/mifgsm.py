@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.gradients import Slope, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
@@ -54,6 +54,7 @@ class MIFGSM:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
             return slope(model, x_adv, goal, LOSSES[self.loss], rough=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.goals import Goal, met
 from attacks.gradients import forward
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
@@ -41,6 +41,7 @@ class Noise:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         x_adv = left.x
         for draw in range(self.draws):

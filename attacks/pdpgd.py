@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from attacks.adam import Adam
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Kind, Model
 from attacks.proximal import firm, soft
@@ -74,6 +74,7 @@ class PDPGD:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found

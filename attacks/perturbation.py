@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from attacks.ball import keeps_to
 from attacks.goals import Goal
+from attacks.inputs import check_call
 from attacks.norms import L1, L2, NORMS, Norm, within
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
@@ -185,5 +186,6 @@ class Universal:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         return left.finish(within(self.norm, left.x, self.perturbation.apply(left.x), left.eps))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.gradients import slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
 from attacks.protocols import Kind, Model
@@ -57,6 +57,7 @@ class PGD:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         x_adv = left.x
         if self.random_start:

@@ -9,6 +9,7 @@ from torch import Tensor
 from attacks.draws import derive
 from attacks.goals import Goal, met
 from attacks.gradients import forward
+from attacks.inputs import check_call
 from attacks.norms import Norm, column
 from attacks.protocols import BudgetAttack, Kind, Model
 from attacks.track import Nearest, Survivors
@@ -129,6 +130,7 @@ class EpsSearch:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; the ``i``-th call draws with a seed derived from ``seed``."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         best = Nearest(left.x, self.norm, left.eps)
         # Nothing in [0, 1] is further away.

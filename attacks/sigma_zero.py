@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.adam import Adam
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import hinge
 from attacks.norms import L0, Linf, Norm, column
 from attacks.protocols import Kind, Model
@@ -62,6 +62,7 @@ class SigmaZero:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found

@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.draws import uniform
 from attacks.goals import Goal, met
 from attacks.gradients import forward
-from attacks.inputs import check_parameters, check_planes
+from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
 from attacks.track import Nearest, Survivors
@@ -65,6 +65,7 @@ class Spatial:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`. Images are (N, C, H, W)."""
+        check_call(self, eps, seed)
         check_planes(self, x)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from attacks.draws import uniform
 from attacks.goals import Goal, met
 from attacks.gradients import forward
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
@@ -64,6 +64,7 @@ class Square:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
         if x.ndim > 4:
             raise ValueError(f"expected images (N, C, H, W), (N, H, W) or (N, D) for Square, got {tuple(x.shape)}")
         left = Survivors(model, x, goal, self.norm, eps)

@@ -14,7 +14,7 @@ from attacks.fmn import FMN
 from attacks.goals import Goal
 from attacks.gradients import forward
 from attacks.hopping import hop
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.norms import Linf, Norm, within
 from attacks.protocols import Kind, Model
@@ -100,6 +100,7 @@ class Standard:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         best, seeds = Lowest(left), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()

@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks.draws import derive
 from attacks.goals import Goal
 from attacks.gradients import forward
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
 from attacks.rivals import aims
@@ -87,6 +87,7 @@ class Thorough:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         best = Lowest(left)
         near = NEAR * best.margin

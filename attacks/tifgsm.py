@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from attacks.goals import Goal
 from attacks.gradients import Slope, slope
-from attacks.inputs import check_parameters, check_planes
+from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.losses import LOSSES
 from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
@@ -63,6 +63,7 @@ class TIFGSM:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn. Images are (N, C, H, W)."""
+        check_call(self, eps, seed)
         check_planes(self, x)
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:

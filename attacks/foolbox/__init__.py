@@ -18,6 +18,7 @@ from attacks.foolbox.run import CARRIED, answer, apart, choose, load
 from attacks.foolbox.table import ANY, ROWS, Row
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
 from attacks.gradients import forward
+from attacks.inputs import check_call
 from attacks.norms import NORMS, Norm, within
 from attacks.protocols import AttackError, Kind, Model
 from attacks.track import Nearest, Survivors
@@ -132,7 +133,8 @@ class FoolboxAttack:
         Where nothing was found that meets the goal within ``eps`` the original image is returned; the black, grey or
         random images that Foolbox returns then are no results.
         """
-        self._check(x, goal, eps)
+        check_call(self, eps, seed)
+        self._check(x, goal)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found
@@ -147,9 +149,7 @@ class FoolboxAttack:
             raise AttackError(left.found, reasons) from next(iter(errors.values()))
         return left.found
 
-    def _check(self, x: Tensor, goal: Goal, eps: float | Tensor | None) -> None:
-        if self.kind == "budget" and eps is None:
-            raise ValueError(f"expected eps for the budget attack foolbox/{self.name}, got None")
+    def _check(self, x: Tensor, goal: Goal) -> None:
         for row in filter(None, (self._row, ROWS.get(self._start))):
             if row.goals != ANY and _GOALS.get(type(goal)) not in row.goals:
                 raise ValueError(_refusal(row, goal, self.norm))

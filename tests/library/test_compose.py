@@ -178,7 +178,7 @@ def test_refuses_what_does_not_go_together(construct, message):
 
 
 def test_budget_attacks_need_an_eps():
-    with pytest.raises(ValueError, match="expected eps for budget attacks, got None"):
+    with pytest.raises(ValueError, match="expected eps for a budget attack, got None"):
         worst_case([PGD(), FGSM()])(identity, X, GOAL)
 
 

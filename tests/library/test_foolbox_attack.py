@@ -416,7 +416,7 @@ class TestGoals:
 class TestArguments:
     @pytest.mark.parametrize("name", [name for name in QUICK if ROWS[name].kind == "budget"])
     def test_a_budget_attack_needs_eps(self, name):
-        with pytest.raises(ValueError, match=f"expected eps for the budget attack foolbox/{name}, got None"):
+        with pytest.raises(ValueError, match="expected eps for a budget attack, got None"):
             quick(name)(NET, X, goal_of(name, LOGITS))
 
     @pytest.mark.parametrize("name", [name for name in QUICK if ROWS[name].kind != "budget"])

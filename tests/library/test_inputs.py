@@ -4,6 +4,7 @@ import dataclasses
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from attack_table import NEED_PLANES, build, each_attack, each_entry
@@ -174,6 +175,32 @@ def test_refuses_arguments_before_the_model_is_asked(name, x, goal, eps, message
     with pytest.raises(ValueError, match=message):
         EVERY[name]()(model, x, goal, eps=eps)
     assert model.calls == 0
+
+
+@each_of_all
+def test_a_budget_attack_without_a_budget_is_refused(name):
+    attack, model = EVERY[name](), Counting()
+    if attack.kind == "budget":
+        with pytest.raises(ValueError, match="expected eps for a budget attack, got None"):
+            attack(model, X, GOAL, eps=None)
+        assert model.calls == 0
+    else:
+        assert attack.kind == "minimum norm"
+
+
+@pytest.mark.parametrize("seed", [1.5, 1.0, True, "1", None, torch.tensor(1)], ids=repr)
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "topk"])
+def test_a_seed_is_a_whole_number(name, seed):
+    model = Counting()
+    with pytest.raises(ValueError, match="expected seed to be a whole number, got "):
+        EVERY[name]()(model, X, GOAL, eps=0.1, seed=seed)
+    assert model.calls == 0
+
+
+def test_a_seed_may_be_one_of_numpy():
+    attack, model = PGD(steps=3), linear(3)
+    goal = Untargeted(model(X.double()).argmax(1))
+    assert torch.equal(*(attack(model, X.double(), goal, eps=0.01, seed=seed) for seed in (7, np.int64(7))))
 
 
 @pytest.mark.parametrize("eps", [8, torch.tensor([0.1, 8.0])], ids=["number", "tensor"])

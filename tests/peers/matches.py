@@ -172,7 +172,7 @@ _BUDGET = (
             "torchattacks": torchattacks("Square", n_queries=300),
             "ART": art("SquareAttack", norm="inf", max_iter=300, verbose=False),
         },
-        victims=(HARD,),
+        victims=(HARD, EASY),
     ),
     Match(
         name="square-l2",
@@ -182,7 +182,7 @@ _BUDGET = (
             "AutoAttack": autoattack("square.SquareAttack", norm="L2", n_queries=300, seed=0),
             "torchattacks": torchattacks("Square", norm="L2", n_queries=300),
         },
-        victims=(HARD,),
+        victims=(HARD, EASY),
     ),
     Match(
         name="mifgsm",
