@@ -22,7 +22,11 @@ SCOUTS = 4
 SECOND = 8
 """One walker in so many tries the second nearest rival; the others try the nearest."""
 PACE = 10
-"""Generations after which it is asked how far an image has come."""
+"""Generations after which walkers are polished, and it is asked how far an image has come."""
+FINE = (0.02, 0.00005)
+"""Lengths of the first and the last step of a polish, as fractions of ``eps``: coarser ones end beside the minimum."""
+EARLY, AHEAD = 100, 50
+"""An image has to look as if it could be fooled by so many generations from the start, later by so many from now."""
 NEAR = 0.1
 """An image is nearly fooled if the margin is below this fraction of the clean image's."""
 AT_ONCE = 2**20
@@ -40,8 +44,9 @@ class Thorough:
     3. In each generation every walker has a child: any share of its values, here and there, comes from the better of
        two random walkers, and a few mutate to another corner. The child goes downhill, with momentum, in ever shorter
        steps, and takes its parent's place if it got lower.
-    4. A population ends when at the pace of its last generations it would not fool the image in those that remain. If
-       it came near, another one starts from other corners.
+    4. Every ten generations all walkers are polished: they go downhill in very short steps.
+    5. A population ends when at the pace of its last generations it would not fool the image soon. If it came near,
+       another one starts from other corners.
 
     The margin of a network has very many local minima on the corners of the budget. One walker alone ends in any of
     them; what several of them have in common, or add to each other, leads to deeper ones.
@@ -73,13 +78,13 @@ class Thorough:
     """What is tried before, in this attack's norm."""
     walkers: int = 64
     """Of each image."""
-    generations: int = 100
-    """At most."""
+    generations: int = 300
+    """At most; few images have more than 100."""
     steps: int = 20
     """Gradient steps of a child, and of a scout; the first walkers take twice as many."""
     targets: int = 9
     """Rival classes to look at."""
-    populations: int = 3
+    populations: int = 6
     """At most; a further one for images that the one before came near to fooling."""
 
     def __post_init__(self) -> None:
@@ -115,8 +120,10 @@ class Thorough:
                 break
             walkers.walk(walkers.children(derive(seed, generation + 2)), self.steps)
             if generation % PACE == 0:
+                walkers.walk(walkers.x_adv, 2 * self.steps, *FINE)
+                ahead = min(max(EARLY - generation, AHEAD), self.generations - generation)
                 gain = before[left.rows] - walkers.mean()
-                walkers.leave(walkers.lowest() > gain * (self.generations - generation) / PACE)
+                walkers.leave(walkers.lowest() > gain * ahead / PACE)
                 before[left.rows] = walkers.mean()
         return left.finish(walkers.best())
 

@@ -70,11 +70,11 @@ class Walkers:
         """Mean margin of each image's walkers (n,)."""
         return self.margin.mean(1)
 
-    def walk(self, start: Tensor, steps: int, first: float = NEAR) -> None:
+    def walk(self, start: Tensor, steps: int, first: float = NEAR, last: float = LAST) -> None:
         """Go downhill from ``start`` (n, W, ...); walkers that find better points move there, fooled images leave."""
         if not len(start):
             return
-        x_adv, lowest = self._descend(start.flatten(0, 1), steps, first)
+        x_adv, lowest = self._descend(start.flatten(0, 1), steps, first, last)
         lowest = lowest.view_as(self.margin)
         better = lowest < self.margin
         self.x_adv = torch.where(_like(better, self.x_adv), x_adv.view_as(self.x_adv), self.x_adv)
@@ -111,7 +111,7 @@ class Walkers:
         """The points of some walkers of each image (n, K) -> (n, K, ...)."""
         return self.x_adv[torch.arange(len(which), device=which.device).unsqueeze(1), which]
 
-    def _descend(self, x_adv: Tensor, steps: int, first: float) -> tuple[Tensor, Tensor]:
+    def _descend(self, x_adv: Tensor, steps: int, first: float, last: float) -> tuple[Tensor, Tensor]:
         """From ``x_adv`` (n * W, ...), the lowest points of the ways and their margins, -inf where the goal is met."""
         left = self._left
         owner = _owners(self._which)
@@ -124,7 +124,7 @@ class Walkers:
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)
             sum_ = accumulate(sum_, at.gradient, DECAY)
-            length = first * (LAST / first) ** (step / steps) * eps
+            length = first * (last / first) ** (step / steps) * eps
             x_adv = x_adv + descent(left.norm, x_adv, sum_, length)
         return best, lowest
 

@@ -26,6 +26,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks with these words in their names")
     parser.add_argument("--norms", nargs="+", choices=("l0", "l1", "l2", "linf"), default=("linf", "l2", "l1", "l0"))
     parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all there are")
+    parser.add_argument("--images", type=int, help="of each model, the first; those measured already are kept")
     parser.add_argument("--again", action="store_true", help="measure anew what is there already")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="default: reports/peers")
@@ -42,14 +43,18 @@ def _run(results: dict[str, Any], options: argparse.Namespace) -> None:
 
     results["libraries"] = {"torch": torch.__version__, **versions()}
     for victim in options.victims or [name for name in FIELDS if name in VICTIMS]:
-        target = VICTIMS[victim].target(FIELDS[victim])
+        target = VICTIMS[victim].target(options.images or FIELDS[victim])
         for norm in options.norms:
             found = results["runs"].setdefault(victim, {}).setdefault(norm, {})
             everybody = PEERS[norm] | {f"advbench {name}": call for name, call in OURS[norm].items()}
             for name, call in everybody.items():
-                chosen = not options.only or any(word in name for word in options.only)
-                if chosen and (options.again or name not in found):
-                    found[name] = _measured(call, target, norm)
+                if options.only and not any(word in name for word in options.only):
+                    continue
+                before = {} if options.again else found.get(name, {})
+                done = len(before.get("sizes", ()))
+                if done < len(target.x) and "failed" not in before:
+                    rest = target._replace(x=target.x[done:], y=target.y[done:])
+                    found[name] = _joined(before, _measured(call, rest, norm))
                     print(f"{victim} {norm} {name}: {found[name].get('failed') or found[name]['seconds']}", flush=True)
                     _write(options.out, results)
 
@@ -77,6 +82,18 @@ def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
         "forwards": round(model.forwards / len(target.x)),
         "backwards": round(model.backwards / len(target.x)),
         "seconds": round(seconds, 1),
+    }
+
+
+def _joined(before: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """One run of the images measured before and of those that come after them."""
+    if not before or "failed" in run:
+        return run
+    old, new = len(before["sizes"]), len(run["sizes"])
+    passes = {key: round((old * before[key] + new * run[key]) / (old + new)) for key in ("forwards", "backwards")}
+    return passes | {
+        "sizes": before["sizes"] + run["sizes"],
+        "seconds": round(before["seconds"] + run["seconds"], 1),
     }
 
 

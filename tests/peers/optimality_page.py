@@ -60,19 +60,31 @@ def cap_of(runs: Sequence[Sizes]) -> float:
 
 def page(results: dict[str, Any]) -> str:
     """The whole page, in Markdown."""
-    parts = [_HEAD, _images(results)]
+    counts = {victim: _count(norms) for victim, norms in results["runs"].items()}
+    parts = [_HEAD, _images(counts, results.get("libraries", {}))]
     for norm in ("linf", "l2", "l1", "l0"):
-        tables = {victim: runs[norm] for victim, runs in results["runs"].items() if runs.get(norm)}
+        tables = {
+            victim: {name: _first(counts[victim], run) for name, run in runs[norm].items()}
+            for victim, runs in results["runs"].items()
+            if runs.get(norm)
+        }
         if tables:
             parts.append(_table(norm, tables))
     return "\n".join(parts)
 
 
-def _images(results: dict[str, Any]) -> str:
-    counts = {}
-    for victim, norms in results["runs"].items():
-        counts[victim] = max(len(run.get("sizes", ())) for runs in norms.values() for run in runs.values())
-    libraries = ", ".join(f"{name} {number}" for name, number in results.get("libraries", {}).items())
+def _count(norms: Mapping[str, Mapping[str, Any]]) -> int:
+    """How many images of a model all attacks have had, in every norm."""
+    return min(len(run["sizes"]) for runs in norms.values() for run in runs.values() if "sizes" in run)
+
+
+def _first(count: int, run: dict[str, Any]) -> dict[str, Any]:
+    """A run, of its first images alone."""
+    return run | {"sizes": run["sizes"][:count]} if "sizes" in run else run
+
+
+def _images(counts: Mapping[str, int], versions: Mapping[str, str]) -> str:
+    libraries = ", ".join(f"{name} {number}" for name, number in versions.items())
     return f"Images: {', '.join(f'{count} on {name}' for name, count in counts.items())}. Libraries: {libraries}.\n"
 
 
