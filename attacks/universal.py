@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.clean import CleanLogits
+from attacks.clean import Clean, CleanLogits
 from attacks.draws import uniform
 from attacks.fooling import Loader, MakeGoal, fooled, unpacked, untargeted
 from attacks.goals import Goal
@@ -106,7 +106,8 @@ class UniversalPerturbation:
     decay: float = 0.9
     """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
     zoom: float = 1.4
-    """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored; 1: never."""
+    """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
+    says the same of the mirror image; 1: never."""
     looks: int = 10
     """How often the images held out are looked at."""
 
@@ -158,7 +159,9 @@ class UniversalPerturbation:
         asked = clean(x)
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
-        moved = (self._seen(x, goal, seed, state.step) + state.delta).clamp_(0, 1)
+        moved = (self._seen(x, asked, clean, uniform(seed, goal.ids, state.step, (4,)).to(x)) + state.delta).clamp_(
+            0, 1
+        )
         loss = unlike(asked.logits) if asked.logits.shape[1] >= MANY else _likelihood
         at = slope(quick_form(model) or model, moved, goal, loss)
         # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
@@ -169,16 +172,20 @@ class UniversalPerturbation:
         delta = self.norm.project(state.delta + move, self.eps)
         return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=float(at.loss.mean()))
 
-    def _seen(self, x: Tensor, goal: Goal, seed: int, step: int) -> Tensor:
-        """Each image enlarged, shifted within its frame, and mirrored or not, at random; flat rows as they are."""
+    def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
+        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows as they are.
+
+        Only images of which the model says the same when they are mirrored: a digit in the mirror is none.
+        """
         if x.ndim != 4 or self.zoom <= 1:
             return x
-        chance = uniform(seed, goal.ids, step, (4,)).to(x)
+        same = clean(x.flip(3)).logits.argmax(1) == asked.logits.argmax(1)
         scale = 1 + (self.zoom - 1) * chance[:, 0]
         # So far that the edge of the image comes to the edge of the frame.
         shift = (chance[:, 1:3] - 0.5) * (scale - 1).unsqueeze(1)
         seen = warp(x, torch.zeros_like(scale), scale, shift)
-        return torch.where((chance[:, 3] < 0.5).view(-1, 1, 1, 1), seen.flip(3), seen)
+        mirrored = (chance[:, 3] < 0.5) & same
+        return torch.where(mirrored.view(-1, 1, 1, 1), seen.flip(3), seen)
 
     def _look(self, model: Model, held_out: Loader | None, state: FitState) -> FitState:
         """Keep the perturbation if no earlier one met the goal on more of the images held out."""

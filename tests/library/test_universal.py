@@ -156,6 +156,22 @@ def test_the_model_is_asked_about_a_clean_image_once():
     assert sum(map(len, model.seen)) == 10 * 4 + 8
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_an_image_is_mirrored_only_where_the_model_says_the_same_of_its_mirror_image(known):
+    def says(x):
+        edges = (x[:, 0, 0].sum(1), x[:, 0, -1].sum(1)) if known else (x[:, 0, :, 0].sum(1), x[:, 0, :, -1].sum(1))
+        return torch.stack(edges, 1)
+
+    x = oracles.images(6, (1, 4, 4)).float()
+    model, nearly = oracles.Recorder(says), 1 + 1e-6
+    UniversalPerturbation(eps=1e-4, steps=12, zoom=nearly).fit(model, [x])
+    # The first two questions are about the images and their mirror images; what follows is what the steps saw.
+    mirrored = [int(((seen - x.flip(3)).abs() < 1e-3).all((1, 2, 3)).sum()) for seen in model.seen[2:]]
+    assert len(mirrored) == 12
+    assert (sum(mirrored) > 12) == known
+    assert known or sum(mirrored) == 0
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(["linf", "l2"]),
