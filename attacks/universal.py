@@ -42,11 +42,11 @@ class FitState(NamedTuple):
     batch: int
     """Number of the next batch in its pass."""
     delta: Tensor
-    """The perturbation now (1, C, H, W)."""
+    """Where the steps have come to (1, C, H, W)."""
     momentum: Tensor
     """Running sum of gradients (1, C, H, W)."""
     best: Tensor
-    """The perturbation that met the goal on most images held out; the last one where none are."""
+    """The perturbation, filled out, that met the goal on most images held out; the last one where none are."""
     best_rate: float = -1.0
     """On what fraction of them; -1 before the first look."""
     over: bool = False
@@ -59,6 +59,8 @@ MANY = 100
 """With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
 CERTAIN = 9.0
 """So many nats below certainty the likelihood of a class is low enough."""
+STRETCH = 2.0
+"""Steps to and fro leave many values inside the budget; in the end all are made so many times larger and projected."""
 ENOUGH = 50
 """With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
 
@@ -188,15 +190,16 @@ class UniversalPerturbation:
         return torch.where(mirrored.view(-1, 1, 1, 1), seen.flip(3), seen)
 
     def _look(self, model: Model, held_out: Loader | None, state: FitState) -> FitState:
-        """Keep the perturbation if no earlier one met the goal on more of the images held out."""
+        """Fill out the budget, and keep that if no earlier one met the goal on more of the images held out."""
+        full = self.norm.project(STRETCH * state.delta, self.eps)
         if held_out is None:
-            return state._replace(best=state.delta)
-        now = Perturbation(delta=state.delta[0], norm=self.norm, eps=self.eps)
+            return state._replace(best=full)
+        now = Perturbation(delta=full[0], norm=self.norm, eps=self.eps)
         found = fooled(model, held_out, now.apply, self.goal)
         rate = found.met / max(found.images, 1)
         if rate < state.best_rate:
             return state
-        return state._replace(best=state.delta, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
+        return state._replace(best=full, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
 
 
 def _likelihood(logits: Tensor, goal: Goal) -> Tensor:

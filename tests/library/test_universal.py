@@ -156,6 +156,15 @@ def test_the_model_is_asked_about_a_clean_image_once():
     assert sum(map(len, model.seen)) == 10 * 4 + 8
 
 
+def test_values_that_the_steps_left_inside_the_budget_are_filled_out():
+    model, x = oracles.convnet().eval(), oracles.images(8, (3, 8, 8)).float()
+    states = []
+    found = UniversalPerturbation(eps=0.1, steps=6).fit(model, Rows(x), on_step=states.append)
+    left = states[-1].delta[0]
+    assert bool((left.abs() < 0.099).any())
+    assert torch.equal(found.delta, (2 * left).clamp(-0.1, 0.1))
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_an_image_is_mirrored_only_where_the_model_says_the_same_of_its_mirror_image(known):
     def says(x):

@@ -23,7 +23,7 @@ from advbench.models.classifier import Classifier
 from advbench.report.files import as_perturbation, as_png
 from attacks import Fooled, Perturbation, UniversalPerturbation, fooled
 from tests.peers.photographs import cut_for, photographs, shared_classifier
-from tests.peers.universal_methods import ART, FEW, METHODS, ORIGINAL, OURS, PLAIN, THEIRS, WITHOUT, Task
+from tests.peers.universal_methods import ART, FEW, METHODS, OURS, PLAIN, QUICK, THEIRS, WITHOUT, Task
 from tests.peers.universal_page import write_page
 from tests.peers.victims import Target, cifar10_training, mnist
 
@@ -101,14 +101,14 @@ def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
             if options.methods and method not in options.methods:
                 continue
             _say(f"{name}, eps {eps:.3g}: {method}")
-            images = net.few if method in (ART, FEW) else net.fit
+            images = net.few if method in (ART, FEW, QUICK) else net.fit
             start = time.process_time()
             found = METHODS[method](Task(model, x[:images], eps, options.steps, options.batch))
             seconds = time.process_time() - start
             counts = _counts(model, x[net.fit :], found)
             row = {"net": name, "eps": eps, "method": method, "fitted": images, "seconds": seconds}
-            if method in (OURS, FEW, WITHOUT, PLAIN):
-                row |= {"steps": options.steps, "batch": options.batch}
+            if method in (OURS, FEW, QUICK, WITHOUT, PLAIN):
+                row |= {"steps": options.steps // (4 if method == QUICK else 1), "batch": options.batch}
             if method == OURS and eps == net.eps[0]:
                 found.save(options.out / f"{name}.safetensors")
                 (options.out / f"{name}.png").write_bytes(as_png(as_perturbation(found.delta)))
@@ -119,7 +119,7 @@ def _methods(net: Net, eps: float) -> list[str]:
     """Ours with every budget, the others with the first."""
     if eps != net.eps[0]:
         return [OURS]
-    left_out = {WITHOUT} if net.few else {ORIGINAL, ART, FEW}
+    left_out = {WITHOUT} if net.few else {ART, FEW, QUICK}
     return [method for method in METHODS if method not in left_out and (THEIRS or method != ART)]
 
 

@@ -66,7 +66,8 @@ def _place(row: Record) -> tuple[float, int]:
 def _row(row: Record) -> str:
     share = Proportion(row["changed"], row["images"])
     most = f"{row['classes'][0][0]}: {row['classes'][0][1] / row['images']:.0%}"
-    method = f"{row['method']}, {row['steps']} steps of {row['batch']}" if "steps" in row else row["method"]
+    name = row["method"].removesuffix(", a quarter of the steps")
+    method = f"{name}, {row['steps']} steps of {row['batch']}" if "steps" in row else name
     fooled = f"{share.percent} ({share.counts})"
     cells = (row["net"], _shown(row["eps"]), method, str(row["fitted"]), fooled, share.interval, most)
     return f"| {' | '.join(cells)} | {row['seconds']:.1f} |"
