@@ -29,7 +29,11 @@ class APGD:
         attacks <https://arxiv.org/abs/2003.01690>, 2020. L1: :func:`attacks.sparse.descend`.
 
     Deviations:
-        An image is done at the first step that meets the goal.
+        An image is done at the first step that meets the goal. As in the authors' code, exactly ``rho`` of the steps is
+        too few, checkpoints are rounded down, and a step halved at one checkpoint is not halved at the next for want of
+        a better point alone. Unlike there, the start lies in the ball and not on its surface, and counts as a step that
+        lowered the loss; an image that goes back to its best point starts again without momentum; and in L2 nothing of
+        a step is spent on values that would leave [0, 1].
 
     Example:
         >>> from attacks import Untargeted

@@ -81,17 +81,20 @@ class CW:
         rows, x, goal = torch.arange(len(left), device=w.device), left.x, left.goal
         before, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
         for step in range(self.steps):
-            x_adv = ((w.tanh() + 1) / 2).clamp_(0, 1)
+            tanh = w.tanh()
+            x_adv = (tanh + 1).div_(2)
             at = slope(left.model, x_adv, goal, hinge)
             delta = x_adv - x
-            best.offer_for(rows, x_adv, at.fooled)
+            size = self.norm.measure(delta)
+            best.offer_for(rows, x_adv, at.fooled, size)
             ever[rows] |= at.fooled
-            gradient = 2 * delta + column(constant, delta) * at.gradient
-            w = w - self.step_size * adam.step(gradient * (2 * x_adv * (1 - x_adv)))
+            gradient = (column(constant, delta) * at.gradient).add_(delta, alpha=2)
+            gradient.mul_(tanh.square_().neg_().add_(1).div_(2))
+            w = w.sub_(adam.step(gradient), alpha=self.step_size)
             if step % max(self.steps // _LOOKS, 1) == 0:
-                value = self.norm.measure(delta).square() + constant * at.loss
+                value = size.square() + constant * at.loss
                 patience = torch.where(value < _ENOUGH * before, _PATIENCE, patience - 1)
-                before = torch.minimum(value, before)
+                before = value
                 on = (patience > 0).nonzero().squeeze(1)
                 if not len(on):
                     break
@@ -105,5 +108,5 @@ class CW:
 
 
 _LOOKS, _ENOUGH, _PATIENCE = 10, 0.9999, 2
-"""So often in a run it is asked whether an image's sum has fallen below this fraction of its lowest; an image leaves
-the run after so many times without."""
+"""So often in a run it is asked whether an image's sum has fallen below this fraction of what it was the time before;
+an image leaves the run after so many times without. (Not of its lowest: a sum that overshoots comes down again.)"""

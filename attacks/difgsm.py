@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from attacks.draws import uniform
-from attacks.goals import Goal
+from attacks.goals import Goal, met
 from attacks.gradients import Slope, forward, quick_form, slope
 from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.losses import LOSSES
@@ -74,8 +74,11 @@ class DIFGSM:
             resized, change = self._changes(x_adv, uniform(seed, goal.ids, step, (4,)).to(x_adv))
             shown = x_adv.index_copy(0, resized, change.apply(x_adv[resized]))
             at = slope(quick, shown, goal, LOSSES[self.loss])
-            at.gradient.index_copy_(0, resized, change.adjoint(at.gradient[resized]))
-            return at._replace(logits=forward(model, x_adv, goal)) if self.early_stop else at
+            gradient = at.gradient.index_copy(0, resized, change.adjoint(at.gradient[resized]))
+            if not self.early_stop:
+                return at._replace(gradient=gradient)
+            logits = forward(model, x_adv, goal)
+            return at._replace(logits=logits, gradient=gradient, fooled=met(goal, logits))
 
         left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(

@@ -252,10 +252,16 @@ class Nearest:
             self.complete = self.complete or bool(self.found.all())
         return better
 
-    def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor) -> Tensor:
+    def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
         """The same where there are candidates for some of the images only: those at the places ``rows`` (m,)."""
-        everywhere = torch.zeros_like(self.found).index_copy(0, rows, fooled)
-        return self.offer(self.x_adv.index_copy(0, rows, x_adv), everywhere)[rows]
+        size = self._norm.measure(x_adv - self._x[rows]) if size is None else size
+        better = fooled & (size < self._enough[rows])
+        if bool(better.any()):
+            places, least = rows[better], size[better]
+            self.x_adv[places] = x_adv[better]
+            self.size, self._enough = (known.index_copy(0, places, least) for known in (self.size, self._enough))
+            self.complete = self.complete or bool(self.found.all())
+        return better
 
 
 def nearby(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | Tensor | None) -> Tensor:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from oracles import Recorder, images, linear
+from oracles import Recorder, images, linear, mlp
 
-from attacks import CW, L0, L1, L2, PDPGD, Untargeted
+from attacks import CW, L0, L1, L2, PDPGD, Untargeted, cw
 from attacks.proximal import firm, soft
 
 
@@ -27,6 +27,18 @@ def test_a_constant_that_is_too_small_grows():
     model, x, goal, radius = situation("l2")
     x_adv = CW(first_constant=1e-4)(model, x, goal)
     assert (L2().measure(x_adv - x) < 1.1 * radius).all()
+
+
+def test_an_image_that_leaves_a_run_misses_next_to_nothing(monkeypatch):
+    model, x = mlp(108, seed=2), images(24, (3, 6, 6), low=0.1, high=0.9)
+    goal, passes, sizes = Untargeted(model(x).argmax(1)), [], []
+    for patience in (cw._PATIENCE, 1000):
+        monkeypatch.setattr(cw, "_PATIENCE", patience)
+        recorder = Recorder(model)
+        sizes.append(L2().measure(CW(steps=50, constants=5)(recorder, x, goal) - x))
+        passes.append(sum(map(len, recorder.seen)))
+    assert passes[0] < passes[1]
+    assert (sizes[0] < 1.1 * sizes[1]).all()
 
 
 def test_candidates_cannot_leave_the_box():

@@ -1,11 +1,27 @@
 """Standard: what each of its steps is there for, on models for which the others are of no use."""
 
+import math
+from itertools import pairwise
+
 import pytest
 import torch
 from oracles import Linear, Quantised, Recorder, RowByRow, goals, images, linear, mlp
 
 from advbench.meter import Meter
-from attacks import APGD, L2, LabelOutOfTopK, Linf, OrderedTopK, Square, Standard, Targeted, TopKExclusion, Untargeted
+from attacks import (
+    APGD,
+    FAB,
+    L1,
+    L2,
+    LabelOutOfTopK,
+    Linf,
+    OrderedTopK,
+    Square,
+    Standard,
+    Targeted,
+    TopKExclusion,
+    Untargeted,
+)
 from attacks.hopping import hop, kick
 from attacks.losses import margin
 from attacks.rivals import Overtake, aims, distinct_aims
@@ -183,6 +199,52 @@ def test_a_way_that_begins_beyond_the_budget_is_found_from_outside_alone(outside
         monkeypatch.setattr("attacks.standard.OUTSIDE", ((1, 4),))
     model, x, goal = Corner(), torch.full((4, 100), 0.53), Untargeted(torch.zeros(4, dtype=torch.int64))
     assert fooled(model, goal, Standard(rounds=3, queries=1)(model, x, goal, eps=0.1)).all() == outside
+
+
+LIGHT = {"rounds": 1, "queries": 1, "targets": 3}
+"""Little of all steps but those that these tests are about."""
+
+
+def crumpled(values, num_classes=10, hidden=64):
+    """A network with steep, broken boundaries, and images for it, float64."""
+    generator = torch.Generator().manual_seed(4)
+    model = torch.nn.Sequential(torch.nn.Flatten())
+    for inputs, outputs in pairwise((values, hidden, hidden, num_classes)):
+        layer = torch.nn.Linear(inputs, outputs).double()
+        for weight in layer.parameters():
+            fresh = torch.rand(weight.shape, generator=generator, dtype=torch.float64) * 2 - 1
+            weight.data = 3 * fresh / math.sqrt(inputs)
+        model += torch.nn.Sequential(layer, torch.nn.ReLU())
+    return model[:-1].eval(), torch.rand(16, values, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_in_l1_long_descents_find_the_few_values_that_count(long, monkeypatch):
+    if not long:
+        monkeypatch.setattr("attacks.standard.LONG", 1)
+    model, x = crumpled(100)
+    goal = Untargeted(model(x).argmax(1))
+    radius = L1().measure(FAB(norm=L1(), steps=30)(model, x, goal) - x)
+    x_adv = Standard(norm=L1(), **LIGHT)(model, x, goal, eps=radius)
+    assert (fooled(model, goal, x_adv).sum() >= 15) == long
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "step", "rows"),
+    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "LONG", [12, 87, 136, 199])],
+    ids=["boundary-l2", "long-l1"],
+)
+def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, rows, shared, monkeypatch):
+    from tests.peers.victims import mnist
+
+    target = mnist("mnist-mlp-clean", 200)()
+    goal, attack = Untargeted(target.y), Standard(norm=norm, **LIGHT)
+    rows = torch.tensor(rows)
+    x, some = target.x[rows], goal.select(rows)
+    assert fooled(target.model, some, attack(target.model, x, some, eps=eps)).all()
+    without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "LONG": 1}[step]
+    monkeypatch.setattr(f"attacks.standard.{step}", without)
+    assert not fooled(target.model, some, attack(target.model, x, some, eps=eps)).any()
 
 
 def passes(model, x, goal, eps, **parameters):
