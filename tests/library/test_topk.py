@@ -9,16 +9,28 @@ from attacks.ways import nearest_ways
 
 
 @pytest.mark.parametrize(
-    ("norm", "step_size"), [(Linf(), 0.5), (L2(), 0.5), (L1(), 1.0), (L0(), 1.0)], ids=["linf", "l2", "l1", "l0"]
+    ("norm", "free", "ordered"),
+    [
+        (Linf(), (1.5, 0.15, 0.6), (0.08, 0.05, 0.8)),
+        (L2(), (1.5, 0.15, 0.6), (0.125, 0.05, 0.6)),
+        (L1(), (3.0, 0.15, 0.6), (0.25, 0.05, 0.7)),
+        (L0(), (4.0, 0.15, 0.6), (0.25, 0.05, 0.7)),
+    ],
+    ids=["linf", "l2", "l1", "l0"],
 )
-@pytest.mark.parametrize("ordered", [False, True], ids=["free", "ordered"])
-def test_the_default_step_depends_on_the_norm_and_is_shorter_for_an_order(norm, step_size, ordered):
+@pytest.mark.parametrize("order", [False, True], ids=["free", "ordered"])
+def test_the_default_pace_depends_on_the_norm_and_is_slower_to_an_order(norm, free, ordered, order):
     model, x = linear(num_classes=5), images(4, (12,))
-    goal = OrderedTopK(model(x).argsort(1)[:, :2]) if ordered else TopKExclusion.from_logits(model(x), 2)
-    step_size *= 0.25 if ordered else 1
-    default = TopK(norm=norm, steps=40)(model, x, goal)
-    assert torch.equal(default, TopK(norm=norm, steps=40, step_size=step_size)(model, x, goal))
-    assert not torch.equal(default, TopK(norm=norm, steps=40, step_size=step_size / 3)(model, x, goal))
+    goal = OrderedTopK(model(x).argsort(1)[:, :2]) if order else TopKExclusion.from_logits(model(x), 2)
+    step_size, gamma, momentum = ordered if order else free
+
+    def attack(**settings):
+        return TopK(norm=norm, steps=40, **settings)(model, x, goal)
+
+    default = attack()
+    assert torch.equal(default, attack(step_size=step_size, gamma=gamma, momentum=momentum))
+    for other in ({"step_size": step_size / 3}, {"gamma": gamma / 3}, {"momentum": momentum / 3}):
+        assert not torch.equal(default, attack(**other))
 
 
 @pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
