@@ -53,8 +53,8 @@ _AGAIN = 0.5
 class TopK:
     """Chooses which classes rise, then descends a smooth margin inside a ball whose radius follows the boundary.
 
-    Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. Where there
-    are steps enough, the sets for which the linearised model asks the least are found first
+    Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. Where classes
+    are few and steps are enough, the sets for which the linearised model asks the least are found first
     (:func:`attacks.ways.nearest_ways`). They race with a descent that lets rise whichever classes are the first
     outside at every step, and what is nearest after the first leg is followed to the end.
 
@@ -136,7 +136,9 @@ class TopK:
         m, num_classes = old.shape[1], logits.shape[1]
         cost = price(m, k, num_classes)
         sets = math.comb(cost - m, k)
-        if sets == 1 or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
+        # Among many classes a few candidates are no better than what the descent itself comes upon.
+        few = cost == num_classes and sets > 1
+        if not few or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
             return [left.goal], self.steps
         count = min(max(1, int(_RACE * self.steps) // self._leg() - 1), sets)
         chosen = nearest_ways(left.model, left.x, left.goal, logits, old, k, count)

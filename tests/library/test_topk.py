@@ -20,7 +20,7 @@ from attacks.ways import nearest_ways
 )
 @pytest.mark.parametrize("order", [False, True], ids=["free", "ordered"])
 def test_the_default_pace_depends_on_the_norm_and_is_slower_to_an_order(norm, free, ordered, order):
-    model, x = linear(num_classes=5), images(4, (12,))
+    model, x = mlp(192, num_classes=5, seed=2), images(16, (192,))
     goal = OrderedTopK(model(x).argsort(1)[:, :2]) if order else TopKExclusion.from_logits(model(x), 2)
     step_size, gamma, momentum = ordered if order else free
 

@@ -5,6 +5,7 @@ again. The networks lie in the folder `shared` beside the repository.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -36,8 +37,12 @@ from attacks import (
     binary_search_eps,
     foolbox,
 )
-from attacks.goals import Goal
+from attacks.goals import Goal, met
+from attacks.gradients import forward
 from attacks.protocols import Model
+from attacks.ranking import outside
+from attacks.rivals import Overtake
+from attacks.track import Nearest
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
 from tests.peers.photographs import cut_for, photographs, shared_classifier
@@ -47,6 +52,7 @@ from tests.peers.victims import cifar10
 REPORT = Path(__file__).parents[2] / "reports" / "topk"
 _ROUNDS = 10  # of a bisection
 _SEEDS = 5  # of random orders
+_LIMIT = "TopK, every set"
 
 
 class Net(NamedTuple):
@@ -62,6 +68,8 @@ class Net(NamedTuple):
     """For each image."""
     images: int
     """How many, unless asked otherwise."""
+    limit: int = 0
+    """Gradients for all sets of rising classes together; 0 where there are too many sets."""
 
 
 def _cifar(name: str) -> Callable[[int], tuple[Classifier, Tensor]]:
@@ -85,9 +93,9 @@ _squeezenet = partial(shared_classifier, "imagenet-squeezenet1_0-deepcompression
 _lite0 = partial(load_model, "efficientnet_lite0")
 _CIFAR_GRADIENTS = (100, 300, 1000)
 NETS = {
-    "cifar10-cnn-a-adv": Net(_cifar("cifar10-cnn-a-adv"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32),
-    "cifar10-resnet2b-adv2": Net(_cifar("cifar10-resnet2b-adv2"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32),
-    "cifar10-resnet20": Net(_cifar("cifar10-resnet20"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 16),
+    "cifar10-cnn-a-adv": Net(_cifar("cifar10-cnn-a-adv"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32, 10_500),
+    "cifar10-resnet2b-adv2": Net(_cifar("cifar10-resnet2b-adv2"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 32, 10_500),
+    "cifar10-resnet20": Net(_cifar("cifar10-resnet20"), 3, (1, 2, 3, 4, 5), _CIFAR_GRADIENTS, 16, 10_500),
     "imagenet-squeezenet1_0": Net(_photographs(_squeezenet), 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
     "efficientnet_lite0": Net(_photographs(_lite0), 7, (1, 3, 5, 7, 10, 20), (100, 300), 16),
 }
@@ -107,6 +115,18 @@ def _ordered(loss: str) -> Callable[..., Tensor]:
         return penalised(model, x, goal, random_order(goal, model.num_classes, seed=0), loss, gradients)
 
     return call
+
+
+def _every_set(model: Counted, x: Tensor, goal: TopKExclusion, norm: Norm, gradients: int) -> Tensor:
+    """What is nearest after all sets of classes that can rise were followed; the gradients are divided among them."""
+    old, k = goal.classes, goal.classes.shape[1]
+    others = outside(forward(model, x, goal), old).topk(model.num_classes - k, dim=1).indices
+    sets = list(itertools.combinations(range(others.shape[1]), k))
+    best, attack = Nearest(x, norm), TopK(norm=norm, steps=gradients // len(sets))
+    for places in sets:
+        x_adv = attack(model, x, Overtake(old=old, new=others[:, places], ids=goal.ids))
+        best.offer(x_adv, met(goal, forward(model, x_adv, goal)))
+    return best.x_adv
 
 
 ATTACKS: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
@@ -156,6 +176,7 @@ def main() -> None:
     parser.add_argument("--gradients", nargs="+", type=int, metavar="N", help="default: those of each network")
     parser.add_argument("--images", type=int, help="default: those of each network")
     parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
+    parser.add_argument("--limit", action="store_true", help="also what all sets of rising classes find together")
     parser.add_argument("--ordered", action="store_true", help="also five random orders of five classes")
     parser.add_argument("--again", action="store_true", help="measure again what there is already")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
@@ -178,24 +199,29 @@ def main() -> None:
     write_page(results, options.out)
 
 
-def _jobs(net: Net, options: argparse.Namespace) -> Iterator[tuple[str, Callable[..., dict[str, Any]]]]:
-    """Key and measurement of everything that a network is asked."""
+_Job = tuple[str, Callable[..., dict[str, Any]]]
+"""Key and measurement."""
 
-    def exclusion(name: str, norm: str, k: int, gradients: int) -> tuple[str, Callable[..., dict[str, Any]]]:
-        call = partial(_exclusion, call=ATTACKS[name][1], norm=NORMS[norm](), k=k, gradients=gradients)
-        return f"{norm} · k = {k} · {gradients} · {name}", call
 
+def _jobs(net: Net, options: argparse.Namespace) -> Iterator[_Job]:
+    """Everything that a network is asked."""
     for gradients in options.gradients or net.gradients:
         for name in options.attacks:
-            for norm in ATTACKS[name][0]:
-                yield exclusion(name, norm, net.k, gradients)
+            yield from (_job(name, norm, net.k, gradients) for norm in ATTACKS[name][0])
+    if options.limit and net.limit:
+        yield from (_job(_LIMIT, norm, net.k, net.limit) for norm in ("linf", "l2"))
     for k in net.ks if options.curve else ():
         for norm in ("linf", "l2"):
-            for name in ("TopK", "FMN, margin"):
-                yield exclusion(name, norm, k, 300)
+            yield from (_job(name, norm, k, 300) for name in ("TopK", "FMN, margin"))
     for gradients in (options.gradients or net.gradients) if options.ordered else ():
         for name, call in ORDERED.items():
             yield f"ordered · {gradients} · {name}", partial(_orders, call=call, gradients=gradients)
+
+
+def _job(name: str, norm: str, k: int, gradients: int) -> _Job:
+    attack = _every_set if name == _LIMIT else ATTACKS[name][1]
+    call = partial(_exclusion, call=attack, norm=NORMS[norm](), k=k, gradients=gradients)
+    return f"{norm} · k = {k} · {gradients} · {name}", call
 
 
 def _exclusion(
