@@ -12,7 +12,7 @@ from attacks.fmn import follow, straight
 from attacks.gaps import gaps, soft_maximum
 from attacks.goals import Goal, OrderedTopK, met
 from attacks.gradients import forward, slope
-from attacks.inputs import check_parameters
+from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
 from attacks.protocols import Kind, Model
@@ -108,6 +108,7 @@ class TopK:
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found
