@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
 from torch import Tensor
 
 from advbench.attack import Progress, attack_pictures, read_input
@@ -129,7 +130,7 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
     """The perturbation for a model's images.
 
     Raises:
-        UserError: It was made for another model or another size, and that is not said to be meant.
+        UserError: It was made for another model or size, and that is not said to be meant; or for other colours.
     """
     made_for = perturbation.card.get("weights")
     if made_for and made_for != model_digest(model) and not config.resize:
@@ -138,6 +139,12 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
             hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
         )
     side = model.input_size
+    channels = len(model.preprocess(Image.new("RGB", (side or _ANY, side or _ANY))))
+    if len(perturbation.delta) != channels:
+        raise UserError(
+            f"{config.perturbation} has {len(perturbation.delta)} colour channels, and {model.name} takes {channels}",
+            hint="no resizing makes that fit: fit one to this model with `advbench universal fit`",
+        )
     if side is None or tuple(perturbation.delta.shape[1:]) == (side, side):
         return perturbation
     if not config.resize:
@@ -149,6 +156,8 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
     return perturbation.resized(side, side).on_grid()
 
 
+_ANY = 64
+"""Side of a picture for a model that takes all sizes, pixels."""
 _MAKE = "make one: advbench universal fit FOLDER"
 
 

@@ -192,6 +192,9 @@ def test_another_model_or_size_is_refused_unless_it_is_meant(fitted, photographs
     use = ("universal", "eval", tmp_path / "small.safetensors", photographs, "--device", "cpu", "--quiet", "--json")
     assert "is for pictures of 5 x 5 pixels" in refused(*use)
     assert run(*use, "--resize").exit_code == 0
+    grey = replace(small, delta=torch.full((1, 5, 5), 0.1))
+    grey.save(tmp_path / "small.safetensors")
+    assert "has 1 colour channels, and tiny takes 3" in refused(*use, "--resize")
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_named(photographs, tmp_path):

@@ -23,7 +23,19 @@ from advbench.models.classifier import Classifier
 from advbench.report.files import as_perturbation, as_png
 from attacks import Fooled, Perturbation, UniversalPerturbation, fooled
 from tests.peers.photographs import cut_for, photographs, shared_classifier
-from tests.peers.universal_methods import ART, FEW, METHODS, OURS, PLAIN, QUICK, THEIRS, WITHOUT, Task
+from tests.peers.universal_methods import (
+    ART,
+    FEW,
+    METHODS,
+    OF_THE_ATTACK,
+    OURS,
+    PLAIN,
+    QUICK,
+    THEIRS,
+    VERSION,
+    WITHOUT,
+    Task,
+)
 from tests.peers.universal_page import write_page
 from tests.peers.victims import Target, cifar10_training, mnist
 
@@ -107,8 +119,10 @@ def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
             seconds = time.process_time() - start
             counts = _counts(model, x[net.fit :], found)
             row = {"net": name, "eps": eps, "method": method, "fitted": images, "seconds": seconds}
-            if method in (OURS, FEW, QUICK, WITHOUT, PLAIN):
+            if method in (*OF_THE_ATTACK, PLAIN):
                 row |= {"steps": options.steps // (4 if method == QUICK else 1), "batch": options.batch}
+            if method in OF_THE_ATTACK:
+                row["version"] = VERSION
             if method == OURS and eps == net.eps[0]:
                 found.save(options.out / f"{name}.safetensors")
                 (options.out / f"{name}.png").write_bytes(as_png(as_perturbation(found.delta)))

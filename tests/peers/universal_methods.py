@@ -22,6 +22,10 @@ QUICK = "UniversalPerturbation, ART's images, a quarter of the steps"
 """The same again in less time."""
 WITHOUT = "UniversalPerturbation, random pictures"
 """The same, fitted to no photograph."""
+OF_THE_ATTACK = (OURS, FEW, QUICK, WITHOUT)
+"""The methods that are :class:`attacks.UniversalPerturbation`."""
+VERSION = 2
+"""Of what that does: 2 since it fills out the budget and does not mirror every image."""
 NOISE, PLAIN, ORIGINAL, ART = "noise", "UAP-SGD", "UniversalDeepFool", "ART UniversalPerturbation"
 
 

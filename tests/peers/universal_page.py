@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from advbench.intervals import Proportion
-from tests.peers.universal_methods import METHODS, OURS
+from tests.peers.universal_methods import METHODS, OF_THE_ATTACK, OURS, VERSION
 
 Record = Mapping[str, Any]
 
@@ -15,16 +15,18 @@ Made by `python -m tests.peers.universal`, and `--transfer` for the second table
 
 One perturbation for all images, fitted to some and measured on others: how often the first class is no longer that
 of the clean image (the fooling rate), with a 95 % interval, and the class that most perturbed images are put into.
-Digits and the pictures of CIFAR-10 are ones that no choice was made on; CIFAR-10's, fitted to or measured on, are of
-the training set, because all others had been looked at. Of the photographs, the hundred measured on were also there
-when the loss for models of many classes was chosen. Perturbations are in whole steps of 1/255, those of ART excepted.
+No perturbation was fitted to an image it is measured on, but all of these images were there when choices were made:
+for the photographs that of the loss, for all that which images are mirrored and that the budget is filled out in the
+end. So the rates may flatter a little. The pictures of CIFAR-10 are of the training set. Perturbations are in whole
+steps of 1/255, those of ART excepted.
 
 **UniversalPerturbation** is the attack with its defaults but for the number of steps, which the rows tell; **random
 pictures**: fitted to smooth random colours, so that it has seen no photograph; **ART's images**: fitted to as few as
-ART's; **UAP-SGD**: signs of the gradient of the first class's log-probability, without views or momentum, for the same
-number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's, one pass too, is given fewer images,
-because of what each costs it. **Seconds** are of the processor, on one machine that did other work too, and comparable
-by their ratio only.
+ART's, and once with a quarter of the steps; **UAP-SGD**: signs of the gradient of the first class's log-probability,
+without views or momentum, for the same number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's,
+one pass too, is given fewer images, because of what each costs it. **Seconds** are of the processor, on one machine
+that did other work too, and comparable by their ratio only. Rows marked with * are of an earlier version, which
+mirrored every image and did not fill out the budget in the end.
 
 """
 
@@ -68,6 +70,7 @@ def _row(row: Record) -> str:
     most = f"{row['classes'][0][0]}: {row['classes'][0][1] / row['images']:.0%}"
     name = row["method"].removesuffix(", a quarter of the steps")
     method = f"{name}, {row['steps']} steps of {row['batch']}" if "steps" in row else name
+    method += " *" if row["method"] in OF_THE_ATTACK and row.get("version") != VERSION else ""
     fooled = f"{share.percent} ({share.counts})"
     cells = (row["net"], _shown(row["eps"]), method, str(row["fitted"]), fooled, share.interval, most)
     return f"| {' | '.join(cells)} | {row['seconds']:.1f} |"
