@@ -169,6 +169,7 @@ def _keep(folder: Path, rates: dict[str, Any], transfer: dict[str, Any] | None =
     results = {
         "rates": {key: every[key] for key in keys},
         "transfer": results["transfer"] if transfer is None else transfer,
+        "transfer_version": results.get("transfer_version", 1) if transfer is None else VERSION,
     }
     path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_page(results, folder)

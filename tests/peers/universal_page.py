@@ -40,19 +40,21 @@ def write_page(results: Record, folder: Path) -> None:
     lines += [_row(row) for row in sorted(rates, key=lambda row: (nets.index(row["net"]), *_place(row)))]
     if _curve(rates, folder / "rate-against-eps.png"):
         lines += ["", "## Smaller budgets", "", "![Fooling rate against eps](rate-against-eps.png)"]
-    lines += _transfer(results["transfer"])
+    lines += _transfer(results["transfer"], results["transfer_version"])
     kept = [net for net in nets if (folder / f"{net}.png").exists()]
     pictures = [f"![Scaled perturbation]({net}.png) *{net}*" for net in kept]
     text = _HEAD + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def _transfer(table: Record) -> list[str]:
+def _transfer(table: Record, version: int) -> list[str]:
     """The second table, if it was measured."""
     if not table:
         return []
     columns = list(table)
-    lines = ["", "## Transfer", "", "Fitted to the model of the row, put before the model of the column.", ""]
+    told = "Fitted to the model of the row, put before the model of the column."
+    told += "" if version == VERSION else " All of it is of the earlier version."
+    lines = ["", "## Transfer", "", told, ""]
     lines += [f"| | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
     for source, found in table.items():
         cells = [f"{found[c]['changed'] / found[c]['images']:.1%}" if c in found else "" for c in columns]
