@@ -63,6 +63,8 @@ STRETCH = 2.0
 """Steps to and fro leave many values inside the budget; in the end all are made so many times larger and projected."""
 ENOUGH = 50
 """With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
+AT_ONCE = 2**20
+"""Gradients of images of so many values are asked for at once: more take more memory, and more time for each."""
 
 _NOTHING = FitState(step=0, epoch=0, batch=0, delta=torch.zeros(1), momentum=torch.zeros(1), best=torch.zeros(1))
 
@@ -164,15 +166,14 @@ class UniversalPerturbation:
         moved = (self._seen(x, asked, clean, uniform(seed, goal.ids, state.step, (4,)).to(x)) + state.delta).clamp_(
             0, 1
         )
-        loss = unlike(asked.logits) if asked.logits.shape[1] >= MANY else _likelihood
-        at = slope(quick_form(model) or model, moved, goal, loss)
+        value, gradient = _descent(quick_form(model) or model, moved, goal, asked.logits)
         # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
         # would have no gradient that leads it back.
-        momentum = accumulate(state.momentum, at.gradient.mean(0, keepdim=True), self.decay)
+        momentum = accumulate(state.momentum, gradient, self.decay)
         fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
         move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
         delta = self.norm.project(state.delta + move, self.eps)
-        return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=float(at.loss.mean()))
+        return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=value)
 
     def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
         """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows as they are.
@@ -200,6 +201,19 @@ class UniversalPerturbation:
         if rate < state.best_rate:
             return state
         return state._replace(best=full, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
+
+
+def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float, Tensor]:
+    """What is descended, and its gradient (1, ...): means over the images (N, ...)."""
+    value, gradient = 0.0, torch.zeros_like(x[:1])
+    size = max(1, AT_ONCE // x[0].numel())
+    for start in range(0, len(x), size):
+        rows = torch.arange(start, min(start + size, len(x)), device=x.device)
+        loss = unlike(clean[rows]) if clean.shape[1] >= MANY else _likelihood
+        at = slope(model, x[rows], goal.select(rows), loss)
+        value += float(at.loss.sum())
+        gradient += at.gradient.sum(0, keepdim=True)
+    return value / len(x), gradient / len(x)
 
 
 def _likelihood(logits: Tensor, goal: Goal) -> Tensor:

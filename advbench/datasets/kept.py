@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-KEEP_BYTES = 256 * 2**20
+KEEP_BYTES = 128 * 2**20
 """So much of decoded pictures is kept, in 8 bits; the others are read again each time."""
 
 
