@@ -43,6 +43,8 @@ _PACE_TO_AN_ORDER = {
     "l0": _Pace(0.25, 0.05, 0.7),
 }
 """A whole order of classes is far away, and long steps lose the way to it."""
+_GROWTH = 5.0
+"""A gamma for all steps to an order together: with many large ones the ball outgrows the descent in it."""
 _CHOICE, _RACE = 0.12, 0.4
 """Shares of all gradients that may go into the choice of sets and into races."""
 _AGAIN = 0.5
@@ -86,8 +88,8 @@ class TopK:
     steps: int = 200
     """Gradients for each image, those for the choice of classes and for the races included."""
     gamma: float | None = None
-    """By what fraction the radius changes in the first step; falls to a hundredth along a cosine. None: 0.15; 0.05 for
-    a goal that sets an order."""
+    """By what fraction the radius changes in the first step; falls to a hundredth along a cosine. None: 0.15; 0.05, or
+    5 / steps if that is less, for a goal that sets an order."""
     step_size: float | None = None
     """Length of the first step as a fraction of the perturbation's; falls to 3 % along a cosine. None: 1.5 for Linf and
     L2, 3 for L1 and 4 for L0, where steps follow the gradient and are measured in L2; about a twelfth of that for an
@@ -163,7 +165,10 @@ class _Walk:
         self._attack, self._left, self._aim = attack, left, aim
         # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
         self._geometry = attack.norm if isinstance(attack.norm, Linf) else L2()
-        pace = (_PACE_TO_AN_ORDER if isinstance(left.goal, OrderedTopK) else _PACE)[attack.norm.name]
+        pace = _PACE[attack.norm.name]
+        if isinstance(left.goal, OrderedTopK):
+            pace = _PACE_TO_AN_ORDER[attack.norm.name]
+            pace = pace._replace(gamma=min(pace.gamma, _GROWTH / attack.steps))
         self._pace = _Pace(
             attack.step_size or pace.step_size, attack.gamma or pace.gamma, attack.momentum or pace.momentum
         )

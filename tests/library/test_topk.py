@@ -156,3 +156,13 @@ def test_the_quantized_image_is_the_least_on_the_grid():
     least = model.smallest(x, goal, "linf") * 255
     assert (levels >= least.ceil() - 1e-6).all()
     assert (levels <= least.ceil() + 1).all()
+
+
+def test_an_order_is_met_with_many_steps_too():
+    """A ball that grew as fast for all of them would outgrow the descent."""
+    norm, model, x = L2(), mlp(192, num_classes=10, seed=0), images(24, (192,), seed=0)
+    goal = OrderedTopK(model(x).argsort(1)[:, :4])
+    few, many = (TopK(norm=norm, steps=steps)(model, x, goal) for steps in (100, 300))
+    assert (goal.margin(model(few)) < 0).all()
+    assert (goal.margin(model(many)) < 0).all()
+    assert norm.measure(many - x).mean() <= norm.measure(few - x).mean()
