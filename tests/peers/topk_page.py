@@ -69,7 +69,19 @@ def write_page(results: Mapping[str, Record], folder: Path) -> None:
     text += "".join(_orders([record for record in records if "seeds" in record]))
     if _curves(records, folder / "norm-against-k.png"):
         text += "\n## Norm against k\n\n300 gradients.\n\n![Norm against k](norm-against-k.png)\n"
+    text += _panels(folder)
     (folder / "README.md").write_text(text + _FOOT, encoding="utf-8")
+
+
+def _panels(folder: Path) -> str:
+    """The panels that `advbench attack` drew, named by their k."""
+    paths = sorted(folder.glob("panel-*.png"), key=lambda path: int(path.stem.removeprefix("panel-")))
+    if not paths:
+        return ""
+    shown = "".join(f"\n![k = {path.stem.removeprefix('panel-')}]({path.name})\n" for path in paths)
+    return (
+        f"\n## Panels\n\nEfficientNet-Lite0, by `advbench attack --k K` on a photograph that Foolbox carries.\n{shown}"
+    )
 
 
 def _tables(net: str, norm: str, rows: Sequence[Record]) -> list[str]:
