@@ -160,9 +160,8 @@ class _Purse:
         goal = self._goal.select(rows)
         if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
             check_logits(logits, goal)
+            self._last = logits.new_zeros(len(self._x), logits.shape[1])
         said, point = logits.detach(), x.detach()
-        if not self._last.shape[1]:
-            self._last = said.new_zeros(len(self._x), said.shape[1])
         self._last[rows] = said
         size = self._limit.norm.measure(point - self._x[rows])
         value = goal.margin(said) if self._limit.kind == "budget" else size.where(met(goal, said), torch.inf)

@@ -244,24 +244,25 @@ class Nearest:
         """
         size = self._norm.measure(x_adv - self._x) if size is None else size
         better = fooled & (size < self._enough)
-        if bool(better.any()):
-            rows = better.nonzero().squeeze(1)
-            self.x_adv[rows] = x_adv[rows]
-            self.size = torch.where(better, size, self.size)
-            self._enough = torch.minimum(self.size, self._enough)
-            self.complete = self.complete or bool(self.found.all())
+        rows = better.nonzero().squeeze(1)
+        if len(rows):
+            self._keep(rows, x_adv[rows], size[rows])
         return better
 
     def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
         """The same where there are candidates for some of the images only: those at the places ``rows`` (m,)."""
         size = self._norm.measure(x_adv - self._x[rows]) if size is None else size
         better = fooled & (size < self._enough[rows])
-        if bool(better.any()):
-            places, least = rows[better], size[better]
-            self.x_adv[places] = x_adv[better]
-            self.size, self._enough = (known.index_copy(0, places, least) for known in (self.size, self._enough))
-            self.complete = self.complete or bool(self.found.all())
+        chosen = better.nonzero().squeeze(1)
+        if len(chosen):
+            self._keep(rows[chosen], x_adv[chosen], size[chosen])
         return better
+
+    def _keep(self, rows: Tensor, x_adv: Tensor, size: Tensor) -> None:
+        """Put better candidates (m, ...) and their distances (m,) in their places (m,)."""
+        self.x_adv[rows] = x_adv
+        self.size, self._enough = (known.index_copy(0, rows, size) for known in (self.size, self._enough))
+        self.complete = self.complete or bool(self.found.all())
 
 
 def nearby(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | Tensor | None) -> Tensor:

@@ -163,9 +163,8 @@ class UniversalPerturbation:
         asked = clean(x)
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
-        moved = (self._seen(x, asked, clean, uniform(seed, goal.ids, state.step, (4,)).to(x)) + state.delta).clamp_(
-            0, 1
-        )
+        chance = uniform(seed, goal.ids, state.step, (4,)).to(x)
+        moved = (self._seen(x, asked, clean, chance) + state.delta).clamp_(0, 1)
         value, gradient = _descent(quick_form(model) or model, moved, goal, asked.logits)
         # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
         # would have no gradient that leads it back.
@@ -206,9 +205,7 @@ class UniversalPerturbation:
 def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float, Tensor]:
     """What is descended, and its gradient (1, ...): means over the images (N, ...)."""
     value, gradient = 0.0, torch.zeros_like(x[:1])
-    size = max(1, AT_ONCE // x[0].numel())
-    for start in range(0, len(x), size):
-        rows = torch.arange(start, min(start + size, len(x)), device=x.device)
+    for rows in torch.split(torch.arange(len(x), device=x.device), max(1, AT_ONCE // x[0].numel())):
         loss = unlike(clean[rows]) if clean.shape[1] >= MANY else _likelihood
         at = slope(model, x[rows], goal.select(rows), loss)
         value += float(at.loss.sum())
