@@ -9,9 +9,9 @@ from torch import Tensor
 
 from attacks.ball import keeps_to
 from attacks.goals import Goal, met
-from attacks.gradients import asked_ids, booked_on, quick_form
+from attacks.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.inputs import check_arguments, check_call, check_logits
-from attacks.norms import Norm, column
+from attacks.norms import Norm, column, flat
 from attacks.protocols import Attack, AttackError, Kind, Model
 
 
@@ -61,8 +61,9 @@ class Capped:
             x_adv = self.attack(purse, x, goal, eps=eps, seed=seed)  # type: ignore[arg-type]
         except _SpentError:
             x_adv = purse.best
-        except AttackError as error:
-            x_adv, errors = error.x_adv, error.errors
+        except AttackError as error:  # what it says of an image that was cut off is that it was
+            x_adv = error.x_adv
+            errors = {row: why for row, why in error.errors.items() if not purse.cut[row]}
         lost = (purse.cut & ~purse.known).nonzero().squeeze(1).tolist()
         errors |= dict.fromkeys(lost, f"nothing was known about it when its budget of passes ({self.passes}) was spent")
         x_adv = torch.where(column(purse.cut, x_adv), purse.best, x_adv.detach())
@@ -79,7 +80,7 @@ def capped(attack: Attack, passes: int) -> Capped:
 
     Args:
         attack: Of either kind, of this library or any other. The ids of the images are all different.
-        passes: At least 1. An attack that takes several gradients of one forward pass may exceed it by these.
+        passes: At least 1. Several gradients of one forward pass count one by one.
 
     Raises:
         ValueError: If ``passes`` is below 1.
@@ -93,6 +94,19 @@ def capped(attack: Attack, passes: int) -> Capped:
         (6, True)
     """
     return Capped(attack, passes)
+
+
+def spent(model: Model, ids: Tensor) -> bool:
+    """Whether a model answers no more about any of the images with these ids, since they have cost what they may.
+
+    An attack on many images at once need not ask: it is told what it was told before, until it has done with the
+    others. One that goes on until its model says something else should stop.
+
+    Example:
+        >>> spent(lambda x: x, torch.tensor([0]))
+        False
+    """
+    return isinstance(model, _Purse) and model.refuses(ids)
 
 
 class _SpentError(BaseException):
@@ -109,6 +123,7 @@ class _Purse:
         self._sorted, self._order = goal.ids.sort()
         self._spent = torch.zeros(len(x), device=x.device)
         self._lowest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        self._finished = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # nothing better can be found
         self._last = x.new_zeros(len(x), 0)
         self.best = x.clone()
         self.cut = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -124,51 +139,72 @@ class _Purse:
         form = quick_form(self._model)
         return None if form is None else partial(self._answer, form, sure=False)
 
+    def refuses(self, ids: Tensor) -> bool:
+        """Whether it is cut off on all of these images."""
+        return bool(self.cut[self._places(ids)].all())
+
     def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
-        ask = partial(self._ask, model, sure=sure)
         rows = self._rows(x)
-        price = 2 if torch.is_grad_enabled() and x.requires_grad else 1
+        price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
         if rows is None:  # nobody knows whose rows these are: all images pay alike
-            self._refuse(self._spent + price * len(x) / len(self._x) > self._limit.passes)
             self._spent += price * len(x) / len(self._x)
+            if bool((self._spent > self._limit.passes).any()):
+                self.cut[:] = True
+                raise _SpentError
             return model(x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
-        over = self._spent[rows] > self._limit.passes
+        # Who is cut off once stays so: smaller questions that there would be passes for might depend on the others.
+        over = (self._spent > self._limit.passes)[rows] | self.cut[rows]
         if not bool(over.any()):
-            return ask(x, rows)
-        self._spent[rows[over]] -= price
+            return self._ask(model, x, rows, sure=sure)
+        self._spent.index_add_(0, rows[over], torch.full_like(rows[over], -price, dtype=self._spent.dtype))
         self.cut[rows[over]] = True
-        self._refuse(over)
-        open_ = (~over).nonzero().squeeze(1)
-        logits = ask(x[open_], rows[open_])
-        return self._last[rows].to(logits).index_copy(0, open_, logits)
+        return self._answer_some(model, x, rows, over, sure=sure)
 
-    def _refuse(self, over: Tensor) -> None:
-        if bool(over.all()):
-            self.cut |= self._spent + 1 >= self._limit.passes
+    def _answer_some(self, model: Model, x: Tensor, rows: Tensor, over: Tensor, *, sure: bool) -> Tensor:
+        """The answer where some, or all, are over their limit."""
+        # Others may wait for their turn: an attack need not ask about all images in every pass.
+        if not self._last.shape[1] or bool((self.cut | self._finished).all()):
+            self.cut[:] = True
             raise _SpentError
+        open_ = (~over).nonzero().squeeze(1)
+        logits = self._last[rows] + 0 * flat(x).sum(1, keepdim=True).to(self._last)
+        if not len(open_):
+            return logits
+        fresh = self._ask(model, x[open_], rows[open_], sure=sure)
+        return logits.to(fresh).index_copy(0, open_, fresh)
 
     def _rows(self, x: Tensor) -> Tensor | None:
         ids = asked_ids()
         if ids is not None and len(ids) == len(x):
-            return self._order[torch.searchsorted(self._sorted, ids)]
+            return self._places(ids)
         return torch.arange(len(x), device=x.device) if len(x) == len(self._x) else None
 
+    def _places(self, ids: Tensor) -> Tensor:
+        return self._order[torch.searchsorted(self._sorted, ids)]
+
     def _ask(self, model: Model, x: Tensor, rows: Tensor, *, sure: bool) -> Tensor:
-        with booked_on(self._goal.ids[rows]):
+        with booked_on(self._goal.ids[rows], asked_backwards()):
             logits = model(x)
         goal = self._goal.select(rows)
         if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
             check_logits(logits, goal)
             self._last = logits.new_zeros(len(self._x), logits.shape[1])
-        said, point = logits.detach(), x.detach()
-        self._last[rows] = said
-        size = self._limit.norm.measure(point - self._x[rows])
-        value = goal.margin(said) if self._limit.kind == "budget" else size.where(met(goal, said), torch.inf)
-        if not sure:  # it may say how near an image is to the boundary, not that it is beyond
-            value = value.clamp_min(0) if self._limit.kind == "budget" else torch.full_like(size, torch.inf)
-        inside = keeps_to(size, self._eps[rows]) & ((point >= 0) & (point <= 1)).flatten(1).all(1)
-        better = inside & (value < self._lowest[rows])
-        self.best[rows[better]], self._lowest[rows[better]] = point[better], value[better].to(self._lowest)
-        self.known[rows] = True
+        self._last[rows] = logits.detach()
+        self._keep(rows, x.detach(), logits.detach(), goal, sure=sure)
         return logits
+
+    def _keep(self, rows: Tensor, x: Tensor, logits: Tensor, goal: Goal, *, sure: bool) -> None:
+        """Keep the best candidates; there may be several for an image."""
+        budget = self._limit.kind == "budget"
+        size, fooled = self._limit.norm.measure(x - self._x[rows]), met(goal, logits)
+        value = goal.margin(logits).to(size) if budget else size.where(fooled, torch.inf)
+        if not sure:  # it may say how near an image is to the boundary, not that it is beyond
+            value = value.clamp_min(0) if budget else torch.full_like(size, torch.inf)
+        inside = keeps_to(size, self._eps[rows]) & ((x >= 0) & (x <= 1)).flatten(1).all(1)
+        value = value.where(inside, torch.inf).nan_to_num(nan=torch.inf, posinf=torch.inf)
+        lowest = self._lowest.scatter_reduce(0, rows, value, "amin")
+        better = (value < self._lowest[rows]) & (value == lowest[rows])
+        self.best[rows[better]], self._lowest = x[better], lowest
+        self._finished[rows[fooled & inside & sure & (budget or value == 0)]] = True
+        self.known[rows] = True

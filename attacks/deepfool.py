@@ -97,7 +97,7 @@ def cross(
         if not len(walking):
             break
         some = left.goal.select(rows[walking])
-        at = slopes(left.model, x[walking], some, _margins(ways, rows[walking]))
+        at = slopes(left.model, x[walking], some, _margins(ways, rows[walking]), len(ways))
         steepness = norm.dual(at.gradient.flatten(0, 1)).view_as(at.loss).clamp_min(1e-12)
         depth = beyond(at.loss.clamp_min(0), at.logits, steepness)
         distance, nearest = (depth / steepness).clamp_max(x[0].numel()).min(1)

@@ -17,7 +17,7 @@ DOUBT = 2**-7
 """By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
 to the boundary than that, the model itself is asked."""
 
-_asked: ContextVar[Tensor | None] = ContextVar("asked", default=None)
+_asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(None, 1))
 
 
 class NoGradientError(ValueError):
@@ -94,7 +94,7 @@ def slope(
     return Slope(logits, value, gradient, fooling(value if known else goal.margin(logits), logits))
 
 
-def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
+def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss, count: int) -> Slope:
     """Several losses of each image and the gradient of each: one forward pass, and a backward pass for each loss.
 
     Args:
@@ -102,6 +102,7 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
         x: Images (N, ...).
         goal: For these images.
         losses: Logits (N, C), goal -> (N, K).
+        count: K. It is said beforehand, so that whoever limits passes knows how many are coming.
 
     Returns:
         As :func:`slope`, with losses (N, K) and gradients (N, K, ...).
@@ -109,12 +110,12 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss) -> Slope:
     Example:
         >>> from attacks import Untargeted
         >>> both = lambda logits, goal: logits
-        >>> at = slopes(lambda x: 2 * x, torch.tensor([[3.0, 1.0]]), Untargeted(torch.tensor([0])), both)
+        >>> at = slopes(lambda x: 2 * x, torch.tensor([[3.0, 1.0]]), Untargeted(torch.tensor([0])), both, count=2)
         >>> at.loss, at.gradient
         (tensor([[6., 2.]]), tensor([[[2., 0.],
                  [0., 2.]]]))
     """
-    logits, values, gradients = _differentiate(model, x, goal, losses)
+    logits, values, gradients = _differentiate(model, x, goal, losses, count)
     return Slope(logits, values, torch.stack(gradients, 1), met(goal, logits))
 
 
@@ -147,13 +148,15 @@ def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
     return logits.index_copy(0, rows, forward(model, x.detach()[rows], goal.select(rows))) if len(rows) else logits
 
 
-def _differentiate(model: Model, x: Tensor, goal: Goal, loss: Loss) -> tuple[Tensor, Tensor, list[Tensor]]:
+def _differentiate(
+    model: Model, x: Tensor, goal: Goal, loss: Loss, count: int = 1
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Logits, losses (N,) or (N, K), and the gradient of each column."""
     # Tensors made in inference mode can take no part in a graph, copies made outside of it can.
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
-            return _differentiate(model, x, goal, loss)
-    with torch.enable_grad(), booked_on(goal.ids):
+            return _differentiate(model, x, goal, loss, count)
+    with torch.enable_grad(), booked_on(goal.ids, backwards=count):
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
@@ -179,26 +182,36 @@ def _finite(gradient: Tensor) -> Tensor:
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def booked_on(ids: Tensor) -> AbstractContextManager[None]:
-    """Within it, a model can tell by :func:`asked_ids` which images the rows of its batch belong to."""
-    return _Booked(ids)
+def booked_on(ids: Tensor, backwards: int = 1) -> AbstractContextManager[None]:
+    """Within it, a model can tell which images the rows of its batch belong to, and what will be asked of its answer.
+
+    Args:
+        ids: Of the images (N,); see :func:`asked_ids`.
+        backwards: Backward passes that follow a forward pass with a graph; see :func:`asked_backwards`.
+    """
+    return _Booked(ids, backwards)
 
 
 def asked_ids() -> Tensor | None:
     """Ids (N,) of the images that the model is being asked about, or None outside of an attack."""
-    return _asked.get()
+    return _asked.get()[0]
+
+
+def asked_backwards() -> int:
+    """How many backward passes will follow the forward pass that is being asked for, if it is one with a graph."""
+    return _asked.get()[1]
 
 
 class _Booked(AbstractContextManager[None]):
     """A class, since a generator takes several times as long, and there is one for every pass."""
 
-    __slots__ = ("_ids", "_token")
+    __slots__ = ("_asks", "_token")
 
-    def __init__(self, ids: Tensor) -> None:
-        self._ids = ids
+    def __init__(self, ids: Tensor, backwards: int) -> None:
+        self._asks = ids, backwards
 
     def __enter__(self) -> None:
-        self._token: Token[Tensor | None] = _asked.set(self._ids)
+        self._token: Token[tuple[Tensor | None, int]] = _asked.set(self._asks)
 
     def __exit__(self, *_: object) -> None:
         _asked.reset(self._token)

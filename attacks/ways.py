@@ -79,7 +79,7 @@ def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> Tensor:
     grams = []
     for start in range(0, len(x), size):
         rows = torch.arange(start, min(start + size, len(x)), device=x.device)
-        at = slopes(model, x[rows], goal.select(rows), partial(_logits_of, classes[rows]))
+        at = slopes(model, x[rows], goal.select(rows), partial(_logits_of, classes[rows]), classes.shape[1])
         # One by one: what batched products round to may depend on the batch.
         grams += [(gradient @ gradient.T).double() for gradient in at.gradient.flatten(2)]
     return torch.stack(grams)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from attacks.cap import spent
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.gradients import booked_on
 from attacks.protocols import Model
@@ -77,6 +78,8 @@ class FoolboxModel:
             raise TimeoutError(f"no result within {self._seconds:g} seconds")
         with booked_on(self.goal.ids):
             logits = self._model(x.to(self._dtype)).float()
+        if spent(self._model, self.goal.ids):  # some attacks would loop for ever
+            raise RuntimeError("its passes are spent")
         if not bool(logits.isfinite().all()):
             raise ArithmeticError("the logits are not finite")
         return _strict(self.goal, logits)

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from attack_table import build, each_entry
 from oracles import RowByRow, goals, images, linear, mlp
 
 from advbench.meter import Meter
 from attacks import DDN, FMN, PGD, AttackError, HopSkipJump, Linf, Square, Standard, Untargeted, capped, foolbox
+from attacks.gradients import asked_ids, forward
 from attacks.norms import L2
 
 EPS = 0.03
@@ -33,6 +35,44 @@ def test_no_image_costs_more_than_its_cap(attack, passes):
     assert (attack.norm.measure(x_adv - x) <= EPS * (1 + 1e-5) + 1e-6).all()
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
+
+
+class Witness:
+    """A model that remembers, for each image, the best answer of all that were asked for within the budget."""
+
+    def __init__(self, model, attack, x, goal, eps):
+        self.model, self.attack, self.x, self.goal, self.eps = model, attack, x, goal, eps
+        self.best = torch.full((len(x),), torch.inf, dtype=x.dtype)
+
+    def __call__(self, x):
+        logits, rows = self.model(x), asked_ids()
+        goal, size = self.goal.select(rows), self.attack.norm.measure(x.detach() - self.x[rows])
+        value = goal.margin(logits.detach())
+        if self.attack.kind != "budget":
+            value = size.where(value < -1e-5 * logits.detach().abs().amax(1), torch.inf)
+        value = value.where(size <= self.eps * (1 + 1e-5) + 1e-6, torch.inf)
+        self.best = self.best.scatter_reduce(0, rows, value, "amin")
+        return logits
+
+
+@pytest.mark.parametrize("passes", [9, 60])
+@each_entry
+def test_every_attack_keeps_to_its_cap_image_by_image_and_hands_over_its_best(name, norm, passes):
+    eps = {"linf": 0.03, "l2": 0.1, "l1": 0.5, "l0": 3}[norm]
+    net, x = mlp(48, num_classes=6, seed=1), images(5, (3, 4, 4), seed=1)
+    goal, attack = goals(net(x))["topk-exclusion"], build(name, norm, most=20)
+    model, limited = RowByRow(net), capped(build(name, norm, most=20), passes)
+    witness = Witness(model, attack, x, goal, eps)
+    x_adv, cost = spent(limited, witness, x, goal, eps)
+    assert (cost <= passes).all()
+    cut = spent(attack, model, x, goal, eps)[1] > passes
+    value = goal.margin(model(x_adv))
+    if attack.kind != "budget":
+        value = attack.norm.measure(x_adv - x).where(value < 0, torch.inf)
+    torch.testing.assert_close(value[cut], witness.best[cut])
+    for i in range(len(x)):
+        row = torch.tensor([i])
+        assert torch.equal(limited(model, x[row], goal.select(row), eps=eps), x_adv[row])
 
 
 def test_a_cap_that_is_not_reached_changes_nothing():
@@ -75,6 +115,46 @@ def test_neighbours_do_not_pay_for_each_other():
     for i in range(len(x)):
         row = torch.tensor([i])
         assert torch.equal(attack(model, x[row], goal.select(row), eps=EPS), together[row])
+
+
+@pytest.mark.parametrize("name", ["ddn", "hop-skip-jump", "pointwise"])
+def test_an_attack_that_takes_one_image_after_the_other_comes_to_all_of_them(name):
+    # Foolbox runs these image by image: what the first has spent is nothing to the others.
+    inner, x, goal = problem(4)
+    model, attack = RowByRow(inner), capped(foolbox.get(name), 50)
+    together, cost = spent(attack, model, x, goal, None)
+    assert (cost > 40).all()
+    for i in range(len(x)):
+        row = torch.tensor([i])
+        assert torch.equal(attack(model, x[row], goal.select(row)), together[row])
+
+
+class InTurn:
+    """Asks about the first image until it is refused, only then about the second, many steps at once."""
+
+    kind, norms, norm = "budget", ("linf",), Linf()
+
+    def __call__(self, model, x, goal, *, eps, seed=0):
+        first, second = torch.tensor([0]), torch.tensor([1, 1, 1])
+        for _ in range(10):
+            forward(model, x[first], goal.select(first))
+        along = torch.tensor([-1.0, 1.0]).view(1, 1, 2, 1)
+        steps = x[second] + eps * torch.tensor([0.5, 1.0, 0.2]).view(3, 1, 1, 1) * along
+        for _ in range(5):
+            forward(model, steps, goal.select(second))
+        return x.clone()
+
+
+def test_several_questions_about_an_image_at_once_are_told_apart():
+    x = torch.tensor([[[[0.7], [0.5]]], [[[0.8], [0.5]]]])
+    goal = Untargeted(torch.tensor([0, 0]))
+
+    def model(x):
+        return x.flatten(1)
+
+    x_adv, cost = spent(capped(InTurn(), 7), model, x, goal, 0.1)
+    assert cost.tolist() == [7, 6]
+    assert goal.margin(model(x_adv)).tolist() == pytest.approx([0.2, 0.1])
 
 
 class Stranger:
