@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.draws import derive
+from attacks.failures import Failures
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_arguments, check_call, clean_logits
@@ -57,6 +58,7 @@ class WorstCase:
 
         A budget attack sees only the images that those before it left; the ``i``-th attack draws with the ``i``-th
         seed derived from ``seed``. Of minimum-norm attacks each sees every image, and the nearest result is kept.
+        An attack that fails on an image leaves it to the others; only if none of them fools it is nothing known.
         """
         check_call(self, eps, seed)
         return _in_turn(model, x, goal, [(attack, goal) for attack in self.attacks], eps, seed)
@@ -111,10 +113,10 @@ def _in_turn(
     x = best = x.detach()
     size = x.new_full((len(x),), torch.inf)
     bound = None if eps is None else torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))
-    rows = torch.arange(len(x), device=x.device)
+    rows, failed = torch.arange(len(x), device=x.device), Failures()
     for i, (attack, aim) in enumerate(turns):
         some, budget = goal.select(rows), None if bound is None else bound[rows]
-        x_adv = attack(model, x[rows], aim.select(rows), eps=budget, seed=derive(seed, i))  # type: ignore[arg-type]
+        x_adv = failed.catch(attack, model, x[rows], aim.select(rows), eps=budget, seed=derive(seed, i), rows=rows)
         fooled = met(some, forward(model, x_adv, some))
         distance = torch.where(fooled, norm.measure(x_adv - x[rows]), torch.inf)
         nearer = distance < size[rows]
@@ -126,7 +128,7 @@ def _in_turn(
             rows = size.isinf().nonzero().squeeze(1)
         if not len(rows):
             break
-    return best
+    return failed.report(best, size.isfinite())
 
 
 def worst_case(attacks: Sequence[Attack]) -> WorstCase:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.draws import derive
+from attacks.failures import Failures
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call
@@ -137,12 +138,12 @@ class EpsSearch:
         farthest = torch.minimum(self.norm.measure(torch.maximum(left.x, 1 - left.x)), left.eps)
         least = self._whole(farthest / 64)
         search = Bisection(torch.minimum(least, farthest))
-        rows = torch.arange(len(left), device=x.device)
+        rows, failed = torch.arange(len(left), device=x.device), Failures()
         for step in range(self.steps):
             if not len(rows):
                 break
-            clean, some, radius = left.x[rows], left.goal.select(rows), search.value
-            x_adv = self.attack(model, clean, some, eps=radius, seed=derive(seed, step))
+            clean, some, radius, places = left.x[rows], left.goal.select(rows), search.value, left.rows[rows]
+            x_adv = failed.catch(self.attack, model, clean, some, eps=radius, seed=derive(seed, step), rows=places)
             fooled = met(some, forward(model, x_adv, some))
             best.offer_for(rows, x_adv, fooled)
             search.tell(fooled, self.norm.measure(x_adv - clean))
@@ -151,7 +152,8 @@ class EpsSearch:
             search.select(open_)
             rows = rows[open_]
         left.found[left.rows] = best.x_adv
-        return left.found
+        found = torch.ones(len(x), dtype=torch.bool, device=x.device).index_copy(0, left.rows, best.found)
+        return failed.report(left.found, found)
 
     def _whole(self, radius: Tensor) -> Tensor:
         """For L0, which counts, a whole number."""

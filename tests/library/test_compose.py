@@ -14,6 +14,7 @@ from attacks import (
     FMN,
     L2,
     PGD,
+    AttackError,
     Linf,
     Noise,
     Targeted,
@@ -180,6 +181,41 @@ def test_refuses_what_does_not_go_together(construct, message):
 def test_budget_attacks_need_an_eps():
     with pytest.raises(ValueError, match="expected eps for a budget attack, got None"):
         worst_case([PGD(), FGSM()])(identity, X, GOAL)
+
+
+# --- an attack that fails on some of the images ---
+
+
+@dataclass(frozen=True, eq=False)
+class Breaks(Push):
+    """The same, but it cannot be carried out on some of the images."""
+
+    on: tuple[int, ...] = ()
+    """Their ids."""
+
+    def __call__(self, model, x, goal, *, eps=None, seed=0):
+        x_adv, rows = super().__call__(model, x, goal, eps=eps, seed=seed), goal.ids.tolist()
+        broken = [row for row, image in enumerate(rows) if image in self.on]
+        x_adv[broken] = x[broken]
+        if broken:
+            raise AttackError(x_adv, dict.fromkeys(broken, "it broke"))
+        return x_adv
+
+
+def test_where_one_attack_fails_the_others_go_on():
+    first, second = Breaks({11: 0.2}, on=(10, 13)), Push({13: 0.1, 10: 0.4})
+    x_adv = worst_case([first, second])(identity, X, GOAL, eps=0.5)
+    assert (GOAL.margin(x_adv) < 0).all()
+    assert [call[0] for call in second.calls] == [[10, 13]]
+
+
+@pytest.mark.parametrize("kind", ["budget", "minimum norm"])
+def test_an_image_that_an_attack_failed_on_and_none_fools_is_reported_at_its_place(kind):
+    first, second = Push({11: 0.2}, kind=kind), Breaks({13: 0.1}, kind=kind, on=(10,))
+    with pytest.raises(AttackError, match="failed on 1 of 4 images: it broke") as failure:
+        worst_case([first, second])(identity, X, GOAL, eps=0.5)
+    assert failure.value.errors == {0: "it broke"}
+    assert (GOAL.margin(failure.value.x_adv) < 0).tolist() == [False, True, True, True]
 
 
 # --- several rivals ---

@@ -13,6 +13,7 @@ from attacks import (
     FMN,
     NORMS,
     PGD,
+    AttackError,
     Bisection,
     EpsSearch,
     Linf,
@@ -156,6 +157,32 @@ def test_an_image_that_cannot_be_fooled_is_given_up_and_comes_back():
     assert max(calls[-1]) <= 1
     binary_search_eps(Spy(), steps=30)(model, x, Untargeted(torch.zeros(3, dtype=torch.int64)), eps=0.05)
     assert max(max(call) for call in calls[7:]) == pytest.approx(0.05)
+
+
+def test_an_attack_that_fails_on_an_image_does_not_take_the_others_down():
+    model, x = linear(num_classes=2, seed=1), images(4, (12,), seed=1)
+    goal = dataclasses.replace(goals(model(x))["untargeted"], ids=torch.arange(4) + 10)
+    x[0] = 1 - x[0]  # fooled already, so that places differ from those among the rest
+    goal = dataclasses.replace(goal, labels=torch.cat([1 - model(x[:1]).argmax(1), goal.labels[1:]]))
+
+    class Breaks:
+        kind, norms, norm = "budget", ("linf",), Linf()
+
+        def __call__(self, model, x, goal, *, eps, seed=0):
+            x_adv, broken = FGSM()(model, x, goal, eps=eps), goal.ids == 12
+            x_adv[broken] = x[broken]
+            if bool(broken.any()):
+                raise AttackError(x_adv, dict.fromkeys(broken.nonzero()[:, 0].tolist(), "it broke"))
+            return x_adv
+
+    with pytest.raises(AttackError, match="failed on 1 of 4 images") as failure:
+        binary_search_eps(Breaks(), steps=12)(model, x, goal)
+    assert failure.value.errors == {2: "it broke"}
+    assert torch.equal(failure.value.x_adv[2], x[2])
+    others = torch.tensor([0, 1, 3])
+    assert torch.equal(
+        failure.value.x_adv[others], binary_search_eps(FGSM(), steps=12)(model, x[others], goal.select(others))
+    )
 
 
 def test_images_leave_when_they_are_done():
