@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.draws import normal
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
-from attacks.norms import L2, Norm, column
+from attacks.norms import L2, Norm, column, flat
 from attacks.protocols import Kind, Model
 from attacks.track import Nearest, Survivors
 
@@ -25,7 +26,9 @@ class DDN:
         <https://arxiv.org/abs/1811.09600>, 2019.
 
     Deviations:
-        No rounding to 256 levels inside the loop. The margin is the default loss; ``loss="ce"`` is the paper's.
+        No rounding to 256 levels inside the loop. The margin is the default loss; ``loss="ce"`` is the paper's. As in
+        the authors' code the sphere grows no larger than [0, 1] allows, and an image without a gradient takes a random
+        step.
 
     Example:
         >>> from attacks import Untargeted
@@ -55,13 +58,14 @@ class DDN:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`."""
         check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found
         best = Nearest(left.x, self.norm, left.eps)
-        radius = left.eps.clamp_max(self.init_eps)
+        largest = torch.minimum(self.norm.measure(torch.maximum(left.x, 1 - left.x)), left.eps)
+        radius = largest.clamp_max(self.init_eps)
         x_adv = left.x
         for step in range(self.steps):
             at = slope(model, x_adv, left.goal, LOSSES[self.loss], rounded=True)
@@ -69,10 +73,18 @@ class DDN:
             delta = x_adv - left.x
             best.offer(x_adv, fooled, self.norm.measure(delta))
             radius = torch.where(fooled, radius * (1 - self.gamma), radius * (1 + self.gamma))
-            radius = torch.minimum(radius, left.eps)
+            radius = torch.minimum(radius, largest)
             rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
-            delta -= self.norm.steepest(at.gradient, rate)
+            delta -= self.norm.steepest(_or_random(at.gradient, seed, left.goal.ids, step), rate)
             length = self.norm.measure(delta).clamp_min(1e-12)
             x_adv = delta.mul_(column(radius / length, delta)).add_(left.x).clamp_(0, 1)
         best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        return left.settle(best, self)
+        return left.settle(best, self, seed)
+
+
+def _or_random(gradient: Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
+    """Gradients (n, ...), but random directions where there are none."""
+    none = (~flat(gradient).any(1)).nonzero().squeeze(1)
+    if not len(none):
+        return gradient
+    return gradient.index_copy(0, none, normal(seed, ids[none], draw, gradient.shape[1:]).to(gradient))

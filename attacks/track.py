@@ -123,7 +123,7 @@ class Survivors:
         self.found[self.rows] = x_adv
         return self.found
 
-    def settle(self, best: "Nearest", attack: MinNormAttack) -> Tensor:
+    def settle(self, best: "Nearest", attack: MinNormAttack, seed: int = 0) -> Tensor:
         """Put the nearest fooling images in their places and return the whole batch (N, ...).
 
         Where they were judged by another form of the model, the model itself is asked; it is attacked anew without
@@ -136,7 +136,7 @@ class Survivors:
             if bool(wrong.any()):
                 eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]
                 model = self.model
-                again = attack(lambda x: model(x), self.x[rows[wrong]], goal.select(wrong), eps=eps)
+                again = attack(lambda x: model(x), self.x[rows[wrong]], goal.select(wrong), eps=eps, seed=seed)
                 best.x_adv[rows[wrong]] = again
         self.found[self.rows] = best.x_adv
         return self.found

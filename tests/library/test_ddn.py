@@ -47,3 +47,34 @@ def test_the_first_radius_matters_little(situation):
     for first in (0.05 * radius, 20 * radius):
         x_adv = DDN(steps=200, init_eps=first)(model, x, goal)
         assert float(L2().measure(x_adv - x)) == pytest.approx(radius, rel=0.02)
+
+
+def test_an_image_without_a_gradient_looks_around():
+    # Flat as far as 0.3 from the image, and steep beyond that.
+    x, goal = torch.full((4, 12), 0.5, dtype=torch.float64), Untargeted(torch.zeros(4, dtype=torch.int64))
+
+    def model(x):
+        depth = 0.5 - ((x - 0.5).square().sum(1) - 0.09).clamp_min(0)
+        return torch.stack([depth, -depth], 1)
+
+    attack = DDN()
+    x_adv = attack(model, x, goal, seed=3)
+    assert (goal.margin(model(x_adv)) < 0).all()
+    assert (L2().measure(x_adv - x) <= 1.05 * 0.59**0.5).all()
+    assert torch.equal(attack(model, x, goal, seed=3), x_adv)
+    alone = attack(model, x[2:3], goal.select(torch.tensor([2])), seed=3)
+    assert torch.equal(alone, x_adv[2:3])
+
+
+def test_the_sphere_never_outgrows_what_the_box_allows():
+    # Nothing fools for 400 steps; then it must not take as long to come back.
+    net, x = linear(num_classes=2, seed=1), images(1, (12,), seed=1, low=0.45, high=0.55)
+    goal, asked = Untargeted(net(x).argmax(1)), []
+
+    def model(x):
+        asked.append(1)
+        logits = net(x)
+        return logits if len(asked) > 400 else logits + 1e3 * torch.nn.functional.one_hot(goal.labels, 2)
+
+    x_adv = DDN(steps=550)(model, x, goal)
+    assert L2().measure(x_adv - x).item() <= 1.05 * net.smallest(x, goal, "l2").item()
