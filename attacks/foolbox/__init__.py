@@ -14,8 +14,9 @@ from torch import Tensor
 from attacks.draws import derive
 from attacks.foolbox.model import FoolboxModel, cleared
 from attacks.foolbox.parameters import complete
+from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
-from attacks.foolbox.table import ANY, ROWS, Row
+from attacks.foolbox.table import ROWS
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
 from attacks.gradients import forward
 from attacks.inputs import check_call

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from attacks.foolbox.table import ROWS, Row
+from attacks.foolbox.row import Row
+from attacks.foolbox.table import ROWS
 
 # The norm stands for the first two; images are (N, C, H, W); the last writes files and needs tensorboardX.
 _DECIDED = ("distance", "constraint", "channel_axis", "tensorboard")

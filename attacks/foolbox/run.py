@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attacks.foolbox.model import FoolboxModel, cleared
-from attacks.foolbox.table import Row
+from attacks.foolbox.row import Row
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.norms import column, flat
 

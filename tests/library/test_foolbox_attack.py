@@ -30,7 +30,7 @@ from attacks import (
     worst_case,
 )
 from attacks.foolbox import ROWS, get, model, run
-from attacks.foolbox.table import ANY
+from attacks.foolbox.row import ANY
 from attacks.gradients import asked_ids
 
 X = images(3)

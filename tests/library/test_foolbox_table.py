@@ -14,7 +14,7 @@ from foolbox_quick import HAS_NUMBA, NET, PARAMETERS, QUICK, images
 
 from attacks import NORMS
 from attacks.foolbox import ROWS
-from attacks.foolbox.table import ANY, CLASSES, TARGETED, UNTARGETED
+from attacks.foolbox.row import ANY, CLASSES, TARGETED, UNTARGETED
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 

@@ -1,0 +1,70 @@
+"""A line of the table of Foolbox's attacks: what can be said of one of its classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+UNTARGETED = ("untargeted",)
+TARGETED = ("targeted",)
+CLASSES = (*UNTARGETED, *TARGETED)
+ANY = (*CLASSES, "topk-exclusion", "label-out-of-topk", "ordered-topk")
+"""Goals of an attack that only asks whether an image fools."""
+
+Need = Literal["targets", "starting points", "feed", "numba", "4-D input", "steps"]
+"""Target classes; images that fool already; other images to choose from; the package numba; images (N, C, H, W); a
+number of steps, which Foolbox asks for."""
+Draws = Literal["never", "always", "random_start", "init_attack", "no grid_search"]
+"""When an attack draws random numbers; the last three name the parameter that decides."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One attack class of Foolbox."""
+
+    name: str
+    """As in ``attacks.foolbox.get(name)``."""
+    attack: str
+    """Name of the class in ``foolbox.attacks``."""
+    kind: Literal["budget", "minimum norm", "plain"]
+    """Given an ``eps``; looks for the smallest perturbation; or neither, and run like a minimum-norm attack."""
+    norms: tuple[str, ...]
+    """The default first. All four: the attack goes a way of its own, and they only measure what it found."""
+    goals: tuple[str, ...] = CLASSES
+    """Names of the goals it takes."""
+    needs: tuple[Need, ...] = ()
+    """What it cannot do without."""
+    draws: Draws = "never"
+    """When it draws random numbers."""
+    mixes: str = ""
+    """How the other images of a batch change an image's result; empty where they do not."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """Parameters that get another default here than in Foolbox, or have none there."""
+    start: str = ""
+    """Attack that finds the starting points, unless the parameter ``init_attack`` names another."""
+    start_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """With what parameters that attack runs."""
+    black: bool = False
+    """A black image stands for "found nothing"."""
+    faults: tuple[str, ...] = ()
+    """Known errors and limits, with files and lines of ``foolbox/attacks``."""
+
+
+_CLASS_PREFIX = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "Linf"}
+
+
+def family(name: str, attack: str, norms: tuple[str, ...], **facts: Any) -> tuple[Row, ...]:
+    """A row for each norm of attacks that Foolbox names alike.
+
+    Args:
+        name: Of all of them, without the norm.
+        attack: Likewise, of Foolbox's classes.
+        norms: Of each of them.
+        **facts: Other fields of the rows.
+
+    Example:
+        >>> [row.attack for row in family("pgd", "PGD", ("l1", "linf"), kind="budget")]
+        ['L1PGD', 'LinfPGD']
+    """
+    return tuple(
+        Row(name=f"{norm}-{name}", attack=_CLASS_PREFIX[norm] + attack, norms=(norm,), **facts) for norm in norms
+    )
