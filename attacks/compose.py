@@ -14,7 +14,7 @@ from attacks.gradients import forward
 from attacks.inputs import check_arguments, check_call, clean_logits
 from attacks.norms import Norm, column
 from attacks.protocols import Attack, Kind, Model
-from attacks.rivals import distinct_aims
+from attacks.rivals import Towards, distinct_aims
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,10 @@ class MultiTargeted:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`WorstCase`, for the same attack with several aims."""
+        """See :class:`WorstCase`, for the same attack with several aims; whichever way the goal is met, it is met."""
         check_call(self, eps, seed)
         logits = clean_logits(model, x, goal, self.norm, eps)
-        ways = distinct_aims(goal, logits, self.targets)
+        ways = [way if way is goal else Towards(goal, way) for way in distinct_aims(goal, logits, self.targets)]
         return _in_turn(model, x, goal, [(self.attack, way) for way in ways], eps, seed)
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from attacks.goals import Goal, OrderedTopK, Targeted
 from attacks.ranking import outside
-from attacks.rivals import Overtake, falling
+from attacks.rivals import Overtake, Towards, falling
 
 
 def gaps(goal: Goal, logits: Tensor) -> Tensor:
@@ -34,6 +34,8 @@ def gaps(goal: Goal, logits: Tensor) -> Tensor:
     if old is not None:
         return _between(logits.gather(1, old), outside(logits, old).topk(k, dim=1).values)
     match goal:
+        case Towards():
+            return gaps(goal.aim, logits)
         case Overtake():
             return _between(logits.gather(1, goal.old), logits.gather(1, goal.new))
         case Targeted():

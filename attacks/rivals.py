@@ -44,6 +44,45 @@ class Overtake:
         return replace(self, old=self.old[index], new=self.new[index], ids=self.ids[index])
 
 
+@dataclass(frozen=True, eq=False)
+class Towards:
+    """A goal that is met in any of its ways, but walked to along one of them.
+
+    Example:
+        >>> goal = Untargeted(torch.tensor([0]))
+        >>> way = Towards(goal, Overtake(old=torch.tensor([[0]]), new=torch.tensor([[2]]), ids=torch.tensor([0])))
+        >>> way.margin(torch.tensor([[3.0, 2.5, 1.0]])), way.margin(torch.tensor([[3.0, 3.5, 1.0]]))
+        (tensor([2.]), tensor([-0.5000]))
+    """
+
+    goal: Goal
+    """What is to be met."""
+    aim: Goal
+    """A way to meet it: what implies it."""
+
+    @property
+    def ids(self) -> Tensor:
+        """Identity of each image, int64 (N,)."""
+        return self.goal.ids
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """The aim's; the goal's own where that is met, be it on another way."""
+        margin = self.goal.margin(logits)
+        return torch.where(margin < 0, margin, self.aim.margin(logits))
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """The aim's."""
+        return self.aim.cross_entropy(logits)
+
+    def check(self, num_classes: int) -> None:
+        """Raise ``ValueError`` if the goal makes no sense for so many classes."""
+        self.goal.check(num_classes)
+
+    def select(self, index: Tensor) -> Self:
+        """The same for some of the images: a mask, or positions, which may repeat."""
+        return replace(self, goal=self.goal.select(index), aim=self.aim.select(index))
+
+
 def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
     """So many ways to meet a goal, the nearest first.
 

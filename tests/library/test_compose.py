@@ -235,6 +235,19 @@ def test_multi_targeted_finds_the_rival_that_the_attack_alone_misses(attack):
     assert Linf().measure(each - x).item() <= 0.2 + 1e-6
 
 
+@pytest.mark.parametrize("attack", [PGD(random_start=False), APGD(loss="dlr")], ids=lambda a: type(a).__name__)
+def test_multi_targeted_takes_another_rival_that_it_meets_on_its_way(attack):
+    # On the way to class 1, the nearest to begin with and never reached, class 2 is ahead for a stretch.
+    def model(x):
+        way = x[:, 0] - 0.5
+        between = 0.1 - 4 * (way - 0.06).abs()
+        return torch.stack([torch.zeros_like(way), -0.1 + way / 2, between, way - 9], 1)
+
+    x, goal = torch.full((1, 1), 0.5), Untargeted(torch.tensor([0]))
+    x_adv = multi_targeted(attack, 1)(model, x, goal, eps=0.1)
+    assert goal.margin(model(x_adv)).item() < 0
+
+
 def test_multi_targeted_runs_once_where_there_is_one_way():
     model, x = linear(num_classes=5, seed=1), images(3, (12,), seed=1)
     goal, attack = Targeted(model(x).argmin(1)), PGD(steps=5)
