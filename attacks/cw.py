@@ -29,9 +29,10 @@ class CW:
         <https://arxiv.org/abs/1608.04644>, 2017.
 
     Deviations:
-        No confidence: the nearest fooling image is looked for, and no more. An image of which nothing more comes leaves
-        the run by itself; in the authors' code the whole batch goes on until that holds for all. L2 alone; for Linf,
-        which the paper reaches by a series of penalties, FMN and APGD find less with less.
+        No confidence: the nearest fooling image is looked for, and no more. An image of which nothing more comes
+        leaves the run by itself; in the authors' code the whole batch goes on until that holds for all. There the
+        last of ten or more constants is the smallest that fooled, once again; here it is a new one. L2 alone; for
+        Linf, which the paper reaches by a series of penalties, FMN and APGD find less with less.
 
     Example:
         >>> from attacks import Untargeted

@@ -29,9 +29,10 @@ class DeepFool:
         <https://arxiv.org/abs/1511.04599>, 2016.
 
     Deviations:
-        Boundaries to the ``candidates`` rivals that are nearest to begin with, as in the authors' code. For goals other
-        than untargeted they are the boundaries of the ways to meet the goal, see :func:`attacks.rivals.aims`. Every
-        step is lengthened, where the authors lengthen the sum of all steps.
+        Boundaries to the ``candidates`` rivals that are nearest to begin with, as in the authors' code, whose ten
+        classes include the label. For goals other than untargeted they are the boundaries of the ways to meet the
+        goal, see :func:`attacks.rivals.aims`. Every step is lengthened, where the authors lengthen the sum of all
+        steps.
 
     Example:
         >>> from attacks import Untargeted

@@ -27,7 +27,7 @@ class DIFGSM:
     Deviations:
         Any goal. Each image draws its own size and place, and the image keeps its number of pixels (the paper's grow
         from 299 to 330, which a model must allow). The first gradient is that of the image as it is, so that one pass
-        also tells which images are fooled already.
+        also tells which images are fooled already. In L2 nothing of a step is spent on values that would leave [0, 1].
 
     Example:
         >>> import torch

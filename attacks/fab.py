@@ -31,7 +31,9 @@ class FAB:
 
     Deviations:
         The targeted form alone, in which AutoAttack uses it; for goals other than untargeted the targets are the
-        ways to meet the goal, see :func:`attacks.rivals.aims`. No random restarts.
+        ways to meet the goal, see :func:`attacks.rivals.aims`. No random restarts. The search at the end halves the
+        line between the image and the nearest point found; the paper's looks for the boundary by interpolation,
+        three times.
 
     Example:
         >>> from attacks import Untargeted

@@ -21,7 +21,9 @@ class FGSM:
         Goodfellow et al., Explaining and harnessing adversarial examples <https://arxiv.org/abs/1412.6572>, 2015.
 
     Deviations:
-        Any goal, any norm; values that are at the end of their range already are passed over in L2, L1 and L0.
+        Any goal, any norm; values that are at the end of their range already are passed over in L2, L1 and L0. In
+        L1 the step is spread over the 1 % of the values that count most, where a linear model would like best the
+        very few.
 
     Example:
         >>> from attacks import Untargeted

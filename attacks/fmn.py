@@ -29,7 +29,9 @@ class FMN:
 
     Deviations:
         Steps start at 1 for every norm (the paper tunes them to the data set). Until a fooling image is known the
-        radius never shrinks; in the paper it may, and some images are never fooled.
+        radius never shrinks; in the paper it may, and some images are never fooled. It shrinks by its fraction from
+        the nearest fooling image, where the paper's is shrunk or that image's. In L0 too it grows at first to where
+        a linear model would place the boundary; in the paper by one value or its fraction.
 
     Example:
         >>> from attacks import Untargeted

@@ -31,9 +31,11 @@ class HopSkipJump:
         <https://arxiv.org/abs/1904.02144>, 2020.
 
     Deviations:
-        The small steps are ``probe`` times the perturbation, not 1/D: in single precision a network of 100,000 inputs
-        cannot tell those apart. Starts include noise of coarse grains. The nearest image of all is returned, not the
-        last. An image without a start comes back as it is.
+        The small steps are ``probe`` times the perturbation, not 1/D: in single precision a network of 100,000
+        inputs cannot tell those apart; for the same reason the boundary is looked for to 1/65,536 of the distance,
+        whatever the number of inputs. Starts include noise of coarse grains; no image of the target class is asked
+        for, so a targeted goal may find none, and an image without a start comes back as it is. The nearest image
+        of all is returned, not the last.
 
     Example:
         >>> from attacks import Untargeted

@@ -22,7 +22,7 @@ class MIFGSM:
         Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.
 
     Deviations:
-        Any goal.
+        Any goal. In L2 nothing of a step is spent on values that would leave [0, 1].
 
     Example:
         >>> import torch

@@ -27,7 +27,8 @@ class PGD:
 
     Deviations:
         An image is done at the first step that meets the goal, not after the last. The margin is the default loss,
-        because it does not saturate; ``loss="ce"`` is the paper's.
+        because it does not saturate; ``loss="ce"`` is the paper's. In L2 and L1 nothing of a step is spent on
+        values that would leave [0, 1].
 
     Example:
         >>> import torch

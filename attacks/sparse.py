@@ -21,6 +21,10 @@ def descend(left: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
         Croce and Hein, Mind the box: l1-APGD for sparse adversarial attacks on image classifiers
         <https://arxiv.org/abs/2103.01208>, 2021.
 
+    Deviations:
+        Values at the end of their range are passed over when those that count most are chosen, and none is moved by
+        more than 1. The start lies in the ball and not on its surface. No descent in larger balls comes before it.
+
     Args:
         left: The images, their budgets, and the aim that is descended.
         x_adv: Where to start (n, ...).

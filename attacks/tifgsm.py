@@ -28,7 +28,7 @@ class TIFGSM:
         <https://arxiv.org/abs/1904.02884>, 2019: TI-MI-FGSM, with the Gaussian kernel.
 
     Deviations:
-        Any goal.
+        Any goal. In L2 nothing of a step is spent on values that would leave [0, 1].
 
     Example:
         >>> from attacks import Untargeted
