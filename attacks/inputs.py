@@ -61,10 +61,30 @@ def check_parameters(attack: InNorm) -> None:
     loss = getattr(attack, "loss", "margin")
     if loss not in LOSSES:
         raise ValueError(f"expected loss of {name} to be one of {', '.join(LOSSES)}, got {loss!r}")
-    if not isinstance(attack.norm, Norm) or isinstance(attack.norm, type):
-        raise ValueError(f"expected norm of {name} to be a norm such as Linf(), got {attack.norm!r}")
-    if attack.norm.name not in attack.norms:
-        raise ValueError(f"expected norm of {name} to be one of {', '.join(attack.norms)}, got {attack.norm.name}")
+    check_norm(name, attack.norm, attack.norms)
+
+
+def check_norm(name: str, norm: object, norms: tuple[str, ...]) -> None:
+    """Check that a norm is one of those an attack works in.
+
+    Args:
+        name: Of the attack.
+        norm: What it was given for one.
+        norms: Names of those it works in.
+
+    Raises:
+        ValueError: ``expected ..., got ...``
+
+    Example:
+        >>> from attacks import Linf
+        >>> check_norm("DDN", Linf(), ("l2",))
+        Traceback (most recent call last):
+        ValueError: expected norm of DDN to be one of l2, got linf
+    """
+    if not isinstance(norm, Norm) or isinstance(norm, type):
+        raise ValueError(f"expected norm of {name} to be a norm such as Linf(), got {norm!r}")
+    if norm.name not in norms:
+        raise ValueError(f"expected norm of {name} to be one of {', '.join(norms)}, got {norm.name}")
 
 
 def check_call(attack: Attack, eps: float | Tensor | None, seed: Any) -> None:
@@ -141,7 +161,7 @@ def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | Non
         Traceback (most recent call last):
         ValueError: expected a goal for 2 images, got one for 1
     """
-    _check_images(x)
+    check_images(x)
     if not isinstance(getattr(goal, "ids", None), Tensor):
         raise ValueError(f"expected a goal such as Untargeted(labels), got {type(goal).__name__}")
     if len(goal.ids) != len(x):
@@ -221,20 +241,34 @@ def check_planes(attack: Attack, x: Tensor) -> None:
         Traceback (most recent call last):
         ValueError: expected images (N, C, H, W) for TIFGSM, got shape (2, 12)
     """
-    _check_images(x)
+    check_images(x)
     if x.ndim != 4:
         raise ValueError(f"expected images (N, C, H, W) for {type(attack).__name__}, got shape {tuple(x.shape)}")
 
 
-def _check_images(x: Tensor) -> None:
+def check_images(x: Any, what: str = "images") -> None:
+    """Check that something is a batch of images.
+
+    Args:
+        x: What should be images (N, ...), floating point, in [0, 1].
+        what: In the message, for it.
+
+    Raises:
+        ValueError: ``expected ..., got ...``
+
+    Example:
+        >>> check_images(torch.tensor([[0, 255]]))
+        Traceback (most recent call last):
+        ValueError: expected float images (N, ...), got torch.int64 with shape (1, 2)
+    """
     if not isinstance(x, Tensor):
-        raise ValueError(f"expected float images (N, ...) as a tensor, got {type(x).__name__}")
+        raise ValueError(f"expected float {what} (N, ...) as a tensor, got {type(x).__name__}")
     if not x.dtype.is_floating_point or x.ndim < 2 or x.numel() == 0:
-        raise ValueError(f"expected float images (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
+        raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
     low, high = (float(bound) for bound in x.detach().aminmax())
     # A comparison with NaN is false, so this refuses NaN too.
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"expected images in [0, 1], got values from {low:g} to {high:g}")
+        raise ValueError(f"expected {what} in [0, 1], got values from {low:g} to {high:g}")
 
 
 def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:

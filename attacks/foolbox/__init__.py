@@ -6,6 +6,7 @@ of them is made.
 
 import difflib
 import importlib.util
+import traceback
 from dataclasses import dataclass, field
 
 import torch
@@ -13,13 +14,13 @@ from torch import Tensor
 
 from attacks.draws import derive
 from attacks.foolbox.model import FoolboxModel, cleared
-from attacks.foolbox.parameters import complete
+from attacks.foolbox.parameters import check_time_limit, complete
 from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
 from attacks.foolbox.table import ROWS
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
 from attacks.gradients import forward
-from attacks.inputs import check_call
+from attacks.inputs import check_arguments, check_call, check_images, check_norm
 from attacks.norms import NORMS, Norm, within
 from attacks.protocols import AttackError, Kind, Model
 from attacks.track import Nearest, Survivors
@@ -67,15 +68,15 @@ def get(
         tensor([True])
     """
     if name not in ROWS:
-        raise ValueError(f"expected the name of an attack of Foolbox, got {name!r}{_guess(name)}")
+        raise ValueError(f"expected the name of an attack of Foolbox, got {name!r}{_guess(str(name))}")
     row = ROWS[name]
     norm = NORMS[row.norms[0]]() if norm is None else norm
-    if norm.name not in row.norms:
-        raise ValueError(f"expected norm of foolbox/{name} to be one of {', '.join(row.norms)}, got {norm.name}")
-    if not time_limit > 0:
-        raise ValueError(f"expected time_limit > 0, got {time_limit}")
+    check_norm(f"foolbox/{name}", norm, row.norms)
+    check_time_limit(time_limit)
     if feed is not None and "dataset" not in (name, parameters.get("init_attack")):
-        raise ValueError(f"expected no feed for foolbox/{name}, got images {tuple(feed.shape)}")
+        raise ValueError(f"expected no feed for foolbox/{name}, which draws from no images, got one")
+    if feed is not None:
+        check_images(feed, "images to feed")
     if "numba" in row.needs and importlib.util.find_spec("numba") is None:
         raise ModuleNotFoundError(f'foolbox/{name} needs numba: pip install "advbench[brendel-bethge]"')
     parameters = complete(row, getattr(load().attacks, row.attack), parameters)
@@ -135,6 +136,7 @@ class FoolboxAttack:
         random images that Foolbox returns then are no results.
         """
         check_call(self, eps, seed)
+        check_arguments(x, goal, self.norm, eps)
         self._check(x, goal)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
@@ -154,7 +156,7 @@ class FoolboxAttack:
         for row in filter(None, (self._row, ROWS.get(self._start))):
             if row.goals != ANY and _GOALS.get(type(goal)) not in row.goals:
                 raise ValueError(_refusal(row, goal, self.norm))
-            if "4-D input" in row.needs and x.ndim != 4:
+            if x.ndim != 4 and ("4-D input" in row.needs or self.parameters.get("reduced_dims")):
                 raise ValueError(f"expected images (N, C, H, W) for foolbox/{row.name}, got shape {tuple(x.shape)}")
             if "feed" in row.needs:
                 self._check_feed(x)
@@ -187,6 +189,8 @@ class FoolboxAttack:
             x_adv[rows] = self._propose(model, left, rows, seed)
         # Foolbox stops with anything, AssertionError and IndexError among them; it concerns these images only.
         except Exception as error:
+            # What was being worked on may be gigabytes for each image.
+            traceback.clear_frames(error.__traceback__)
             if len(rows) == 1:
                 errors[int(rows)] = error
                 return

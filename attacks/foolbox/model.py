@@ -75,7 +75,9 @@ class FoolboxModel:
     def logits(self, x: Tensor) -> Tensor:
         """Images (N, ...) -> logits (N, C), float32."""
         if time.monotonic() > self._deadline:
-            raise TimeoutError(f"no result within {self._seconds:g} seconds")
+            raise TimeoutError(
+                f"no result within {self._seconds:g} seconds; with a cap on passes there is the best until then"
+            )
         with booked_on(self.goal.ids):
             logits = self._model(x.to(self._dtype)).float()
         if spent(self._model, self.goal.ids):  # some attacks would loop for ever
@@ -110,7 +112,7 @@ class _Differentiable(torch.autograd.Function):
 
 def cleared(goal: Goal, logits: Tensor) -> Tensor:
     """Whether logits (N, C) that a :class:`FoolboxModel` gave meet the goal: bool (N,)."""
-    hair = 0 if isinstance(goal, Untargeted | Targeted) else _hair(logits).squeeze(1)
+    hair = 0 if type(goal) in (Untargeted, Targeted) else _hair(logits).squeeze(1)
     return goal.margin(logits) < -hair
 
 
@@ -119,11 +121,11 @@ def _strict(goal: Goal, logits: Tensor) -> Tensor:
 
     Foolbox compares classes in many places of its own; so all of them come to the same verdict.
     """
-    match goal:
-        case Untargeted():
-            return logits.scatter_add(1, goal.labels.unsqueeze(1), _hair(logits))
-        case Targeted():
-            return logits.scatter_add(1, goal.targets.unsqueeze(1), -_hair(logits))
+    # What is derived from the two may mean something else.
+    if type(goal) is Untargeted:
+        return logits.scatter_add(1, goal.labels.unsqueeze(1), _hair(logits))
+    if type(goal) is Targeted:
+        return logits.scatter_add(1, goal.targets.unsqueeze(1), -_hair(logits))
     return logits
 
 

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -12,6 +13,23 @@ from attacks.foolbox.table import ROWS
 
 # The norm stands for the first two; images are (N, C, H, W); the last writes files and needs tensorboardX.
 _DECIDED = ("distance", "constraint", "channel_axis", "tensorboard")
+
+_LEAST = {"candidates": 2}
+"""Counts are from 1, but for these."""
+_SHARES = frozenset({"target", "quantile", "threshold", "mutation_probability", "adam_beta1", "adam_beta2"})
+"""Numbers from 0 to 1."""
+_FROM_0 = _SHARES | {
+    "confidence",
+    "max_rotation",
+    "max_translation",
+    "min_stepsize",
+    "momentum",
+    "mutation_range",
+    "overshoot",
+    "regularization",
+    "source_step_convergance",
+}
+"""Numbers that may be 0; the others are above it."""
 
 
 def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, object]:
@@ -48,9 +66,26 @@ def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, o
     for name, value in given.items():
         if name == "init_attack":
             _check_start(row, value)
-        elif not _fits(value, hints[name]):
-            raise ValueError(f"expected {name} of foolbox/{row.name} to be {_wanted(hints[name])}, got {value!r}")
-    return known | dict(given)
+        elif not _fits(value, hints[name], name):
+            wanted = _wanted(hints[name], name)
+            raise ValueError(f"expected {name} of foolbox/{row.name} to be {wanted}, got {value!r}")
+    # Numbers of numpy would not go into a record.
+    return known | {name: value.item() if hasattr(value, "item") else value for name, value in given.items()}
+
+
+def check_time_limit(seconds: object) -> None:
+    """Check how long an attack may take.
+
+    Raises:
+        ValueError: ``expected ..., got ...``
+
+    Example:
+        >>> check_time_limit(0)
+        Traceback (most recent call last):
+        ValueError: expected time_limit > 0, got 0
+    """
+    if isinstance(seconds, bool) or not (isinstance(seconds, Real) and float(seconds) > 0):
+        raise ValueError(f"expected time_limit > 0, got {seconds!r}")
 
 
 def _check_start(row: Row, value: object) -> None:
@@ -59,33 +94,40 @@ def _check_start(row: Row, value: object) -> None:
         raise ValueError(f"expected init_attack of foolbox/{row.name} to be one of {', '.join(able)}, got {value!r}")
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value is what a type hint of Foolbox means; whole numbers are counts, from 1."""
+def _fits(value: object, hint: Any, name: str) -> bool:
+    """Whether a value is what a type hint of Foolbox means, and within the range of the parameter."""
     if get_origin(hint) is Union:
-        return any(_fits(value, each) for each in get_args(hint))
+        return any(_fits(value, each, name) for each in get_args(hint))
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if get_origin(hint) is tuple:
         parts = get_args(hint)
-        return isinstance(value, tuple | list) and len(value) == len(parts) and all(map(_fits, value, parts))
+        return isinstance(value, tuple | list) and len(value) == len(parts) and all(_fits(v, int, name) for v in value)
     if isinstance(value, bool):
         return hint is bool
     if hint is int:
-        return isinstance(value, int) and value >= 1
+        return isinstance(value, Integral) and int(value) >= _LEAST.get(name, 1)
     if hint is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, Real) and _in_range(float(value), name)
     return value is None and hint is NoneType
 
 
-_WORDS = {int: "a whole number from 1", float: "a finite number", bool: "True or False", NoneType: "None"}
+def _in_range(value: float, name: str) -> bool:
+    return (
+        math.isfinite(value) and (value > 0 or (value == 0 and name in _FROM_0)) and not (name in _SHARES and value > 1)
+    )
 
 
-def _wanted(hint: Any) -> str:
-    """A type hint in words."""
+def _wanted(hint: Any, name: str) -> str:
+    """A type hint and the range of a parameter in words."""
     if get_origin(hint) is Union:
-        return " or ".join(map(_wanted, get_args(hint)))
+        return " or ".join(_wanted(each, name) for each in get_args(hint))
     if get_origin(hint) is Literal:
         return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is tuple:
         return f"{len(get_args(hint))} whole numbers from 1"
-    return _WORDS[hint]
+    if hint is float:
+        return (
+            "a number from 0 to 1" if name in _SHARES else f"a finite number {'from' if name in _FROM_0 else 'above'} 0"
+        )
+    return {int: f"a whole number from {_LEAST.get(name, 1)}", bool: "True or False", NoneType: "None"}[hint]

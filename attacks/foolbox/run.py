@@ -1,6 +1,7 @@
 """All that touches Foolbox: its import, its surroundings, one run of one of its attacks on float32 images."""
 
 import importlib
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -46,15 +47,18 @@ def load() -> Any:
 
 @contextmanager
 def apart(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds the generators of torch and numpy, and leaves them as they were; silences Foolbox's own warnings.
+    """Seeds the generators of torch and numpy, and leaves them as they were; silences what Foolbox has to say.
 
     Args:
-        seed: For both.
+        seed: For both; any integer.
         device: Of the images.
     """
     import numpy as np
 
     before = np.random.get_state()  # noqa: NPY002  Foolbox draws from this generator
+    # Where nobody listens, the first of Foolbox's messages would have all messages of the program printed from then on.
+    listener = logging.NullHandler()
+    logging.root.addHandler(listener)
     accelerators = [] if device.type == "cpu" else [device]
     with (
         torch.random.fork_rng(accelerators, device_type=accelerators[0].type if accelerators else "cuda"),
@@ -65,14 +69,15 @@ def apart(seed: int, device: torch.device) -> Iterator[None]:
         warnings.filterwarnings("ignore", module="foolbox|eagerpy")
         warnings.filterwarnings("ignore", "torch.meshgrid")
         # Not torch.manual_seed, which would seed all devices.
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed % 2**64)
         for accelerator in accelerators:
-            torch.get_device_module(accelerator).manual_seed(seed)
+            torch.get_device_module(accelerator).manual_seed(seed % 2**64)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield
         finally:
             np.random.set_state(before)  # noqa: NPY002
+            logging.root.removeHandler(listener)
 
 
 def answer(
@@ -143,9 +148,8 @@ def _criterion(goal: Goal) -> Any:
         def __call__(self, perturbed: Any, outputs: Any) -> Any:
             return type(outputs)(cleared(goal, outputs.raw))
 
-    match goal:
-        case Untargeted():
-            return Misclassification(goal.labels)
-        case Targeted():
-            return TargetedMisclassification(goal.targets)
+    if type(goal) is Untargeted:
+        return Misclassification(goal.labels)
+    if type(goal) is Targeted:
+        return TargetedMisclassification(goal.targets)
     return Cleared()

@@ -3,8 +3,10 @@
 import functools
 import json
 import os
+import random
 import subprocess
 import sys
+import weakref
 from dataclasses import FrozenInstanceError, asdict
 from typing import NamedTuple
 
@@ -88,9 +90,9 @@ def a_run(name) -> Run:
 
 
 def generators():
-    """States of both."""
+    """States of those of torch, numpy and Python."""
     numpy_state = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state().numpy().tobytes(), numpy_state[1].tobytes(), numpy_state[2]
+    return torch.get_rng_state().numpy().tobytes(), numpy_state[1].tobytes(), numpy_state[2], random.getstate()
 
 
 class TestGet:
@@ -143,10 +145,19 @@ class TestGet:
             ("ddn", {"steps": 0}, "expected steps of foolbox/ddn to be a whole number from 1, got 0"),
             ("ddn", {"steps": True}, "a whole number from 1, got True"),
             ("ddn", {"steps": 2.5}, "a whole number from 1, got 2.5"),
-            ("ddn", {"gamma": "0.1"}, "expected gamma of foolbox/ddn to be a finite number, got '0.1'"),
-            ("ddn", {"gamma": float("nan")}, "a finite number, got nan"),
+            ("ddn", {"steps": "abc"}, "a whole number from 1, got 'abc'"),
+            ("ddn", {"gamma": "0.1"}, "expected gamma of foolbox/ddn to be a finite number above 0, got '0.1'"),
+            ("ddn", {"gamma": float("nan")}, "a finite number above 0, got nan"),
+            ("ddn", {"gamma": -0.1}, "a finite number above 0, got -0.1"),
+            ("linf-pgd", {"rel_stepsize": 0}, "a finite number above 0, got 0"),
+            ("gen-attack", {"sampling_temperature": 0.0}, "a finite number above 0, got 0.0"),
+            ("linf-mi-fgsm", {"momentum": -1}, "a finite number from 0, got -1"),
+            ("sparse-l1-descent", {"quantile": 1.5}, "a number from 0 to 1, got 1.5"),
+            ("l2-contrast-reduction", {"target": float("inf")}, "a number from 0 to 1, got inf"),
+            ("binarization-refinement", {"threshold": -0.5}, "a number from 0 to 1 or None, got -0.5"),
+            ("l2-deepfool", {"candidates": 1}, "a whole number from 2 or None, got 1"),
             ("linf-pgd", {"random_start": 1}, "to be True or False, got 1"),
-            ("linf-pgd", {"abs_stepsize": "1"}, "to be a finite number or None, got '1'"),
+            ("linf-pgd", {"abs_stepsize": "1"}, "to be a finite number above 0 or None, got '1'"),
             ("ead", {"decision_rule": "L2"}, "to be 'EN' or 'L1', got 'L2'"),
             ("gen-attack", {"reduced_dims": (4,)}, "to be 2 whole numbers from 1 or None"),
             ("boundary", {"init_attack": "linf-pgd"}, "expected init_attack of foolbox/boundary to be one of ddn, "),
@@ -165,10 +176,15 @@ class TestGet:
             ("l2-deepfool", {"candidates": None}),
             ("l1-fmn", {"init_attack": "inversion", "min_stepsize": 1}),
             ("boundary", {"init_attack": "dataset"}),
+            ("linf-mi-fgsm", {"momentum": 0}),
+            ("l2-contrast-reduction", {"target": 1.0}),
+            ("ddn", {"steps": np.int64(5), "gamma": np.float64(0.25)}),
         ],
     )
     def test_a_right_parameter_is_taken(self, name, parameters):
-        assert parameters.items() <= get(name, **parameters).parameters.items()
+        found = get(name, **parameters).parameters
+        assert parameters.items() <= found.items()
+        json.dumps(found)
 
     def test_norms(self):
         assert get("hop-skip-jump").norm == L2()
@@ -177,15 +193,43 @@ class TestGet:
         with pytest.raises(ValueError, match="expected norm of foolbox/ddn to be one of l2, got linf"):
             get("ddn", norm=Linf())
 
-    def test_time_limit(self):
-        with pytest.raises(ValueError, match="expected time_limit > 0, got 0"):
-            get("ddn", time_limit=0)
+    @pytest.mark.parametrize("norm", ["l2", L2])
+    def test_what_is_no_norm_is_refused(self, norm):
+        with pytest.raises(ValueError, match=r"expected norm of foolbox/ddn to be a norm such as Linf\(\), got"):
+            get("ddn", norm=norm)
+
+    @pytest.mark.parametrize("name", [5, None])
+    def test_a_name_that_is_none(self, name):
+        with pytest.raises(ValueError, match=f"expected the name of an attack of Foolbox, got {name}"):
+            get(name)
+
+    @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), "60", True, None])
+    def test_time_limit(self, seconds):
+        with pytest.raises(ValueError, match=f"expected time_limit > 0, got {seconds!r}"):
+            get("ddn", time_limit=seconds)
 
     def test_feed_goes_to_dataset_alone(self):
-        with pytest.raises(ValueError, match="expected no feed for foolbox/ddn"):
-            get("ddn", feed=X)
+        for feed in (X, [1]):
+            with pytest.raises(ValueError, match="expected no feed for foolbox/ddn"):
+                get("ddn", feed=feed)
         assert get("dataset", feed=X).feed is X
         assert get("boundary", init_attack="dataset", feed=X).feed is X
+
+    @pytest.mark.parametrize(
+        ("feed", "message"),
+        [
+            ([1], r"expected float images to feed \(N, ...\) as a tensor, got list"),
+            (X[:0], r"expected float images to feed \(N, ...\), got torch.float32 with shape \(0, 1, 8, 8\)"),
+            ((255 * X).byte(), "got torch.uint8"),
+            (255 * X, r"expected images to feed in \[0, 1\], got values from"),
+            (X * torch.nan, "got values from nan to nan"),
+        ],
+    )
+    def test_feed_is_images(self, feed, message):
+        with pytest.raises(ValueError, match=message):
+            get("dataset", feed=feed)
+        with pytest.raises(ValueError, match=message):
+            get("boundary", init_attack="dataset", feed=feed)
 
     @pytest.mark.parametrize("norm", ["l0", "l1", "l2", "linf"])
     def test_numba_is_asked_for_with_the_command(self, monkeypatch, norm):
@@ -227,8 +271,33 @@ class TestContract:
             assert (attack.norm.measure(x_adv - X) <= eps_of(attack) * (1 + 1e-5)).all()
 
     @each_quick
-    def test_leaves_both_generators_and_the_model_as_they_were(self, name):
+    def test_leaves_all_generators_and_the_model_as_they_were(self, name):
         assert a_run(name).disturbed == []
+
+    def test_leaves_all_generators_as_they_were_where_it_fails(self):
+        before = generators()
+        with pytest.raises(AttackError):
+            attacked("boundary", _unfoolable(0, 1, 2), init_attack="inversion")
+        assert generators() == before
+
+    @pytest.mark.parametrize("seed", [-5, 2**63, 2**80])
+    @pytest.mark.parametrize("name", ["linf-pgd", "dataset"])
+    def test_any_whole_number_is_a_seed(self, name, seed):
+        found = [attacked(name, seed=seed)[0] for _ in range(2)]
+        assert torch.equal(*found)
+
+    def test_leaves_the_messages_of_a_program_as_they_were(self):
+        """Foolbox's DeepFool says something to the root logger, which sets it up where nothing has been."""
+        code = (
+            "import logging, torch\n"
+            "from attacks import Untargeted, foolbox\n"
+            "x = torch.tensor([[0.6, 0.5]])\n"
+            "foolbox.get('l2-deepfool')(lambda x: x, x, Untargeted(torch.tensor([0])))\n"
+            "assert logging.root.handlers == [], logging.root.handlers"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
 
     @each_quick
     def test_the_same_alone_and_in_another_order(self, name):
@@ -398,6 +467,19 @@ class TestGoals:
         with pytest.raises(ValueError, match="got Own"):
             quick("ddn")(NET, X, goal)
 
+    @pytest.mark.parametrize("name", ["linear-search-blended-uniform-noise", "l2-repeated-additive-gaussian-noise"])
+    def test_what_is_derived_from_a_goal_is_asked_itself(self, name):
+        class Sure(Untargeted):
+            """The label is last by far."""
+
+            def margin(self, logits):
+                return logits.gather(1, self.labels.unsqueeze(1)).squeeze(1) - logits.topk(3).values[:, 2]
+
+        x_adv = quick(name, **({"directions": 500} if "blended" in name else {"repeats": 300}))(
+            NET, X, Sure(FIRST.labels), eps=3.0 if "repeated" in name else None
+        )
+        assert (Sure(FIRST.labels).margin(NET(x_adv)) < 0).all()
+
     def test_a_starting_attack_must_take_the_goal_too(self):
         attack = quick("boundary", init_attack="ddn")
         assert (FIRST.margin(NET(attack(NET, X, FIRST))) < 0).all()
@@ -437,6 +519,22 @@ class TestArguments:
             ValueError, match=rf"expected images \(N, C, H, W\) for foolbox/{name}, got shape \(3, 64\)"
         ):
             quick(name)(lambda x: NET(x.view(-1, 1, 8, 8)), X.flatten(1), FIRST)
+
+    def test_gen_attack_asks_for_two_dimensions_where_it_reduces_them(self):
+        attack, model = quick("gen-attack", reduced_dims=(4, 4)), lambda x: NET(x.view(-1, 1, 8, 8))
+        goal = goal_of("gen-attack", LOGITS)
+        assert attack(NET, X, goal, eps=0.1).shape == X.shape
+        with pytest.raises(ValueError, match=r"expected images \(N, C, H, W\) for foolbox/gen-attack, got shape"):
+            attack(model, X.flatten(1), goal, eps=0.1)
+
+    @pytest.mark.parametrize("name", ["ddn", "spatial", "dataset"])
+    def test_what_is_no_image_or_no_goal_is_told_so(self, name):
+        for images_ in ([1], X.numpy()):
+            with pytest.raises(ValueError, match=r"expected float images \(N, ...\) as a tensor, got "):
+                quick(name)(NET, images_, FIRST)
+        for goal in (None, FIRST.labels):
+            with pytest.raises(ValueError, match=r"expected a goal such as Untargeted\(labels\), got "):
+                quick(name)(NET, X, goal)
 
     def test_a_model_without_gradient_is_told_so(self):
         with pytest.raises(AttackError, match="ValueError: expected a model that is differentiable"):
@@ -509,6 +607,22 @@ class TestFailures:
             x_adv = error.x_adv
         assert torch.equal(x_adv, X[:1])
 
+    def test_what_was_being_worked_on_is_given_back_at_once(self):
+        """An error keeps what was in the hands of those it went through: for HopSkipJump gigabytes for each image."""
+        held = []
+
+        def network(x):
+            large = torch.zeros(1000)
+            held.append(weakref.ref(large))
+            if torch.is_grad_enabled():
+                raise MemoryError("too large")
+            return NET(x)
+
+        with pytest.raises(AttackError, match="3 of 3") as caught:
+            attacked("ddn", network)
+        assert isinstance(caught.value.__cause__, MemoryError)
+        assert [each() for each in held] == [None] * len(held)
+
     def test_ctrl_c_is_not_swallowed(self):
         def network(x):
             if torch.is_grad_enabled():
@@ -548,7 +662,7 @@ class TestTimeLimit:
             model.time.now += cost[int(asked_ids()[0])]
             return NET(x)
 
-        with pytest.raises(AttackError, match="no result within 60 seconds") as caught:
+        with pytest.raises(AttackError, match="no result within 60 seconds; with a cap") as caught:
             get("ddn", steps=20, time_limit=60)(network, X, FIRST)
         assert list(caught.value.errors) == [1]
 
