@@ -13,7 +13,7 @@ from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Norm
 from attacks.protocols import Kind, Model
-from attacks.ranking import SLACK
+from attacks.ranking import SLACK, scale
 from attacks.rivals import distinct_aims
 from attacks.track import Survivors, nearby
 
@@ -121,8 +121,8 @@ def beyond(margin: Tensor, logits: Tensor, steepness: Tensor) -> Tensor:
         >>> beyond(torch.tensor([1.0]), torch.tensor([[3.0, 2.0]]), torch.tensor([1.0])) - 1 > 0
         tensor([True])
     """
-    scale = logits.abs().amax(1).view(-1, *[1] * (margin.ndim - 1))
-    return margin + torch.maximum(2 * SLACK * scale, 1e-6 * steepness)
+    hair = 2 * SLACK * scale(logits).view(-1, *[1] * (margin.ndim - 1))
+    return margin + torch.maximum(hair, 1e-6 * steepness)
 
 
 def _margins(ways: Sequence[Goal], rows: Tensor) -> Loss:

@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import Loss, margin
 from attacks.protocols import Model
-from attacks.ranking import fooling
+from attacks.ranking import fooling, scale
 
 DOUBT = 2**-7
 """By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
@@ -143,7 +143,7 @@ def exact_form(model: Model) -> Model | None:
 
 def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
     """Logits (N, C) of a faster form, but the model's own for images that meet the goal or nearly do."""
-    near = goal.margin(logits) < DOUBT * logits.abs().amax(1)
+    near = goal.margin(logits) < DOUBT * scale(logits)
     rows = near.nonzero().squeeze(1)
     return logits.index_copy(0, rows, forward(model, x.detach()[rows], goal.select(rows))) if len(rows) else logits
 

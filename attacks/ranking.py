@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 SLACK = 1e-5
-"""Attacks ask for a margin below ``-SLACK`` times the largest logit, so that a later forward pass in another batch,
-whose sums are rounded otherwise, comes to the same verdict."""
+"""Attacks ask for a margin below ``-SLACK`` times the :func:`scale` of the logits, so that a later forward pass in
+another batch, whose sums are rounded otherwise, comes to the same verdict."""
+_RULED_OUT = 1000.0
+"""Logits this many times as large as the first are none that a network came to."""
 
 
 def outside(logits: Tensor, classes: Tensor) -> Tensor:
@@ -76,4 +78,18 @@ def fooling(margin: Tensor, logits: Tensor) -> Tensor:
         >>> fooling(torch.tensor([-0.5, 0.0, 0.5]), torch.rand(3, 4))
         tensor([ True, False, False])
     """
-    return margin < logits.abs().amax(1).mul_(-SLACK)
+    return margin < scale(logits).mul_(-SLACK)
+
+
+def scale(logits: Tensor) -> Tensor:
+    """How large the logits (N, C) of each image are, by which the rounding of their differences is judged: (N,).
+
+    The largest of their absolute values. But classes are ruled out by huge negative logits, and measured by those no
+    difference of the others would ever count.
+
+    Example:
+        >>> scale(torch.tensor([[2.0, -3.0, 0.5], [2.0, 0.5, -1e9]]))
+        tensor([   3., 2000.])
+    """
+    low, high = logits.aminmax(dim=1)
+    return torch.maximum(high, -low).minimum(high.abs().mul_(_RULED_OUT))

@@ -11,7 +11,7 @@ from attacks.cap import spent
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.gradients import booked_on
 from attacks.protocols import Model
-from attacks.ranking import SLACK
+from attacks.ranking import SLACK, scale
 
 _HAIR = 2 * SLACK
 # Twice what attacks.goals.met asks for, so that what Foolbox finds at the very boundary passes the check afterwards.
@@ -130,4 +130,4 @@ def _strict(goal: Goal, logits: Tensor) -> Tensor:
 
 
 def _hair(logits: Tensor) -> Tensor:
-    return _HAIR * logits.detach().abs().amax(1, keepdim=True)
+    return _HAIR * scale(logits.detach()).unsqueeze(1)

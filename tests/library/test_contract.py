@@ -276,6 +276,21 @@ def test_images_that_are_fooled_already_come_back_as_they_are(name, norm, kind):
 
 
 @each_entry
+def test_a_class_that_is_ruled_out_changes_nothing(name, norm):
+    # A wrapper for fewer classes than the network has: the others get a huge negative logit.
+    net, x = network(SMALL), images(6, SMALL)
+
+    def ruled_out(x):
+        logits = net(x)
+        return torch.cat([logits, torch.full_like(logits[:, :1], -1e9)], 1)
+
+    attack, goal = build(name, norm, most=20), goals(net(x))["untargeted"]
+    eps = EPS[norm] if attack.kind == "budget" else None
+    x_adv, other = attack(net, x, goal, eps=eps), attack(ruled_out, x, goal, eps=eps)
+    assert ((goal.margin(net(other)) < 0) >= (goal.margin(net(x_adv)) < 0)).all()
+
+
+@each_entry
 def test_a_model_that_cannot_be_fooled_is_not(name, norm):
     model, x = Constant(torch.tensor([1.0, 0.5, 0.2, 0.1, 0.0])), images(3, SMALL, low=0, high=1)
     for goal in goals(model(x)).values():
