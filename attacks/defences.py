@@ -92,7 +92,8 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
     """
 
     def passed(x: Tensor) -> Tensor:
-        exact, stand_in = transform(x.detach()), backward(x)
+        # A copy: what works on arrays often works in place.
+        exact, stand_in = transform(x.detach().clone()), backward(x)
         if exact.shape != stand_in.shape:
             raise ValueError(f"expected backward to give shape {tuple(exact.shape)}, got {tuple(stand_in.shape)}")
         # The difference is zero; it carries the gradient.

@@ -64,6 +64,21 @@ def test_the_transform_may_leave_torch():
     assert torch.equal(x.grad, torch.ones(3, 4))
 
 
+def test_a_transform_may_work_in_place():
+    def through_numpy(x):
+        pixels = x.numpy()
+        pixels *= 255
+        return torch.from_numpy(pixels.round()) / 255
+
+    x = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    before, passed = x.clone(), straight_through(through_numpy)
+    torch.testing.assert_close(passed(x), (255 * before).round() / 255)
+    assert torch.equal(x, before)
+    x_adv = PGD(steps=3)(lambda x: 9 * passed(x), x, Untargeted(torch.zeros(3, dtype=torch.int64)), eps=0.1)
+    assert torch.equal(x, before)
+    assert (x_adv - x).abs().max() <= 0.1 + 1e-6
+
+
 def test_a_stand_in_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"expected backward to give shape \(2, 3\), got \(2, 1\)"):
         straight_through(quantise, lambda x: x[:, :1])(torch.rand(2, 3))
