@@ -36,8 +36,9 @@ class PDPGD:
         that costs is the sum of the changes to the power 2/3, which tells small changes from none, as a count does, and
         still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to no
         gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is never
-        tried. The floor falls, and the search ends in Adam's metric. The last candidates are looked at too, and the
-        line search at the end of L1 is added.
+        tried. The floor falls, and the search ends in Adam's metric. From 600 steps on there are two searches, each of
+        half the steps; in the second steps are longer and the floor stays. The last candidates are looked at too, and
+        the line search at the end of L1 is added.
 
     Example:
         >>> from attacks import Untargeted
@@ -54,7 +55,7 @@ class PDPGD:
     """The norm that is made small."""
     steps: int = 1000
     """Gradient steps."""
-    step_size: float = 0.1
+    step_size: float = 0.2
     """Length of the first step, image units a value; falls to a hundredth exponentially."""
     dual_step: float = 0.1
     """By how much the logarithm of the multiplier moves in the first step; falls to a tenth."""
@@ -78,33 +79,44 @@ class PDPGD:
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
             return left.found
-        best, adam = Nearest(left.x, self.norm, left.eps), Adam(left.x)
-        delta, dual = torch.zeros_like(left.x), torch.full_like(left.eps, math.log(self.multiplier))
-        weight = dual.sigmoid()
-        for step in range(self.steps):
-            done = step / self.steps
-            at = slope(model, left.x + delta, left.goal, _smooth_hinge)
-            fooled = at.fooled
-            best.offer(left.x + delta, fooled)
-            rate = self.step_size * 0.01**done
-            delta = delta - rate * adam.step(at.gradient)
-            # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
-            metric = torch.maximum(adam.scale, column(self.floor * 0.01**done * Linf().measure(adam.scale), delta))
-            cost = rate * column((1 - weight) / weight, delta) / metric
-            delta = _SHRINK[self.norm.name](delta, cost)
-            delta = (left.x + delta).clamp_(0, 1) - left.x
-            dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2.0 * fooled)).clamp_(-_FARTHEST, _FARTHEST)
-            weight = torch.lerp(weight, dual.sigmoid(), 0.1)
-        best.offer(left.x + delta, met(left.goal, forward(model, left.x + delta, left.goal)))
+        best = Nearest(left.x, self.norm, left.eps)
+        again = self.steps // 2 if self.steps >= _ENOUGH else 0
+        self._search(left, best, self.steps - again, self.step_size, self.floor, 0.01)
+        if again:
+            self._search(left, best, again, _LONGER * self.step_size, _FLOOR, 1)
         if self.norm.name != "l0":  # on the way back to the image as many values are changed
             pull_back(left, best, self.search_steps)
         left.found[left.rows] = best.x_adv
         return left.found
 
+    def _search(self, left: Survivors, best: Nearest, steps: int, length: float, floor: float, fall: float) -> None:
+        """One descent from the images: length of the first step, floor at first, to what fraction it falls."""
+        adam, delta = Adam(left.x), torch.zeros_like(left.x)
+        dual = torch.full_like(left.eps, math.log(self.multiplier))
+        weight = dual.sigmoid()
+        for step in range(steps):
+            done = step / steps
+            at = slope(left.model, left.x + delta, left.goal, _smooth_hinge)
+            fooled = at.fooled
+            best.offer(left.x + delta, fooled)
+            rate = length * 0.01**done
+            delta = delta - rate * adam.step(at.gradient)
+            # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
+            metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
+            cost = rate * column((1 - weight) / weight, delta) / metric
+            delta = _SHRINK[self.norm.name](delta, cost)
+            delta = (left.x + delta).clamp_(0, 1) - left.x
+            dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2.0 * fooled)).clamp_(-_FARTHEST, _FARTHEST)
+            weight = torch.lerp(weight, dual.sigmoid(), 0.1)
+        best.offer(left.x + delta, met(left.goal, forward(left.model, left.x + delta, left.goal)))
+
 
 _FARTHEST = math.log(1e6)
-
-
+"""Of the logarithm of the multiplier from 0."""
+_ENOUGH = 600
+"""Steps that are worth two searches: with fewer than half of them the multiplier does not come where it belongs."""
+_LONGER, _FLOOR = 2.0, 0.2
+"""Of the second search: steps so many times as long, and a floor that stays."""
 _SHRINK = {"l1": soft, "l0": firm}
 
 
