@@ -1,6 +1,5 @@
 """All 58 attacks of Foolbox on a trained network and real digits; `pytest -s` shows the table."""
 
-import importlib.util
 from typing import NamedTuple
 
 import foolbox as fb
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.meter import Meter
+from advbench.models import load_model
 from attacks import AttackError, Goal, Targeted, Untargeted
 from attacks.foolbox import ROWS, get
 
@@ -22,7 +22,7 @@ PARAMETERS = {
     "l2-carlini-wagner": {"steps": 100, "binary_search_steps": 3, "initial_const": 1.0, "stepsize": 0.05},
     "ead": {"steps": 100, "binary_search_steps": 3, "initial_const": 1.0},
     "virtual-adversarial": {"xi": 0.01},
-    "gen-attack": {"steps": 10},
+    "gen-attack": {"steps": 50},
     "linear-search-contrast-reduction": {"steps": 50},
     "gaussian-blur": {"steps": 50},
     "linear-search-blended-uniform-noise": {"steps": 50},
@@ -30,18 +30,20 @@ PARAMETERS = {
     "boundary": {"steps": 200},
     "hop-skip-jump": {"steps": 3, "initial_gradient_eval_steps": 50},
     "pointwise": {"init_attack": "linear-search-contrast-reduction", "l2_binary_search": False},
-    "binarization-refinement": {"init_attack": "inversion"},
+    "binarization-refinement": {"init_attack": "dataset"},
 }
 EPS = {"linf": 0.3, "l2": 4.0, "l1": 60.0}
-WEAK = {
+FAR = {"linf": 0.9, "l2": 20.0, "l1": 120.0}
+BLUNT = {
     *(name for name in ROWS if "noise" in name and ROWS[name].kind == "budget"),
     "l2-contrast-reduction",
     "virtual-adversarial",
     "gen-attack",
     "l1-adam-pgd",
-    "l2-adam-pgd",
 }
-"""Those that need not fool a digit in as few steps."""
+"""Those that fool a digit from afar only."""
+HOUR = 3600.0
+"""Seconds for an image: on a busy machine those that need numba take minutes to be compiled."""
 
 
 class Result(NamedTuple):
@@ -59,25 +61,12 @@ class Result(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def digits(shared):
+def digits():
     """A small network trained on MNIST, and digits that Foolbox carries."""
-    spec = importlib.util.spec_from_file_location("archs", shared / "models" / "archs.py")
-    archs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(archs)
-    module, mean, std = archs.build("mnist-conv-small-clean")
-    network = torch.nn.Sequential(_Normalise(mean, std), module).eval()
-    x, labels = fb.samples(fb.PyTorchModel(network, bounds=(0, 1)), dataset="mnist", batchsize=2)
+    network = load_model("mnist_convnet").eval()
+    x, labels = fb.samples(fb.PyTorchModel(network, bounds=(0, 1)), dataset="mnist", batchsize=3)
     assert (network(x).argmax(1) == labels).all()
     return network, x
-
-
-class _Normalise(torch.nn.Module):
-    def __init__(self, mean, std):
-        super().__init__()
-        self.mean, self.std = torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(std).view(1, -1, 1, 1)
-
-    def forward(self, x):
-        return (x - self.mean) / self.std
 
 
 def goal_for(name: str, logits: torch.Tensor) -> Goal:
@@ -92,11 +81,12 @@ def attack_all(network, x, names) -> list[Result]:
         goal, kind = goal_for(name, logits), ROWS[name].kind
         about = (f"foolbox/{name}", kind, type(goal).__name__)
         try:
-            attack = get(name, **PARAMETERS.get(name, {}))
+            attack = get(name, time_limit=HOUR, **PARAMETERS.get(name, {}))
         except ModuleNotFoundError as error:
             results.append(Result(*about, "", "", "", str(error)))
             continue
-        eps, remark = EPS[attack.norm.name] if kind == "budget" else None, ""
+        budgets, remark = FAR if name in BLUNT else EPS, ""
+        eps = budgets[attack.norm.name] if kind == "budget" else None
         with Meter(network, goal.ids) as meter:
             try:
                 x_adv = attack(meter, x, goal, eps=eps)
@@ -127,11 +117,11 @@ def test_all_58_run_on_real_digits(digits, capsys):
         name = result.name.removeprefix("foolbox/")
         if "numba" in ROWS[name].needs:
             assert result.remark == f'{result.name} needs numba: pip install "advbench[brendel-bethge]"'
-        elif name == "binarization-refinement":
-            assert not result.remark or "threshold does not match" in result.remark
-        else:
-            assert result.remark == ""
-            assert name in WEAK or not result.success.startswith("0"), result
+            continue
+        # The network does not round, so that this one works where it finds nothing to refine.
+        rounds = name == "binarization-refinement" and "threshold does not match" in result.remark
+        assert rounds or result.remark == ""
+        assert not result.success.startswith("0"), result
 
 
 @pytest.mark.slow
@@ -139,4 +129,4 @@ def test_all_58_run_on_real_digits(digits, capsys):
 def test_those_that_need_numba_run_on_real_digits(digits, capsys):
     results = attack_all(*digits, [name for name in ROWS if "numba" in ROWS[name].needs])
     show(results, capsys)
-    assert [(result.success, result.remark) for result in results] == [("2 of 2", "")] * 4
+    assert [(result.success, result.remark) for result in results] == [("3 of 3", "")] * 4
