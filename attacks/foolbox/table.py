@@ -33,7 +33,7 @@ _BRENDEL_BETHGE: dict[str, Any] = {
         "brendel_bethge.py:431: AssertionError for the batch where one image has no starting point",
     ),
 }
-_BB_L0 = "brendel_bethge.py:738: does not count changes of up to 1e-4, so that more values are changed than it thinks"
+_BB_L0 = "brendel_bethge.py:738: does not count changes of up to 1e-4"
 _DEEPFOOL: dict[str, Any] = {
     "kind": "minimum norm",
     "goals": ANY,

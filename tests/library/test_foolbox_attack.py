@@ -300,6 +300,11 @@ class TestContract:
         assert done.stderr == ""
 
     @each_quick
+    def test_the_same_seed_gives_the_same(self, name):
+        again, _ = attacked(name, ids=IDS, seed=4)
+        assert torch.equal(again, a_run(name).x_adv)
+
+    @each_quick
     def test_the_same_alone_and_in_another_order(self, name):
         together, order = a_run(name).x_adv, torch.tensor([2, 0])
         torch.manual_seed(1)
@@ -550,6 +555,39 @@ class TestArguments:
             quick("ddn")(lambda x: NET(x) * torch.nan, X, FIRST)
         with pytest.raises(AttackError, match="failed on 3 of 3 images: ArithmeticError: the logits are not finite"):
             quick("ddn")(network, X, FIRST)
+
+
+class TestDoor:
+    """What Foolbox is told of a model."""
+
+    TIED = torch.tensor([[2.0, 2.0, 1.0, 0.0]])
+
+    @pytest.mark.parametrize(
+        ("kind", "named", "first"), [(Untargeted, 0, 0), (Untargeted, 1, 1), (Targeted, 0, 1), (Targeted, 1, 0)]
+    )
+    def test_a_tie_does_not_fool(self, kind, named, first):
+        goal = kind(torch.tensor([named]))
+        door = model.FoolboxModel(lambda x: x, goal, torch.float32, seconds=60.0)
+        told = door.logits(self.TIED)
+        assert told.argmax(1) == first
+        assert not model.cleared(goal, told).any()
+
+    @pytest.mark.parametrize("gap", [1e-5, 1e-3])
+    def test_other_goals_are_met_with_some_distance(self, gap):
+        goal = TopKExclusion(torch.tensor([[0]]))
+        logits = self.TIED + torch.tensor([[0.0, gap, 0.0, 0.0]])
+        assert goal.margin(logits) < 0
+        assert bool(model.cleared(goal, logits)) == (gap > 1e-4)
+
+    @pytest.mark.parametrize("name", ["linf-pgd", "ddn", "l1-fmn", "l2-deepfool"])
+    def test_where_a_gradient_is_not_finite_it_gives_no_direction(self, name):
+        def network(x):
+            corner = (x - x.detach())[:, 0, :1, 0].abs().sqrt()  # 0, with an infinite slope
+            return NET(x) + 0 * corner
+
+        goal = goal_of(name, LOGITS)
+        attack = quick(name)
+        assert (goal.margin(NET(attack(network, X, goal, eps=eps_of(attack)))) < 0).all()
 
 
 def _unfoolable(*which):
