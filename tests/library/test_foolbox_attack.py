@@ -381,7 +381,7 @@ class TestContract:
             seen.add(x.dtype)
             return NET(x.float()).to(dtype)
 
-        x = X.to(dtype)
+        x = (X.double() * (1 - 1e-9)).to(dtype)  # no float32 is like these
         attack = quick(name)
         found = attack(network, x, goal_of(name, network(x)), eps=eps_of(attack))
         assert found.dtype == dtype
@@ -555,6 +555,18 @@ class TestArguments:
             quick("ddn")(lambda x: NET(x) * torch.nan, X, FIRST)
         with pytest.raises(AttackError, match="failed on 3 of 3 images: ArithmeticError: the logits are not finite"):
             quick("ddn")(network, X, FIRST)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("linf-basic-iterative", 0.6), ("inversion", 1.0)])
+def test_what_foolbox_returns_is_brought_into_the_box_and_the_budget(monkeypatch, name, expected):
+    def network(x):
+        return torch.stack([torch.full((len(x),), 0.5), x.mean((1, 2, 3))], 1)
+
+    monkeypatch.setattr(attacks.foolbox, "answer", lambda row, parameters, door, x, options: x + 5)
+    attack, x = get(name), torch.full((2, 1, 4, 4), 0.4)
+    found = attack(network, x, Untargeted(torch.tensor([0, 0])), eps=0.2 if attack.kind == "budget" else None)
+    torch.testing.assert_close(found, torch.full_like(x, expected))
+    assert found.max() <= 1
 
 
 class TestDoor:
@@ -771,12 +783,14 @@ class TestDataset:
 
 @pytest.mark.parametrize("norm", [L2(), Linf()])
 def test_hop_skip_jump_works_in_its_norm(monkeypatch, norm):
-    constraints = []
+    constraints, steps = [], []
 
     def answer(row, parameters, *rest):
         constraints.append(parameters.get("constraint"))
+        steps.append(parameters["steps"])
         return run.answer(row, parameters, *rest)
 
     monkeypatch.setattr(attacks.foolbox, "answer", answer)
     quick("hop-skip-jump", norm=norm)(NET, X[:1], FIRST.select(torch.tensor([0])))
     assert constraints == [None, norm.name], "of the start, of the attack"
+    assert steps == [ROWS["hop-skip-jump"].start_parameters["steps"], 2]

@@ -309,9 +309,10 @@ def test_newtonfool_that_divides_by_zero_has_failed():
         fb.PyTorchModel(sure.eval(), bounds=(0, 1)), X, Misclassification(FIRST)
     )
     assert raw.isnan().any()
-    with pytest.raises(AttackError, match="ArithmeticError") as caught:
-        quick("newtonfool", steps=3)(sure, X, Untargeted(FIRST))
-    assert not caught.value.x_adv.isnan().any()
+    for steps, what in ((3, "the logits are not finite"), (1, "Foolbox returned an image that is not finite")):
+        with pytest.raises(AttackError, match=f"ArithmeticError: {what}") as caught:
+            quick("newtonfool", steps=steps)(sure, X, Untargeted(FIRST))
+        assert not caught.value.x_adv.isnan().any()
 
 
 def test_ead_asks_outside_of_the_box():
