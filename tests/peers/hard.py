@@ -2,7 +2,8 @@
 
 The folder `shared` beside the repository names digits for which complete verification has proved that an adversarial
 image exists. All of them is what can be reached; each attack gets them in one batch, on one thread. Then come images
-that `standard` leaves, of several networks: nothing is proved there.
+that `standard` leaves, of several networks, the first ones and those that it comes nearest to fooling: nothing is
+proved there.
 """
 
 import argparse
@@ -24,6 +25,11 @@ LEFT = (
     ("mnist-cnn-a-adv", 0.3, 200, 40),
 )
 """Model, eps in Linf, the first test image that is looked at, and how many of those that `standard` leaves."""
+NEAR = (
+    ("mnist-cnn-a-adv", 0.3, 2600, 24),
+    ("mnist-conv-small-clean", 0.1, 2000, 24),
+)
+"""Model, eps in Linf, how many test images are looked at, and how many of those that `standard` leaves, the nearest."""
 BLOCK = 100
 """Images that `standard` gets at a time."""
 
@@ -49,28 +55,40 @@ about them: it is not known whether any of them can be broken. No setting of `th
 |---|--:|--:|--:|---|--:|--:|--:|--:|
 """
 
+_NEAR_HEAD = """
+## What `standard` comes nearest to
+
+Of the first test images, as many as the column says, those that `standard` does not fool but brings nearest to it: the
+margin at its best point is the smallest fraction of the clean image's. Those of the first table are left out. Nothing
+is proved about them, and no setting of `thorough` was chosen on them.
+
+| Model | eps | Test images | Nearest | Attack | Broken | Seconds | Forward passes | Backward passes |
+|---|--:|--:|--:|---|--:|--:|--:|--:|
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.hard", description=__doc__)
     parser.add_argument("--list", type=Path, metavar="FILE", help="default: models/hard.json of the folder shared")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks to run; the others stay as they are")
-    parser.add_argument("--part", choices=("proved", "left"), help="default: both")
-    parser.add_argument("--models", nargs="+", metavar="MODEL", help="of the second part")
+    parser.add_argument("--part", choices=("proved", "left", "near"), help="default: all")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="of the parts that `standard` chooses")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     # read when torch is imported; threads that spin while they wait disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "hard.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"proved": {}, "left": {}}
-    for part, model, entry in _entries(options, results["left"]):
+    results: dict[str, Any] = {"proved": {}, "left": {}, "near": {}}
+    results |= json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for part, model, entry in _entries(options, results):
         found = results[part].setdefault(model, {})
-        if part == "left":
+        if part != "proved":
             if found.get("entry") != entry:  # other images than before
                 found |= {"entry": entry, "attacks": {}}
             found = found["attacks"]
         for name, call in _contenders().items():
-            if (options.only and name not in options.only) or (part, name) == ("left", "standard"):
+            if (options.only and name not in options.only) or (part != "proved" and name == "standard"):
                 continue
             found[name] = run = _measure(model, entry, call, options.seed)
             print(f"{name} on {model}: {run['broken']} of {run['images']}", file=sys.stderr, flush=True)
@@ -83,36 +101,59 @@ def _entries(options: argparse.Namespace, before: dict[str, Any]) -> Iterator[tu
     """Part of the page, model, and which images of it."""
     from tests.peers.victims import SHARED
 
-    if options.part != "left":
-        listed = json.loads((options.list or SHARED / "models/hard.json").read_text(encoding="utf-8"))
+    listed = json.loads((options.list or SHARED / "models/hard.json").read_text(encoding="utf-8"))
+    if options.part in (None, "proved"):
         yield from (("proved", model, entry) for model, entry in listed.items())
-    if options.part != "proved" and not options.list:
-        for model, eps, first, count in LEFT:
-            if not options.models or model in options.models:
-                kept = before.get(model, {}).get("entry", {})
-                asked = {"norm": "linf", "eps": eps, "first": first, "count": count}
-                yield "left", model, kept if asked.items() <= kept.items() else asked | _by_standard(model, asked)
+    asked = [("left", model, {"eps": eps, "first": first, "count": count}) for model, eps, first, count in LEFT]
+    asked += [("near", model, {"eps": eps, "images": images, "count": count}) for model, eps, images, count in NEAR]
+    for part, model, entry in asked:
+        if options.list or options.part not in (None, part) or (options.models and model not in options.models):
+            continue
+        entry = {"norm": "linf", **entry}
+        kept = before[part].get(model, {}).get("entry", {})
+        if not entry.items() <= kept.items():
+            proved = listed.get(model, {}).get("indices", [])
+            kept = entry | (_first if part == "left" else _nearest)(model, entry, proved)
+        yield part, model, kept
 
 
-def _by_standard(model: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """The images that `standard` leaves, and the number of the last image that it was given."""
+def _first(model: str, entry: dict[str, Any], proved: list[int]) -> dict[str, Any]:
+    """The first images that `standard` leaves, and the number of the last of them."""
+    indices: list[int] = []
+    last = entry["first"]
+    while len(indices) < entry["count"]:
+        indices += _by_standard(model, last, entry["eps"])
+        last += BLOCK
+    indices = indices[: entry["count"]]
+    return {"indices": indices, "last": indices[-1]}
+
+
+def _nearest(model: str, entry: dict[str, Any], proved: list[int]) -> dict[str, Any]:
+    """Of the first images, those that `standard` leaves but comes nearest to fooling; none that is proved."""
+    margins: dict[int, float] = {}
+    for first in range(0, entry["images"], BLOCK):
+        margins |= _by_standard(model, first, entry["eps"])
+    candidates = sorted(set(margins) - set(proved), key=margins.__getitem__)
+    return {"indices": candidates[: entry["count"]]}
+
+
+def _by_standard(model: str, first: int, eps: float) -> dict[int, float]:
+    """Of a block of images, those that `standard` leaves -> margin at the best point, a fraction of the clean one."""
     import torch
 
     from attacks import Standard, Untargeted
     from attacks.goals import met
 
     torch.set_num_threads(1)
-    indices: list[int] = []
-    last = asked["first"]
-    while len(indices) < asked["count"]:
-        rows = torch.arange(last, last + BLOCK)
-        target = _target(model, last + BLOCK)
-        goal, last = Untargeted(target.y[rows], ids=rows), last + BLOCK
-        x_adv = Standard()(target.model, target.x[rows], goal, eps=asked["eps"])
-        with torch.no_grad():
-            indices += rows[~met(goal, target.model(x_adv))].tolist()
-    indices = indices[: asked["count"]]
-    return {"indices": indices, "last": indices[-1]}
+    rows = torch.arange(first, first + BLOCK)
+    target = _target(model, first + BLOCK)
+    x, goal = target.x[rows], Untargeted(target.y[rows], ids=rows)
+    x_adv = Standard()(target.model, x, goal, eps=eps)
+    with torch.no_grad():
+        logits = target.model(x_adv)
+        share = goal.margin(logits) / goal.margin(target.model(x))
+    left = ~met(goal, logits)
+    return dict(zip(rows[left].tolist(), share[left].tolist(), strict=True))
 
 
 def _target(model: str, images: int) -> Any:
@@ -195,14 +236,19 @@ def _page(results: dict[str, Any]) -> str:
     lines = [
         f"| {model} {_cells(name, run)}" for model, runs in results["proved"].items() for name, run in runs.items()
     ]
-    left = [
-        f"| {model} | {entry['eps']:.4f} | {entry['first']} to {entry['last']} | {entry['count']} {_cells(name, run)}"
-        for model, entry, runs in (
-            (model, found["entry"], found["attacks"]) for model, found in results["left"].items()
-        )
-        for name, run in runs.items()
-    ]
-    return _HEAD + "".join(lines) + (_LEFT_HEAD + "".join(left) if left else "")
+    left, near = (_rows(results[part]) for part in ("left", "near"))
+    return _HEAD + "".join(lines) + (_LEFT_HEAD + left if left else "") + (_NEAR_HEAD + near if near else "")
+
+
+def _rows(part: dict[str, Any]) -> str:
+    """The rows of images that `standard` chose."""
+    rows = []
+    for model, found in part.items():
+        entry = found["entry"]
+        images = f"{entry['images']:,}" if "images" in entry else f"{entry['first']} to {entry['last']}"
+        cells = f"| {model} | {entry['eps']:.4f} | {images} | {entry['count']} "
+        rows += [cells + _cells(name, run) for name, run in found["attacks"].items()]
+    return "".join(rows)
 
 
 def _cells(name: str, run: dict[str, Any]) -> str:
