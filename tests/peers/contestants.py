@@ -35,10 +35,10 @@ STEPS = 998
 """Of ours: the clean images and the last candidates take a forward pass each beside them."""
 
 CIFAR10, DIGITS = (
-    ("cifar10-cnn-a-adv", "cifar10-resnet2b-adv2", "cifar10-resnet20"),
+    ("cifar10-cnn-a-adv", "cifar10-resnet2b-adv2", "cifar10-kw-linf8", "cifar10-resnet20"),
     ("mnist-cnn-a-adv", "mnist-lenet5-clean"),
 )
-FIELDS = dict.fromkeys(CIFAR10 + DIGITS, 50) | {"mnist-lenet5-clean": 20, "cifar10-resnet20": 10}
+FIELDS = dict.fromkeys(CIFAR10 + DIGITS, 100) | {"cifar10-resnet20": 10}
 """Name in `tests.peers.victims.VICTIMS` -> how many of its images; fewer where a pass takes long."""
 
 

@@ -136,6 +136,12 @@ _ALL = {
         rounds=3,
         eps={"linf": 2 / 255, "l2": 0.25, "l1": 6.0},
     ),
+    "cifar10-kw-linf8": Victim(
+        load=cifar10("cifar10-kw-linf8", 450),
+        images=100,
+        rounds=3,
+        eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0},
+    ),
     "mnist-lenet5-clean": Victim(
         load=mnist("mnist-lenet5-clean", 120),
         images=100,
