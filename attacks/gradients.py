@@ -141,6 +141,16 @@ def exact_form(model: Model) -> Model | None:
     return form
 
 
+def precise(model: Model) -> Model:
+    """The model without its faster forms, for images of which every last bit counts.
+
+    Example:
+        >>> precise(lambda x: 2 * x)(torch.tensor([1.0]))
+        tensor([2.])
+    """
+    return lambda x: model(x)
+
+
 def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
     """Logits (N, C) of a faster form, but the model's own for images that meet the goal or nearly do."""
     near = goal.margin(logits) < DOUBT * scale(logits)

@@ -229,8 +229,7 @@ class L1:
         size = flat(gradient).abs()
         total = column(eps, size)
         count = torch.maximum(column(share, size) * size.shape[1], total.ceil()).long().clamp(1, size.shape[1])
-        largest = size.topk(int(count.max()), dim=1).values if len(size) else size
-        chosen = (size >= largest.gather(1, count - 1)).view_as(gradient) * gradient.sign()
+        chosen = largest(size, count).view_as(gradient) * gradient.sign()
         return chosen * column(eps, gradient) / column(L0().measure(chosen), gradient).clamp_min(1)
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:

@@ -12,7 +12,7 @@ from attacks.apgd import descend
 from attacks.draws import derive
 from attacks.fmn import FMN
 from attacks.goals import Goal
-from attacks.gradients import forward
+from attacks.gradients import forward, precise
 from attacks.hopping import hop
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss, cross_entropy, margin
@@ -115,6 +115,7 @@ class Standard:
         by_gradients = clean - best.margin
         self._square(left, best, self.queries, seeds)
         masked = clean - best.margin > LEAD * by_gradients
+        left.model = precise(left.model)  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
             hopeless = (best.margin > clean / (2 + 0.2 * i)) & ~masked
             left.give_up(hopeless[left.rows], best.of(left))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.draws import derive
 from attacks.goals import Goal
-from attacks.gradients import forward
+from attacks.gradients import forward, precise
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
 from attacks.protocols import Kind, Model
@@ -99,6 +99,7 @@ class Thorough:
         if len(left):
             first = replace(self.first, norm=self.norm)
             best.look(left, first(model, left.x, left.goal, eps=left.eps, seed=seed))
+            left.model = precise(model)  # a rounded gradient decides nothing among those left
         for population in range(self.populations):
             if not len(left):
                 break

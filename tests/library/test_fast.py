@@ -9,7 +9,7 @@ from attack_table import build, each_entry
 from torch import nn
 from torch.nn import functional
 
-from attacks import APGD, DDN, FMN, L0, L1, L2, PGD, Fast, Linf, TopK, Untargeted, fast
+from attacks import APGD, DDN, FMN, L0, L1, L2, PGD, Fast, Linf, Standard, Thorough, TopK, Untargeted, fast
 from attacks.fast import usable
 from attacks.folding import FORMS, rewritten
 from attacks.gradients import asked_ids
@@ -287,6 +287,27 @@ def test_a_form_that_lies_is_not_believed(name, norm):
     assert also.sum() >= fooled.sum()
     if attack.kind == "minimum norm":
         assert torch.equal(lied_to[~also], x[~also])
+
+
+class Blinkered:
+    """A linear model, all of whose slope lies in one value; its faster form is blind to that value."""
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __call__(self, x):
+        return torch.stack([0.45 - (x - 0.5) @ self.weights, torch.zeros(len(x))], 1)
+
+    def quick_form(self, x):
+        return torch.stack([0.45 - (x - 0.5) @ (self.weights * (self.weights < 1)), torch.zeros(len(x))], 1)
+
+
+@pytest.mark.parametrize("attack", [Standard(norm=L1()), Thorough(norm=L1(), first=Standard(rounds=1), populations=1)])
+def test_in_the_end_the_model_itself_gives_the_gradients(attack):
+    weights = torch.full((40,), 0.1)
+    weights[0], weights[1:3] = 1.0, 0.9
+    model, x, goal = Blinkered(weights), torch.full((4, 40), 0.5), Untargeted(torch.zeros(4, dtype=torch.int64))
+    assert (goal.margin(model(attack(model, x, goal, eps=0.47))) < 0).all()
 
 
 @pytest.mark.parametrize("attack", [PGD(steps=10), PGD(steps=10, norm=L1()), APGD(steps=10)])
