@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from advbench import __version__
-from advbench.catalog import ATTACKS
 from advbench.config import AttackConfig, suited
 from advbench.cost import footprint
 from advbench.datasets.batch import content_ids
@@ -22,11 +21,11 @@ from advbench.models.classifier import Classifier
 from advbench.names import display_name, slug, unique_slugs
 from advbench.outcome import SHOWN, Outcome, failed, outcomes, provenance
 from advbench.records import OK
-from advbench.registry import resolve
 from advbench.report.files import write_files
 from advbench.rows import Provenance, failure
 from advbench.store import folder_for_results, write_records
-from attacks import NORMS, Attack, Fast, Model, capped
+from advbench.workbench import make_attack as attack_of_table
+from attacks import Attack, Fast, Model, capped
 from attacks.folding import milder
 
 Progress = Callable[[str, int, int], None]
@@ -51,8 +50,11 @@ def attack_pictures(
         An outcome for each picture and each path that led to none; those that failed have status `unknown`.
 
     Raises:
-        UserError: Nothing could be read, the model cannot be loaded, or the results cannot be written.
+        UserError: The attack does not take its parameters, nothing could be read, the model cannot be loaded, or the
+            results cannot be written.
     """
+    # A parameter that the attack refuses is told before anything is read.
+    named = attack_of_table(config.attack, config.norm, config.params) if make_attack is None else None
     found = find_pictures(config.paths)
     if not found.pictures:
         raise UserError("\n".join(str(problem) for problem in found.problems) or "no pictures were given")
@@ -61,7 +63,7 @@ def attack_pictures(
     with folder_for_results(jobs[0][1]):
         progress(f"loading {config.model}", 0, len(jobs))
         model = load_model(config.model, weights=config.weights, device=config.device)
-        session = open_session(config, model, None if make_attack is None else make_attack(model))
+        session = open_session(config, model, named if make_attack is None else make_attack(model))
         if make_attack is None and not config.precise:
             session = hastened(session, found.pictures)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
@@ -110,11 +112,11 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
     """Make the attack, where none is given, and the goal that a configuration names.
 
     Raises:
-        UserError: The goal names a class or a k that the model does not have.
+        UserError: The goal names a class or a k that the model does not have, or the attack does not take its
+            parameters.
     """
     if attack is None:
-        card = ATTACKS[config.attack]
-        attack = resolve(card.target)(*card.arguments, norm=NORMS[config.norm]())
+        attack = attack_of_table(config.attack, config.norm, config.params)
     attack = attack if config.budget is None else capped(attack, config.budget)
     config = suited(config, model.num_classes)
     make_goal = goal_maker(config.goal, model)

@@ -2,13 +2,15 @@
 
 import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from advbench.cards import AttackCard
 from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, UNIVERSAL, lacking
 from advbench.errors import UserError
 from advbench.own_models import model_card
+from advbench.parameters import Parameter, check_names, parse_parameters
 from advbench.registry import near_misses
 
 NORMS = ("linf", "l2", "l1", "l0")
@@ -56,6 +58,8 @@ class AttackConfig:
     """A file with the model's weights, in place of the published ones."""
     attack: str = DEFAULT_ATTACK
     """A name of `advbench attacks`."""
+    params: Mapping[str, Parameter] = field(default_factory=dict)
+    """Its parameters; what is not given has the attack's default."""
     goal: GoalSpec = GoalSpec("topk-exclusion", k=7)
     """What counts as fooled."""
     goal_named: bool = True
@@ -79,7 +83,14 @@ class AttackConfig:
 
 
 def attack_config(
-    *, model: str, attack: str, goal: str | None, norm: str | None, eps: str | None, **rest: object
+    *,
+    model: str,
+    attack: str,
+    goal: str | None,
+    norm: str | None,
+    eps: str | None,
+    params: Sequence[str] = (),
+    **rest: object,
 ) -> AttackConfig:
     """Check the options of `advbench attack` against the tables and each other.
 
@@ -90,11 +101,12 @@ def attack_config(
             and for a model with too few classes.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
+        params: Of the attack, as :func:`advbench.parameters.parse_parameters` takes them.
         **rest: The other fields of :class:`AttackConfig`.
 
     Raises:
-        UserError: An unknown name, a norm or a goal the attack cannot take, a package it needs that is missing, an eps
-            of the wrong scale or missing.
+        UserError: An unknown name, also of a parameter, a parameter without a value, a norm or a goal the attack cannot
+            take, a package it needs that is missing, an eps of the wrong scale or missing.
 
     Example:
         >>> config = attack_config(model="vgg16", attack="pgd", goal="untargeted", norm=None, eps=None, paths=())
@@ -107,6 +119,8 @@ def attack_config(
         raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
     if command := lacking(card):
         raise UserError(f"attack '{attack}' needs the package {card.needs}, which is not installed", hint=command)
+    given = parse_parameters(params)
+    check_names(card, given)
     norm = norm or card.norms[0]
     if norm not in card.norms:
         raise UserError(
@@ -121,6 +135,7 @@ def attack_config(
     return AttackConfig(
         model=network.name,
         attack=card.name,
+        params=given,
         goal=_goal_for(card, norm, goal, network.classes),
         goal_named=goal is not None,
         norm=norm,

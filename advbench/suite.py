@@ -13,13 +13,13 @@ from advbench.cards import AttackCard
 from advbench.catalog import ATTACKS, DATASETS, lacking
 from advbench.config import NORMS, parse_eps
 from advbench.errors import UserError
+from advbench.parameters import Parameter
 from advbench.suite_types import (
     EpsTable,
     Goal,
     Goals,
     NormName,
     NormNames,
-    Parameter,
     Strict,
     known,
     known_model,

@@ -12,8 +12,6 @@ from advbench.registry import Registry
 
 NormName = Literal["linf", "l2", "l1", "l0"]
 """One of `advbench.config.NORMS`."""
-Parameter = bool | int | float | str
-"""A parameter of an attack."""
 
 
 def plain(error: UserError) -> ValueError:

@@ -18,6 +18,7 @@ from advbench.identity import model_digest
 from advbench.models import load_model, usable_device
 from advbench.models.classifier import Classifier
 from advbench.own_models import origin
+from advbench.parameters import Parameter, check_names
 from advbench.registry import resolve
 from advbench.rows import Sample
 from advbench.seal import is_intact
@@ -175,12 +176,15 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         7
     """
     card = ATTACKS[name]
-    given = {key: params[key] for key in params if key != PASSES and isinstance(params[key], bool | int | float | str)}
+    given = {key: params[key] for key in params if key != PASSES and isinstance(params[key], Parameter)}
+    check_names(card, given)
     try:
         attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)
         return capped(attack, params[PASSES]) if PASSES in params else attack
-    except (TypeError, ValueError) as error:
-        raise UserError(f"attack {name} cannot be made with {dict(params)}: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"attack {name} cannot be made with {dict(params)}: {error}", hint=f"see `advbench attacks {name}`"
+        ) from None
 
 
 def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:

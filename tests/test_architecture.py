@@ -73,7 +73,10 @@ def test_import_attacks_brings_no_harness_along() -> None:
     assert not found, f"`import attacks` imports {sorted(found)}; import them inside the functions that need them"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["attacks"], ["datasets"], ["schema"]], ids=" ".join)
+LISTS = ["--help", "models", "attacks", "attacks pgd", "attacks foolbox/ddn", "attack --help", "datasets", "schema"]
+
+
+@pytest.mark.parametrize("arguments", [each.split() for each in LISTS], ids=" ".join)
 def test_commands_that_only_list_do_without_torch(arguments: list[str]) -> None:
     loaded = modules_after(f"from advbench.cli import main\nmain({arguments}, standalone_mode=False)")
     assert "torch" not in loaded, f"`advbench {' '.join(arguments)}` imports torch; import it inside the handlers"

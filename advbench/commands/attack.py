@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
 @click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
 @click.option(
+    "--param",
+    "-p",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the attack, such as steps=50; repeatable. `advbench attacks ATTACK` lists them.",
+)
+@click.option(
     "--goal",
     metavar="GOAL",
     help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "

@@ -1,10 +1,13 @@
 """`advbench models`, `advbench attacks` and `advbench datasets`: what there is, and what each needs."""
 
+from typing import Any
+
 import click
 
-from advbench.cards import ModelCard
-from advbench.catalog import ATTACKS, DATASETS, MODELS, Availability, availability, lacking
+from advbench.cards import AttackCard, ModelCard
+from advbench.catalog import ATTACKS, DATASETS, MODELS, UNIVERSAL, Availability, availability, lacking
 from advbench.commands.console import console
+from advbench.parameters import foolbox_facts, parameters_of_card
 from advbench.records import as_json
 
 
@@ -51,20 +54,84 @@ def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
 
 
 @click.command()
+@click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
-def attacks(as_text: bool) -> None:
-    """List the attacks, the norms in which they work and the goals they take."""
-    cards = ATTACKS.values()
+def attacks(name: str | None, as_text: bool) -> None:
+    """List the attacks, the norms in which they work and the goals they take.
+
+    With a NAME: all that is known of that attack, its parameters and known faults too.
+    """
     if as_text:
-        shown = ("name", "source", "kind", "norms", "goals", "summary")
-        rows = [{name: getattr(card, name) for name in shown} | {"lacking": lacking(card)} for card in cards]
+        rows = [_facts(ATTACKS[name])] if name is not None else [_card(card) for card in ATTACKS.values()]
         click.echo(as_json(rows))
-        return
+    elif name is not None:
+        _print_attack(ATTACKS[name])
+    else:
+        _print_attacks()
+
+
+def _card(card: AttackCard) -> dict[str, Any]:
+    shown = ("name", "source", "kind", "norms", "goals", "summary")
+    return {name: getattr(card, name) for name in shown} | {"lacking": lacking(card)}
+
+
+def _facts(card: AttackCard) -> dict[str, Any]:
+    """Everything about an attack that is known without importing it."""
+    known = parameters_of_card(card)
+    facts = {"needs": [card.needs] if card.needs else [], "start": "", "mixes": "", "faults": []}
+    facts |= {key: value for key, value in foolbox_facts().get(card.name, {}).items() if key in facts}
+    return _card(card) | facts | {"parameters": None if known is None else [each._asdict() for each in known]}
+
+
+def _print_attack(card: AttackCard) -> None:
     from advbench.report.terminal import print_table
 
+    facts = _facts(card)
+    lines = {
+        "from": card.source,
+        "kind": card.kind,
+        "norms": ", ".join(card.norms),
+        "goals": ", ".join(card.goals),
+        "needs": ", ".join(facts["needs"]),
+        "missing": facts["lacking"],
+        "start": facts["start"] and f"foolbox/{facts['start']}, or what init_attack names",
+        "alone": facts["mixes"] and f"it takes one image after the other: {facts['mixes']}",
+    }
+    title = card.name if card.source.startswith("foolbox") else f"{card.name}: {card.summary}"
+    out = console()
+    out.print(title, style="bold", markup=False)
+    print_table(out, "", ["", ""], [(key, text) for key, text in lines.items() if text])
+    if known := facts["parameters"]:
+        given = (
+            "in a suite: params.NAME = VALUE" if card.name == UNIVERSAL else "--param NAME=VALUE; in a suite: params"
+        )
+        out.print(f"\nParameters ({given})", style="bold", markup=False)
+        rows = [(each["name"], _written(each["default"]), each["meaning"]) for each in known]
+        print_table(out, "", ["name", "default", ""], rows)
+    if faults := facts["faults"]:
+        out.print("\nKnown faults (file and line in foolbox/attacks)", style="bold", markup=False)
+        print_table(out, "", ["", ""], [("-", fault) for fault in faults])
+
+
+def _written(default: Any) -> str:
+    """A default as one would type it."""
+    if default is None:
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _print_attacks() -> None:
+    from advbench.report.terminal import print_table
+
+    cards = ATTACKS.values()
     foreign = [card for card in cards if card.source.startswith("foolbox")]
     own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in foreign]
-    print_table(console(), "Attacks (any goal with any of them)", ["name", "kind", "norms", ""], own)
+    print_table(
+        console(),
+        "Attacks (any goal with any of them; `advbench attacks NAME` tells more of one)",
+        ["name", "kind", "norms", ""],
+        own,
+    )
     for kind in ("budget", "minimum norm"):
         others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
         print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)

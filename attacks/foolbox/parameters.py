@@ -91,7 +91,11 @@ def check_time_limit(seconds: object) -> None:
 def _check_start(row: Row, value: object) -> None:
     able = [r.name for r in ROWS.values() if r.kind == "minimum norm" and "starting points" not in r.needs]
     if value is not None and value not in able:
-        raise ValueError(f"expected init_attack of foolbox/{row.name} to be one of {', '.join(able)}, got {value!r}")
+        close = difflib.get_close_matches(str(value), able, n=1)
+        raise ValueError(
+            f"expected init_attack of foolbox/{row.name} to be one of {', '.join(able)}, got {value!r}"
+            + (f": did you mean {close[0]}?" if close else "")
+        )
 
 
 def _fits(value: object, hint: Any, name: str) -> bool:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import save_file
 
 import advbench.attack
@@ -280,6 +281,7 @@ def test_defaults(asked):
         (("--device", "cpu"), "device", "cpu"),
         (("--batch-size", "1"), "batch_size", 1),
         (("--out", "x y"), "out", Path("x y")),
+        (("--param", "steps=9", "-p", "dual_step=0.5"), "params", {"steps": 9, "dual_step": 0.5}),
     ],
 )
 def test_options_are_passed_on(asked, option, field, value):
@@ -437,6 +439,25 @@ def test_an_interrupt_ends_with_130_and_what_was_finished_is_saved(folder):
         (("--eps", "zwei"), "error: --eps 'zwei' is not a number\nwrite it like --eps 2/255"),
         (("--attack", "pgd", "--norm", "l0"), "error: attack 'pgd' works in linf, l2, l1, not in l0\nfor l0: "),
         (("--attack", "pgd", "--norm", "l2"), "error: attack 'pgd' needs a budget in l2\ngive one, such as --eps 0.5"),
+        (("-p", "steps"), "error: --param 'steps' is not of the form NAME=VALUE\nsuch as steps=50"),
+        (
+            ("-p", "stepz=3"),
+            "error: attack topk cannot be made with {'stepz': 3}: it has no parameter 'stepz'\ndid you mean steps",
+        ),
+        (("-p", "passes=3"), "it has no parameter 'passes'\nparameters: steps, gamma"),
+        (
+            ("-p", "steps=x"),
+            "{'steps': 'x'}: expected steps of TopK to be a whole number, got 'x'\nsee `advbench attacks topk`",
+        ),
+        (("-p", "steps=0"), "expected steps of TopK > 0, got 0"),
+        (("--attack", "pgd", "-p", "loss=hinge"), "expected loss of PGD to be one of margin, ce, dlr, got 'hinge'"),
+        (("--attack", "pgd", "-p", "relative_step=inf"), "error: --param relative_step: inf is not a finite number"),
+        (("--attack", "thorough", "-p", "first=3"), "it has no parameter 'first'\nparameters: walkers"),
+        (("--attack", "foolbox/ddn", "--norm", "l2", "-p", "steps=0"), "to be a whole number from 1, got 0"),
+        (
+            ("--attack", "foolbox/ddn", "--norm", "l2", "-p", "norm=l2"),
+            "it has no parameter 'norm'\nparameters: init_eps",
+        ),
         (("--device", "abacus"), "error: device 'abacus' cannot be used here"),
         (("--batch-size", "0"), "Invalid value for '--batch-size': 0 is not in the range x>=1"),
         (("--batch-size", "two"), "Invalid value for '--batch-size': 'two' is not a valid integer"),
@@ -560,6 +581,39 @@ def test_the_list_of_attacks_tells_norms_and_kind():
     assert re.search(r"^pgd +budget +linf l2 l1 ", run("attacks").stdout, re.MULTILINE)
 
 
+def test_one_attack_in_full():
+    (row,) = rows_of(run("attacks", "pgd", "--json"))
+    assert row["faults"] == []
+    assert row["parameters"][2] == {
+        "name": "random_start",
+        "default": True,
+        "meaning": "Whether to start at a random point of the ball.",
+    }
+    shown = run("attacks", "pgd").stdout
+    assert "norms  linf, l2, l1" in shown
+    assert re.search(r"^steps +40 +Gradient steps\. *$", shown, re.MULTILINE)
+    assert re.search(r"^random_start +true +Whether", shown, re.MULTILINE)
+    assert "faults" not in shown
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_can_be_looked_at_in_80_columns(name, monkeypatch):
+    monkeypatch.setattr("advbench.commands.listings.console", lambda: Console(width=80, file=sys.stdout))
+    shown = run("attacks", name).stdout
+    assert shown.startswith(name)
+    assert max(map(len, shown.splitlines())) <= 80
+    (row,) = rows_of(run("attacks", name, "--json"))
+    assert all(each["name"] in shown for each in row["parameters"] or ())
+    for fault in row["faults"]:
+        assert fault.replace(" ", "") in re.sub(r"\s", "", shown)
+
+
+def test_an_attack_that_is_not_there_has_a_near_miss():
+    result = run("attacks", "foolbox/dnn")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error: unknown attack 'foolbox/dnn'\ndid you mean foolbox/ddn" in result.stderr
+
+
 def test_the_list_of_models_tells_what_is_needed():
     rows = {row["name"]: row for row in rows_of(run("models", "--json"))}
     assert rows["efficientnet_lite0"]["ready"] is True
@@ -605,6 +659,37 @@ def test_ctrl_c_in_the_middle_of_an_attack(tmp_path):
     assert "Traceback" not in rest
     assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "record.csv", "record.parquet"]
+
+
+def test_the_parameters_stand_in_the_record(folder):
+    arguments = (
+        "attack",
+        "--attack",
+        "pgd",
+        "--goal",
+        "untargeted",
+        "--model",
+        "tiny",
+        "--device",
+        "cpu",
+        "--out",
+        "out",
+    )
+    result = run(*arguments, "--json", "-p", "steps=3", "-p", "random_start=false", "--eps", "1e-6", "tiger.png")
+    (row,) = json.loads(result.stdout)
+    assert row["params"] == pq.read_table("out/record.parquet").to_pylist()[0]["params"]
+    assert json.loads(row["params"]) == {"steps": 3, "relative_step": 0.0625, "random_start": False, "loss": "margin"}
+    assert (row["status"], row["forwards"] + row["backwards"]) == ("ok", 7)
+    capped = run(*arguments, "--json", "-p", "steps=3", "--budget", "5", "tiger.png")
+    (row,) = json.loads(capped.stdout)
+    assert "steps=3" in row["params"]
+
+
+def test_the_parameters_of_foolbox_stand_in_the_record(folder):
+    arguments = ("attack", "--attack", "foolbox/ddn", "--goal", "untargeted", "--model", "tiny", "--device", "cpu")
+    (row,) = json.loads(run(*arguments, "--json", "-p", "steps=5", "-p", "time_limit=60", "tiger.png").stdout)
+    made = json.loads(row["params"])
+    assert (row["status"], made["parameters"]["steps"], made["time_limit"]) == ("ok", 5, 60)
 
 
 def test_a_budget_cuts_the_attack_off_with_what_it_has(folder):

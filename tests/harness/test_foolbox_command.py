@@ -15,6 +15,8 @@ from advbench.cli import main
 from advbench.config import DEFAULT_GOAL, NORMS, AttackConfig, attack_config, parse_goal
 from advbench.errors import UserError
 from advbench.foolbox_table import FOOLBOX
+from advbench.make_foolbox_facts import facts
+from advbench.parameters import foolbox_facts
 from advbench.records import OK, UNKNOWN
 from advbench.registry import resolve
 from attacks import NORMS as MADE
@@ -37,6 +39,19 @@ def test_the_table_is_that_of_the_library():
     kinds = {"budget": "budget", "minimum norm": "minimum norm", "plain": "minimum norm"}
     expected = [(row.name, kinds[row.kind], row.norms, row.goals) for row in ROWS.values()]
     assert expected == FOOLBOX
+
+
+def test_the_facts_are_those_of_the_library():
+    assert json.loads(json.dumps(facts())) == foolbox_facts()  # `python -m advbench.make_foolbox_facts` writes them
+
+
+@each_card
+def test_the_known_faults_are_shown(card):
+    output = CliRunner().invoke(main, ["attacks", card.name], catch_exceptions=False).output
+    row = ROWS[card.name.removeprefix("foolbox/")]
+    assert ("Known faults" in output) == bool(row.faults)
+    for fault in row.faults:
+        assert fault.replace(" ", "") in re.sub(r"\s", "", output)
 
 
 @each_card
