@@ -56,7 +56,8 @@ class PDPGD:
     steps: int = 1000
     """Gradient steps."""
     step_size: float = 0.2
-    """Length of the first step, image units a value; falls to a hundredth exponentially."""
+    """Length of the first step, image units a value; falls to a hundredth exponentially. In the second search, and
+    where there is one alone, steps are twice as long."""
     dual_step: float = 0.1
     """By how much the logarithm of the multiplier moves in the first step; falls to a tenth."""
     multiplier: float = 100.0
@@ -80,9 +81,11 @@ class PDPGD:
         if not len(left):
             return left.found
         best = Nearest(left.x, self.norm, left.eps)
-        again = self.steps // 2 if self.steps >= _ENOUGH else 0
-        self._search(left, best, self.steps - again, self.step_size, self.floor, 0.01)
-        if again:
+        if self.steps < _ENOUGH:
+            self._search(left, best, self.steps, _LONGER * self.step_size, self.floor, 0.01)
+        else:
+            again = self.steps // 2
+            self._search(left, best, self.steps - again, self.step_size, self.floor, 0.01)
             self._search(left, best, again, _LONGER * self.step_size, _FLOOR, 1)
         if self.norm.name != "l0":  # on the way back to the image as many values are changed
             pull_back(left, best, self.search_steps)
@@ -116,7 +119,7 @@ _FARTHEST = math.log(1e6)
 _ENOUGH = 600
 """Steps that are worth two searches: with fewer than half of them the multiplier does not come where it belongs."""
 _LONGER, _FLOOR = 2.0, 0.2
-"""Of the second search: steps so many times as long, and a floor that stays."""
+"""Of the second search: steps so many times as long, as in one that is alone, and a floor that stays."""
 _SHRINK = {"l1": soft, "l0": firm}
 
 
