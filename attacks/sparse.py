@@ -41,7 +41,7 @@ def descend(left: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
         >>> left = Survivors(lambda x: x, x, goal, L1(), eps=0.125)
         >>> nobody = descend(left, x, margin, steps=5)
         >>> left.found
-        tensor([[0.5375, 0.5625]])
+        tensor([[0.4750, 0.5000]])
     """
     values, interval = x_adv[0].numel() if len(x_adv) else 1, max(int(0.04 * steps), 1)
     best, best_gradient, lowest = x_adv, x_adv, torch.full_like(left.eps, torch.inf)
