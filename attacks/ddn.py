@@ -64,7 +64,7 @@ class DDN:
         if not len(left):
             return left.found
         best = Nearest(left.x, self.norm, left.eps)
-        largest = torch.minimum(self.norm.measure(torch.maximum(left.x, 1 - left.x)), left.eps)
+        largest = left.farthest
         radius = largest.clamp_max(self.init_eps)
         x_adv = left.x
         for step in range(self.steps):

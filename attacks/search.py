@@ -134,8 +134,7 @@ class EpsSearch:
         check_call(self, eps, seed)
         left = Survivors(model, x, goal, self.norm, eps)
         best = Nearest(left.x, self.norm, left.eps)
-        # Nothing in [0, 1] is further away.
-        farthest = torch.minimum(self.norm.measure(torch.maximum(left.x, 1 - left.x)), left.eps)
+        farthest = left.farthest
         least = self._whole(farthest / 64)
         search = Bisection(torch.minimum(least, farthest))
         rows, failed = torch.arange(len(left), device=x.device), Failures()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.ball import Ball, at_most
 from attacks.goals import Goal, met
-from attacks.gradients import exact_form, forward
+from attacks.gradients import exact_form, forward, precise
 from attacks.inputs import clean_logits
 from attacks.norms import Norm
 from attacks.protocols import MinNormAttack, Model
@@ -107,6 +107,11 @@ class Survivors:
         self._ball = self._ball or Ball(self.norm, self.x, self.eps)
         return self._ball
 
+    @property
+    def farthest(self) -> Tensor:
+        """How far away a candidate may be (n,): no further than ``eps``, and nothing in [0, 1] is further than this."""
+        return torch.minimum(self.norm.measure(torch.maximum(self.x, 1 - self.x)), self.eps)
+
     def widened(self, times: float) -> Self:
         """The same images with budgets so many times as large. Nobody leaves: what is out there is no result yet."""
         wide = copy(self)
@@ -135,8 +140,7 @@ class Survivors:
             wrong = ~(goal.margin(forward(self.model, x_adv, goal)) < 0)
             if bool(wrong.any()):
                 eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]
-                model = self.model
-                again = attack(lambda x: model(x), self.x[rows[wrong]], goal.select(wrong), eps=eps, seed=seed)
+                again = attack(precise(self.model), self.x[rows[wrong]], goal.select(wrong), eps=eps, seed=seed)
                 best.x_adv[rows[wrong]] = again
         self.found[self.rows] = best.x_adv
         return self.found

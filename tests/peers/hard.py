@@ -113,11 +113,11 @@ def _entries(options: argparse.Namespace, before: dict[str, Any]) -> Iterator[tu
         kept = before[part].get(model, {}).get("entry", {})
         if not entry.items() <= kept.items():
             proved = listed.get(model, {}).get("indices", [])
-            kept = entry | (_first if part == "left" else _nearest)(model, entry, proved)
+            kept = entry | (_first(model, entry) if part == "left" else _nearest(model, entry, proved))
         yield part, model, kept
 
 
-def _first(model: str, entry: dict[str, Any], proved: list[int]) -> dict[str, Any]:
+def _first(model: str, entry: dict[str, Any]) -> dict[str, Any]:
     """The first images that `standard` leaves, and the number of the last of them."""
     indices: list[int] = []
     last = entry["first"]
