@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.answers import ask
 from attacks.ball import keeps_to
 from attacks.goals import Goal, met
 from attacks.gradients import asked_backwards, asked_ids, booked_on, quick_form
@@ -151,7 +152,7 @@ class _Purse:
             if bool((self._spent > self._limit.passes).any()):
                 self.cut[:] = True
                 raise _SpentError
-            return model(x)
+            return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
         # Who is cut off once stays so: smaller questions that there would be passes for might depend on the others.
         over = (self._spent > self._limit.passes)[rows] | self.cut[rows]
@@ -185,7 +186,7 @@ class _Purse:
 
     def _ask(self, model: Model, x: Tensor, rows: Tensor, *, sure: bool) -> Tensor:
         with booked_on(self._goal.ids[rows], asked_backwards()):
-            logits = model(x)
+            logits = ask(model, x)
         goal = self._goal.select(rows)
         if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
             check_logits(logits, goal)

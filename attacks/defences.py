@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from attacks.answers import ask
 from attacks.draws import derive
 from attacks.protocols import Model
 
@@ -60,7 +61,7 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
         devices = [x.device] if x.is_cuda else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(seed, calls))
-            return torch.stack([model(x) for _ in range(samples)]).mean(0)
+            return torch.stack([ask(model, x) for _ in range(samples)]).mean(0)
 
     return averaged
 

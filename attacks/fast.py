@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from attacks.answers import ask
 from attacks.folding import EXACT, FORMS, milder, rewritten
 from attacks.protocols import Model
 
@@ -202,7 +203,7 @@ def _answers(model: Model, example: Tensor) -> Tensor:
     if homes - {example.device}:
         raise ValueError(f"expected an example on {homes.pop()}, where the model is, got one on {example.device}")
     with torch.no_grad():
-        return model(example)
+        return ask(model, example)
 
 
 def _agree(answers: Tensor, logits: Tensor, form: str) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attacks.answers import ask
 from attacks.goals import Goal, met
 from attacks.losses import Loss, margin
 from attacks.protocols import Model
@@ -47,7 +48,7 @@ def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
                 [0., 1.]])
     """
     with torch.no_grad(), booked_on(goal.ids):
-        return model(x)
+        return ask(model, x)
 
 
 def slope(
@@ -170,7 +171,7 @@ def _differentiate(
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
-        logits = model(x)
+        logits = ask(model, x)
         value = loss(logits, goal)
         if not value.requires_grad:
             raise NoGradientError(

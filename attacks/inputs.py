@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from attacks.answers import read_logits
 from attacks.goals import Goal
 from attacks.gradients import Slope, forward, slope
 from attacks.losses import LOSSES, Loss
@@ -198,12 +199,7 @@ def check_logits(logits: Tensor, goal: Goal) -> None:
         Traceback (most recent call last):
         ValueError: expected labels from 0 to 1, got 2 to 2
     """
-    count = len(goal.ids)
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"expected logits as a float tensor, got {got}")
-    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
-        raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
+    logits = read_logits(logits, len(goal.ids))
     if not bool(logits.isfinite().all()):
         raise ValueError("expected finite logits, got NaN or infinity from the model")
     sums_to_one = ((logits.sum(1) - 1).abs() < 1e-5).all()

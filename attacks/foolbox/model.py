@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from attacks.answers import ask
 from attacks.cap import spent
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.gradients import booked_on
@@ -79,7 +80,7 @@ class FoolboxModel:
                 f"no result within {self._seconds:g} seconds; with a cap on passes there is the best until then"
             )
         with booked_on(self.goal.ids):
-            logits = self._model(x.to(self._dtype)).float()
+            logits = ask(self._model, x.to(self._dtype)).float()
         if spent(self._model, self.goal.ids):  # some attacks would loop for ever
             raise RuntimeError("its passes are spent")
         if not bool(logits.isfinite().all()):

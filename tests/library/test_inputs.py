@@ -237,7 +237,7 @@ def logits(*rows):
         (lambda x: x.flatten(1)[:, :1], GOAL, r"expected logits of shape \(2, .*\), got \(2, 1\)"),
         (lambda x: x[:1].flatten(1), GOAL, r"expected logits of shape \(2, .*\), got \(1, 12\)"),
         (lambda x: x, GOAL, r"expected logits of shape \(2, .*\), got \(2, 3, 2, 2\)"),
-        (lambda x: (x.flatten(1), x), GOAL, "expected logits as a float tensor, got tuple"),
+        (lambda x: {"a": x.flatten(1), "b": x}, GOAL, "expected logits as a float tensor, got dict"),
         (lambda x: x.flatten(1).long(), GOAL, "expected logits as a float tensor, got torch.int64"),
         (logits([1.0, NAN, 0], [1, 2, 3]), GOAL, "expected finite logits, got NaN or infinity from the model"),
         (logits([1.0, -math.inf, 0], [1, 2, 3]), GOAL, "expected finite logits, got NaN or infinity from the model"),

@@ -1,0 +1,81 @@
+"""How a model is asked: it gets images of its own, and its answer is read as logits in one place."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from attacks.protocols import Model
+
+
+def ask(model: Model, x: Tensor) -> Tensor:
+    """Logits (N, C) of images ``x``, of their dtype.
+
+    The model is handed a copy: one that works on its input in place (``x.sub_(mean)``) would otherwise move the
+    images that the attack goes on with.
+
+    Args:
+        model: Images in [0, 1] -> logits, or an answer that holds them; see :func:`read_logits`.
+        x: Images (N, ...).
+
+    Raises:
+        ValueError: As :func:`read_logits` does.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.25, 0.75]])
+        >>> ask(lambda x: {"logits": x.mul_(2).double()}, x), x
+        (tensor([[0.5000, 1.5000]]), tensor([[0.2500, 0.7500]]))
+    """
+    return read_logits(model(x.clone()), len(x)).to(x.dtype)
+
+
+def read_logits(answer: Any, count: int) -> Tensor:
+    """The logits in what a model answered.
+
+    Understood are a tensor (N, C); a tuple or list whose first entry is one, as torchvision's models with auxiliary
+    heads return; a mapping or an object with ``logits``, as
+    those of Hugging Face do, or a mapping with one entry; and (C,) for a single image,
+    from a model that squeezes its answer.
+
+    Args:
+        answer: What the model returned.
+        count: N, how many images it was asked about.
+
+    Returns:
+        Logits (N, C) as the model computed them: of its dtype, on its device.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if there are no logits of at least two classes for as many images.
+
+    Example:
+        >>> import torch
+        >>> read_logits((torch.zeros(2, 3), torch.zeros(2, 8)), count=2)
+        tensor([[0., 0., 0.],
+                [0., 0., 0.]])
+        >>> read_logits(torch.zeros(5), count=1).shape
+        torch.Size([1, 5])
+        >>> read_logits(torch.zeros(2, 1), count=2)
+        Traceback (most recent call last):
+        ValueError: expected logits of shape (2, number of classes >= 2), got (2, 1)
+    """
+    logits = _held(answer)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"expected logits as a float tensor, got {got}")
+    if count == 1 and logits.ndim == 1:
+        logits = logits.unsqueeze(0)
+    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
+        raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
+    return logits
+
+
+def _held(answer: Any) -> Any:
+    """The part of an answer that is meant to be logits."""
+    if isinstance(answer, Tensor):
+        return answer
+    if isinstance(answer, Mapping):
+        return answer.get("logits", next(iter(answer.values())) if len(answer) == 1 else answer)
+    if hasattr(answer, "logits"):
+        return answer.logits
+    return answer[0] if isinstance(answer, tuple | list) and answer else answer
