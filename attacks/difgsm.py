@@ -68,12 +68,11 @@ class DIFGSM:
         """See :class:`attacks.protocols.BudgetAttack`. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
-        quick = quick_form(model) or model
 
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
             resized, change = self._changes(x_adv, uniform(seed, goal.ids, step, (4,)).to(x_adv))
             shown = x_adv.index_copy(0, resized, change.apply(x_adv[resized]))
-            at = slope(quick, shown, goal, LOSSES[self.loss])
+            at = slope(quick_form(model) or model, shown, goal, LOSSES[self.loss])
             gradient = at.gradient.index_copy(0, resized, change.adjoint(at.gradient[resized]))
             if not self.early_stop:
                 return at._replace(gradient=gradient)

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from attacks.answers import ask
-from attacks.folding import EXACT, FORMS, milder, rewritten
+from attacks.agreement import FEW
+from attacks.answers import ask, read_logits
+from attacks.folding import EXACT, FORMS, milder
+from attacks.forms import Forms, can_change, check_norms
+from attacks.gradients import is_first_look
 from attacks.protocols import Model
 
-TOLERANCE = {"folded": 1e-3, "channels_last": 1e-3, "bfloat16": 0.2}
-"""By how much the logits of each form may differ from the original's, as a share of the largest."""
 PATIENCE = 0.1
 """Seconds for which each form is tried."""
 WORTHWHILE = 0.9
@@ -26,9 +26,16 @@ class Fast:
     that say they can bear it, and asks the original about every image that the faster form says is fooled, or nearly.
     Attacks that can bear no more than the rounding of float32 ask a form of float32, and the original in the end.
 
+    Whether the form still says what the original says is looked at whenever an attack begins: its answers about the
+    clean images are compared with the original's own, which costs one more forward pass of the form. Where they differ,
+    by more than :data:`attacks.agreement.TOLERANCE`, it is made anew, and where that does not help this attack goes
+    without. On the first images it is tried more thoroughly, with single images and gradients. What
+    :class:`attacks.watch.Watch` sees change in the original is followed at once, all else when the next attack begins.
+
     Args:
         model: Images in [0, 1] -> logits.
         form: One of :data:`attacks.folding.FORMS`.
+        example: Images (N, ...) to try the form on before there is an attack; None: it is not tried before.
 
     Raises:
         ValueError: If there is no such form, the model cannot be brought into it, or a batch norm is in training mode.
@@ -42,49 +49,40 @@ class Fast:
     form: str
     """One of :data:`attacks.folding.FORMS`."""
 
-    def __init__(self, model: Model, form: str) -> None:
+    def __init__(self, model: Model, form: str, example: Tensor | None = None) -> None:
         if form not in FORMS:
             raise ValueError(f"expected a form out of {', '.join(FORMS)}, got {form!r}")
         if isinstance(model, nn.Module):
-            _check_norms(model)
+            check_norms(model)
         self._model, self.form = model, form
-        self._made: dict[str, nn.Module] = {}
-        self._state, self._parts = list[tuple[int, ...]](), list[nn.Module]()
-        self._in(form)
+        self._forms: Forms | None = None
+        if form == FORMS[0]:
+            return
+        if not isinstance(model, nn.Module) or not can_change(model):
+            raise ValueError(f"expected a network of float32 for the form {form!r}, got another model")
+        self._forms = Forms(model)
+        if self._forms.make(form) is None:
+            raise ValueError(f"expected a network that torch.fx can follow for the form {form!r}, got another")
+        self._forms.images = None if example is None else example.detach()[:FEW].clone()
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """What the original says."""
-        return self._model(x)
+        if self._forms is None or not is_first_look():
+            return self._model(x)
+        clean = x.detach().clone()  # the model may work on its images in place
+        answer = self._model(x)
+        self._forms.learn(clean, read_logits(answer, len(clean)).detach())
+        return answer
 
     @property
     def quick_form(self) -> Model | None:
-        """The faster form; None if the original is as fast. It follows the original when that changes."""
-        return self._in(self.form)
+        """The faster form; None if the original is as fast, or says something else."""
+        return None if self._forms is None else self._forms.get(self.form)
 
     @property
     def exact_form(self) -> Model | None:
         """The same, but of float32: its answers differ by rounding alone."""
-        return self._in(milder(self.form, EXACT))
-
-    def _in(self, form: str) -> Model | None:
-        if form == FORMS[0]:
-            return None
-        if self._state != _state(self._parts):
-            self._made.clear()
-        if form not in self._made:
-            self._made[form] = self._rewritten(form)
-        return self._made[form]
-
-    def _rewritten(self, form: str) -> nn.Module:
-        if not isinstance(self._model, nn.Module) or not _can_change(self._model):
-            raise ValueError(f"expected a network of float32 for the form {form!r}, got another model")
-        _check_norms(self._model)
-        found = rewritten(self._model, form)
-        if found is None:
-            raise ValueError(f"expected a network that torch.fx can follow for the form {form!r}, got another")
-        self._parts = list(self._model.modules())
-        self._state = _state(self._parts)
-        return found
+        return None if self._forms is None else self._forms.get(milder(self.form, EXACT))
 
 
 def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
@@ -95,13 +93,18 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
     is fooled is always the original's answer. Of those that look for the smallest perturbation FMN, DDN and TopK take
     their steps in a form of float32 and ask the original about what they found; the others ask the original alone.
 
-    A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is not of float32, or
-    cannot be followed by :mod:`torch.fx` in any part. When the model changes the faster form is made anew.
+    A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is compiled or scripted,
+    has hooks, is not of float32, draws random numbers, counts its passes, or cannot be followed by :mod:`torch.fx` in
+    any part; and one whose form says something else on the example. The model itself is never changed.
+
+    When the model changes, the faster form is made anew or left out, no matter how the model was changed, from the next
+    call of an attack on; :class:`Fast` says how that is noticed. Within a call nothing is compared.
 
     Args:
         model: Images in [0, 1] -> logits; in eval mode.
         example: Images (N, ...) like those to be attacked, to try the forms on.
-        form: One of :data:`attacks.folding.FORMS`; None: the fastest, which may be another on another machine.
+        form: One of :data:`attacks.folding.FORMS`, which is left out if it says something else on the example; None:
+            the fastest, which may be another on another machine.
 
     Raises:
         ValueError: If the model does not take the example, a batch norm is in training mode, or the model cannot be
@@ -117,7 +120,9 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
         True
     """
     if form is not None:
-        return Fast(model, form)
+        _check_example(model, example)
+        chosen = Fast(model, form, example)
+        return chosen if chosen.quick_form is not None else Fast(model, FORMS[0])
     found = {each.form: each for each in usable(model, example)}
     return found[fastest({name: seconds(each, example) for name, each in found.items()})]
 
@@ -147,22 +152,36 @@ def usable(model: Model, example: Tensor) -> Iterator[Fast]:
         ['plain']
     """
     plain = Fast(model, FORMS[0])
-    logits = _answers(model, example)
+    _check_example(model, example)
     yield plain
-    if not isinstance(model, nn.Module) or not _can_change(model):
-        return
-    if not _agree(_answers(model, example), logits, FORMS[1]):  # it draws numbers, which a form would draw once
-        return
     for form in FORMS[1:]:
         if form == "bfloat16" and not computes_bfloat16(example.device):
             continue
-        try:
-            found = Fast(model, form)
-            answers = _answers(found.quick_form or model, example)
-        except Exception:  # noqa: S112 - the code of a network may do anything when it is run in another way
-            continue
-        if _agree(answers, logits, form):
+        found = in_form(model, form, example)
+        if found.form == form:
             yield found
+
+
+def in_form(model: Model, form: str, example: Tensor) -> Fast:
+    """The model in a form that was chosen earlier or elsewhere; as it is where it cannot be had, or says something else.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        form: One of :data:`attacks.folding.FORMS`.
+        example: Images (N, ...) like those to be attacked.
+
+    Raises:
+        ValueError: A batch norm is in training mode.
+
+    Example:
+        >>> in_form(lambda x: x, "folded", torch.rand(1, 3)).form
+        'plain'
+    """
+    try:
+        found = Fast(model, form, example)
+    except ValueError:
+        return Fast(model, FORMS[0])
+    return found if found.quick_form is not None else Fast(model, FORMS[0])
 
 
 def seconds(model: Fast, example: Tensor) -> float:
@@ -177,7 +196,7 @@ def seconds(model: Fast, example: Tensor) -> float:
         start = clock()
         x = example.detach().clone().requires_grad_()
         with torch.enable_grad():
-            torch.autograd.grad((model.quick_form or model)(x).sum(), x)
+            torch.autograd.grad(ask(model.quick_form or model, x).sum(), x)
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         taken.append(clock() - start)
@@ -197,39 +216,10 @@ def computes_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(able & {"avx512_bf16", "amx_bf16"})
 
 
-def _answers(model: Model, example: Tensor) -> Tensor:
-    """Logits of the example (N, C)."""
+def _check_example(model: Model, example: Tensor) -> None:
+    """Check that a model takes images."""
     homes = {tensor.device for tensor in model.parameters()} if isinstance(model, nn.Module) else set()
     if homes - {example.device}:
         raise ValueError(f"expected an example on {homes.pop()}, where the model is, got one on {example.device}")
     with torch.no_grad():
-        return ask(model, example)
-
-
-def _agree(answers: Tensor, logits: Tensor, form: str) -> bool:
-    """Whether answers are the original's, as nearly as those of a form can be."""
-    return bool((answers - logits).abs().amax() <= TOLERANCE[form] * logits.abs().amax())
-
-
-def _check_norms(model: nn.Module) -> None:
-    for name, part in model.named_modules():
-        if isinstance(part, _BatchNorm) and part.training:
-            raise ValueError(f"expected batch norms in eval mode, got {name or 'one'} in training mode: call eval()")
-
-
-def _can_change(model: nn.Module) -> bool:
-    """Whether a network is of float32 throughout, and nothing but its code decides what it says."""
-    hooked = any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
-    return not hooked and {tensor.dtype for tensor in model.parameters()} == {torch.float32}
-
-
-def _state(parts: list[nn.Module]) -> list[tuple[int, ...]]:
-    """What changes when the parts of a network, their mode or their weights change."""
-    return [(part.training, *map(id, part._modules.values()), *_versions(part)) for part in parts]
-
-
-def _versions(part: nn.Module) -> Iterator[int]:
-    """What changes when the weights of this part alone change."""
-    for tensor in (*part._parameters.values(), *part._buffers.values()):
-        if tensor is not None:
-            yield from (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+        ask(model, example)

@@ -2,12 +2,18 @@
 
 import copy
 from collections import Counter
+from contextlib import suppress
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
+
+from attacks.watch import reach
 
 FORMS = ("plain", "folded", "channels_last", "bfloat16")
 """From the network as it is to the one changed most; each is the one before with one thing more."""
@@ -29,7 +35,8 @@ def rewritten(module: nn.Module, form: str) -> nn.Module | None:
     """A copy of a network in another form; None if no part of it can be followed.
 
     The network is followed by :mod:`torch.fx`. Where that cannot be done (its code looks at values or shapes), its
-    parts are followed one by one, and what cannot be followed stays as it is.
+    parts are followed one by one, and what cannot be followed stays as it is. What depends on more than the images may be
+    followed wrongly; see :func:`attacks.agreement.stands_in`.
 
     Args:
         module: In eval mode; it is left as it is.
@@ -43,11 +50,37 @@ def rewritten(module: nn.Module, form: str) -> nn.Module | None:
         >>> bool((lean(x) - net(x)).abs().max() < 1e-5)
         True
     """
+    # The code of a network may do anything when it is copied, or is given no tensors.
+    with suppress(Exception), torch.inference_mode(False):
+        return _rewritten(_copy(module).requires_grad_(False), form)
+    return None
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy that shares no module and no tensor with the original.
+
+    Raises:
+        ValueError: It shares one after all: what stands around a network may hand the copying through to it.
+    """
+    found = copy.deepcopy(module)
+    if type(found) is not type(module) or not _pieces(found).isdisjoint(_pieces(module)):
+        raise ValueError("expected a network whose copy shares nothing with it, got another")
+    return found
+
+
+def _pieces(module: nn.Module) -> set[int]:
+    """Ids of the modules and tensors of a network, registered or not."""
+    named = chain(module.modules(), module.parameters(), module.buffers(), reach(module))
+    return {id(each) for each in named if isinstance(each, nn.Module | Tensor)}
+
+
+def _rewritten(module: nn.Module, form: str) -> nn.Module | None:
+    """The network in another form, made of the module itself; None if no part of it can be followed."""
     if next(module.parameters(), None) is None:
         return None
     try:
-        traced = _trace(copy.deepcopy(module).requires_grad_(False))
-    except Exception:  # the code of a network may do anything, and fail in any way when it is given no tensors
+        traced = _trace(copy.deepcopy(module))  # following it may leave something behind in it
+    except Exception:
         return _by_parts(module, form)
     _fold(traced)
     return traced if form == "folded" else _Lean(traced, torch.bfloat16 if form == "bfloat16" else torch.float32)
@@ -55,12 +88,9 @@ def rewritten(module: nn.Module, form: str) -> nn.Module | None:
 
 def _by_parts(module: nn.Module, form: str) -> nn.Module | None:
     """The network with its parts rewritten."""
-    parts = {name: rewritten(part, form) for name, part in module.named_children()}
-    if not any(parts.values()):
-        return None
-    found = copy.copy(module)
-    found._modules = module._modules | {name: part for name, part in parts.items() if part is not None}
-    return found
+    parts = {name: _rewritten(part, form) for name, part in module.named_children()}
+    module._modules.update({name: part for name, part in parts.items() if part is not None})
+    return module if any(parts.values()) else None
 
 
 class _Tracer(fx.Tracer):
@@ -68,20 +98,33 @@ class _Tracer(fx.Tracer):
         """Also layers that somebody has derived from torch's, such as padded convolutions."""
         return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
 
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Not where the code switches gradients off, or half precision on: that is not followed."""
+        if not torch.is_grad_enabled() or any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+            raise ValueError("expected a network without modes of its own, got one that switches them")
+        return super().create_node(*args, **kwargs)
+
 
 def _trace(module: nn.Module) -> fx.GraphModule:
-    return fx.GraphModule(module, _Tracer().trace(module))
+    # What is followed is the forward of the class.
+    if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
+        raise ValueError("expected a network that is called as torch's are, got another")
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        return fx.GraphModule(module, _Tracer().trace(module))
 
 
 def _fold(traced: fx.GraphModule) -> None:
     """Fold every batch norm that follows a layer of its own into it."""
     used = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    used.update(str(node.target).rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
     for node in list(traced.graph.nodes):
         before = node.args[0] if node.op == "call_module" and node.args else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
         layer, norm = traced.get_submodule(str(before.target)), traced.get_submodule(str(node.target))
         if not isinstance(norm, _BatchNorm) or norm.running_mean is None or used[before.target] > 1:
+            continue
+        if is_parametrized(layer) or is_parametrized(norm):
             continue
         if isinstance(layer, _ConvNd) and not layer.transposed:
             fused: nn.Module = fuse_conv_bn_eval(layer, norm)

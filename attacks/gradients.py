@@ -1,7 +1,8 @@
 """The one door through which attacks ask a model: forward passes, and gradients with respect to the images."""
 
 import math
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ DOUBT = 2**-7
 """By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
 to the boundary than that, the model itself is asked."""
 
+_first_look: ContextVar[bool] = ContextVar("first_look", default=False)
 _asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(None, 1))
 
 
@@ -211,6 +213,27 @@ def asked_ids() -> Tensor | None:
 def asked_backwards() -> int:
     """How many backward passes will follow the forward pass that is being asked for, if it is one with a graph."""
     return _asked.get()[1]
+
+
+@contextmanager
+def first_look() -> Iterator[None]:
+    """Within it, a model can tell that an attack begins, and asks about its clean images; see :func:`is_first_look`."""
+    token = _first_look.set(True)
+    try:
+        yield
+    finally:
+        _first_look.reset(token)
+
+
+def is_first_look() -> bool:
+    """Whether the model is being asked about the clean images with which an attack begins.
+
+    Example:
+        >>> with first_look():
+        ...     is_first_look()
+        True
+    """
+    return _first_look.get()
 
 
 class _Booked(AbstractContextManager[None]):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.answers import read_logits
 from attacks.goals import Goal
-from attacks.gradients import Slope, forward, slope
+from attacks.gradients import Slope, first_look, forward, slope
 from attacks.losses import LOSSES, Loss
 from attacks.memory import keep_memory
 from attacks.norms import Norm
@@ -123,7 +123,8 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
     """
     check_arguments(x, goal, norm, eps)
     keep_memory(x.device)
-    logits = forward(model, x, goal)
+    with first_look():
+        logits = forward(model, x, goal)
     check_logits(logits, goal)
     return logits
 
@@ -147,7 +148,8 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
         check_logits(logits, goal)
         return loss(logits, goal)
 
-    return slope(model, x, goal, checked)
+    with first_look():
+        return slope(model, x, goal, checked)
 
 
 def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:

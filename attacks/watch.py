@@ -1,0 +1,96 @@
+"""Whether anything that decides what a network says has changed since it was looked at."""
+
+import logging
+from collections import deque
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
+from operator import is_
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+_ATOMS = (str, bytes, int, float, complex, NoneType, type, FunctionType, BuiltinFunctionType, ModuleType)
+_ATOMS += (torch.dtype, torch.device, logging.Logger)
+"""What never changes, or decides nothing."""
+_MOST = 100_000
+"""Objects that are followed at most."""
+_LONGEST = 1_000
+"""Longer lists and dictionaries are taken for data, and their entries left alone."""
+
+
+class Watch:
+    """A network as it is now: :meth:`changed` says whether it still is.
+
+    Watched are the attributes of all modules and whatever can be reached from them: submodules, weights, buffers, modes,
+    hooks, flags, plain tensors, lists, dictionaries and objects with attributes of their own; a ``forward`` on a module
+    or its class; and whether there are hooks on all modules. What leaves no trace there cannot be seen: a global, a
+    closure, an element of a numpy array, a weight written through ``weight.data``.
+
+    Args:
+        network: The network; it is kept alive, with all its parts.
+
+    Example:
+        >>> net = nn.Linear(3, 2)
+        >>> watch = Watch(net)
+        >>> net.flag = True
+        >>> watch.changed(), Watch(net).changed()
+        (True, False)
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        found = list(reach(network))
+        self._tensors = [each for each in found if isinstance(each, Tensor) and each.layout is torch.strided]
+        self._classes = list({type(each) for each in found if isinstance(each, nn.Module)})
+        # Views of what is in there at any later time.
+        self._views = [_entries(each) for each in found if not isinstance(each, tuple)]
+        # The objects, not their ids: those of objects that are gone are given to others.
+        self._before, self._state = self._now(), self._numbers()
+
+    def changed(self) -> bool:
+        """Whether anything has changed."""
+        now = self._now()
+        same = len(now) == len(self._before) and all(map(is_, now, self._before))
+        return not same or self._numbers() != self._state
+
+    def _now(self) -> list[object]:
+        return [*chain.from_iterable(self._views), *(kind.forward for kind in self._classes)]
+
+    def _numbers(self) -> list[int]:
+        # A tensor's version counts changes in place; where its values lie changes when others are put in their place.
+        versions = [0 if tensor.is_inference() else tensor._version for tensor in self._tensors]
+        return [_has_any_global_hook(), *versions, *(tensor.data_ptr() for tensor in self._tensors)]
+
+
+def reach(thing: object) -> Iterator[object]:
+    """What can be reached from an object by its attributes and entries, itself included: all that could change.
+
+    Example:
+        >>> net = nn.Flatten()
+        >>> net.shifts = [torch.zeros(2)]
+        >>> [each for each in reach(net) if isinstance(each, list)]
+        [[tensor([0., 0.])]]
+    """
+    return islice(_reach(thing), _MOST)
+
+
+def _reach(thing: object) -> Iterator[object]:
+    seen, left = set[int](), [thing]
+    while left:
+        each = left.pop()
+        if isinstance(each, _ATOMS) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        left += _entries(each)
+
+
+def _entries(thing: object) -> Collection[object]:
+    """The values of a container, or of the attributes of an object; they are those of the moment they are read."""
+    if isinstance(thing, Tensor):
+        return ()
+    held = thing if isinstance(thing, dict | list | tuple | set | deque) else getattr(thing, "__dict__", None)
+    if isinstance(held, dict):
+        held = held.values()
+    return () if held is None or len(held) > _LONGEST else held
