@@ -63,7 +63,8 @@ def _copy(module: nn.Module) -> nn.Module:
         ValueError: It shares one after all: what stands around a network may hand the copying through to it.
     """
     found = copy.deepcopy(module)
-    if type(found) is not type(module) or not _pieces(found).isdisjoint(_pieces(module)):
+    same = type(found) is type(module) or isinstance(module, fx.GraphModule)  # each of these has a class of its own
+    if not same or not _pieces(found).isdisjoint(_pieces(module)):
         raise ValueError("expected a network whose copy shares nothing with it, got another")
     return found
 
@@ -124,7 +125,7 @@ def _fold(traced: fx.GraphModule) -> None:
         layer, norm = traced.get_submodule(str(before.target)), traced.get_submodule(str(node.target))
         if not isinstance(norm, _BatchNorm) or norm.running_mean is None or used[before.target] > 1:
             continue
-        if is_parametrized(layer) or is_parametrized(norm):
+        if layer.training or is_parametrized(layer) or is_parametrized(norm):
             continue
         if isinstance(layer, _ConvNd) and not layer.transposed:
             fused: nn.Module = fuse_conv_bn_eval(layer, norm)

@@ -40,6 +40,9 @@ class Forms:
         self._network, self.images = network, None
         self._logits: Tensor | None = None
         self._fickle = False
+        """Whether the network is changed by being asked: then it has no forms."""
+        self._vain = False
+        """Whether a form was made anew the last time and did not get any better by that."""
         self._look_up()
 
     def learn(self, images: Tensor, logits: Tensor) -> None:
@@ -62,11 +65,11 @@ class Forms:
         """
         self._follow()
         if form not in self._found:
-            proven = form in self._proven
             holds = self._holds(form)
-            if proven and not holds:  # the network has changed and left no trace
+            if not holds and self._logits is not None and not self._vain:  # perhaps the network has changed and left no trace
                 self._look_up()
                 holds = self._holds(form)
+                self._vain = not holds
             self._found[form] = self.make(form) if holds else None
         return self._found[form]
 
@@ -74,7 +77,7 @@ class Forms:
         """Forget what was made of the network as it was."""
         if not self._fickle and self._watch.changed():
             self._look_up()
-            self._logits = None
+            self._logits, self._vain = None, False
 
     def _look_up(self) -> None:
         """Begin with the network as it is."""

@@ -60,7 +60,7 @@ class Watch:
     def _numbers(self) -> list[int]:
         # A tensor's version counts changes in place; where its values lie changes when others are put in their place.
         versions = [0 if tensor.is_inference() else tensor._version for tensor in self._tensors]
-        return [_has_any_global_hook(), *versions, *(tensor.data_ptr() for tensor in self._tensors)]
+        return [bool(_has_any_global_hook()), *versions, *(tensor.data_ptr() for tensor in self._tensors)]
 
 
 def reach(thing: object) -> Iterator[object]:
