@@ -150,7 +150,7 @@ class Floor(Strict):
         if values.get("norm") not in NORMS:
             raise ValueError("eps needs the norm beside it, such as norm = 'linf'")
         try:
-            return {**values, "eps": parse_eps(str(values["eps"]), values["norm"], option="eps")}
+            return {**values, "eps": parse_eps(values["eps"], values["norm"], option="eps")}
         except UserError as error:
             raise plain(error) from None
 
