@@ -220,6 +220,12 @@ class Suite(Strict):
     gates: Gates = Gates()
     """What the run must reach."""
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.models)} models, {len(self.datasets)} data sets, {len(self.attacks)} attacks"
+        return f"Suite({self.name!r}: {sizes}, goals {', '.join(self.goals)}, norms {', '.join(self.norms)})"
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _attacks_are_there(self) -> Self:
         there = [spec.name for spec in self.attacks]
