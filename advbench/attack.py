@@ -11,7 +11,7 @@ from torch import Tensor
 from advbench import __version__
 from advbench.config import AttackConfig, suited
 from advbench.cost import footprint
-from advbench.datasets.batch import content_ids
+from advbench.datasets.batch import Numbering, content_ids, sample_id
 from advbench.datasets.pictures import PictureError, find_pictures, read_picture
 from advbench.errors import UserError
 from advbench.evaluate import MakeGoal, evaluate, goal_maker
@@ -67,9 +67,10 @@ def attack_pictures(
         if make_attack is None and not config.precise:
             session = hastened(session, found.pictures)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
+        numbering = Numbering()
         for start in range(0, len(jobs), config.batch_size):
             chunk = jobs[start : start + config.batch_size]
-            done += _attack_chunk(session, chunk, _ticker(progress, chunk, start, len(jobs)))
+            done += _attack_chunk(session, chunk, numbering, _ticker(progress, chunk, start, len(jobs)))
             if together and any(map(_was_read, done)):
                 write_records(together / "record", [outcome.record for outcome in done])
     if not any(map(_was_read, done)):
@@ -102,6 +103,8 @@ class _Picture(NamedTuple):
     """Where its results go."""
     image: Tensor
     """(C, H, W), in [0, 1]."""
+    sample: str
+    """Its id, which no other picture has, be it the same."""
 
 
 _Job = tuple[Path, Path]
@@ -143,12 +146,13 @@ def hastened(session: Session, paths: Iterable[Path]) -> Session:
     return session
 
 
-def _attack_chunk(session: Session, chunk: list[_Job], tick: Callable[[], None]) -> list[Outcome]:
+def _attack_chunk(session: Session, chunk: list[_Job], numbering: Numbering, tick: Callable[[], None]) -> list[Outcome]:
     """Read the pictures of a batch, attack those that can be read, and write their files."""
     done, pictures = [], []
     for path, folder in chunk:
         try:
-            pictures.append(_Picture(path, folder, read_input(path, session.model)))
+            image = read_input(path, session.model)
+            pictures.append(_Picture(path, folder, image, numbering(sample_id(image))))
         except PictureError as problem:
             done.append(failed(path, str(problem), session.source))
     if pictures:
@@ -182,25 +186,26 @@ def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None
         raise  # the results cannot be written: no picture will fare better
     except Exception as error:  # an attack or a network may throw anything; it concerns the pictures in its hands
         if len(pictures) == 1:
-            path, _, image = pictures[0]
+            path, sample = pictures[0].path, pictures[0].sample
             why = f"{type(error).__name__}: {error}".rstrip(": ")
-            return [failed(path, failure(path, session.config.attack, why), session.source, image)]
+            return [failed(path, failure(path, session.config.attack, why), session.source, sample)]
     return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
 
 
 def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
     config, model = session.config, session.model
     x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
+    ids = [picture.sample for picture in pictures]
     with torch.no_grad():
-        goal = session.make_goal(model(x), content_ids(x))
+        goal = session.make_goal(model(x), content_ids(x, ids))
     result = evaluate(session.asked, session.attack, x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
     k = max(config.goal.k, len(config.goal.classes))
     paths = [picture.path for picture in pictures]
-    done = outcomes(paths, x, result, k if k > 1 else SHOWN, model, session.source)
+    done = outcomes(paths, ids, result, k if k > 1 else SHOWN, model, session.source)
     for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
         if i in result.errors:
             why = failure(picture.path, config.attack, result.errors[i])
-            done[i] = failed(picture.path, why, session.source, picture.image)
+            done[i] = failed(picture.path, why, session.source, picture.sample)
         elif outcome.record.status == OK:
             files = write_files(picture.folder, outcome, x[i], result.x_adv[i], result.x_8bit[i])
             done[i] = outcome._replace(files=files)

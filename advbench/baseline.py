@@ -82,6 +82,13 @@ class Baseline(BaseModel):
     cells: tuple[Entry, ...]
     """The outcomes."""
 
+    def __repr__(self) -> str:
+        return (
+            f"Baseline(run {self.run_id}: {len(self.cells)} cells, images of {len(self.images)} models and data sets)"
+        )
+
+    __str__ = __repr__
+
     @classmethod
     def of(cls, frame: pd.DataFrame, *, run_id: str, version: str, eps: Budgets = NO_BUDGETS) -> Self:
         """The baseline that a run makes.

@@ -5,7 +5,7 @@ Ensemble of Diverse Parameter-free Attacks, 2020 <https://arxiv.org/abs/2003.016
 Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -78,7 +78,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
 
 def _training(model: Model) -> Iterator[_Finding]:
     """M1: a part of the model is in training mode: dropout is on, or batches are normalised by themselves."""
-    modules = model.named_modules() if isinstance(model, nn.Module) else ()
+    modules: Iterable[tuple[str, nn.Module]] = getattr(model, "named_modules", tuple)()
     parts = [f"{name or 'the model'} ({type(module).__name__})" for name, module in modules if module.training]
     if parts:
         more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
@@ -127,7 +127,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
         inputs = x.detach().clone().requires_grad_()
         try:
             (gradient,) = torch.autograd.grad(loss(model(inputs), labels).sum(), inputs)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # what a model asks for may want no gradient in other words
             why = str(error).splitlines()[0]
             yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)
             return

@@ -10,6 +10,7 @@ import pandas as pd
 from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, states
 from advbench.intervals import Proportion, holm, mcnemar
 from advbench.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
+from advbench.shown import one_line
 
 CLEAN = "clean"
 """What the clean images are called where an attack's name would stand: robust then means correct."""
@@ -49,6 +50,9 @@ class Outcomes:
     form: str = ""
     """Form of the network that the attack took its gradients from; empty for clean images, or if nothing says so."""
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
     @property
     def share(self) -> Proportion:
         """Robust accuracy."""
@@ -80,6 +84,9 @@ class Change:
     """The same after Holm's correction over all cells."""
     p_worse: float
     """One-sided: that the second run is worse, after Holm's correction over all cells."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def unlike(self) -> bool:

@@ -181,14 +181,26 @@ def _able(norm: str, kind: str | None = None) -> str:
     return ", ".join(card.name for card in own if kind in (None, card.kind))
 
 
+def _number(given: object) -> float:
+    """What a text or a number says, or NaN."""
+    try:
+        if isinstance(given, str):
+            top, slash, bottom = given.partition("/")
+            return float(top) / (float(bottom) if slash else 1)
+        return math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError, RuntimeError):  # torch's, of several values
+        return math.nan
+
+
 _EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
 
 
-def parse_eps(text: str, norm: str, *, option: str = "--eps") -> float:
-    """An eps as a person writes it: `2/255`, `0.5`, `1e-2`.
+def parse_eps(given: object, norm: str, *, option: str = "--eps") -> float:
+    """An eps as a person writes it: `2/255`, `0.5`, `1e-2`, or any kind of number in Python.
 
     Args:
-        text: A decimal number or a fraction.
+        given: A text with a decimal number or a fraction; or a number: a `Fraction`, a `Decimal`, one of numpy's, a
+            tensor without dimensions.
         norm: Name of the norm it is meant in: Linf of more than 1 is a whole image.
         option: What it is called in messages.
 
@@ -199,7 +211,8 @@ def parse_eps(text: str, norm: str, *, option: str = "--eps") -> float:
         UserError: Not a number, not positive, or of the wrong scale.
 
     Example:
-        >>> parse_eps("2/255", "linf") == 2 / 255
+        >>> from fractions import Fraction
+        >>> parse_eps("2/255", "linf") == parse_eps(Fraction(2, 255), "linf") == 2 / 255
         True
         >>> parse_eps("2", "linf")
         Traceback (most recent call last):
@@ -207,11 +220,8 @@ def parse_eps(text: str, norm: str, *, option: str = "--eps") -> float:
         did you mean --eps 2/255?
     """
     example = f"{option} {_EXAMPLES[norm]}"
-    top, slash, bottom = text.partition("/")
-    try:
-        eps = float(top) / (float(bottom) if slash else 1)
-    except (ValueError, ZeroDivisionError):
-        eps = math.nan
+    eps = _number(given)
+    text, slash = str(given) if isinstance(given, str) or math.isnan(eps) else f"{eps:g}", "/" in str(given)
     if not math.isfinite(eps):
         raise UserError(f"{option} '{text}' is not a number", hint=f"write it like {example}")
     if eps <= 0:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE, OK
+from advbench.shown import one_line
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """What is known of one image at one eps."""
@@ -98,6 +99,9 @@ class Evidence:
     trials: tuple[Trial, ...]
     """The attacks, in the order in which they stand in the run."""
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
     @cached_property
     def correct(self) -> Bools:
         """Classified correctly when clean. Where there is no label, the clean prediction is taken as correct."""
@@ -171,15 +175,8 @@ def gather(frame: pd.DataFrame) -> list[Evidence]:
         columns = _Columns(rows, images, len(samples))
         label, clean = columns.first("label"), columns.first("clean_class")
         for threat, blocks in groupby(columns.blocks(), key=lambda block: block.threat):
-            found.append(
-                Evidence(
-                    threat=threat,
-                    samples=np.asarray(samples, object),
-                    label=label,
-                    clean=clean,
-                    trials=_trials(list(blocks), columns),
-                )
-            )
+            names, trials = np.asarray(samples, object), _trials(list(blocks), columns)
+            found.append(Evidence(threat=threat, samples=names, label=label, clean=clean, trials=trials))
     return found
 
 

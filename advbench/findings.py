@@ -10,6 +10,7 @@ from advbench.evidence import Evidence, gather
 from advbench.flags import Flag
 from advbench.metrics import Budgets, Cell, cells_of
 from advbench.records import COLUMNS, UNKNOWN
+from advbench.shown import one_line
 from advbench.trust import check_evidence, check_rows
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class Findings:
     """Flags raised while the run had its models at hand."""
     missing: int = 0
     """Units of the plan without a result."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @classmethod
     def of(cls, run: "Run") -> "Findings":

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from advbench.config import AttackConfig
-from advbench.datasets.batch import sample_id
 from advbench.evaluate import Evaluation
 from advbench.models.classifier import Classifier
 from advbench.records import UNKNOWN, Record, as_row
@@ -87,16 +86,15 @@ def provenance(
     return Provenance(short_digest(version, columns), columns)
 
 
-def failed(path: Path, reason: str, source: Provenance, x: Tensor | None = None) -> Outcome:
+def failed(path: Path, reason: str, source: Provenance, sample: str = "") -> Outcome:
     """The outcome of a picture that could not be read or attacked: nothing is known about it.
 
     Args:
         path: The picture.
         reason: What failed, in a sentence that names the picture.
         source: The run.
-        x: The image (C, H, W), where it could be read.
+        sample: Id of the image, where it could be read.
     """
-    sample = "" if x is None else sample_id(x)
     unit = short_digest(source.run_id, sample or str(path))
     record = Record(
         run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns
@@ -105,13 +103,13 @@ def failed(path: Path, reason: str, source: Provenance, x: Tensor | None = None)
 
 
 def outcomes(
-    paths: list[Path], x: Tensor, result: Evaluation, k: int, model: Classifier, source: Provenance
+    paths: list[Path], ids: list[str], result: Evaluation, k: int, model: Classifier, source: Provenance
 ) -> list[Outcome]:
     """The outcome of each picture of a batch that was attacked.
 
     Args:
         paths: Of the pictures (N).
-        x: Clean images (N, C, H, W).
+        ids: Of the images (N), all different.
         result: What the attack did.
         k: How many of the first classes the record keeps.
         model: For the names of the classes.
@@ -120,8 +118,8 @@ def outcomes(
     before = rank(result.verdicts.clean_logits, max(k, SHOWN))
     after = rank(result.verdicts.adv_logits, max(k, SHOWN))
     done = []
-    for path, image, row, *ranked in zip(paths, x, measurements(result), before, after, strict=True):
-        sample = Sample(sample_id(image), "", None)
+    for path, name, row, *ranked in zip(paths, ids, measurements(result), before, after, strict=True):
+        sample = Sample(name, "", None)
         record = as_record(source, sample, row, (ranked[0].first(k), ranked[1].first(k)))
         if record.error:
             record = replace(record, error=failure(path, source.columns["attack"], record.error))

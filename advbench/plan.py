@@ -1,7 +1,6 @@
 """From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import pairwise
@@ -24,7 +23,7 @@ from advbench.cost import (
     count_passes,
     footprint,
 )
-from advbench.datasets.batch import sample_id
+from advbench.datasets.batch import Numbering, sample_id
 from advbench.errors import UserError
 from advbench.evaluate import goal_maker
 from advbench.forms import AS_IT_IS, PLAIN, Choice, choose_form
@@ -243,16 +242,14 @@ def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator
 
 def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
     """The ids of the images: of their content, with a number behind it where one repeats another."""
-    found: list[str] = []
-    times: Counter[str] = Counter()
-    for number in numbers:
+
+    def name(number: int) -> str:
         try:
-            name = sample_id(bench.image(model, dataset, number))
+            return sample_id(bench.image(model, dataset, number))
         except UserError:
-            name = short_digest("unreadable", bench.dataset(dataset).images[number])
-        times[name] += 1
-        found.append(name if times[name] == 1 else f"{name}-{times[name]}")
-    return tuple(found)
+            return short_digest("unreadable", bench.dataset(dataset).images[number])
+
+    return tuple(map(Numbering(), map(name, numbers)))
 
 
 def _first_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:

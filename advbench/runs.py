@@ -39,6 +39,11 @@ class Run:
     missing: dict[str, str]
     """Units without a sound result -> why."""
 
+    def __repr__(self) -> str:
+        name, units = self.manifest.get("suite", {}).get("name", "run"), len(self.plan)
+        done = f"{units - len(self.missing)} of {units} units, {len(self.frame)} rows, {len(self.flags)} trust flags"
+        return f"Run({name!r}: {done}, in {self.folder})"
+
     @cached_property
     def suite(self) -> Suite:
         """What was asked for, gates included."""

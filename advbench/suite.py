@@ -150,7 +150,7 @@ class Floor(Strict):
         if values.get("norm") not in NORMS:
             raise ValueError("eps needs the norm beside it, such as norm = 'linf'")
         try:
-            return {**values, "eps": parse_eps(str(values["eps"]), values["norm"], option="eps")}
+            return {**values, "eps": parse_eps(values["eps"], values["norm"], option="eps")}
         except UserError as error:
             raise plain(error) from None
 
@@ -219,6 +219,12 @@ class Suite(Strict):
     """cpu, cuda, cuda:N, mps, or auto."""
     gates: Gates = Gates()
     """What the run must reach."""
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.models)} models, {len(self.datasets)} data sets, {len(self.attacks)} attacks"
+        return f"Suite({self.name!r}: {sizes}, goals {', '.join(self.goals)}, norms {', '.join(self.norms)})"
+
+    __str__ = __repr__
 
     @model_validator(mode="after")
     def _attacks_are_there(self) -> Self:

@@ -69,9 +69,7 @@ def _eps_of_each_norm(table: Any) -> Any:
         return table
     try:
         return {
-            norm: sorted({parse_eps(str(eps), norm, option="eps") for eps in listed(several)})
-            if norm in NORMS
-            else several
+            norm: sorted({parse_eps(eps, norm, option="eps") for eps in listed(several)}) if norm in NORMS else several
             for norm, several in table.items()
         }
     except UserError as error:
@@ -79,7 +77,8 @@ def _eps_of_each_norm(table: Any) -> Any:
 
 
 def listed(value: Any) -> Any:
-    """One value is short for a list of one."""
+    """One value is short for a list of one; an array or a tensor of several counts as a list."""
+    value = value.tolist() if getattr(value, "ndim", 0) else value
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
@@ -97,7 +96,7 @@ NormNames = Annotated[tuple[NormName, ...], BeforeValidator(listed), Field(min_l
 EpsTable = Annotated[
     dict[NormName, Annotated[tuple[float, ...], Field(min_length=1)]], BeforeValidator(_eps_of_each_norm)
 ]
-"""Norm -> budgets, in image units; written as numbers or as fractions such as "2/255"."""
+"""Norm -> budgets, in image units; written as numbers of any kind or as texts such as "2/255"."""
 
 
 class Strict(BaseModel):

@@ -10,25 +10,28 @@ import torch
 from torch import Tensor
 
 from advbench import __version__
+from advbench.attack_options import AttackOptions, read_options
 from advbench.baseline import Baseline, read_baseline
-from advbench.catalog import ATTACKS
 from advbench.checks import check_model
 from advbench.compare import compare
-from advbench.config import DEFAULT_EPS, parse_eps, parse_goal
-from advbench.datasets.batch import content_ids, sample_id
-from advbench.evaluate import MakeGoal, evaluate, goal_maker
+from advbench.config import parse_goal
+from advbench.datasets.batch import content_ids, sample_ids
+from advbench.errors import UserError
+from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker
 from advbench.findings import Findings
 from advbench.flags import Flag
+from advbench.inputs import Inputs, read_inputs
 from advbench.metrics import WORST_CASE, Cell
-from advbench.models.classifier import Classifier
 from advbench.records import COLUMNS, Record
-from advbench.rows import Provenance, Sample, as_record, measurements, parameters, rank
-from advbench.workbench import make_attack
-from attacks import Attack, Model
+from advbench.rows import Provenance, Sample, as_record, failure, measurements, parameters, rank
+from advbench.shown import one_line
+from advbench.subject import Subject, check_callable
+from advbench.truth import check_classes
+from advbench.work import lost
+from attacks import Attack, Goal, Model
 
 _FIRST = 5
 _CHECKED = 32
-_NOISE_DRAWS = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +121,13 @@ class Result:
         """The outcomes of all images, under the name of the test."""
         return Baseline.of(self.frame.assign(model=self.name), run_id=self.name, version=__version__)
 
+    def __repr__(self) -> str:
+        cell, images = self.cell, self.frame["sample_id"].nunique()
+        attack = self.frame["attack"].iloc[0]
+        return (
+            f"Result({self.name!r}: {attack} on {images} images, robust {cell.robust}, {len(self.flags)} trust flags)"
+        )
+
     def __str__(self) -> str:
         from rich.console import Console
 
@@ -157,28 +167,42 @@ class Bench:
     results: list[Result] = field(default_factory=list)
     """Of the calls so far."""
 
-    def __call__(self, model: Model, data: Tensor | tuple[Tensor, Tensor], **options: Any) -> Result:
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def __call__(self, model: Model, data: Any, **options: Any) -> Result:
         """Attack a model on some images.
 
         Args:
-            model: Images (N, C, H, W) in [0, 1] -> logits (N, classes). Looked at for reasons to distrust it first.
-            data: Images, or images and their labels (N,). Without labels, correct means: as when clean.
+            model: Images (N, C, H, W) in [0, 1] -> logits (N, classes), or an answer that holds them: a tuple with the
+                logits first, a mapping or an object with `logits`. Looked at for reasons to distrust it first.
+            data: Images; or (images, labels), as a tuple, a list or a mapping; or an iterable of such batches or of
+                single images, a `DataLoader` or a data set, all of whose images are kept in memory. Images are a
+                tensor, an array or a list: floats in [0, 1], of the type that the model takes, or 8-bit values, which
+                are divided by 255. Labels are whole numbers of any type, (N,) or (N, 1), or one-hot rows (N, classes).
+                Without labels, correct means: as when clean.
             **options: `attack` (a name of `advbench attacks`; default pgd), `norm` (default: the attack's first), `eps`
-                (a number or a text such as "8/255"; default 2/255 in Linf), `goal` (default untargeted), `seed`
-                (default 0), `params` (of the attack), `batch_size` (default 64); in place of those, the defaults of
-                the marker `advbench`.
+                (a number of any kind or a text such as "8/255"; default 2/255 in Linf), `goal` (default untargeted),
+                `seed` (default 0), `params` (of the attack), `batch_size` (default 64); in place of those, the defaults
+                of the marker `advbench`.
 
         Raises:
             UserError: An unknown name, a parameter that the attack does not take, or an eps of the wrong scale.
-            ValueError: An option that there is not, or images that are none.
+            ValueError: An option that there is not; images, labels or a model that are not as above, or do not belong
+                together; or a model that fails on the images.
         """
-        job = _job(dict(self.defaults) | options)
-        x, labels = data if isinstance(data, tuple) else (data, None)
-        named = model if isinstance(model, Classifier) else _Named(model, x)
+        job = read_options(dict(self.defaults) | options)
+        check_callable(model)
+        inputs = read_inputs(data)
+        subject = Subject(model, inputs.x, inputs.dtypes)
+        inputs = inputs._replace(x=inputs.x.to(subject.working))
+        x, labels = inputs.x, inputs.y
+        if labels is not None:
+            check_classes(labels, subject.num_classes, subject.name)
+        make_goal = goal_maker(parse_goal(job.goal), subject)  # type: ignore[arg-type]
         name = self.test + (f"[{len(self.results) + 1}]" if self.results else "")
-        flags = check_model(model, x[:_CHECKED], None if labels is None else labels[:_CHECKED], dataset="test")
-        make_goal = goal_maker(parse_goal(job.goal), named)  # type: ignore[arg-type]
-        records = list(_records(named, (x, labels), job, make_goal))
+        flags = check_model(subject, x[:_CHECKED], None if labels is None else labels[:_CHECKED], dataset="test")
+        records = list(_records(subject, inputs, job, make_goal))
         frame = pd.DataFrame(list(map(asdict, records)), columns=list(COLUMNS))
         findings = Findings(frame=frame, model_flags=tuple(flags))
         result = Result(findings=findings, name=name, baseline=self.baseline, updating=self.updating)
@@ -186,89 +210,41 @@ class Bench:
         return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    attack: Attack
-    name: str
-    norm: str
-    eps: float | None
-    goal: str
-    seed: int
-    batch_size: int
-
-
-def _job(options: dict[str, Any]) -> _Job:
-    """The options of a call, understood."""
-    known: dict[str, Any] = {
-        "attack": "pgd",
-        "norm": None,
-        "eps": None,
-        "goal": "untargeted",
-        "seed": 0,
-        "params": {},
-        "batch_size": 64,
-    }
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"expected the options {', '.join(known)}, got {', '.join(unknown)}")
-    asked = known | options
-    card = ATTACKS[asked["attack"]]
-    norm = asked["norm"] or card.norms[0]
-    text = DEFAULT_EPS.get(norm) if asked["eps"] is None and card.kind == "budget" else asked["eps"]
-    if text is None and card.kind == "budget":
-        raise ValueError(f"expected an eps for {card.name} in {norm}, got none")
-    return _Job(
-        attack=make_attack(card.name, norm, asked["params"]),
-        name=card.name,
-        norm=norm,
-        eps=None if text is None else parse_eps(str(text), norm, option="eps"),
-        goal=asked["goal"],
-        seed=int(asked["seed"]),
-        batch_size=int(asked["batch_size"]),
-    )
-
-
-def _records(
-    model: "Classifier | _Named", data: tuple[Tensor, Tensor | None], job: _Job, make_goal: MakeGoal
-) -> Iterator[Record]:
+def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
     """A row for each image under the attack, and under as much noise where it is given an eps."""
-    jobs = [(job.name, job.attack)]
-    if job.eps is not None and job.name != "noise":
-        jobs.append(("noise", make_attack("noise", job.norm, {"draws": _NOISE_DRAWS})))
-    x, labels = data
-    for name, attack in jobs:
+    names = sample_ids(inputs.x)
+    ids = content_ids(inputs.x)
+    for name, attack in job.attacks():
         columns = {
             "model": model.name, "dataset": "test", "attack": name, "params": parameters(attack), "goal": job.goal,
             "norm": job.norm, "eps": job.eps, "seed": job.seed,
         }  # fmt: skip
         source = Provenance("test", columns)
-        for start in range(0, len(x), job.batch_size):
-            batch = x[start : start + job.batch_size]
-            truth = None if labels is None else labels[start : start + job.batch_size]
+        for start in range(0, len(names), job.batch_size):
+            rows = slice(start, start + job.batch_size)
+            batch, truth = inputs.x[rows], None if inputs.y is None else inputs.y[rows]
             with torch.no_grad():
-                goal = make_goal(model(batch), content_ids(batch), truth)
-            result = evaluate(model, attack, batch, goal, eps=job.eps, seed=job.seed)
+                goal = make_goal(model(batch), ids[rows], truth)
+            result = _evaluated(model, attack, batch, goal, name=name, eps=job.eps, seed=job.seed)
             before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
             known: list[int | None] = [None] * len(batch) if truth is None else truth.tolist()
             for i, row in enumerate(measurements(result)):
-                sample = Sample(sample_id(batch[i]), str(start + i), known[i])
-                yield as_record(source, sample, row, (before[i], after[i]))
+                sample = Sample(names[start + i], str(start + i), known[i])
+                if i in result.errors:
+                    yield lost(sample, source, failure(sample.sample_name, name, result.errors[i]), before[i])
+                else:
+                    yield as_record(source, sample, row, (before[i], after[i]))
 
 
-class _Named:
-    """A model that is no classifier of advbench's, with what goals need of one: classes are called by their indices."""
-
-    def __init__(self, model: Model, x: Tensor) -> None:
-        with torch.no_grad():
-            self.num_classes = int(model(x[:1]).shape[1])
-        self.name = str(getattr(model, "name", type(model).__name__))
-        self._model = model
-
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits."""
-        return self._model(x)
-
-    def class_index(self, name: str) -> int:
-        """The index that a class is called by."""
-        if not name.isdecimal() or int(name) >= self.num_classes:
-            raise ValueError(f"expected a class from 0 to {self.num_classes - 1}, got {name}")
-        return int(name)
+def _evaluated(model: Subject, attack: Attack, x: Tensor, goal: Goal, *, name: str, **options: Any) -> Evaluation:
+    """The attack's candidates, judged; what goes wrong on the way is told in a sentence."""
+    try:
+        return evaluate(model, attack, x, goal, **options)
+    except (UserError, ValueError):
+        raise
+    except Exception as error:  # the backward pass of a network may throw anything
+        why = (str(error).strip() or "no reason given").splitlines()[0]
+        took = f"images {tuple(x.shape)} of {x.dtype} on {x.device}"
+        raise ValueError(
+            f"expected to attack the model {model.name} with {name} on {took}, got {type(error).__name__}: {why}"
+        ) from error

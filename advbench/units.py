@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from advbench.shown import one_line
+
 FORMAT = 2
 """Version of what a run leaves behind; it is part of every unit's key."""
 
@@ -52,6 +54,9 @@ class Unit:
     """Of the network, from which the attack may take its gradients; see :data:`attacks.folding.FORMS`."""
     passes: float = 0.0
     """Forward passes expected for each image, backward passes counted double; decides nothing."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     def to_json(self) -> str:
         """One line of `plan.jsonl`."""

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from advbench.config import parse_goal
-from advbench.datasets.batch import content_ids, sample_id
+from advbench.datasets.batch import content_ids, content_of, sample_id
 from advbench.evaluate import goal_maker
 from advbench.folder import RunFolder
 from advbench.judge import judge
@@ -89,7 +89,7 @@ def _differences(unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tens
         classes, sizes = found.adv_logits.argmax(1).tolist(), getattr(found, unit.norm).tolist()
         for i, record in enumerate(records):
             what = f"unit {unit.unit_id}, {record['sample_name']}"
-            if sample_id(x[i]) != str(record["sample_id"]).partition("-")[0]:
+            if sample_id(x[i]) != content_of(str(record["sample_id"])):
                 yield f"{what}: the clean image beside it is another one"
             if classes[i] != record["adv_class"] or bool(found.met[i]) != record["met"]:
                 said = f"class {record['adv_class']}, goal {'met' if record['met'] else 'not met'}"

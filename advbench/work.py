@@ -134,7 +134,8 @@ class _Batch:
         """Attack some of the images together; if that fails, one by one, so that only the image at fault is lost."""
         samples = [self.samples[place] for place in places.tolist()]
         x, clean = self.x[places], self.clean[places]
-        goal = self.make_goal(clean, content_ids(x), _labels(samples, x))
+        ids = content_ids(x, [sample.sample_id for sample in samples])
+        goal = self.make_goal(clean, ids, _labels(samples, x))
         try:
             result = evaluate_quickly(self.model, attack, x, clean, goal, eps=self.unit.eps, seed=self.unit.seed)
         except Exception as error:  # an attack or a network may throw anything; it concerns the images in its hands

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advbench.catalog import ATTACKS
 from advbench.datasets import load_dataset
-from advbench.datasets.batch import sample_id
+from advbench.datasets.batch import content_of, sample_id
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.folder import RunFolder
@@ -25,6 +25,7 @@ from advbench.seal import is_intact
 from advbench.suite import Suite
 from advbench.units import Unit, digest
 from attacks import NORMS, Attack, Fast, capped
+from attacks.plain import plain_number
 
 PASSES = "passes"
 """Stands among the parameters of an attack that was given a budget of passes."""
@@ -138,7 +139,7 @@ class Workbench:
             except UserError as error:
                 unreadable[row] = error.message
                 continue
-            if sample_id(image) != expected.partition("-")[0]:
+            if sample_id(image) != content_of(expected):
                 raise UserError(f"image {number} of {unit.dataset} has changed since the run was planned")
             found[row] = image
         x = torch.stack(list(found.values())).to(self.device) if found else torch.empty(0, 0, 0, 0)
@@ -176,7 +177,8 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         7
     """
     card = ATTACKS[name]
-    given = {key: params[key] for key in params if key != PASSES and isinstance(params[key], Parameter)}
+    plain = {key: plain_number(value) for key, value in params.items() if key != PASSES}
+    given = {key: value for key, value in plain.items() if isinstance(value, Parameter)}
     check_names(card, given)
     try:
         attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)

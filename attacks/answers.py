@@ -7,6 +7,8 @@ from torch import Tensor
 
 from attacks.protocols import Model
 
+_ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
+
 
 def ask(model: Model, x: Tensor) -> Tensor:
     """Logits (N, C) of images ``x``, of their dtype.
@@ -57,16 +59,19 @@ def read_logits(answer: Any, count: int) -> Tensor:
         torch.Size([1, 5])
         >>> read_logits(torch.zeros(2, 1), count=2)
         Traceback (most recent call last):
-        ValueError: expected logits of shape (2, number of classes >= 2), got (2, 1)
+        ValueError: expected logits of shape (2, number of classes >= 2), got (2, 1): ...
     """
     logits = _held(answer)
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"expected logits as a float tensor, got {got}")
+        predicted = isinstance(logits, Tensor) and logits.numel() == count
+        hint = ": return the values whose largest the class is" if predicted else ""
+        raise ValueError(f"expected logits as a float tensor, got {got}{hint}")
     if count == 1 and logits.ndim == 1:
         logits = logits.unsqueeze(0)
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
-        raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}")
+        one = _ONE_OUTPUT if logits.numel() == count else ""
+        raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}{one}")
     return logits
 
 

@@ -6,6 +6,23 @@ from torch import Tensor
 from attacks.norms import Linf, Norm, column, within
 
 
+def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
+    """An ``eps`` as one radius for each image, of the images' dtype and on their device.
+
+    Args:
+        eps: A number of any kind, or (N,); None: no bound.
+        x: Images (N, ...).
+
+    Returns:
+        (N,); infinite where there is no bound.
+
+    Example:
+        >>> radii(0.25, torch.zeros(2, 3)), radii(None, torch.zeros(1, 3))
+        (tensor([0.2500, 0.2500]), tensor([inf]))
+    """
+    return torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device).expand(len(x))
+
+
 class Ball:
     """The images within ``eps`` of ``x`` and in [0, 1].
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.answers import ask
-from attacks.ball import keeps_to
+from attacks.ball import keeps_to, radii
 from attacks.goals import Goal, met
 from attacks.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.inputs import check_arguments, check_call, check_logits
@@ -119,8 +119,7 @@ class _Purse:
 
     def __init__(self, limit: Capped, model: Model, x: Tensor, goal: Goal, eps: float | Tensor | None) -> None:
         self._limit, self._model, self._x, self._goal = limit, model, x, goal
-        eps = torch.inf if eps is None else eps
-        self._eps = torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))
+        self._eps = radii(eps, x)
         self._sorted, self._order = goal.ids.sort()
         self._spent = torch.zeros(len(x), device=x.device)
         self._lowest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)

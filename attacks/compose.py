@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.ball import radii
 from attacks.draws import derive
 from attacks.failures import Failures
 from attacks.goals import Goal, met
@@ -112,7 +113,7 @@ def _in_turn(
     check_arguments(x, goal, norm, eps)
     x = best = x.detach()
     size = x.new_full((len(x),), torch.inf)
-    bound = None if eps is None else torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x))
+    bound = None if eps is None else radii(eps, x)
     rows, failed = torch.arange(len(x), device=x.device), Failures()
     for i, (attack, aim) in enumerate(turns):
         some, budget = goal.select(rows), None if bound is None else bound[rows]

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.ball import radii
 from attacks.goals import Goal
 from attacks.inputs import check_call, check_parameters, clean_slope
 from attacks.losses import LOSSES
@@ -48,5 +49,5 @@ class FGSM:
         check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
-        size = torch.where(at.fooled, 0.0, eps)  # an image that meets the goal stays as it is
+        size = torch.where(at.fooled, 0.0, radii(eps, x))  # an image that meets the goal stays as it is
         return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)

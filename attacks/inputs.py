@@ -14,6 +14,7 @@ from attacks.gradients import Slope, first_look, forward, slope
 from attacks.losses import LOSSES, Loss
 from attacks.memory import keep_memory
 from attacks.norms import Norm
+from attacks.plain import plain_number
 from attacks.protocols import Attack, Model
 
 _KINDS: dict[Any, tuple[Any, str]] = {
@@ -22,7 +23,7 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     bool: (bool, "True or False"),
     str: (str, "a text"),
 }
-"""Annotation of a field -> what its value must be; numbers may be numpy's."""
+"""Annotation of a field -> what its value must be."""
 
 
 class InNorm(Protocol):
@@ -42,6 +43,8 @@ class InNorm(Protocol):
 def check_parameters(attack: InNorm) -> None:
     """Check the fields of an attack: each has its kind, numbers are positive, loss and norm are ones it can have.
 
+    Numbers of other kinds than Python's own (:func:`attacks.plain.plain_number`) are replaced by those.
+
     Raises:
         ValueError: ``expected ..., got ...``, naming the attack and the field.
 
@@ -53,8 +56,10 @@ def check_parameters(attack: InNorm) -> None:
     """
     name = type(attack).__name__
     kinds = inspect.get_annotations(type(attack))
-    for field, value in vars(attack).items():
+    for field, value in list(vars(attack).items()):
         kind, word = _KINDS.get(kinds.get(field), (object, ""))
+        if kind is not object and (plain := plain_number(value)) is not value:
+            object.__setattr__(attack, field, value := plain)  # fields are frozen for users
         if not isinstance(value, kind) or (kind in (Integral, Real) and isinstance(value, bool)):
             raise ValueError(f"expected {field} of {name} to be {word}, got {value!r}")
         if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
@@ -270,7 +275,8 @@ def check_images(x: Any, what: str = "images") -> None:
 
 
 def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:
-    if type(eps) is bool or not isinstance(eps, Real | Tensor):
+    eps = plain_number(eps)
+    if type(eps) is bool or not (isinstance(eps, Real | Tensor) or hasattr(eps, "__array__")):
         raise ValueError(f"expected eps as a number or of shape ({len(x)},), got {eps!r}")
     radius = torch.as_tensor(eps, dtype=torch.float64)
     if radius.ndim and radius.shape != x.shape[:1]:

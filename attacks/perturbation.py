@@ -16,6 +16,7 @@ from attacks.ball import keeps_to
 from attacks.goals import Goal
 from attacks.inputs import check_call
 from attacks.norms import L1, L2, NORMS, Norm, within
+from attacks.plain import plain_number
 from attacks.protocols import Kind, Model
 from attacks.track import Survivors
 
@@ -51,6 +52,9 @@ class Perturbation:
         if not self.delta.dtype.is_floating_point or not self.delta.ndim or not bool(self.delta.isfinite().all()):
             got = f"{self.delta.dtype} with shape {tuple(self.delta.shape)}"
             raise ValueError(f"expected a perturbation of finite floats, got {got}")
+        object.__setattr__(self, "eps", plain_number(self.eps))
+        if isinstance(self.eps, bool) or not isinstance(self.eps, int | float):
+            raise ValueError(f"expected eps of a perturbation as a number, got {self.eps!r}")
         if not (0 < self.eps < math.inf and self._fits(self.delta)):
             size = self.norm.measure(self.delta.unsqueeze(0))
             raise ValueError(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from attacks.ball import radii
 from attacks.goals import Goal, met
 from attacks.gradients import NoGradientError, forward, slope
 from attacks.losses import margin
@@ -55,7 +56,7 @@ def quantize(
         tensor([[101., 102.]])
     """
     size = norm.measure(x_adv - x)
-    reach = torch.as_tensor(torch.inf if eps is None else eps, dtype=size.dtype, device=size.device).expand_as(size)
+    reach = radii(eps, x_adv)
     first, last = _levels(norm, size, reach)
     best = _rounded(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)

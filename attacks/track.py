@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from attacks.ball import Ball, at_most
+from attacks.ball import Ball, at_most, radii
 from attacks.goals import Goal, met
 from attacks.gradients import exact_form, forward, precise
 from attacks.inputs import clean_logits
@@ -72,9 +72,8 @@ class Survivors:
     ) -> None:
         self.logits = clean_logits(model, x, goal, norm, eps) if logits is None else logits
         x = x.detach()
-        bound = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
         self.model, self.norm = model, norm
-        self.x, self.goal, self.aim, self.eps = x, goal, goal, bound.expand(len(x))
+        self.x, self.goal, self.aim, self.eps = x, goal, goal, radii(eps, x)
         self.rows = torch.arange(len(x), device=x.device)
         self.found = x.clone()
         self._stay, self._ball = False, None
@@ -223,9 +222,8 @@ class Nearest:
 
     def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
         self._x, self._norm = x, norm
-        limit = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
         # Only what is nearer than that is taken.
-        self._enough = at_most(limit.expand(len(x)))
+        self._enough = at_most(radii(eps, x))
         self.x_adv = x.clone()
         self.size = x.new_full((len(x),), torch.inf)
         self.complete = not len(x)

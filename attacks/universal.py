@@ -54,6 +54,10 @@ class FitState(NamedTuple):
     loss: float = 0.0
     """Mean over the latest batch."""
 
+    def __repr__(self) -> str:
+        where = f"step={self.step}, epoch={self.epoch}, batch={self.batch}, best_rate={self.best_rate:.4g}"
+        return f"FitState({where}, loss={self.loss:.4g}, delta of shape {tuple(self.delta.shape)})"
+
 
 MANY = 100
 """With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""

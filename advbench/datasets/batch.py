@@ -1,6 +1,8 @@
 """The batch of images that attacks work on, and the ids by which images are told apart."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,7 +52,7 @@ def make_batch(x: Tensor, y: Tensor | None = None, ids: Tensor | None = None) ->
     return Batch(x, y, ids)
 
 
-def content_ids(x: Tensor) -> Tensor:
+def content_ids(x: Tensor, names: Sequence[str] | None = None) -> Tensor:
     """Give each image an id made of its content, the same whatever batch the image stands in.
 
     An id is the first 63 bits of the sha256 of the image's type, shape and bytes, which makes it
@@ -60,6 +62,8 @@ def content_ids(x: Tensor) -> Tensor:
 
     Args:
         x: Images of shape (N, ...), of any type and on any device.
+        names: What `sample_ids` calls them (N), where they are a part of the images that it named: a repeat has the
+            same id then whether or not the image that it repeats stands in `x` too. None: they are all.
 
     Returns:
         Ids of shape (N,), int64, not negative, all different, on the device of `x`.
@@ -71,11 +75,11 @@ def content_ids(x: Tensor) -> Tensor:
     """
     ids: dict[int, None] = {}
     latest: dict[bytes, bytes] = {}
-    for image in x.detach().cpu():
+    for row, image in enumerate(x.detach().cpu()):
         content = _digest(image)
-        digest = latest.get(content, content)
+        digest = latest.get(content, content) if names is None else _hashed(content, _repeats(names[row]))
         while (number := int.from_bytes(digest[:8], "big") >> 1) in ids:
-            digest = hashlib.sha256(digest).digest()
+            digest = _hashed(digest, 1)
         ids[number] = None
         latest[content] = digest
     return torch.tensor(list(ids), dtype=torch.int64, device=x.device)
@@ -95,6 +99,60 @@ def sample_id(image: Tensor) -> str:
         '263b5fce9e64db68'
     """
     return _digest(image.detach().cpu()).hex()[:16]
+
+
+def sample_ids(x: Tensor) -> list[str]:
+    """Name images by their content, each differently: see `Numbering`.
+
+    Args:
+        x: All images of a data set or of a test (N, ...), of any type and on any device.
+
+    Example:
+        >>> sample_ids(torch.zeros(2, 3, 2, 2))
+        ['263b5fce9e64db68', '263b5fce9e64db68-2']
+    """
+    return list(map(Numbering(), map(sample_id, x)))
+
+
+class Numbering:
+    """Tells equal names apart as they come: the second gets -2 behind it, the third -3.
+
+    Whatever is counted or compared image by image goes by these names. Two images that are equal, and may have
+    different labels, would be one otherwise.
+
+    Example:
+        >>> list(map(Numbering(), ["ab", "cd", "ab"]))
+        ['ab', 'cd', 'ab-2']
+    """
+
+    def __init__(self) -> None:
+        self._times: Counter[str] = Counter()
+
+    def __call__(self, name: str) -> str:
+        """The name, with a number behind it if it was here before."""
+        self._times[name] += 1
+        return name if self._times[name] == 1 else f"{name}-{self._times[name]}"
+
+
+def content_of(name: str) -> str:
+    """The `sample_id` in a name that may have a number behind it.
+
+    Example:
+        >>> content_of("263b5fce9e64db68-2")
+        '263b5fce9e64db68'
+    """
+    return name.partition("-")[0]
+
+
+def _repeats(name: str) -> int:
+    """How many equal images were named before it."""
+    return int(name.partition("-")[2] or 1) - 1
+
+
+def _hashed(digest: bytes, times: int) -> bytes:
+    for _ in range(times):
+        digest = hashlib.sha256(digest).digest()
+    return digest
 
 
 def _digest(image: Tensor) -> bytes:

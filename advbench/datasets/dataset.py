@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from advbench.shown import one_line
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,6 +39,9 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) != len(self.images):
             raise ValueError(f"expected {len(self.images)} labels, got {len(self.labels)}")
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -11,6 +11,7 @@ from advbench.errors import UserError
 from advbench.explain.canvas import jiggle, paint, start
 from advbench.explain.layers import Layer, activations, black_picture
 from advbench.models.classifier import Classifier
+from advbench.shown import one_line
 
 _RATE = 0.05
 """Step of Adam in the spectrum."""
@@ -27,6 +28,9 @@ class Painted(NamedTuple):
     """(N, C, H, W), in [0, 1]."""
     excitement: Tensor
     """Mean activation of the filter, or smallest logit of the classes (N,)."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 def filter_images(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from advbench.models.classifier import Classifier
+from advbench.shown import one_line
 from attacks import draws
 
 _BATCH = 16
@@ -42,6 +43,9 @@ class Plane(NamedTuple):
     """Places along a random direction at right angles to it and as long (H,)."""
     log_probabilities: Tensor
     """(H, W, classes)."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 def plane(model: Classifier, x: Tensor, x_adv: Tensor, *, points: int = 21, seed: int = 0) -> Plane:

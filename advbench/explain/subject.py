@@ -19,6 +19,7 @@ from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
 from advbench.names import display_name
 from advbench.report.words import describe_norm
+from advbench.shown import one_line
 
 
 class Subject(NamedTuple):
@@ -32,6 +33,9 @@ class Subject(NamedTuple):
     """The adversarial picture, shaped like ``x``; None: the clean one alone is explained."""
     how: str = ""
     """Where the adversarial picture comes from."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def both(self) -> Tensor:

@@ -267,11 +267,17 @@ def test_a_picture_named_twice_is_attacked_once(fast, tmp_path):
     assert len(attack_pictures(configured(path, str(path), tmp_path, out=tmp_path / "out"))) == 1
 
 
-def test_equal_pictures_are_told_apart(fast, tmp_path):
-    paths = [fakes.picture(tmp_path / f"{name}.png") for name in "ab"]
-    done = attack_pictures(configured(*paths, out=tmp_path / "out"))
-    assert done[0].record.sample_id == done[1].record.sample_id
-    assert done[0].files["panel.png"] != done[1].files["panel.png"]
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_equal_pictures_are_told_apart(fast, tmp_path, batch_size):
+    paths = [fakes.picture(tmp_path / f"{name}.png") for name in "abc"]
+    options = {"attack": "pgd", "params": {"steps": 1}, "batch_size": batch_size}
+    done = attack_pictures(configured(*paths, out=tmp_path / "out", **options))
+    ids = [outcome.record.sample_id for outcome in done]
+    assert ids == [ids[0], f"{ids[0]}-2", f"{ids[0]}-3"]
+    assert len({outcome.record.unit_id for outcome in done}) == 3
+    assert len({outcome.files["panel.png"] for outcome in done}) == 3
+    drawn = {outcome.files["adversarial.safetensors"].read_bytes() for outcome in done}
+    assert len(drawn) == 3, "each has draws of its own, whatever batch it is in"
 
 
 def white_among_others(folder):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advbench.datasets.batch import Batch, content_ids, make_batch, sample_id
+from advbench.datasets.batch import Batch, content_ids, content_of, make_batch, sample_id, sample_ids
 
 
 def images(n, seed=0):
@@ -99,6 +99,17 @@ def test_repeats_get_ids_of_their_own_by_their_count_alone(kinds):
     for kind in set(kinds):
         mine = [number for number, k in zip(ids, kinds, strict=True) if k == kind]
         assert mine == content_ids(pool[[kind] * len(mine)]).tolist()
+
+
+def test_a_repeat_has_the_id_of_its_name_without_what_it_repeats():
+    pool = images(2)
+    x = pool[[0, 1, 0, 0, 1]]
+    ids, names = content_ids(x), sample_ids(x)
+    assert names == [sample_id(image) + end for image, end in zip(x, ["", "", "-2", "-3", "-2"], strict=True)]
+    assert torch.equal(content_ids(x, names), ids)
+    for rows in ([3], [2, 4], [4, 3, 0]):
+        assert torch.equal(content_ids(x[rows], [names[row] for row in rows]), ids[rows])
+    assert [content_of(name) for name in names] == [sample_id(image) for image in x]
 
 
 def test_many_repeats_stay_cheap(monkeypatch):

@@ -1,10 +1,13 @@
 """What a person asks for is understood or refused before anything heavy is imported."""
 
 import math
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +37,24 @@ def configured(**options) -> AttackConfig:
 )
 def test_reads_an_eps_as_people_write_it(text, norm, eps):
     assert parse_eps(text, norm) == eps
+
+
+@pytest.mark.parametrize(
+    "number",
+    [Fraction(1, 32), Decimal("0.03125"), np.float32(1 / 32), np.array(1 / 32), torch.tensor(1 / 32), 0.03125],
+    ids=lambda number: type(number).__name__,
+)
+def test_an_eps_is_a_number_of_any_kind(number):
+    assert parse_eps(number, "linf") == 1 / 32
+    assert type(parse_eps(number, "linf")) is float
+    with pytest.raises(UserError, match=r"--eps 32 is more than the whole range .*\n.*--eps 32/255\?"):
+        parse_eps(number * 1024, "linf")
+
+
+@pytest.mark.parametrize("number", [True, None, [0.1], torch.zeros(2), Decimal("NaN"), 10**400, float("inf")])
+def test_what_is_no_number_is_no_eps(number):
+    with pytest.raises(UserError, match="is not a number\nwrite it like --eps 2/255"):
+        parse_eps(number, "linf")
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,20 @@
 
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
+import torch
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.errors import UserError
 from advbench.plan import fitting_pairs
 from advbench.suite import HARMLESS, AttackSpec, DatasetSpec, Gates, ModelSpec, Suite
 from advbench.suite_files import load_suite, suite_names
-from advbench.workbench import Workbench
+from advbench.workbench import Workbench, make_attack
+from attacks import PGD
 
 GOOD = {"name": "x", "models": "efficientnet_lite0", "datasets": "imagenet-samples", "attacks": "pgd"}
 
@@ -38,6 +43,25 @@ def test_short_forms_and_long_ones():
     assert suite.attacks[1].goals == ("targeted:3",)
     assert suite.eps == {"linf": (2 / 255, 8 / 255), "l2": (0.5,)}
     assert suite.norms == ("l2",)
+
+
+def test_budgets_are_numbers_of_any_kind():
+    eps = {
+        "linf": [Fraction(8, 255), Decimal("0.5"), torch.tensor(0.25)],
+        "l2": np.array([1.0, 0.5]),
+        "l1": np.int64(9),
+    }
+    floor = {"min_robust_accuracy": 0.5, "norm": "linf", "eps": Fraction(8, 255)}
+    suite = load_suite(GOOD | {"eps": eps, "gates": {"floors": [floor]}})
+    assert suite.eps == {"linf": (8 / 255, 0.25, 0.5), "l2": (0.5, 1.0), "l1": (9.0,)}
+    assert suite.gates.floors[0].eps == 8 / 255
+    assert suite.model_dump(mode="json")["eps"]["linf"][0] == 8 / 255
+
+
+def test_parameters_of_an_attack_are_numbers_of_any_kind():
+    """In Python, that is; one that is no Python number would be dropped without a word."""
+    attack = make_attack("pgd", "linf", {"steps": np.int64(3), "relative_step": Fraction(1, 4)})
+    assert attack == PGD(steps=3, relative_step=0.25)
 
 
 @pytest.mark.parametrize(

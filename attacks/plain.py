@@ -1,0 +1,30 @@
+"""Numbers of any kind - a fraction, a decimal, one of numpy's, a tensor without dimensions - as Python's own."""
+
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+
+def plain_number(value: Any) -> Any:
+    """A number as an ``int`` or a ``float``, whatever it was written as; what is no single number comes back as it is.
+
+    Torch multiplies tensors by Python's numbers, and refuses fractions; JSON holds no others either.
+
+    Args:
+        value: Anything. A tensor or an array without dimensions counts as a number, one with a single entry does not.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> import torch
+        >>> plain_number(Fraction(8, 256)), plain_number(torch.tensor(0.5)), plain_number("8/255"), plain_number(True)
+        (0.03125, 0.5, '8/255', True)
+    """
+    if isinstance(value, bool) or type(value) in (int, float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real | Decimal):
+        return float(value)
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return value
