@@ -100,8 +100,8 @@ def list_layers(model: Classifier) -> tuple[Layer, ...]:
 
 def black_picture(model: Classifier) -> Tensor:
     """A batch of one black picture as the model takes it (1, C, H, W)."""
-    side = model.input_size or _SIDE
-    pixels = model.preprocess(Image.new("RGB", (side, side))).unsqueeze(0)
+    height, width = model.sides(otherwise=_SIDE)
+    pixels = model.preprocess(Image.new("RGB", (width, height))).unsqueeze(0)
     return pixels.to(next(model.buffers()).device)
 
 
