@@ -17,6 +17,7 @@ from advbench.evaluate import goal_maker
 from advbench.identity import model_digest
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
 from advbench.outcome import Outcome
 from attacks import Fooled, Perturbation, Universal, fooled
 
@@ -139,7 +140,7 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
             hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
         )
     height, width = model.sides(otherwise=_ANY)
-    channels = len(model.preprocess(Image.new("RGB", (width, height))))
+    channels = len(input_of(model, Image.new("RGB", (width, height))))
     if len(perturbation.delta) != channels:
         raise UserError(
             f"{config.perturbation} has {len(perturbation.delta)} colour channels, and {model.name} takes {channels}",
