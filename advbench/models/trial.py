@@ -28,9 +28,10 @@ def try_model(model: Classifier, image: Tensor) -> None:
         UserError: It fails, or what it answers are no logits.
 
     Example:
-        >>> try_model(Classifier(lambda x: x[0], num_classes=2, input_size=1), torch.zeros(1, 1, 1))
+        >>> net = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), num_classes=2, input_size=2, name="net")
+        >>> try_model(net, torch.zeros(1, 2, 2))
         Traceback (most recent call last):
-        advbench.errors.UserError: model classifier fails on an image of shape (1, 1, 1): expected classifier to give ...
+        advbench.errors.UserError: model net fails on an image of shape (1, 2, 2): mat1 and mat2 shapes cannot be ...
     """
     answered = _ANSWERED.setdefault(model, set())
     if image.shape in answered:

@@ -32,7 +32,7 @@ def onnx(
     weight: np.ndarray = WEIGHT,
     more: Sequence[Any] = (),
 ) -> str:
-    """An ONNX file that flattens its images and multiplies them with a matrix; ``outputs`` are what it shows of that."""
+    """An ONNX file that flattens its images and multiplies them with a matrix; ``outputs`` are what it shows."""
     nodes = [helper.make_node("Flatten", ["x"], ["features"]), helper.make_node("MatMul", ["features", "w"], ["y"])]
     graph = helper.make_graph(
         [*nodes, *more],
