@@ -18,6 +18,7 @@ from advbench.evaluate import MakeGoal, evaluate, goal_maker
 from advbench.forms import PLAIN, bears, choose_form
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of, try_model
 from advbench.names import display_name, slug, unique_slugs
 from advbench.outcome import SHOWN, Outcome, failed, outcomes, provenance
 from advbench.records import OK
@@ -162,16 +163,22 @@ def _attack_chunk(session: Session, chunk: list[_Job], numbering: Numbering, tic
 
 
 def read_input(path: Path, model: Classifier) -> Tensor:
-    """The model's input (C, H, W) for a picture.
+    """The model's input (C, H, W) for a picture, which the model has been seen to take.
 
     Raises:
-        PictureError: It cannot be read, or is too long and thin to be scaled.
+        PictureError: It cannot be read, or is too long and thin to be scaled; or the model, which does not say what
+            size it takes, does not take this one.
+        UserError: The model fails on an image of its own size.
     """
     picture = read_picture(path)
     try:
-        return model.preprocess(picture)
+        image = input_of(model, picture)
+        if model.input_size is None:
+            try_model(model, image)
     except UserError as problem:
-        raise PictureError(path, f"{problem.message}; {problem.hint}") from None
+        raise PictureError(path, "; ".join(filter(None, (problem.message, problem.hint)))) from None
+    try_model(model, image)
+    return image
 
 
 def _was_read(outcome: Outcome) -> bool:

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from advbench import __version__
+from advbench.commands.console import silence
 from advbench.errors import EXIT_USAGE, UserError
 from advbench.registry import resolve
 
@@ -89,19 +90,14 @@ def _pipe_may_close() -> Iterator[None]:
 def _output_lost(error: OSError) -> int:
     """Say that the output cannot be written, if there is still somebody to say it to; the exit code."""
     closed = error.errno == errno.EPIPE
-    _silence(sys.stdout)
+    silence(sys.stdout)
     try:
         if not closed:
             click.echo(f"error: cannot write the output: {error.strerror}", err=True)
     except OSError:
         closed = False
-    _silence(sys.stderr)
+    silence(sys.stderr)
     return _PIPE_CLOSED if closed else EXIT_USAGE
-
-
-def _silence(stream: TextIO) -> None:
-    """Send what is still to be written nowhere, or Python tries again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_streams() -> None:

@@ -35,3 +35,21 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+def reason(error: BaseException) -> str:
+    """Why something that is not ours failed, in one line.
+
+    Args:
+        error: What it raised.
+
+    Example:
+        >>> reason(RuntimeError("no GPU here")), reason(KeyError("x"))
+        ('no GPU here', "KeyError: 'x'")
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # TorchScript quotes the whole traceback, and says what went wrong at its end.
+    line = lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
+    return line if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {line}"

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL, MODELS
+from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.config import AttackConfig, attack_config
 from advbench.errors import UserError
 from advbench.names import slug
+from advbench.own_models import model_card
 from advbench.registry import near_misses
 
 EXPLANATIONS: Mapping[str, str] = MappingProxyType(
@@ -58,7 +59,7 @@ class ExplainConfig:
     picture: Path | None = None
     """The clean picture; None: the network alone is explained."""
     model: str = DEFAULT_MODEL
-    """A name of `advbench models`."""
+    """A name of `advbench models`, or a model of the user's own."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
     what: tuple[str, ...] = ()
@@ -128,10 +129,10 @@ occlusion, path, embedding, features, filters, class-image, layers
         raise UserError("an adversarial picture is made of a clean one: give that too")
     if made and adversarial:
         raise UserError("--adversarial and the options of an attack exclude each other: either is the other picture")
-    folder = "-".join([*([picture.stem] if picture else []), model, "explained"])
+    folder = "-".join([*([picture.stem] if picture else []), Path(model).name, "explained"])
     return ExplainConfig(
         picture=picture,
-        model=MODELS[model].name,
+        model=model_card(model).name,
         what=names,
         options=options,
         adversarial=adversarial,

@@ -161,8 +161,7 @@ def try_models(names: Iterable[str]) -> Iterator[str]:
     """
     for name in names:
         model = load_model(name)
-        side = model.input_size or 32
-        image = torch.rand(3 if len(model.mean) == 3 else 1, side, side)
+        image = torch.rand(3 if len(model.mean) == 3 else 1, *model.sides(otherwise=32))
         try:
             size = footprint(model, image)
         except (RuntimeError, ValueError) as error:

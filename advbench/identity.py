@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from advbench.models.classifier import Classifier
 from advbench.plugins import loaded_plugins
 from advbench.suite import HARMLESS, Suite
@@ -67,10 +70,33 @@ def model_digest(model: Classifier) -> str:
         False
     """
     digest = hashlib.sha256(repr((model.mean, model.std, model.num_classes)).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, value in sorted(model.state_dict().items()):
+        for text, content in _entry(value):
+            digest.update(f"{name} {text}\n".encode())
+            digest.update(content)
     return digest.hexdigest()[:32]
+
+
+def _entry(value: Any) -> Iterator[tuple[str, bytes]]:
+    """What stands in an entry of a state dict, in words and in bytes."""
+    if isinstance(value, tuple | list):  # a quantised layer keeps weight and bias together
+        for each in value:
+            yield from _entry(each)
+    elif not isinstance(value, Tensor):
+        yield repr(value), b""
+    else:
+        text = f"{value.dtype} {tuple(value.shape)}"
+        if value.is_quantized:
+            text, value = f"{text} {_scales(value)}", value.int_repr()
+        # As bytes: numpy does not know all of torch's types.
+        plain = value.detach().cpu().contiguous().flatten()
+        yield text, plain.view(torch.uint8).numpy().tobytes()
+
+
+def _scales(tensor: Tensor) -> str:
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return f"{tensor.q_scale()} {tensor.q_zero_point()}"
+    return f"{tensor.q_per_channel_scales().tolist()} {tensor.q_per_channel_zero_points().tolist()}"
 
 
 def suite_identity(suite: Suite) -> dict[str, Any]:

@@ -21,9 +21,9 @@ TIMM = "timm/"
 _LOADERS = {
     ".onnx": "advbench.models.onnx_file:load",
     ".safetensors": "advbench.models.trained:load",
-    ".pt2": "advbench.models.own:load_exported",
-    ".pt": "advbench.models.own:load_script",
-    ".ts": "advbench.models.own:load_script",
+    ".pt2": "advbench.models.programs:load_exported",
+    ".pt": "advbench.models.programs:load_script",
+    ".ts": "advbench.models.programs:load_script",
 }
 """Ending of a file -> what loads it."""
 

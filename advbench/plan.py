@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from advbench.errors import UserError
 from advbench.evaluate import goal_maker
 from advbench.forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.identity import suite_identity, surroundings
+from advbench.models.trial import try_model
 from advbench.pairing import fitting_pairs
 from advbench.rows import parameters, short_digest
 from advbench.suite import AttackSpec, DatasetSpec, Suite
@@ -118,7 +118,8 @@ def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = Mapp
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         image = _first_image(bench, model.label, data.label, numbers)
-        size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, image)
+        try_model(bench.model(model.label), image)
+        size = footprints[model.label, data.label] = footprint(bench.model(model.label), image)
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(bench.model(model.label), image, size)
@@ -254,19 +255,15 @@ def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -
 
 def _first_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
     """The first image that can be read (C, H, W), on the device."""
+    problems = []
     for number in numbers:
-        with suppress(UserError):
+        try:
             return bench.image(model, dataset, number).to(bench.device)
-    raise UserError(f"none of the {len(numbers)} images of {dataset} can be read")
-
-
-def _footprint(bench: Workbench, model: str, dataset: str, image: Tensor) -> Footprint:
-    """What an image costs the model."""
-    try:
-        return footprint(bench.model(model), image)
-    except (RuntimeError, ValueError) as error:  # it takes images of another size or number of channels
-        why = str(error).strip().partition("\n")[0]
-        raise UserError(f"model {model} cannot be run on the images of {dataset}: {why}") from error
+        except UserError as error:
+            problems.append(error)
+    raise UserError(
+        f"none of the {len(numbers)} images of {dataset} can be read: {problems[0].message}", hint=problems[0].hint
+    )
 
 
 def _check_labels(bench: Workbench, model: str, dataset: str) -> None:

@@ -17,6 +17,7 @@ from advbench.evaluate import goal_maker
 from advbench.identity import model_digest
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
 from advbench.outcome import Outcome
 from attacks import Fooled, Perturbation, Universal, fooled
 
@@ -138,22 +139,22 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
             f"{config.perturbation} was made for {perturbation.card.get('model')}, and {model.name} has other weights",
             hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
         )
-    side = model.input_size
-    channels = len(model.preprocess(Image.new("RGB", (side or _ANY, side or _ANY))))
+    height, width = model.sides(otherwise=_ANY)
+    channels = len(input_of(model, Image.new("RGB", (width, height))))
     if len(perturbation.delta) != channels:
         raise UserError(
             f"{config.perturbation} has {len(perturbation.delta)} colour channels, and {model.name} takes {channels}",
             hint="no resizing makes that fit: fit one to this model with `advbench universal fit`",
         )
-    if side is None or tuple(perturbation.delta.shape[1:]) == (side, side):
+    if model.input_size is None or tuple(perturbation.delta.shape[1:]) == (height, width):
         return perturbation
     if not config.resize:
         shape = " x ".join(map(str, perturbation.delta.shape[1:]))
         raise UserError(
-            f"{config.perturbation} is for pictures of {shape} pixels, and {model.name} takes {side} x {side}",
+            f"{config.perturbation} is for pictures of {shape} pixels, and {model.name} takes {height} x {width}",
             hint="--resize makes it fit",
         )
-    return perturbation.resized(side, side).on_grid()
+    return perturbation.resized(height, width).on_grid()
 
 
 _ANY = 64

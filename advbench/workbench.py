@@ -17,6 +17,7 @@ from advbench.folder import RunFolder
 from advbench.identity import model_digest
 from advbench.models import load_model, usable_device
 from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
 from advbench.own_models import origin
 from advbench.parameters import Parameter, check_names
 from advbench.registry import resolve
@@ -115,7 +116,7 @@ class Workbench:
             return kept[number]
         try:
             picture = self.dataset(dataset).read(number)
-            image = picture if isinstance(picture, Tensor) else self.model(model).preprocess(picture)
+            image = picture if isinstance(picture, Tensor) else input_of(self.model(model), picture)
         except UserError:
             raise
         except Exception as error:  # a file may be broken in ways that a decoder has no word for

@@ -176,19 +176,28 @@ def _differentiate(
         logits = ask(model, x)
         value = loss(logits, goal)
         if not value.requires_grad:
-            raise NoGradientError(
-                "expected a model that is differentiable with respect to its images, got an output without a "
-                "gradient: use an attack that needs none, such as Square"
-            )
+            raise _no_gradient()
         columns = value.unbind(1) if value.ndim > 1 else (value,)
         last = len(columns) - 1
         # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
-        gradients = [torch.autograd.grad(c.sum(), x, retain_graph=i < last)[0] for i, c in enumerate(columns)]
+        gradients = [
+            torch.autograd.grad(column.sum(), x, retain_graph=i < last, allow_unused=True)[0]
+            for i, column in enumerate(columns)
+        ]
     return logits.detach(), value.detach(), [_finite(gradient) for gradient in gradients]
 
 
-def _finite(gradient: Tensor) -> Tensor:
+def _no_gradient() -> NoGradientError:
+    return NoGradientError(
+        "expected a model that is differentiable with respect to its images, got an output without a "
+        "gradient: use an attack that needs none, such as Square"
+    )
+
+
+def _finite(gradient: Tensor | None) -> Tensor:
     """Where the gradient is not finite (a square root at 0) it gives no direction."""
+    if gradient is None:  # the weights of a quantised network have a graph that does not lead to the images
+        raise _no_gradient()
     # Looking takes a fifth of the time of replacing.
     if math.isfinite(gradient.sum()):
         return gradient

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
-from advbench.commands.console import announce_code, console, progress
+from advbench.commands.console import Command, announce_code, console, print_result, progress
 from advbench.config import DEFAULT_GOAL, NORMS, attack_config, goal_with_k
 from advbench.errors import EXIT_INCOMPLETE
 from advbench.own_models import OWN
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from advbench.outcome import Outcome
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
 @click.option(
     "--model",
@@ -75,7 +75,7 @@ def conclude(ctx: click.Context, outcomes: "list[Outcome]", *, as_text: bool, qu
     """Print what came of each picture, and leave with the exit code."""
     failures = [outcome for outcome in outcomes if outcome.record.status != OK]
     if as_text:
-        click.echo(as_json([outcome.as_row() for outcome in outcomes]))
+        print_result(as_json([outcome.as_row() for outcome in outcomes]))
     elif not quiet:
         _print_outcomes(outcomes)
     for outcome in failures:

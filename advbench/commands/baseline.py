@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from advbench import __version__
-from advbench.commands.console import console
+from advbench.commands.console import Group, console
 
 if TYPE_CHECKING:
     from advbench.baseline import Baseline
@@ -21,7 +21,7 @@ _file = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Group)
 def baseline() -> None:
     """Keep a run as the baseline that later runs are held against (gate max_drop_pp)."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advbench.commands.console import console
+from advbench.commands.console import Command, console, print_result
 
 if TYPE_CHECKING:
     from advbench.compare import Change, Comparison, Outcomes
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PLACE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("before", type=_PLACE, metavar="A")
 @click.argument("after", type=_PLACE, metavar="B")
 @click.option(
@@ -34,11 +34,11 @@ def compare(before: Path, after: Path, form: str) -> None:
     if not found.changes:
         raise UserError(f"{before} and {after} have no number in common", hint=_unlike(found))
     if form == "json":
-        click.echo(json.dumps(_as_dict(found), indent=2, allow_nan=False))
+        print_result(json.dumps(_as_dict(found), indent=2, allow_nan=False))
     elif form == "markdown":
         from advbench.report.markdown import compared_markdown
 
-        click.echo(compared_markdown(found))
+        print_result(compared_markdown(found))
     else:
         from advbench.report.summary import compared
 

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from advbench.catalog import DEFAULT_MODEL
-from advbench.commands.console import console, progress
+from advbench.commands.console import Command, announce_code, console, print_result, progress
 from advbench.config import NORMS
 from advbench.explanations import EXPLANATIONS, Options, explain_config
 from advbench.names import display_name
+from advbench.own_models import OWN
 from advbench.records import as_json
 
 if TYPE_CHECKING:
     from advbench.explain import Explained
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("picture", required=False, type=click.Path(path_type=Path), metavar="[PICTURE]")
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help="See `advbench models`.")
+@click.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
+)
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
 @click.option("--what", multiple=True, metavar="NAME,...", help=f"{', '.join(EXPLANATIONS)}. Default: all.")
 @click.option("--layer", metavar="NAME", help="Of features, filters and grad-cam; `--what layers` lists them.")
@@ -50,12 +53,14 @@ def explain(*, as_text: bool, quiet: bool, **asked: Any) -> None:
     attack = {name: asked.pop(name) for name in ("attack", "goal", "norm", "eps")}
     chosen = {name: asked.pop(name) for name in ("layer", "filters", "every", "classes", "steps", "seed")}
     config = explain_config(options=Options(**chosen), attack=attack, **asked)
+    if config.run is None:
+        announce_code(config.model)
     with progress(quiet) as told:
         from advbench.explain import explain_picture
 
         done = explain_picture(config, told)
     if as_text:
-        click.echo(as_json([_as_dict(done)]))
+        print_result(as_json([_as_dict(done)]))
     elif not quiet:
         _print(done, config.what)
 

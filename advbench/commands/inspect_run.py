@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from advbench.catalog import MODELS, availability, checkpoints_folder
-from advbench.commands.console import console
+from advbench.commands.console import Command, console, print_result
 from advbench.environment import environment, versions
 from advbench.errors import EXIT_FAILED
 from advbench.suite import Suite
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="As the run was given.")
 @click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the run was made with.")
@@ -28,19 +28,19 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
 
     found = check(folder, plugins, allow_code=allow_code)
     if as_json:
-        click.echo(json.dumps(found._asdict(), indent=2))
+        print_result(json.dumps(found._asdict(), indent=2))
     else:
         for problem in found.problems:
-            click.echo(problem)
+            print_result(problem)
         verdict = f"{len(found.problems)} problems" if found.problems else "all as it should be"
-        click.echo(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
+        print_result(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
     ctx.exit(EXIT_FAILED if found.problems else 0)
 
 
-@click.command()
+@click.command(cls=Command)
 def schema() -> None:
     """Print the JSON schema of a suite, for editors that check files as they are written."""
-    click.echo(json.dumps(Suite.model_json_schema(), indent=2))
+    print_result(json.dumps(Suite.model_json_schema(), indent=2))
 
 
 EXTRAS = {
@@ -56,7 +56,7 @@ Forms of networks from which attacks take their gradients, as they were measured
 black boxes and forests stay plain:"""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--forms", "try_forms", is_flag=True, help="Try the forms of all models that load without a network.")
 @click.option("--json", "as_json", is_flag=True, help="Print an object.")
 def doctor(try_forms: bool, as_json: bool) -> None:
@@ -88,11 +88,11 @@ def doctor(try_forms: bool, as_json: bool) -> None:
     told |= {"busy": f"{threads} threads are slower than one: set OMP_NUM_THREADS=1"} if crowded() else {}
     forms = list(try_models(ready)) if try_forms else [found.describe() for found in kept()]
     if as_json:
-        click.echo(json.dumps(told | {"ready": ready, "forms": forms}, indent=2))
+        print_result(json.dumps(told | {"ready": ready, "forms": forms}, indent=2))
         return
     from advbench.report.terminal import print_table
 
     print_table(console(), "", ["", ""], list(told.items()))
-    click.echo(f"\n{_FORMS}")
+    print_result(f"\n{_FORMS}")
     for line in forms or ["none yet: `advbench doctor --forms` tries all models, runs those that they attack"]:
-        click.echo(f"  {line}")
+        print_result(f"  {line}")

@@ -6,12 +6,12 @@ import click
 
 from advbench.cards import AttackCard, ModelCard
 from advbench.catalog import ATTACKS, DATASETS, MODELS, UNIVERSAL, Availability, availability, lacking
-from advbench.commands.console import console
+from advbench.commands.console import Command, console, print_result
 from advbench.parameters import foolbox_facts, parameters_of_card
 from advbench.records import as_json
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def models(as_text: bool) -> None:
     """List the models and what each needs here and now."""
@@ -34,7 +34,7 @@ def models(as_text: bool) -> None:
             }
             for card, there in found
         ]
-        click.echo(as_json(rows))
+        print_result(as_json(rows))
         return
     from advbench.report.terminal import print_table
 
@@ -53,7 +53,7 @@ def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
     return card.name, card.data, str(card.input_size), clean, robust, ready, there.state
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def attacks(name: str | None, as_text: bool) -> None:
@@ -63,7 +63,7 @@ def attacks(name: str | None, as_text: bool) -> None:
     """
     if as_text:
         rows = [_facts(ATTACKS[name])] if name is not None else [_card(card) for card in ATTACKS.values()]
-        click.echo(as_json(rows))
+        print_result(as_json(rows))
     elif name is not None:
         _print_attack(ATTACKS[name])
     else:
@@ -137,14 +137,14 @@ def _print_attacks() -> None:
         print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def datasets(as_text: bool) -> None:
     """List the data sets that a suite can name."""
     cards = DATASETS.values()
     if as_text:
         shown = ("name", "data", "classes", "images", "takes_path", "summary")
-        click.echo(as_json([{name: getattr(card, name) for name in shown} for card in cards]))
+        print_result(as_json([{name: getattr(card, name) for name in shown} for card in cards]))
         return
     from advbench.report.terminal import print_table
 

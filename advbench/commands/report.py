@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from advbench.commands.console import console
+from advbench.commands.console import Command, console, print_result
 
 if TYPE_CHECKING:
     from advbench.gates import Verdict
     from advbench.runs import Run
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
     "--format",
@@ -48,7 +48,7 @@ def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> 
     content = _made(form, verdict, run)
     place = out or (folder / "report.html" if form == "html" else None)
     if place is None:
-        click.echo(content.rstrip("\n"))
+        print_result(content.rstrip("\n"))
         return
     from advbench.store import write_atomic
 

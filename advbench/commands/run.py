@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advbench.commands.console import console, progress
+from advbench.commands.console import Command, console, progress
 from advbench.errors import EXIT_INCOMPLETE, EXIT_NOTHING, UserError
 from advbench.folder import RunFolder
 from advbench.plugins import load_plugins
@@ -41,7 +41,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many images of each data set.")
@@ -66,7 +66,7 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **op
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
 @_shared
 @click.pass_context

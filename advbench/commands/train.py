@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from advbench.catalog import DEFAULT_MODEL
-from advbench.commands.console import announce_code, console, progress
+from advbench.commands.console import Command, announce_code, console, progress
 from advbench.config import parse_eps
 from advbench.errors import UserError
 from advbench.own_models import model_card
@@ -25,7 +25,7 @@ _ALL = {
 } | _TRANSFER
 
 
-@click.command(epilog=f"Recipes: {', '.join(RECIPES)}.")
+@click.command(epilog=f"Recipes: {', '.join(RECIPES)}.", cls=Command)
 @click.argument("recipe")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="In place of the recipe's number.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), metavar="RATE", help="Peak learning rate.")

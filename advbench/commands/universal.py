@@ -7,7 +7,7 @@ import click
 
 from advbench.catalog import DEFAULT_MODEL
 from advbench.commands.attack import conclude
-from advbench.commands.console import announce_code, console, progress
+from advbench.commands.console import Group, announce_code, console, print_result, progress
 from advbench.config import parse_eps, parse_goal
 from advbench.errors import UserError
 from advbench.names import slug
@@ -40,7 +40,7 @@ _USED = (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def universal() -> None:
     """One perturbation that fools a model on most pictures."""
 
@@ -140,6 +140,6 @@ def _tell(measured: "Measured", as_text: bool, quiet: bool) -> None:
     for problem in measured.problems:
         click.echo(f"left out: {problem}", err=True)
     if as_text:
-        click.echo(as_json([measured.as_row()]))
+        print_result(as_json([measured.as_row()]))
     elif not quiet:
         console().print(universal(measured))

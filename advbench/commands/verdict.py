@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from advbench.commands.console import console
+from advbench.commands.console import console, print_result
 from advbench.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def conclude(
         write_atomic(junit_xml, as_junit(verdict, properties(run)).encode())
     _tell_github(verdict, run, github)
     if as_json:
-        click.echo(verdict_json(verdict, run))
+        print_result(verdict_json(verdict, run))
     elif not quiet:
         from advbench.report.summary import summary
 

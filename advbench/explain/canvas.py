@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from advbench.models.preprocess import Size, height_and_width
 from attacks import draws
 
 _START = 0.01
@@ -24,39 +25,44 @@ _CONTRAST = 4.0
 _COLOURS = ((0.5628, 0.1948, 0.0433), (0.5845, 0.0000, -0.1082), (0.5845, -0.1948, 0.0649))
 
 
-def start(ids: Tensor, channels: int, side: int, seed: int) -> Tensor:
+def start(ids: Tensor, channels: int, size: Size, seed: int) -> Tensor:
     """A spectrum of faint noise for each picture.
 
     Args:
         ids: What belongs to a picture hangs on its id (N,), int64.
         channels: 3, or 1 for grey.
-        side: Height and width in pixels.
+        size: In pixels: the side of a square, or (height, width).
         seed: Of the noise.
 
     Returns:
-        Real and imaginary parts (N, channels, side, side // 2 + 1, 2).
+        Real and imaginary parts (N, channels, height, width // 2 + 1, 2).
     """
-    return _START * draws.normal(seed, ids, 0, (channels, side, side // 2 + 1, 2))
+    height, width = height_and_width(size)
+    return _START * draws.normal(seed, ids, 0, (channels, height, width // 2 + 1, 2))
 
 
-def paint(spectrum: Tensor, side: int) -> Tensor:
+def paint(spectrum: Tensor, size: Size) -> Tensor:
     """The pictures of spectra.
 
     Args:
-        spectrum: As :func:`start` makes it, for the same side.
-        side: Height and width in pixels.
+        spectrum: As :func:`start` makes it, for the same size.
+        size: In pixels: the side of a square, or (height, width).
 
     Returns:
-        (N, channels, side, side), in [0, 1].
+        (N, channels, height, width), in [0, 1].
 
     Example:
         >>> paint(torch.zeros(1, 3, 8, 5, 2), 8).unique()
         tensor([0.5000])
+        >>> paint(torch.zeros(1, 3, 8, 6, 2), (8, 10)).shape
+        torch.Size([1, 3, 8, 10])
     """
-    down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None]
-    scale = side * (side * torch.hypot(down, across).clamp(min=1 / side)) ** -_DECAY * side
+    height, width = height_and_width(size)
+    longest = max(height, width)
+    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
+    scale = height * (longest * torch.hypot(down, across).clamp(min=1 / longest)) ** -_DECAY * width
     waves = torch.view_as_complex(spectrum.contiguous()) * scale.to(spectrum)
-    values = torch.fft.irfft2(waves, s=(side, side)) / _CONTRAST
+    values = torch.fft.irfft2(waves, s=(height, width)) / _CONTRAST
     if values.shape[1] == 3:
         colours = torch.tensor(_COLOURS).to(values)
         values = torch.einsum("ij,njhw->nihw", colours, values)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of, try_model
 from advbench.registry import near_misses
 
 _SIDE = 64
@@ -57,7 +58,7 @@ def list_layers(model: Classifier) -> tuple[Layer, ...]:
         Every run of a named module that gives a tensor; none for a network of functions alone.
 
     Raises:
-        UserError: The network does not say what size it takes, and it is not 64 pixels.
+        UserError: The network fails: perhaps it does not say what size it takes, and it is not 64 pixels.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(512, 10))
@@ -77,15 +78,11 @@ def list_layers(model: Classifier) -> tuple[Layer, ...]:
         if isinstance(output, Tensor):
             done.append(Layer(names[module], module, runs[module], tuple(output.shape[1:])))
 
+    black = black_picture(model)
     hooks = [module.register_forward_hook(note) for module in names]
     try:
         with torch.no_grad():
-            model(black_picture(model))
-    except RuntimeError:
-        if model.input_size is None:
-            message = f"{model.name} does not take {_SIDE} x {_SIDE} pixels, and its input_size is not known"
-            raise UserError(message, hint="make it with Classifier(..., input_size=...)") from None
-        raise
+            model(black)
     finally:
         for hook in hooks:
             hook.remove()
@@ -99,10 +96,15 @@ def list_layers(model: Classifier) -> tuple[Layer, ...]:
 
 
 def black_picture(model: Classifier) -> Tensor:
-    """A batch of one black picture as the model takes it (1, C, H, W)."""
-    side = model.input_size or _SIDE
-    pixels = model.preprocess(Image.new("RGB", (side, side))).unsqueeze(0)
-    return pixels.to(next(model.buffers()).device)
+    """A batch of one black picture as the model takes it (1, C, H, W).
+
+    Raises:
+        UserError: The model fails on it.
+    """
+    height, width = model.sides(otherwise=_SIDE)
+    pixels = input_of(model, Image.new("RGB", (width, height)))
+    try_model(model, pixels)
+    return pixels.unsqueeze(0).to(next(model.buffers()).device)
 
 
 def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:

@@ -19,6 +19,7 @@ _SMALL = 96
 """Side of the pictures painted for filters."""
 _BATCH = 16
 """Pictures painted together; bounds the memory."""
+_Excitement = Callable[[Tensor, Tensor], Tensor]
 
 
 class Painted(NamedTuple):
@@ -60,8 +61,8 @@ def filter_images(
         # The mean of a filter that is linear is decided by the mean colour alone; its positive part by the shapes.
         return leaky_relu(inside, 0.1).flatten(1).mean(1)
 
-    side = side or _small_side(model, layer)
-    return _ascend(excitement, model, torch.tensor(list(filters)), side, steps, seed)
+    size = (side, side) if side else _small_size(model, layer)
+    return _ascend(excitement, model, torch.tensor(list(filters)), size, steps, seed)
 
 
 def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: int = 128, seed: int = 0) -> Painted:
@@ -81,37 +82,41 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
         logits = model(images)
         return torch.stack([row[list(targets[i])].amin() for row, i in zip(logits, ids.tolist(), strict=True)])
 
-    side = model.input_size or black_picture(model).shape[-1]
-    return _ascend(excitement, model, torch.arange(len(targets)), side, steps, seed)
+    return _ascend(excitement, model, torch.arange(len(targets)), _native(black_picture(model)), steps, seed)
 
 
-def _small_side(model: Classifier, layer: Layer) -> int:
-    """96 pixels, which are quick and show a filter's pattern, or the model's own side where it takes no other."""
+def _native(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
+def _small_size(model: Classifier, layer: Layer) -> tuple[int, int]:
+    """96 pixels, which are quick and show a filter's pattern, or the model's own size where it takes no other."""
     native = black_picture(model)
-    if native.shape[-1] > _SMALL:
+    small = native[..., :_SMALL, :_SMALL]
+    if small.shape != native.shape:
         try:
-            activations(model, native[..., :_SMALL, :_SMALL], layer)
+            activations(model, small, layer)
         except (RuntimeError, AssertionError, ValueError):  # a transformer's number of patches is fixed
-            return native.shape[-1]
-    return min(native.shape[-1], _SMALL)
+            return _native(native)
+    return _native(small)
 
 
 def _ascend(
-    excitement: Callable[[Tensor, Tensor], Tensor], model: Classifier, ids: Tensor, side: int, steps: int, seed: int
+    excitement: _Excitement, model: Classifier, ids: Tensor, size: tuple[int, int], steps: int, seed: int
 ) -> Painted:
-    parts = [_ascend_batch(excitement, model, each, side, steps, seed) for each in torch.split(ids, _BATCH)]
+    parts = [_ascend_batch(excitement, model, each, size, steps, seed) for each in torch.split(ids, _BATCH)]
     return Painted(torch.cat([part.images for part in parts]), torch.cat([part.excitement for part in parts]))
 
 
 def _ascend_batch(
-    excitement: Callable[[Tensor, Tensor], Tensor], model: Classifier, ids: Tensor, side: int, steps: int, seed: int
+    excitement: _Excitement, model: Classifier, ids: Tensor, size: tuple[int, int], steps: int, seed: int
 ) -> Painted:
     black = black_picture(model)
-    spectrum = start(ids, black.shape[1], side, seed).to(black).requires_grad_()
+    spectrum = start(ids, black.shape[1], size, seed).to(black).requires_grad_()
     # A small picture is made of fewer waves, each of which must then rise further.
-    optimiser = torch.optim.Adam([spectrum], lr=_RATE * max(1.0, _SMALL / side))
+    optimiser = torch.optim.Adam([spectrum], lr=_RATE * max(1.0, _SMALL / max(size)))
     for step in range(1, steps + 1):
-        images = jiggle(paint(spectrum, side), ids, step, seed, shift=0.06, turn=8, zoom=0.08)
+        images = jiggle(paint(spectrum, size), ids, step, seed, shift=0.06, turn=8, zoom=0.08)
         value = excitement(images, ids)
         if not value.requires_grad:
             raise UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
@@ -119,5 +124,5 @@ def _ascend_batch(
         torch.autograd.backward(-value.sum())
         optimiser.step()
     with torch.no_grad():
-        images = paint(spectrum, side)
+        images = paint(spectrum, size)
         return Painted(images, excitement(images, ids))

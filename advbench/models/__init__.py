@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advbench.errors import UserError
-from advbench.own_models import model_card
+from advbench.errors import UserError, reason
+from advbench.own_models import is_own, model_card
 from advbench.registry import resolve
 
 if TYPE_CHECKING:
@@ -43,7 +43,32 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
         classifier: Classifier = load(card, None if weights is None else Path(weights))
-    return classifier.to(target)
+    if not is_own(name):
+        return classifier.to(target)
+    return _tried(classifier, target)
+
+
+def _tried(classifier: "Classifier", device: "torch.device") -> "Classifier":
+    """A model of the user's own on the device, once it has answered an image of its size, where it says which.
+
+    Raises:
+        UserError: It cannot be moved there, or fails.
+    """
+    import torch
+
+    from advbench.models.trial import try_model
+
+    try:
+        classifier = classifier.to(device)
+    except Exception as error:  # the user's code may raise anything
+        raise UserError(f"model {classifier.name} cannot be moved to {device}: {reason(error)}") from error
+    if classifier.input_size is not None:
+        channels = max(len(classifier.mean), len(classifier.std))
+        # One value may stand for all channels.
+        grey = channels == 1 and getattr(classifier.preprocess, "mode", "RGB") == "L"
+        sides = classifier.sides(otherwise=1)
+        try_model(classifier, torch.zeros(3 if channels == 1 and not grey else channels, *sides))
+    return classifier
 
 
 def usable_device(name: "str | torch.device") -> "torch.device":

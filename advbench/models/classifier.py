@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advbench.errors import UserError
-from advbench.models.preprocess import ResizeAndCrop
+from advbench.models.preprocess import ResizeAndCrop, Size, checked_size, height_and_width
 from advbench.registry import near_misses
 
 Preprocess = Callable[[Image.Image], Tensor]
@@ -24,13 +24,13 @@ class Classifier(nn.Module):
     Args:
         module: Normalised images (N, C, H, W) -> logits (N, num_classes): a network, or any other callable; of the
             latter nothing is frozen or put in eval mode.
-        num_classes: Number of classes, at least 1.
+        num_classes: Number of classes, at least 2.
         mean: Subtracted from the images: one number, or one for each channel, in image units [0, 1].
         std: What is then divided by, greater than 0; one number, or one for each channel.
         classes: The names of the classes in order; None means "0", "1", ...
-        input_size: Height and width of the input in pixels; None if the network takes any size.
-        preprocess: Picture -> input (C, H, W) in [0, 1]. None means: resize the short side and crop the
-            centre to `input_size`, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
+        input_size: Of the input in pixels: the side of a square, or (height, width); None if the network takes any.
+        preprocess: Picture -> input (C, H, W) in [0, 1]. None means: resize until `input_size` is covered and crop
+            the centre, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
         name: What it is called in messages and records.
         weights_sha256: sha256 of the file the weights came from, if they came from one.
 
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
         mean: float | Sequence[float] = 0.0,
         std: float | Sequence[float] = 1.0,
         classes: Sequence[str] | None = None,
-        input_size: int | None = None,
+        input_size: Size | None = None,
         preprocess: Preprocess | None = None,
         name: str = "classifier",
         weights_sha256: str | None = None,
@@ -64,14 +64,12 @@ class Classifier(nn.Module):
         super().__init__()
         if not callable(module):
             raise ValueError(f"expected module to be a torch.nn.Module or a callable, got {type(module).__name__}")
-        if num_classes < 1:
-            raise ValueError(f"expected num_classes >= 1, got {num_classes}")
-        if input_size is not None and input_size < 1:
-            raise ValueError(f"expected input_size >= 1, got {input_size}")
+        if num_classes < 2:
+            raise ValueError(f"expected num_classes >= 2, got {num_classes}{_ONE_LOGIT if num_classes == 1 else ''}")
         self.module = module if isinstance(module, nn.Module) else _Function(module)
         self.num_classes = num_classes
         self.classes = _names(classes, num_classes)
-        self.input_size = input_size
+        self.input_size = None if input_size is None else checked_size("input_size", input_size)
         self.name = name
         self.weights_sha256 = weights_sha256
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
@@ -81,7 +79,7 @@ class Classifier(nn.Module):
         self.register_buffer("_scale", scale, persistent=False)
         self.register_buffer("_shift", shift, persistent=False)
         grey = not isinstance(mean, int | float) and len(self.mean) == 1
-        self.preprocess = preprocess or ResizeAndCrop(size=input_size, mode="L" if grey else "RGB")
+        self.preprocess = preprocess or ResizeAndCrop(size=self.input_size, mode="L" if grey else "RGB")
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,6 +104,18 @@ class Classifier(nn.Module):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"expected {self.name} to give logits of shape {expected}, got {got}")
         return logits
+
+    def sides(self, otherwise: Size) -> tuple[int, int]:
+        """Height and width of an input in pixels.
+
+        Args:
+            otherwise: Taken if the network takes any size.
+
+        Example:
+            >>> Classifier(nn.Flatten(), num_classes=4, input_size=(1, 4)).sides(otherwise=64)
+            (1, 4)
+        """
+        return height_and_width(otherwise if self.input_size is None else self.input_size)
 
     def class_index(self, name: str | int) -> int:
         """Find a class by its name or its index.
@@ -138,6 +148,9 @@ class Classifier(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` shows beside the network."""
         return f"name={self.name!r}, num_classes={self.num_classes}, input_size={self.input_size}"
+
+
+_ONE_LOGIT = ": one logit z of two classes becomes two as torch.cat([torch.zeros_like(z), z], dim=1)"
 
 
 class _Function(nn.Module):

@@ -3,13 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from advbench.cards import ModelCard
-from advbench.errors import UserError
+from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
-from advbench.models.own import described, in_batches, own_file
+from advbench.models.described import described, input_shape, other_inputs, other_type
+from advbench.models.own import own_file
+
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+"""Types of images, as ONNX calls them, that floats can be turned into."""
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
@@ -20,7 +25,8 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
         weights: Refused: the file holds its own.
 
     Raises:
-        UserError: onnxruntime is not installed, or the file is no ONNX classifier of images.
+        UserError: onnxruntime is not installed, the file is no ONNX classifier of images, or it does not say which of
+            several outputs holds the logits.
     """
     file = own_file(card, weights)
     try:
@@ -34,24 +40,37 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class in common
-        raise UserError(f"{file} is no ONNX file that onnxruntime can run: {str(error).splitlines()[0]}") from None
-    inputs, shape = session.get_inputs(), session.get_inputs()[0].shape
-    if len(inputs) != 1 or len(shape) != 4:
-        got = ", ".join(f"{each.name} {each.shape}" for each in inputs)
-        raise UserError(f"{file} takes other inputs than one batch of images (N, C, H, W): {got}")
-    sizes = [size if isinstance(size, int) else None for size in shape]
-    return described(in_batches(_Session(session), sizes[0]), file, card.name, sizes[2])
+        raise UserError(f"{file} is no ONNX file that onnxruntime can run: {reason(error)}") from None
+    inputs = session.get_inputs()
+    got = ", ".join(f"{each.name} {each.shape}" for each in inputs)
+    if len(inputs) != 1:
+        raise other_inputs(file, got)
+    shape = input_shape(inputs[0].shape, file, got)
+    if inputs[0].type not in _TYPES:
+        raise other_type(file, inputs[0].type.removeprefix("tensor(").removesuffix(")"))
+    return described(_Session(session), file, card.name, shape)
 
 
 class _Session(nn.Module):
-    """A session of onnxruntime as a network; it computes on the CPU, in single precision."""
+    """A session of onnxruntime as a network; it computes on the CPU."""
 
     def __init__(self, session: Any) -> None:
         super().__init__()
         self._session = session
         self._input: str = session.get_inputs()[0].name
+        self._type = _TYPES[session.get_inputs()[0].type]
+        self._outputs: list[str] = [output.name for output in session.get_outputs()]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) to logits (N, classes), without a gradient."""
-        (logits, *_) = self._session.run(None, {self._input: x.detach().cpu().contiguous().numpy()})
-        return torch.from_numpy(logits).to(x.device)
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        """Images (N, C, H, W) to what the file answers, by the names of its outputs; without a gradient."""
+        images = x.detach().cpu().contiguous().numpy().astype(self._type, copy=False)
+        answers = self._session.run(self._outputs, {self._input: images})
+        return {name: _as_tensor(answer, x) for name, answer in zip(self._outputs, answers, strict=True)}
+
+
+def _as_tensor(answer: Any, x: Tensor) -> Any:
+    """An array as a tensor beside the images, floats in their type; anything else, such as a list, as it is."""
+    if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "fiub":
+        return answer
+    tensor = torch.from_numpy(answer).to(x.device)
+    return tensor.to(x.dtype) if tensor.is_floating_point() else tensor

@@ -1,6 +1,8 @@
 """From a picture to a classifier's input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -13,17 +15,52 @@ from advbench.errors import UserError
 MAX_PIXELS = 50_000_000
 """No picture is scaled to more pixels than this; a long, thin one would otherwise fill the memory."""
 
+Size = int | tuple[int, int]
+"""Pixels: the side of a square, or height and width."""
+
+
+def height_and_width(size: Size) -> tuple[int, int]:
+    """Both sides of an input, in pixels.
+
+    Example:
+        >>> height_and_width(224), height_and_width((1024, 768))
+        ((224, 224), (1024, 768))
+    """
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def checked_size(name: str, size: Size | Sequence[int]) -> Size:
+    """A size as it is kept: of a square, the side alone.
+
+    Args:
+        name: What it is called in messages.
+        size: The side of a square, or height and width, in pixels.
+
+    Raises:
+        ValueError: It is neither, or a side is less than 1.
+
+    Example:
+        >>> checked_size("size", (32, 32)), checked_size("size", [1024, 768])
+        (32, (1024, 768))
+    """
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and side >= 1 for side in sides):
+        raise ValueError(f"expected {name} >= 1, or (height, width), got {size}")
+    height, width = map(int, sides)
+    return height if height == width else (height, width)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeAndCrop:
-    """Resize the short side, cut out the centre, and turn the picture into a tensor.
+    """Resize a picture until it covers the size, cut out the centre, and turn it into a tensor.
 
     All of it happens on the 8-bit picture, so that the result is exactly representable as a PNG. The
     pixels are those that torchvision's `ImageClassification` transform gives before it normalises.
 
     Args:
-        size: Height and width of the result in pixels; None keeps the picture as it is.
-        resize: Length of the short side before cropping, at least `size`; None means `size`.
+        size: Of the result in pixels, the side of a square or (height, width); None keeps the picture as it is.
+        resize: What the picture covers before it is cropped, at least `size`; for a square, the length of its short
+            side. None means `size`.
         interpolation: How pixels are resampled; always antialiased.
         mode: "RGB" for three channels, "L" for one grey channel.
 
@@ -36,15 +73,17 @@ class ResizeAndCrop:
         torch.Size([3, 224, 224])
     """
 
-    size: int | None = None
-    resize: int | None = None
+    size: Size | None = None
+    resize: Size | None = None
     interpolation: Image.Resampling = Image.Resampling.BILINEAR
     mode: Literal["RGB", "L"] = "RGB"
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"expected size >= 1, got {self.size}")
-        if self.resize is not None and (self.size is None or self.resize < self.size):
+        size = None if self.size is None else height_and_width(checked_size("size", self.size))
+        if self.resize is None:
+            return
+        resize = height_and_width(checked_size("resize", self.resize))
+        if size is None or resize[0] < size[0] or resize[1] < size[1]:
             raise ValueError(f"expected resize >= size, got resize {self.resize} with size {self.size}")
 
     def __call__(self, image: Image.Image) -> Tensor:
@@ -54,32 +93,55 @@ class ResizeAndCrop:
             image: A picture of any size and mode; its transparency is dropped.
 
         Returns:
-            Values in [0, 1], each k / 255 for a whole k; shape (C, size, size), float32.
+            Values in [0, 1], each k / 255 for a whole k; shape (C, height, width), float32.
 
         Raises:
             UserError: The picture is so long and thin that scaling it would take too much memory.
         """
         picture = image if image.mode == self.mode else image.convert(self.mode)
         if self.size is not None:
-            picture = _centre(_resized(picture, self.resize or self.size, self.interpolation), self.size)
+            picture = _centre(_covering(picture, self.resize or self.size, self.interpolation), self.size)
         pixels = torch.from_numpy(np.array(picture, dtype=np.uint8))
         pixels = pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
         return pixels.contiguous().to(torch.float32) / 255
 
 
-def _resized(image: Image.Image, short: int, interpolation: Image.Resampling) -> Image.Image:
-    width, height = image.size
-    long = int(short * max(width, height) / min(width, height))
-    if short * long > MAX_PIXELS:
+def _covering(image: Image.Image, size: Size, interpolation: Image.Resampling) -> Image.Image:
+    """The picture, its proportions kept, just large enough to cover the size."""
+    height, width = covering(image.size, size)
+    return image if image.size == (width, height) else image.resize((width, height), interpolation)
+
+
+def covering(picture: tuple[int, int], size: Size) -> tuple[int, int]:
+    """Height and width of a picture that is scaled until it just covers a size.
+
+    Args:
+        picture: Width and height of the picture, as PIL has them.
+        size: What is to be covered, in pixels.
+
+    Raises:
+        UserError: The picture is so long and thin that scaling it would take too much memory.
+
+    Example:
+        >>> covering((400, 300), 224), covering((400, 300), (100, 200))
+        ((224, 298), (150, 200))
+    """
+    width, height = picture
+    if isinstance(size, int):  # cut off as torchvision does
+        high, wide = (int(size * height / width), size) if width <= height else (size, int(size * width / height))
+    else:  # rounded as timm does
+        ratio = min(height / size[0], width / size[1])
+        high, wide = round(height / ratio), round(width / ratio)
+    if high * wide > MAX_PIXELS:
         raise UserError(
-            f"the picture is too long and thin: {width} x {height} pixels would become {short} x {long}",
+            f"the picture is too long and thin: {width} x {height} pixels would become {wide} x {high}",
             hint="crop it first",
         )
-    size = (short, long) if width <= height else (long, short)
-    return image if image.size == size else image.resize(size, interpolation)
+    return high, wide
 
 
-def _centre(image: Image.Image, size: int) -> Image.Image:
+def _centre(image: Image.Image, size: Size) -> Image.Image:
     # Rounded to even as torchvision does; another rule would shift odd margins by a pixel.
-    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+    height, width = height_and_width(size)
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))

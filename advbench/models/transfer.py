@@ -64,9 +64,9 @@ def with_new_top(model: Classifier, classes: int) -> Transferred:
     if isinstance(features, Transferred):
         return Transferred(features.features, features.top.in_features, classes)
     features.set_submodule(last, nn.Identity())
-    channels, size = max(len(model.mean), len(model.std)), model.input_size or 1
+    channels = max(len(model.mean), len(model.std))
     with torch.no_grad():
-        width = features(torch.zeros(1, channels, size, size)).shape[1]
+        width = features(torch.zeros(1, channels, *model.sides(otherwise=1))).shape[1]
     return Transferred(features, width, classes)
 
 

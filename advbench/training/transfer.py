@@ -60,7 +60,7 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
             title=folder.title,
             folder=folder.title,
             classes=folder.classes,
-            side=base.input_size or 0,
+            side=max(base.sides(otherwise=0)),
             mean=base.mean,
             std=base.std,
             eps=PHOTOGRAPHS,

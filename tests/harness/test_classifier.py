@@ -75,14 +75,16 @@ def test_keeps_what_it_was_told():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"num_classes": 0}, "expected num_classes >= 1, got 0"),
+        ({"num_classes": 0}, "expected num_classes >= 2, got 0"),
+        ({"num_classes": 1}, "got 1: one logit z of two classes becomes two as "),
         ({"mean": [0.1, 0.2], "std": [1, 1, 1]}, "as many values in mean as in std, got 2 and 3"),
         ({"std": 0}, "expected std > 0"),
         ({"std": [1, -1, 1]}, "expected std > 0"),
         ({"mean": float("nan")}, "expected mean to be one finite number or one for each channel, got nan"),
         ({"mean": []}, "expected mean to be one finite number"),
         ({"classes": ["a", "b"]}, "expected 12 class names, got 2"),
-        ({"input_size": 0}, "expected input_size >= 1, got 0"),
+        ({"input_size": 0}, r"expected input_size >= 1, or \(height, width\), got 0"),
+        ({"input_size": (3, 8, 8)}, r"expected input_size >= 1, or \(height, width\), got \(3, 8, 8\)"),
     ],
 )
 def test_arguments_are_checked(arguments, reason):
@@ -237,11 +239,24 @@ def test_a_long_thin_picture_is_refused_before_it_fills_the_memory():
         ResizeAndCrop(size=224)(Image.new("L", (1, 60_000)))
 
 
+@pytest.mark.parametrize("picture", [(97, 61), (61, 97), (300, 300), (224, 100)])
+def test_a_picture_covers_an_input_that_is_no_square(picture):
+    image = noise(*picture)
+    x = ResizeAndCrop(size=(50, 120))(image)
+    assert x.shape == (3, 50, 120)
+    ratio = min(image.height / 50, image.width / 120)
+    scaled = image.resize((round(image.width / ratio), round(image.height / ratio)), Image.Resampling.BILINEAR)
+    assert 120 in scaled.size or 50 in scaled.size
+    left, top = round((scaled.width - 120) / 2), round((scaled.height - 50) / 2)
+    assert torch.equal(x, ResizeAndCrop()(scaled)[:, top : top + 50, left : left + 120])
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"size": 0}, "expected size >= 1, got 0"),
+        ({"size": 0}, r"expected size >= 1, or \(height, width\), got 0"),
         ({"size": 224, "resize": 223}, "expected resize >= size, got resize 223 with size 224"),
+        ({"size": (224, 100), "resize": 200}, "expected resize >= size, got resize 200"),
         ({"resize": 10}, "expected resize >= size, got resize 10 with size None"),
     ],
 )

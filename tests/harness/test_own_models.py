@@ -232,7 +232,11 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("size = 8", "size: Extra inputs"),
-        ("input_size = 0", "input_size: Input should be greater"),
+        ("input_size = 0", "input_size: expected input_size >= 1"),
+        ("input_size = [8]", r"expected input_size >= 1, or \(height, width\)"),
+        ("mean = []", "mean: Tuple should have at least 1 item"),
+        ("std = [0.0, 1.0, 1.0]", "is wrong: expected std > 0"),
+        ("mean = [0.5, 0.5]\nstd = [1.0, 1.0, 1.0]", "is wrong: expected as many values in mean as in std"),
         ("input_size", "cannot be read"),
         ("mean = [0.5]\nstd = [0.5]", "fails on an image of 8 x 8"),
         ('classes = ["a"]', "has 5 classes, and its description names 1"),

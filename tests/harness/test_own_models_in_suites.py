@@ -37,7 +37,8 @@ def small(weights=None):
     return advbench.Classifier(network, num_classes=10, mean=[0.5], std=[0.5], input_size=28)
 
 def seven():
-    return advbench.Classifier(nn.Flatten(), num_classes=7, mean=[0.5], std=[0.5], input_size=28)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 7))
+    return advbench.Classifier(network, num_classes=7, mean=[0.5], std=[0.5], input_size=28)
 
 def large():
     return advbench.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(9, 10)), num_classes=10, mean=[0.5], input_size=28)
@@ -128,7 +129,7 @@ def test_files_of_networks():
     ("models", "message"),
     [
         ('"nets.py:seven"', "suite own has no data set for the model 'nets.py:seven', which has 7 classes"),
-        ('"nets.py:large"', "model nets.py:large cannot be run on the images of mnist: "),
+        ('"nets.py:large"', "model in/nets.py:large fails on an image of shape (1, 28, 28): "),
         ('"nets.py:none"', "in/nets.py has no function 'none'"),
         ('"gone.py:small"', "gone.py"),
         ('"nets.pth"', "models[0].name: unknown model 'nets.pth'"),

@@ -1,0 +1,121 @@
+"""Networks in files that answer with several things: which of them are the logits."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advbench.errors import UserError
+from attacks.answers import read_logits
+
+_LOGITS = "logits"
+"""An output of that name is taken for them."""
+
+
+class Chosen(nn.Module):
+    """A network of whose answer one part is given.
+
+    Args:
+        module: The network.
+        output: Name of the part, or its place from 0.
+
+    Example:
+        >>> Chosen(lambda x: {"features": x, "logits": 2 * x}, "logits")(torch.ones(1, 2))
+        tensor([[2., 2.]])
+    """
+
+    def __init__(self, module: Any, output: str | int) -> None:
+        super().__init__()
+        self.module, self.output = module, output
+
+    def forward(self, x: Tensor) -> Any:
+        """Images to the part of the answer, floats in the type of the images."""
+        part = parts_of(self.module(x))[self.output]
+        return part.to(x.dtype) if isinstance(part, Tensor) and part.is_floating_point() else part
+
+
+def parts_of(answer: Any) -> dict[str | int, Any]:
+    """What a network answered, part by part: under its name, or where it has none under its place from 0.
+
+    Example:
+        >>> parts_of((1, 2)), parts_of({"a": 1}), parts_of(1)
+        ({0: 1, 1: 2}, {'a': 1}, {0: 1})
+    """
+    if isinstance(answer, Mapping):
+        return dict(answer)
+    if isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+        return dict(answer._asdict())
+    return dict(enumerate(answer)) if isinstance(answer, tuple | list) else {0: answer}
+
+
+def with_logits(module: nn.Module, x: Tensor, output: str | int | None, file: Path) -> tuple[nn.Module, int]:
+    """The network that answers with logits alone, and the number of classes.
+
+    Of several outputs that one is taken which the description names, or which is called "logits".
+
+    Args:
+        module: Images to any answer.
+        x: Images (N, C, H, W) to ask it about.
+        output: As the description says.
+        file: Where the network came from.
+
+    Raises:
+        UserError: It cannot be told which of several outputs holds the logits, or the output holds none.
+    """
+    with torch.no_grad():
+        answer = module(x)
+    parts = parts_of(answer)
+    chosen = _choose(parts, output, file)
+    try:
+        width = read_logits(parts[chosen], len(x)).shape[1]
+    except ValueError as error:
+        which = f"output {chosen} of {file}" if len(parts) > 1 or isinstance(chosen, str) else file
+        raise UserError(f"{which} holds no logits: {error}", hint=_way_out(parts, chosen, file, len(x))) from None
+    return (module if isinstance(answer, Tensor) else Chosen(module, chosen)), width
+
+
+def _choose(parts: Mapping[str | int, Any], output: str | int | None, file: Path) -> str | int:
+    if output is not None:
+        if output not in parts:
+            raise UserError(f"{file} has no output {output!r}", hint=f"it has: {_listed(parts)}")
+        return output
+    if len(parts) == 1:
+        return next(iter(parts))
+    if _LOGITS in parts:
+        return _LOGITS
+    raise UserError(
+        f"{file} has {len(parts)} outputs, and does not say which holds the logits: {_listed(parts)}",
+        hint=_name_one(parts, file) if parts else "export it up to the logits",
+    )
+
+
+def _listed(parts: Mapping[str | int, Any]) -> str:
+    return ", ".join(f"{name} {_kind(part)}" for name, part in parts.items())
+
+
+def _kind(part: Any) -> str:
+    if not isinstance(part, Tensor):
+        return f"({type(part).__name__})"
+    dtype = "" if part.is_floating_point() else f" {part.dtype}".replace("torch.", "")
+    return f"{tuple(part.shape)}{dtype}"
+
+
+def _name_one(parts: Mapping[str | int, Any], file: Path) -> str:
+    # The names are those of the file: what looks like a batch of logits is the best example.
+    shaped = [name for name, part in parts.items() if isinstance(part, Tensor) and part.ndim == 2]
+    example = (shaped or [*parts])[-1]
+    written = f'"{example}"' if isinstance(example, str) else example
+    return f"say which in {file.with_suffix('.toml')}, such as: output = {written}"
+
+
+def _way_out(parts: Mapping[str | int, Any], chosen: str | int, file: Path, count: int) -> str:
+    part = parts[chosen]
+    if len(parts) > 1:
+        return f"it has: {_listed(parts)}\n{_name_one(parts, file)}"
+    if isinstance(part, Tensor) and not part.is_floating_point():
+        return "classes cannot be attacked by their numbers: export the network up to its logits"
+    if isinstance(part, Tensor) and part.shape[1:] == (1,) and len(part) == count:
+        return "export it with two: one logit z becomes two as torch.cat([torch.zeros_like(z), z], dim=1)"
+    return "export the network up to its logits, one for each class"

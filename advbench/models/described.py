@@ -1,0 +1,152 @@
+"""A network from a file as a classifier: what the file says of its input, and what the description beside it says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from advbench.errors import UserError, reason
+from advbench.models.answers import with_logits
+from advbench.models.classifier import Classifier
+from advbench.models.description import Description, read_description
+from advbench.models.preprocess import Size, height_and_width
+from advbench.models.weights import sha256_of
+
+_COLOURS = (1, 3)
+
+Shape = Sequence[int | None]
+"""Of the input as the file says, (N, C, H, W) or (N, H, W, C); None for each size that it leaves open."""
+UNKNOWN: Shape = (None, None, None, None)
+"""Of a file that says nothing."""
+
+
+def described(module: nn.Module, file: Path, name: str, shape: Shape = UNKNOWN) -> Classifier:
+    """Wrap a network from a file with what the description beside it says.
+
+    Args:
+        module: Normalised images to an answer with logits: them alone, or several things of which one are they.
+        file: Where it came from; its description has the same name and ends in .toml.
+        name: Of the classifier.
+        shape: Of its input. Where the last of the sizes is that of colours, and the second is not, images are handed
+            over with their channels last.
+
+    Raises:
+        UserError: The description cannot be read, the input size is nowhere to be found, or the network fails or gives
+            no logits.
+    """
+    about = read_description(file.with_suffix(".toml"))
+    if shape[3] in _COLOURS and shape[1] not in _COLOURS:
+        module, shape = _ChannelsLast(module), (shape[0], shape[3], shape[1], shape[2])
+    size = _size(about, shape, file)
+    channels = about.channels or shape[1] or _COLOURS[-1]
+    x = torch.zeros(shape[0] or 1, channels, *height_and_width(size))
+    try:
+        network, width = with_logits(module.eval(), x, about.output, file)
+    except UserError:
+        raise
+    except Exception as error:  # a network that does not fit may raise anything
+        sides, more = " x ".join(map(str, x.shape[2:])), "s" if channels > 1 else ""
+        raise UserError(
+            f"{file} fails on an image of {sides} pixels in {channels} channel{more}: {reason(error)}",
+            hint=f"describe its input in {file.with_suffix('.toml')}: input_size, mean, std",
+        ) from None
+    if about.classes is not None and len(about.classes) != width:
+        raise UserError(f"{file} has {width} classes, and its description names {len(about.classes)}")
+    try:
+        return Classifier(
+            in_batches(network, shape[0]),
+            num_classes=width,
+            mean=about.mean or (0.0,) * channels,
+            std=about.std or (1.0,) * channels,
+            classes=about.classes,
+            input_size=size,
+            name=name,
+            weights_sha256=sha256_of(file),
+        )
+    except ValueError as error:
+        raise UserError(f"description {file.with_suffix('.toml')} is wrong: {error}") from None
+
+
+def _size(about: Description, shape: Shape, file: Path) -> Size:
+    if about.input_size is not None:
+        size: Size = about.input_size
+        return size
+    if shape[2] is None or shape[3] is None:
+        raise UserError(
+            f"{file} does not say what size of images it takes",
+            hint=f"write it into {file.with_suffix('.toml')}: input_size = 224 (and mean, std and classes)",
+        )
+    return shape[2], shape[3]
+
+
+class _ChannelsLast(nn.Module):
+    """A network that takes images (N, H, W, C)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> object:
+        """Images (N, C, H, W) to what the network answers."""
+        return self.module(x.permute(0, 2, 3, 1))
+
+
+class _InBatches(nn.Module):
+    """A network that takes so many images at once and no other number."""
+
+    def __init__(self, module: nn.Module, size: int) -> None:
+        super().__init__()
+        self.module, self.size = module, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) to (N, ...), the last batch filled up with its first image."""
+        missing = -len(x) % self.size
+        filled = torch.cat([x, x[:1].expand(missing, *x.shape[1:])]) if missing else x
+        return torch.cat([self.module(part) for part in torch.split(filled, self.size)])[: len(x)]
+
+
+def in_batches(module: nn.Module, size: int | None) -> nn.Module:
+    """Make a network of a fixed batch size take any number of images.
+
+    Args:
+        module: The network.
+        size: How many images it takes; None if any.
+
+    Example:
+        >>> in_batches(nn.Flatten(), 4)(torch.zeros(6, 1, 2, 2)).shape
+        torch.Size([6, 4])
+    """
+    return module if size is None else _InBatches(module, size)
+
+
+def input_shape(shape: Sequence[object], file: Path, got: str) -> Shape:
+    """The shape of an input as a file says it.
+
+    Args:
+        shape: A whole number for each size that is fixed; empty if the file says nothing.
+        file: The file.
+        got: Its inputs in words.
+
+    Raises:
+        UserError: It has other than four sizes.
+    """
+    if len(shape) not in (0, 4):
+        raise other_inputs(file, got)
+    return [size if isinstance(size, int) else None for size in shape] or UNKNOWN
+
+
+def other_inputs(file: Path, got: str) -> UserError:
+    """That a network takes something else than images."""
+    return UserError(
+        f"{file} takes other inputs than one batch of images (N, C, H, W): {got}",
+        hint="export it with images alone as its input, or name a function that makes it take them: file.py:function",
+    )
+
+
+def other_type(file: Path, got: str) -> UserError:
+    """That a network takes images of a type in which there are no small changes."""
+    return UserError(
+        f"{file} takes images of type {got}, which have no values between 0 and 1",
+        hint="export it without the conversion from whole numbers, so that it takes floats",
+    )

@@ -1,0 +1,141 @@
+"""The first time that a model is asked: what it, or its preprocessing, raises then is told in one sentence."""
+
+from weakref import WeakKeyDictionary
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from advbench.errors import UserError, reason
+from advbench.models.classifier import Classifier
+from advbench.models.preprocess import ResizeAndCrop
+
+_ANSWERED: "WeakKeyDictionary[Classifier, set[torch.Size]]" = WeakKeyDictionary()
+"""Shapes of the images that a model has answered."""
+
+
+def try_model(model: Classifier, image: Tensor) -> None:
+    """Ask a model about an image, unless it has answered one of that shape before.
+
+    A network whose weights are all of another type than float32, and which refuses images of float32, is given images
+    of its own type from then on.
+
+    Args:
+        model: The classifier.
+        image: One image (C, H, W) in [0, 1], or of zeros.
+
+    Raises:
+        UserError: It fails, or what it answers are no logits.
+
+    Example:
+        >>> net = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), num_classes=2, input_size=2, name="net")
+        >>> try_model(net, torch.zeros(1, 2, 2))
+        Traceback (most recent call last):
+        advbench.errors.UserError: model net fails on an image of shape (1, 2, 2): mat1 and mat2 shapes cannot be ...
+    """
+    answered = _ANSWERED.setdefault(model, set())
+    if image.shape in answered:
+        return
+    try:
+        _ask(model, image)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        if not _works_in_its_own_type(model, image):
+            shape = tuple(image.shape)
+            message = f"model {model.name} fails on an image of shape {shape}: {reason(error)}"
+            raise UserError(message, hint=_hint(model, image)) from error
+    answered.add(image.shape)
+
+
+def input_of(model: Classifier, picture: Image.Image) -> Tensor:
+    """What a model takes for a picture.
+
+    Args:
+        model: The classifier.
+        picture: Of any size and mode.
+
+    Returns:
+        (C, H, W), float32 in [0, 1].
+
+    Raises:
+        UserError: The picture is too long and thin; or the user's own preprocessing fails, or makes something else.
+
+    Example:
+        >>> input_of(Classifier(nn.Flatten(), num_classes=3), Image.new("RGB", (1, 1))).shape
+        torch.Size([3, 1, 1])
+    """
+    own = not isinstance(model.preprocess, ResizeAndCrop)
+    try:
+        image = model.preprocess(picture)
+    except UserError:
+        raise
+    except Exception as error:  # the user's code may raise anything, ours may not
+        if not own:
+            raise
+        size = f"{picture.width} x {picture.height} pixels"
+        raise UserError(f"preprocess of {model.name} fails on a picture of {size}: {reason(error)}") from error
+    if own:
+        _check_input(image, f"what preprocess of {model.name} makes of a picture")
+    return image
+
+
+def _check_input(image: object, what: str) -> None:
+    if not isinstance(image, Tensor) or image.dtype != torch.float32 or image.ndim != 3 or not image.numel():
+        got = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        raise UserError(f"{what} is no image: expected float32 (C, H, W), got {got}")
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise UserError(f"{what} has values outside [0, 1]", hint="leave the normalisation to Classifier: mean and std")
+
+
+def _ask(model: Classifier, image: Tensor) -> None:
+    device = next(model.buffers()).device
+    drawn_on = [device] if device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=drawn_on):
+        model(image.unsqueeze(0).to(device))
+
+
+def _hint(model: Classifier, image: Tensor) -> str:
+    channels = max(len(model.mean), len(model.std))
+    if channels not in (1, len(image)):
+        return f"mean and std are of {channels} channels, and a picture has 3, or 1 if mean has one entry"
+    if model.input_size is None:
+        return "if it takes images of one size alone, say which: make it with Classifier(..., input_size=...)"
+    return ""
+
+
+def _works_in_its_own_type(model: Classifier, image: Tensor) -> bool:
+    """Whether a network of half or double precision answers images of its type; if so, it is given those."""
+    network = model.module
+    types = {tensor.dtype for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()}
+    if len(types) != 1 or types == {torch.float32}:
+        return False
+    model.module = InType(network, types.pop())
+    try:
+        _ask(model, image)
+    except Exception:  # then what it raised at first is told
+        model.module = network
+        return False
+    return True
+
+
+class InType(nn.Module):
+    """A network that is given images of another type, and whose answers come back in the type of the images.
+
+    Args:
+        module: The network.
+        dtype: Of the images that it takes.
+
+    Example:
+        >>> InType(nn.Linear(2, 2).double(), torch.float64)(torch.zeros(1, 2)).dtype
+        torch.float32
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.module, self.dtype = module, dtype
+
+    def forward(self, x: Tensor) -> object:
+        """Images (N, C, H, W) to what the network answers."""
+        answer = self.module(x.to(self.dtype))
+        return answer.to(x.dtype) if isinstance(answer, Tensor) else answer
