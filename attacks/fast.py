@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from attacks.answers import ask
 from attacks.folding import EXACT, FORMS, milder, rewritten
+from attacks.modes import check_mode
 from attacks.protocols import Model
 
 TOLERANCE = {"folded": 1e-3, "channels_last": 1e-3, "bfloat16": 0.2}
@@ -45,8 +45,7 @@ class Fast:
     def __init__(self, model: Model, form: str) -> None:
         if form not in FORMS:
             raise ValueError(f"expected a form out of {', '.join(FORMS)}, got {form!r}")
-        if isinstance(model, nn.Module):
-            _check_norms(model)
+        check_mode(model)
         self._model, self.form = model, form
         self._made: dict[str, nn.Module] = {}
         self._state, self._parts = list[tuple[int, ...]](), list[nn.Module]()
@@ -55,6 +54,11 @@ class Fast:
     def __call__(self, x: Tensor, /) -> Tensor:
         """What the original says."""
         return self._model(x)
+
+    @property
+    def wrapped(self) -> Model:
+        """The original."""
+        return self._model
 
     @property
     def quick_form(self) -> Model | None:
@@ -78,7 +82,7 @@ class Fast:
     def _rewritten(self, form: str) -> nn.Module:
         if not isinstance(self._model, nn.Module) or not _can_change(self._model):
             raise ValueError(f"expected a network of float32 for the form {form!r}, got another model")
-        _check_norms(self._model)
+        check_mode(self._model)
         found = rewritten(self._model, form)
         if found is None:
             raise ValueError(f"expected a network that torch.fx can follow for the form {form!r}, got another")
@@ -119,6 +123,8 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
     if form is not None:
         return Fast(model, form)
     found = {each.form: each for each in usable(model, example)}
+    if len(found) == 1:  # it may have no gradient to be timed
+        return found[FORMS[0]]
     return found[fastest({name: seconds(each, example) for name, each in found.items()})]
 
 
@@ -177,7 +183,7 @@ def seconds(model: Fast, example: Tensor) -> float:
         start = clock()
         x = example.detach().clone().requires_grad_()
         with torch.enable_grad():
-            torch.autograd.grad((model.quick_form or model)(x).sum(), x)
+            torch.autograd.grad(ask(model.quick_form or model, x).sum(), x)
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         taken.append(clock() - start)
@@ -209,12 +215,6 @@ def _answers(model: Model, example: Tensor) -> Tensor:
 def _agree(answers: Tensor, logits: Tensor, form: str) -> bool:
     """Whether answers are the original's, as nearly as those of a form can be."""
     return bool((answers - logits).abs().amax() <= TOLERANCE[form] * logits.abs().amax())
-
-
-def _check_norms(model: nn.Module) -> None:
-    for name, part in model.named_modules():
-        if isinstance(part, _BatchNorm) and part.training:
-            raise ValueError(f"expected batch norms in eval mode, got {name or 'one'} in training mode: call eval()")
 
 
 def _can_change(model: nn.Module) -> bool:

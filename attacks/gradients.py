@@ -3,12 +3,13 @@
 import math
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from attacks.answers import ask
+from attacks.answers import NoGradientError, ask, ask_with_graph, gradient_of
 from attacks.goals import Goal, met
 from attacks.losses import Loss, margin
 from attacks.protocols import Model
@@ -19,10 +20,6 @@ DOUBT = 2**-7
 to the boundary than that, the model itself is asked."""
 
 _asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(None, 1))
-
-
-class NoGradientError(ValueError):
-    """A model was asked for a gradient and has none: a forest, a black box."""
 
 
 class Slope(NamedTuple):
@@ -78,7 +75,7 @@ def slope(
             rounding alone. What is found so the model has to confirm: :meth:`attacks.track.Survivors.settle`.
 
     Raises:
-        ValueError: If the model's output does not depend on the images differentiably.
+        NoGradientError: If the model's output does not depend on the images differentiably.
 
     Example:
         >>> from attacks import Untargeted, losses
@@ -149,7 +146,7 @@ def precise(model: Model) -> Model:
         >>> precise(lambda x: 2 * x)(torch.tensor([1.0]))
         tensor([2.])
     """
-    return lambda x: model(x)
+    return partial(model)  # which has none of the model's attributes
 
 
 def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
@@ -171,18 +168,16 @@ def _differentiate(
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
-        logits = ask(model, x)
+        logits = ask_with_graph(model, x)
         value = loss(logits, goal)
         if not value.requires_grad:
-            raise NoGradientError(
-                "expected a model that is differentiable with respect to its images, got an output without a "
-                "gradient: use an attack that needs none, such as Square"
-            )
+            raise NoGradientError
         columns = value.unbind(1) if value.ndim > 1 else (value,)
         last = len(columns) - 1
         # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
-        gradients = [torch.autograd.grad(c.sum(), x, retain_graph=i < last)[0] for i, c in enumerate(columns)]
-    return logits.detach(), value.detach(), [_finite(gradient) for gradient in gradients]
+        gradients = [gradient_of(column.sum(), x, keep=i < last) for i, column in enumerate(columns)]
+    # A copy: the model may hand out the same buffer the next time.
+    return logits.detach().clone(), value.detach(), [_finite(gradient) for gradient in gradients]
 
 
 def _finite(gradient: Tensor) -> Tensor:
