@@ -1,20 +1,38 @@
 """How a model is asked: it gets images of its own, and its answer is read as logits in one place."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from attacks.protocols import Model
 
 _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
+_GRADIENTS = re.compile(
+    r"requires?[ _](a )?grad|graph leaves|inference tensor|derivative|differentia|autograd|gradient computation|backward",
+    re.IGNORECASE,
+)
+"""What torch says where it cannot differentiate, or hand on a tensor that is to be differentiated."""
+
+
+class NoGradientError(ValueError):
+    """A model was asked for a gradient and has none: a forest, a black box."""
+
+    def __init__(self, got: str = "an output without a gradient") -> None:
+        super().__init__(
+            f"expected a model that is differentiable with respect to its images, got {got}: "
+            "use an attack that needs none, such as Square"
+        )
 
 
 def ask(model: Model, x: Tensor) -> Tensor:
-    """Logits (N, C) of images ``x``, of their dtype.
+    """Logits (N, C) of images ``x``, of their dtype and on their device.
 
     The model is handed a copy: one that works on its input in place (``x.sub_(mean)``) would otherwise move the
-    images that the attack goes on with.
+    images that the attack goes on with. Where no gradients are wanted the answer is copied too, without a graph: a
+    model may hand out the same buffer each time.
 
     Args:
         model: Images in [0, 1] -> logits, or an answer that holds them; see :func:`read_logits`.
@@ -29,16 +47,101 @@ def ask(model: Model, x: Tensor) -> Tensor:
         >>> ask(lambda x: {"logits": x.mul_(2).double()}, x), x
         (tensor([[0.5000, 1.5000]]), tensor([[0.2500, 0.7500]]))
     """
-    return read_logits(model(x.clone()), len(x)).to(x.dtype)
+    logits = read_logits(model(x.clone()), len(x))
+    if logits.dtype != x.dtype or logits.device != x.device:
+        logits = logits.to(x)
+    return logits if logits.requires_grad and torch.is_grad_enabled() else logits.detach().clone()
+
+
+def ask_with_graph(model: Model, x: Tensor) -> Tensor:
+    """What :func:`ask` does, for logits that are to be differentiated.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...) that require a gradient, in a context where gradients are enabled.
+
+    Raises:
+        NoGradientError: If the logits have no graph, or the model fails for no other reason than that ``x`` requires a
+            gradient, as one that calls ``x.numpy()`` does. All other errors of the model are passed on.
+        ValueError: As :func:`read_logits` does.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.25, 0.75]], requires_grad=True)
+        >>> ask_with_graph(lambda x: 2 * x, x).requires_grad
+        True
+    """
+    try:
+        logits = ask(model, x)
+    except Exception as error:
+        if not _about_gradients(error) or not _answers_without(model, x):
+            raise
+        raise NoGradientError(_first_line(error)) from error
+    if not logits.requires_grad:
+        raise NoGradientError
+    return logits
+
+
+def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    """The gradient of a number with respect to images.
+
+    Args:
+        value: Made from logits of :func:`ask_with_graph`, with a graph.
+        x: The images (N, ...) that the model was asked about.
+        keep: Whether the graph is needed again.
+
+    Returns:
+        Shaped like ``x``.
+
+    Raises:
+        NoGradientError: If the value does not depend on the images, or torch cannot differentiate something on the way.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([0.25, 0.75], requires_grad=True)
+        >>> gradient_of((x * x).sum(), x)
+        tensor([0.5000, 1.5000])
+    """
+    try:
+        (gradient,) = torch.autograd.grad(value, x, retain_graph=keep, allow_unused=True)
+    except RuntimeError as error:
+        if not _about_gradients(error):
+            raise
+        raise NoGradientError(_first_line(error)) from error
+    if gradient is None:
+        raise NoGradientError
+    return gradient
+
+
+def _about_gradients(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that something cannot be differentiated."""
+    while error is not None:
+        if _GRADIENTS.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _answers_without(model: Model, x: Tensor) -> bool:
+    """Whether a model that has failed answers the same question when no gradient is wanted."""
+    try:
+        with torch.no_grad():
+            ask(model, x.detach())
+    except Exception:  # then the first error had another reason, and is the one to report
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def read_logits(answer: Any, count: int) -> Tensor:
     """The logits in what a model answered.
 
     Understood are a tensor (N, C); a tuple or list whose first entry is one, as torchvision's models with auxiliary
-    heads return; a mapping or an object with ``logits``, as
-    those of Hugging Face do, or a mapping with one entry; and (C,) for a single image,
-    from a model that squeezes its answer.
+    heads return; a mapping or an object with ``logits``, as those of Hugging Face do, or a mapping with one entry; and
+    (C,) for a single image, from a model that squeezes its answer.
 
     Args:
         answer: What the model returned.

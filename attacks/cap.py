@@ -55,7 +55,7 @@ class Capped:
             AttackError: For images that were cut off before anything was known about them.
         """
         check_call(self, eps, seed)
-        check_arguments(x, goal, self.norm, eps)
+        check_arguments(model, x, goal, self.norm, eps)
         purse = _Purse(self, model, x.detach(), goal, eps)
         errors: dict[int, str] = {}
         try:
@@ -132,6 +132,11 @@ class _Purse:
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits; of images that may not be asked about any more, those of the last time, without a gradient."""
         return self._answer(self._model, x)
+
+    @property
+    def wrapped(self) -> Model:
+        """The model itself."""
+        return self._model
 
     @property
     def quick_form(self) -> Model | None:

@@ -110,7 +110,7 @@ def _in_turn(
 ) -> Tensor:
     """Each attack with what it aims at, and the best candidate of all."""
     first, norm = turns[0][0], turns[0][0].norm
-    check_arguments(x, goal, norm, eps)
+    check_arguments(model, x, goal, norm, eps)
     x = best = x.detach()
     size = x.new_full((len(x),), torch.inf)
     bound = None if eps is None else radii(eps, x)

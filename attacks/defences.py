@@ -1,6 +1,7 @@
 """Models behind a defence that hides their gradient, made attackable: by averaging, and by standing in for it."""
 
 from collections.abc import Callable
+from functools import update_wrapper
 
 import torch
 from torch import Tensor
@@ -63,7 +64,8 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
             torch.manual_seed(derive(seed, calls))
             return torch.stack([ask(model, x) for _ in range(samples)]).mean(0)
 
-    return averaged
+    # So that the networks in the model are seen behind it.
+    return update_wrapper(averaged, model, assigned=(), updated=())
 
 
 def straight_through(transform: Transform, backward: Transform = identity) -> Transform:

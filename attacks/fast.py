@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from attacks.agreement import FEW
 from attacks.answers import ask, read_logits
 from attacks.folding import EXACT, FORMS, milder
-from attacks.forms import Forms, can_change, check_norms
+from attacks.forms import Forms, can_change
 from attacks.gradients import is_first_look
+from attacks.modes import check_mode
 from attacks.protocols import Model
 
 PATIENCE = 0.1
@@ -52,8 +53,7 @@ class Fast:
     def __init__(self, model: Model, form: str, example: Tensor | None = None) -> None:
         if form not in FORMS:
             raise ValueError(f"expected a form out of {', '.join(FORMS)}, got {form!r}")
-        if isinstance(model, nn.Module):
-            check_norms(model)
+        check_mode(model)
         self._model, self.form = model, form
         self._forms: Forms | None = None
         if form == FORMS[0]:
@@ -73,6 +73,11 @@ class Fast:
         answer = self._model(x)
         self._forms.learn(clean, read_logits(answer, len(clean)).detach())
         return answer
+
+    @property
+    def wrapped(self) -> Model:
+        """The original."""
+        return self._model
 
     @property
     def quick_form(self) -> Model | None:
@@ -124,6 +129,8 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
         chosen = Fast(model, form, example)
         return chosen if chosen.quick_form is not None else Fast(model, FORMS[0])
     found = {each.form: each for each in usable(model, example)}
+    if len(found) == 1:  # it may have no gradient to be timed
+        return found[FORMS[0]]
     return found[fastest({name: seconds(each, example) for name, each in found.items()})]
 
 

@@ -4,12 +4,12 @@ from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _has_any_global_hook
 
 from attacks.agreement import agree, stands_in
 from attacks.answers import ask
 from attacks.folding import EXACT, FORMS, rewritten
+from attacks.modes import check_mode
 from attacks.watch import Watch
 
 
@@ -66,7 +66,9 @@ class Forms:
         self._follow()
         if form not in self._found:
             holds = self._holds(form)
-            if not holds and self._logits is not None and not self._vain:  # perhaps the network has changed and left no trace
+            if (
+                not holds and self._logits is not None and not self._vain
+            ):  # perhaps the network has changed and left no trace
                 self._look_up()
                 holds = self._holds(form)
                 self._vain = not holds
@@ -81,7 +83,7 @@ class Forms:
 
     def _look_up(self) -> None:
         """Begin with the network as it is."""
-        check_norms(self._network)
+        check_mode(self._network)
         self._watch = Watch(self._network)
         self._made = dict[str, nn.Module | None]()
         self._proven, self._found = set[str](), dict[str, nn.Module | None]()
@@ -108,20 +110,6 @@ class Forms:
         with suppress(Exception), torch.no_grad():  # the code of a network may do anything when it is run another way
             return self.images is not None and agree(ask(found, self.images), logits, form)
         return False
-
-
-def check_norms(network: nn.Module) -> None:
-    """Check that no batch norm of a network depends on the batch.
-
-    Raises:
-        ValueError: One is in training mode.
-
-    Example:
-        >>> check_norms(nn.Sequential(nn.BatchNorm2d(3)).eval())
-    """
-    for name, part in network.named_modules():
-        if isinstance(part, _BatchNorm) and part.training:
-            raise ValueError(f"expected batch norms in eval mode, got {name or 'one'} in training mode: call eval()")
 
 
 def can_change(network: nn.Module) -> bool:

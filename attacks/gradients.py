@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from attacks.answers import ask
+from attacks.answers import NoGradientError, ask, ask_with_graph, gradient_of
 from attacks.goals import Goal, met
 from attacks.losses import Loss, margin
 from attacks.protocols import Model
@@ -21,10 +22,6 @@ to the boundary than that, the model itself is asked."""
 
 _first_look: ContextVar[bool] = ContextVar("first_look", default=False)
 _asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(None, 1))
-
-
-class NoGradientError(ValueError):
-    """A model was asked for a gradient and has none: a forest, a black box."""
 
 
 class Slope(NamedTuple):
@@ -80,7 +77,7 @@ def slope(
             rounding alone. What is found so the model has to confirm: :meth:`attacks.track.Survivors.settle`.
 
     Raises:
-        ValueError: If the model's output does not depend on the images differentiably.
+        NoGradientError: If the model's output does not depend on the images differentiably.
 
     Example:
         >>> from attacks import Untargeted, losses
@@ -151,7 +148,7 @@ def precise(model: Model) -> Model:
         >>> precise(lambda x: 2 * x)(torch.tensor([1.0]))
         tensor([2.])
     """
-    return lambda x: model(x)
+    return partial(model)  # which has none of the model's attributes
 
 
 def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
@@ -173,31 +170,20 @@ def _differentiate(
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
-        logits = ask(model, x)
+        logits = ask_with_graph(model, x)
         value = loss(logits, goal)
         if not value.requires_grad:
-            raise _no_gradient()
+            raise NoGradientError
         columns = value.unbind(1) if value.ndim > 1 else (value,)
         last = len(columns) - 1
         # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
-        gradients = [
-            torch.autograd.grad(column.sum(), x, retain_graph=i < last, allow_unused=True)[0]
-            for i, column in enumerate(columns)
-        ]
-    return logits.detach(), value.detach(), [_finite(gradient) for gradient in gradients]
+        gradients = [gradient_of(column.sum(), x, keep=i < last) for i, column in enumerate(columns)]
+    # A copy: the model may hand out the same buffer the next time.
+    return logits.detach().clone(), value.detach(), [_finite(gradient) for gradient in gradients]
 
 
-def _no_gradient() -> NoGradientError:
-    return NoGradientError(
-        "expected a model that is differentiable with respect to its images, got an output without a "
-        "gradient: use an attack that needs none, such as Square"
-    )
-
-
-def _finite(gradient: Tensor | None) -> Tensor:
+def _finite(gradient: Tensor) -> Tensor:
     """Where the gradient is not finite (a square root at 0) it gives no direction."""
-    if gradient is None:  # the weights of a quantised network have a graph that does not lead to the images
-        raise _no_gradient()
     # Looking takes a fifth of the time of replacing.
     if math.isfinite(gradient.sum()):
         return gradient

@@ -13,6 +13,7 @@ from attacks.goals import Goal
 from attacks.gradients import Slope, first_look, forward, slope
 from attacks.losses import LOSSES, Loss
 from attacks.memory import keep_memory
+from attacks.modes import check_mode
 from attacks.norms import Norm
 from attacks.plain import plain_number
 from attacks.protocols import Attack, Model
@@ -115,9 +116,10 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
     """Check the arguments of an attack, then the logits (N, C) of the clean images.
 
     Raises:
-        ValueError: ``expected ..., got ...`` for images outside [0, 1], not finite or of an integer type; a goal for
-            another number of images; an ``eps`` that is not positive or of the wrong scale; a model that returns
-            another shape, values that are not finite, or probabilities; a class that the model does not have.
+        ValueError: ``expected ..., got ...`` for images outside [0, 1], not finite, of an integer type or in half
+            precision; a goal for another number of images; an ``eps`` that is not positive or of the wrong scale; a
+            model with batch norms in training mode, or that returns another shape, values that are not finite, or
+            probabilities; a class that the model does not have.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -126,7 +128,7 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
         Traceback (most recent call last):
         ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
     """
-    check_arguments(x, goal, norm, eps)
+    check_arguments(model, x, goal, norm, eps)
     keep_memory(x.device)
     with first_look():
         logits = forward(model, x, goal)
@@ -146,7 +148,7 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
         >>> clean_slope(lambda x: 2 * x, x, goal, Linf(), 0.1, losses.margin).gradient
         tensor([[ 2., -2.]])
     """
-    check_arguments(x, goal, norm, eps)
+    check_arguments(model, x, goal, norm, eps)
     keep_memory(x.device)
 
     def checked(logits: Tensor, goal: Goal) -> Tensor:
@@ -157,15 +159,15 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
         return slope(model, x, goal, checked)
 
 
-def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
+def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
     """Check what can be checked before the model is asked.
 
     Raises:
-        ValueError: As :func:`clean_logits` does for images, the goal's number of rows and ``eps``.
+        ValueError: As :func:`clean_logits` does for images, the goal's number of rows, ``eps`` and the model's mode.
 
     Example:
         >>> from attacks import Linf, Untargeted
-        >>> check_arguments(torch.rand(2, 3), Untargeted(torch.tensor([0])), Linf(), eps=0.1)
+        >>> check_arguments(lambda x: x, torch.rand(2, 3), Untargeted(torch.tensor([0])), Linf(), eps=0.1)
         Traceback (most recent call last):
         ValueError: expected a goal for 2 images, got one for 1
     """
@@ -176,6 +178,7 @@ def check_arguments(x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | Non
         raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
     if eps is not None:
         _check_eps(norm, eps, x)
+    check_mode(model)
 
 
 def check_eps(norm: Norm, eps: float) -> None:
@@ -253,7 +256,7 @@ def check_images(x: Any, what: str = "images") -> None:
     """Check that something is a batch of images.
 
     Args:
-        x: What should be images (N, ...), floating point, in [0, 1].
+        x: What should be images (N, ...), float32 or float64, in [0, 1].
         what: In the message, for it.
 
     Raises:
@@ -268,6 +271,11 @@ def check_images(x: Any, what: str = "images") -> None:
         raise ValueError(f"expected float {what} (N, ...) as a tensor, got {type(x).__name__}")
     if not x.dtype.is_floating_point or x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"expected {what} of float32 or float64, got {x.dtype}, in which no small perturbation can be told: pass "
+            f"x.float(), and a model that casts them itself, such as lambda x: model(x.to({x.dtype}))"
+        )
     low, high = (float(bound) for bound in x.detach().aminmax())
     # A comparison with NaN is false, so this refuses NaN too.
     if not (low >= 0 and high <= 1):

@@ -16,7 +16,11 @@ class Model(Protocol):
     """Any callable from images to logits; normalisation, if any, happens inside.
 
     One with an attribute ``quick_form``, a faster model for gradients that may be rough, and ``exact_form``, one whose
-    answers differ by rounding alone, is made by :func:`attacks.fast.fast`.
+    answers differ by rounding alone, is made by :func:`attacks.fast.fast`. What wraps a model hands it on as its
+    attribute ``wrapped``, so that :func:`attacks.modes.check_mode` sees the networks inside.
+
+    A model that fails when its images require a gradient, or whose answer has none, is one without a gradient. Answers
+    that hold the logits in another way are understood too, see :func:`attacks.answers.read_logits`.
 
     Example:
         >>> import torch
@@ -59,12 +63,14 @@ class BudgetAttack(Protocol):
         """Return candidates within ``eps`` of ``x`` and within [0, 1]; whether they succeed is for others to judge.
 
         Images that meet the goal already come back unchanged. The model, its mode, weights and gradients are
-        left as they were. Images do not influence each other: what is drawn for one depends on ``seed`` and its id
-        alone.
+        left as they were; one with batch norms in training mode, which every pass would change, is refused. Images do
+        not influence each other: what is drawn and decided for one depends on ``seed``, its id and the model's answers
+        about it alone. (Those of a large network may be rounded otherwise in another batch size, and candidates with
+        them.)
 
         Args:
             model: Images in [0, 1] -> logits.
-            x: Images (N, ...), floating point, in [0, 1].
+            x: Images (N, ...), float32 or float64, in [0, 1].
             goal: What counts as fooled, for these N images.
             eps: Largest allowed size of a perturbation in the attack's norm, image units; a number or (N,).
             seed: Of all random draws.
@@ -111,7 +117,7 @@ class MinNormAttack(Protocol):
 
         Args:
             model: Images in [0, 1] -> logits.
-            x: Images (N, ...), floating point, in [0, 1].
+            x: Images (N, ...), float32 or float64, in [0, 1].
             goal: What counts as fooled, for these N images.
             eps: Look no further than this; None: as far as it takes.
             seed: Of all random draws.

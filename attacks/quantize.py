@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from attacks.answers import NoGradientError
 from attacks.ball import radii
 from attacks.goals import Goal, met
-from attacks.gradients import NoGradientError, forward, slope
+from attacks.gradients import forward, slope
+from attacks.inputs import check_arguments
 from attacks.losses import margin
 from attacks.norms import Norm, column, descent, within
 from attacks.protocols import Model
@@ -33,7 +35,8 @@ def quantize(
     L0 the perturbation is stretched until enough of its largest values survive the rounding; how far is found by
     bisection. Where no stretching helps, and for Linf, the image is moved on down the margin, always looking at the
     rounded image (a straight-through gradient), until that meets the goal. For Linf it may move by as few levels as
-    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``.
+    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. Of a model
+    without a gradient no more than answers is asked: for it the perturbation is stretched in Linf too.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -44,9 +47,12 @@ def quantize(
         eps: Largest allowed size, image units, a number or (N,); None: no bound.
         steps: Gradient steps before the next level is tried.
 
+    Raises:
+        ValueError: As attacks do for images, goals, ``eps`` and models that are not as they should be.
+
     Returns:
         Images whose values are multiples of 1/255. Where no 8-bit image was found that meets the goal within
-        ``eps``, and wherever the model has no gradient, the nearest rounding that stays within it.
+        ``eps``, the nearest rounding that stays within it.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -55,6 +61,7 @@ def quantize(
         >>> (quantize(lambda x: x, x, x_adv, goal, Linf()) * 255).round()
         tensor([[101., 102.]])
     """
+    check_arguments(model, x, goal, norm, eps)
     size = norm.measure(x_adv - x)
     reach = radii(eps, x_adv)
     first, last = _levels(norm, size, reach)
@@ -62,7 +69,7 @@ def quantize(
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
     rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
     if norm.name != "linf":
-        stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows])
+        stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
         best[rows[stretched.found]] = stretched.x_adv[stretched.found]
         rows = rows[~stretched.found]
     z, room, step = x_adv[rows], reach[rows], 0
@@ -71,6 +78,9 @@ def quantize(
         try:
             at = slope(model, x_q, goal.select(rows), margin)
         except NoGradientError:
+            if norm.name == "linf":
+                stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
+                best[rows[stretched.found]] = stretched.x_adv[stretched.found]
             break
         beyond = _beyond(norm, x[rows], x_q, reach[rows])
         done = ~beyond & at.fooled
@@ -84,12 +94,15 @@ def quantize(
     return best
 
 
-def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor) -> Nearest:
-    """The nearest roundings that meet the goal among those of the perturbations times a factor of at least a half."""
-    best, delta, white = Nearest(x, norm, reach), x_adv - x, torch.full_like(reach, _WHITE)
+def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor) -> Nearest:
+    """The nearest roundings that meet the goal among those of stretched and shortened perturbations, by bisection.
+
+    No value is moved by more than ``level`` (n,) levels of grey.
+    """
+    best, delta = Nearest(x, norm, reach), x_adv - x
     search = Bisection(torch.full_like(reach, 0.5))
     for _ in range(_FACTORS if len(x) else 0):
-        x_q = _rounded(x, x + column(search.value, x) * delta, white)
+        x_q = _rounded(x, x + column(search.value, x) * delta, level)
         fooled = met(goal, forward(model, x_q, goal))
         best.offer(x_q, fooled)
         search.tell(fooled)

@@ -90,4 +90,4 @@ class Spatial:
 
 def _evenly(count: int) -> Tensor:
     """So many numbers from -1 to 1; the middle alone if it is one."""
-    return torch.linspace(-1, 1, count) if count > 1 else torch.zeros(1)
+    return torch.linspace(-1, 1, count, dtype=torch.float32) if count > 1 else torch.zeros(1, dtype=torch.float32)

@@ -136,7 +136,7 @@ class FoolboxAttack:
         random images that Foolbox returns then are no results.
         """
         check_call(self, eps, seed)
-        check_arguments(x, goal, self.norm, eps)
+        check_arguments(model, x, goal, self.norm, eps)
         self._check(x, goal)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):

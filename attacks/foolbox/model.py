@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.answers import ask
+from attacks.answers import ask, ask_with_graph, gradient_of
 from attacks.cap import spent
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.gradients import booked_on
@@ -59,7 +59,7 @@ class FoolboxModel:
         Raises:
             TimeoutError: If the time is up.
             ArithmeticError: If a logit is not finite; some attacks would loop for ever.
-            ValueError: If a gradient is wanted and the model has none.
+            NoGradientError: If a gradient is wanted and the model has none.
         """
         x: Tensor = inputs.raw
         if x.requires_grad:
@@ -80,7 +80,8 @@ class FoolboxModel:
                 f"no result within {self._seconds:g} seconds; with a cap on passes there is the best until then"
             )
         with booked_on(self.goal.ids):
-            logits = ask(self._model, x.to(self._dtype)).float()
+            asked = ask_with_graph if x.requires_grad else ask
+            logits = asked(self._model, x.to(self._dtype)).float()
         if spent(self._model, self.goal.ids):  # some attacks would loop for ever
             raise RuntimeError("its passes are spent")
         if not bool(logits.isfinite().all()):
@@ -99,14 +100,13 @@ class _Differentiable(torch.autograd.Function):
         with torch.enable_grad():
             ctx.x = x.detach().requires_grad_()
             ctx.logits = door.logits(ctx.x)
-        if not ctx.logits.requires_grad:
-            raise ValueError("expected a model that is differentiable with respect to its images")
         logits: Tensor = ctx.logits.detach()
         return logits
 
     @staticmethod
     def backward(ctx: Any, *wanted: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = torch.autograd.grad(ctx.logits, ctx.x, wanted)
+        with torch.enable_grad():
+            gradient = gradient_of((ctx.logits * wanted[0]).sum(), ctx.x, keep=True)
         # As in attacks.gradients: where it is not finite it gives no direction.
         return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), None
 

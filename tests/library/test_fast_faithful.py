@@ -146,7 +146,9 @@ class Tied(Net):
 
     def forward(self, x):
         body = torch.relu(self.norm(self.conv(x)))
-        return self.top(functional.conv2d(body, self.conv.weight.transpose(0, 1), padding=1).repeat(1, 3, 1, 1)[:, :8].flatten(1))
+        return self.top(
+            functional.conv2d(body, self.conv.weight.transpose(0, 1), padding=1).repeat(1, 3, 1, 1)[:, :8].flatten(1)
+        )
 
 
 class Standardised(Net):

@@ -1,0 +1,93 @@
+"""Networks left in training mode, whose answers depend on the batch and which every pass changes."""
+
+import functools
+from collections.abc import Iterator
+from types import MethodType
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_WRAPPED = ("wrapped", "__wrapped__")
+
+
+def check_mode(model: object) -> None:
+    """Check that no layer of a model normalises by its batch, or learns from every pass, because it is in training mode.
+
+    Such layers are batch norms, other norms with running statistics, and spectral norms. Dropout that was left on is
+    none of them: it may be meant as a defence. Networks are found through whatever hands them on, see :func:`parts`.
+
+    Args:
+        model: Images -> logits.
+
+    Raises:
+        ValueError: ``expected ..., got ...``, naming the first such layer.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12))
+        >>> check_mode(net.eval())
+        >>> check_mode(net.train())
+        Traceback (most recent call last):
+        ValueError: expected batch norms in eval mode, got 1 in training mode: call eval()
+    """
+    for name, part in parts(model):
+        if part.training and learns(part):
+            what = "batch norms" if isinstance(part, _BatchNorm) else "layers with running statistics"
+            raise ValueError(
+                f"expected {what} in eval mode, got {name or type(part).__name__} in training mode: call eval()"
+            )
+
+
+def learns(part: nn.Module) -> bool:
+    """Whether a layer by itself, in training mode, normalises by its batch or is changed by every pass.
+
+    Example:
+        >>> learns(nn.BatchNorm2d(3)), learns(nn.InstanceNorm2d(3)), learns(nn.Dropout())
+        (True, False, False)
+    """
+    if isinstance(part, _BatchNorm | _SpectralNorm):
+        return True
+    # Frozen ones have statistics and never change them.
+    tracks = any(part._buffers.get(name) is not None for name in _STATISTICS)
+    return tracks and not type(part).__name__.startswith("Frozen")
+
+
+def parts(model: object) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of the networks in a model, as far as they can be seen, with their names.
+
+    Networks are found in the attributes of an object, in :func:`functools.partial`, in bound methods, behind the
+    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, as the wrappers of this
+    library do. A function that takes a network from its surroundings (``lambda x: net(x)``) does not show it.
+
+    Args:
+        model: Images -> logits.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2))
+        >>> [name for name, _ in parts(functools.partial(net.forward))], list(parts(lambda x: net(x)))
+        (['', '0'], [])
+    """
+    seen, queue = set[int](), [model]
+    while queue:
+        found = queue.pop(0)
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        for name, part in found.named_modules() if isinstance(found, nn.Module) else ():
+            yield name, part
+            queue += _held(part)
+        queue += _held(found)
+
+
+def _held(model: object) -> Iterator[object]:
+    """What a model that is no network, or a layer, is made of."""
+    if isinstance(model, functools.partial):
+        yield from (model.func, *model.args, *model.keywords.values())
+    elif isinstance(model, MethodType):
+        yield model.__self__
+    # Not by getattr alone: what stands for something on another machine has any attribute.
+    yield from (getattr(model, name) for name in _WRAPPED if hasattr(type(model), name))
+    for name, value in getattr(model, "__dict__", {}).items():
+        if name in _WRAPPED or isinstance(value, nn.Module):
+            yield value
