@@ -7,9 +7,9 @@ import torch
 from accidents import SUITE
 from torch import nn
 
-from advbench.runner import run
 from advbench.records import OK, UNKNOWN
 from advbench.rows import Ranking, rank
+from advbench.runner import run
 from advbench.testing import Bench
 
 
