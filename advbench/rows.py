@@ -12,6 +12,7 @@ from advbench.evaluate import Evaluation
 from advbench.names import display_name
 from advbench.records import OK, UNKNOWN, Record
 from attacks import Attack
+from attacks.ranking import ranked_classes
 
 INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
 """Why nothing is known of an image whose candidate is none."""
@@ -40,7 +41,7 @@ class Sample(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """The first classes of an image, best first."""
+    """The first classes of an image, best first; none where the model gave no answer that ranks them."""
 
     classes: tuple[int, ...]
     """Their indices."""
@@ -51,9 +52,27 @@ class Ranking(NamedTuple):
         """The first k of them."""
         return Ranking(self.classes[:k], self.confidences[:k])
 
+    def columns(self, when: str) -> dict[str, Any]:
+        """Those columns of a record that say which classes were first, empty where there are none.
+
+        Args:
+            when: "clean" or "adv".
+
+        Example:
+            >>> Ranking((3, 1), (0.7, 0.2)).columns("clean")
+            {'clean_class': 3, 'clean_confidence': 0.7, 'clean_topk': (3, 1)}
+        """
+        if not self.classes:
+            return {}
+        found = {"class": self.classes[0], "confidence": self.confidences[0], "topk": self.classes}
+        return {f"{when}_{name}": value for name, value in found.items()}
+
 
 def rank(logits: Tensor, k: int) -> list[Ranking]:
     """The first k classes of each image, or all of them where there are fewer.
+
+    Equal logits are ranked as by :func:`attacks.ranking.ranked_classes`. An image about which the model answered NaN or
+    infinity has no first class, whatever argmax makes of that.
 
     Example:
         >>> import torch
@@ -61,9 +80,10 @@ def rank(logits: Tensor, k: int) -> list[Ranking]:
         [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
     """
     # By their logits: where the softmax is saturated, it ties classes that have an order.
-    best = logits.topk(min(k, logits.shape[1]), dim=1).indices
-    pairs = zip(best.tolist(), logits.softmax(1).gather(1, best).tolist(), strict=True)
-    return [Ranking(tuple(classes), tuple(confidences)) for classes, confidences in pairs]
+    best = ranked_classes(logits, k)
+    shares = logits.softmax(1).gather(1, best)
+    ranked = zip(best.tolist(), shares.tolist(), shares.isfinite().all(1).tolist(), strict=True)
+    return [Ranking(tuple(classes), tuple(sure)) if known else Ranking((), ()) for classes, sure, known in ranked]
 
 
 def measurements(result: Evaluation) -> Iterator[dict[str, Any]]:
@@ -93,18 +113,14 @@ def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: t
         | sample._asdict()
         | {
             "run_id": source.run_id,
-            "clean_class": before.classes[0],
-            "clean_confidence": before.confidences[0],
-            "clean_topk": before.classes,
+            **before.columns("clean"),
             **{name: row[name] for name in ("forwards", "backwards", "seconds")},
         }
     )
     if not (row["valid"] and row["answered"]):
         return Record(status=UNKNOWN, error=UNANSWERED if row["valid"] else INVALID, **columns)
     columns |= {
-        "adv_class": after.classes[0],
-        "adv_confidence": after.confidences[0],
-        "adv_topk": after.classes,
+        **after.columns("adv"),
         **{name: row[name] for name in ("flipped", "met", "survives_8bit")},
         **{name: row[name] if row["met"] else None for name in ("l0", "l1", "l2", "linf")},
     }

@@ -18,7 +18,8 @@ _NONE = -1
 def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
     """Rows whose verdict and predictions disagree.
 
-    A tie between two classes is no success but may be read as either of them, so that only successes can be misread.
+    The recorded classes are ranked as `torch.argmax` does, ties included, and so is `flipped`. A tie is no success of
+    any goal though one of the two classes is recorded as the first, so only of successes do the classes tell.
 
     Args:
         rows: Of a frame, of one data set (n).

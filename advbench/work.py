@@ -192,10 +192,7 @@ def _most_interesting(found: list[Any], norm: str) -> list[Any]:
 
 def lost(sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
     """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
-    clean: dict[str, Any] = {}
-    if before is not None:
-        clean = {"clean_class": before.classes[0], "clean_confidence": before.confidences[0]}
-        clean["clean_topk"] = before.classes
+    clean = {} if before is None else before.columns("clean")
     columns = source.columns | sample._asdict() | clean
     return Record(run_id=source.run_id, status=UNKNOWN, error=why, **columns)
 

@@ -1,7 +1,11 @@
 """Goals: what counts as fooled. The only code that knows untargeted from targeted.
 
 A goal's ``margin`` is positive while the goal is not met and negative once it is, in units of logits and
-differentiable almost everywhere; a tie (zero) is not met. Every attack minimises it, or a loss made from it.
+differentiable almost everywhere. Every attack minimises it, or a loss made from it.
+
+A tie (zero) is not met, whichever of the classes has the lower number: a class counts as driven out only once another
+stands strictly above it. Which class is *named* first where several are equal, on the clean image as on the candidate,
+is another matter, and settled as ``torch.argmax`` does: :func:`attacks.ranking.ranked_classes`.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -11,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.ranking import exclusion_margin, fooling, order_margin, outside
+from attacks.ranking import exclusion_margin, fooling, order_margin, outside, ranked_classes
 
 
 class Goal(Protocol):
@@ -177,7 +181,7 @@ class TopKExclusion(_Rows):
         if not 1 <= k <= logits.shape[1] // 2:
             raise ValueError(f"expected 1 <= k <= {logits.shape[1] // 2} (half of the classes), got {k}")
         return cls(
-            logits.detach().topk(k, dim=1).indices,
+            ranked_classes(logits.detach(), k),
             ids=torch.arange(len(logits), device=logits.device) if ids is None else ids,
         )
 

@@ -10,6 +10,28 @@ _RULED_OUT = 1000.0
 """Logits this many times as large as the first are none that a network came to."""
 
 
+def ranked_classes(logits: Tensor, k: int) -> Tensor:
+    """The first k classes of each image, best first; all of them where there are fewer.
+
+    Of equal logits the lower class comes first, and NaN before any number, so that the first of them is always that of
+    ``torch.argmax``. Classes are ranked here and nowhere else: ``torch.topk`` names any of those that are equal.
+
+    Args:
+        logits: (N, C).
+        k: How many, at least 1.
+
+    Returns:
+        int64 (N, min(k, C)).
+
+    Example:
+        >>> ranked_classes(torch.tensor([[1.0, 5.0, 5.0, 1.0]]), k=3)
+        tensor([[1, 2, 0]])
+    """
+    if k == 1:
+        return logits.argmax(1, keepdim=True)
+    return logits.argsort(dim=1, descending=True, stable=True)[:, :k]
+
+
 def outside(logits: Tensor, classes: Tensor) -> Tensor:
     """Hide some classes of each image behind minus infinity.
 
@@ -44,7 +66,7 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
     others = outside(known, classes)
     if not logits.requires_grad:
         return known.gather(1, classes).amax(1) - (others.amax(1) if k == 1 else others.topk(k, dim=1).values[:, -1])
-    rival = others.argmax(1, keepdim=True) if k == 1 else others.topk(k, dim=1).indices[:, -1:]
+    rival = ranked_classes(others, k)[:, -1:]
     if classes.shape[1] > 1:
         classes = classes.gather(1, known.gather(1, classes).argmax(1, keepdim=True))
     # Two logits decide. The gradient of a product is several times as cheap as that of looking both of them up.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, LabelOutOfTopK, TopKExclusion, Untargeted
-from attacks.ranking import outside
+from attacks.ranking import outside, ranked_classes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,7 +108,7 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
     if old is None:
         return [goal] * count
     ways = _ways(goal, logits)
-    order = outside(logits, old).argsort(dim=1, descending=True, stable=True)
+    order = ranked_classes(outside(logits, old), logits.shape[1])
     last = [k - 1 + i % ways for i in range(count)]
     news = [torch.cat([order[:, : k - 1], order[:, place : place + 1]], 1) for place in last]
     return [Overtake(old=old, new=new, ids=goal.ids) for new in news]

@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.gradients import slopes
 from attacks.protocols import Model
-from attacks.ranking import outside
+from attacks.ranking import outside, ranked_classes
 from attacks.rivals import Overtake
 
 _VALUES = 2**26
@@ -63,7 +63,7 @@ def nearest_ways(
         [[[2]], [[1]]]
     """
     m = old.shape[1]
-    candidates = outside(logits, old).topk(price(m, k, logits.shape[1]) - m, dim=1).indices
+    candidates = ranked_classes(outside(logits, old), price(m, k, logits.shape[1]) - m)
     classes = torch.cat([old, candidates], 1)
     sets, distances = _search(_gram(model, x, goal, classes), logits.gather(1, classes).double(), m, k)
     order = distances.argsort(dim=1, stable=True)[:, :count]

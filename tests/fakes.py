@@ -72,6 +72,13 @@ class NotFiniteOffGrid(Net):
         return super().forward(x).masked_fill(off.unsqueeze(1), torch.nan)
 
 
+class PartlyFinite(Net):
+    """A model that has no answer about images that are bright in their first corner."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).masked_fill(x[:, 0, :1, 0] > 0, torch.nan)
+
+
 class Randomised(Net):
     """A model that never answers twice the same."""
 
@@ -119,6 +126,7 @@ _NETS = {
     "probabilities": Probabilities,
     "not_finite": NotFinite,
     "not_finite_off_grid": NotFiniteOffGrid,
+    "partly_finite": PartlyFinite,
     "randomised": Randomised,
     "constant": Constant,
     "sleepy": Sleepy,

@@ -21,6 +21,7 @@ from advbench.explain.maximise import class_images, filter_images
 from advbench.explain.path import plane, straight_line
 from advbench.explain.scene import Scene, Section, arrays
 from advbench.outcome import first_classes
+from attacks.ranking import ranked_classes
 
 
 def predictions(scene: Scene) -> Section:
@@ -214,8 +215,8 @@ def path(scene: Scene) -> Section:
     line = straight_line(model, subject.x, subject.x_adv, places)
     around = plane(model, subject.x, subject.x_adv, seed=scene.options.seed)
     often = around.log_probabilities.argmax(-1).flatten().bincount(minlength=model.num_classes)
-    seen = [*scene.first, *line.amax(0).topk(min(4, model.num_classes)).indices.tolist()]
-    seen += [each for each in often.argsort(descending=True).tolist() if often[each]]
+    seen = [*scene.first, *ranked_classes(line.amax(0, keepdim=True), 4)[0].tolist()]
+    seen += [each for each in often.argsort(descending=True, stable=True).tolist() if often[each]]
     classes = list(dict.fromkeys(seen))[:8]
     if len(set(scene.first)) == 1:  # the first two colours belong to the two pictures
         classes = [classes[0], *classes[1:]]

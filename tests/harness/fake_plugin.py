@@ -93,7 +93,7 @@ def _attack(name: str, target: str) -> AttackCard:
     return AttackCard(name=name, target=target, kind="minimum norm", norms=fakes.Fake.norms, summary="a fake")
 
 
-MODELS = {name: _model(name) for name in ("tiny", "sleepy", "not_finite", "randomised")}
+MODELS = {name: _model(name) for name in ("tiny", "sleepy", "not_finite", "partly_finite", "randomised")}
 DATASETS = {"smooth": _data("smooth"), "nothing": _data("nothing"), "broken": _data("broken", takes_path=True)}
 ATTACKS = {name: _attack(name, f"fakes:{attr}") for name, attr in (fakes.CHEATS | fakes.CRASHES).items()}
 ATTACKS |= {"fails": _attack("fails", "fakes:FailsOnSome")}

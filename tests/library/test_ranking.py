@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.ranking import exclusion_margin, order_margin, outside
+from attacks import TopKExclusion, Untargeted
+from attacks.ranking import exclusion_margin, order_margin, outside, ranked_classes
+from attacks.rivals import aims
 
 
 @st.composite
@@ -64,3 +66,27 @@ def test_gradients_are_finite_beside_hidden_classes():
         assert gradient.isfinite().all()
         assert gradient.abs().sum() > 0
         assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
+
+
+few = st.sampled_from([-1.0, -0.0, 0.0, 1.0, math.nan, math.inf, -math.inf])
+
+
+@given(st.integers(2, 40).flatmap(lambda count: st.lists(few, min_size=count, max_size=count)), st.integers(1, 41))
+def test_of_equal_logits_the_lower_class_is_ranked_first(scores, k):
+    expected = sorted(range(len(scores)), key=lambda c: (0, 0, c) if math.isnan(scores[c]) else (1, -scores[c], c))
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        logits = torch.tensor([scores], dtype=dtype)
+        assert ranked_classes(logits, k).tolist() == [expected[:k]]
+        assert logits.argmax(1).tolist() == expected[:1]
+
+
+@pytest.mark.parametrize("num_classes", [10, 17, 1000])
+def test_goals_and_ways_take_equal_classes_in_order(num_classes):
+    flat = torch.zeros(3, num_classes)
+    assert TopKExclusion.from_logits(flat, 3).classes.tolist() == [[0, 1, 2]] * 3
+    ways = aims(Untargeted(torch.tensor([1, 1, 1])), flat, 3)
+    assert [way.new[0].item() for way in ways] == [0, 2, 3]
+    logits = flat.clone().requires_grad_()
+    margin = exclusion_margin(logits, torch.tensor([[0], [1], [2]]), 2)
+    (gradient,) = torch.autograd.grad(margin.sum(), logits)
+    assert gradient.argmin(1).tolist() == [2, 2, 1]
