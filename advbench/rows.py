@@ -125,13 +125,15 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 def parameters(attack: Attack) -> str:
     """All parameters of an attack but its norm, as JSON; attacks inside it stand as a list of what Python writes.
 
+    Images that it was given to start from are none of them: they belong to the data set.
+
     Example:
         >>> from attacks import PGD
         >>> parameters(PGD())
         '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
     """
     return json.dumps(
-        {name: value for name, value in vars(attack).items() if name != "norm"}, default=lambda inner: [repr(inner)]
+        {name: value for name, value in vars(attack).items() if name not in ("norm", "starts")}, default=lambda inner: [repr(inner)]
     )
 
 

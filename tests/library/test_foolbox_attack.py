@@ -616,7 +616,7 @@ class TestFailures:
     @pytest.mark.parametrize("name", ["boundary", "hop-skip-jump", "pointwise", "binarization-refinement"])
     def test_one_image_without_a_start_does_not_take_its_batch_down(self, name):
         with pytest.raises(
-            AttackError, match="the attack failed on 1 of 3 images: RuntimeError: no starting"
+            AttackError, match="the attack failed on 1 of 3 images: NoStartError: no start"
         ) as caught:
             attacked(name, _unfoolable(1), init_attack="inversion")
         assert list(caught.value.errors) == [1]
