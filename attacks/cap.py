@@ -53,8 +53,8 @@ class Capped:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
         Raises:
-            AttackError: For images that were cut off before anything was known about them, or before an attack that needs
-                a start had found one.
+            AttackError: For images that were cut off before anything was known about them, or before a start was found
+                for an attack that needs one.
         """
         check_call(self, eps, seed)
         check_arguments(x, goal, self.norm, eps)
@@ -149,11 +149,11 @@ class _Purse:
     def lost(self) -> dict[int, str]:
         """Place of each image that was cut off too early for anything to be said of it -> why."""
         spent = f"its budget of passes ({self._limit.passes}) was spent"
-        lost = {
-            row: f"no start was found before {spent}" for row in (self.cut & ~self._began).nonzero().flatten().tolist()
-        }
+        lost = (self.cut & ~self._began).nonzero().flatten().tolist()
         unknown = (self.cut & ~self.known).nonzero().flatten().tolist()
-        return lost | dict.fromkeys(unknown, f"nothing was known about it when {spent}")
+        return dict.fromkeys(lost, f"no start was found before {spent}") | dict.fromkeys(
+            unknown, f"nothing was known about it when {spent}"
+        )
 
     def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
         rows = self._rows(x)

@@ -99,7 +99,7 @@ def check_fit(starts: Tensor | None, x: Tensor) -> None:
         raise ValueError(f"expected starts of the shape of the images, {tuple(x.shape[1:])}, got {got}")
 
 
-def find_starts(  # noqa: PLR0913 - who asks, about what, and where candidates come from
+def find_starts(
     fools: Fools, norm: Norm, x: Tensor, ids: Tensor, *, starts: Tensor | None, seed: int, draws: int
 ) -> tuple[Tensor, Tensor]:
     """An image that meets the goal for each image: the nearest given one that does, or else the first drawn one.

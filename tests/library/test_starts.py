@@ -1,4 +1,4 @@
-"""Where decision-based attacks begin: what they draw, what they are given, and what they say where they have nothing."""
+"""Where decision-based attacks begin: what they draw, what they are given, what they say where they find none."""
 
 import dataclasses
 
