@@ -1,7 +1,7 @@
 """Robustness as an assertion: attack a model in a test, and say what must hold. The pytest plug-in hands this out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,17 @@ from advbench.checks import check_model
 from advbench.compare import compare
 from advbench.config import DEFAULT_EPS, parse_eps, parse_goal
 from advbench.datasets.batch import content_ids, sample_id
-from advbench.evaluate import MakeGoal, evaluate, goal_maker
+from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker
 from advbench.findings import Findings
 from advbench.flags import Flag
 from advbench.metrics import WORST_CASE, Cell
 from advbench.models.classifier import Classifier
 from advbench.records import COLUMNS, Record
-from advbench.rows import Provenance, Sample, as_record, measurements, parameters, rank
-from advbench.workbench import make_attack
+from advbench.rows import Provenance, Sample, as_record, failure, left_out, lost, measurements, parameters, rank
+from advbench.workbench import make_attack, spread
 from attacks import Attack, Model
+from attacks.pointless import pointless
+from attacks.starts import with_starts
 
 _FIRST = 5
 _CHECKED = 32
@@ -178,7 +180,7 @@ class Bench:
         name = self.test + (f"[{len(self.results) + 1}]" if self.results else "")
         flags = check_model(model, x[:_CHECKED], None if labels is None else labels[:_CHECKED], dataset="test")
         make_goal = goal_maker(parse_goal(job.goal), named)  # type: ignore[arg-type]
-        records = list(_records(named, (x, labels), job, make_goal))
+        records = [record for attack in _attacks(job, x) for record in _records(named, (x, labels), attack, make_goal)]
         frame = pd.DataFrame(list(map(asdict, records)), columns=list(COLUMNS))
         findings = Findings(frame=frame, model_flags=tuple(flags))
         result = Result(findings=findings, name=name, baseline=self.baseline, updating=self.updating)
@@ -227,31 +229,50 @@ def _job(options: dict[str, Any]) -> _Job:
     )
 
 
+def _attacks(job: _Job, x: Tensor) -> Iterator[_Job]:
+    """The attack, with images of the test to start from if it needs any, and as much noise where it is given an eps."""
+    yield replace(job, attack=with_starts(job.attack, spread(x)))  # type: ignore[arg-type]
+    if job.eps is not None and job.name != "noise":
+        noise = make_attack("noise", job.norm, {"draws": _NOISE_DRAWS})
+        yield replace(job, name="noise", attack=noise)
+
+
 def _records(
     model: "Classifier | _Named", data: tuple[Tensor, Tensor | None], job: _Job, make_goal: MakeGoal
 ) -> Iterator[Record]:
-    """A row for each image under the attack, and under as much noise where it is given an eps."""
-    jobs = [(job.name, job.attack)]
-    if job.eps is not None and job.name != "noise":
-        jobs.append(("noise", make_attack("noise", job.norm, {"draws": _NOISE_DRAWS})))
-    x, labels = data
-    for name, attack in jobs:
-        columns = {
-            "model": model.name, "dataset": "test", "attack": name, "params": parameters(attack), "goal": job.goal,
-            "norm": job.norm, "eps": job.eps, "seed": job.seed,
-        }  # fmt: skip
-        source = Provenance("test", columns)
-        for start in range(0, len(x), job.batch_size):
-            batch = x[start : start + job.batch_size]
-            truth = None if labels is None else labels[start : start + job.batch_size]
-            with torch.no_grad():
-                goal = make_goal(model(batch), content_ids(batch), truth)
-            result = evaluate(model, attack, batch, goal, eps=job.eps, seed=job.seed)
-            before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
-            known: list[int | None] = [None] * len(batch) if truth is None else truth.tolist()
-            for i, row in enumerate(measurements(result)):
-                sample = Sample(sample_id(batch[i]), str(start + i), known[i])
-                yield as_record(source, sample, row, (before[i], after[i]))
+    """A row for each image under an attack."""
+    columns = {
+        "model": model.name, "dataset": "test", "attack": job.name, "params": parameters(job.attack), "goal": job.goal,
+        "norm": job.norm, "eps": job.eps, "seed": job.seed,
+    }  # fmt: skip
+    source, (x, labels) = Provenance("test", columns), data
+    for start in range(0, len(x), job.batch_size):
+        batch = x[start : start + job.batch_size]
+        truth = None if labels is None else labels[start : start + job.batch_size]
+        known: list[int | None] = [None] * len(batch) if truth is None else truth.tolist()
+        samples = [Sample(sample_id(image), str(start + i), known[i]) for i, image in enumerate(batch)]
+        with torch.no_grad():
+            logits = model(batch)
+        goal = make_goal(logits, content_ids(batch), truth)
+        aside = pointless(goal, logits.argmax(1) if truth is None else truth)
+        places = (~aside).nonzero().squeeze(1)
+        found: dict[int, Record] = {}
+        if len(places):
+            result = evaluate(model, job.attack, batch[places], goal.select(places), eps=job.eps, seed=job.seed)
+            found = dict(zip(places.tolist(), _judged(source, [samples[i] for i in places], result), strict=True))
+        before = rank(logits, _FIRST)
+        yield from (found[i] if i in found else left_out(samples[i], source, before[i]) for i in range(len(batch)))
+
+
+def _judged(source: Provenance, samples: list[Sample], result: Evaluation) -> Iterator[Record]:
+    """A row for each image that was attacked; where the attack failed, one that says why nothing is known."""
+    before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
+    for i, row in enumerate(measurements(result)):
+        if i in result.errors:
+            why = failure(samples[i].sample_name, source.columns["attack"], result.errors[i])
+            yield lost(samples[i], source, why, before[i])
+        else:
+            yield as_record(source, samples[i], row, (before[i], after[i]))
 
 
 class _Named:
