@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from advbench import __version__
+from advbench.catalog import UNIVERSAL
 from advbench.config import AttackConfig, suited
 from advbench.cost import footprint
 from advbench.datasets.batch import Numbering, content_ids, sample_id
@@ -20,14 +21,17 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
 from advbench.names import display_name, slug, unique_slugs
-from advbench.outcome import SHOWN, Outcome, failed, outcomes, provenance
+from advbench.outcome import SHOWN, Outcome, failed, outcomes, provenance, set_aside, spared
 from advbench.records import OK
 from advbench.report.files import write_files
 from advbench.rows import Provenance, failure
+from advbench.starting import carried_starts, of_shape
 from advbench.store import folder_for_results, write_records
 from advbench.workbench import make_attack as attack_of_table
-from attacks import Attack, Fast, Model, capped
+from attacks import Attack, Fast, Goal, Model, capped
 from attacks.folding import milder
+from attacks.pointless import pointless
+from attacks.starts import takes_starts, with_starts
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, pictures done, pictures in all."""
@@ -48,7 +52,8 @@ def attack_pictures(
         make_attack: Makes an attack that is not in the table; None: the one that the configuration names.
 
     Returns:
-        An outcome for each picture and each path that led to none; those that failed have status `unknown`.
+        An outcome for each picture and each path that led to none; those that failed have status `unknown`, those
+        that are of the target class already `left out`.
 
     Raises:
         UserError: The attack does not take its parameters, nothing could be read, the model cannot be loaded, or the
@@ -94,6 +99,13 @@ class Session(NamedTuple):
     """Clean logits and ids to the goal."""
     source: Provenance
     """What stands in every record."""
+    starts: tuple[Tensor, ...] = ()
+    """Images (C, H, W) from which the attack may start, if it needs any."""
+
+    def attack_on(self, x: Tensor) -> Attack:
+        """The attack for images (N, C, H, W), with those to start from that have their shape."""
+        starts = of_shape(self.starts, x)
+        return self.attack if starts is None else with_starts(self.attack, starts)
 
 
 class _Picture(NamedTuple):
@@ -124,7 +136,9 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
     attack = attack if config.budget is None else capped(attack, config.budget)
     config = suited(config, model.num_classes)
     make_goal = goal_maker(config.goal, model)
-    return Session(config, model, model, attack, make_goal, provenance(config, model, attack, __version__))
+    starts = carried_starts(model, config.model) if takes_starts(attack) else ()
+    source = provenance(config, model, attack, __version__)
+    return Session(config, model, model, attack, make_goal, source, tuple(starts))
 
 
 def hastened(session: Session, paths: Iterable[Path]) -> Session:
@@ -200,23 +214,52 @@ def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None
 
 
 def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+    """Attack pictures together, but for those that are of the class already that the goal wants."""
     config, model = session.config, session.model
     x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
     ids = [picture.sample for picture in pictures]
     with torch.no_grad():
-        goal = session.make_goal(model(x), content_ids(x, ids))
-    result = evaluate(session.asked, session.attack, x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
-    k = max(config.goal.k, len(config.goal.classes))
-    paths = [picture.path for picture in pictures]
-    done = outcomes(paths, ids, result, k if k > 1 else SHOWN, model, session.source)
+        logits = model(x)
+    goal = session.make_goal(logits, content_ids(x, ids))
+    aside = pointless(goal, logits.argmax(1))
+    done = [
+        spared(picture.path, picture.sample, row, _kept(config), model, session.source)
+        for picture, row in zip(pictures, logits, strict=True)
+    ]
+    # A universal perturbation is made already: whoever applies it wants to see it on every picture.
+    places = (~aside | (config.attack == UNIVERSAL)).nonzero().squeeze(1)
+    if len(places):
+        some = [pictures[place] for place in places.tolist()]
+        found = _evaluated(session, some, x[places], goal.select(places), tick)
+        for place, outcome in zip(places.tolist(), found, strict=True):
+            done[place] = outcome
+    return done
+
+
+def _evaluated(
+    session: Session, pictures: list[_Picture], x: Tensor, goal: Goal, tick: Callable[[], None]
+) -> list[Outcome]:
+    """Attack pictures, and write the files of those on which nothing failed."""
+    config = session.config
+    result = evaluate(session.asked, session.attack_on(x), x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
+    paths, ids = [picture.path for picture in pictures], [picture.sample for picture in pictures]
+    done = outcomes(paths, ids, result, _kept(config), session.model, session.source)
+    aside = pointless(goal, result.verdicts.clean_logits.argmax(1))
     for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
         if i in result.errors:
             why = failure(picture.path, config.attack, result.errors[i])
             done[i] = failed(picture.path, why, session.source, picture.sample)
         elif outcome.record.status == OK:
-            files = write_files(picture.folder, outcome, x[i], result.x_adv[i], result.x_8bit[i])
-            done[i] = outcome._replace(files=files)
+            told = set_aside(outcome) if bool(aside[i]) else outcome
+            files = write_files(picture.folder, told, x[i], result.x_adv[i], result.x_8bit[i])
+            done[i] = told._replace(files=files)
     return done
+
+
+def _kept(config: AttackConfig) -> int:
+    """How many of the first classes a record keeps."""
+    k = max(config.goal.k, len(config.goal.classes))
+    return k if k > 1 else SHOWN
 
 
 def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | None) -> list[Path]:

@@ -17,6 +17,7 @@ from advbench.store import write_atomic
 _MAKE = "make one with `advbench baseline write DIR --baseline FILE`"
 _UPDATE = "if the new suite is meant, run `advbench baseline update DIR`, and commit what it writes"
 _MOST_BYTES = 64 * 2**20
+_LEFT_OUT = "-"
 
 
 class Images(BaseModel):
@@ -55,8 +56,8 @@ class Entry(BaseModel):
     """Its parameters."""
     eps: float | None
     """Image units."""
-    outcomes: Annotated[str, Field(pattern="^[01?]*$")]
-    """A letter for each image: 1 robust, 0 broken, ? unknown."""
+    outcomes: Annotated[str, Field(pattern="^[01?-]*$")]
+    """A letter for each image: 1 robust, 0 broken, ? unknown, - left out, as the goal has no meaning for it."""
     form: str = ""
     """Form of the network that the attack took its gradients from; empty if nothing says so."""
 
@@ -99,25 +100,35 @@ class Baseline(BaseModel):
             version: Of advbench.
             eps: As :func:`advbench.metrics.cells` takes it.
         """
+        images = tuple(_images(frame))
+        samples = {(each.model, each.dataset): each.samples for each in images}
         cells = tuple(
-            Entry(model=each.model, outcomes=each.letters, form=each.form, **each.key._asdict())
+            Entry(
+                model=each.model,
+                outcomes=_letters(each, samples[each.model, each.key.dataset]),
+                form=each.form,
+                **each.key._asdict(),
+            )
             for each in outcomes(frame, eps)
         )
-        return cls(run_id=run_id, advbench=version, images=tuple(_images(frame)), cells=cells)
+        return cls(run_id=run_id, advbench=version, images=images, cells=cells)
 
     def outcomes(self) -> list[Outcomes]:
         """The cells, to be compared with those of a run."""
         samples = {(images.model, images.dataset): images.samples for images in self.images}
-        return [
-            Outcomes(
-                model=cell.model,
-                key=Key(cell.dataset, cell.goal, cell.norm, cell.attack, cell.params, cell.eps),
-                samples=samples[cell.model, cell.dataset],
-                letters=cell.outcomes,
-                form=cell.form,
+        found = []
+        for cell in self.cells:
+            pairs = zip(samples[cell.model, cell.dataset], cell.outcomes, strict=True)
+            found.append(
+                Outcomes(
+                    model=cell.model,
+                    key=Key(cell.dataset, cell.goal, cell.norm, cell.attack, cell.params, cell.eps),
+                    samples=tuple(sample for sample, letter in pairs if letter != _LEFT_OUT),
+                    letters=cell.outcomes.replace(_LEFT_OUT, ""),
+                    form=cell.form,
+                )
             )
-            for cell in self.cells
-        ]
+        return found
 
     def of_model(self, model: str) -> Self:
         """The part of it that is about one model."""
@@ -195,6 +206,12 @@ def read_baseline(path: Path) -> Baseline:
         if lengths.get((cell.model, cell.dataset)) != len(cell.outcomes):
             raise UserError(f"{path} is damaged: {_name(cell)} has not one outcome for each image", hint=_MAKE)
     return found
+
+
+def _letters(cell: Outcomes, samples: Sequence[str]) -> str:
+    """The outcomes of a cell in the order of all images."""
+    known = dict(zip(cell.samples, cell.letters, strict=True))
+    return "".join(known.get(sample, _LEFT_OUT) for sample in samples)
 
 
 def _images(frame: pd.DataFrame) -> list[Images]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, states
+from advbench.evidence import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, gather_clean, states
 from advbench.intervals import Proportion, holm, mcnemar
 from advbench.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
 from advbench.shown import one_line
@@ -44,7 +44,7 @@ class Outcomes:
     key: Key
     """What it is about."""
     samples: tuple[str, ...]
-    """Ids of the images."""
+    """Ids of the images, without those that are left out."""
     letters: str
     """A letter for each image: 1 robust, 0 broken, ? unknown."""
     form: str = ""
@@ -124,8 +124,9 @@ def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
         eps: As :func:`advbench.metrics.cells` takes it.
     """
     found: dict[tuple[str, Key], Outcomes] = {}
+    clean = {each.threat[:2]: each for each in gather_clean(frame)}
     for evidence in gather(frame):
-        for each in _outcomes(evidence, eps):
+        for each in _outcomes(evidence, clean[evidence.threat[:2]], eps):
             found.setdefault((each.model, each.key), each)
     return list(found.values())
 
@@ -182,19 +183,20 @@ def _pair(before: Outcomes, after: Outcomes) -> _Pair:
     )
 
 
-def _outcomes(evidence: Evidence, eps: Budgets) -> Iterable[Outcomes]:
-    """The cells of one threat."""
-    threat, samples = evidence.threat, tuple(map(str, evidence.samples))
-
-    def made(key: Key, trials: Sequence[Trial]) -> Outcomes:
-        letters = "".join(map(_LETTERS.__getitem__, states(evidence, trials, key.eps).tolist()))
-        return Outcomes(model=threat.model, key=key, samples=samples, letters=letters, form=form_of(trials))
-
-    yield made(Key(threat.dataset, "", "", CLEAN, "{}", None), [])
+def _outcomes(evidence: Evidence, clean: Evidence, eps: Budgets) -> Iterable[Outcomes]:
+    """The clean images, all of them, and the cells of one threat."""
+    threat = evidence.threat
+    yield _made(clean, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
     for level in levels(evidence, eps):
         speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
         names = "; ".join(sorted(f"{trial.attack} {trial.params}" for trial in speaking))
         scenes = [(WORST_CASE, names, speaking), *((trial.label, trial.params, [trial]) for trial in speaking)]
         for label, params, trials in scenes:
             key = Key(threat.dataset, threat.goal, threat.norm, label, params, level)
-            yield made(key, trials)
+            yield _made(evidence, key, trials)
+
+
+def _made(evidence: Evidence, key: Key, trials: Sequence[Trial]) -> Outcomes:
+    letters = "".join(map(_LETTERS.__getitem__, states(evidence, trials, key.eps).tolist()))
+    samples = tuple(map(str, evidence.samples))
+    return Outcomes(model=evidence.threat.model, key=key, samples=samples, letters=letters, form=form_of(trials))

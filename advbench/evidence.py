@@ -11,19 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE, OK
+from advbench.columns import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
 from advbench.shown import one_line
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """What is known of one image at one eps."""
 
-_KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
-_COSTS = ("forwards", "backwards", "seconds")
 _CLASSES = ("label", "clean_class", "adv_class")
-_NEEDED = (*_KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *_COSTS)
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+_NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *COSTS)
 
 
 class Threat(NamedTuple):
@@ -98,6 +94,8 @@ class Evidence:
     """First class of the clean image; -1 where it is unknown."""
     trials: tuple[Trial, ...]
     """The attacks, in the order in which they stand in the run."""
+    left_out: int = 0
+    """Images of the data set that are not among these: the class that they should have is the one the goal wants."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -158,8 +156,8 @@ def states(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> ND
 def gather(frame: pd.DataFrame) -> list[Evidence]:
     """Sort the rows of a run by threat, attack and eps into arrays over images.
 
-    The images of a number are all images that the run has for the model and the data set: one without a row is
-    unknown there. One million rows take about two seconds.
+    The images of a number are all images that the run has for the model and the data set, without those that any of the
+    threat's rows left out: one without a row is unknown there. One million rows take about two seconds.
 
     Args:
         frame: Columns as `advbench.records.COLUMNS`; several runs may be concatenated.
@@ -168,79 +166,51 @@ def gather(frame: pd.DataFrame) -> list[Evidence]:
         One evidence for each threat, in the order in which they stand in the frame.
     """
     found = []
+    for clean, columns in _by_images(frame):
+        for threat, group in groupby(columns.blocks(), key=lambda block: block.threat):
+            blocks = list(group)
+            counted = columns.counted(blocks)
+            own, blocks = columns.only(counted, blocks)
+            found.append(
+                Evidence(
+                    threat=Threat(*threat),
+                    samples=clean.samples[counted],
+                    label=clean.label[counted],
+                    clean=clean.clean[counted],
+                    trials=_trials(blocks, own),
+                    left_out=int((~counted).sum()),
+                )
+            )
+    return found
+
+
+def gather_clean(frame: pd.DataFrame) -> list[Evidence]:
+    """All images of each model and data set, whatever goal they are attacked with; without any attack."""
+    return [clean for clean, _ in _by_images(frame)]
+
+
+def _by_images(frame: pd.DataFrame) -> Iterator[tuple[Evidence, Columns]]:
+    """The images of each model and data set, and the rows about them."""
     frame = frame[[name for name in _NEEDED if name in frame]]
     frame = frame if "form" in frame else frame.assign(form="plain")
-    for _, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
+    for names, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
         images, samples = pd.factorize(rows["sample_id"])
-        columns = _Columns(rows, images, len(samples))
-        label, clean = columns.first("label"), columns.first("clean_class")
-        for threat, blocks in groupby(columns.blocks(), key=lambda block: block.threat):
-            names, trials = np.asarray(samples, object), _trials(list(blocks), columns)
-            found.append(Evidence(threat=threat, samples=names, label=label, clean=clean, trials=trials))
-    return found
+        columns = Columns(rows, images, len(samples))
+        yield (
+            Evidence(
+                threat=Threat(str(names[0]), str(names[1]), "", ""),
+                samples=np.asarray(samples, object),
+                label=columns.first("label"),
+                clean=columns.first("clean_class"),
+                trials=(),
+            ),
+            columns,
+        )
 
 
-class _Block(NamedTuple):
-    """The rows of one attack at one eps."""
-
-    threat: Threat
-    attack: str
-    params: str
-    eps: float | None
-    rows: Ints
-
-
-class _Columns:
-    """The columns of one model and data set as plain arrays, with the index of each row's image."""
-
-    def __init__(self, frame: pd.DataFrame, images: Ints, count: int) -> None:
-        self.frame, self.images, self.count = frame, images, count
-        self.ok = (frame["status"] == OK).to_numpy(bool)
-        self.met = self.ok & _true(frame["met"])
-        self.flipped = self.ok & _true(frame["flipped"])
-        self.adv_class = _classes(frame["adv_class"])
-        self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in _COSTS}
-
-    def first(self, name: str) -> Ints:
-        """A column of classes by image: any value that a row of the image has; -1 for none."""
-        values = np.full(self.count, -1)
-        np.maximum.at(values, self.images, _classes(self.frame[name]))
-        return values
-
-    def radius(self, norm: str) -> Floats:
-        """Size of each row's perturbation; infinite where the goal was not met."""
-        if norm not in self.frame:
-            return np.where(self.met, 0.0, np.inf)
-        sizes = self.frame[norm].to_numpy(float, na_value=np.inf)
-        return np.where(self.met, np.nan_to_num(sizes, nan=np.inf), np.inf)
-
-    def blocks(self) -> Iterator[_Block]:
-        """The rows of each attack at each eps, sorted by the first appearance of all that they have in common."""
-        factors = [pd.factorize(self.frame[name]) for name in _KEYS]
-        eps, budgets = pd.factorize(self.frame["eps"], use_na_sentinel=False)
-        codes = [*(code for code, _ in factors), eps]
-        packed = np.ravel_multi_index(codes, [int(code.max()) + 1 for code in codes])
-        order = np.argsort(packed, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(packed[order])) + 1):
-            names = [str(values[code[rows[0]]]) for code, values in factors]
-            budget = budgets[eps[rows[0]]]
-            yield _Block(Threat(*names[:4]), names[4], names[5], None if pd.isna(budget) else float(budget), rows)
-
-
-def _true(column: pd.Series) -> Bools:
-    """Where a column of True, False and nothing is True."""
-    found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
-    return found
-
-
-def _classes(column: pd.Series) -> Ints:
-    """A column of classes; -1 for nothing."""
-    return column.to_numpy(float, na_value=-1.0).astype(np.int64)
-
-
-def _trials(blocks: Sequence[_Block], columns: _Columns) -> tuple[Trial, ...]:
+def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
     """The attacks of one threat."""
-    radius = columns.radius(blocks[0].threat.norm)
+    radius = columns.radius(Threat(*blocks[0].threat).norm)
     names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
     found = []
     for (attack, params), label in zip(names, _labels(names), strict=True):
@@ -255,7 +225,7 @@ def _trials(blocks: Sequence[_Block], columns: _Columns) -> tuple[Trial, ...]:
     return tuple(found)
 
 
-def _level(rows: Ints, columns: _Columns) -> Level:
+def _level(rows: Ints, columns: Columns) -> Level:
     """The rows of one attack at one eps, by image; several of an image are several seeds."""
     images, ok = columns.images[rows], columns.ok[rows]
     unknown = np.ones(columns.count, bool)

@@ -9,7 +9,7 @@ import pandas as pd
 from advbench.evidence import Evidence, gather
 from advbench.flags import Flag
 from advbench.metrics import Budgets, Cell, cells_of
-from advbench.records import COLUMNS, UNKNOWN
+from advbench.records import COLUMNS, LEFT_OUT, UNKNOWN
 from advbench.shown import one_line
 from advbench.trust import check_evidence, check_rows
 
@@ -89,6 +89,11 @@ class Findings:
     def unknown(self) -> int:
         """Rows of which nothing is known."""
         return int((self.frame["status"] == UNKNOWN).sum())
+
+    @cached_property
+    def attempted(self) -> int:
+        """Rows of images that the goal has a meaning for."""
+        return int((self.frame["status"] != LEFT_OUT).sum())
 
 
 def _with_missing(run: "Run") -> pd.DataFrame:

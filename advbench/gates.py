@@ -70,7 +70,7 @@ class Verdict:
         """0 passed; 1 a gate failed; 2 one has no baseline; 3 incomplete, whatever gates say; 5 nothing was run."""
         if self.incomplete:
             return EXIT_INCOMPLETE
-        if self.findings.frame.empty:
+        if not self.findings.attempted:
             return EXIT_NOTHING
         if self.failures:
             return EXIT_FAILED
@@ -83,7 +83,10 @@ class Verdict:
             case 3:
                 return f"INCOMPLETE: {self.incomplete}"
             case 5:
-                return "NOTHING RUN: the run has no images"
+                why = (
+                    "has no images" if self.findings.frame.empty else "left all images out: the goal wants their class"
+                )
+                return f"NOTHING RUN: the run {why}"
             case 1:
                 return f"FAILED: {len(self.failures)} of {_count(len(self.results), 'gate')} failed"
             case 2:
@@ -201,10 +204,10 @@ def _worst_cases(baseline: Baseline) -> list[Any]:
 def _incomplete(findings: Findings, gates: "Gates") -> str:
     if findings.missing:
         return f"{_count(findings.missing, 'unit')} of work not done; `advbench resume` does the rest"
-    share = findings.unknown / max(len(findings.frame), 1)
+    share = findings.unknown / max(findings.attempted, 1)
     if share > gates.max_unknown:
         return (
-            f"{findings.unknown} of {len(findings.frame)} results are unknown ({share:.1%}), "
+            f"{findings.unknown} of {findings.attempted} results are unknown ({share:.1%}), "
             f"at most {gates.max_unknown:.1%} allowed"
         )
     return ""

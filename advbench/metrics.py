@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from advbench.columns import Bools, Floats
 from advbench.evidence import (
     BROKEN,
     ROBUST,
     UNKNOWN,
-    Bools,
     Evidence,
-    Floats,
     Threat,
     Trial,
     gather,
@@ -36,8 +35,10 @@ NOISE = "noise"
 class Cell:
     """The numbers of one attack, or of the worst case over all, at one eps.
 
-    Robust accuracy is of all images; success of those classified correctly when clean. Where a data set has no labels,
-    `relative` is true and "correct" means "as when clean".
+    Robust accuracy is of all images; success of those classified correctly when clean. Images that are left out because
+    the goal has no meaning for them belong to none of the numbers, clean accuracy included: an attack that does nothing
+    leaves robust accuracy equal to it. Where a data set has no labels, `relative` is true and "correct" means "as when
+    clean".
     """
 
     threat: Threat
@@ -75,6 +76,8 @@ class Cell:
     """Correct means: as the clean prediction."""
     form: str = ""
     """Form of the network that the attack took its gradients from, several with commas between."""
+    left_out: int = 0
+    """Images of the data set that none of the numbers is of: the goal wants the class that they should have."""
 
 
 def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
@@ -144,7 +147,7 @@ def as_dict(cell: Cell) -> dict[str, object]:
     for name, size in (("median", cell.median), ("quartile1", first), ("quartile3", third)):
         row |= {f"{name}_{part}": getattr(size, part, None) for part in ("value", "low", "high")}
     costs = {name: getattr(cell, name) for name in ("forwards", "backwards", "seconds")}
-    return row | costs | {"relative": cell.relative, "form": cell.form}
+    return row | costs | {"relative": cell.relative, "form": cell.form, "left_out": cell.left_out}
 
 
 class Curve(NamedTuple):
@@ -238,6 +241,7 @@ def _cell(
         seconds=costs["seconds"],
         relative=evidence.relative,
         form=form_of(trials),
+        left_out=evidence.left_out,
     )
 
 

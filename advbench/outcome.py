@@ -11,8 +11,20 @@ from torch import Tensor
 from advbench.config import AttackConfig
 from advbench.evaluate import Evaluation
 from advbench.models.classifier import Classifier
-from advbench.records import UNKNOWN, Record, as_row
-from advbench.rows import Provenance, Ranking, Sample, as_record, failure, measurements, parameters, rank, short_digest
+from advbench.names import display_name
+from advbench.records import LEFT_OUT, UNKNOWN, Record, as_row
+from advbench.rows import (
+    Provenance,
+    Ranking,
+    Sample,
+    as_record,
+    failure,
+    left_out,
+    measurements,
+    parameters,
+    rank,
+    short_digest,
+)
 from attacks import Attack
 
 SHOWN = 7
@@ -100,6 +112,30 @@ def failed(path: Path, reason: str, source: Provenance, sample: str = "") -> Out
         run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns
     )
     return Outcome(path, record)
+
+
+def spared(path: Path, sample: str, logits: Tensor, k: int, model: Classifier, source: Provenance) -> Outcome:
+    """The outcome of a picture that is not attacked, because it is of the class already that the goal wants first.
+
+    Args:
+        path: The picture.
+        sample: Id of the image.
+        logits: Of the image (classes,).
+        k: How many of the first classes the record keeps.
+        model: For the names of the classes.
+        source: The run.
+    """
+    (ranking,) = rank(logits.unsqueeze(0), max(k, SHOWN))
+    record = left_out(Sample(sample, "", None), source, ranking.first(k))
+    record = replace(record, unit_id=short_digest(source.run_id, record.sample_id))
+    return set_aside(Outcome(path, record, _guesses(ranking, model)))
+
+
+def set_aside(outcome: Outcome) -> Outcome:
+    """The outcome of a picture that is of the class already that the goal wants first: nothing is said of the goal."""
+    path, name = (display_name(each, limit=200) for each in (outcome.path, outcome.before[0].name))
+    why = f"'{path}' is of the class '{name}' already, which the goal wants"
+    return outcome._replace(record=replace(outcome.record, status=LEFT_OUT, met=None, survives_8bit=None, error=why))
 
 
 def outcomes(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -33,9 +34,10 @@ from advbench.rows import parameters, short_digest
 from advbench.suite import AttackSpec, DatasetSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
-from advbench.workbench import PASSES, Workbench, make_attack
+from advbench.workbench import PASSES, Workbench, make_attack, spread
 from attacks.folding import milder
 from attacks.foolbox import FoolboxAttack
+from attacks.starts import takes_starts
 
 NOISE = "noise"
 """The attack that is run beside all others."""
@@ -79,6 +81,16 @@ class Cell(NamedTuple):
     def passes(self) -> Passes:
         """What it takes on an image that withstands."""
         return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
+
+    @property
+    def takes_starts(self) -> bool:
+        """Whether it is given images of the data set to start from."""
+        return _takes_starts(self.attack, self.norm, self.params)
+
+
+@cache
+def _takes_starts(attack: str, norm: str, params: str) -> bool:
+    return takes_starts(make_attack(attack, norm, json.loads(params)))
 
 
 def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
@@ -227,7 +239,8 @@ class _Pair(NamedTuple):
         fields["seed"] = int(short_digest(*drawn)[:8], 16)
         labels = self.key["labels"]
         known = None if labels is None else [labels[number] for number in fields["samples"]]
-        unit_id = digest(self.key | fields | {"labels": known})
+        begins = {"starts": short_digest(spread(self.ids))} if cell and cell.takes_starts else {}
+        unit_id = digest(self.key | fields | {"labels": known} | begins)
         fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
         return Unit(unit_id=unit_id, passes=passes, **fields)
 

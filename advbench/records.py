@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-OK, UNKNOWN = "ok", "unknown"
+OK, UNKNOWN, LEFT_OUT = "ok", "unknown", "left out"
 """Values of `Record.status`."""
 EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
 """A perturbation may exceed eps by this much, wherever it is measured: float32 rounding of x + delta does."""
@@ -85,9 +85,10 @@ class Record:
     survives_8bit: bool | None = None
     """Still met after rounding to a PNG."""
     status: str
-    """`ok`, or `unknown`: the attack or the image failed, so nothing is known of the model here."""
+    """`ok`; `unknown`: the attack or the image failed, so nothing is known of the model here; or `left out`: the image
+    is of the class that the goal wants first, so that it was not attacked and belongs to no number of that goal."""
     error: str | None = None
-    """What failed."""
+    """What failed, or why the image was left out."""
     form: str = "plain"
     """Form of the network from which the attack could take its gradients; verdicts are always the original's."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advbench.evaluate import Evaluation
 from advbench.names import display_name
-from advbench.records import OK, UNKNOWN, Record
+from advbench.records import LEFT_OUT, OK, UNKNOWN, Record
 from attacks import Attack
 from attacks.ranking import ranked_classes
 
@@ -18,6 +18,8 @@ INVALID = "the image it returned is not finite, leaves [0, 1] or is further away
 """Why nothing is known of an image whose candidate is none."""
 UNANSWERED = "the model's answers are not all finite"
 """Why nothing is known of an image about which the model gave no answers."""
+ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
+"""Why an image is left out: its label is known, or it is not and counts as what the model takes it for."""
 
 
 class Provenance(NamedTuple):
@@ -127,6 +129,23 @@ def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: t
     return Record(status=OK, **columns)
 
 
+def lost(sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
+    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
+    return _unattacked(sample, source, before, status=UNKNOWN, error=why)
+
+
+def left_out(sample: Sample, source: Provenance, before: Ranking | None = None) -> Record:
+    """The record of an image for which the goal has no meaning; see :func:`attacks.pointless.pointless`."""
+    why = ITS_CLASS if sample.label is None else ITS_LABEL
+    return _unattacked(sample, source, before, status=LEFT_OUT, error=why)
+
+
+def _unattacked(sample: Sample, source: Provenance, before: Ranking | None, **said: str) -> Record:
+    clean = {} if before is None else before.columns("clean")
+    columns = source.columns | sample._asdict() | clean | said
+    return Record(run_id=source.run_id, **columns)
+
+
 def failure(name: str | Path, attack: str, why: str) -> str:
     """The sentence for an image on which an attack failed: what, where, why, what next.
 
@@ -141,14 +160,15 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 def parameters(attack: Attack) -> str:
     """All parameters of an attack but its norm, as JSON; attacks inside it stand as a list of what Python writes.
 
+    Images that it was given to start from are none of them: they belong to the data set.
+
     Example:
         >>> from attacks import PGD
         >>> parameters(PGD())
         '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
     """
-    return json.dumps(
-        {name: value for name, value in vars(attack).items() if name != "norm"}, default=lambda inner: [repr(inner)]
-    )
+    named = {name: value for name, value in vars(attack).items() if name not in ("norm", "starts")}
+    return json.dumps(named, default=lambda inner: [repr(inner)])
 
 
 def short_digest(*parts: object) -> str:

@@ -23,12 +23,14 @@ from advbench.flags import Flag
 from advbench.inputs import Inputs, read_inputs
 from advbench.metrics import WORST_CASE, Cell
 from advbench.records import COLUMNS, Record
-from advbench.rows import Provenance, Sample, as_record, failure, measurements, parameters, rank
+from advbench.rows import Provenance, Sample, as_record, failure, left_out, lost, measurements, parameters, rank
 from advbench.shown import one_line
 from advbench.subject import Subject, check_callable
 from advbench.truth import check_classes
-from advbench.work import lost
+from advbench.workbench import spread
 from attacks import Attack, Goal, Model
+from attacks.pointless import pointless
+from attacks.starts import with_starts
 
 _FIRST = 5
 _CHECKED = 32
@@ -212,28 +214,42 @@ class Bench:
 
 def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
     """A row for each image under the attack, and under as much noise where it is given an eps."""
-    names = sample_ids(inputs.x)
-    ids = content_ids(inputs.x)
+    names, ids = sample_ids(inputs.x), content_ids(inputs.x)
+    pool = spread(inputs.x)
     for name, attack in job.attacks():
         columns = {
             "model": model.name, "dataset": "test", "attack": name, "params": parameters(attack), "goal": job.goal,
             "norm": job.norm, "eps": job.eps, "seed": job.seed,
         }  # fmt: skip
-        source = Provenance("test", columns)
+        source, started = Provenance("test", columns), with_starts(attack, pool)
         for start in range(0, len(names), job.batch_size):
             rows = slice(start, start + job.batch_size)
             batch, truth = inputs.x[rows], None if inputs.y is None else inputs.y[rows]
-            with torch.no_grad():
-                goal = make_goal(model(batch), ids[rows], truth)
-            result = _evaluated(model, attack, batch, goal, name=name, eps=job.eps, seed=job.seed)
-            before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
             known: list[int | None] = [None] * len(batch) if truth is None else truth.tolist()
-            for i, row in enumerate(measurements(result)):
-                sample = Sample(names[start + i], str(start + i), known[i])
-                if i in result.errors:
-                    yield lost(sample, source, failure(sample.sample_name, name, result.errors[i]), before[i])
-                else:
-                    yield as_record(source, sample, row, (before[i], after[i]))
+            samples = [Sample(names[start + i], str(start + i), known[i]) for i in range(len(batch))]
+            with torch.no_grad():
+                logits = model(batch)
+            goal = make_goal(logits, ids[rows], truth)
+            places = (~pointless(goal, logits.argmax(1) if truth is None else truth)).nonzero().squeeze(1)
+            found: dict[int, Record] = {}
+            if len(places):
+                result = _evaluated(
+                    model, started, batch[places], goal.select(places), name=name, eps=job.eps, seed=job.seed
+                )
+                found = dict(zip(places.tolist(), _judged(source, [samples[i] for i in places], result), strict=True))
+            before = rank(logits, _FIRST)
+            yield from (found[i] if i in found else left_out(samples[i], source, before[i]) for i in range(len(batch)))
+
+
+def _judged(source: Provenance, samples: list[Sample], result: Evaluation) -> Iterator[Record]:
+    """A row for each image that was attacked; where the attack failed, one that says why nothing is known."""
+    before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
+    for i, row in enumerate(measurements(result)):
+        if i in result.errors:
+            why = failure(samples[i].sample_name, source.columns["attack"], result.errors[i])
+            yield lost(samples[i], source, why, before[i])
+        else:
+            yield as_record(source, samples[i], row, (before[i], after[i]))
 
 
 def _evaluated(model: Subject, attack: Attack, x: Tensor, goal: Goal, *, name: str, **options: Any) -> Evaluation:

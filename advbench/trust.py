@@ -11,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from advbench.evidence import ROBUST, Bools, Evidence, Trial, gather, states
+from advbench.columns import Bools
+from advbench.evidence import ROBUST, Evidence, Trial, gather, states
 from advbench.flags import Flag
 from advbench.intervals import Proportion
 from advbench.metrics import levels

@@ -15,13 +15,15 @@ from advbench.evaluate import Evaluation, evaluate_quickly, goal_maker
 from advbench.folder import RunFolder
 from advbench.models.classifier import Classifier
 from advbench.records import UNKNOWN, Record
-from advbench.rows import Provenance, Ranking, Sample, as_record, failure, measurements, rank
+from advbench.rows import Provenance, Sample, as_record, failure, left_out, lost, measurements, rank
 from advbench.seal import BLANK, is_intact, sealed
 from advbench.shards import as_shard, check_unit
 from advbench.suite import Suite
 from advbench.units import FORMAT, Unit
 from advbench.workbench import Workbench, clean_logits, make_attack
 from attacks import Attack
+from attacks.pointless import pointless
+from attacks.starts import takes_starts, with_starts
 
 FIRST = 5
 """How many of the first classes a row keeps; more where the goal is about more."""
@@ -99,16 +101,37 @@ def _attack(unit: Unit, desk: Desk) -> Done:
     records = {
         row: lost(samples[row], source, f"{samples[row].sample_name}: {why}") for row, why in images.unreadable.items()
     }
+    records |= _aside(unit, model, {row: samples[row] for row in images.unreadable}, source)
     batch = None
     if images.rows:
         numbers = tuple(unit.samples[row] for row in images.rows)
         logits = clean_logits(desk.folder, desk.clean[unit.model, unit.dataset], numbers).to(images.x.device)
         batch = _Batch(unit, desk.bench, images.x, logits, [samples[row] for row in images.rows], source)
-        records |= dict(zip(images.rows, batch.attack(), strict=True))
+        records |= dict(zip(images.rows, batch.attack(_equipped(unit, desk, images.x)), strict=True))
     ordered = [records[row] for row in range(len(samples))]
     kept = None if batch is None or desk.suite.save == "none" else batch.kept(images.rows, desk.suite.save == "all")
     unknown = sum(record.status == UNKNOWN for record in ordered)
     return Done(as_shard(ordered, unit.unit_id), kept, unknown)
+
+
+def _equipped(unit: Unit, desk: Desk, x: Tensor) -> Attack:
+    """The attack of a unit, with images of its data set to start from if it needs any."""
+    attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
+    if not takes_starts(attack):
+        return attack
+    starts = desk.bench.starts(unit.model, unit.dataset, desk.clean[unit.model, unit.dataset].samples, x.shape[1:])
+    return attack if starts is None else with_starts(attack, starts)
+
+
+def _aside(unit: Unit, model: Classifier, samples: dict[int, Sample], source: Provenance) -> dict[int, Record]:
+    """Records of those labelled images, by row, for which the goal of a unit has no meaning; nothing is read."""
+    known = {row: sample.label for row, sample in samples.items() if sample.label is not None}
+    if not known:
+        return {}
+    labels, ids = torch.tensor(list(known.values())), torch.arange(len(known))
+    goal = goal_maker(parse_goal(unit.goal), model)(torch.zeros(len(known), model.num_classes), ids, labels)
+    aside = pointless(goal, labels).tolist()
+    return {row: left_out(samples[row], source) for row, out in zip(known, aside, strict=True) if out}
 
 
 class _Batch:
@@ -124,11 +147,15 @@ class _Batch:
         self.found: list[tuple[int, dict[str, Any], Tensor, Tensor]] = []
         """Place in the batch, measurements, candidate and its logits, of images with a valid candidate."""
 
-    def attack(self) -> list[Record]:
-        """A record for each image."""
-        params = json.loads(self.unit.params)
-        attack = make_attack(self.unit.attack, self.unit.norm, params)
-        return self._attempt(attack, torch.arange(len(self.x), device=self.x.device))
+    def attack(self, attack: Attack) -> list[Record]:
+        """A record for each image; those for which the goal has no meaning are left alone."""
+        labels = _labels(self.samples, self.x)
+        truth = self.clean.argmax(1) if labels is None else labels
+        aside = pointless(self.make_goal(self.clean, content_ids(self.x), labels), truth)
+        records = {row: left_out(self.samples[row], self.source, self.before[row]) for row in _rows(aside)}
+        if len(places := (~aside).nonzero().squeeze(1)):
+            records |= dict(zip(places.tolist(), self._attempt(attack, places), strict=True))
+        return [records[row] for row in range(len(self.x))]
 
     def _attempt(self, attack: Attack, places: Tensor) -> list[Record]:
         """Attack some of the images together; if that fails, one by one, so that only the image at fault is lost."""
@@ -190,18 +217,13 @@ def _most_interesting(found: list[Any], norm: str) -> list[Any]:
     return list({each[0]: each for each in chosen}.values())
 
 
-def lost(sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
-    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
-    clean = {} if before is None else before.columns("clean")
-    columns = source.columns | sample._asdict() | clean
-    return Record(run_id=source.run_id, status=UNKNOWN, error=why, **columns)
-
-
 def lost_shard(unit: Unit, desk: Desk, why: str) -> bytes:
     """The shard of a unit of which nothing is known."""
     source = _provenance(unit, desk, desk.bench.model(unit.model))
-    samples = desk.bench.samples(unit)
-    return as_shard([lost(each, source, failure(each.sample_name, unit.attack, why)) for each in samples], unit.unit_id)
+    samples = dict(enumerate(desk.bench.samples(unit)))
+    records = {row: lost(each, source, failure(each.sample_name, unit.attack, why)) for row, each in samples.items()}
+    records |= _aside(unit, desk.bench.model(unit.model), samples, source)
+    return as_shard(list(records.values()), unit.unit_id)
 
 
 def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
@@ -213,6 +235,11 @@ def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
 def _labels(samples: list[Sample], x: Tensor) -> Tensor | None:
     labels = [sample.label for sample in samples if sample.label is not None]
     return torch.tensor(labels, device=x.device) if len(labels) == len(samples) else None
+
+
+def _rows(mask: Tensor) -> list[int]:
+    """Where a mask (N,) is true."""
+    return [row for row, out in enumerate(mask.tolist()) if out]
 
 
 def _tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:

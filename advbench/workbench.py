@@ -1,8 +1,9 @@
 """The models and images of a run, loaded when they are first needed and kept for the units that follow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import safetensors.torch
 import torch
@@ -28,8 +29,12 @@ from advbench.units import Unit, digest
 from attacks import NORMS, Attack, Fast, capped
 from attacks.plain import plain_number
 
+T = TypeVar("T")
+"""An image, or its number."""
 PASSES = "passes"
 """Stands among the parameters of an attack that was given a budget of passes."""
+MOST_STARTS = 256
+"""Images of a data set from which attacks that need a start may begin, at most."""
 KEEP_BYTES = 256 * 2**20
 """So much of images is kept in memory; beyond that they are read again."""
 
@@ -146,6 +151,31 @@ class Workbench:
         x = torch.stack(list(found.values())).to(self.device) if found else torch.empty(0, 0, 0, 0)
         return Images(x, tuple(found), unreadable)
 
+    def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
+        """Images from which attacks may start: those of :func:`spread` that can be read and have this shape.
+
+        They are the same for every unit of a run, so that no result depends on how the work is cut.
+
+        Args:
+            model: Label.
+            dataset: Label.
+            numbers: Of all images of the data set that the run uses.
+            shape: (C, H, W).
+
+        Returns:
+            (M, C, H, W), on the device; None if there are none.
+        """
+        key = f"starts {model}, {dataset}, {tuple(shape)}"
+        if key not in self._made:
+            found = []
+            for number in spread(numbers):
+                with suppress(UserError):
+                    found.append(self.image(model, dataset, number))
+            fitting = [image for image in found if image.shape == torch.Size(shape)]
+            self._made[key] = torch.stack(fitting).to(self.device) if fitting else None
+        starts: Tensor | None = self._made[key]
+        return starts
+
     def samples(self, unit: Unit) -> list[Sample]:
         """Ids, names and labels of a unit's images."""
         dataset = self.dataset(unit.dataset)
@@ -159,6 +189,16 @@ class Workbench:
         if what not in self._made:
             self._made[what] = self._makers[what]()
         return self._made[what]
+
+
+def spread(images: Sequence[T]) -> Sequence[T]:
+    """At most `MOST_STARTS` of some images, evenly spread, because a data set may be sorted by class.
+
+    Example:
+        >>> spread([1, 2, 3]), len(spread(range(1000))), spread(range(1000))[:3]
+        ([1, 2, 3], 250, range(0, 12, 4))
+    """
+    return images[:: max(-(-len(images) // MOST_STARTS), 1)]
 
 
 def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:

@@ -14,6 +14,7 @@ from attacks.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.inputs import check_arguments, check_call, check_logits
 from attacks.norms import Norm, column, flat
 from attacks.protocols import Attack, AttackError, Kind, Model
+from attacks.starts import needs_start
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Capped:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
         Raises:
-            AttackError: For images that were cut off before anything was known about them.
+            AttackError: For images that were cut off before anything was known about them, or before a start was found
+                for an attack that needs one.
         """
         check_call(self, eps, seed)
         check_arguments(model, x, goal, self.norm, eps)
@@ -65,8 +67,7 @@ class Capped:
         except AttackError as error:  # what it says of an image that was cut off is that it was
             x_adv = error.x_adv
             errors = {row: why for row, why in error.errors.items() if not purse.cut[row]}
-        lost = (purse.cut & ~purse.known).nonzero().squeeze(1).tolist()
-        errors |= dict.fromkeys(lost, f"nothing was known about it when its budget of passes ({self.passes}) was spent")
+        errors |= purse.lost()
         x_adv = torch.where(column(purse.cut, x_adv), purse.best, x_adv.detach())
         if errors:
             raise AttackError(x_adv, errors)
@@ -128,6 +129,7 @@ class _Purse:
         self.best = x.clone()
         self.cut = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self.known = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self._began = torch.full((len(x),), not needs_start(limit.attack), device=x.device)
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits; of images that may not be asked about any more, those of the last time, without a gradient."""
@@ -147,6 +149,15 @@ class _Purse:
     def refuses(self, ids: Tensor) -> bool:
         """Whether it is cut off on all of these images."""
         return bool(self.cut[self._places(ids)].all())
+
+    def lost(self) -> dict[int, str]:
+        """Place of each image that was cut off too early for anything to be said of it -> why."""
+        spent = f"its budget of passes ({self._limit.passes}) was spent"
+        lost = (self.cut & ~self._began).nonzero().flatten().tolist()
+        unknown = (self.cut & ~self.known).nonzero().flatten().tolist()
+        return dict.fromkeys(lost, f"no start was found before {spent}") | dict.fromkeys(
+            unknown, f"nothing was known about it when {spent}"
+        )
 
     def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
         rows = self._rows(x)
@@ -213,3 +224,4 @@ class _Purse:
         self.best[rows[better]], self._lowest = x[better], lowest
         self._finished[rows[fooled & inside & sure & (budget or value == 0)]] = True
         self.known[rows] = True
+        self._began[rows[fooled & sure]] = True

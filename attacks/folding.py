@@ -13,9 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
-from attacks.watch import reach
-
 from attacks.answers import read_logits
+from attacks.watch import reach
 
 FORMS = ("plain", "folded", "channels_last", "bfloat16")
 """From the network as it is to the one changed most; each is the one before with one thing more."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from attacks.clean import logits_of
 from attacks.goals import Goal, Untargeted, met
 from attacks.gradients import forward
+from attacks.pointless import pointless
 from attacks.protocols import Model
 
 MakeGoal = Callable[..., Goal]
@@ -44,13 +45,15 @@ class Fooled(NamedTuple):
     changed: int = 0
     """Those whose first class is no longer the one on the clean image: the usual fooling rate."""
     met: int = 0
-    """Those that meet the goal."""
+    """Those that meet the goal, without the pointless."""
     labelled: int = 0
     """Those whose true class is known."""
     right: int = 0
     """Of these, classified right when clean."""
     wrong: int = 0
     """Of these, misclassified when perturbed: the other fooling rate."""
+    pointless: int = 0
+    """Those that were of the class already that the goal wants first, so that it says nothing about them."""
     classes: tuple[tuple[int, int], ...] = ()
     """Into which classes images are put when perturbed, with how many each, the most frequent first."""
 
@@ -67,6 +70,7 @@ class Fooled(NamedTuple):
             labelled=self.labelled + other.labelled,
             right=self.right + other.right,
             wrong=self.wrong + other.wrong,
+            pointless=self.pointless + other.pointless,
             classes=_ranked(together),
         )
 
@@ -115,13 +119,15 @@ def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeG
     wanted.check(clean.shape[1])
     logits = forward(model, apply(x), wanted)
     before, after = clean.argmax(1), logits.argmax(1)
+    aside = pointless(wanted, before)
     return Fooled(
         images=len(x),
         changed=int((before != after).sum()),
-        met=int(met(wanted, logits).sum()),
+        met=int((met(wanted, logits) & ~aside).sum()),
         labelled=0 if y is None else len(y),
         right=0 if y is None else int((before == y).sum()),
         wrong=0 if y is None else int((after != y).sum()),
+        pointless=int(aside.sum()),
         classes=_ranked(Counter(after.tolist())),
     )
 

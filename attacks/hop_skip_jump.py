@@ -1,20 +1,20 @@
 """HopSkipJump: a minimum-norm attack that sees decisions alone."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from attacks.draws import normal, uniform
+from attacks.draws import normal
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import L2, Norm, column, within
-from attacks.protocols import Kind, Model
+from attacks.protocols import AttackError, Kind, Model
 from attacks.search import Bisection
+from attacks.starts import check_fit, check_starts, find_starts, why_none
 from attacks.track import Nearest, Survivors
 
 
@@ -22,9 +22,9 @@ from attacks.track import Nearest, Survivors
 class HopSkipJump:
     """Walks along the decision boundary, and is told of each image it asks about only whether the goal is met.
 
-    From a random image that meets the goal it goes straight towards the clean one up to the boundary. There it asks
-    about small random steps, which tells where the boundary falls away; it jumps that way, and returns to the
-    boundary nearer to the clean image.
+    From an image that meets the goal, a given or a drawn one, it goes straight towards the clean one up to the
+    boundary. There it asks about small random steps, which tells where the boundary falls away; it jumps that way, and
+    returns to the boundary nearer to the clean image. An image for which no start is found is reported as failed.
 
     References:
         Chen et al., HopSkipJumpAttack: a query-efficient decision-based attack
@@ -33,9 +33,9 @@ class HopSkipJump:
     Deviations:
         The small steps are ``probe`` times the perturbation, not 1/D: in single precision a network of 100,000
         inputs cannot tell those apart; for the same reason the boundary is looked for to 1/65,536 of the distance,
-        whatever the number of inputs. Starts include noise of coarse grains; no image of the target class is asked
-        for, so a targeted goal may find none, and an image without a start comes back as it is. The nearest image
-        of all is returned, not the last.
+        whatever the number of inputs. Drawn starts are not noise alone, see :func:`attacks.patterns.pattern`; for a
+        targeted goal, which these seldom meet, the paper's image of the target class is one of ``starts``. The nearest
+        image of all is returned, not the last.
 
     Example:
         >>> from attacks import Untargeted
@@ -53,22 +53,31 @@ class HopSkipJump:
     steps: int = 32
     """Jumps; each costs about 20 queries and those that its direction takes."""
     start_draws: int = 100
-    """Random images tried as a start."""
+    """Drawn images tried as a start, where no given one meets the goal."""
     directions: int = 100
     """Queries for the direction of the first jump; grows with the square root of the jump's number."""
     max_directions: int = 10_000
     """Most queries for one direction."""
     probe: float = 0.01
     """Length of the small steps as a fraction of the perturbation's, in L2."""
+    starts: Tensor | None = field(default=None, repr=False, compare=False)
+    """Images (M, ...) to start from, of any class: the nearest that meets the goal is taken."""
+    needs_start: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        check_starts(self.starts)
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`."""
+        """See :class:`attacks.protocols.MinNormAttack`.
+
+        Raises:
+            AttackError: For images without a start.
+        """
         check_call(self, eps, seed)
+        check_fit(self.starts, x)
         left = Survivors(model, x, goal, self.norm, eps)
         x_adv, started = self._start(model, left, seed)
         ask = _Oracle(model, left.goal.select(started))
@@ -89,20 +98,21 @@ class HopSkipJump:
         if len(started):
             best.offer(_to_boundary(ask, self.norm, clean, x_adv), torch.ones_like(started, dtype=torch.bool))
         left.found[left.rows[started]] = best.x_adv
+        if len(started) < len(left):
+            lost = set(left.rows.tolist()) - set(left.rows[started].tolist())
+            raise AttackError(left.found, dict.fromkeys(sorted(lost), why_none(self.start_draws, self.starts)))
         return left.found
 
     def _start(self, model: Model, left: Survivors, seed: int) -> tuple[Tensor, Tensor]:
-        """A random image that meets the goal for each image where one was found, and the positions of these."""
-        x_adv, found = left.x.clone(), torch.zeros(len(left), dtype=torch.bool, device=left.x.device)
-        for draw in range(self.start_draws):
-            rows = (~found).nonzero().squeeze(1)
-            if not len(rows):
-                break
-            ask = _Oracle(model, left.goal.select(rows))
-            x_adv[rows] = _noise(seed, ask.goal.ids, draw, left.x.shape[1:]).to(left.x)
-            found[rows] = ask.fooled(x_adv[rows])
-        started = found.nonzero().squeeze(1)
-        return x_adv[started], started
+        """An image that meets the goal for each image where one was found, and the positions of these."""
+
+        def fools(x_adv: Tensor, rows: Tensor) -> Tensor:
+            return _Oracle(model, left.goal.select(rows)).fooled(x_adv)
+
+        x_adv, found = find_starts(
+            fools, self.norm, left.x, left.goal.ids, starts=self.starts, seed=seed, draws=self.start_draws
+        )
+        return x_adv[found], found.nonzero().squeeze(1)
 
 
 class _Oracle(NamedTuple):
@@ -161,18 +171,6 @@ class _Estimate(NamedTuple):
         share = column(self.hits / self.tried, self.yes)
         # Where all answers are alike their mean tells nothing but the sign.
         return torch.where((share == 0) | (share == 1), (2 * share - 1) * self.every, self.yes - share * self.every)
-
-
-def _noise(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
-    """Random images (n, *shape): every other one of single values, the rest of 2, 4 or 8 grains along each side."""
-    if draw % 2 == 0:
-        return uniform(seed, ids, draw, shape)
-    lead, sides = (shape[:-2], shape[-2:]) if len(shape) > 1 else ((), shape)
-    grains = [min(side, 2 ** (1 + draw // 2 % 3)) for side in sides]
-    x = uniform(seed, ids, draw, (*lead, *grains))
-    for axis, (side, count) in enumerate(zip(sides, grains, strict=True), start=1 + len(lead)):
-        x = x.index_select(axis, torch.arange(side, device=x.device) * count // side)
-    return x
 
 
 def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:

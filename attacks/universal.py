@@ -200,7 +200,7 @@ class UniversalPerturbation:
             return state._replace(best=full)
         now = Perturbation(delta=full[0], norm=self.norm, eps=self.eps)
         found = fooled(model, held_out, now.apply, self.goal)
-        rate = found.met / max(found.images, 1)
+        rate = found.met / max(found.images - found.pointless, 1)
         if rate < state.best_rate:
             return state
         return state._replace(best=full, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)

@@ -69,7 +69,7 @@ class UniversalDeepFool:
             if not len(delta):
                 raise ValueError("expected a loader with batches of images, got none")
             found = fooled(model, loader, self._perturbation(delta).apply, self.goal)
-            if found.met >= self.enough * found.images:
+            if found.met >= self.enough * (found.images - found.pointless):
                 break
         return self._perturbation(delta)
 

@@ -76,6 +76,7 @@ COMMANDS = ("advbench.cli", "advbench.commands")
 TABLES = tuple(
     f"advbench.{name}"
     for name in (
+        "columns",
         "evidence",
         "intervals",
         "findings",

@@ -10,7 +10,7 @@ from advbench.commands.console import Command, announce_code, console, print_res
 from advbench.config import DEFAULT_GOAL, NORMS, attack_config, goal_with_k
 from advbench.errors import EXIT_INCOMPLETE
 from advbench.own_models import OWN
-from advbench.records import OK, as_json
+from advbench.records import LEFT_OUT, OK, UNKNOWN, as_json
 
 if TYPE_CHECKING:
     from advbench.outcome import Outcome
@@ -73,7 +73,7 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
 
 def conclude(ctx: click.Context, outcomes: "list[Outcome]", *, as_text: bool, quiet: bool) -> None:
     """Print what came of each picture, and leave with the exit code."""
-    failures = [outcome for outcome in outcomes if outcome.record.status != OK]
+    failures = [outcome for outcome in outcomes if outcome.record.status == UNKNOWN]
     if as_text:
         print_result(as_json([outcome.as_row() for outcome in outcomes]))
     elif not quiet:
@@ -90,7 +90,10 @@ def _print_outcomes(outcomes: "list[Outcome]") -> None:
     for outcome in outcomes:
         if outcome.files:
             out.print(attacked(outcome))
+        elif outcome.record.status == LEFT_OUT:
+            out.print(f"left out: {outcome.record.error}", markup=False)
     if len(outcomes) > 1:
         known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
-        failures = f"; {lost} failed" if (lost := len(outcomes) - len(known)) else ""
-        out.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{failures}")
+        rest = [sum(outcome.record.status == status for outcome in outcomes) for status in (LEFT_OUT, UNKNOWN)]
+        told = "".join(f"; {count} {word}" for count, word in zip(rest, ("left out", "failed"), strict=True) if count)
+        out.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{told}")

@@ -20,6 +20,7 @@ from advbench.models.classifier import Classifier
 from advbench.names import display_name
 from advbench.report.words import describe_norm
 from advbench.shown import one_line
+from attacks.pointless import pointless
 
 
 class Subject(NamedTuple):
@@ -82,8 +83,13 @@ def attack_subject(
     """
     session = open_session(config, model)
     with torch.no_grad():
-        goal = session.make_goal(model(subject.x), content_ids(subject.x))
-    result = evaluate(model, session.attack, subject.x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
+        logits = model(subject.x)
+    goal = session.make_goal(logits, content_ids(subject.x))
+    if bool(pointless(goal, logits.argmax(1))):
+        why = f"'{subject.name}' is of the class already that the goal '{config.goal}' wants"
+        raise UserError(why, hint="try another --goal")
+    attack = session.attack_on(subject.x)
+    result = evaluate(model, attack, subject.x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
     why = result.errors.get(0, "" if result.verdicts.valid.all() else "what it returned is not within the limits")
     if not why and torch.equal(result.x_adv, subject.x):
         why = "it found nothing"

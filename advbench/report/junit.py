@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from advbench.gates import Result, Verdict
 from advbench.metrics import WORST_CASE, Cell
-from advbench.report.tables import describe_place, tables
+from advbench.report.tables import describe_left_out, describe_place, tables
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -52,7 +52,7 @@ def _case(suite: ET.Element, cell: Cell, failures: Iterable[Result]) -> ET.Eleme
     for result in failures:
         _problem(case, "failure", result.gate, result.message)
     noise = f"; under noise {cell.noise}" if cell.noise else ""
-    text = f"robust accuracy {cell.robust}{noise}; success {cell.success}; {cell.params}"
+    text = f"robust accuracy {cell.robust}{noise}; success {cell.success}{describe_left_out(cell)}; {cell.params}"
     ET.SubElement(case, "system-out").text = _legal(text)
     return case
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from advbench.evidence import Evidence
 from advbench.gates import Verdict
 from advbench.metrics import NOISE, WORST_CASE, Cell, flips
+from advbench.records import UNKNOWN
 from advbench.report.figures import Figure, curves, histogram
 from advbench.report.gallery import KINDS, gallery
 from advbench.report.html import data_uri, render
@@ -228,5 +229,6 @@ def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
 
 def _errors(verdict: Verdict) -> list[tuple[str, int]]:
     """What went wrong, the most frequent first."""
-    errors = verdict.findings.frame["error"].dropna().astype(str)
+    frame = verdict.findings.frame
+    errors = frame.loc[frame["status"] == UNKNOWN, "error"].dropna().astype(str)
     return [(str(error), int(count)) for error, count in errors.value_counts().head(8).items()]

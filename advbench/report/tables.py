@@ -52,9 +52,19 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
     for threat, group in groupby(cells, key=lambda cell: cell.threat):
         own = tuple(group)
         relative = f"; {NO_LABELS}" if own[0].relative else ""
-        clean = f"clean accuracy {own[0].clean}{relative}{_form(own)}"
+        clean = f"clean accuracy {own[0].clean}{describe_left_out(own[0])}{relative}{_form(own)}"
         found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own))))
     return found
+
+
+def describe_left_out(cell: Cell) -> str:
+    """How many images a goal has no meaning for, as the end of a sentence; empty if it has one for all."""
+    if not cell.left_out:
+        return ""
+    target = "the first target" if cell.threat.goal.startswith("ordered") else "the target"
+    if cell.left_out == 1:
+        return f"; 1 image left out: its {'class' if cell.relative else 'label'} is {target}"
+    return f"; {cell.left_out} images left out: their {'class' if cell.relative else 'label'} is {target}"
 
 
 def _form(cells: Iterable[Cell]) -> str:

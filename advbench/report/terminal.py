@@ -84,7 +84,7 @@ def universal(measured: "Measured") -> RenderableType:
     table.add_column("95 % interval")
     rows = [("changed class", Proportion(counts.changed, counts.images))]
     if counts.met != counts.changed:
-        rows.append(("goal met", Proportion(counts.met, counts.images)))
+        rows.append(("goal met", Proportion(counts.met, counts.images - counts.pointless)))
     if counts.labelled:
         rows.append(("misclassified", Proportion(counts.wrong, counts.labelled)))
         rows.append(("misclassified when clean", Proportion(counts.labelled - counts.right, counts.labelled)))
@@ -92,6 +92,8 @@ def universal(measured: "Measured") -> RenderableType:
         table.add_row(name, f"{share.percent} ({share.counts})", share.interval)
     named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
     lines = [f"most often taken for {', '.join(named)}"]
+    if counts.pointless:
+        lines.append(f"goal met: {counts.pointless} pictures left out, which were of the target class already")
     if measured.folder:
         lines.append(f"perturbation, picture and panel in {display_name(measured.folder, limit=200)}")
     bound = describe_norm(perturbation.norm.name, perturbation.eps)

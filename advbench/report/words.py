@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from advbench.names import display_name
+from advbench.records import LEFT_OUT
 
 if TYPE_CHECKING:
     from advbench.outcome import Outcome
@@ -75,12 +76,13 @@ def describe_score(score: Mapping[str, Any]) -> str:
 def describe_result(outcome: "Outcome") -> list[str]:
     """Verdict, size and cost of an attacked picture, a line each."""
     record = outcome.record
-    lines = [f"goal {display_name(record.goal, limit=40)}: {'met' if record.met else 'not met'}"]
+    said = "of that class already" if record.status == LEFT_OUT else "met" if record.met else "not met"
+    lines = [f"goal {display_name(record.goal, limit=40)}: {said}"]
     sizes = [(norm, size) for norm in ("linf", "l2", "l1", "l0") if (size := getattr(record, norm)) is not None]
     if sizes:
         texts = [describe_size(norm, size) for norm, size in sizes]
         lines += ["   ".join(texts[:2]), "   ".join(texts[2:])]
-        lines.append(f"8-bit PNG: {_describe_8bit(outcome)}")
+        lines += [f"8-bit PNG: {_describe_8bit(outcome)}"] if record.met else []
     if record.forwards is not None:
         lines.append(f"{record.forwards:.0f} forward, {record.backwards:.0f} backward passes, {record.seconds:.1f} s")
     return lines

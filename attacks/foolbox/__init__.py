@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from attacks.draws import derive
-from attacks.foolbox.model import FoolboxModel, cleared
+from attacks.foolbox.model import FoolboxModel
 from attacks.foolbox.parameters import check_time_limit, complete
 from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
@@ -23,6 +23,7 @@ from attacks.gradients import forward
 from attacks.inputs import check_arguments, check_call, check_images, check_norm
 from attacks.norms import NORMS, Norm, within
 from attacks.protocols import AttackError, Kind, Model
+from attacks.starts import check_fit, check_starts, find_starts, why_none
 from attacks.track import Nearest, Survivors
 
 __all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
@@ -37,6 +38,7 @@ def get(
     norm: Norm | None = None,
     time_limit: float = TIME_LIMIT,
     feed: Tensor | None = None,
+    starts: Tensor | None = None,
     **parameters: object,
 ) -> "FoolboxAttack":
     """One of Foolbox's attacks.
@@ -49,6 +51,8 @@ def get(
             process that you can end.
         feed: Images (M, ...) in [0, 1] for "dataset" to choose from; None: the 20 photographs (3 channels) or digits
             (1 channel) that Foolbox carries, resized.
+        starts: Images (M, ...) in [0, 1] from which an attack that needs starting points begins where ``init_attack``
+            has found none: the nearest that meets the goal is taken. Where there is none either, images are drawn.
         **parameters: Those of Foolbox's class, except ``distance`` and ``constraint`` (see ``norm``), ``channel_axis``
             and ``tensorboard``. ``init_attack`` is the name of a minimum-norm attack of Foolbox.
 
@@ -80,7 +84,15 @@ def get(
     if "numba" in row.needs and importlib.util.find_spec("numba") is None:
         raise ModuleNotFoundError(f'foolbox/{name} needs numba: pip install "advbench[brendel-bethge]"')
     parameters = complete(row, getattr(load().attacks, row.attack), parameters)
-    return FoolboxAttack(name=name, norm=norm, parameters=parameters, time_limit=time_limit, feed=feed)
+    attack = FoolboxAttack(name=name, norm=norm, parameters=parameters, time_limit=time_limit, feed=feed, starts=starts)
+    if starts is not None and not attack.needs_start:
+        raise ValueError(f"expected no starts for foolbox/{name}, which starts from the image itself, got some")
+    check_starts(starts)
+    return attack
+
+
+class NoStartError(RuntimeError):
+    """Nothing was found that an attack could start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +119,8 @@ class FoolboxAttack:
     """Seconds for an image."""
     feed: Tensor | None = field(default=None, repr=False)
     """Images (M, ...) in [0, 1] for "dataset" to choose from."""
+    starts: Tensor | None = field(default=None, repr=False, compare=False)
+    """Images (M, ...) in [0, 1] to start from where ``init_attack`` found nothing."""
 
     @property
     def kind(self) -> Kind:
@@ -117,6 +131,11 @@ class FoolboxAttack:
     def norms(self) -> tuple[str, ...]:
         """Names of the norms it can be measured in."""
         return self._row.norms
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether it needs an image that meets the goal before it can begin."""
+        return bool(self._start)
 
     @property
     def _row(self) -> Row:
@@ -137,6 +156,7 @@ class FoolboxAttack:
         """
         check_call(self, eps, seed)
         check_arguments(model, x, goal, self.norm, eps)
+        check_fit(self.starts, x)
         self._check(x, goal)
         left = Survivors(model, x, goal, self.norm, eps)
         if not len(left):
@@ -203,14 +223,14 @@ class FoolboxAttack:
             x, goal, eps = left.x[rows], left.goal.select(rows), left.eps[rows]
             door = FoolboxModel(model, goal, x.dtype, self.time_limit * len(rows))
             before = x.float()
-            after = self._run(door, before, float(eps[0]))
+            after = self._run(door, before, float(eps[0]), seed)
         if not bool(after.isfinite().all()):
             raise ArithmeticError("Foolbox returned an image that is not finite")
         # What was not touched stays exactly as it was, in whatever precision.
         x_adv = torch.where(after == before, x, after.to(x.dtype)).clamp(0, 1)
         return within(self.norm, x, x_adv, eps) if self.kind == "budget" else x_adv
 
-    def _run(self, door: FoolboxModel, x: Tensor, eps: float) -> Tensor:
+    def _run(self, door: FoolboxModel, x: Tensor, eps: float, seed: int) -> Tensor:
         """Foolbox's own answer for images (n, ...), float32."""
         if self.name == "dataset":
             return choose(door, x, self.feed)
@@ -219,17 +239,26 @@ class FoolboxAttack:
             parameters["constraint"] = self.norm.name
         options: dict[str, object] = {"epsilon": eps} if self.kind == "budget" else {}
         if self._start:
-            options["starting_points"] = self._starting_points(door, x)
+            options["starting_points"] = self._starting_points(door, x, seed)
         return answer(self._row, parameters, door, x, options)
 
-    def _starting_points(self, door: FoolboxModel, x: Tensor) -> Tensor:
-        """Images (n, ...) that fool, to start from."""
+    def _starting_points(self, door: FoolboxModel, x: Tensor, seed: int) -> Tensor:
+        """Images (n, ...) that fool, to start from: Foolbox's own where there are, then given ones, then drawn ones."""
         settings = {} if self.parameters.get("init_attack") else self._row.start_parameters
-        found = get(self._start, feed=self.feed, **settings)._run(door, x, torch.inf)
-        with torch.no_grad():
-            if not bool(cleared(door.goal, door.logits(found)).all()):
-                raise RuntimeError(f"no starting point: foolbox/{self._start} found none (try another init_attack)")
-        return found
+        own = get(self._start, feed=self.feed, **settings)._run(door, x, torch.inf, seed)
+        found = door.fools(own, torch.arange(len(x), device=x.device))
+        if bool(found.all()):
+            return own
+        rest = (~found).nonzero().squeeze(1)
+
+        def fools(x_adv: Tensor, rows: Tensor) -> Tensor:
+            return door.fools(x_adv, rest[rows])
+
+        ids = door.goal.ids[rest]
+        other, hit = find_starts(fools, self.norm, x[rest], ids, starts=self.starts, seed=seed, draws=_START_DRAWS)
+        if not bool(hit.all()):
+            raise NoStartError(f"{why_none(_START_DRAWS, self.starts)} (try another init_attack)")
+        return own.index_copy(0, rest, other)
 
 
 _GOALS: dict[type, str] = {
@@ -241,6 +270,8 @@ _GOALS: dict[type, str] = {
 }
 
 
+_START_DRAWS = 100
+"""Images drawn as a start, where neither ``init_attack`` nor a given image is one."""
 _TAKE_ANY = {"budget": "PGD or APGD", "minimum norm": "FMN or TopK"}
 
 

@@ -69,9 +69,13 @@ class FoolboxModel:
 
     def repeated(self, count: int) -> "FoolboxModel":
         """The same for ``count`` copies of its only image, within the same time."""
-        other = copy.copy(self)
-        other.goal = self.goal.select(torch.zeros(count, dtype=torch.long, device=self.goal.ids.device))
-        return other
+        return self._of(torch.zeros(count, dtype=torch.long, device=self.goal.ids.device))
+
+    def fools(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Whether images (m, ...) meet the goal of the images at the places ``rows`` (m,): bool (m,)."""
+        other = self._of(rows)
+        with torch.no_grad():
+            return cleared(other.goal, other.logits(x))
 
     def logits(self, x: Tensor) -> Tensor:
         """Images (N, ...) -> logits (N, C), float32."""
@@ -87,6 +91,12 @@ class FoolboxModel:
         if not bool(logits.isfinite().all()):
             raise ArithmeticError("the logits are not finite")
         return _strict(self.goal, logits)
+
+    def _of(self, rows: Tensor) -> "FoolboxModel":
+        """The same for some of the images, which may repeat."""
+        other = copy.copy(self)
+        other.goal = self.goal.select(rows)
+        return other
 
 
 class _Differentiable(torch.autograd.Function):

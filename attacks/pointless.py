@@ -1,0 +1,30 @@
+"""Images for which a goal asks for nothing: they are of the class already that it wants to see first."""
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal, OrderedTopK, Targeted
+
+
+def pointless(goal: Goal, classes: Tensor) -> Tensor:
+    """Where the class that a goal wants first is the one that the image has, so that meeting it fools nobody.
+
+    Args:
+        goal: For N images.
+        classes: The class that each should have, int64 (N,): its label, or else what it was taken for when clean.
+
+    Returns:
+        bool (N,); nowhere for goals that want to be rid of a class.
+
+    Example:
+        >>> pointless(Targeted(torch.tensor([3, 3])), torch.tensor([1, 3]))
+        tensor([False,  True])
+        >>> pointless(OrderedTopK(torch.tensor([[3, 1], [3, 1]])), torch.tensor([1, 3]))
+        tensor([False,  True])
+    """
+    match goal:
+        case Targeted():
+            return goal.targets == classes
+        case OrderedTopK():
+            return goal.targets[:, 0] == classes
+    return torch.zeros(len(classes), dtype=torch.bool, device=classes.device)
