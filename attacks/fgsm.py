@@ -48,5 +48,6 @@ class FGSM:
         check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
-        size = torch.where(at.fooled, 0.0, eps)  # an image that meets the goal stays as it is
+        size = torch.as_tensor(eps, dtype=x.dtype, device=x.device)
+        size = size.expand(len(x)).masked_fill(at.fooled, 0)  # an image that meets the goal stays as it is
         return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)

@@ -34,7 +34,9 @@ def check_mode(model: object) -> None:
     for name, part in parts(model):
         if part.training and learns(part):
             what = "batch norms" if isinstance(part, _BatchNorm) else "layers with running statistics"
-            raise ValueError(f"expected {what} in eval mode, got {name or type(part).__name__} in training mode: call eval()")
+            raise ValueError(
+                f"expected {what} in eval mode, got {name or type(part).__name__} in training mode: call eval()"
+            )
 
 
 def learns(part: nn.Module) -> bool:
@@ -47,7 +49,7 @@ def learns(part: nn.Module) -> bool:
     if isinstance(part, _BatchNorm | _SpectralNorm):
         return True
     # Frozen ones have statistics and never change them.
-    tracks = any(part._buffers.get(name) is not None for name in _STATISTICS)
+    tracks = any(getattr(part, name, None) is not None for name in _STATISTICS)
     return tracks and not type(part).__name__.startswith("Frozen")
 
 

@@ -93,9 +93,7 @@ def quantize(
     return best
 
 
-def _stretched(
-    model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor
-) -> Nearest:
+def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor) -> Nearest:
     """The nearest roundings that meet the goal among those of stretched and shortened perturbations, by bisection.
 
     No value is moved by more than ``level`` (n,) levels of grey.
