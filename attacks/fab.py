@@ -79,7 +79,7 @@ class FAB:
                 x_adv = self._step(left, aim, x_adv)
                 fooled = met(left.goal, forward(model, x_adv, left.goal))
                 best.offer(x_adv, fooled)
-                back = torch.where(fooled, self.retreat, 1.0)
+                back = torch.ones_like(left.eps).masked_fill(fooled, self.retreat)
                 x_adv = left.x + (x_adv - left.x) * column(back, x_adv)
         pull_back(left, best, self.search_steps)
         left.found[left.rows] = best.x_adv

@@ -49,5 +49,5 @@ class FGSM:
         check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
-        size = torch.where(at.fooled, 0.0, radii(eps, x))  # an image that meets the goal stays as it is
+        size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays as it is
         return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)

@@ -49,7 +49,7 @@ def learns(part: nn.Module) -> bool:
     if isinstance(part, _BatchNorm | _SpectralNorm):
         return True
     # Frozen ones have statistics and never change them.
-    tracks = any(part._buffers.get(name) is not None for name in _STATISTICS)
+    tracks = any(getattr(part, name, None) is not None for name in _STATISTICS)
     return tracks and not type(part).__name__.startswith("Frozen")
 
 

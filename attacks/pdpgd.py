@@ -109,7 +109,7 @@ class PDPGD:
             cost = rate * column((1 - weight) / weight, delta) / metric
             delta = _SHRINK[self.norm.name](delta, cost)
             delta = (left.x + delta).clamp_(0, 1) - left.x
-            dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2.0 * fooled)).clamp_(-_FARTHEST, _FARTHEST)
+            dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2 * fooled.to(dual))).clamp_(-_FARTHEST, _FARTHEST)
             weight = torch.lerp(weight, dual.sigmoid(), 0.1)
         best.offer(left.x + delta, met(left.goal, forward(left.model, left.x + delta, left.goal)))
 

@@ -76,7 +76,7 @@ class SigmaZero:
             gradient = at.gradient + self._count_slope(delta)
             gradient /= column(Linf().measure(gradient), gradient).clamp_min(1e-12)
             delta = (left.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - left.x
-            threshold = (threshold + rate * self.threshold_step * (2.0 * fooled - 1)).clamp_(0, 1)
+            threshold = (threshold + rate * self.threshold_step * (2 * fooled.to(threshold) - 1)).clamp_(0, 1)
             delta *= delta.abs() >= column(threshold, delta)
         best.offer(left.x + delta, met(left.goal, forward(model, left.x + delta, left.goal)))
         left.found[left.rows] = best.x_adv
