@@ -25,7 +25,8 @@ from advbench.report.files import write_files
 from advbench.rows import Provenance, failure
 from advbench.store import folder_for_results, write_records
 from advbench.workbench import make_attack as attack_of_table
-from attacks import Attack, Fast, Model, capped
+from attacks import Attack, Model, capped
+from attacks.fast import in_form
 from attacks.folding import milder
 
 Progress = Callable[[str, int, int], None]
@@ -136,10 +137,9 @@ def hastened(session: Session, paths: Iterable[Path]) -> Session:
     for path in paths:
         with suppress(PictureError):
             image = read_input(path, model).to(next(model.buffers()).device)
-            form = milder(choose_form(model, image, footprint(model, image)).form, most)
-            return session._replace(
-                asked=Fast(model, form), source=provenance(config, model, attack, __version__, form)
-            )
+            x = image.unsqueeze(0)
+            asked = in_form(model, milder(choose_form(model, x, footprint(model, image)).form, most), x)
+            return session._replace(asked=asked, source=provenance(config, model, attack, __version__, asked.form))
     return session
 
 

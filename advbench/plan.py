@@ -8,6 +8,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from advbench.catalog import UNIVERSAL
@@ -35,6 +36,7 @@ from advbench.suite import AttackSpec, DatasetSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
 from advbench.workbench import PASSES, Workbench, make_attack
+from attacks.agreement import FEW
 from attacks.folding import milder
 from attacks.foolbox import FoolboxAttack
 
@@ -118,11 +120,11 @@ def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = Mapp
         if not numbers:
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
-        image = _first_image(bench, model.label, data.label, numbers)
-        size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, image)
+        first_images = _first_images(bench, model.label, data.label, numbers)
+        size = footprints[model.label, data.label] = _footprint(bench, model.label, data.label, first_images[0])
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
-            found[name] = forms.get(name) or choose_form(bench.model(model.label), image, size)
+            found[name] = forms.get(name) or choose_form(bench.model(model.label), first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
@@ -255,12 +257,18 @@ def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -
     return tuple(found)
 
 
-def _first_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
-    """The first image that can be read (C, H, W), on the device."""
+def _first_images(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
+    """The first `FEW` images that can be read and have one size, (N, C, H, W), on the device."""
+    found: list[Tensor] = []
     for number in numbers:
         with suppress(UserError):
-            return bench.image(model, dataset, number).to(bench.device)
-    raise UserError(f"none of the {len(numbers)} images of {dataset} can be read")
+            image = bench.image(model, dataset, number)
+            found += [image] if not found or image.shape == found[0].shape else []
+        if len(found) == FEW:
+            break
+    if not found:
+        raise UserError(f"none of the {len(numbers)} images of {dataset} can be read")
+    return torch.stack(found).to(bench.device)
 
 
 def _footprint(bench: Workbench, model: str, dataset: str, image: Tensor) -> Footprint:

@@ -81,5 +81,7 @@ def _drawn(device: torch.device) -> tuple[Any, ...]:
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device).tolist())
     if (numpy := sys.modules.get("numpy")) is not None:
-        states.append([*map(str, numpy.random.get_state())])  # of its words the middle is left out, not its place in them
+        states.append(
+            [*map(str, numpy.random.get_state())]
+        )  # of its words the middle is left out, not its place in them
     return tuple(states)

@@ -5,12 +5,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.module import _has_any_global_hook
 
 from attacks.agreement import agree, stands_in
 from attacks.answers import ask
 from attacks.folding import EXACT, FORMS, rewritten
-from attacks.watch import Watch
+from attacks.watch import Watch, has_global_hooks
 
 
 class Forms:
@@ -66,7 +65,9 @@ class Forms:
         self._follow()
         if form not in self._found:
             holds = self._holds(form)
-            if not holds and self._logits is not None and not self._vain:  # perhaps the network has changed and left no trace
+            if (
+                not holds and self._logits is not None and not self._vain
+            ):  # perhaps the network has changed and left no trace
                 self._look_up()
                 holds = self._holds(form)
                 self._vain = not holds
@@ -131,7 +132,7 @@ def can_change(network: nn.Module) -> bool:
         >>> can_change(nn.Linear(3, 2)), can_change(torch.compile(nn.Linear(3, 2)))
         (True, False)
     """
-    own = not _has_any_global_hook() and not any(map(_is_altered, network.modules()))
+    own = not has_global_hooks() and not any(map(_is_altered, network.modules()))
     return own and {tensor.dtype for tensor in network.parameters()} == {torch.float32}
 
 
