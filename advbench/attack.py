@@ -28,7 +28,8 @@ from advbench.rows import Provenance, failure
 from advbench.starting import carried_starts, of_shape
 from advbench.store import folder_for_results, write_records
 from advbench.workbench import make_attack as attack_of_table
-from attacks import Attack, Fast, Goal, Model, capped
+from attacks import Attack, Goal, Model, capped
+from attacks.fast import in_form
 from attacks.folding import milder
 from attacks.pointless import pointless
 from attacks.starts import takes_starts, with_starts
@@ -154,10 +155,9 @@ def hastened(session: Session, paths: Iterable[Path]) -> Session:
     for path in paths:
         with suppress(PictureError):
             image = read_input(path, model).to(next(model.buffers()).device)
-            form = milder(choose_form(model, image, footprint(model, image)).form, most)
-            return session._replace(
-                asked=Fast(model, form), source=provenance(config, model, attack, __version__, form)
-            )
+            x = image.unsqueeze(0)
+            asked = in_form(model, milder(choose_form(model, x, footprint(model, image)).form, most), x)
+            return session._replace(asked=asked, source=provenance(config, model, attack, __version__, asked.form))
     return session
 
 

@@ -20,6 +20,8 @@ class Setting(BaseModel):
 
     weights: str
     """Digest of the classifier."""
+    program: str
+    """Digest of its code; the same weights may belong to another network tomorrow."""
     image: tuple[int, ...]
     """Shape of an image (C, H, W)."""
     device: str
@@ -37,7 +39,9 @@ class Calibration(BaseModel):
     """How long one gradient of one image takes in each form of a network that gives its answers.
 
     Example:
-        >>> setting = Setting(weights="ab", image=(1, 28, 28), device="cpu", threads=1, versions="2.14")
+        >>> setting = Setting(
+        ...     weights="ab", program="cd", image=(1, 28, 28), device="cpu", threads=1, versions="2.14"
+        ... )
         >>> found = Calibration(setting=setting, model="net", form="folded", batch=4, seconds={"plain": 2, "folded": 1})
         >>> found.describe()
         'net, 1 x 28 x 28, 1 thread: folded, 2.0 times as fast'

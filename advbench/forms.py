@@ -15,8 +15,9 @@ from advbench.environment import processor
 from advbench.identity import model_digest
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.program import program_digest
 from attacks import Attack, Fast
-from attacks.fast import fastest, seconds, usable
+from attacks.fast import fastest, in_form, seconds, usable
 from attacks.folding import FORMS
 
 PLAIN = FORMS[0]
@@ -46,54 +47,59 @@ AS_IT_IS = Choice(PLAIN)
 """The network as it is, in batches of any size."""
 
 
-def choose_form(model: Classifier, image: Tensor, size: Footprint) -> Choice:
+def choose_form(model: Classifier, images: Tensor, size: Footprint) -> Choice:
     """The form in which gradients of a network are fastest here, as :func:`attacks.fast` finds it.
 
     Args:
         model: The classifier.
-        image: One image (C, H, W) like those to be attacked, on the model's device.
+        images: Some images (N, C, H, W) of those to be attacked, on the model's device; a form has to say of them what
+            the network says.
         size: What one image costs.
 
     Example:
         >>> model = Classifier(torch.nn.Flatten(), num_classes=12)
-        >>> choose_form(model, torch.zeros(3, 2, 2), Footprint(flops=120.0, kept=0, weights=0))
+        >>> choose_form(model, torch.zeros(1, 3, 2, 2), Footprint(flops=120.0, kept=0, weights=0))
         Choice(form='plain', batch=1)
     """
     if size.flops < LEAST:
         return AS_IT_IS
-    found = calibrated(model, image, size)
+    found = calibrated(model, images, size)
     return Choice(found.form, found.batch)
 
 
-def calibrated(model: Classifier, image: Tensor, size: Footprint) -> Calibration:
+def calibrated(model: Classifier, images: Tensor, size: Footprint) -> Calibration:
     """How fast each form of a network is here, as it was measured before, or is measured now.
 
-    What is measured while threads get in each other's way is not kept.
+    A form that was found before is compared with the network again, and all are measured anew if it says something
+    else now. What is measured while threads get in each other's way is not kept, nor is that of a network whose code
+    cannot be told from another's.
 
     Args:
-        model: As of :func:`choose_form`.
-        image: Likewise.
-        size: Likewise.
+        model: The classifier.
+        images: Some images (N, C, H, W) of those to be attacked.
+        size: What one image costs.
     """
+    program, image = program_digest(model), images[0]
     setting = Setting(
         weights=model_digest(model),
+        program=program or "",
         image=tuple(image.shape),
         device=torch.cuda.get_device_name(image.device) if image.is_cuda else processor(),
         threads=torch.get_num_threads(),
         versions=f"torch {torch.__version__}, advbench {__version__}",
     )
-    found = recall(setting)
-    if found is None:
-        found = _measured(model, image, size, setting)
-        if not crowded():
+    found = recall(setting) if program else None
+    if found is None or in_form(model, found.form, images).form != found.form:
+        found = _measured(model, images, size, setting)
+        if program and not crowded():
             keep(found)
     return found
 
 
-def _measured(model: Classifier, image: Tensor, size: Footprint, setting: Setting) -> Calibration:
-    count = max(1, min(MOST_TRIED, int(TRIED_SECONDS * SPEED / (3 * size.flops))))
+def _measured(model: Classifier, images: Tensor, size: Footprint, setting: Setting) -> Calibration:
+    count, image = max(1, min(MOST_TRIED, int(TRIED_SECONDS * SPEED / (3 * size.flops)))), images[0]
     tried = image.expand(count, *image.shape).contiguous()
-    forms = {each.form: each for each in usable(model, tried)}
+    forms = {each.form: each for each in usable(model, images)}
     taken = {form: seconds(each, tried) / count for form, each in forms.items()}
     form = fastest(taken)
     # Where images are cheap, units hold many of them anyway.
@@ -172,4 +178,4 @@ def try_models(names: Iterable[str]) -> Iterator[str]:
         elif size.flops < LEAST:
             yield f"{name}: plain, it has few operations ({size.flops / 1e6:.1f} million a pass)"
         else:
-            yield calibrated(model, image, size).describe()
+            yield calibrated(model, image.unsqueeze(0), size).describe()

@@ -7,6 +7,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from advbench.catalog import UNIVERSAL
@@ -35,6 +36,7 @@ from advbench.suite import AttackSpec, DatasetSpec, Suite
 from advbench.units import FORMAT, Task, Unit, canonical, digest
 from advbench.work import CHECKED
 from advbench.workbench import PASSES, Workbench, make_attack, spread
+from attacks.agreement import FEW
 from attacks.folding import milder
 from attacks.foolbox import FoolboxAttack
 from attacks.starts import takes_starts
@@ -129,12 +131,12 @@ def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = Mapp
         if not numbers:
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
-        image = _first_image(bench, model.label, data.label, numbers)
-        try_model(bench.model(model.label), image)
-        size = footprints[model.label, data.label] = footprint(bench.model(model.label), image)
+        first_images = _first_images(bench, model.label, data.label, numbers)
+        try_model(bench.model(model.label), first_images[0])
+        size = footprints[model.label, data.label] = footprint(bench.model(model.label), first_images[0])
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
-            found[name] = forms.get(name) or choose_form(bench.model(model.label), image, size)
+            found[name] = forms.get(name) or choose_form(bench.model(model.label), first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
@@ -266,17 +268,23 @@ def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -
     return tuple(map(Numbering(), map(name, numbers)))
 
 
-def _first_image(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
-    """The first image that can be read (C, H, W), on the device."""
-    problems = []
+def _first_images(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
+    """The first `FEW` images that can be read and have one size, (N, C, H, W), on the device."""
+    found: list[Tensor] = []
+    problems: list[UserError] = []
     for number in numbers:
         try:
-            return bench.image(model, dataset, number).to(bench.device)
+            image = bench.image(model, dataset, number)
         except UserError as error:
             problems.append(error)
-    raise UserError(
-        f"none of the {len(numbers)} images of {dataset} can be read: {problems[0].message}", hint=problems[0].hint
-    )
+            continue
+        found += [image] if not found or image.shape == found[0].shape else []
+        if len(found) == FEW:
+            break
+    if not found:
+        why = problems[0]
+        raise UserError(f"none of the {len(numbers)} images of {dataset} can be read: {why.message}", hint=why.hint)
+    return torch.stack(found).to(bench.device)
 
 
 def _check_labels(bench: Workbench, model: str, dataset: str) -> None:

@@ -25,7 +25,7 @@ from advbench.report.words import describe_norm
 from advbench.store import folder_for_results, write_atomic
 from advbench.universal import Measured, enough, measured_on, stream_of
 from attacks import NORMS, FitState, Perturbation, UniversalDeepFool, UniversalPerturbation
-from attacks.fast import fast
+from attacks.fast import fast, in_form
 
 _UNTARGETED = GoalSpec("untargeted")
 SAVE_EVERY = 25
@@ -119,7 +119,7 @@ def _fit(
     if first is None:
         raise UserError("\n".join(str(problem) for problem in fitted.problems.values()))
     attack = UniversalPerturbation(norm=norm, eps=config.eps, goal=goal, steps=config.steps)
-    quick = fast(model, first[0][:4], form=form)
+    quick = fast(model, first[0][:4]) if form is None else in_form(model, form, first[0][:4])
     try:
         return attack.fit(quick, fitted, held_out=kept, on_step=on_step, start=start, seed=config.seed)
     except KeyboardInterrupt:

@@ -141,7 +141,7 @@ class _Batch:
         self, unit: Unit, bench: Workbench, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
     ) -> None:
         self.unit, self.x, self.clean, self.samples, self.source = unit, x, clean, samples, source
-        self.model, goal = bench.fast(unit.model, unit.form), parse_goal(unit.goal)
+        self.model, goal = bench.fast(unit.model, unit.form, x), parse_goal(unit.goal)
         self.make_goal, self.k = goal_maker(goal, bench.model(unit.model)), max(FIRST, goal.k, len(goal.classes))
         self.before = rank(clean, self.k)
         self.found: list[tuple[int, dict[str, Any], Tensor, Tensor]] = []

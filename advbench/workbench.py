@@ -27,6 +27,7 @@ from advbench.seal import is_intact
 from advbench.suite import Suite
 from advbench.units import Unit, digest
 from attacks import NORMS, Attack, Fast, capped
+from attacks.folding import FORMS
 from attacks.plain import plain_number
 
 T = TypeVar("T")
@@ -86,15 +87,20 @@ class Workbench:
             self._models[label].name = label
         return self._models[label]
 
-    def fast(self, label: str, form: str) -> Fast:
-        """The classifier with a faster form of it beside, for attacks.
+    def fast(self, label: str, form: str, x: Tensor) -> Fast:
+        """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
 
-        Raises:
-            ValueError: It cannot be brought into that form.
+        Args:
+            label: Of the classifier.
+            form: One of :data:`attacks.folding.FORMS`, as it was planned, perhaps on another machine.
+            x: Images (N, C, H, W) that are to be attacked.
         """
         key = f"model {label}, {form}"
         if key not in self._made:
-            self._made[key] = Fast(self.model(label), form)
+            try:
+                self._made[key] = Fast(self.model(label), form, x)
+            except ValueError:
+                self._made[key] = Fast(self.model(label), FORMS[0])
         fast: Fast = self._made[key]
         return fast
 

@@ -170,7 +170,7 @@ def usable(model: Model, example: Tensor) -> Iterator[Fast]:
 
 
 def in_form(model: Model, form: str, example: Tensor) -> Fast:
-    """The model in a form that was chosen earlier or elsewhere; as it is where it cannot be had, or says something else.
+    """The model in a form that was chosen earlier; as it is where that form cannot be had or says something else.
 
     Args:
         model: Images in [0, 1] -> logits.

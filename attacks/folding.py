@@ -36,8 +36,8 @@ def rewritten(module: nn.Module, form: str) -> nn.Module | None:
     """A copy of a network in another form; None if no part of it can be followed.
 
     The network is followed by :mod:`torch.fx`. Where that cannot be done (its code looks at values or shapes), its
-    parts are followed one by one, and what cannot be followed stays as it is. What depends on more than the images may be
-    followed wrongly; see :func:`attacks.agreement.stands_in`.
+    parts are followed one by one, and what cannot be followed stays as it is. What depends on more than the images may
+    be followed wrongly: :func:`attacks.agreement.stands_in` finds that out.
 
     Args:
         module: In eval mode; it is left as it is.

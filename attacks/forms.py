@@ -4,13 +4,12 @@ from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from attacks.agreement import agree, stands_in
 from attacks.answers import ask
 from attacks.folding import EXACT, FORMS, rewritten
 from attacks.modes import check_mode
-from attacks.watch import Watch
+from attacks.watch import Watch, has_global_hooks
 
 
 class Forms:
@@ -119,7 +118,7 @@ def can_change(network: nn.Module) -> bool:
         >>> can_change(nn.Linear(3, 2)), can_change(torch.compile(nn.Linear(3, 2)))
         (True, False)
     """
-    own = not _has_any_global_hook() and not any(map(_is_altered, network.modules()))
+    own = not has_global_hooks() and not any(map(_is_altered, network.modules()))
     return own and {tensor.dtype for tensor in network.parameters()} == {torch.float32}
 
 

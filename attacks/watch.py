@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-_ATOMS = (str, bytes, int, float, complex, NoneType, type, FunctionType, BuiltinFunctionType, ModuleType)
-_ATOMS += (torch.dtype, torch.device, logging.Logger)
+_ATOMS = (
+    *(str, bytes, int, float, complex, NoneType, type, FunctionType, BuiltinFunctionType, ModuleType),
+    *(torch.dtype, torch.device, logging.Logger),
+)
 """What never changes, or decides nothing."""
 _MOST = 100_000
 """Objects that are followed at most."""
@@ -23,10 +25,10 @@ _LONGEST = 1_000
 class Watch:
     """A network as it is now: :meth:`changed` says whether it still is.
 
-    Watched are the attributes of all modules and whatever can be reached from them: submodules, weights, buffers, modes,
-    hooks, flags, plain tensors, lists, dictionaries and objects with attributes of their own; a ``forward`` on a module
-    or its class; and whether there are hooks on all modules. What leaves no trace there cannot be seen: a global, a
-    closure, an element of a numpy array, a weight written through ``weight.data``.
+    Watched are the attributes of all modules and whatever can be reached from them: submodules, weights, buffers,
+    modes, hooks, flags, plain tensors, lists, dictionaries and objects with attributes of their own; a ``forward`` on a
+    module or its class; and whether there are hooks on all modules. What leaves no trace there cannot be seen: a
+    global, a closure, an element of a numpy array, a weight written through ``weight.data``.
 
     Args:
         network: The network; it is kept alive, with all its parts.
@@ -60,7 +62,17 @@ class Watch:
     def _numbers(self) -> list[int]:
         # A tensor's version counts changes in place; where its values lie changes when others are put in their place.
         versions = [0 if tensor.is_inference() else tensor._version for tensor in self._tensors]
-        return [bool(_has_any_global_hook()), *versions, *(tensor.data_ptr() for tensor in self._tensors)]
+        return [has_global_hooks(), *versions, *(tensor.data_ptr() for tensor in self._tensors)]
+
+
+def has_global_hooks() -> bool:
+    """Whether there are hooks on the modules of all networks.
+
+    Example:
+        >>> has_global_hooks()
+        False
+    """
+    return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 def reach(thing: object) -> Iterator[object]:

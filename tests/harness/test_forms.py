@@ -4,8 +4,11 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import fakes
+import numpy as np
 import pytest
 import torch
 from accidents import SUITE
@@ -22,6 +25,7 @@ from advbench.cost import MEMORY, Footprint
 from advbench.errors import UserError
 from advbench.forms import AS_IT_IS, Choice, bears, calibrated, choose_form, crowded, try_models
 from advbench.models.classifier import Classifier
+from advbench.program import program_digest
 from advbench.runner import run
 from attacks import ATTACKS, capped
 
@@ -68,27 +72,27 @@ def times(monkeypatch, tmp_path):
 
 def test_a_small_network_stays_as_it_is_and_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(forms, "seconds", never)
-    assert choose_form(fakes.classifier(), IMAGE, Footprint(3e5, 0, 0)) == AS_IT_IS
+    assert choose_form(fakes.classifier(), IMAGE[None], Footprint(3e5, 0, 0)) == AS_IT_IS
 
 
 def test_forms_are_tried_on_few_images_of_a_large_network(times):
-    assert choose_form(fakes.classifier(), IMAGE, LARGE) == Choice("channels_last", 4)
+    assert choose_form(fakes.classifier(), IMAGE[None], LARGE) == Choice("channels_last", 4)
     assert times[:3] == [("plain", 1), ("folded", 1), ("channels_last", 1)]
     assert times[3:] == [("channels_last", count) for count in (1, 2, 4, 8)]
 
 
 def test_units_of_a_network_whose_images_are_cheap_hold_many_anyway(times):
-    assert choose_form(fakes.classifier(), IMAGE, LARGE._replace(flops=1e6)) == Choice("channels_last", 1)
+    assert choose_form(fakes.classifier(), IMAGE[None], LARGE._replace(flops=1e6)) == Choice("channels_last", 1)
     assert times == [("plain", 32), ("folded", 32), ("channels_last", 32)]
 
 
 def test_a_batch_takes_no_more_memory_than_there_is(times):
-    assert choose_form(fakes.classifier(), IMAGE, LARGE._replace(kept=MEMORY // 2)) == Choice("channels_last", 2)
+    assert choose_form(fakes.classifier(), IMAGE[None], LARGE._replace(kept=MEMORY // 2)) == Choice("channels_last", 2)
 
 
 def test_a_black_box_stays_as_it_is(times):
     asks_a_server = Classifier(lambda x: x.flatten(1)[:, :5], num_classes=5)
-    assert choose_form(asks_a_server, IMAGE, LARGE).form == "plain"
+    assert choose_form(asks_a_server, IMAGE[None], LARGE).form == "plain"
     assert {form for form, _ in times} == {"plain"}
 
 
@@ -96,17 +100,17 @@ def test_a_black_box_stays_as_it_is(times):
 
 
 def test_what_was_measured_is_not_measured_again(times, monkeypatch):
-    first = calibrated(fakes.classifier(), IMAGE, LARGE)
+    first = calibrated(fakes.classifier(), IMAGE[None], LARGE)
     assert first.describe() == "tiny, 3 x 32 x 32, 1 thread: channels_last, 2.0 times as fast"
     monkeypatch.setattr(forms, "seconds", never)
-    assert calibrated(fakes.classifier(), IMAGE, LARGE) == first
+    assert calibrated(fakes.classifier(), IMAGE[None], LARGE) == first
     assert list(kept()) == [first]
 
 
 @pytest.mark.parametrize("change", ["weights", "image", "threads", "torch"])
 def test_it_is_measured_again_where_it_may_differ(times, monkeypatch, change):
     model, image = fakes.classifier(), IMAGE
-    calibrated(model, image, LARGE)
+    calibrated(model, image[None], LARGE)
     counted = len(times)
     if change == "weights":
         model.module.weight2.data[0, 0] += 1
@@ -116,18 +120,18 @@ def test_it_is_measured_again_where_it_may_differ(times, monkeypatch, change):
         monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     else:
         monkeypatch.setattr(torch, "__version__", "9.9")
-    calibrated(model, image, LARGE)
+    calibrated(model, image[None], LARGE)
     assert len(times) == 2 * counted
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"form": "bfloat16"}', "other"])
 def test_a_damaged_file_is_set_aside(times, damage):
-    first = calibrated(fakes.classifier(), IMAGE, LARGE)
+    first = calibrated(fakes.classifier(), IMAGE[None], LARGE)
     (file,) = calibrations_folder().glob("*.json")
     if damage == "other":  # sound, but of another network
         damage = file.read_bytes().replace(first.setting.weights.encode(), b"0" * 32)
     file.write_bytes(damage)
-    assert calibrated(fakes.classifier(), IMAGE, LARGE) == first
+    assert calibrated(fakes.classifier(), IMAGE[None], LARGE) == first
     assert file.with_suffix(".damaged").read_bytes() == damage
     assert list(kept()) == [first]
 
@@ -135,13 +139,13 @@ def test_a_damaged_file_is_set_aside(times, damage):
 def test_a_home_that_cannot_be_written_to_is_no_mistake(times, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "file"))
-    assert choose_form(fakes.classifier(), IMAGE, LARGE).form == "channels_last"
+    assert choose_form(fakes.classifier(), IMAGE[None], LARGE).form == "channels_last"
     assert list(kept()) == []
 
 
 def test_what_is_measured_on_a_crowded_machine_is_not_kept(times, monkeypatch):
     monkeypatch.setattr(forms, "crowded", lambda: True)
-    assert choose_form(fakes.classifier(), IMAGE, LARGE).form == "channels_last"
+    assert choose_form(fakes.classifier(), IMAGE[None], LARGE).form == "channels_last"
     assert list(kept()) == []
 
 
@@ -175,16 +179,109 @@ def test_a_network_whose_code_looks_at_values_stays_as_it_is_and_the_doctor_says
         def forward(self, x):
             return x.flatten(1) @ self.scale.T if x.sum() > 0 else x.flatten(1)[:, :5]
 
-    found = calibrated(Classifier(Looks(), num_classes=5, name="looks"), IMAGE, LARGE)
+    found = calibrated(Classifier(Looks(), num_classes=5, name="looks"), IMAGE[None], LARGE)
     assert found.describe() == "looks, 3 x 32 x 32, 1 thread: plain, it has no other form"
 
 
 def test_the_doctor_tells_the_forms(times):
-    calibrated(fakes.classifier(), IMAGE, LARGE)
+    calibrated(fakes.classifier(), IMAGE[None], LARGE)
     told = CliRunner().invoke(main, ["doctor"])
     assert "  tiny, 3 x 32 x 32, 1 thread: channels_last, 2.0 times as fast\n" in told.output
     with fakes.registered():
         assert list(try_models(["tiny"])) == ["tiny: plain, it has few operations (0.3 million a pass)"]
+
+
+# --- the same weights, other code ---
+
+
+class Turned(nn.Module):
+    """The network of :mod:`fakes`, whose code does something that torch.fx does not follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = fakes.classifier().module
+
+    def forward(self, x):
+        return self.body(x.flip(3) if torch.is_tensor(x) else x)
+
+
+class Straight(Turned):
+    def forward(self, x):
+        return self.body(x)
+
+
+def test_the_same_weights_with_other_code_are_measured_again(times):
+    straight, turned = (Classifier(kind(), num_classes=20, name="tiny") for kind in (Straight, Turned))
+    for _ in range(2):
+        assert calibrated(straight, IMAGE[None], LARGE).form == "channels_last"
+        assert calibrated(turned, IMAGE[None], LARGE).form == "plain"
+    assert len(list(kept())) == 2
+
+
+def test_what_was_found_before_is_compared_with_the_network_again(times, monkeypatch):
+    monkeypatch.setattr(forms, "program_digest", lambda _: "the same")  # as if the code said nothing of the difference
+    straight, turned = (Classifier(kind(), num_classes=20, name="tiny") for kind in (Straight, Turned))
+    assert calibrated(straight, IMAGE[None], LARGE).form == "channels_last"
+    assert calibrated(turned, IMAGE[None], LARGE).form == "plain"
+    assert [found.form for found in kept()] == ["plain"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_torchscript_of_known_weights_stays_as_it_is(times):
+    network = fakes.classifier().module
+    assert calibrated(Classifier(network, num_classes=20), IMAGE[None], LARGE).form == "channels_last"
+    script = torch.jit.trace(network, IMAGE[None])
+    assert calibrated(Classifier(script, num_classes=20), IMAGE[None], LARGE).form == "plain"
+
+
+def test_what_has_no_source_is_measured_each_time(times):
+    names = {"nn": nn}
+    exec("class Typed(nn.Flatten):\n    pass", names | {"__name__": "nowhere"}, names)
+    network = nn.Sequential(fakes.classifier().module, names["Typed"]())
+    assert program_digest(network) is None
+    calibrated(Classifier(network, num_classes=20), IMAGE[None], LARGE)
+    assert list(kept()) == []
+
+
+class Tuned(nn.Module):
+    """Has settings of many kinds; one of them may be another."""
+
+    def __init__(self, **other):
+        super().__init__()
+        self.settings = {"at": [1, (2.0, "a")], "of": {"x"}, "array": np.zeros(2), "tensor": torch.zeros(2)}
+        self.call, self.kind, self.part = partial(torch.clamp, min=0), nn.ReLU, SimpleNamespace(share=0.5)
+        self.closed, self.around = lambda: other, [self]
+        for name, value in other.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"settings": {"at": [1, (2.5, "a")]}},
+        {"settings": {"array": np.ones(2)}},
+        {"settings": {"tensor": torch.ones(2)}},
+        {"call": partial(torch.clamp, min=1)},
+        {"call": torch.relu},
+        {"kind": nn.GELU},
+        {"part": SimpleNamespace(share=0.25)},
+        {"closed": fakes.classifier},
+        {"new": torch.float16},
+        {"training": False},
+    ],
+    ids=str,
+)
+def test_a_setting_makes_another_program(other):
+    assert program_digest(Tuned()) == program_digest(Tuned()) is not None
+    assert program_digest(Tuned(**other)) not in (program_digest(Tuned()), None)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_generated_code_makes_another_program():
+    straight, turned = (torch.fx.symbolic_trace(kind()) for kind in (Straight, Turned))
+    assert program_digest(straight) == program_digest(turned)  # neither turns anything any more
+    graphs = [torch.jit.trace(kind(), IMAGE[None]) for kind in (Straight, Turned)]
+    assert len({*map(program_digest, graphs)}) == 2
 
 
 # --- which attacks ---
@@ -257,18 +354,46 @@ class AllFooled(nn.Module):
         return x.flatten(1)[:, :20] * 1e-3 + torch.eye(20)[19] * 100
 
 
+class AllMovedFooled(nn.Module):
+    """A form that says so of all images but those of 8 bits, which clean ones are: nobody finds it out in advance."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.lies = network, AllFooled()
+
+    def forward(self, x):
+        clean = ((x * 255 - (x * 255).round()).abs() < 1e-3).flatten(1).all(1, keepdim=True)
+        return torch.where(clean, self.network(x), self.lies(x))
+
+
+TINY = {"linf": 1e-5, "l2": 1e-3}
+
+
 @pytest.mark.usefixtures("plugged", "chosen")
 def test_a_form_that_lies_fools_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["attacks.fast"], "rewritten", lambda *_: AllFooled())
-    lied_to = run(SUITE | {"eps": {"linf": 1e-5, "l2": 1e-3}}, out=tmp_path / "lied to").frame
+    monkeypatch.setattr("attacks.forms.rewritten", lambda network, form: AllMovedFooled(network))
+    lied_to = run(SUITE | {"eps": TINY}, out=tmp_path / "lied to").frame
     pgd = lied_to[lied_to["attack"] == "pgd"]
     assert set(pgd["form"]) == {"channels_last"}
     assert pgd["met"].tolist() == [True, *[False] * 9]  # the first is misclassified when clean
     assert not pgd["flipped"].any()
     fmn = lied_to[lied_to["attack"] == "fmn"]
     assert set(fmn["form"]) == {"channels_last"}
-    honest = run(SUITE | {"precise": True, "eps": {"linf": 1e-5, "l2": 1e-3}}, out=tmp_path / "honest").frame
+    honest = run(SUITE | {"precise": True, "eps": TINY}, out=tmp_path / "honest").frame
     assert fmn["met"].tolist() == honest[honest["attack"] == "fmn"]["met"].tolist()
+
+
+FOUND = ["met", "flipped", "linf", "l2", "adv_class", "forwards", "backwards"]
+
+
+@pytest.mark.parametrize("form", [AllFooled(), None], ids=["says something else", "cannot be had"])
+@pytest.mark.usefixtures("plugged", "chosen")
+def test_a_planned_form_that_cannot_be_used_here_is_done_without(tmp_path, monkeypatch, form):
+    monkeypatch.setattr("attacks.forms.rewritten", lambda *_: form)
+    without = run(SUITE, out=tmp_path / "without").frame
+    assert set(without["status"]) == {"ok"}
+    precise = run(SUITE | {"precise": True}, out=tmp_path / "precise").frame
+    assert_frame_equal(without[FOUND], precise[FOUND], check_exact=True, check_categorical=False)
 
 
 @pytest.mark.parametrize("budget", [3, 8, 40])

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from contextlib import suppress
 
 import numpy as np
 import oracles
@@ -13,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from attacks import FMN, L2, PGD, Fast, Standard, Untargeted, fast
 from attacks.fast import in_form, usable
-from attacks.folding import rewritten
+from attacks.folding import FORMS, rewritten
 from attacks.watch import Watch, reach
 
 
@@ -113,7 +114,7 @@ class DrawsWithPython(Net):
 
 class DrawsWithNumpy(Net):
     def seen(self, x):
-        return x + float(np.random.rand()) / 1e6
+        return x + float(np.random.rand()) / 1e6  # noqa: NPY002 - what is drawn from in the wild
 
 
 class Counts(Net):
@@ -189,7 +190,7 @@ def test_attacks_are_as_strong_whatever_the_code_does(make, example):
     def left(net, asked):
         torch.manual_seed(0)
         random.seed(0)
-        np.random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
         x_adv = PGD(steps=10)(asked, x, goal, eps=4 / 255)
         return (net(x_adv).argmax(1) == goal.labels).sum()
 
@@ -389,16 +390,14 @@ def test_a_model_is_never_touched(wrap):
     model = wrap(net)
     answers = model(x).detach()
     before = described(net)
-    for form in (None, "folded", "channels_last", "bfloat16"):
-        try:
-            quick = fast(model, x, form=form)
-        except ValueError as refused:
-            assert form is not None and "expected a network" in str(refused)
-            quick = in_form(model, form, x)
-            assert quick.form == "plain"
-        goal = Untargeted(answers.argmax(1))
-        plain = (goal.margin(model(PGD(steps=10)(model, x, goal, eps=0.02))) < 0).sum()
+    goal = Untargeted(answers.argmax(1))
+    plain = (goal.margin(model(PGD(steps=10)(model, x, goal, eps=0.02))) < 0).sum()
+    for form in FORMS:
+        with suppress(ValueError):
+            fast(model, x, form=form)
+        quick = in_form(model, form, x)
         assert abs((goal.margin(model(PGD(steps=10)(quick, x, goal, eps=0.02))) < 0).sum() - plain) <= 1
+    assert fast(model, x).form in FORMS
     assert torch.equal(model(x), answers)
     after = described(net)
     for what, was in before.items():
@@ -547,7 +546,7 @@ def test_a_change_back_is_followed_too():
 
 def test_every_look_of_an_attack_of_attacks_is_followed():
     net, x = LooksElsewhere(), images(8)
-    quick, attack = Fast(net, "folded", x), Standard(rounds=2)
+    quick, attack = Fast(net, "folded", x), Standard(steps=5, targets=1, queries=10, rounds=1)
     FLIPPED.append(True)
     assert left(net, quick, x, attack) <= left(net, net, x, attack)
 
