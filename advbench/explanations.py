@@ -72,6 +72,8 @@ class ExplainConfig:
     """The folder of a run, whose most easily fooled images are explained instead of a picture."""
     worst: int = 12
     """How many of them."""
+    allow_code: bool = False
+    """Whether the code of models of the user's own that the run was made with may be run."""
     attack: AttackConfig | None = None
     """The attack that makes the adversarial picture."""
     device: str = "auto"

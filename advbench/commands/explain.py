@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--worst", type=click.IntRange(min=1), default=12, show_default=True, help="How many, fooled most easily."
 )
+@click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the run was made with.")
 @click.option("--steps", type=click.IntRange(min=1), help="Of each ascent that paints a picture. Default: 64 or 128.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")

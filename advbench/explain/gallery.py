@@ -19,6 +19,7 @@ from advbench.outcome import Guess, first_classes
 from advbench.report.gallery import kept_rows, kept_tensors
 from advbench.report.words import describe_size
 from advbench.runs import Run, load_run
+from advbench.suite_files import refuse_code
 from advbench.workbench import Workbench
 
 
@@ -36,7 +37,12 @@ class Fooled(NamedTuple):
 
 
 def explain_run(
-    folder: Path, *, worst: int = 12, device: str = "auto", progress: Callable[[str, int, int], None] = lambda *_: None
+    folder: Path,
+    *,
+    worst: int = 12,
+    device: str = "auto",
+    allow_code: bool = False,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[Section]:
     """Explain the images of a run that the smallest perturbations fooled.
 
@@ -44,15 +50,19 @@ def explain_run(
         folder: Of the run, in which adversarial images were kept.
         worst: How many images, of all models together.
         device: Where the models go.
+        allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
         progress: Told of every image.
 
     Returns:
         For each model a section with a strip for each of its images, and one with the last hidden layer of all.
 
     Raises:
-        UserError: It is no run, it kept no image that was fooled, or a model of it cannot be loaded.
+        UserError: It is no run, it kept no image that was fooled, or a model of it cannot be loaded, or would run code
+            and may not.
     """
     run = load_run(folder)
+    if not allow_code:
+        refuse_code(run.suite)
     rows = most_easily_fooled(run).head(worst)
     if rows.empty:
         raise UserError(f"run {folder} kept no image that was fooled", hint='run it with save = "gallery" or "all"')

@@ -43,32 +43,22 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
         classifier: Classifier = load(card, None if weights is None else Path(weights))
-    if not is_own(name):
-        return classifier.to(target)
-    return _tried(classifier, target)
+    return _moved(classifier, target) if is_own(name) else classifier.to(target)
 
 
-def _tried(classifier: "Classifier", device: "torch.device") -> "Classifier":
-    """A model of the user's own on the device, once it has answered an image of its size, where it says which.
+def _moved(classifier: "Classifier", device: "torch.device") -> "Classifier":
+    """A model of the user's own on a device, ready to be asked.
 
     Raises:
-        UserError: It cannot be moved there, or fails.
+        UserError: It cannot be moved there.
     """
-    import torch
-
-    from advbench.models.trial import try_model
+    from advbench.models.trial import in_its_type
 
     try:
         classifier = classifier.to(device)
     except Exception as error:  # the user's code may raise anything
         raise UserError(f"model {classifier.name} cannot be moved to {device}: {reason(error)}") from error
-    if classifier.input_size is not None:
-        channels = max(len(classifier.mean), len(classifier.std))
-        # One value may stand for all channels.
-        grey = channels == 1 and getattr(classifier.preprocess, "mode", "RGB") == "L"
-        sides = classifier.sides(otherwise=1)
-        try_model(classifier, torch.zeros(3 if channels == 1 and not grey else channels, *sides))
-    return classifier
+    return in_its_type(classifier)
 
 
 def usable_device(name: "str | torch.device") -> "torch.device":

@@ -63,7 +63,7 @@ def _known(card: ModelCard) -> tuple[str, Any]:
         config = None
     if config is None:
         raise UserError(f"timm has no weights {name!r}", hint=f"there are: {', '.join(_tags(name)) or 'none'}")
-    if config.num_classes < 2:
+    if not _has_classes(name, config):
         raise UserError(
             f"{card.name} is no classifier: it gives features of an image, not the logits of classes",
             hint=f"other weights of the same network: {', '.join(_tags(name, classifiers=True)) or 'none'}\n"
@@ -158,7 +158,20 @@ def _tags(name: str, *, classifiers: bool = False) -> list[str]:
     import timm
 
     found = timm.list_pretrained(f"{name.partition('.')[0]}.*")
-    return [each for each in found if not classifiers or timm.get_pretrained_cfg(each).num_classes > 1][:10]
+    return [each for each in found if not classifiers or _has_classes(each, timm.get_pretrained_cfg(each))][:10]
+
+
+def _has_classes(name: str, config: Any) -> bool:
+    """Whether the outputs of a network are the logits of classes.
+
+    Those of the image towers of CLIP and its like are coordinates, to be compared with those of a text, unless the
+    tower was fine-tuned on ImageNet.
+    """
+    tower = any(family in name for family in _TOWERS) and "_ft_in" not in name
+    return bool(config.num_classes > 1) and not tower
+
+
+_TOWERS = ("clip", "_pe_core_")
 
 
 def _published(name: str, repository: str | None) -> Path:

@@ -1,5 +1,7 @@
 """A pretrained network whose last layer gives way to a new one."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +55,7 @@ def with_new_top(model: Classifier, classes: int) -> Transferred:
         Its network with a new last layer, which torch's random numbers decide.
 
     Raises:
-        UserError: As for :func:`last_layer`.
+        UserError: As for :func:`last_layer`; or what is left of the network gives no features.
 
     Example:
         >>> old = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), num_classes=7, mean=[0.5] * 3, input_size=2)
@@ -66,8 +68,14 @@ def with_new_top(model: Classifier, classes: int) -> Transferred:
     features.set_submodule(last, nn.Identity())
     channels = max(len(model.mean), len(model.std))
     with torch.no_grad():
-        width = features(torch.zeros(1, channels, *model.sides(otherwise=1))).shape[1]
-    return Transferred(features, width, classes)
+        found: Any = features(torch.zeros(1, channels, *model.sides(otherwise=1)))
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        got = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise UserError(
+            f"{model.name} cannot be given a new top: without its last layer it gives {got}, not a row of features",
+            hint="name a function that makes the network answer with its logits alone: file.py:function",
+        )
+    return Transferred(features, found.shape[1], classes)
 
 
 def last_layer(model: Classifier) -> str:

@@ -12,13 +12,12 @@ from advbench.models.preprocess import ResizeAndCrop
 
 _ANSWERED: "WeakKeyDictionary[Classifier, set[torch.Size]]" = WeakKeyDictionary()
 """Shapes of the images that a model has answered."""
+_SIDE = 64
+"""Of an image for a network that takes any size, pixels."""
 
 
 def try_model(model: Classifier, image: Tensor) -> None:
     """Ask a model about an image, unless it has answered one of that shape before.
-
-    A network whose weights are all of another type than float32, and which refuses images of float32, is given images
-    of its own type from then on.
 
     Args:
         model: The classifier.
@@ -41,10 +40,8 @@ def try_model(model: Classifier, image: Tensor) -> None:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        if not _works_in_its_own_type(model, image):
-            shape = tuple(image.shape)
-            message = f"model {model.name} fails on an image of shape {shape}: {reason(error)}"
-            raise UserError(message, hint=_hint(model, image)) from error
+        message = f"model {model.name} fails on an image of shape {tuple(image.shape)}: {reason(error)}"
+        raise UserError(message, hint=_hint(model, image)) from error
     answered.add(image.shape)
 
 
@@ -101,20 +98,48 @@ def _hint(model: Classifier, image: Tensor) -> str:
         return f"mean and std are of {channels} channels, and a picture has 3, or 1 if mean has one entry"
     if model.input_size is None:
         return "if it takes images of one size alone, say which: make it with Classifier(..., input_size=...)"
+    if other := _other_type(model.module):
+        return f"its weights are {other}, and images float32: give Classifier network.float(), or turn the images there"
     return ""
 
 
-def _works_in_its_own_type(model: Classifier, image: Tensor) -> bool:
-    """Whether a network of half or double precision answers images of its type; if so, it is given those."""
-    network = model.module
+def _other_type(network: nn.Module) -> torch.dtype | None:
+    """The type of all of a network's weights, if that is one and not float32."""
     types = {tensor.dtype for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()}
-    if len(types) != 1 or types == {torch.float32}:
-        return False
-    model.module = InType(network, types.pop())
+    return types.pop() if len(types) == 1 and types != {torch.float32} else None
+
+
+def in_its_type(model: Classifier) -> Classifier:
+    """The classifier, which is made to give its network images of the type of its weights if it takes no others.
+
+    Args:
+        model: The classifier. A network in half or double precision may turn the images by itself: then it is left so.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).double()
+        >>> in_its_type(Classifier(net, num_classes=2, mean=[0.5], input_size=2))(torch.zeros(1, 1, 2, 2)).shape
+        torch.Size([1, 2])
+    """
+    network = model.module
+    if (dtype := _other_type(network)) is None:
+        return model
+    channels = max(len(model.mean), len(model.std))
+    for count in (channels,) if channels > 1 else (3, 1):  # one value may stand for all channels
+        image = torch.zeros(count, *model.sides(otherwise=_SIDE))
+        model.module = network
+        if _answers(model, image):
+            return model
+        model.module = InType(network, dtype)
+        if _answers(model, image):
+            return model
+    model.module = network  # what it raises is told once it is asked
+    return model
+
+
+def _answers(model: Classifier, image: Tensor) -> bool:
     try:
         _ask(model, image)
-    except Exception:  # then what it raised at first is told
-        model.module = network
+    except Exception:  # the user's code may raise anything
         return False
     return True
 
@@ -134,6 +159,7 @@ class InType(nn.Module):
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.module, self.dtype = module, dtype
+        self.training = module.training
 
     def forward(self, x: Tensor) -> object:
         """Images (N, C, H, W) to what the network answers."""

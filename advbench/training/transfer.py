@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from advbench.models import load_model
 from advbench.models.contents import Contents, contents_of, rewrapped
 from advbench.models.transfer import Transferred, last_layer, unfreeze, with_new_top
+from advbench.models.trial import input_of, try_model
 from advbench.own_models import model_card
 from advbench.training.data import Images, in_parts, units
 from advbench.training.fit import Job, Progress, Trained, fit
@@ -36,6 +38,8 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
     """
     base = load_model(recipe.base, weights=config.weights)
     last_layer(base)  # known before any picture is read
+    height, width = base.sides(otherwise=1)
+    try_model(base, input_of(base, Image.new("RGB", (width, height))))
     recipe = replace(recipe, start_sha256=base.weights_sha256 or "")
     folder = load_folder(config.data_root, base.preprocess, config.seed, progress)
     network = with_new_top(base, len(folder.classes))
