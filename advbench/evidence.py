@@ -70,6 +70,9 @@ class Trial:
     levels: Mapping[float | None, Level]
     """eps -> its rows; None: the attack looked for the smallest perturbation."""
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
     @property
     def minimal(self) -> bool:
         """It looked for the smallest perturbation: it speaks about every eps."""

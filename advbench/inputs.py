@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from advbench.pixels import as_images, check_pixels, joined
+from advbench.pixels import as_images, check_pixels, joined, refuse_pictures
 from advbench.truth import as_labels
 
 IMAGES = ("images", "image", "img", "pixel_values", "x")
@@ -92,11 +92,23 @@ def _parts(data: Any) -> Iterator[_Part]:
         found = _whole(inner)
         if found is None:
             raise ValueError(f"expected batches (images, labels), got {type(item).__name__}")
-        yield found._replace(alone=_depth(found.images) <= 3) if found.labels is None else found
+        yield _of_loader(found)
+
+
+def _of_loader(part: _Part) -> _Part:
+    """A part of an iterable: three dimensions are one image there, and with a row beside it, the row is its label."""
+    if part.labels is None:
+        return part._replace(alone=_depth(part.images) <= 3)
+    if _depth(part.images) == 3 and _depth(part.labels) == 1 and len(part.labels) not in (1, len(part.images)):
+        return part._replace(labels=[part.labels], alone=True)
+    return part
 
 
 def _whole(data: Any) -> _Part | None:
     """Data that is no collection of batches; None if it is one."""
+    refuse_pictures(data)
+    if data is None or isinstance(data, numbers.Number):
+        return None
     if isinstance(data, Mapping):
         return _of_mapping(data)
     if isinstance(data, list | tuple):
@@ -127,7 +139,7 @@ def _are_labels(labels: Any, images: Any) -> bool:
     many, few = _depth(images), _depth(labels)
     # Labels that are one-hot have as many dimensions as images that are rows.
     rows = many == few == 2 and hasattr(images, "ndim") and hasattr(labels, "ndim")
-    return 0 <= few <= 2 and (many > few or rows)
+    return 0 <= few < many or rows
 
 
 def _is_one(images: Any, labels: Any) -> bool:
@@ -152,4 +164,5 @@ def _depth(value: Any) -> int:
 
 
 def _flat_depth(value: Any) -> int:
-    return 0 if isinstance(value, numbers.Number | str | bytes | Image.Image) or hasattr(value, "__fspath__") else -1
+    known = value is None or isinstance(value, numbers.Number | str | bytes | Image.Image)
+    return 0 if known or hasattr(value, "__fspath__") else -1

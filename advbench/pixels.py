@@ -37,7 +37,7 @@ def as_images(given: Any, *, alone: bool = False) -> Tensor:
         >>> as_images(np.full((2, 8, 8, 3), 255, np.uint8)).shape
         torch.Size([2, 3, 8, 8])
     """
-    _refuse_pictures(given)
+    refuse_pictures(given)
     x = _tensor(given)
     if x.is_meta:
         raise ValueError(f"{_WANTED}, got a tensor on the meta device, which has no values")
@@ -107,9 +107,18 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat([part.to(parts[0].device) for part in parts])
 
 
-def _refuse_pictures(given: Any) -> None:
-    """A file or a picture of Pillow's, or several: how the model wants them read is not known here."""
-    one = given[0] if isinstance(given, list | tuple) and given else given
+def refuse_pictures(given: Any) -> None:
+    """Refuse a file or a picture of Pillow's, or several: how the model wants them read is not known here.
+
+    Raises:
+        ValueError: ``expected ..., got ...``
+
+    Example:
+        >>> refuse_pictures((torch.zeros(1, 3, 8, 8), ["cat"]))
+    """
+    one = given
+    while isinstance(one, list | tuple) and one:
+        one = one[0]
     if isinstance(one, str | bytes | os.PathLike):
         raise ValueError(f"{_WANTED}, got the path {os.fsdecode(one)!r}: open the picture with PIL, and {_BY_HAND}")
     if isinstance(one, Image.Image):

@@ -11,6 +11,7 @@ from advbench.models.classifier import Classifier
 from advbench.pixels import channels_last
 from attacks import Model
 from attacks.answers import ask
+from attacks.gradients import NoGradientError
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -96,7 +97,9 @@ class Subject:
         except Exception as error:  # a network may throw anything
             why = (str(error).strip() or "no reason given").splitlines()[0]
             took = f"images {tuple(x.shape)} of {self._dtype} on {x.device}"
-            raise ValueError(
+            # A black box made of arrays, say: attacks that need no gradient are told so, and go on.
+            no_gradient = x.requires_grad and isinstance(error, RuntimeError) and "grad" in why
+            raise (NoGradientError if no_gradient else ValueError)(
                 f"expected the model {self.name} to answer for {took}, got {type(error).__name__}: {why}{self._hint(x)}"
             ) from error
 

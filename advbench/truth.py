@@ -26,6 +26,8 @@ def as_labels(given: Any, count: int) -> Tensor:
         (tensor([1, 0]), tensor([3]))
     """
     labels = _numbers(given)
+    if labels.is_meta:
+        raise ValueError("expected labels as whole numbers, got a tensor on the meta device, which has no values")
     if labels.is_complex() or (labels.is_floating_point() and not bool(labels.isfinite().all())):
         raise ValueError(f"expected labels as whole numbers, got {_shown(labels)}")
     labels = labels.unsqueeze(0) if not labels.ndim else labels

@@ -220,6 +220,8 @@ def test_what_a_result_holds():
     assert result.flags == ()
     assert result.cell.relative
     assert "tiny on test · untargeted · Linf" in str(result)
+    assert repr(result).startswith("Result('test_it': fgsm on 12 images, robust ")
+    assert "\n" not in repr(result)
     assert "<table>" in result._repr_html_()
 
 
@@ -250,6 +252,18 @@ def test_minimum_norm_attacks_need_no_eps():
 def test_mistakes_are_said(options, error, match):
     with pytest.raises(error, match=match):
         bench()(lambda x: x.flatten(1)[:, :5], X, **options)
+
+
+def test_an_image_on_which_the_attack_fails_is_unknown_and_not_robust():
+    x = torch.cat([X[:3], torch.ones_like(X[:2])])
+    with fakes.registered():
+        result = bench()(fakes.classifier(), x, attack="fails", eps=0.1)
+    rows = result.frame[result.frame["attack"] == "fails"]
+    assert rows["status"].tolist() == ["ok"] * 3 + ["unknown"] * 2
+    assert "attack 'fails' failed on '3': TimeoutError: the white one took too long" in rows["error"].iloc[3]
+    assert result.cell.robust.unknown == 2
+    with pytest.raises(AssertionError, match="robust accuracy is"):
+        result.assert_robust(min=0.7)
 
 
 def test_min_is_a_share():
