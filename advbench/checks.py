@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from advbench.flags import Flag, Severity
+from advbench.squashed import why_no_logits
+from attacks.answers import ask
 from attacks.protocols import Model
 
 FORWARDS = 5
 """How often the model is asked the same question."""
 SPREAD = 1e-4
 """By how much its answers may differ, as vectors of length 1 (M2) or in parts of the largest logit (M3)."""
-PROBABILITY = 1e-5
-"""By how much probabilities may miss the interval [0, 1] and the sum 1."""
 _ALONE = 8
 
 
@@ -64,7 +64,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
     if modes:
         return
     with torch.no_grad():
-        answers = torch.stack([model(x) for _ in range(FORWARDS)])
+        answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
         yield _Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
@@ -72,7 +72,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
     yield from randomised or _batch_dependent(model, x, answers[0])
-    yield from _probabilities(answers[0])
+    yield from _squashed(model, x, answers[0])
     yield from _gradients(model, x, truth)
 
 
@@ -100,8 +100,8 @@ def _randomised(answers: Tensor, labels: Tensor) -> Iterator[_Finding]:
 def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Finding]:
     """M3: the answer about an image depends on the others in its batch, or on its place among them."""
     with torch.no_grad():
-        alone = torch.cat([model(row) for row in x[:_ALONE].unsqueeze(1)])
-        turned = model(x.flip(0)).flip(0)
+        alone = torch.cat([ask(model, row) for row in x[:_ALONE].unsqueeze(1)])
+        turned = ask(model, x.flip(0)).flip(0)
     allowed = SPREAD * (1 + float(together.abs().max()))
     pairs = ((alone, together[:_ALONE]), (turned, together))
     apart = max(float((one - other).abs().max()) for one, other in pairs)
@@ -112,11 +112,10 @@ def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Fin
         )  # fmt: skip
 
 
-def _probabilities(logits: Tensor) -> Iterator[_Finding]:
-    """M4: the answers are probabilities, whose gradients vanish where the model is sure."""
-    positive = float(logits.min()) > -PROBABILITY and float(logits.max()) < 1 + PROBABILITY
-    if positive and float((logits.sum(1) - 1).abs().max()) < PROBABILITY:
-        yield _Finding("M4", "F", "the answers are probabilities, not logits", "leave the last softmax out")
+def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[_Finding]:
+    """M4: the answers are no logits, but something whose gradients vanish where the model is sure."""
+    if reason := why_no_logits(model, x, logits):
+        yield _Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
 
 
 def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
@@ -126,7 +125,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
     for name, loss in losses.items():
         inputs = x.detach().clone().requires_grad_()
         try:
-            (gradient,) = torch.autograd.grad(loss(model(inputs), labels).sum(), inputs)
+            (gradient,) = torch.autograd.grad(loss(ask(model, inputs), labels).sum(), inputs)
         except (RuntimeError, ValueError) as error:  # what a model asks for may want no gradient in other words
             why = str(error).splitlines()[0]
             yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)

@@ -11,7 +11,7 @@ CHECKS = {
     "M1": "evaluation mode",
     "M2": "deterministic answers",
     "M3": "answers do not depend on the batch",
-    "M4": "logits, not probabilities",
+    "M4": "logits, not probabilities or other bounded answers",
     "M5": "finite answers and gradients",
     "M6": "gradients that are there and not zero",
     "A1": "perturbations within eps and [0, 1]",

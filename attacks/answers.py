@@ -9,6 +9,9 @@ from torch import Tensor
 
 from attacks.protocols import Model
 
+_ROUNDING = 1e-5  # of a sum of probabilities in float32
+_COARSE = (torch.float16, torch.bfloat16)
+_CHANCE = 1e-6  # that logits look like probabilities by accident, below which they are taken for such
 _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
 _GRADIENTS = re.compile(
     r"requires?[ _](a )?grad|graph leaves|inference tensor|derivative|differentia|autograd|gradient computation|backward",
@@ -187,3 +190,39 @@ def _held(answer: Any) -> Any:
     if hasattr(answer, "logits"):
         return answer.logits
     return answer[0] if isinstance(answer, tuple | list) and answer else answer
+
+
+def are_probabilities(answers: Tensor) -> bool:
+    """Whether what a model answered are probabilities: every row is nonnegative and sums to 1.
+
+    The sum may miss 1 by what the coarsest type rounds to that could have held all of these values: of a softmax in
+    half precision, or in bfloat16, it does. A row of logits may look so by accident, the more easily the fewer its
+    classes; where so few rows and classes are there that this is no wonder, they are taken for logits.
+
+    Args:
+        answers: (N, C), of any float dtype.
+
+    Example:
+        >>> answers = torch.tensor([[0.0, 1.0, 3.0], [0.2, 0.5, 0.1]]).half().softmax(1)
+        >>> are_probabilities(answers), are_probabilities(answers.float()), are_probabilities(answers.log())
+        (True, True, False)
+        >>> are_probabilities(torch.tensor([[0.25, 0.75]])), are_probabilities(torch.tensor([[0.25, 0.75]] * 3))
+        (False, True)
+    """
+    classes = answers.shape[1]
+    rounding = max([_ROUNDING, *(_rounding(dtype, classes) for dtype in _COARSE if _fits(answers, dtype))])
+    values = answers.detach().float()
+    if not bool(((values >= 0).all(1) & ((values.sum(1) - 1).abs() <= rounding)).all()):
+        return False
+    return bool((2 * rounding * 0.5**classes) ** len(answers) < _CHANCE)
+
+
+def _fits(values: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the values may have been of a coarser type: that changes none of them."""
+    return bool((values.to(dtype).to(values.dtype) == values).all())
+
+
+def _rounding(dtype: torch.dtype, classes: int) -> float:
+    """By how much probabilities of a type, for so many classes, may miss the sum 1."""
+    known = torch.finfo(dtype)
+    return float(known.eps + classes * known.smallest_normal * known.eps)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from attacks.answers import read_logits
+from attacks.answers import are_probabilities, read_logits
 from attacks.goals import Goal
 from attacks.gradients import Slope, first_look, forward, slope
 from attacks.losses import LOSSES, Loss
@@ -212,8 +212,7 @@ def check_logits(logits: Tensor, goal: Goal) -> None:
     logits = read_logits(logits, len(goal.ids))
     if not bool(logits.isfinite().all()):
         raise ValueError("expected finite logits, got NaN or infinity from the model")
-    sums_to_one = ((logits.sum(1) - 1).abs() < 1e-5).all()
-    if bool(sums_to_one & (logits >= 0).all()):
+    if are_probabilities(logits):
         raise ValueError(
             "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
         )
