@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,7 +127,7 @@ def left_out(sample: Sample, source: Provenance, before: Ranking | None = None) 
 
 def _unattacked(sample: Sample, source: Provenance, before: Ranking | None, **said: str) -> Record:
     clean: dict[str, Any] = {}
-    if before is not None:
+    if before is not None and math.isfinite(before.confidences[0]):
         clean = {"clean_class": before.classes[0], "clean_confidence": before.confidences[0]}
         clean["clean_topk"] = before.classes
     columns = source.columns | sample._asdict() | clean | said
