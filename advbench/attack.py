@@ -221,19 +221,19 @@ def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]
     with torch.no_grad():
         logits = model(x)
     goal = session.make_goal(logits, content_ids(x, ids))
-    aside = pointless(goal, logits.argmax(1))
-    done = [
-        spared(picture.path, picture.sample, row, _kept(config), model, session.source)
-        for picture, row in zip(pictures, logits, strict=True)
-    ]
+    aside = pointless(goal, logits.argmax(1)) & logits.isfinite().all(1)
     # A universal perturbation is made already: whoever applies it wants to see it on every picture.
-    places = (~aside | (config.attack == UNIVERSAL)).nonzero().squeeze(1)
-    if len(places):
-        some = [pictures[place] for place in places.tolist()]
-        found = _evaluated(session, some, x[places], goal.select(places), tick)
-        for place, outcome in zip(places.tolist(), found, strict=True):
-            done[place] = outcome
-    return done
+    spare = [] if config.attack == UNIVERSAL else aside.nonzero().squeeze(1).tolist()
+    places = [place for place in range(len(pictures)) if place not in spare]
+    done = {}
+    for place in spare:
+        picture = pictures[place]
+        done[place] = spared(picture.path, picture.sample, logits[place], _kept(config), model, session.source)
+    if places:
+        some = goal.select(torch.tensor(places, device=x.device))
+        found = _evaluated(session, [pictures[place] for place in places], x[places], some, tick)
+        done |= dict(zip(places, found, strict=True))
+    return [done[place] for place in range(len(pictures))]
 
 
 def _evaluated(

@@ -83,10 +83,8 @@ class Verdict:
             case 3:
                 return f"INCOMPLETE: {self.incomplete}"
             case 5:
-                why = (
-                    "has no images" if self.findings.frame.empty else "left all images out: the goal wants their class"
-                )
-                return f"NOTHING RUN: the run {why}"
+                nothing = self.findings.frame.empty
+                return f"NOTHING RUN: the run {'has no images' if nothing else 'left out all images'}"
             case 1:
                 return f"FAILED: {len(self.failures)} of {_count(len(self.results), 'gate')} failed"
             case 2:

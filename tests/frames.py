@@ -35,6 +35,12 @@ def unknown(sample: str = "a", **columns: Any) -> dict[str, Any]:
     return row(sample, **nothing, status="unknown", error="RuntimeError: it is too much", **columns)
 
 
+def left_out(sample: str = "a", **columns: Any) -> dict[str, Any]:
+    """One row of an image that the goal has no meaning for."""
+    nothing = dict.fromkeys(("adv_class", "adv_confidence", "flipped", "met", "forwards", "backwards", "seconds"))
+    return row(sample, **nothing, status="left out", error="its label is the target", **columns)
+
+
 def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Rows as the frame of a run."""
     return pd.DataFrame(list(rows), columns=list(COLUMNS))

@@ -23,7 +23,7 @@ from advbench.errors import UserError
 from advbench.evaluate import goal_maker
 from advbench.models import load_model
 from advbench.models.preprocess import ResizeAndCrop
-from advbench.records import OK, UNKNOWN, as_row
+from advbench.records import LEFT_OUT, OK, UNKNOWN, as_row
 from advbench.store import write_records
 from attacks import NORMS
 
@@ -214,17 +214,31 @@ def test_the_png_meets_every_goal_in_every_norm(fast, tmp_path, norm, goal):
     assert outcome.record.goal == goal
 
 
-def test_an_image_that_meets_the_goal_already_needs_no_change(fast, tmp_path):
-    path = fakes.picture(tmp_path / "a.png")
-    own = int(MODEL(clean(path)).argmax())
-    for goal, k in ((f"targeted:{own}", 7), (f"ordered-topk:{own}", 7)):
-        (outcome,) = attack_pictures(configured(path, attack="topk", goal=parse_goal(goal), out=tmp_path / "out"))
-        record = outcome.record
-        assert (record.met, record.flipped, record.survives_8bit, outcome.size_8bit) == (True, False, True, 0)
-        assert [getattr(record, name) for name in SIZES] == [0, 0, 0, 0]
-        assert torch.equal(pixels(outcome.files["adversarial.png"]), clean(path))
-        assert set(pixels(outcome.files["perturbation.png"]).unique().mul(255).round().tolist()) == {128}
-        assert len(record.clean_topk) == k
+def test_a_picture_of_the_target_class_is_left_out_and_the_others_are_attacked(fast, tmp_path):
+    paths = [fakes.picture(tmp_path / f"{i}.png", i) for i in range(3)]
+    classes = [int(MODEL(clean(path)).argmax()) for path in paths]
+    assert len(set(classes)) > 1
+    for kind in ("targeted", "ordered-topk"):
+        goal = parse_goal(f"{kind}:{classes[1]}")
+        done = attack_pictures(configured(*paths, attack="topk", goal=goal, eps=None, out=tmp_path / kind))
+        for own, outcome in zip(classes, done, strict=True):
+            record = outcome.record
+            if own != classes[1]:
+                assert (record.status, record.met, record.adv_class) == (OK, True, classes[1])
+                continue
+            assert (record.status, record.met, record.l2, record.forwards) == (LEFT_OUT, None, None, None)
+            assert (record.clean_class, len(record.clean_topk)) == (own, 7)
+            assert f"{outcome.path.name}' is of the class" in record.error
+            assert "already, which the goal wants" in record.error
+            assert not outcome.files
+
+
+def test_a_lone_picture_that_is_left_out_leaves_no_folder_behind(tmp_path):
+    path = fakes.picture(tmp_path / "in" / "a.png")
+    goal = parse_goal(f"targeted:{int(MODEL(clean(path)).argmax())}")
+    (outcome,) = attack_pictures(configured(path, goal=goal, out=tmp_path / "out" / "deeper"))
+    assert outcome.record.status == LEFT_OUT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_where_nothing_was_found_distances_are_null(fast, tmp_path):

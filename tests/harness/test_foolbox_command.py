@@ -182,10 +182,10 @@ class TestPictures:
     def test_one_that_cannot_start_is_unknown_and_the_others_finish(self, tmp_path, monkeypatch):
         original = FoolboxAttack._starting_points
 
-        def starting_points(attack, door, x):
+        def starting_points(attack, door, x, seed):
             if x.amin() == 1:
                 raise RuntimeError("no starting point")
-            return original(attack, door, x)
+            return original(attack, door, x, seed)
 
         def short(name, **options):
             return get(name, **options | ({"steps": 5, "init_attack": "inversion"} if name == "boundary" else {}))
