@@ -6,6 +6,12 @@ A test asks for the fixture `advbench`, attacks a model of its own, and says wha
         result = advbench(model, (images, labels), attack="pgd", eps="8/255")
         result.assert_robust(min=0.4)
 
+Images are a tensor, an array or a list, floats in [0, 1] or 8-bit values; labels are whole numbers or one-hot rows. A
+`DataLoader`, a data set or any other iterable of such batches does as well. Every option may stand in the marker of a
+test, of a class or of a module in place of the call::
+
+    @pytest.mark.advbench(attack="apgd", norm="l2", eps=0.5, params={"steps": 100})
+
 With `--advbench-baseline FILE`, `result.assert_no_drop()` compares with the outcomes of an earlier session, which
 `--advbench-update` writes.
 """
@@ -40,7 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and check the options before any test runs."""
     config.addinivalue_line(
-        "markers", 'advbench(attack="pgd", eps="8/255", ...): what the fixture advbench does in this test by default'
+        "markers",
+        'advbench(attack="pgd", norm="linf", eps="8/255", goal="untargeted", seed=0, params={}, batch_size=64): what '
+        "the fixture advbench does in this test by default; eps is a number of any kind or a text",
     )
     if config.getoption("--advbench-update") and baseline_file(config) is None:
         raise pytest.UsageError("--advbench-update needs --advbench-baseline FILE, or the setting advbench_baseline")
@@ -56,7 +64,10 @@ def baseline_file(config: pytest.Config) -> Path | None:
 
 @pytest.fixture
 def advbench(request: pytest.FixtureRequest) -> "Bench":
-    """Attack models and say what must hold; see :class:`advbench.testing.Bench`."""
+    """Attack models and say what must hold: `advbench(model, (images, labels), attack="pgd", eps="8/255")`.
+
+    What models, images, labels and options may be, says :class:`advbench.testing.Bench`.
+    """
     from advbench.testing import Bench
 
     marker = request.node.get_closest_marker("advbench")
