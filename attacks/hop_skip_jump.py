@@ -13,7 +13,7 @@ from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import L2, Norm, column, within
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.search import Bisection
 from attacks.track import Nearest, Survivors
 
@@ -46,6 +46,8 @@ class HopSkipJump:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "decisions"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = L2()

@@ -16,7 +16,7 @@ from attacks.ball import keeps_to
 from attacks.goals import Goal
 from attacks.inputs import check_call
 from attacks.norms import L1, L2, NORMS, Norm, within
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Survivors
 
 _ENTRY = "universal perturbation"
@@ -174,6 +174,8 @@ class Universal:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "nothing"
+    search: ClassVar[Search] = "blind"
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
     perturbation: Perturbation
