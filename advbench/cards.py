@@ -7,6 +7,10 @@ from advbench.foolbox_table import ANY
 
 Kind = Literal["budget", "minimum norm"]
 """Whether an attack is given an eps, or looks for the smallest perturbation."""
+Access = Literal["gradients", "scores", "decisions", "nothing"]
+"""The most that an attack asks of a model; see `attacks.protocols.Access`."""
+Search = Literal["many steps", "for transfer", "one step", "blind"]
+"""How an attack comes to its candidates; see `attacks.protocols.Search`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +94,10 @@ class AttackCard:
     """The goals it takes, as on the command line."""
     summary: str
     """One line."""
+    access: Access | None = None
+    """The most it asks of a model; None where that is not known: then no trust flag is about it."""
+    search: Search | None = None
+    """How it comes to its candidates; None where that is not known."""
     source: str = "advbench"
     """The library it comes from."""
     needs: str = ""

@@ -5,8 +5,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from advbench.attack_facts import attack_facts
 from advbench.cards import AttackCard, DatasetCard, Kind, ModelCard
 from advbench.foolbox_table import ANY, FOOLBOX
 from advbench.registry import Registry
@@ -67,7 +68,15 @@ _ALL = (*_ALL_BUT_L0, "l0")
 
 
 def _attack(name: str, attr: str, kind: Kind, norms: tuple[str, ...], summary: str) -> tuple[str, AttackCard]:
-    return name, AttackCard(name=name, target=f"attacks.{name}:{attr}", kind=kind, norms=norms, summary=summary)
+    card = AttackCard(
+        name=name, target=f"attacks.{name}:{attr}", kind=kind, norms=norms, summary=summary, **_classified(name)
+    )
+    return name, card
+
+
+def _classified(name: str) -> dict[str, Any]:
+    facts = attack_facts().get(name, {})  # none of an attack that was only just added
+    return {key: facts.get(key) for key in ("access", "search")}
 
 
 EXTRAS = {"numba": "brendel-bethge"}
@@ -92,6 +101,7 @@ def _foolbox(name: str, kind: Kind, norms: tuple[str, ...], goals: tuple[str, ..
         norms=norms,
         goals=goals,
         summary=f"{takes}; needs {needs}" if needs else takes,
+        **_classified(f"foolbox/{name}"),
         source="foolbox 3.3.4",
         needs=needs,
     )
@@ -108,6 +118,7 @@ _UNIVERSAL = (
         kind="budget",
         norms=_ALL,
         summary="that of a file, in suites: params.perturbation = FILE",
+        **_classified(UNIVERSAL),
         source="a file",
     ),
 )

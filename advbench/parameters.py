@@ -2,7 +2,6 @@
 
 import ast
 import importlib.util
-import json
 import math
 import re
 import tomllib
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from advbench.attack_facts import attack_facts
 from advbench.cards import AttackCard
 from advbench.errors import UserError
 from advbench.names import display_name
@@ -18,8 +18,6 @@ from advbench.registry import near_misses
 
 Parameter = bool | int | float | str
 """A parameter of an attack, as a suite or the command line gives it."""
-FOOLBOX_FACTS = Path(__file__).with_name("foolbox_facts.json")
-"""Of Foolbox's attacks; written by `python -m advbench.make_foolbox_facts`."""
 
 
 class Known(NamedTuple):
@@ -102,17 +100,11 @@ def parameters_of_card(card: AttackCard) -> tuple[Known, ...] | None:
         >>> parameters_of_card(ATTACKS["fgsm"])[0].default, [each.name for each in parameters_of_card(ATTACKS["noise"])]
         ('ce', ['draws'])
     """
-    if facts := foolbox_facts().get(card.name):
-        return tuple(Known(name, default, "") for name, default in facts["parameters"].items())
+    given = attack_facts().get(card.name, {}).get("parameters")
+    if given is not None:
+        return tuple(Known(name, default, "") for name, default in given.items())
     module, _, attribute = card.target.partition(":")
     return _fields(module, attribute) if module.startswith("attacks.") else None
-
-
-@cache
-def foolbox_facts() -> dict[str, dict[str, Any]]:
-    """Name of an attack of Foolbox -> what it needs, its parameters and its known faults."""
-    facts: dict[str, dict[str, Any]] = json.loads(FOOLBOX_FACTS.read_text(encoding="utf-8"))
-    return facts
 
 
 @cache

@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from advbench.cards import Access, AttackCard, Search
+from advbench.catalog import ATTACKS
 from advbench.columns import Bools
 from advbench.evidence import ROBUST, Evidence, Trial, gather, states
 from advbench.flags import Flag
@@ -25,26 +27,6 @@ TOLERANCE = 0.002
 alone is good to know and no more: of fewer than 500 it is always above that share."""
 UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
-
-_FOOLBOX = "foolbox/"
-SINGLE_STEP = {"fgsm", *(f"{_FOOLBOX}{norm}-fast-gradient" for norm in ("linf", "l2", "l1"))}
-"""Attacks that take one step along the gradient."""
-ITERATIVE = {
-    "pgd", "apgd", "mifgsm",
-    *(f"{_FOOLBOX}{norm}-{kind}" for norm in ("linf", "l2", "l1") for kind in ("pgd", "basic-iterative", "mi-fgsm")),
-}  # fmt: skip
-"""Attacks that take many, aimed at the model itself."""
-GRADIENT = SINGLE_STEP | ITERATIVE | {
-    "difgsm", "tifgsm", "ddn", "fmn", "topk", "deepfool", "cw", "sigma_zero", "standard", "thorough",
-    *(f"{_FOOLBOX}{name}" for name in ("ddn", "l2-carlini-wagner", "ead", "l2-deepfool", "linf-deepfool")),
-    *(f"{_FOOLBOX}{norm}-{name}" for norm in ("linf", "l2", "l1", "l0") for name in ("fmn", "brendel-bethge")),
-}  # fmt: skip
-"""White-box attacks."""
-BLACK_BOX = {
-    "square", "hop_skip_jump", "noise", "spatial",
-    *(f"{_FOOLBOX}{name}" for name in ("boundary", "hop-skip-jump", "pointwise", "gen-attack", "spatial")),
-}  # fmt: skip
-"""Attacks without a gradient."""
 
 
 def check_frame(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
@@ -114,8 +96,9 @@ def check_evidence(evidence: Sequence[Evidence], classes: Mapping[str, int]) -> 
 def _iterative(evidence: Evidence) -> Iterator[Flag]:
     """A7: an attack of many steps misses images that one step breaks."""
     for eps in evidence.eps:
-        for single in _named(evidence, SINGLE_STEP, eps):
-            for iterative in _named(evidence, ITERATIVE, eps):
+        speaking = [trial for trial in evidence.trials if trial.at(eps) is not None and _access(trial) == "gradients"]
+        for single in (trial for trial in speaking if _search(trial) == "one step"):
+            for iterative in (trial for trial in speaking if _search(trial) == "many steps" and not trial.minimal):
                 if count := _missed(evidence, [single], [iterative], eps):
                     yield _flag(
                         "A7", evidence, iterative.label, count,
@@ -127,11 +110,16 @@ def _iterative(evidence: Evidence) -> Iterator[Flag]:
 def _white_box(evidence: Evidence) -> Iterator[Flag]:
     """A8: attacks without a gradient break images that all attacks with one miss."""
     for eps in levels(evidence):
-        white = _named(evidence, GRADIENT, eps)
-        for black in _named(evidence, BLACK_BOX, eps) if white else ():
-            if count := _missed(evidence, [black], white, eps):
+        speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
+        black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
+        # What an attack of unknown kind breaks, a white-box attack may have broken.
+        others = [trial for trial in speaking if trial not in black]
+        if not any(_access(trial) == "gradients" for trial in others):
+            continue
+        for trial in black:
+            if count := _missed(evidence, [trial], others, eps):
                 yield _flag(
-                    "A8", evidence, black.label, count,
+                    "A8", evidence, trial.label, count,
                     f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}",
                     "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps",
                 )  # fmt: skip
@@ -140,7 +128,7 @@ def _white_box(evidence: Evidence) -> Iterator[Flag]:
 def _monotone(evidence: Evidence) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
-        if trial.attack in {"noise", *SINGLE_STEP}:
+        if _search(trial) in ("blind", "one step"):
             continue  # noise hits by chance, and one step overshoots the nearer boundary
         budgets = sorted(eps for eps in trial.levels if eps is not None)
         violations = np.zeros(len(evidence.samples), bool)
@@ -157,8 +145,9 @@ def _monotone(evidence: Evidence) -> Iterator[Flag]:
 
 def _chance(evidence: Evidence, classes: int) -> Iterator[Flag]:
     """A11: with no bound worth the name, accuracy stays above chance."""
-    unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and t.attack in GRADIENT | BLACK_BOX - {"noise"}]
-    if not unbounded or evidence.threat.goal != "untargeted":
+    # Neither one step nor blind changes need succeed, however large they are.
+    unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and _search(t) not in ("blind", "one step")]
+    if all(_search(trial) is None for trial in unbounded) or evidence.threat.goal != "untargeted":
         return
     state = states(evidence, unbounded, None)
     robust = Proportion(int((state == ROBUST).sum()), len(state))
@@ -175,9 +164,23 @@ def _unbounded(evidence: Evidence, trial: Trial) -> bool:
     return trial.minimal or (evidence.threat.norm == "linf" and max(e for e in trial.levels if e) >= UNBOUNDED_LINF)
 
 
-def _named(evidence: Evidence, names: set[str], eps: float | None) -> list[Trial]:
-    """The attacks of a kind that speak about an eps."""
-    return [trial for trial in evidence.trials if trial.attack in names and trial.at(eps) is not None]
+def _card(trial: Trial) -> AttackCard | None:
+    """Of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
+    if trial.attack not in ATTACKS:
+        return None
+    return ATTACKS[trial.attack]
+
+
+def _access(trial: Trial) -> Access | None:
+    """The most that the attack asks of the model; None where that is not known."""
+    card = _card(trial)
+    return None if card is None else card.access
+
+
+def _search(trial: Trial) -> Search | None:
+    """How the attack searches; None where that is not known."""
+    card = _card(trial)
+    return None if card is None else card.search
 
 
 def _missed(evidence: Evidence, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:

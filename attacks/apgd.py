@@ -12,7 +12,7 @@ from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Linf, Norm, column, descent
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Survivors
 
 
@@ -44,6 +44,8 @@ class APGD:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()

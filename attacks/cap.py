@@ -9,11 +9,12 @@ from torch import Tensor
 
 from attacks.answers import ask
 from attacks.ball import keeps_to, radii
+from attacks.classified import access_of, search_of
 from attacks.goals import Goal, met
 from attacks.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.inputs import check_arguments, check_call, check_logits
 from attacks.norms import Norm, column, flat
-from attacks.protocols import Attack, AttackError, Kind, Model
+from attacks.protocols import Access, Attack, AttackError, Kind, Model, Search
 from attacks.starts import needs_start
 
 
@@ -46,6 +47,16 @@ class Capped:
     def norm(self) -> Norm:
         """That of its attack."""
         return self.attack.norm
+
+    @property
+    def access(self) -> Access | None:
+        """That of its attack; None where that does not say."""
+        return access_of([self.attack])
+
+    @property
+    def search(self) -> Search | None:
+        """That of its attack; None where that does not say."""
+        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

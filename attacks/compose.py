@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from attacks.ball import radii
+from attacks.classified import access_of, search_of
 from attacks.draws import derive
 from attacks.failures import Failures
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_arguments, check_call, clean_logits
 from attacks.norms import Norm, column
-from attacks.protocols import Attack, Kind, Model
+from attacks.protocols import Access, Attack, Kind, Model, Search
 from attacks.rivals import Towards, distinct_aims
 
 
@@ -51,6 +52,16 @@ class WorstCase:
     def norm(self) -> Norm:
         """That of its attacks."""
         return self.attacks[0].norm
+
+    @property
+    def access(self) -> Access | None:
+        """The most of its attacks'; None where one does not say."""
+        return access_of(self.attacks)
+
+    @property
+    def search(self) -> Search | None:
+        """The most of its attacks'; None where one does not say."""
+        return search_of(self.attacks)
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -94,6 +105,16 @@ class MultiTargeted:
     def norm(self) -> Norm:
         """That of its attack."""
         return self.attack.norm
+
+    @property
+    def access(self) -> Access | None:
+        """That of its attack; None where that does not say."""
+        return access_of([self.attack])
+
+    @property
+    def search(self) -> Search | None:
+        """That of its attack; None where that does not say."""
+        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

@@ -12,7 +12,7 @@ from attacks.gradients import slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import hinge
 from attacks.norms import L2, Norm, column
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.search import Bisection
 from attacks.track import Nearest, Survivors
 
@@ -43,6 +43,8 @@ class CW:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()

@@ -13,7 +13,7 @@ from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.norms import L2, Norm, column, flat
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Nearest, Survivors
 
 
@@ -39,6 +39,8 @@ class DDN:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()

@@ -12,7 +12,7 @@ from attacks.gradients import forward, slopes
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.ranking import SLACK, scale
 from attacks.rivals import distinct_aims
 from attacks.track import Survivors, nearby
@@ -43,6 +43,8 @@ class DeepFool:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = L2()

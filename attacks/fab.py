@@ -13,7 +13,7 @@ from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import Linf, Norm, column, flat
 from attacks.plane import reach
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.search import pull_back
 from attacks.track import Nearest, Survivors
 
@@ -44,6 +44,8 @@ class FAB:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()

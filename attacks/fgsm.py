@@ -10,7 +10,7 @@ from attacks.goals import Goal
 from attacks.inputs import check_call, check_parameters, clean_slope
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class FGSM:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "one step"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()

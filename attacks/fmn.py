@@ -12,7 +12,7 @@ from attacks.gradients import Slope, forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import L2, Linf, Norm, within
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Nearest, Survivors
 
 
@@ -42,6 +42,8 @@ class FMN:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()

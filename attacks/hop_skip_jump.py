@@ -12,7 +12,7 @@ from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import L2, Norm, column, within
-from attacks.protocols import AttackError, Kind, Model
+from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.search import Bisection
 from attacks.starts import check_fit, check_starts, find_starts, why_none
 from attacks.track import Nearest, Survivors
@@ -46,6 +46,8 @@ class HopSkipJump:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "decisions"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = L2()

@@ -11,7 +11,7 @@ from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class MIFGSM:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()

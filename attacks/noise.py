@@ -9,7 +9,7 @@ from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Survivors
 
 
@@ -29,6 +29,8 @@ class Noise:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "decisions"
+    search: ClassVar[Search] = "blind"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()

@@ -13,7 +13,7 @@ from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import L1, Linf, Norm, column
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.proximal import firm, soft
 from attacks.search import pull_back
 from attacks.track import Nearest, Survivors
@@ -49,6 +49,8 @@ class PDPGD:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("l1", "l0")
 
     norm: Norm = L1()

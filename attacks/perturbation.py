@@ -17,7 +17,7 @@ from attacks.goals import Goal
 from attacks.inputs import check_call
 from attacks.norms import L1, L2, NORMS, Norm, within
 from attacks.plain import plain_number
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Survivors
 
 _ENTRY = "universal perturbation"
@@ -178,6 +178,8 @@ class Universal:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "nothing"
+    search: ClassVar[Search] = "blind"
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
     perturbation: Perturbation

@@ -10,7 +10,7 @@ from attacks.gradients import slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Survivors
 
 
@@ -40,6 +40,8 @@ class PGD:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()

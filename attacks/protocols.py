@@ -10,6 +10,12 @@ from attacks.norms import Norm
 
 Kind = Literal["budget", "minimum norm"]
 """A budget attack is given an ``eps``; a minimum-norm attack looks for the smallest perturbation."""
+Access = Literal["gradients", "scores", "decisions", "nothing"]
+"""The most that an attack asks of a model: its gradients, its logits, whether the goal is met, or not even that."""
+Search = Literal["many steps", "for transfer", "one step", "blind"]
+"""How an attack comes to its candidates: by many steps, each guided by what the model says of the last; by such steps,
+but so that other models are fooled too, at the cost of this one; by one step; or by changes that owe nothing to the
+model, of which it keeps what fools."""
 
 
 class Model(Protocol):

@@ -6,13 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.classified import access_of, search_of
 from attacks.draws import derive
 from attacks.failures import Failures
 from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call
 from attacks.norms import Norm, column
-from attacks.protocols import BudgetAttack, Kind, Model
+from attacks.protocols import Access, BudgetAttack, Kind, Model, Search
 from attacks.track import Nearest, Survivors
 
 
@@ -126,6 +127,16 @@ class EpsSearch:
     def norm(self) -> Norm:
         """That of its attack."""
         return self.attack.norm
+
+    @property
+    def access(self) -> Access | None:
+        """That of its attack; None where that does not say."""
+        return access_of([self.attack])
+
+    @property
+    def search(self) -> Search | None:
+        """That of its attack; None where that does not say."""
+        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

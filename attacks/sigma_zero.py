@@ -13,7 +13,7 @@ from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import hinge
 from attacks.norms import L0, Linf, Norm, column
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Nearest, Survivors
 
 
@@ -40,6 +40,8 @@ class SigmaZero:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     norm: Norm = L0()

@@ -12,7 +12,7 @@ from attacks.goals import Goal, met
 from attacks.gradients import forward
 from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.norms import Linf, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.track import Nearest, Survivors
 from attacks.warp import warp
 
@@ -43,6 +43,8 @@ class Spatial:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "decisions"
+    search: ClassVar[Search] = "blind"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()

@@ -15,7 +15,7 @@ from attacks.gradients import forward
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import Linf, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.ranking import fooling
 from attacks.track import Survivors
 
@@ -46,6 +46,8 @@ class Square:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "scores"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()

@@ -17,7 +17,7 @@ from attacks.hopping import hop
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.norms import Linf, Norm, within
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.rivals import aims
 from attacks.square import Square, scatter, schedule, search
 from attacks.track import Lowest, Survivors
@@ -82,6 +82,8 @@ class Standard:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()

@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.norms import NORMS, Linf, Norm
 from attacks.perturbation import Perturbation, Universal
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class StoredUniversal:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "nothing"
+    search: ClassVar[Search] = "blind"
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
     norm: Norm = Linf()

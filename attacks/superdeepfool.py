@@ -12,7 +12,7 @@ from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import L2, Norm, column, flat
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.search import pull_back
 from attacks.track import Nearest, Survivors, nearby
 
@@ -41,6 +41,8 @@ class SuperDeepFool:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()

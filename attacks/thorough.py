@@ -11,7 +11,7 @@ from attacks.goals import Goal
 from attacks.gradients import forward, precise
 from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.rivals import aims
 from attacks.standard import Standard
 from attacks.track import Lowest, Survivors
@@ -70,6 +70,8 @@ class Thorough:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()

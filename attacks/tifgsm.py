@@ -13,7 +13,7 @@ from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.losses import LOSSES
 from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class TIFGSM:
     """
 
     kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "for transfer"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()

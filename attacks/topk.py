@@ -15,7 +15,7 @@ from attacks.gradients import forward, slope
 from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
-from attacks.protocols import Kind, Model
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.quantize import quantize
 from attacks.rivals import Overtake, falling
 from attacks.track import Nearest, Survivors
@@ -81,6 +81,8 @@ class TopK:
     """
 
     kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from advbench.attack_facts import attack_facts
 from advbench.cards import AttackCard, ModelCard
 from advbench.catalog import ATTACKS, DATASETS, MODELS, UNIVERSAL, Availability, availability, lacking
 from advbench.commands.console import Command, console, print_result
-from advbench.parameters import foolbox_facts, parameters_of_card
+from advbench.parameters import parameters_of_card
 from advbench.records import as_json
 
 
@@ -79,7 +80,7 @@ def _facts(card: AttackCard) -> dict[str, Any]:
     """Everything about an attack that is known without importing it."""
     known = parameters_of_card(card)
     facts = {"needs": [card.needs] if card.needs else [], "start": "", "mixes": "", "faults": []}
-    facts |= {key: value for key, value in foolbox_facts().get(card.name, {}).items() if key in facts}
+    facts |= {key: value for key, value in attack_facts().get(card.name, {}).items() if key in facts}
     return _card(card) | facts | {"parameters": None if known is None else [each._asdict() for each in known]}
 
 

@@ -22,7 +22,7 @@ from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclu
 from attacks.gradients import forward
 from attacks.inputs import check_arguments, check_call, check_images, check_norm
 from attacks.norms import NORMS, Norm, within
-from attacks.protocols import AttackError, Kind, Model
+from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.starts import check_fit, check_starts, find_starts, why_none
 from attacks.track import Nearest, Survivors
 
@@ -126,6 +126,16 @@ class FoolboxAttack:
     def kind(self) -> Kind:
         """Whether it is given an ``eps``; Foolbox's "plain" attack is not."""
         return "budget" if self._row.kind == "budget" else "minimum norm"
+
+    @property
+    def access(self) -> Access:
+        """The most it asks of the model."""
+        return self._row.access
+
+    @property
+    def search(self) -> Search:
+        """How it comes to its candidates."""
+        return self._row.search
 
     @property
     def norms(self) -> tuple[str, ...]:

@@ -12,14 +12,14 @@ def _descent(
     name: str, attack: str, norms: tuple[str, ...] = _LP, faults: tuple[str, ...] = (), **facts: Any
 ) -> tuple[Row, ...]:
     """Those of one base class, gradient_descent_base.py."""
-    shared = {"kind": "budget", "draws": "random_start", **facts}
+    shared = {"kind": "budget", "access": "gradients", "draws": "random_start", **facts}
     every = ((norm, (*faults, *((_L1_STEP,) if norm == "l1" else ()))) for norm in norms)
     return tuple(row for norm, known in every for row in family(name, attack, (norm,), faults=known, **shared))
 
 
 def _noise(name: str, attack: str, norms: tuple[str, ...] = ("l2",), **facts: Any) -> tuple[Row, ...]:
     """Noise drawn once, and the same drawn until it fools."""
-    shared = {"kind": "budget", "goals": ANY, "draws": "always", **facts}
+    shared = {"kind": "budget", "access": "decisions", "search": "blind", "goals": ANY, "draws": "always", **facts}
     once = family(name.format(""), attack.format(""), norms, **shared)
     return once + family(name.format("repeated-"), attack.format("Repeated"), norms, **shared)
 
@@ -54,11 +54,12 @@ BUDGET: tuple[Row, ...] = (
         ("linf",),
         faults=("mi_fgsm.py:38: sums up the signs of the gradients, the paper the gradients by their L1 norms",),
     ),
-    *_descent("fast-gradient", "FastGradientAttack", goals=UNTARGETED),
+    *_descent("fast-gradient", "FastGradientAttack", search="one step", goals=UNTARGETED),
     Row(
         name="sparse-l1-descent",
         attack="SparseL1DescentAttack",
         kind="budget",
+        access="gradients",
         norms=("l1",),
         draws="random_start",
         mixes="while one image is outside its ball, those inside are pushed outwards",
@@ -82,6 +83,8 @@ BUDGET: tuple[Row, ...] = (
         "ContrastReductionAttack",
         ("l2",),
         kind="budget",
+        access="nothing",
+        search="blind",
         goals=ANY,
         faults=("contrast.py: reduces the contrast by eps, whether or not less would do",),
     ),
@@ -89,6 +92,8 @@ BUDGET: tuple[Row, ...] = (
         name="virtual-adversarial",
         attack="VirtualAdversarialAttack",
         kind="budget",
+        access="gradients",
+        search="one step",
         norms=("l2",),
         goals=UNTARGETED,
         needs=("steps",),
@@ -104,6 +109,7 @@ BUDGET: tuple[Row, ...] = (
         name="gen-attack",
         attack="GenAttack",
         kind="budget",
+        access="scores",
         norms=("linf",),
         goals=TARGETED,
         needs=("targets",),

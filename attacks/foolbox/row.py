@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from attacks.protocols import Access, Search
+
 UNTARGETED = ("untargeted",)
 TARGETED = ("targeted",)
 CLASSES = (*UNTARGETED, *TARGETED)
@@ -29,6 +31,10 @@ class Row:
     """Given an ``eps``; looks for the smallest perturbation; or neither, and run like a minimum-norm attack."""
     norms: tuple[str, ...]
     """The default first. All four: the attack goes a way of its own, and they only measure what it found."""
+    access: Access
+    """The most it asks of a model."""
+    search: Search = "many steps"
+    """How it comes to its candidates."""
     goals: tuple[str, ...] = CLASSES
     """Names of the goals it takes."""
     needs: tuple[Need, ...] = ()
@@ -62,7 +68,7 @@ def family(name: str, attack: str, norms: tuple[str, ...], **facts: Any) -> tupl
         **facts: Other fields of the rows.
 
     Example:
-        >>> [row.attack for row in family("pgd", "PGD", ("l1", "linf"), kind="budget")]
+        >>> [row.attack for row in family("pgd", "PGD", ("l1", "linf"), kind="budget", access="gradients")]
         ['L1PGD', 'LinfPGD']
     """
     return tuple(

@@ -10,20 +10,22 @@ from attacks.foolbox.budget import BUDGET
 from attacks.foolbox.row import ANY, UNTARGETED, Row, family
 
 _MEASURED = ("l2", "l1", "linf", "l0")
+_STEPS: dict[str, Any] = {"kind": "minimum norm", "access": "gradients"}
 
 
 def _search(name: str, attack: str, norms: tuple[str, ...] = _MEASURED, **facts: Any) -> Row:
     """A minimum-norm attack that takes any goal."""
-    return Row(name=name, attack=attack, kind="minimum norm", norms=norms, goals=ANY, **facts)
+    shared = {"kind": "minimum norm", "access": "decisions", "norms": norms, "goals": ANY}
+    return Row(name=name, attack=attack, **shared | facts)  # type: ignore[arg-type]
 
 
 def _fmn(norm: str, *faults: str) -> tuple[Row, ...]:
-    return family("fmn", "FMNAttack", (norm,), kind="minimum norm", draws="init_attack", faults=faults)
+    return family("fmn", "FMNAttack", (norm,), **_STEPS, draws="init_attack", faults=faults)
 
 
 _BLACK = "where it finds nothing it returns a black image"
 _BRENDEL_BETHGE: dict[str, Any] = {
-    "kind": "minimum norm",
+    **_STEPS,
     "needs": ("starting points", "numba"),
     "draws": "always",
     "mixes": "the trust region grows with the size of the batch",
@@ -35,7 +37,7 @@ _BRENDEL_BETHGE: dict[str, Any] = {
 }
 _BB_L0 = "brendel_bethge.py:738: does not count changes of up to 1e-4"
 _DEEPFOOL: dict[str, Any] = {
-    "kind": "minimum norm",
+    **_STEPS,
     "goals": ANY,
     "faults": ("deepfool.py:118: leaves the first class for the nearest; other goals only tell it when to stop",),
 }
@@ -44,7 +46,7 @@ _GRADIENT = (
     Row(
         name="ddn",
         attack="DDNAttack",
-        kind="minimum norm",
+        **_STEPS,
         norms=("l2",),
         draws="always",
         faults=(
@@ -55,7 +57,7 @@ _GRADIENT = (
     Row(
         name="l2-carlini-wagner",
         attack="L2CarliniWagnerAttack",
-        kind="minimum norm",
+        **_STEPS,
         norms=("l2",),
         mixes="abort_early watches the loss of the whole batch",
         black=True,
@@ -64,7 +66,7 @@ _GRADIENT = (
     Row(
         name="ead",
         attack="EADAttack",
-        kind="minimum norm",
+        **_STEPS,
         norms=("l1",),
         mixes="abort_early watches the loss of the whole batch",
         black=True,
@@ -81,7 +83,7 @@ _GRADIENT = (
     ),
     *_fmn("l1"),
     *_fmn("l2", "fast_minimum_norm.py:398: the projection does nothing, so its results are far from the nearest"),
-    Row(name="linf-fmn", attack="LInfFMNAttack", kind="minimum norm", norms=("linf",), draws="init_attack"),
+    Row(name="linf-fmn", attack="LInfFMNAttack", **_STEPS, norms=("linf",), draws="init_attack"),
     *family(
         "brendel-bethge",
         "BrendelBethgeAttack",
@@ -94,7 +96,7 @@ _GRADIENT = (
     Row(
         name="newtonfool",
         attack="NewtonFoolAttack",
-        kind="minimum norm",
+        **_STEPS,
         norms=("l2",),
         goals=UNTARGETED,
         faults=(
@@ -108,29 +110,34 @@ _DECISION = (
     _search(
         "inversion",
         "InversionAttack",
+        search="blind",
         faults=("inversion.py:40: returns the negative of the image, whether it fools or not",),
     ),
     _search(
         "binary-search-contrast-reduction",
         "BinarySearchContrastReductionAttack",
+        search="blind",
         faults=("contrast_min.py:66: where it finds nothing it returns a grey image",),
     ),
     _search(
         "linear-search-contrast-reduction",
         "LinearSearchContrastReductionAttack",
+        search="blind",
         faults=("contrast_min.py:118: where it finds nothing it returns a grey image",),
     ),
-    _search("gaussian-blur", "GaussianBlurAttack", needs=("4-D input",)),
+    _search("gaussian-blur", "GaussianBlurAttack", search="blind", needs=("4-D input",)),
     _search(
         "linear-search-blended-uniform-noise",
         "LinearSearchBlendedUniformNoiseAttack",
+        search="blind",
         draws="always",
         faults=("blended_noise.py:93: where it finds nothing it returns noise",),
     ),
-    _search("salt-and-pepper-noise", "SaltAndPepperNoiseAttack", ("l2",), draws="always"),
+    _search("salt-and-pepper-noise", "SaltAndPepperNoiseAttack", ("l2",), search="blind", draws="always"),
     _search(
         "dataset",
         "DatasetAttack",
+        search="blind",
         needs=("feed",),
         draws="always",
         mixes="an image is offered as many of the fed images as its batch is long",
@@ -142,6 +149,7 @@ _DECISION = (
     _search(
         "binarization-refinement",
         "BinarizationRefinementAttack",
+        search="blind",
         needs=("starting points",),
         draws="always",
         mixes="one image whose starting point is no longer adversarial ends the batch",
@@ -191,6 +199,8 @@ _DECISION = (
         name="spatial",
         attack="SpatialAttack",
         kind="plain",
+        access="decisions",
+        search="blind",
         norms=_MEASURED,
         goals=ANY,
         needs=("4-D input",),

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 
 from advbench import catalog
 from advbench.attack import attack_pictures
+from advbench.attack_facts import attack_facts
 from advbench.catalog import ATTACKS, EXTRAS, lacking
 from advbench.cli import main
 from advbench.config import DEFAULT_GOAL, NORMS, AttackConfig, attack_config, parse_goal
 from advbench.errors import UserError
 from advbench.foolbox_table import FOOLBOX
-from advbench.make_foolbox_facts import facts
-from advbench.parameters import foolbox_facts
+from advbench.make_attack_facts import facts
 from advbench.records import OK, UNKNOWN
 from advbench.registry import resolve
 from attacks import NORMS as MADE
@@ -42,7 +42,7 @@ def test_the_table_is_that_of_the_library():
 
 
 def test_the_facts_are_those_of_the_library():
-    assert json.loads(json.dumps(facts())) == foolbox_facts()  # `python -m advbench.make_foolbox_facts` writes them
+    assert json.loads(json.dumps(facts())) == attack_facts()  # `python -m advbench.make_attack_facts` writes them
 
 
 @each_card

@@ -1,12 +1,14 @@
 """Trust flags from rows: each has attacks that must raise it, and honest ones that must not."""
 
-import frames
+from typing import get_args
+
 import pytest
 from frames import frame, images, many, row, unknown
 
+from advbench.cards import Access, Search
 from advbench.catalog import ATTACKS
 from advbench.rows import INVALID as REFUSED
-from advbench.trust import BLACK_BOX, GRADIENT, INVALID, ITERATIVE, SINGLE_STEP, check_frame
+from advbench.trust import INVALID, check_frame
 
 TEN = {"toy": tuple(f"class {i}" for i in range(10))}
 
@@ -143,9 +145,71 @@ def test_a11_needs_the_number_of_classes():
     assert "A11" not in raised(images([None] * 60, eps=1.0), {})
 
 
-def test_the_attacks_that_are_named_exist():
-    expected = {"deepfool", "cw", "standard", "thorough", "sigma_zero"}
-    assert {name for name in GRADIENT | BLACK_BOX if name not in ATTACKS} <= expected
-    assert not GRADIENT & BLACK_BOX
-    assert SINGLE_STEP | ITERATIVE <= GRADIENT
-    assert list(frames.NAMES)
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_every_attack_is_classified(name):
+    card = ATTACKS[name]
+    assert card.access in get_args(Access), f"{name}: say on its class what it asks of a model"
+    assert card.search in get_args(Search), f"{name}: say on its class how it searches"
+    assert card.access == "gradients" or card.search not in ("one step", "for transfer")
+
+
+def test_the_card_says_what_the_class_says():
+    import attacks
+    from attacks import protocols
+
+    assert (Access, Search) == (protocols.Access, protocols.Search)
+    for name, attack in attacks.ATTACKS.items():
+        assert (ATTACKS[name].access, ATTACKS[name].search) == (attack.access, attack.search)
+
+
+GRADIENT = [name for name in ATTACKS if ATTACKS[name].access == "gradients"]
+WITHOUT = [name for name in ATTACKS if ATTACKS[name].access != "gradients"]
+
+
+def spoken_for(rows, attack):
+    """The rows, of another attack, within a budget or without one, as it takes."""
+    minimal = ATTACKS[attack].kind == "minimum norm" if attack in ATTACKS else False
+    return [r | {"attack": attack} | ({"eps": None} if minimal else {}) for r in rows]
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_a8_knows_every_white_box_attack(name):
+    square = images([None, 0.01], attack="square")
+    assert raised([*spoken_for(images([None, None]), name), *square], {})["A8"].attack == "square"
+    assert "A8" not in raised([*spoken_for(images([None, 0.01]), name), *images([None, None]), *square], {})
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a8_knows_every_attack_without_a_gradient(name):
+    flag = raised([*images([None, None]), *spoken_for(images([None, 0.01]), name)], {})["A8"]
+    assert flag.attack == name
+
+
+def test_attacks_of_unknown_kind_make_no_claim_and_refute_some():
+    broken, missed = images([0.01] * 60, attack="mine", eps=1.0), images([None] * 60, attack="mine", eps=1.0)
+    assert not {"A7", "A8", "A11"} & raised([*images([None] * 60), *images([0.01] * 60, attack="mine")]).keys()
+    assert "A11" not in raised(missed), "nothing is known of it: it may be noise"
+    assert "A11" in raised([*images([None] * 60, eps=1.0), *missed])
+    assert "A11" not in raised([*images([None] * 60, eps=1.0), *broken])
+    square = images([0.01] * 60, attack="square", eps=1.0)
+    assert "A8" in raised([*images([None] * 60, eps=1.0), *square, *missed], {})
+    assert "A8" not in raised([*images([None] * 60, eps=1.0), *square, *broken], {})
+    assert "A8" not in raised([*missed, *square], {})
+
+
+@pytest.mark.parametrize("name", ["fab", "pdpgd", "superdeepfool", "foolbox/newtonfool"])
+def test_a11_knows_the_attacks_without_a_bound(name):
+    assert "A11" in raised(images([None] * 60, attack=name, eps=None))
+
+
+@pytest.mark.parametrize("name", ["fgsm", "spatial", "noise", "universal", "foolbox/inversion", "foolbox/spatial"])
+def test_a11_asks_nothing_of_attacks_that_need_not_succeed(name):
+    assert "A11" not in raised(images([None] * 60, attack=name, eps=1.0))
+
+
+@pytest.mark.parametrize("name", ["foolbox/linf-adam-pgd", "standard", "foolbox/sparse-l1-descent"])
+def test_a7_knows_every_iterative_attack(name):
+    rows = [*images([None, 0.01], attack=name), *images([0.01, 0.01], attack="fgsm")]
+    assert raised(rows, {})["A7"].attack == name
+    assert "A7" not in raised([*images([None, 0.01], attack="tifgsm"), *images([0.01] * 2, attack="fgsm")], {})
+    assert "A7" not in raised([*images([None] * 2, attack="fmn", eps=None), *images([0.01] * 2, attack="fgsm")], {})

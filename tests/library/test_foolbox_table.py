@@ -85,6 +85,15 @@ def test_kind(row):
     assert (row.kind == "plain") == (row.name == "spatial")
 
 
+@each_row
+def test_who_takes_gradients_says_so(row):
+    mro = [each for each in getattr(fb.attacks, row.attack).__mro__ if each.__module__.startswith("foolbox.attacks.")]
+    own = [inspect.getsource(each) for each in mro if each.__module__ != "foolbox.attacks.base"]
+    takes = any("value_and_grad" in source or "value_aux_and_grad" in source for source in own)
+    assert takes == (row.access == "gradients")
+    assert takes or row.search in ("blind", "many steps")
+
+
 @each_quick
 def test_norms(row):
     attack = built(row)

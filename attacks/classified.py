@@ -1,0 +1,36 @@
+"""What kind of attack an attack is, also where it is made of others."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from attacks.protocols import Access, Attack, Search
+
+
+def access_of(attacks: Iterable[Attack]) -> Access | None:
+    """The most that any of some attacks asks of a model; None where one of them does not say.
+
+    Example:
+        >>> from attacks import PGD, Square
+        >>> access_of([Square(), PGD()]), access_of([Square()])
+        ('gradients', 'scores')
+    """
+    found: Access | None = _first(Access, [getattr(attack, "access", None) for attack in attacks])
+    return found
+
+
+def search_of(attacks: Iterable[Attack]) -> Search | None:
+    """The most thorough way in which any of some attacks searches; None where one of them does not say.
+
+    Example:
+        >>> from attacks import FGSM, PGD
+        >>> search_of([FGSM(), PGD()]), search_of([FGSM(), FGSM()])
+        ('many steps', 'one step')
+    """
+    found: Search | None = _first(Search, [getattr(attack, "search", None) for attack in attacks])
+    return found
+
+
+def _first(kinds: Any, values: list[Any]) -> Any:
+    """The first of the kinds that occurs; None where a value is none of them."""
+    known = get_args(kinds)
+    return None if not values or set(values) - {*known} else min(values, key=known.index)
