@@ -16,13 +16,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from rich.console import Console
 from safetensors.torch import save_file
 
 import advbench.attack
 from advbench import __version__, cli
 from advbench.catalog import ATTACKS, MODELS
 from advbench.cli import main
+from advbench.commands.console import console
 from advbench.config import AttackConfig, GoalSpec
 from advbench.records import COLUMNS
 from advbench.registry import resolve
@@ -596,9 +596,15 @@ def test_one_attack_in_full():
     assert "faults" not in shown
 
 
+def narrow_console():
+    narrow = console()
+    narrow.width = 80
+    return narrow
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_looked_at_in_80_columns(name, monkeypatch):
-    monkeypatch.setattr("advbench.commands.listings.console", lambda: Console(width=80, file=sys.stdout))
+    monkeypatch.setattr("advbench.commands.listings.console", narrow_console)
     shown = run("attacks", name).stdout
     assert shown.startswith(name)
     assert max(map(len, shown.splitlines())) <= 80
