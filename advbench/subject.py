@@ -11,7 +11,7 @@ from advbench.models.classifier import Classifier
 from advbench.pixels import channels_last
 from attacks import Model
 from attacks.answers import ask
-from attacks.gradients import NoGradientError
+from attacks.answers import NoGradientError
 
 _HALF = (torch.float16, torch.bfloat16)
 

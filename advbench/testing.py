@@ -215,7 +215,7 @@ class Bench:
 def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
     """A row for each image under the attack, and under as much noise where it is given an eps."""
     names, ids = sample_ids(inputs.x), content_ids(inputs.x)
-    pool = spread(inputs.x)
+    pool = inputs.x[list(spread(range(len(inputs.x))))]
     for name, attack in job.attacks():
         columns = {
             "model": model.name, "dataset": "test", "attack": name, "params": parameters(attack), "goal": job.goal,
