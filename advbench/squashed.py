@@ -93,7 +93,7 @@ def _look(model: Model, x: Tensor, answers: Tensor) -> _Seen:
 
 
 def _distinct(answers: Tensor) -> Tensor:
-    found: Tensor = torch.unique(answers[answers.isfinite().all(1)].float(), dim=0)  # type: ignore[no-untyped-call]
+    found: Tensor = torch.unique(answers[answers.isfinite().all(1)].float(), dim=0)
     return found
 
 
