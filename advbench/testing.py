@@ -16,7 +16,7 @@ from advbench.checks import check_model
 from advbench.compare import compare
 from advbench.config import DEFAULT_EPS, parse_eps, parse_goal
 from advbench.datasets.batch import content_ids, sample_id
-from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker
+from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker, set_apart
 from advbench.findings import Findings
 from advbench.flags import Flag
 from advbench.metrics import WORST_CASE, Cell
@@ -25,7 +25,6 @@ from advbench.records import COLUMNS, Record
 from advbench.rows import Provenance, Sample, as_record, failure, left_out, lost, measurements, parameters, rank
 from advbench.workbench import make_attack, spread
 from attacks import Attack, Model
-from attacks.pointless import pointless
 from attacks.starts import with_starts
 
 _FIRST = 5
@@ -254,8 +253,7 @@ def _records(
         with torch.no_grad():
             logits = model(batch)
         goal = make_goal(logits, content_ids(batch), truth)
-        aside = pointless(goal, logits.argmax(1) if truth is None else truth)
-        places = (~aside).nonzero().squeeze(1)
+        places = (~set_apart(goal, logits, truth)).nonzero().squeeze(1)
         found: dict[int, Record] = {}
         if len(places):
             result = evaluate(model, job.attack, batch[places], goal.select(places), eps=job.eps, seed=job.seed)
