@@ -15,7 +15,7 @@ from advbench.cost import footprint
 from advbench.datasets.batch import Numbering, content_ids, sample_id
 from advbench.datasets.pictures import PictureError, find_pictures, read_picture
 from advbench.errors import UserError
-from advbench.evaluate import MakeGoal, evaluate, goal_maker
+from advbench.evaluate import MakeGoal, evaluate, goal_maker, set_apart
 from advbench.forms import PLAIN, bears, choose_form
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
@@ -31,7 +31,6 @@ from advbench.workbench import make_attack as attack_of_table
 from attacks import Attack, Goal, Model, capped
 from attacks.fast import in_form
 from attacks.folding import milder
-from attacks.pointless import pointless
 from attacks.starts import takes_starts, with_starts
 
 Progress = Callable[[str, int, int], None]
@@ -221,7 +220,7 @@ def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]
     with torch.no_grad():
         logits = model(x)
     goal = session.make_goal(logits, content_ids(x, ids))
-    aside = pointless(goal, logits.argmax(1)) & logits.isfinite().all(1)
+    aside = set_apart(goal, logits)
     # A universal perturbation is made already: whoever applies it wants to see it on every picture.
     spare = [] if config.attack == UNIVERSAL else aside.nonzero().squeeze(1).tolist()
     places = [place for place in range(len(pictures)) if place not in spare]
@@ -244,7 +243,7 @@ def _evaluated(
     result = evaluate(session.asked, session.attack_on(x), x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
     paths, ids = [picture.path for picture in pictures], [picture.sample for picture in pictures]
     done = outcomes(paths, ids, result, _kept(config), session.model, session.source)
-    aside = pointless(goal, result.verdicts.clean_logits.argmax(1))
+    aside = set_apart(goal, result.verdicts.clean_logits)
     for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
         if i in result.errors:
             why = failure(picture.path, config.attack, result.errors[i])

@@ -23,6 +23,7 @@ from attacks import (
     Untargeted,
     quantize,
 )
+from attacks.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
 """Clean logits (N, C), image ids (N,) and labels (N,), where they are known -> the goal of the batch."""
@@ -184,6 +185,27 @@ def attempt(
     check_candidates(x, x_adv)
     answered = metered.not_finite == 0
     return Attempt(x_adv.detach(), metered.forwards, metered.backwards, answered, metered.seconds / len(x), errors)
+
+
+def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The images for which a goal has no meaning, because they are of the class already that it wants first.
+
+    Args:
+        goal: For N images.
+        clean: What the model says of them (N, C).
+        labels: Their true classes (N,). None: what the model takes them for, where its answers are finite.
+
+    Returns:
+        bool (N,).
+
+    Example:
+        >>> goal, clean = Targeted(torch.tensor([1, 1])), torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+        >>> set_apart(goal, clean), set_apart(goal, clean, labels=torch.tensor([0, 1]))
+        (tensor([ True, False]), tensor([False,  True]))
+    """
+    if labels is not None:
+        return pointless(goal, labels)
+    return pointless(goal, clean.argmax(1)) & clean.isfinite().all(1)
 
 
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:

@@ -87,10 +87,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
     report = yield
     bench = item.stash.get(_BENCH, None)
     if bench is not None and call.when == "call":
-        results = [{"text": f"{each.name}: {each.cell.robust}", "baseline": _outcomes(each)} for each in bench.results]
+        results = [{"text": _measured(each), "baseline": _outcomes(each)} for each in bench.results]
         setattr(report, _MEASURED, results)
         item.user_properties += [("advbench", each["text"]) for each in results]
     return report
+
+
+def _measured(result: Any) -> str:
+    """What a call measured, in a line."""
+    from advbench.report.tables import describe_left_out
+
+    return f"{result.name}: {result.cell.robust}{describe_left_out(result.cell)}"
 
 
 def _outcomes(result: Any) -> str | None:

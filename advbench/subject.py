@@ -10,8 +10,7 @@ from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.pixels import channels_last
 from attacks import Model
-from attacks.answers import ask
-from attacks.answers import NoGradientError
+from attacks.answers import NoGradientError, ask
 
 _HALF = (torch.float16, torch.bfloat16)
 

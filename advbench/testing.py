@@ -17,7 +17,7 @@ from advbench.compare import compare
 from advbench.config import parse_goal
 from advbench.datasets.batch import content_ids, sample_ids
 from advbench.errors import UserError
-from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker
+from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker, set_apart
 from advbench.findings import Findings
 from advbench.flags import Flag
 from advbench.inputs import Inputs, read_inputs
@@ -29,7 +29,6 @@ from advbench.subject import Subject, check_callable
 from advbench.truth import check_classes
 from advbench.workbench import spread
 from attacks import Attack, Goal, Model
-from attacks.pointless import pointless
 from attacks.starts import with_starts
 
 _FIRST = 5
@@ -230,7 +229,7 @@ def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: Make
             with torch.no_grad():
                 logits = model(batch)
             goal = make_goal(logits, ids[rows], truth)
-            places = (~pointless(goal, logits.argmax(1) if truth is None else truth)).nonzero().squeeze(1)
+            places = (~set_apart(goal, logits, truth)).nonzero().squeeze(1)
             found: dict[int, Record] = {}
             if len(places):
                 result = _evaluated(

@@ -11,7 +11,7 @@ from advbench.checks import check_model
 from advbench.config import parse_goal
 from advbench.datasets.batch import content_ids
 from advbench.errors import UserError
-from advbench.evaluate import Evaluation, evaluate_quickly, goal_maker
+from advbench.evaluate import Evaluation, evaluate_quickly, goal_maker, set_apart
 from advbench.folder import RunFolder
 from advbench.models.classifier import Classifier
 from advbench.records import UNKNOWN, Record
@@ -22,7 +22,6 @@ from advbench.suite import Suite
 from advbench.units import FORMAT, Unit
 from advbench.workbench import Workbench, clean_logits, make_attack
 from attacks import Attack
-from attacks.pointless import pointless
 from attacks.starts import takes_starts, with_starts
 
 FIRST = 5
@@ -129,8 +128,8 @@ def _aside(unit: Unit, model: Classifier, samples: dict[int, Sample], source: Pr
     if not known:
         return {}
     labels, ids = torch.tensor(list(known.values())), torch.arange(len(known))
-    goal = goal_maker(parse_goal(unit.goal), model)(torch.zeros(len(known), model.num_classes), ids, labels)
-    aside = pointless(goal, labels).tolist()
+    nothing = torch.zeros(len(known), model.num_classes)
+    aside = set_apart(goal_maker(parse_goal(unit.goal), model)(nothing, ids, labels), nothing, labels).tolist()
     return {row: left_out(samples[row], source) for row, out in zip(known, aside, strict=True) if out}
 
 
@@ -150,8 +149,7 @@ class _Batch:
     def attack(self, attack: Attack) -> list[Record]:
         """A record for each image; those for which the goal has no meaning are left alone."""
         labels = _labels(self.samples, self.x)
-        truth = self.clean.argmax(1) if labels is None else labels
-        aside = pointless(self.make_goal(self.clean, content_ids(self.x), labels), truth)
+        aside = set_apart(self.make_goal(self.clean, content_ids(self.x), labels), self.clean, labels)
         records = {row: left_out(self.samples[row], self.source, self.before[row]) for row in _rows(aside)}
         if len(places := (~aside).nonzero().squeeze(1)):
             records |= dict(zip(places.tolist(), self._attempt(attack, places), strict=True))

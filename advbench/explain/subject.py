@@ -14,13 +14,12 @@ from advbench.config import AttackConfig
 from advbench.datasets.batch import content_ids
 from advbench.datasets.pictures import read_picture
 from advbench.errors import UserError
-from advbench.evaluate import evaluate
+from advbench.evaluate import evaluate, set_apart
 from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
 from advbench.names import display_name
 from advbench.report.words import describe_norm
 from advbench.shown import one_line
-from attacks.pointless import pointless
 
 
 class Subject(NamedTuple):
@@ -85,7 +84,7 @@ def attack_subject(
     with torch.no_grad():
         logits = model(subject.x)
     goal = session.make_goal(logits, content_ids(subject.x))
-    if bool(pointless(goal, logits.argmax(1))):
+    if bool(set_apart(goal, logits)):
         why = f"'{subject.name}' is of the class already that the goal '{config.goal}' wants"
         raise UserError(why, hint="try another --goal")
     attack = session.attack_on(subject.x)

@@ -12,6 +12,7 @@ from runs import a_run, write_run
 from safetensors.torch import load_file
 
 import advbench
+from advbench.attack import read_input
 from advbench.baseline import Baseline
 from advbench.cli import main
 from advbench.compare import compare, outcomes
@@ -271,14 +272,31 @@ def test_a_universal_perturbation_is_measured_on_the_others_and_applied_to_all(t
     still.save(file)
     paths = [fakes.picture(tmp_path / f"{i}.png", i) for i in range(2)]
     with fakes.registered():
-        first = CliRunner().invoke(main, ["attack", str(paths[0]), "--model", "tiny", "--json", "--attack", "fgsm",
-                                          "--device", "cpu", "--goal", "untargeted", "--out", str(tmp_path / "x")])  # fmt: skip
-        own = json.loads(first.stdout)[0]["clean_class"]
-        done = CliRunner().invoke(main, ["universal", "apply", str(file), *map(str, paths), "--goal", f"targeted:{own}",
-                                         "--device", "cpu", "--json", "--out", str(tmp_path / "out")])  # fmt: skip
+        own = int(MODEL(read_input(paths[0], MODEL).unsqueeze(0)).argmax())
+        options = ("--goal", f"targeted:{own}", "--device", "cpu", "--json", "--out", str(tmp_path / "out"))
+        done = CliRunner().invoke(main, ["universal", "apply", str(file), *map(str, paths), *options])
     assert done.exit_code == 0, done.output
     applied = json.loads(done.stdout)
     assert applied[0]["status"] == LEFT_OUT
     assert applied[0]["met"] is None
     assert {each["status"] for each in applied} <= {OK, LEFT_OUT}
     assert all(Path(each["files"]["adversarial.png"]).exists() for each in applied)
+
+
+def test_a_report_of_images_that_are_all_left_out_can_be_made(tmp_path):
+    folder = write_run(tmp_path / "run", rows()[8:])
+    for form in ("text", "html", "markdown", "junit", "csv", "json"):
+        out = tmp_path / f"report.{form}"
+        done = CliRunner().invoke(main, ["report", str(folder), "--format", form, "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        assert "NaN" not in out.read_text()
+
+
+def test_a_picture_to_explain_that_is_of_the_class_already_is_refused(tmp_path):
+    path = fakes.picture(tmp_path / "a.png")
+    own = int(MODEL(read_input(path, MODEL).unsqueeze(0)).argmax())
+    options = ("--model", "tiny", "--attack", "fgsm", "--goal", f"targeted:{own}", "--device", "cpu")
+    with fakes.registered():
+        done = CliRunner().invoke(main, ["explain", str(path), *options, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert "is of the class already that the goal" in done.stderr
