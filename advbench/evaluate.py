@@ -8,7 +8,7 @@ from torch import Tensor
 
 from advbench.config import GoalSpec
 from advbench.errors import UserError
-from advbench.judge import Verdicts, check_candidates, judge
+from advbench.judge import Verdicts, check_candidates, judge, nearest_levels
 from advbench.meter import Meter
 from advbench.models.classifier import Classifier
 from attacks import (
@@ -23,6 +23,7 @@ from attacks import (
     Untargeted,
     quantize,
 )
+from attacks.norms import column
 from attacks.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
@@ -35,7 +36,8 @@ class Evaluation(NamedTuple):
     x_adv: Tensor
     """Candidates (N, ...), as the attack returned them."""
     x_8bit: Tensor
-    """The same in 8 bits, rounded so as to stay adversarial."""
+    """The same in 8 bits: of :func:`evaluate`, rounded by a search for what still meets the goal; of
+    :func:`evaluate_quickly`, each value to the nearest level, and the clean images where the goal is not met."""
     verdicts: Verdicts
     """The judge's measurements."""
     forwards: Tensor
@@ -85,8 +87,8 @@ def evaluate_quickly(
 ) -> Evaluation:
     """What :func:`evaluate` does, with few passes of its own.
 
-    Images that the attack left as they are get the answers known before, the others one pass. Only images that meet
-    the goal are rounded, each value to the nearest level; of the others nothing is said in 8 bits.
+    Images that the attack left as they are get the answers known before, the others one pass. No 8-bit image is
+    searched for: those that meet the goal are rounded to the nearest levels, as the judge does.
 
     Args:
         model: As of :func:`evaluate`.
@@ -103,9 +105,9 @@ def evaluate_quickly(
     tried = attempt(model, attack, x, goal, eps=eps, seed=seed)
     known = Remembered(model, x, clean)
     with torch.no_grad():
-        fooled = goal.margin(known.learn(tried.x_adv)) < 0
-    x_8bit = torch.where(fooled.view(-1, 1, 1, 1), (tried.x_adv * 255).round() / 255, x)
-    verdicts = judge(known, x, tried.x_adv, goal, attack.norm, eps, x_8bit)
+        known.learn(tried.x_adv)
+    verdicts = judge(known, x, tried.x_adv, goal, attack.norm, eps)
+    x_8bit = torch.where(column(verdicts.met, x), nearest_levels(tried.x_adv), x)
     return Evaluation(tried.x_adv, x_8bit, verdicts, *tried[1:])
 
 

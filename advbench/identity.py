@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advbench.deciding import code_digest
 from advbench.models.classifier import Classifier
 from advbench.plugins import loaded_plugins
 from advbench.suite import HARMLESS, Suite
@@ -17,29 +18,6 @@ from advbench.suite_types import Strict
 
 LIBRARIES = ("torch", "torchvision", "foolbox", "numpy", "pillow")
 """Packages whose version may change a result."""
-_DECIDING = (
-    *("config", "evaluate", "identity", "judge", "meter", "pairing", "plan", "rows", "units", "work", "workbench"),
-    *("models/*", "datasets/*"),
-)
-"""Modules of advbench that decide what a row says."""
-
-
-@cache
-def code_digest() -> str:
-    """Digest of the sources that decide results: all of `attacks`, and those modules of advbench that measure.
-
-    Example:
-        >>> len(code_digest())
-        16
-    """
-    here = Path(__file__).parent
-    files = sorted((here.parent / "attacks").rglob("*.py"))
-    files += [path for pattern in _DECIDING for path in sorted(here.glob(f"{pattern}.py"))]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(here.parent).as_posix()}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @cache

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
 from attacks.goals import Goal
-from attacks.norms import L0, L1, L2, Linf, Norm
+from attacks.norms import L0, L1, L2, Linf, Norm, column
 from attacks.protocols import Model
 
 
@@ -27,9 +27,11 @@ class Verdicts(NamedTuple):
     met: Tensor
     """The candidate is valid and meets the goal, bool (N,)."""
     survives_8bit: Tensor
-    """So does the 8-bit image, bool (N,)."""
+    """It still does so, within eps, with each value rounded to the nearest of 256 levels, bool (N,)."""
+    met_8bit: Tensor
+    """The 8-bit image that is kept of it, however it was rounded, is valid and meets the goal, bool (N,)."""
     size_8bit: Tensor
-    """Of the 8-bit image's change, in the norm of eps (N,)."""
+    """Of that image's change, in the norm of eps (N,)."""
     l0: Tensor
     """Changed values (N,)."""
     l1: Tensor
@@ -57,7 +59,8 @@ def judge(
         goal: What counts as fooled.
         norm: In which ``eps`` is measured.
         eps: Largest allowed size; None: no bound.
-        x_8bit: Candidates as stored in 8 bits; None: ``x_adv`` rounded to the nearest level.
+        x_8bit: What is kept of the candidates in 8 bits; None: what :func:`nearest_levels` makes of those that meet
+            the goal, and the clean images in place of the others.
 
     Returns:
         The verdicts.
@@ -73,23 +76,37 @@ def judge(
         (True, False)
     """
     check_candidates(x, x_adv)
-    x_8bit = (x_adv * 255).round() / 255 if x_8bit is None else x_8bit
     with torch.no_grad():
-        clean, adv, rounded = model(x), model(x_adv), model(x_8bit)
-    valid = _valid(x, x_adv, norm, eps)
+        clean, adv = model(x), model(x_adv)
+        met = _valid(x, x_adv, norm, eps) & (goal.margin(adv) < 0)
+        nearest = torch.where(column(met, x), nearest_levels(x_adv), x)
+        survives = met & _valid(x, nearest, norm, eps) & (goal.margin(model(nearest)) < 0)
+        kept = nearest if x_8bit is None else x_8bit
+        met_8bit = survives if x_8bit is None else _valid(x, kept, norm, eps) & (goal.margin(model(kept)) < 0)
     delta = x_adv - x
     return Verdicts(
         clean_logits=clean,
         adv_logits=adv,
-        valid=valid,
-        met=valid & (goal.margin(adv) < 0),
-        survives_8bit=_valid(x, x_8bit, norm, eps) & (goal.margin(rounded) < 0),
-        size_8bit=norm.measure(x_8bit - x),
+        valid=_valid(x, x_adv, norm, eps),
+        met=met,
+        survives_8bit=survives,
+        met_8bit=met_8bit,
+        size_8bit=norm.measure(kept - x),
         l0=L0().measure(delta),
         l1=L1().measure(delta),
         l2=L2().measure(delta),
         linf=Linf().measure(delta),
     )
+
+
+def nearest_levels(x: Tensor) -> Tensor:
+    """Images with each value rounded to the nearest of 256 levels, as they are once saved as a PNG.
+
+    Example:
+        >>> nearest_levels(torch.tensor([0.0, 0.3, 1.0])) * 255
+        tensor([  0.,  76., 255.])
+    """
+    return (x * 255).round() / 255
 
 
 def check_candidates(x: Tensor, x_adv: Tensor) -> None:

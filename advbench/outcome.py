@@ -55,11 +55,13 @@ class Outcome(NamedTuple):
     """The first classes of the adversarial picture."""
     files: Mapping[str, Path] = MappingProxyType({})
     """Name -> path of what was written."""
+    met_8bit: bool | None = None
+    """The 8-bit picture that is written meets the goal within eps; None where nothing is known."""
     size_8bit: float | None = None
-    """Size of the 8-bit picture's change in the norm of eps; None where nothing is known."""
+    """Size of that picture's change in the norm of eps; None where nothing is known."""
 
     def as_row(self) -> dict[str, Any]:
-        """The record with the names, confidences and files that `--json` adds."""
+        """The record with what `--json` adds: names, confidences, files, and what holds of the 8-bit picture."""
         k = len(self.record.clean_topk or ())
         return as_row(self.record) | {
             "image": str(self.path),
@@ -67,6 +69,8 @@ class Outcome(NamedTuple):
             "adv_topk_names": [guess.name for guess in self.after[:k]],
             "clean_topk_confidences": [guess.confidence for guess in self.before[:k]],
             "adv_topk_confidences": [guess.confidence for guess in self.after[:k]],
+            "met_8bit": self.met_8bit,
+            "size_8bit": self.size_8bit,
             "files": {name: str(path) for name, path in self.files.items()},
         }
 
@@ -164,7 +168,7 @@ def outcomes(
         if record.status == UNKNOWN:
             done.append(Outcome(path, record, old))
         else:
-            done.append(Outcome(path, record, old, new, size_8bit=row["size_8bit"]))
+            done.append(Outcome(path, record, old, new, met_8bit=row["met_8bit"], size_8bit=row["size_8bit"]))
     return done
 
 

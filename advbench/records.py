@@ -83,7 +83,8 @@ class Record:
     seconds: float | None = None
     """Wall time of the attack, divided by the images of its batch."""
     survives_8bit: bool | None = None
-    """Still met after rounding to a PNG."""
+    """Still met, within eps, with each value rounded to the nearest of 256 levels, as saving it as a PNG does. The
+    picture that `advbench attack` writes is rounded by a search instead, and may hold where this does not."""
     status: str
     """`ok`; `unknown`: the attack or the image failed, so nothing is known of the model here; or `left out`: the image
     is of the class that the goal wants first, so that it was not attacked and belongs to no number of that goal."""

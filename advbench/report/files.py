@@ -26,7 +26,7 @@ def write_files(folder: Path, outcome: "Outcome", x: "Tensor", x_adv: "Tensor", 
         outcome: What became of the picture.
         x: The clean image (C, H, W), in [0, 1].
         x_adv: The adversarial image.
-        x_8bit: The adversarial image, its values multiples of 1/255.
+        x_8bit: The adversarial image as it is saved, its values multiples of 1/255.
 
     Returns:
         Name -> path: `adversarial.png`, `perturbation.png`, `panel.png`, `adversarial.safetensors`,

@@ -90,6 +90,6 @@ def describe_result(outcome: "Outcome") -> list[str]:
 
 def _describe_8bit(outcome: "Outcome") -> str:
     # Rounded to whole grey levels, a picture is usually further away than the floats are.
-    if outcome.record.survives_8bit and outcome.size_8bit is not None:
+    if outcome.met_8bit and outcome.size_8bit is not None:
         return f"goal met at {describe_size(outcome.record.norm, outcome.size_8bit)}"
     return "goal not met"

@@ -29,7 +29,10 @@ from advbench.registry import resolve
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
-ADDED = ["image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences", "files"]
+ADDED = [
+    *("image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences"),
+    *("met_8bit", "size_8bit", "files"),
+]
 QUICK = ("--model", "tiny", "--attack", "fgsm", "--goal", "untargeted", "--device", "cpu")
 
 

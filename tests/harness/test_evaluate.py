@@ -9,9 +9,10 @@ import torch
 from advbench.config import GoalSpec, parse_goal
 from advbench.datasets.batch import content_ids
 from advbench.errors import UserError
-from advbench.evaluate import evaluate, goal_maker
+from advbench.evaluate import evaluate, evaluate_quickly, goal_maker
 from attacks import (
     ATTACKS,
+    FMN,
     L0,
     L2,
     NORMS,
@@ -52,7 +53,7 @@ def test_what_is_reported_can_be_measured_again(attacked):
     x, result = images(), attacked
     goal = exclusion(x)
     assert result.verdicts.met.all()
-    assert result.verdicts.survives_8bit.all()
+    assert result.verdicts.met_8bit.all()
     assert torch.equal(result.verdicts.met, goal.margin(MODEL(result.x_adv)) < 0)
     assert torch.equal(result.verdicts.linf, (result.x_adv - x).abs().flatten(1).amax(1))
     assert (result.verdicts.linf <= 2 / 255).all()
@@ -63,6 +64,21 @@ def test_the_8bit_images_are_8bit_and_do_the_job(attacked):
     assert torch.equal(levels.round() / 255, levels / 255)
     assert ((levels - x * 255).abs().flatten(1).amax(1).round() <= 2).all()
     assert (exclusion(x).margin(MODEL(levels.round() / 255)) < 0).all()
+
+
+def test_surviving_means_the_same_with_and_without_a_search_for_8_bits():
+    x, attack = images(8), FMN(steps=300)
+    goal = exclusion(x)
+    searched = evaluate(MODEL, attack, x, goal, eps=None, seed=0)
+    quick = evaluate_quickly(MODEL, attack, x, MODEL(x), goal, eps=None, seed=0)
+    rounded = (searched.x_adv * 255).round() / 255
+    held = goal.margin(MODEL(rounded)) < 0
+    assert searched.verdicts.met.all()
+    assert 0 < held.sum() < 8, "else this shows nothing"
+    for result in (searched, quick):
+        assert torch.equal(result.verdicts.survives_8bit, held)
+    assert torch.equal(quick.x_8bit, rounded)
+    assert searched.verdicts.met_8bit.all(), "a search finds more"
 
 
 def test_rounding_and_judging_cost_the_attack_nothing():
@@ -159,6 +175,7 @@ def test_a_model_that_cannot_be_moved_is_not_fooled():
     assert result.verdicts.valid.all()
     assert not result.verdicts.met.any()
     assert not result.verdicts.survives_8bit.any()
+    assert not result.verdicts.met_8bit.any()
 
 
 def test_a_model_that_wavers_breaks_nothing():

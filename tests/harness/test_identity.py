@@ -1,12 +1,18 @@
 """Every field of a suite decides a unit's key and the run's identity, or is declared harmless; none is forgotten."""
 
+from pathlib import Path
+
 import pytest
 from accidents import SUITE
+from layers import imports_of
 
 from advbench import identity
+from advbench.catalog import ATTACKS, DATASETS, MODELS
+from advbench.deciding import HARMLESS, ROOTS, code_digest, deciding_modules
 from advbench.own_models import origin
 from advbench.plan import make_plan
-from advbench.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.suite import HARMLESS as FIELDS
+from advbench.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.workbench import Workbench
 
 pytestmark = pytest.mark.usefixtures("plugged")
@@ -74,9 +80,9 @@ def planned(change):
 
 
 def test_every_field_is_tried():
-    fields = {(table, name) for table in HARMLESS for name in table.model_fields}
+    fields = {(table, name) for table in FIELDS for name in table.model_fields}
     assert fields == DECIDING.keys() | INNOCENT.keys()
-    assert {(table, name) for table, names in HARMLESS.items() for name in names} == INNOCENT.keys()
+    assert {(table, name) for table, names in FIELDS.items() for name in names} == INNOCENT.keys()
 
 
 @pytest.mark.parametrize("field", DECIDING, ids=lambda field: f"{field[0].__name__}.{field[1]}")
@@ -117,3 +123,85 @@ def test_models_with_the_same_weights_are_told_apart_by_what_they_were_made_from
     file.write_text("two")
     assert origin(f"{file}:make") != before
     assert not {str(tmp_path), "nets.py"} & set(before.values()), "it may lie elsewhere on another machine"
+
+
+ROOT = Path(identity.__file__).parents[1]
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text(encoding="utf-8")
+    for top in ("advbench", "attacks")
+    for path in sorted((ROOT / top).rglob("*.py"))
+}
+
+
+def test_the_code_that_decides_is_closed_under_imports():
+    found = deciding_modules(ROOT)
+    for name in found:
+        for item in imports_of(name, SOURCES):
+            target = next((n for n in (item.name, item.name.rpartition(".")[0]) if n in SOURCES), None)
+            assert target is None or target in found or target in HARMLESS, f"{name} imports {item.name}"
+
+
+def test_what_tables_name_as_text_is_in_the_code_that_decides():
+    targets = [card.loader for card in (*MODELS.values(), *DATASETS.values())]
+    targets += [card.target for card in ATTACKS.values()]
+    named = {target.partition(":")[0] for target in targets} - {"fake_plugin", "fakes"}
+    assert named <= deciding_modules(ROOT).keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("records", "catalog", "own_models", "checks", "squashed", "flags", "parameters", "judge", "rows", "cost"),
+        *("work", "plan", "units", "meter", "evaluate", "models.zoo", "datasets.batch", "forms", "attack_facts"),
+    ],
+)
+def test_what_decides_is_in_the_digest(name):
+    assert f"advbench.{name}" in deciding_modules(ROOT)
+
+
+@pytest.mark.parametrize("name", ["report.page", "commands.run", "explain.page", "training.fit", "trust", "metrics"])
+def test_what_only_reads_results_is_not(name):
+    assert f"advbench.{name}" in SOURCES
+    assert f"advbench.{name}" not in deciding_modules(ROOT)
+
+
+def small(folder, **sources):
+    """Packages with the roots, and these modules of advbench."""
+    names = set(ROOTS) | {*HARMLESS} | {f"advbench.{name}" for name in sources}
+    packages = {"attacks", "advbench", "advbench.datasets", "advbench.models"}
+    for name in names:
+        path = folder.joinpath(*name.split("."))
+        path = path / "__init__.py" if name in packages else path.with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sources.get(name.removeprefix("advbench."), ""))
+    return folder
+
+
+def test_imports_are_followed_wherever_they_stand(tmp_path):
+    root = small(
+        tmp_path,
+        work="import advbench.one as other\n",
+        one="def f():\n    from advbench.two import (  # why\n        x,\n        y,\n    )\n",
+        two="if True:\n    from advbench import three, x\n",
+        three="text = 'from advbench.four import x'\n",
+        four="",
+    )
+    found = {name.removeprefix("advbench.") for name in deciding_modules(root)}
+    assert {"one", "two", "three"} <= found
+    assert "four" not in found
+
+
+@pytest.mark.parametrize("gone", ["work", "datasets.make_embedded"])
+def test_a_name_that_is_gone_is_an_error(tmp_path, gone):
+    root = small(tmp_path)
+    root.joinpath("advbench", *gone.split(".")).with_suffix(".py").unlink()
+    with pytest.raises(ValueError, match=rf"expected advbench\.{gone} to be a module or package"):
+        deciding_modules(root)
+
+
+def test_the_digest_changes_with_the_code_that_decides(monkeypatch):
+    read, before = Path.read_bytes, code_digest()
+    for name, same in (("records.py", False), ("attack_facts.json", False), ("trust.py", True)):
+        changed = lambda path, name=name: read(path) + (b" " if path.name == name else b"")  # noqa: E731
+        monkeypatch.setattr(Path, "read_bytes", changed)
+        assert (code_digest.__wrapped__() == before) is same

@@ -134,8 +134,30 @@ def test_without_an_8bit_image_the_nearest_levels_count():
 def test_the_8bit_image_is_judged_on_its_own(levels, survives):
     x, x_8bit = torch.tensor([[100.0, 99.0]]) / 255, torch.tensor([levels]) / 255
     verdicts = judge(identity, x, x, FIRST, Linf(), 1 / 255, x_8bit)
-    assert bool(verdicts.survives_8bit) is survives
+    assert bool(verdicts.met_8bit) is survives
     assert not verdicts.met
+    assert not verdicts.survives_8bit, "what is not met does not survive"
+
+
+@pytest.mark.parametrize(
+    ("near", "eps", "survives"),
+    [
+        ([99.0, 100.0], 1.0, True),
+        ([99.2, 99.8], 1.0, True),
+        ([99.2, 99.8], 0.9, False),  # met, but rounded it leaves the ball
+        ([99.6, 99.8], 1.0, False),  # both round to 100
+        ([99.4, 99.45], 1.0, False),
+    ],
+)
+@pytest.mark.parametrize("kept", [None, [99.0, 100.0], [100.0, 99.0]], ids=str)
+def test_to_survive_is_to_be_rounded_to_the_nearest_levels_whatever_is_kept(near, eps, survives, kept):
+    x, near = torch.tensor([[100.0, 99.0]]) / 255, torch.tensor([near]) / 255
+    x_8bit = None if kept is None else torch.tensor([kept]) / 255
+    verdicts = judge(identity, x, near, FIRST, Linf(), eps / 255, x_8bit)
+    assert verdicts.met
+    assert bool(verdicts.survives_8bit) is survives
+    if kept is None:
+        assert bool(verdicts.met_8bit) is survives
 
 
 @pytest.mark.parametrize(("norm", "size"), [(Linf(), 3), (L1(), 5), (L2(), 13**0.5), (L0(), 2 * 255)])
@@ -171,7 +193,7 @@ def test_asks_the_model_itself_and_leaves_no_graph():
     model = fakes.Counting(fakes.classifier())
     x = torch.rand(3, 3, fakes.SIZE, fakes.SIZE)
     verdicts = judge(model, x, x, Untargeted(torch.tensor([0, 1, 2])), Linf(), None)
-    assert model.forward_rows == 9  # clean, candidate, 8 bits
+    assert model.forward_rows == 9  # clean, candidate, nearest levels
     assert not any(tensor.requires_grad for tensor in verdicts)
     assert all(len(tensor) == 3 for tensor in verdicts)
 

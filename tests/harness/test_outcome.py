@@ -65,6 +65,7 @@ def test_a_record_holds_what_the_judge_found():
             name: float(getattr(result.verdicts, name)[i]) for name in SIZES
         }
         assert (record.forwards, record.backwards, record.seconds) == (42, 40, result.seconds)
+        assert outcome.met_8bit == bool(result.verdicts.met_8bit[i])
         assert outcome.size_8bit == float(result.verdicts.size_8bit[i])
         assert record.label is None
         assert_finite(outcome.as_row())
@@ -92,7 +93,7 @@ def test_of_a_cheat_nothing_is_known(cheat):
         assert [getattr(record, name) for name in unknown] == [None] * len(unknown)
         assert record.clean_topk is not None
         assert record.forwards == 1
-        assert (outcome.after, outcome.size_8bit) == ((), None)
+        assert (outcome.after, outcome.met_8bit, outcome.size_8bit) == ((), None, None)
         assert_finite(outcome.as_row())
 
 
@@ -129,7 +130,8 @@ def test_json_adds_names_confidences_and_files():
     row = outcome._replace(files={"panel.png": Path("x/panel.png")}).as_row()
     assert list(row) == [
         *COLUMNS,
-        *("image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences", "files"),
+        *("image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences"),
+        *("met_8bit", "size_8bit", "files"),
     ]
     assert row["image"] == "0.png"
     assert row["files"] == {"panel.png": str(Path("x/panel.png"))}

@@ -23,7 +23,7 @@ RECORD = Record(
 )  # fmt: skip
 BEFORE = tuple(Guess(i, f"before {i}", 0.3 / 2**i) for i in range(7))
 AFTER = tuple(Guess(i, f"after {i}", 0.2 / 2**i) for i in range(4, 11))
-OUTCOME = Outcome(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, size_8bit=1 / 255)
+OUTCOME = Outcome(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, met_8bit=True, size_8bit=1 / 255)
 GREY = Image.new("L", (28, 28), 128)
 PHOTO = Image.new("RGB", (32, 32), "orange")
 
@@ -115,7 +115,9 @@ def test_no_name_breaks_it_or_runs_over_its_edge(start):
     names = (NAMES + NAMES)[start : start + 5]
     guesses = tuple(Guess(i, name, 0.9) for i, name in enumerate(names))
     record = replace(RECORD, model="shufflenet_v2_x0_5", goal=f"targeted:{names[1]}")
-    figure = draw(Outcome(Path(f"{names[0].replace('/', '-')}.jpg"), record, guesses, guesses, size_8bit=1 / 255))
+    figure = draw(
+        Outcome(Path(f"{names[0].replace('/', '-')}.jpg"), record, guesses, guesses, met_8bit=True, size_8bit=1 / 255)
+    )
     for text in texts(figure):
         box = text.get_window_extent()
         assert box.x0 >= -1, text.get_text()

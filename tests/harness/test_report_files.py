@@ -22,7 +22,7 @@ RECORD = Record(
     survives_8bit=True, status=OK,
 )  # fmt: skip
 GUESSES = (Guess(0, "tiger", 0.75), Guess(1, "cat", 0.25))
-OUTCOME = Outcome(Path("a.png"), RECORD, GUESSES, GUESSES, size_8bit=1 / 255)
+OUTCOME = Outcome(Path("a.png"), RECORD, GUESSES, GUESSES, met_8bit=True, size_8bit=1 / 255)
 
 
 def levels(channels, size=4, seed=0):

@@ -23,7 +23,7 @@ RECORD = Record(
 BEFORE = (Guess(0, "tiger", 0.853), Guess(1, "tiger cat", 0.087), Guess(2, "boxer", 0.002))
 AFTER = (Guess(2, "boxer", 0.047), Guess(1, "tiger cat", 0.04), Guess(3, "zebra", 0.0001))
 FILES = {name: Path("out") / name for name in ("adversarial.png", "panel.png", "record.csv")}
-OUTCOME = Outcome(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, FILES, size_8bit=1 / 255)
+OUTCOME = Outcome(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, FILES, met_8bit=True, size_8bit=1 / 255)
 
 
 def printed(*things, width=100, colour=False):
@@ -114,7 +114,7 @@ def test_sizes_have_the_units_people_use(norm, size, text):
 
 
 @pytest.mark.parametrize(
-    ("norm", "survives", "size", "line"),
+    ("norm", "met", "size", "line"),
     [
         ("linf", True, 1 / 255, "8-bit PNG: goal met at Linf 1/255"),
         ("linf", True, float(int(2 / 255 * 2**30) / 2**30), "8-bit PNG: goal met at Linf 2/255"),
@@ -124,8 +124,9 @@ def test_sizes_have_the_units_people_use(norm, size, text):
         ("linf", False, 1 / 255, "8-bit PNG: goal not met"),
     ],
 )
-def test_the_8bit_picture_has_a_size_of_its_own(norm, survives, size, line):
-    outcome = OUTCOME._replace(record=replace(RECORD, norm=norm, survives_8bit=survives), size_8bit=size)
+def test_the_8bit_picture_has_a_size_of_its_own(norm, met, size, line):
+    record = replace(RECORD, norm=norm, survives_8bit=not met)  # that is about plain rounding
+    outcome = OUTCOME._replace(record=record, met_8bit=met, size_8bit=size)
     assert line in describe_result(outcome)
 
 
