@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
+from attacks.answers import ask
 from attacks.goals import Goal
 from attacks.norms import L0, L1, L2, Linf, Norm
 from attacks.protocols import Model
@@ -75,7 +76,7 @@ def judge(
     check_candidates(x, x_adv)
     x_8bit = (x_adv * 255).round() / 255 if x_8bit is None else x_8bit
     with torch.no_grad():
-        clean, adv, rounded = model(x), model(x_adv), model(x_8bit)
+        clean, adv, rounded = (ask(model, images) for images in (x, x_adv, x_8bit))
     valid = _valid(x, x_adv, norm, eps)
     delta = x_adv - x
     return Verdicts(

@@ -11,6 +11,7 @@ from advbench.errors import UserError
 from advbench.explain.canvas import jiggle, paint, start
 from advbench.explain.layers import Layer, activations, black_picture
 from advbench.models.classifier import Classifier
+from attacks.answers import has_gradient
 
 _RATE = 0.05
 """Step of Adam in the spectrum."""
@@ -77,8 +78,14 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
         logits = model(images)
         return torch.stack([row[list(targets[i])].amin() for row, i in zip(logits, ids.tolist(), strict=True)])
 
+    if not has_gradient(model, black_picture(model)):
+        raise _no_gradient(model)
     side = model.input_size or black_picture(model).shape[-1]
     return _ascend(excitement, model, torch.arange(len(targets)), side, steps, seed)
+
+
+def _no_gradient(model: Classifier) -> UserError:
+    return UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
 
 
 def _small_side(model: Classifier, layer: Layer) -> int:
@@ -110,7 +117,7 @@ def _ascend_batch(
         images = jiggle(paint(spectrum, side), ids, step, seed, shift=0.06, turn=8, zoom=0.08)
         value = excitement(images, ids)
         if not value.requires_grad:
-            raise UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
+            raise _no_gradient(model)
         optimiser.zero_grad()
         torch.autograd.backward(-value.sum())
         optimiser.step()
