@@ -5,15 +5,19 @@ Ensemble of Diverse Parameter-free Attacks, 2020 <https://arxiv.org/abs/2003.016
 Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 """
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from advbench.flags import Flag, Severity
 from advbench.squashed import why_no_logits
 from attacks.answers import ask
+from attacks.modes import learns, parts
 from attacks.protocols import Model
 
 FORWARDS = 5
@@ -59,10 +63,11 @@ def check_model(
 
 
 def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Finding]:
-    modes = list(_training(model))
+    modes = list(_training(model, x))
     yield from modes
     if modes:
         return
+    model = partial(ask, model)
     with torch.no_grad():
         answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
     if not answers.isfinite().all():
@@ -76,13 +81,55 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
     yield from _gradients(model, x, truth)
 
 
-def _training(model: Model) -> Iterator[_Finding]:
-    """M1: a part of the model is in training mode: dropout is on, or batches are normalised by themselves."""
-    modules: Iterable[tuple[str, nn.Module]] = getattr(model, "named_modules", tuple)()
-    parts = [f"{name or 'the model'} ({type(module).__name__})" for name, module in modules if module.training]
-    if parts:
-        more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
-        yield _Finding("M1", "E", f"{parts[-1]}{more} in training mode", "call model.eval() first", float(len(parts)))
+def _training(model: Model, x: Tensor) -> Iterator[_Finding]:
+    """M1: a part of the model is in training mode, and that matters: dropout is on, or batches are normalised."""
+    training = [(name, part) for name, part in parts(model) if part.training]
+    if not training or not _mode_matters(model, x, [part for _, part in training]):
+        return
+    known = [(name, part) for name, part in training if _depends_on_mode(part)]
+    name, part = (known or training)[-1]
+    more = f" and {len(training) - 1} more" if len(training) > 1 else ""
+    where = f"{name or 'the model'} ({type(part).__name__}){more}"
+    yield _Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
+
+
+def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
+    """Whether passes change a model, or it answers otherwise than in evaluation mode, because of these parts."""
+    if any(learns(part) for part in training):
+        return True
+    try:
+        one, other = _in_both_modes(model, x)
+    except Exception:  # it cannot be copied, or not be asked in one of its modes
+        return any(_depends_on_mode(part) for part in training)
+    return not float((one - other).abs().max()) <= SPREAD * (1 + float(one.abs().max()))
+
+
+def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of a copy of the model in evaluation mode, and in the mode it is in."""
+    twin = copy.deepcopy(model)
+    modes = [(part, part.training) for _, part in parts(twin)]
+    kept = {id(part) for _, part in parts(model)}
+    if any(id(part) in kept for part, _ in modes):
+        raise TypeError("expected a model that can be copied, got one that holds a function")
+    answers = []
+    for as_it_is in (False, True):
+        for part, mode in modes:
+            part.training = mode and as_it_is
+        torch.manual_seed(0)  # what is drawn in both modes is no difference
+        with torch.no_grad():
+            answers.append(ask(twin, x))
+    return answers[0], answers[1]
+
+
+def _depends_on_mode(part: nn.Module) -> bool:
+    """Whether a layer by itself is known to do something else in training mode, or not known at all."""
+    if isinstance(part, _DropoutNd):
+        return part.p > 0
+    if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
+        return part.dropout > 0
+    if learns(part) or isinstance(part, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return True
+    return not type(part).__module__.startswith("torch.")
 
 
 def _randomised(answers: Tensor, labels: Tensor) -> Iterator[_Finding]:

@@ -18,6 +18,7 @@ from advbench.meter import Meter
 from advbench.models.classifier import Classifier
 from advbench.workbench import make_attack
 from attacks import Attack, OrderedTopK, Targeted, Untargeted
+from attacks.answers import has_gradient
 from attacks.folding import EXACT, FORMS
 from attacks.goals import Goal
 
@@ -72,7 +73,8 @@ def footprint(model: Classifier, image: Tensor) -> Footprint:
         kept += tensor.nbytes if not isinstance(tensor, torch.nn.Parameter) else 0
         return tensor
 
-    x = image.unsqueeze(0).clone().requires_grad_()
+    x = image.unsqueeze(0).clone()
+    x.requires_grad_(has_gradient(model, x))
     with _Operations() as operations, saved_tensors_hooks(count, lambda tensor: tensor):  # type: ignore[no-untyped-call]
         model(x)
     weights = sum(parameter.nbytes for parameter in model.parameters())

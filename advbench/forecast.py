@@ -13,6 +13,7 @@ from advbench.report.words import describe_norm
 from advbench.suite import Suite
 from advbench.units import Unit
 from advbench.workbench import Workbench
+from attacks.answers import has_gradient
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,8 +76,8 @@ def _bytes(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> int:
 def _seconds_per_pass(bench: Workbench, pair: tuple[str, str], plan: Plan) -> float:
     """Of one image, timed: a third of a forward and a backward pass; of a model without gradients, a forward pass."""
     unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
-    x = bench.images(_first(unit, 8)).x.requires_grad_()
-    model = bench.model(pair[0])
+    x, model = bench.images(_first(unit, 8)).x, bench.model(pair[0])
+    x.requires_grad_(has_gradient(model, x))
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()

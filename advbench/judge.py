@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from advbench.records import EPS_ABSOLUTE, EPS_RELATIVE
+from attacks.answers import ask
 from attacks.goals import Goal
 from attacks.norms import L0, L1, L2, Linf, Norm, column
 from attacks.protocols import Model
@@ -77,12 +78,12 @@ def judge(
     """
     check_candidates(x, x_adv)
     with torch.no_grad():
-        clean, adv = model(x), model(x_adv)
+        clean, adv = ask(model, x), ask(model, x_adv)
         met = _valid(x, x_adv, norm, eps) & (goal.margin(adv) < 0)
         nearest = torch.where(column(met, x), nearest_levels(x_adv), x)
-        survives = met & _valid(x, nearest, norm, eps) & (goal.margin(model(nearest)) < 0)
+        survives = met & _valid(x, nearest, norm, eps) & (goal.margin(ask(model, nearest)) < 0)
         kept = nearest if x_8bit is None else x_8bit
-        met_8bit = survives if x_8bit is None else _valid(x, kept, norm, eps) & (goal.margin(model(kept)) < 0)
+        met_8bit = survives if x_8bit is None else _valid(x, kept, norm, eps) & (goal.margin(ask(model, kept)) < 0)
     delta = x_adv - x
     return Verdicts(
         clean_logits=clean,

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from attacks.answers import find_logits
 from attacks.gradients import asked_ids, exact_form, quick_form
 from attacks.protocols import Model
 
@@ -58,6 +59,11 @@ class Meter:
         return self._pass(self._model, x)
 
     @property
+    def wrapped(self) -> Model:
+        """The model itself."""
+        return self._model
+
+    @property
     def quick_form(self) -> Model | None:
         """The model's faster form, if it has one; its passes are booked like all others."""
         form = quick_form(self._model)
@@ -74,7 +80,10 @@ class Meter:
         rows = len(x)
         places = self._places(asked_ids(), rows)
         self._book(self.forwards, places, rows)
-        logits = model(x)
+        # A copy: it may work on its images in place, and not every attack makes one.
+        logits: Tensor = find_logits(model(x.clone()), rows)
+        if not isinstance(logits, Tensor):
+            return logits
         found = logits.detach()
         if not math.isfinite(found.sum()):  # a quicker question than whether each of them is, and rarely a wrong alarm
             self._book(self.not_finite, places, rows, _not_finite(found).float())

@@ -14,7 +14,7 @@ _COARSE = (torch.float16, torch.bfloat16)
 _CHANCE = 1e-6  # that logits look like probabilities by accident, below which they are taken for such
 _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
 _GRADIENTS = re.compile(
-    r"requires?[ _](a )?grad|graph leaves|inference tensor|derivative|differentia|autograd|gradient computation|backward",
+    "requires?[ _](a )?grad|graph leaves|inference tensor|derivative|differentia|autograd|gradient comput|backward",
     re.IGNORECASE,
 )
 """What torch says where it cannot differentiate, or hand on a tensor that is to be differentiated."""
@@ -83,6 +83,26 @@ def ask_with_graph(model: Model, x: Tensor) -> Tensor:
     if not logits.requires_grad:
         raise NoGradientError
     return logits
+
+
+def has_gradient(model: Model, x: Tensor) -> bool:
+    """Whether a model's logits of images ``x`` (N, ...) can be differentiated, at the cost of a forward pass or two.
+
+    Raises:
+        ValueError: As :func:`read_logits` does.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.25, 0.75]])
+        >>> has_gradient(lambda x: 2 * x, x), has_gradient(lambda x: torch.from_numpy(x.numpy()), x)
+        (True, False)
+    """
+    try:
+        with torch.enable_grad():
+            ask_with_graph(model, x.detach().clone().requires_grad_())
+    except NoGradientError:
+        return False
+    return True
 
 
 def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
@@ -167,24 +187,35 @@ def read_logits(answer: Any, count: int) -> Tensor:
         Traceback (most recent call last):
         ValueError: expected logits of shape (2, number of classes >= 2), got (2, 1): ...
     """
-    logits = _held(answer)
+    logits = find_logits(answer, count)
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         predicted = isinstance(logits, Tensor) and logits.numel() == count
         hint = ": return the values whose largest the class is" if predicted else ""
         raise ValueError(f"expected logits as a float tensor, got {got}{hint}")
-    if count == 1 and logits.ndim == 1:
-        logits = logits.unsqueeze(0)
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
         one = _ONE_OUTPUT if logits.numel() == count else ""
         raise ValueError(f"expected logits of shape ({count}, number of classes >= 2), got {tuple(logits.shape)}{one}")
     return logits
 
 
+def find_logits(answer: Any, count: int) -> Any:
+    """The part of a model's answer that is meant to be logits, unchecked; see :func:`read_logits`.
+
+    Args:
+        answer: What the model returned.
+        count: N, how many images it was asked about.
+
+    Example:
+        >>> find_logits({"logits": "nothing of the kind"}, count=1)
+        'nothing of the kind'
+    """
+    if not isinstance(answer, Tensor):
+        answer = _held(answer)
+    return answer.unsqueeze(0) if count == 1 and isinstance(answer, Tensor) and answer.ndim == 1 else answer
+
+
 def _held(answer: Any) -> Any:
-    """The part of an answer that is meant to be logits."""
-    if isinstance(answer, Tensor):
-        return answer
     if isinstance(answer, Mapping):
         return answer.get("logits", next(iter(answer.values())) if len(answer) == 1 else answer)
     if hasattr(answer, "logits"):

@@ -13,7 +13,7 @@ _WRAPPED = ("wrapped", "__wrapped__")
 
 
 def check_mode(model: object) -> None:
-    """Check that no layer of a model normalises by its batch, or learns from every pass, because it is in training mode.
+    """Check that no layer of a model is in training mode that normalises by its batch or learns from every pass.
 
     Such layers are batch norms, other norms with running statistics, and spectral norms. Dropout that was left on is
     none of them: it may be meant as a defence. Networks are found through whatever hands them on, see :func:`parts`.
@@ -57,8 +57,8 @@ def parts(model: object) -> Iterator[tuple[str, nn.Module]]:
     """The layers of the networks in a model, as far as they can be seen, with their names.
 
     Networks are found in the attributes of an object, in :func:`functools.partial`, in bound methods, behind the
-    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, as the wrappers of this
-    library do. A function that takes a network from its surroundings (``lambda x: net(x)``) does not show it.
+    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, as the wrappers of
+    this library do. A function that takes a network from its surroundings (``lambda x: net(x)``) does not show it.
 
     Args:
         model: Images -> logits.

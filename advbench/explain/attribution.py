@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from advbench.errors import UserError
 from advbench.explain.layers import Layer, last_maps, tapped
 from advbench.models.classifier import Classifier
+from attacks.answers import has_gradient
 
 _BATCH = 8
 """Changed images that are classified together."""
@@ -196,9 +197,7 @@ def require_gradient(model: Classifier, x: Tensor) -> None:
     Raises:
         UserError: They cannot.
     """
-    with torch.enable_grad():
-        logits = model(x[:1].detach().clone().requires_grad_())
-    if not logits.requires_grad:
+    if not has_gradient(model, x[:1]):
         raise UserError(
             f"{model.name} gives no gradient, and this needs one", hint="occlusion, path and predictions need none"
         )

@@ -12,6 +12,7 @@ from advbench.explain.canvas import jiggle, paint, start
 from advbench.explain.layers import Layer, activations, black_picture
 from advbench.models.classifier import Classifier
 from advbench.shown import one_line
+from attacks.answers import has_gradient
 
 _RATE = 0.05
 """Step of Adam in the spectrum."""
@@ -82,7 +83,13 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
         logits = model(images)
         return torch.stack([row[list(targets[i])].amin() for row, i in zip(logits, ids.tolist(), strict=True)])
 
+    if not has_gradient(model, black_picture(model)):
+        raise _no_gradient(model)
     return _ascend(excitement, model, torch.arange(len(targets)), _native(black_picture(model)), steps, seed)
+
+
+def _no_gradient(model: Classifier) -> UserError:
+    return UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
 
 
 def _native(images: Tensor) -> tuple[int, int]:
@@ -119,7 +126,7 @@ def _ascend_batch(
         images = jiggle(paint(spectrum, size), ids, step, seed, shift=0.06, turn=8, zoom=0.08)
         value = excitement(images, ids)
         if not value.requires_grad:
-            raise UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
+            raise _no_gradient(model)
         optimiser.zero_grad()
         torch.autograd.backward(-value.sum())
         optimiser.step()

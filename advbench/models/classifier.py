@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop, Size, checked_size, height_and_width
 from advbench.registry import near_misses
+from attacks.answers import find_logits
 
 Preprocess = Callable[[Image.Image], Tensor]
 """A picture -> an input (C, H, W), float32 in [0, 1]."""
@@ -89,7 +90,8 @@ class Classifier(nn.Module):
             images: Shape (N, C, H, W), values in [0, 1].
 
         Returns:
-            Logits, shape (N, num_classes).
+            Logits, shape (N, num_classes), of the images' dtype, found in what the network answers as
+            :func:`attacks.answers.read_logits` does.
 
         Raises:
             ValueError: The images or what the network makes of them have another shape.
@@ -98,12 +100,12 @@ class Classifier(nn.Module):
         if images.ndim != 4 or channels not in (1, images.shape[1]):
             wanted = f"(N, {channels if channels > 1 else 'C'}, H, W)"
             raise ValueError(f"expected images of shape {wanted}, got {tuple(images.shape)}")
-        logits: Tensor = self.module(torch.addcmul(self._shift, images, self._scale))
+        logits = find_logits(self.module(torch.addcmul(self._shift, images, self._scale)), len(images))
         expected = (len(images), self.num_classes)
         if not isinstance(logits, Tensor) or logits.shape != expected:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"expected {self.name} to give logits of shape {expected}, got {got}")
-        return logits
+        return logits.to(images) if logits.is_floating_point() else logits
 
     def sides(self, otherwise: Size) -> tuple[int, int]:
         """Height and width of an input in pixels.
@@ -159,6 +161,11 @@ class _Function(nn.Module):
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self._function = function
+
+    @property
+    def wrapped(self) -> Callable[[Tensor], Tensor]:
+        """The callable; see :func:`attacks.modes.parts`."""
+        return self._function
 
     def forward(self, images: Tensor) -> Tensor:
         return self._function(images)

@@ -1,5 +1,6 @@
 """Trust flags of models: each has a model that must raise it, and healthy ones that must raise none."""
 
+import functools
 import gzip
 import json
 
@@ -39,6 +40,35 @@ def training(kind):
     return model
 
 
+class ReadsItsMode(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.net, self.factor = oracles.convnet(), factor
+
+    def forward(self, x):
+        return self.net(x) * (self.factor if self.training else 1)
+
+
+class Uncopied(nn.Module):
+    """A network that cannot be copied."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), *layers, nn.Linear(192, 5))
+
+    def forward(self, x):
+        return self.body(x)
+
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot be copied")
+
+
+def in_training_mode(model):
+    """The model itself, not its parts, is in training mode."""
+    model.training = True
+    return model
+
+
 def flags(model, x=IMAGES, labels=None):
     return {flag.id: flag for flag in check_model(model, x, labels, dataset="toy", name="net")}
 
@@ -49,6 +79,12 @@ def flags(model, x=IMAGES, labels=None):
         (training(nn.Dropout), {"M1": "E"}),
         (training(nn.BatchNorm2d), {"M1": "E"}),
         (oracles.convnet().train(), {"M1": "E"}),
+        (ReadsItsMode(2).train(), {"M1": "E"}),
+        (nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.RReLU()).train(), {"M1": "E"}),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192, momentum=0.0), nn.Linear(192, 5)).train(), {"M1": "E"}),
+        (functools.partial(training(nn.Dropout).forward), {"M1": "E"}),
+        (Classifier(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(192, 5)), num_classes=5).train(), {"M1": "E"}),
+        (in_training_mode(Uncopied(nn.Dropout()).eval()), {"M1": "E"}),
         (Wrapped(after=lambda z: z + 0.01 * torch.randn_like(z)), {"M2": "F"}),
         (Wrapped(before=lambda x: x - x.mean(0)), {"M3": "E"}),
         (Wrapped(after=lambda z: z + torch.arange(len(z)).view(-1, 1) * torch.arange(5)), {"M3": "E"}),
@@ -95,12 +131,37 @@ def test_the_classifiers_that_misbehave(name):
         Wrapped(after=lambda z: z - z.mean(1, keepdim=True)),
         Wrapped(after=lambda z: nn.functional.softplus(20 * z)),
         lambda x: x.flatten(1)[:, :5],
+        lambda x: {"logits": x.sub_(0.5).flatten(1)[:, :5].double()},
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).train(),
+        nn.Sequential(nn.Flatten(), nn.Dropout(0.0), nn.LayerNorm(192), nn.Linear(192, 5)).train(),
+        ReadsItsMode(1),
+        in_training_mode(oracles.convnet()),
+        torch.compile(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).train(), backend="eager"),
     ],
 )
 def test_a_healthy_model_raises_none(model):
     assert flags(model) == {}
     assert flags(model, labels=torch.zeros(12, dtype=torch.long)) == {}
     assert flags(model, IMAGES[:1]) == {}
+
+
+def test_looking_at_the_mode_leaves_a_model_as_it_is():
+    model = ReadsItsMode(2).train()
+    model.net[0].eval()
+    before = [(part.training, *map(torch.Tensor.clone, part.state_dict().values())) for part in model.modules()]
+    flags(model)
+    after = [(part.training, *part.state_dict().values()) for part in model.modules()]
+    for (mode, *state), (now, *rest) in zip(before, after, strict=True):
+        assert mode == now
+        assert all(torch.equal(one, other) for one, other in zip(state, rest, strict=True))
+
+
+def test_parts_that_change_nothing_are_not_blamed():
+    uncopied = Uncopied(nn.ReLU()).eval()
+    uncopied.body.train()
+    assert flags(uncopied) == {}
+    for layers in ((nn.Dropout(), nn.ReLU()), (nn.Dropout(),)):
+        assert "body.1 (Dropout) and " in flags(Uncopied(*layers).train())["M1"].message
 
 
 def test_the_embedded_model_is_healthy():

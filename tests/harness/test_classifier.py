@@ -1,4 +1,5 @@
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,18 +111,45 @@ def test_images_of_another_shape_are_refused(shape):
         flat(mean=MEAN, std=STD)(torch.zeros(shape))
 
 
-class Twice(nn.Module):
+class Words(nn.Module):
     def forward(self, x):
-        return x, x
+        return "cat"
 
 
 @pytest.mark.parametrize(
-    ("network", "got"), [(nn.Identity(), r"\(1, 3, 2, 2\)"), (nn.Flatten(0), r"\(12,\)"), (Twice(), "tuple")]
+    ("network", "got"), [(nn.Identity(), r"\(2, 3, 2, 2\)"), (nn.Flatten(0), r"\(24,\)"), (Words(), "str")]
 )
 def test_a_network_that_gives_no_logits_is_refused(network, got):
     model = Classifier(network, num_classes=12)
-    with pytest.raises(ValueError, match=rf"expected classifier to give logits of shape \(1, 12\), got {got}"):
-        model(torch.zeros(1, 3, 2, 2))
+    with pytest.raises(ValueError, match=rf"expected classifier to give logits of shape \(2, 12\), got {got}"):
+        model(torch.zeros(2, 3, 2, 2))
+
+
+ANSWERS = {
+    "tuple": lambda z: (z, z[:, :1]),
+    "dict": lambda z: {"logits": z},
+    "object": lambda z: SimpleNamespace(logits=z),
+    "squeezed": lambda z: z.squeeze(),
+    "float16": lambda z: z.half(),
+    "bfloat16": lambda z: z.bfloat16(),
+    "float64": lambda z: z.double(),
+}
+
+
+@pytest.mark.parametrize("form", ANSWERS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_logits_are_found_in_what_a_network_answers(form, count):
+    x = torch.rand(count, 3, 2, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    logits = Classifier(lambda x: ANSWERS[form](x.flatten(1)), num_classes=12)(x)
+    assert (logits.dtype, logits.requires_grad) == (torch.float32, True)
+    torch.testing.assert_close(logits, x.flatten(1), rtol=1e-2, atol=1e-2)
+
+
+def test_a_network_may_work_on_its_images_in_place():
+    x = torch.rand(2, 3, 2, 2)
+    before = x.clone()
+    assert torch.equal(Classifier(lambda x: x.neg_().flatten(1), num_classes=12)(x), -x.flatten(1))
+    assert torch.equal(x, before)
 
 
 def test_an_empty_batch_is_fine():

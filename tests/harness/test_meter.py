@@ -106,6 +106,24 @@ def test_answers_of_any_shape_are_passed_on(shape):
     assert meter.not_finite.tolist() == [0] * 4
 
 
+def test_logits_are_found_in_other_answers():
+    logits = torch.full((4, 3), torch.nan)
+    for answer in ((logits, 1), {"logits": logits}):
+        with Meter(lambda x, answer=answer: answer, torch.arange(4)) as meter:
+            assert meter(images(4)) is logits
+        assert meter.not_finite.tolist() == [1] * 4
+    with Meter(lambda x: "cat", torch.arange(4)) as meter:
+        assert meter(images(4)) == "cat"
+
+
+def test_images_stay_as_they_are_whatever_the_model_does_to_them():
+    x = images(4)
+    before = x.clone()
+    with Meter(lambda x: x.mul_(2).flatten(1), torch.arange(4)) as meter:
+        meter(x)
+    assert torch.equal(x, before)
+
+
 def test_what_the_model_throws_comes_through():
     def broken(x):
         raise MemoryError("no more")
