@@ -23,6 +23,7 @@ import advbench.attack
 from advbench import __version__, cli
 from advbench.catalog import ATTACKS, MODELS
 from advbench.cli import main
+from advbench.commands.console import results
 from advbench.config import AttackConfig, GoalSpec
 from advbench.records import COLUMNS
 from advbench.registry import resolve
@@ -598,7 +599,7 @@ def test_one_attack_in_full():
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_looked_at_in_80_columns(name, monkeypatch):
-    monkeypatch.setattr("advbench.commands.listings.console", lambda: Console(width=80, file=sys.stdout))
+    monkeypatch.setattr("advbench.commands.listings.console", lambda: Console(width=80, file=results()))
     shown = run("attacks", name).stdout
     assert shown.startswith(name)
     assert max(map(len, shown.splitlines())) <= 80
