@@ -44,11 +44,11 @@ def results_alone() -> Iterator[None]:
 
     Standard output is reached by :func:`print_result` and :func:`console` alone.
     """
-    with _kept_stdout() as results, redirect_stdout(sys.stderr):
-        token = _RESULTS.set(results)
+    with _kept_stdout() as stream, redirect_stdout(sys.stderr):
+        token = _RESULTS.set(stream)
         try:
             yield
-            results.flush()
+            stream.flush()
         finally:
             _RESULTS.reset(token)
 
@@ -61,16 +61,16 @@ def _kept_stdout() -> Iterator[TextIO]:
         yield stream  # of a caller in this process, which catches what is printed
         return
     stream.flush()
-    results = os.fdopen(os.dup(_STDOUT), "w", encoding=stream.encoding, errors=stream.errors)
+    kept = os.fdopen(os.dup(_STDOUT), "w", encoding=stream.encoding, errors=stream.errors)
     _lead_to_stderr()
     try:
-        yield results
+        yield kept
     finally:
         with suppress(OSError):
             stream.flush()  # whoever held on to it has printed to standard error
-        os.dup2(results.fileno(), _STDOUT)
-        silence(results)  # what could not be written is not tried again
-        results.close()
+        os.dup2(kept.fileno(), _STDOUT)
+        silence(kept)  # what could not be written is not tried again
+        kept.close()
         _quiet_at_exit()
 
 
@@ -110,9 +110,14 @@ def _quiet_at_exit() -> None:
             _lead_to_stderr()
 
 
+def results() -> TextIO:
+    """Standard output, where results go."""
+    return _RESULTS.get() or sys.stdout
+
+
 def print_result(text: str) -> None:
     """Print a result of a command, and the end of the line, to standard output."""
-    click.echo(text, file=_RESULTS.get() or sys.stdout)
+    click.echo(text, file=results())
 
 
 def console() -> "Console":
@@ -124,9 +129,8 @@ def console() -> "Console":
             if error := sys.exception():
                 raise error  # the command line knows what to do; rich would end with the code of a failed gate
 
-    results = _RESULTS.get() or sys.stdout
     # A pipe has no width; 100 columns keep every table whole.
-    return Output(highlight=False, width=None if results.isatty() else 100, file=results)
+    return Output(highlight=False, width=None if results().isatty() else 100, file=results())
 
 
 def announce_code(model: str) -> None:

@@ -69,8 +69,9 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
     """
     with folder_for_results(config.out):
         if config.run is not None:
-            how = {"worst": config.worst, "device": config.device, "allow_code": config.allow_code}
-            found = explain_run(config.run, progress=progress, **how)
+            found = explain_run(
+                config.run, worst=config.worst, device=config.device, allow_code=config.allow_code, progress=progress
+            )
             lead = f"The {config.worst} images, at most, that the smallest perturbations fooled."
             return _write(config.out, f"What was fooled most easily in {display_name(config.run.name)}", lead, found)
         progress(f"loading {config.model}", 0, 1)

@@ -77,14 +77,13 @@ def with_logits(module: nn.Module, x: Tensor, output: str | int | None, file: Pa
 
 
 def _choose(parts: Mapping[str | int, Any], output: str | int | None, file: Path) -> str | int:
+    if output is not None and output not in parts:
+        raise UserError(f"{file} has no output {output!r}", hint=f"it has: {_listed(parts)}")
     if output is not None:
-        if output not in parts:
-            raise UserError(f"{file} has no output {output!r}", hint=f"it has: {_listed(parts)}")
         return output
-    if len(parts) == 1:
-        return next(iter(parts))
-    if _LOGITS in parts:
-        return _LOGITS
+    for name in parts:
+        if len(parts) == 1 or name == _LOGITS:
+            return name
     raise UserError(
         f"{file} has {len(parts)} outputs, and does not say which holds the logits: {_listed(parts)}",
         hint=_name_one(parts, file) if parts else "export it up to the logits",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,8 +43,8 @@ def checked_size(name: str, size: Size | Sequence[int]) -> Size:
         >>> checked_size("size", (32, 32)), checked_size("size", [1024, 768])
         (32, (1024, 768))
     """
-    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(sides) != 2 or not all(isinstance(side, Integral) and side >= 1 for side in sides):
+    sides: tuple[Any, ...] = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and int(side) >= 1 for side in sides):
         raise ValueError(f"expected {name} >= 1, or (height, width), got {size}")
     height, width = map(int, sides)
     return height if height == width else (height, width)

@@ -1,5 +1,6 @@
 """Models of timm by their names there: `timm/resnet18.a1_in1k`."""
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,9 @@ class TimmTransform:
     """
 
     def __init__(self, config: Any) -> None:
-        from timm.data import create_transform, resolve_data_config
-
-        found = resolve_data_config(pretrained_cfg=config.to_dict())
-        *steps, self._normalise = create_transform(**found, is_training=False).transforms
-        self._steps = tuple(steps)
+        data: Any = importlib.import_module("timm.data")
+        found = data.resolve_data_config(pretrained_cfg=config.to_dict())
+        self._steps = tuple(data.create_transform(**found, is_training=False).transforms[:-1])
         channels, height, width = found["input_size"]
         self.size = (height, width)
         self.mean: tuple[float, ...] = tuple(found["mean"])

@@ -22,7 +22,7 @@ import advbench.attack
 from advbench import __version__, cli
 from advbench.catalog import ATTACKS, MODELS
 from advbench.cli import main
-from advbench.commands.console import console
+from advbench.commands.console import results
 from advbench.config import AttackConfig, GoalSpec
 from advbench.records import COLUMNS
 from advbench.registry import resolve
@@ -599,15 +599,9 @@ def test_one_attack_in_full():
     assert "faults" not in shown
 
 
-def narrow_console():
-    narrow = console()
-    narrow.width = 80
-    return narrow
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_looked_at_in_80_columns(name, monkeypatch):
-    monkeypatch.setattr("advbench.commands.listings.console", narrow_console)
+    monkeypatch.setattr("advbench.commands.listings.console", lambda: Console(width=80, file=results()))
     shown = run("attacks", name).stdout
     assert shown.startswith(name)
     assert max(map(len, shown.splitlines())) <= 80

@@ -129,7 +129,7 @@ def test_files_of_networks():
     ("models", "message"),
     [
         ('"nets.py:seven"', "suite own has no data set for the model 'nets.py:seven', which has 7 classes"),
-        ('"nets.py:large"', "model in/nets.py:large fails on an image of shape (1, 28, 28): "),
+        ('"nets.py:large"', "model nets.py:large fails on an image of shape (1, 28, 28): "),
         ('"nets.py:none"', "in/nets.py has no function 'none'"),
         ('"gone.py:small"', "gone.py"),
         ('"nets.pth"', "models[0].name: unknown model 'nets.pth'"),
