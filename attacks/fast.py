@@ -28,10 +28,11 @@ class Fast:
     Attacks that can bear no more than the rounding of float32 ask a form of float32, and the original in the end.
 
     Whether the form still says what the original says is looked at whenever an attack begins: its answers about the
-    clean images are compared with the original's own, which costs one more forward pass of the form. Where they differ,
-    by more than :data:`attacks.agreement.TOLERANCE`, it is made anew, and where that does not help this attack goes
-    without. On the first images it is tried more thoroughly, with single images and gradients. What
-    :class:`attacks.watch.Watch` sees change in the original is followed at once, all else when the next attack begins.
+    clean images are compared with the original's own, which costs one more forward pass of it (for a form in bfloat16
+    that of float32 answers for the first images). Where they differ by more than
+    :data:`attacks.agreement.TOLERANCE`, it is made anew, and where that does not help this attack goes without. On the
+    first images it is tried more thoroughly, with single images and gradients. What :class:`attacks.watch.Watch` sees
+    change in the original is followed at once, all else when the next attack begins.
 
     Args:
         model: Images in [0, 1] -> logits.
