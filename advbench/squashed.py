@@ -93,7 +93,8 @@ def _look(model: Model, x: Tensor, answers: Tensor) -> _Seen:
 
 
 def _distinct(answers: Tensor) -> Tensor:
-    return answers[answers.isfinite().all(1)].float().unique(dim=0)
+    rows: Tensor = answers[answers.isfinite().all(1)].float().unique(dim=0)  # type: ignore[no-untyped-call]
+    return rows
 
 
 def _are_log_probabilities(answers: Tensor) -> bool:
@@ -142,7 +143,7 @@ def _two_ended(seen: _Seen) -> Iterator[str]:
 def _cut_off(seen: _Seen) -> Iterator[str]:
     """On many images the first class, or the second, has exactly the largest, or the smallest, of all answers."""
     answers = seen.checked
-    if len(answers) < _FEWEST or answers.unique().numel() < len(answers):  # votes are equal by themselves
+    if len(answers) < _FEWEST or len(set(answers.flatten().tolist())) < len(answers):  # votes are equal by themselves
         return
     moves = (answers != answers[0]).any(0)  # one class of two may have the logit 0 by construction
     ranked, bounds = ranked_classes(answers, 2), (seen.inside.max(), seen.inside.min())

@@ -16,7 +16,7 @@ _STEPS: dict[str, Any] = {"kind": "minimum norm", "access": "gradients"}
 def _search(name: str, attack: str, norms: tuple[str, ...] = _MEASURED, **facts: Any) -> Row:
     """A minimum-norm attack that takes any goal."""
     shared = {"kind": "minimum norm", "access": "decisions", "norms": norms, "goals": ANY}
-    return Row(name=name, attack=attack, **shared | facts)  # type: ignore[arg-type]
+    return Row(name=name, attack=attack, **shared | facts)
 
 
 def _fmn(norm: str, *faults: str) -> tuple[Row, ...]:
