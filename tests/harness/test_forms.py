@@ -269,7 +269,6 @@ class Tuned(nn.Module):
         {"new": torch.float16},
         {"training": False},
     ],
-    ids=str,
 )
 def test_a_setting_makes_another_program(other):
     assert program_digest(Tuned()) == program_digest(Tuned()) is not None
