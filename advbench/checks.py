@@ -16,7 +16,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from advbench.flags import Flag, Severity
 from advbench.squashed import why_no_logits
-from attacks.answers import ask
+from attacks.answers import NoGradientError, ask, ask_with_graph, gradient_of
 from attacks.modes import learns, parts
 from attacks.protocols import Model
 
@@ -67,17 +67,17 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
     yield from modes
     if modes:
         return
-    model = partial(ask, model)
+    asked = partial(ask, model)
     with torch.no_grad():
-        answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
+        answers = torch.stack([asked(x) for _ in range(FORWARDS)])
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
         yield _Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
         return
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
-    yield from randomised or _batch_dependent(model, x, answers[0])
-    yield from _squashed(model, x, answers[0])
+    yield from randomised or _batch_dependent(asked, x, answers[0])
+    yield from _squashed(asked, x, answers[0])
     yield from _gradients(model, x, truth)
 
 
@@ -172,9 +172,9 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
     for name, loss in losses.items():
         inputs = x.detach().clone().requires_grad_()
         try:
-            (gradient,) = torch.autograd.grad(loss(ask(model, inputs), labels).sum(), inputs)
-        except (RuntimeError, ValueError) as error:  # what a model asks for may want no gradient in other words
-            why = str(error).splitlines()[0]
+            gradient = gradient_of(loss(ask_with_graph(model, inputs), labels).sum(), inputs)
+        except (RuntimeError, NoGradientError) as error:
+            why = str(error.__cause__ or error).splitlines()[0]
             yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)
             return
         if not gradient.isfinite().all():

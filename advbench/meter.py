@@ -80,8 +80,8 @@ class Meter:
         rows = len(x)
         places = self._places(asked_ids(), rows)
         self._book(self.forwards, places, rows)
-        # A copy: it may work on its images in place, and not every attack makes one.
-        logits: Tensor = find_logits(model(x.clone()), rows)
+        # It may work on its images in place. Attacks that say whose images they are hand over a copy.
+        logits: Tensor = find_logits(model(x.clone() if asked_ids() is None else x), rows)
         if not isinstance(logits, Tensor):
             return logits
         found = logits.detach()

@@ -100,14 +100,12 @@ def black_box():
     return Classifier(numpy, num_classes=5, input_size=8, name="black box")
 
 
-def test_a_black_box_of_numpy_is_planned_and_run():
+def test_a_black_box_of_numpy_is_planned_and_run(tmp_path):
     net = advbench.load_model("mnist_convnet").module
-    model = Classifier(lambda x: torch.from_numpy(net(x).numpy()), num_classes=10, mean=0.1307, std=0.3081)
+    model = Classifier(lambda x: torch.from_numpy(net(x).numpy()), num_classes=10, mean=[0.1307], std=[0.3081])
     assert footprint(model, torch.rand(1, 28, 28)).kept == 0
-    run = advbench.run(
-        {"models": "m", "datasets": "mnist", "images": 3, "attacks": ["noise", "square"], "eps": {"linf": ["64/255"]}},
-        models={"m": model},
-    )
+    suite = {"name": "toy", "models": "m", "datasets": "mnist", "images": 3, "eps": {"linf": ["64/255"]}}
+    run = advbench.run(suite | {"attacks": ["noise", "square"]}, models={"m": model}, out=tmp_path / "run")
     assert set(run.frame.status) == {"ok"}
 
 

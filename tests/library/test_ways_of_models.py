@@ -503,3 +503,10 @@ def test_nor_does_it_elsewhere(what, default):
     net, x = network(), pictures()
     expected = ELSEWHERE[what](net, x)
     assert torch.equal(as_default(default, lambda: ELSEWHERE[what](net, x)), expected)
+
+
+def test_a_compiled_model_is_attacked_where_warnings_are_errors():
+    net, x = network(), pictures()
+    goal = goals(net(x).detach())["untargeted"]
+    compiled = torch.compile(network(), backend="eager")
+    assert torch.equal(run(PGD(), compiled, x, goal), run(PGD(), net, x, goal))
