@@ -29,7 +29,7 @@ class Fast:
 
     Whether the form still says what the original says is looked at whenever an attack begins: its answers about the
     clean images are compared with the original's own, which costs one more forward pass of it (for a form in bfloat16
-    that of float32 answers for the first images). Where they differ by more than
+    that of float32 answers for the first image). Where they differ by more than
     :data:`attacks.agreement.TOLERANCE`, it is made anew, and where that does not help this attack goes without. On the
     first images it is tried more thoroughly, with single images and gradients. What :class:`attacks.watch.Watch` sees
     change in the original is followed at once, all else when the next attack begins.
