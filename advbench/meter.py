@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -56,7 +56,8 @@ class Meter:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The model's logits; the passes are booked."""
-        return self._pass(self._model, x)
+        answer: Tensor = self._pass(self._model, x)
+        return answer
 
     @property
     def wrapped(self) -> Model:
@@ -75,14 +76,14 @@ class Meter:
         form = exact_form(self._model)
         return None if form is None else partial(self._pass, form)
 
-    def _pass(self, model: Model, x: Tensor) -> Tensor:
+    def _pass(self, model: Model, x: Tensor) -> Any:
         self._on_pass()
         rows = len(x)
         places = self._places(asked_ids(), rows)
         self._book(self.forwards, places, rows)
         # It may work on its images in place. Attacks that say whose images they are hand over a copy.
-        logits: Tensor = find_logits(model(x.clone() if asked_ids() is None else x), rows)
-        if not isinstance(logits, Tensor):
+        logits: Any = find_logits(model(x.clone() if asked_ids() is None else x), rows)
+        if not isinstance(logits, Tensor):  # the attack's own reading of answers says what is wrong with it
             return logits
         found = logits.detach()
         if not math.isfinite(found.sum()):  # a quicker question than whether each of them is, and rarely a wrong alarm
