@@ -69,7 +69,20 @@ LIGHT = tuple(
     f"advbench.{name}"
     for name in (
         *("errors", "registry", "records", "store", "cards", "catalog", "config", "flags", "pytest_plugin"),
-        *("suite", "suite_files", "suite_types", "parameters", "plugins", "units", "seal", "shards", "folder", "runs"),
+        *(
+            "attack_facts",
+            "deciding",
+            "suite",
+            "suite_files",
+            "suite_types",
+            "parameters",
+            "plugins",
+            "units",
+            "seal",
+            "shards",
+            "folder",
+            "runs",
+        ),
     )
 )
 COMMANDS = ("advbench.cli", "advbench.commands")
