@@ -221,8 +221,8 @@ def near_names(name: str) -> str:
     """The end of a message: the names that someone may have meant; Foolbox's own names of its classes count too.
 
     Example:
-        >>> near_names("LinfPGD"), near_names("zzz")
-        (': did you mean linf-pgd?', '')
+        >>> near_names("EADAttack"), near_names("zzz")
+        (': did you mean ead?', '')
     """
     names = {row.attack.casefold(): row.name for row in ROWS.values()} | {row: row for row in ROWS}
     wanted = name.casefold().replace("_", "-").removeprefix("foolbox/")
