@@ -222,7 +222,7 @@ def near_names(name: str) -> str:
 
     Example:
         >>> near_names("EADAttack"), near_names("zzz")
-        (': did you mean ead?', '')
+        (': did you mean ead, gen-attack, ddn?', '')
     """
     names = {row.attack.casefold(): row.name for row in ROWS.values()} | {row: row for row in ROWS}
     wanted = name.casefold().replace("_", "-").removeprefix("foolbox/")
