@@ -4,7 +4,6 @@ What each of them is, takes, needs and gets wrong stands in :mod:`attacks.foolbo
 of them is made.
 """
 
-import difflib
 import importlib.util
 import traceback
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from attacks.foolbox.model import FoolboxModel
 from attacks.foolbox.parameters import check_time_limit, complete
 from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
-from attacks.foolbox.table import ROWS
+from attacks.foolbox.table import ROWS, near_names
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
 from attacks.gradients import forward
 from attacks.inputs import check_arguments, check_call, check_images, check_norm
@@ -72,7 +71,7 @@ def get(
         tensor([True])
     """
     if name not in ROWS:
-        raise ValueError(f"expected the name of an attack of Foolbox, got {name!r}{_guess(str(name))}")
+        raise ValueError(f"expected the name of an attack of Foolbox, got {name!r}{near_names(str(name))}")
     row = ROWS[name]
     norm = NORMS[row.norms[0]]() if norm is None else norm
     check_norm(f"foolbox/{name}", norm, row.norms)
@@ -292,12 +291,3 @@ def _refusal(row: Row, goal: Goal, norm: Norm) -> str:
         f"expected a goal that foolbox/{row.name} takes ({takes}), got {type(goal).__name__}: "
         f"for any goal in {norm.name} there are {_TAKE_ANY[row.kind]} in attacks"
     )
-
-
-def _guess(name: str) -> str:
-    """The names that someone may have meant; Foolbox's own names of its classes count too."""
-    names = {row.attack.casefold(): row.name for row in ROWS.values()} | {row: row for row in ROWS}
-    wanted = name.casefold().replace("_", "-").removeprefix("foolbox/")
-    close = [each for each in names if wanted in each] + difflib.get_close_matches(wanted, names, n=3)
-    found = dict.fromkeys(names[each] for each in close)
-    return f": did you mean {', '.join(list(found)[:3])}?" if found else ""

@@ -4,6 +4,7 @@ Everything here was found in Foolbox's code and tried out; the tests try it agai
 out: boxes other than [0, 1], TensorFlow and JAX, a list of ``epsilons``, seeds, gradients of the model's parameters.
 """
 
+import difflib
 from typing import Any
 
 from attacks.foolbox.budget import BUDGET
@@ -214,3 +215,17 @@ _DECISION = (
 
 ROWS: dict[str, Row] = {row.name: row for row in (*BUDGET, *_GRADIENT, *_DECISION)}
 """Name -> row."""
+
+
+def near_names(name: str) -> str:
+    """The end of a message: the names that someone may have meant; Foolbox's own names of its classes count too.
+
+    Example:
+        >>> near_names("EADAttack"), near_names("zzz")
+        (': did you mean ead, gen-attack, ddn?', '')
+    """
+    names = {row.attack.casefold(): row.name for row in ROWS.values()} | {row: row for row in ROWS}
+    wanted = name.casefold().replace("_", "-").removeprefix("foolbox/")
+    close = [each for each in names if wanted in each] + difflib.get_close_matches(wanted, names, n=3)
+    found = dict.fromkeys(names[each] for each in close)
+    return f": did you mean {', '.join(list(found)[:3])}?" if found else ""
