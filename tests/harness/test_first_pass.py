@@ -14,8 +14,8 @@ import advbench
 from advbench import Classifier, load_model
 from advbench.cli import main
 from advbench.errors import UserError
+from advbench.explain import class_images, filter_images, find_layer
 from advbench.identity import model_digest
-from advbench.models.classifier import Classifier as Wrapped
 from advbench.models.transfer import with_new_top
 from advbench.models.trial import try_model
 
@@ -68,6 +68,10 @@ class Inside(nn.Module):
 
 def inside(): return wrapped(Inside())
 
+def oblong():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), linear(4 * 38 * 22))
+    return wrapped(network, 3, input_size=(40, 24))
+
 def quantised():
     network = nn.Sequential(nn.Flatten(), linear()).eval()
     return wrapped(torch.ao.quantization.quantize_dynamic(network, {nn.Linear}))
@@ -100,7 +104,7 @@ def run(command: str, name: str, attack: str = "pgd") -> Result:
         "attack": ["attack", "--attack", attack, "--goal", "untargeted", *own, "0.png", "1.png"],
         "run": ["run", "own.toml", "--allow-code", "--out", "out", "--quiet"],
         "universal": ["universal", "fit", "0.png", "1.png", "--steps", "2", *own],
-        "explain": ["explain", "0.png", "--what", "predictions", *own],
+        "explain": ["explain", "0.png", "--what", "predictions,occlusion,layers", *own],
     }
     done = CliRunner().invoke(main, commands[command])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
@@ -137,6 +141,18 @@ def test_a_failure_is_told_in_a_sentence(command: str, name: str) -> None:
 def test_weights_of_other_types_simply_work(command: str, name: str) -> None:
     done = run(command, name)
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", ["attack", "run", "universal", "explain"])
+def test_inputs_that_are_no_squares_simply_work(command: str) -> None:
+    done = run(command, "oblong")
+    assert done.exit_code == 0, done.output
+
+
+def test_pictures_are_painted_in_the_size_of_the_model() -> None:
+    model = load_model("nets.py:oblong")
+    assert class_images(model, [[3]], steps=1).images.shape == (1, 3, 40, 24)
+    assert filter_images(model, find_layer(model, "0"), [1], steps=1).images.shape == (1, 3, 40, 24)
 
 
 def test_a_network_that_turns_the_images_by_itself_is_left_so() -> None:
@@ -214,7 +230,7 @@ def test_no_top_for_a_network_that_gives_no_features() -> None:
             return z, z
 
     with pytest.raises(UserError, match="cannot be given a new top: without its last layer it gives a tuple"):
-        with_new_top(Wrapped(Two(), num_classes=3, mean=[0.5], input_size=2), 2)
+        with_new_top(Classifier(Two(), num_classes=3, mean=[0.5], input_size=2), 2)
 
 
 def test_a_run_folder_is_not_explained_by_running_its_code() -> None:
