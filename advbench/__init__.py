@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from advbench import explain
+    from advbench.api import Run, load_run, run
+    from advbench.config.suite_files import load_suite
     from advbench.models import load_model
     from advbench.models.classifier import Classifier
-    from advbench.runner import run
-    from advbench.runs import load_run
-    from advbench.suite_files import load_suite
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "__version__", "explain", "load_model", "load_run", "load_suite", "run"]
+__all__ = ["Classifier", "Run", "__version__", "explain", "load_model", "load_run", "load_suite", "run"]
 
 _HOMES = {
     "Classifier": "advbench.models.classifier",
+    "Run": "advbench.api",
     "load_model": "advbench.models",
-    "load_run": "advbench.runs",
-    "load_suite": "advbench.suite_files",
-    "run": "advbench.runner",
+    "load_run": "advbench.api",
+    "load_suite": "advbench.config.suite_files",
+    "run": "advbench.api",
 }
 
 

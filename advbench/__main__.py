@@ -1,5 +1,5 @@
 """`python -m advbench` is `advbench`."""
 
-from advbench.cli import main
+from advbench.cli.main import main
 
 main()

@@ -95,7 +95,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
 
 def _measured(result: Any) -> str:
     """What a call measured, in a line."""
-    from advbench.report.tables import describe_left_out
+    from advbench.report.columns import describe_left_out
 
     return f"{result.name}: {result.cell.robust}{describe_left_out(result.cell)}"
 
@@ -117,7 +117,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     file = baseline_file(config)
     if config.getoption("--advbench-update") and file is not None:
         from advbench import __version__
-        from advbench.baseline import Baseline, read_baseline
+        from advbench.analysis.baseline import Baseline, read_baseline
 
         found = [Baseline.model_validate_json(each["baseline"]) for each in measured if each["baseline"]]
         nothing = Baseline(run_id="pytest", advbench=__version__, images=(), cells=())

@@ -10,26 +10,37 @@ import torch
 from torch import Tensor
 
 from advbench import __version__
-from advbench.attack_options import AttackOptions, read_options
-from advbench.baseline import Baseline, read_baseline
-from advbench.checks import check_model
-from advbench.compare import compare
-from advbench.config import parse_goal
-from advbench.datasets.batch import content_ids, sample_ids
+from advbench.analysis.baseline import Baseline, read_baseline
+from advbench.analysis.compare import compare
+from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.run_analysis import Findings
+from advbench.config.goals import parse_goal
+from advbench.datasets.image_ids import content_ids, sample_ids
+from advbench.datasets.inputs import Inputs, read_inputs
+from advbench.datasets.labels import check_classes
 from advbench.errors import UserError
-from advbench.evaluate import Evaluation, MakeGoal, evaluate, goal_maker, set_apart
-from advbench.findings import Findings
-from advbench.flags import Flag
-from advbench.inputs import Inputs, read_inputs
-from advbench.metrics import WORST_CASE, Cell
-from advbench.records import COLUMNS, Record
-from advbench.rows import Provenance, Sample, as_record, failure, left_out, lost, measurements, parameters, rank
-from advbench.shown import one_line
-from advbench.subject import Subject, check_callable
-from advbench.truth import check_classes
-from advbench.workbench import spread
+from advbench.evaluation.attack_options import AttackOptions, read_options
+from advbench.evaluation.evaluate import Evaluation, evaluate, set_apart
+from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.recording import (
+    Provenance,
+    Sample,
+    as_record,
+    failure,
+    left_out,
+    lost,
+    measurements,
+    parameters,
+    rank,
+)
+from advbench.evaluation.subject import Subject, check_callable
+from advbench.planning.resources import spread
+from advbench.records.flag import Flag
+from advbench.records.record import COLUMNS, Record
+from advbench.sanitize import one_line
 from attacks import Attack, Goal, Model
-from attacks.starts import with_starts
+from attacks.searches.starts import with_starts
 
 _FIRST = 5
 _CHECKED = 32
@@ -132,7 +143,7 @@ class Result:
     def __str__(self) -> str:
         from rich.console import Console
 
-        from advbench.report.summary import numbers
+        from advbench.report.terminal import numbers
 
         console = Console(width=100, highlight=False)
         with console.capture() as capture:

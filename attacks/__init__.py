@@ -23,34 +23,34 @@ from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, 
 from attacks.cw import CW
 from attacks.ddn import DDN
 from attacks.deepfool import DeepFool
-from attacks.defences import expectation, straight_through
 from attacks.difgsm import DIFGSM
 from attacks.fab import FAB
-from attacks.fast import Fast, fast
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
-from attacks.fooling import Fooled, fooled
+from attacks.geometry.quantize import quantize
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 from attacks.hop_skip_jump import HopSkipJump
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
 from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
 from attacks.pdpgd import PDPGD
-from attacks.perturbation import Perturbation, Universal
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
-from attacks.quantize import quantize
 from attacks.search import Bisection, EpsSearch, binary_search_eps
 from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square
 from attacks.standard import Standard
+from attacks.standins.defences import expectation, straight_through
+from attacks.standins.fast import Fast, fast
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
-from attacks.universal import FitState, UniversalPerturbation
-from attacks.universal_deepfool import UniversalDeepFool
+from attacks.universal.fooling import Fooled, fooled
+from attacks.universal.perturbation import Perturbation, Universal
+from attacks.universal.universal import FitState, UniversalPerturbation
+from attacks.universal.universal_deepfool import UniversalDeepFool
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "noise": Noise,

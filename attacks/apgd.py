@@ -6,14 +6,14 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from attacks import sparse
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Linf, Norm, column, descent
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Survivors
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches import sparse
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class APGD:
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
-        attacks <https://arxiv.org/abs/2003.01690>, 2020. L1: :func:`attacks.sparse.descend`.
+        attacks <https://arxiv.org/abs/2003.01690>, 2020. L1: :func:`attacks.searches.sparse.descend`.
 
     Deviations:
         An image is done at the first step that meets the goal. As in the authors' code, exactly ``rho`` of the steps is

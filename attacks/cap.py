@@ -7,15 +7,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.answers import ask
-from attacks.ball import keeps_to, radii
-from attacks.classified import access_of, search_of
+from attacks.geometry.ball import keeps_to, radii
 from attacks.goals import Goal, met
-from attacks.gradients import asked_backwards, asked_ids, booked_on, quick_form
-from attacks.inputs import check_arguments, check_call, check_logits
 from attacks.norms import Norm, column, flat
 from attacks.protocols import Access, Attack, AttackError, Kind, Model, Search
-from attacks.starts import needs_start
+from attacks.queries.answers import ask
+from attacks.queries.classified import access_of, search_of
+from attacks.queries.gradients import asked_backwards, asked_ids, booked_on, quick_form
+from attacks.queries.inputs import check_arguments, check_call, check_logits
+from attacks.searches.starts import needs_start
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.ball import radii
-from attacks.classified import access_of, search_of
-from attacks.draws import derive
-from attacks.failures import Failures
+from attacks.geometry.ball import radii
 from attacks.goals import Goal, met
-from attacks.gradients import forward
-from attacks.inputs import check_arguments, check_call, clean_logits
 from attacks.norms import Norm, column
+from attacks.objectives.rivals import Towards, distinct_aims
 from attacks.protocols import Access, Attack, Kind, Model, Search
-from attacks.rivals import Towards, distinct_aims
+from attacks.queries.classified import access_of, search_of
+from attacks.queries.failures import Failures
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_arguments, check_call, clean_logits
+from attacks.searches.draws import derive
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
     """The attack aimed at one rival class after the other, the nearest first: as APGD-T does in AutoAttack.
 
     An untargeted attack follows the class that happens to be ahead, and may miss one that is easier to reach. For goals
-    other than untargeted the rivals are the ways to meet the goal, see :func:`attacks.rivals.aims`; where there is
-    only one, the attack runs once.
+    other than untargeted the rivals are the ways to meet the goal, see :func:`attacks.objectives.rivals.aims`; where
+    there is only one, the attack runs once.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free

@@ -6,15 +6,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.adam import Adam
 from attacks.goals import Goal
-from attacks.gradients import slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import hinge
 from attacks.norms import L2, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.gradients import slope
+from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import Bisection
-from attacks.track import Nearest, Survivors
+from attacks.searches.adam import Adam
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.draws import normal
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.norms import L2, Norm, column, flat
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Nearest, Survivors
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.draws import normal
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slopes
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Norm
+from attacks.objectives.ranking import SLACK, scale
+from attacks.objectives.rivals import distinct_aims
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.ranking import SLACK, scale
-from attacks.rivals import distinct_aims
-from attacks.track import Survivors, nearby
+from attacks.queries.gradients import forward, slopes
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.track import Survivors, nearby
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class DeepFool:
     Deviations:
         Boundaries to the ``candidates`` rivals that are nearest to begin with, as in the authors' code, whose ten
         classes include the label. For goals other than untargeted they are the boundaries of the ways to meet the
-        goal, see :func:`attacks.rivals.aims`. Every step is lengthened, where the authors lengthen the sum of all
-        steps.
+        goal, see :func:`attacks.objectives.rivals.aims`. Every step is lengthened, where the authors lengthen the sum
+        of all steps.
 
     Example:
         >>> from attacks import Untargeted

@@ -5,15 +5,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.draws import uniform
+from attacks.geometry.warp import Resizing
 from attacks.goals import Goal, met
-from attacks.gradients import Slope, forward, quick_form, slope
-from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.losses import LOSSES
-from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.warp import Resizing
+from attacks.queries.gradients import Slope, forward, quick_form, slope
+from attacks.queries.inputs import check_call, check_parameters, check_planes
+from attacks.searches.draws import uniform
+from attacks.searches.momentum import begin, descend
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from attacks.deepfool import beyond, rivals
+from attacks.geometry.plane import reach
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import Linf, Norm, column, flat
-from attacks.plane import reach
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.track import Nearest, Survivors
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,9 @@ class FAB:
 
     Deviations:
         The targeted form alone, in which AutoAttack uses it; for goals other than untargeted the targets are the
-        ways to meet the goal, see :func:`attacks.rivals.aims`. No random restarts. The search at the end halves the
-        line between the image and the nearest point found; the paper's looks for the boundary by interpolation,
-        three times.
+        ways to meet the goal, see :func:`attacks.objectives.rivals.aims`. No random restarts. The search at the end
+        halves the line between the image and the nearest point found; the paper's looks for the boundary by
+        interpolation, three times.
 
     Example:
         >>> from attacks import Untargeted

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.ball import radii
+from attacks.geometry.ball import radii
 from attacks.goals import Goal
-from attacks.inputs import check_call, check_parameters, clean_slope
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.inputs import check_call, check_parameters, clean_slope
 
 
 @dataclass(frozen=True, kw_only=True)

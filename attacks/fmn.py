@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import Slope, forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import L2, Linf, Norm, within
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Nearest, Survivors
+from attacks.queries.gradients import Slope, forward, slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

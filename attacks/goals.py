@@ -5,7 +5,7 @@ differentiable almost everywhere. Every attack minimises it, or a loss made from
 
 A tie (zero) is not met, whichever of the classes has the lower number: a class counts as driven out only once another
 stands strictly above it. Which class is *named* first where several are equal, on the clean image as on the candidate,
-is another matter, and settled as ``torch.argmax`` does: :func:`attacks.ranking.ranked_classes`.
+is another matter, and settled as ``torch.argmax`` does: :func:`attacks.objectives.ranking.ranked_classes`.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.ranking import exclusion_margin, fooling, order_margin, outside, ranked_classes
+from attacks.objectives.ranking import exclusion_margin, fooling, order_margin, outside, ranked_classes
 
 
 class Goal(Protocol):
@@ -52,7 +52,7 @@ class Goal(Protocol):
 def met(goal: Goal, logits: Tensor) -> Tensor:
     """Whether an attack may take the goal as met: logits (N, C) -> bool (N,).
 
-    A hair stricter than ``margin < 0``, see :data:`attacks.ranking.SLACK`.
+    A hair stricter than ``margin < 0``, see :data:`attacks.objectives.ranking.SLACK`.
 
     Example:
         >>> met(Untargeted(torch.tensor([0])), torch.tensor([[1.0, 1.0 + 1e-7]]))

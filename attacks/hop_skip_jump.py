@@ -7,15 +7,15 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from attacks.draws import normal
 from attacks.goals import Goal, met
-from attacks.gradients import forward
-from attacks.inputs import check_call, check_parameters
 from attacks.norms import L2, Norm, column, within
 from attacks.protocols import Access, AttackError, Kind, Model, Search
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import Bisection
-from attacks.starts import check_fit, check_starts, find_starts, why_none
-from attacks.track import Nearest, Survivors
+from attacks.searches.draws import normal
+from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class HopSkipJump:
     Deviations:
         The small steps are ``probe`` times the perturbation, not 1/D: in single precision a network of 100,000
         inputs cannot tell those apart; for the same reason the boundary is looked for to 1/65,536 of the distance,
-        whatever the number of inputs. Drawn starts are not noise alone, see :func:`attacks.patterns.pattern`; for a
-        targeted goal, which these seldom meet, the paper's image of the target class is one of ``starts``. The nearest
-        image of all is returned, not the last.
+        whatever the number of inputs. Drawn starts are not noise alone, see :func:`attacks.searches.patterns.pattern`;
+        for a targeted goal, which these seldom meet, the paper's image of the target class is one of ``starts``. The
+        nearest image of all is returned, not the last.
 
     Example:
         >>> from attacks import Untargeted

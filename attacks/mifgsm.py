@@ -6,12 +6,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from attacks.goals import Goal
-from attacks.gradients import Slope, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
-from attacks.momentum import begin, descend
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.gradients import Slope, slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.momentum import begin, descend
 
 
 @dataclass(frozen=True, kw_only=True)

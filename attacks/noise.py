@@ -6,11 +6,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.gradients import forward
-from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Survivors
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from attacks.draws import normal, uniform
-from attacks.largest import largest
-from attacks.simplex import shrink
+from attacks.geometry.largest import largest
+from attacks.geometry.simplex import shrink
+from attacks.searches.draws import normal, uniform
 
 
 @runtime_checkable

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from attacks.adam import Adam
+from attacks.geometry.proximal import firm, soft
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.proximal import firm, soft
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.track import Nearest, Survivors
+from attacks.searches.adam import Adam
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

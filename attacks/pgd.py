@@ -6,12 +6,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from attacks.goals import Goal
-from attacks.gradients import slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Survivors
+from attacks.queries.gradients import slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,11 @@ class Model(Protocol):
     """Any callable from images to logits; normalisation, if any, happens inside.
 
     One with an attribute ``quick_form``, a faster model for gradients that may be rough, and ``exact_form``, one whose
-    answers differ by rounding alone, is made by :func:`attacks.fast.fast`. What wraps a model hands it on as its
-    attribute ``wrapped``, so that :func:`attacks.modes.check_mode` sees the networks inside.
+    answers differ by rounding alone, is made by :func:`attacks.standins.fast.fast`. What wraps a model hands it on as
+    its attribute ``wrapped``, so that :func:`attacks.queries.modes.check_mode` sees the networks inside.
 
     A model that fails when its images require a gradient, or whose answer has none, is one without a gradient. Answers
-    that hold the logits in another way are understood too, see :func:`attacks.answers.read_logits`.
+    that hold the logits in another way are understood too, see :func:`attacks.queries.answers.read_logits`.
 
     Example:
         >>> import torch

@@ -6,15 +6,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.classified import access_of, search_of
-from attacks.draws import derive
-from attacks.failures import Failures
 from attacks.goals import Goal, met
-from attacks.gradients import forward
-from attacks.inputs import check_call
 from attacks.norms import Norm, column
 from attacks.protocols import Access, BudgetAttack, Kind, Model, Search
-from attacks.track import Nearest, Survivors
+from attacks.queries.classified import access_of, search_of
+from attacks.queries.failures import Failures
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call
+from attacks.searches.draws import derive
+from attacks.searches.track import Nearest, Survivors
 
 
 class Bisection:

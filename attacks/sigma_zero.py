@@ -7,14 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.adam import Adam
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import hinge
 from attacks.norms import L0, Linf, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Nearest, Survivors
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.adam import Adam
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

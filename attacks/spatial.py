@@ -7,14 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.draws import uniform
+from attacks.geometry.warp import warp
 from attacks.goals import Goal, met
-from attacks.gradients import forward
-from attacks.inputs import check_call, check_parameters, check_planes
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.track import Nearest, Survivors
-from attacks.warp import warp
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters, check_planes
+from attacks.searches.draws import uniform
+from attacks.searches.track import Nearest, Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

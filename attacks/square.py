@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.draws import uniform
 from attacks.goals import Goal, met
-from attacks.gradients import forward
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import Linf, Norm
+from attacks.objectives.ranking import fooling
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.ranking import fooling
-from attacks.track import Survivors
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.draws import uniform
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)

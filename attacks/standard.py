@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from attacks.apgd import descend
-from attacks.draws import derive
 from attacks.fmn import FMN
 from attacks.goals import Goal
-from attacks.gradients import forward, precise
-from attacks.hopping import hop
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.norms import Linf, Norm, within
+from attacks.objectives.rivals import aims
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.rivals import aims
+from attacks.queries.gradients import forward, precise
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.draws import derive
+from attacks.searches.hopping import hop
+from attacks.searches.track import Lowest, Survivors
 from attacks.square import Square, scatter, schedule, search
-from attacks.track import Lowest, Survivors
 
 WIDE, NARROW = 0.8, 0.1
 """Share of the image that the first squares cover: those that start anew, and those around a good point."""

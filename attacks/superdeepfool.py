@@ -8,13 +8,13 @@ from torch import Tensor
 
 from attacks.deepfool import cross, rivals
 from attacks.goals import Goal, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import margin
 from attacks.norms import L2, Norm, column, flat
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.track import Nearest, Survivors, nearby
+from attacks.searches.track import Nearest, Survivors, nearby
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.draws import derive
 from attacks.goals import Goal
-from attacks.gradients import forward, precise
-from attacks.inputs import check_call, check_parameters
 from attacks.norms import Linf, Norm
+from attacks.objectives.rivals import aims
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.rivals import aims
+from attacks.queries.gradients import forward, precise
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.draws import derive
+from attacks.searches.track import Lowest, Survivors
+from attacks.searches.walkers import FAR, Walkers, corners
 from attacks.standard import Standard
-from attacks.track import Lowest, Survivors
-from attacks.walkers import FAR, Walkers, corners
 
 SCOUTS = 4
 """Walkers sent towards each rival class to see which is near."""

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from attacks.fmn import follow, straight
-from attacks.gaps import gaps, soft_maximum
+from attacks.geometry.quantize import quantize
 from attacks.goals import Goal, OrderedTopK, met
-from attacks.gradients import forward, slope
-from attacks.inputs import check_call, check_parameters
 from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
+from attacks.objectives.gaps import gaps, soft_maximum
+from attacks.objectives.rivals import Overtake, falling
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.quantize import quantize
-from attacks.rivals import Overtake, falling
-from attacks.track import Nearest, Survivors
-from attacks.ways import nearest_ways, price
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.track import Nearest, Survivors
+from attacks.searches.ways import nearest_ways, price
 
 
 class _Pace(NamedTuple):
@@ -57,8 +57,8 @@ class TopK:
 
     Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. Where classes
     are few and steps are enough, the sets for which the linearised model asks the least are found first
-    (:func:`attacks.ways.nearest_ways`). They race with a descent that lets rise whichever classes are the first
-    outside at every step, and what is nearest after the first leg is followed to the end.
+    (:func:`attacks.searches.ways.nearest_ways`). They race with a descent that lets rise whichever classes are the
+    first outside at every step, and what is nearest after the first leg is followed to the end.
 
     The margin looks at one pair of classes at a time, and that pair changes from step to step. The smooth margin looks
     at all of them at once. Once a fooling image is known, each pair has a multiplier that grows while its gap is larger
@@ -103,7 +103,7 @@ class TopK:
     dual_step: float = 0.1
     """By how much the logarithm of a multiplier grows for a gap of one temperature."""
     quantized: bool = False
-    """Whether to return images of 8 bits, found by :func:`attacks.quantize.quantize` beside the smallest."""
+    """Whether to return images of 8 bits, found by :func:`attacks.geometry.quantize.quantize` beside the smallest."""
 
     def __post_init__(self) -> None:
         check_parameters(self)

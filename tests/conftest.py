@@ -33,3 +33,16 @@ def shared() -> Path:
 def _own_cache(tmp_path_factory) -> None:
     """What a machine remembers of earlier runs decides no test, and no test leaves anything there."""
     os.environ["ADVBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """The plugin of the tests, for one test; and units so small that there are several."""
+    from tables import tables_restored
+
+    from advbench.catalog import plugins
+
+    with tables_restored():
+        plugins.load_plugins(["fake_plugin"])
+        monkeypatch.setattr("advbench.planning.batches.LARGEST_BATCH", 4)
+        yield

@@ -15,7 +15,7 @@ from code_rules import (
     unsafe,
     vague_parts,
 )
-from layers import banned_imports, chain_to_torch, third_party_at_import
+from layers import chain_to_torch, circles, forbidden_imports, third_party_at_import
 
 Checker = Callable[[str], list[str]]
 
@@ -37,22 +37,43 @@ def function(body_length: int, docstring: str = "Doc.") -> str:
 
 
 WRONG: list[tuple[Checker, str, str]] = [
-    (within(banned_imports, "attacks.pgd"), "import numpy as np", "line 1: must not import numpy: the library"),
-    (within(banned_imports, "attacks.pgd"), "def f():\n    from advbench.plan import Unit", "advbench.plan.Unit"),
-    (within(banned_imports, "attacks.pgd"), "def f():\n    import foolbox.attacks", "only attacks/foolbox.py"),
-    (within(banned_imports, "advbench.config"), "try:\n    import torch\nexcept ImportError: ...", "line 2"),
-    (within(banned_imports, "advbench.store"), "class A:\n    import torch.nn", "inside the function"),
-    (within(banned_imports, "advbench.report.tables"), "def f():\n    import torch", "readable without torch"),
-    (within(banned_imports, "attacks.pgd"), "if TYPE_CHECKING:\n    import advbench", "must not import advbench"),
-    (within(banned_imports, "advbench.judge"), "from .cli import main", "advbench.cli.main: the command line"),
-    (within(banned_imports, "advbench.judge"), "from . import cli", "the command line is the top layer"),
-    (within(banned_imports, "advbench.models.zoo"), "from ..runner import run", "advbench.runner.run"),
-    (within(banned_imports, "advbench.runner"), "from advbench import report", "advbench.report"),
-    (within(banned_imports, "advbench.judge"), "from advbench.commands.console import console", "the top layer"),
-    (within(banned_imports, "advbench.commands.attack"), "import torch", "inside the handlers"),
-    (within(banned_imports, "advbench.cli"), "from tests.oracles import linear", "not shipped"),
+    (within(third_party_at_import, "attacks.pgd"), "import numpy as np", "line 1: import numpy inside"),
+    (within(forbidden_imports, "attacks.pgd"), "def f():\n    from advbench.planning.plan import Unit", "torch alone"),
+    (
+        within(forbidden_imports, "attacks.pgd"),
+        "def f():\n    import foolbox.attacks",
+        "only attacks.foolbox knows foolbox",
+    ),
+    (within(forbidden_imports, "attacks.pgd"), "if TYPE_CHECKING:\n    import advbench", "must not import advbench"),
+    (within(forbidden_imports, "advbench.config.attack"), "try:\n    import torch\nexcept ImportError: ...", "line 2"),
+    (within(forbidden_imports, "advbench.records.atomic"), "class A:\n    import torch.nn", "inside the function"),
+    (within(forbidden_imports, "advbench.report.columns"), "def f():\n    import torch", "readable without torch"),
+    (within(forbidden_imports, "advbench.evaluation.judge"), "from ..cli import main", "cli comes after evaluation"),
+    (
+        within(forbidden_imports, "advbench.models.zoo"),
+        "def f():\n    from ..records.unit import x\n    from ..execution import y",
+        "line 3",
+    ),
+    (
+        within(forbidden_imports, "advbench.records.run"),
+        "if TYPE_CHECKING:\n    import advbench.analysis.gates",
+        "after records",
+    ),
+    (
+        within(forbidden_imports, "advbench.report.page"),
+        "from advbench.helpers import x",
+        "helpers has no place in PACKAGES",
+    ),
+    (within(forbidden_imports, "advbench.helpers"), "from advbench.errors import UserError", "helpers has no place"),
+    (within(forbidden_imports, "advbench"), "def f():\n    from advbench.cli import main", "the top layer"),
+    (within(forbidden_imports, "advbench.cli.attack"), "import torch", "import it inside the function"),
+    (within(forbidden_imports, "advbench.cli.main"), "from tests.oracles import linear", "not shipped"),
     (within(third_party_at_import, "attacks.foolbox"), "import foolbox", "import foolbox inside the function"),
-    (within(third_party_at_import, "attacks.universal"), "from safetensors.torch import save_file", "torch alone"),
+    (
+        within(third_party_at_import, "attacks.universal.universal"),
+        "from safetensors.torch import save_file",
+        "torch alone",
+    ),
     (oversized, "\n" * (MAX_MODULE_LINES + 1), "301 lines, at most 300"),
     (oversized, function(MAX_BODY_LINES + 1), "line 2: f has 41 lines of body, at most 40"),
     (oversized, "class A:\n    def f(self, a, b, /, c, *d, e, f, g, **h): ...", "A.f takes 8 arguments, at most 7"),
@@ -79,18 +100,23 @@ WRONG: list[tuple[Checker, str, str]] = [
 ]
 
 RIGHT: list[tuple[Checker, str]] = [
-    (within(banned_imports, "attacks.foolbox"), "def get():\n    import foolbox\n    import eagerpy"),
-    (within(banned_imports, "attacks.pgd"), "import math\nimport torch\nfrom .foolbox import get"),
-    (within(banned_imports, "advbench.config"), "def f():\n    import torch"),
-    (within(banned_imports, "advbench.records"), "if TYPE_CHECKING:\n    from torch import Tensor"),
-    (within(banned_imports, "advbench.report.words"), "if TYPE_CHECKING:\n    from torch import Tensor"),
-    (within(banned_imports, "advbench.registry"), "import torchmetrics"),
-    (within(banned_imports, "advbench.__main__"), "from advbench.cli import main"),
+    (within(forbidden_imports, "attacks.foolbox"), "def get():\n    import foolbox\n    import eagerpy"),
+    (within(forbidden_imports, "attacks.pgd"), "import math\nimport torch\nfrom .foolbox import get"),
+    (within(forbidden_imports, "advbench.config.attack"), "def f():\n    import torch"),
+    (within(forbidden_imports, "advbench.records.record"), "if TYPE_CHECKING:\n    from torch import Tensor"),
+    (within(forbidden_imports, "advbench.report.wording"), "if TYPE_CHECKING:\n    from torch import Tensor"),
+    (within(forbidden_imports, "advbench.catalog.registry"), "import torchmetrics"),
+    (within(forbidden_imports, "advbench.judge.x"), ""),
+    (
+        within(forbidden_imports, "advbench.evaluation.judge"),
+        "from .meter import Meter\nfrom advbench import __version__",
+    ),
+    (within(forbidden_imports, "advbench.__main__"), "from advbench.cli.main import main"),
     (
         within(third_party_at_import, "attacks.pgd"),
         "from torch import nn\nfrom collections import abc\nfrom . import norms",
     ),
-    (within(third_party_at_import, "attacks.universal"), "def save():\n    import safetensors"),
+    (within(third_party_at_import, "attacks.universal.universal"), "def save():\n    import safetensors"),
     (oversized, "\n" * MAX_MODULE_LINES),
     (oversized, function(MAX_BODY_LINES, docstring="Doc." + "\n" * 30)),
     (oversized, "class A:\n    @classmethod\n    def f(cls, a, b, c, d, e, f, *, g): ..."),
@@ -128,15 +154,26 @@ def test_chain_to_torch_goes_through_packages_and_stops_at_functions() -> None:
     sources = {
         "advbench": "from advbench.errors import UserError",
         "advbench.errors": "",
-        "advbench.config": "from . import plan",
-        "advbench.plan": "from attacks.goals import Untargeted",
-        "advbench.store": "def read():\n    import torch",
+        "advbench.config.attack": "from ..planning import plan",
+        "advbench.planning.plan": "from attacks.goals import Untargeted",
+        "advbench.records.atomic": "def read():\n    import torch",
         "attacks": "import torch",
         "attacks.goals": "",
     }
-    chain = ["advbench.config", "advbench.plan", "attacks.goals", "attacks", "torch"]
-    assert chain_to_torch("advbench.config", sources) == chain
-    assert chain_to_torch("advbench.store", sources) == []
+    chain = ["advbench.config.attack", "advbench.planning.plan", "attacks.goals", "attacks", "torch"]
+    assert chain_to_torch("advbench.config.attack", sources) == chain
+    assert chain_to_torch("advbench.records.atomic", sources) == []
+
+
+def test_circles_are_found_wherever_the_imports_stand() -> None:
+    sources = {
+        "advbench": "from advbench.a import x",
+        "advbench.a": "def f():\n    from advbench import b",
+        "advbench.b": "if TYPE_CHECKING:\n    from advbench.c import x",
+        "advbench.c": "from advbench.a import x",
+        "advbench.d": "from advbench.c import x",
+    }
+    assert circles(sources) == [["advbench.a", "advbench.b", "advbench.c"]]
 
 
 def test_vague_names_are_seen_in_every_part() -> None:

@@ -19,10 +19,10 @@ import pytest
 from click.testing import CliRunner
 
 from advbench.catalog import DEFAULT_MODEL
-from advbench.cli import main
+from advbench.cli.main import main
+from advbench.config.suite import Gates
+from advbench.config.suite_files import load_suite
 from advbench.datasets.samples import samples
-from advbench.suite import Gates
-from advbench.suite_files import load_suite
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def ours(block: Block) -> list[str]:
 
 @each("console")
 def test_commands_are_understood(block, folder, monkeypatch):
-    monkeypatch.setattr("advbench.report.files.draw_panel", lambda *_: b"panel")
+    monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")
     for command in ours(block):
         run_here(command)
 
@@ -129,7 +129,7 @@ def test_commands_work(block, folder):
 
 @each("python")
 def test_python_blocks_run_as_they_are(block, folder, monkeypatch):
-    monkeypatch.setattr("advbench.report.files.draw_panel", lambda *_: b"panel")
+    monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")
     for earlier in BLOCKS[: BLOCKS.index(block)]:
         for command in earlier.commands:
             if (output := parsed(command).output) and output in block.text:

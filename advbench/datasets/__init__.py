@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advbench.catalog import DATASETS
+from advbench.catalog.registry import resolve
 from advbench.errors import UserError
-from advbench.registry import resolve
 
 if TYPE_CHECKING:
     from advbench.datasets.dataset import Dataset

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from advbench.shown import one_line
+from advbench.sanitize import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,8 +1,8 @@
 """The test images that advbench itself carries: 1,000 each of MNIST and Fashion-MNIST, for work without a network.
 
 They are every tenth image of the official test sets, so that both halves of MNIST's, of which the second is the
-harder, have their share. `python -m advbench.datasets.make_embedded` makes the files again from the packages that
-publish the whole sets.
+harder, have their share. `python -m advbench.maintenance.embedded_datasets` makes the files again from the packages
+that publish the whole sets.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from advbench.cards import DatasetCard
-from advbench.datasets.batch import Batch, make_batch
+from advbench.catalog.cards import DatasetCard
 from advbench.datasets.dataset import Dataset
+from advbench.datasets.image_ids import Batch, make_batch
 from advbench.errors import UserError
 
 EVERY = 10

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from advbench.cards import DatasetCard
+from advbench.catalog.cards import DatasetCard
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.pictures import read_picture
+from advbench.datasets.image_files import read_picture
 from advbench.errors import UserError
 
 SAMPLE_SETS = ("imagenet", "cifar10", "cifar100", "mnist", "fashionMNIST")

@@ -15,6 +15,7 @@ Example:
     (torch.Size([2, 4, 6, 6]), torch.Size([2, 1, 8, 8]))
 """
 
+from advbench.config.explain import Options
 from advbench.explain.attribution import grad_cam, integrated_gradients, occlusion, saliency, smooth_saliency
 from advbench.explain.embedding import hidden, principal_axes
 from advbench.explain.layers import Layer, activations, find_layer, last_maps, list_layers
@@ -22,7 +23,6 @@ from advbench.explain.maximise import Painted, class_images, filter_images
 from advbench.explain.page import Explained, explain, explain_picture
 from advbench.explain.path import Plane, plane, straight_line
 from advbench.explain.subject import Subject, attack_subject, read_subject
-from advbench.explanations import Options
 
 __all__ = [
     "Explained",

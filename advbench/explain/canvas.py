@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from advbench.models.preprocess import Size, height_and_width
-from attacks import draws
+from attacks.searches import draws
 
 _START = 0.01
 """Standard deviation of the spectrum from which an ascent starts."""

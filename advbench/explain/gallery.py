@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from advbench.config.budgets import describe_size
+from advbench.config.suite_files import refuse_code
 from advbench.errors import UserError
 from advbench.explain import attribution
 from advbench.explain.embedding import hidden, principal_axes, widest
@@ -15,12 +17,10 @@ from advbench.explain.figures.codes import Coded, draw_codes
 from advbench.explain.figures.strip import Tile, draw_strip
 from advbench.explain.scene import Section, arrays
 from advbench.models.classifier import Classifier
-from advbench.outcome import Guess, first_classes
-from advbench.report.gallery import kept_rows, kept_tensors
-from advbench.report.words import describe_size
-from advbench.runs import Run, load_run
-from advbench.suite_files import refuse_code
-from advbench.workbench import Workbench
+from advbench.pictures.outcome import Guess, first_classes
+from advbench.planning.resources import Workbench
+from advbench.records.adversarials import kept_rows, kept_tensors
+from advbench.records.stored_run import StoredRun, read_run
 
 
 class Fooled(NamedTuple):
@@ -60,7 +60,7 @@ def explain_run(
         UserError: It is no run, it kept no image that was fooled, or a model of it cannot be loaded, or would run code
             and may not.
     """
-    run = load_run(folder)
+    run = read_run(folder)
     if not allow_code:
         refuse_code(run.suite)
     rows = most_easily_fooled(run).head(worst)
@@ -86,7 +86,7 @@ _TEXT = (
 )
 
 
-def most_easily_fooled(run: Run) -> pd.DataFrame:
+def most_easily_fooled(run: StoredRun) -> pd.DataFrame:
     """The rows whose images were kept and took another class, the smallest perturbations first, each image once.
 
     Sizes of different norms are compared by their rank among those of the same norm.
@@ -105,7 +105,7 @@ def most_easily_fooled(run: Run) -> pd.DataFrame:
     return found
 
 
-def _read(run: Run, row: dict[Any, Any], device: torch.device) -> Fooled:
+def _read(run: StoredRun, row: dict[Any, Any], device: torch.device) -> Fooled:
     tensors = kept_tensors(run.folder / "adv" / str(row["file"]), int(row["place"]))
     x, x_adv = (torch.from_numpy(tensors[name]).float().unsqueeze(0).to(device) for name in ("x", "x_adv"))
     name = row["sample_name"] if isinstance(row["sample_name"], str) and row["sample_name"] else row["sample_id"]

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from advbench.catalog.registry import near_misses
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
-from advbench.registry import near_misses
 
 _SIDE = 64
 """Of the picture that shows the layers of a network which takes any size."""

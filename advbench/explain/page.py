@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.catalog import MODELS
-from advbench.datasets.pictures import read_picture
+from advbench.config.explain import ExplainConfig, Options
+from advbench.datasets.image_files import read_picture
 from advbench.datasets.samples import samples
 from advbench.errors import UserError
 from advbench.explain import sections
@@ -18,12 +19,11 @@ from advbench.explain.gallery import explain_run
 from advbench.explain.layers import find_layer
 from advbench.explain.scene import Scene, Section
 from advbench.explain.subject import Subject, attack_subject, read_subject
-from advbench.explanations import ExplainConfig, Options
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.names import display_name, slug
+from advbench.records.atomic import folder_for_results, write_atomic
 from advbench.report.html import data_uri, render
-from advbench.store import folder_for_results, write_atomic
+from advbench.sanitize import display_name, slug
 
 DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(
     {

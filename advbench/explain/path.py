@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from advbench.models.classifier import Classifier
-from advbench.shown import one_line
-from attacks import draws
+from advbench.sanitize import one_line
+from attacks.searches import draws
 
 _BATCH = 16
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from advbench.config.explain import Options
 from advbench.errors import UserError
 from advbench.explain.figures.frame import Array
 from advbench.explain.subject import Subject
-from advbench.explanations import Options
 from advbench.models.classifier import Classifier
-from advbench.outcome import first_classes
+from advbench.pictures.outcome import first_classes
 
 
 class Scene(NamedTuple):

@@ -20,8 +20,8 @@ from advbench.explain.layers import Layer, activations, convolutions, find_layer
 from advbench.explain.maximise import class_images, filter_images
 from advbench.explain.path import plane, straight_line
 from advbench.explain.scene import Scene, Section, arrays
-from advbench.outcome import first_classes
-from attacks.ranking import ranked_classes
+from advbench.pictures.outcome import first_classes
+from attacks.objectives.ranking import ranked_classes
 
 
 def predictions(scene: Scene) -> Section:

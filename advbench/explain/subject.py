@@ -9,17 +9,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from advbench.attack import open_session, read_input
-from advbench.config import AttackConfig
-from advbench.datasets.batch import content_ids
-from advbench.datasets.pictures import read_picture
+from advbench.config.attack import AttackConfig
+from advbench.config.budgets import describe_norm
+from advbench.datasets.image_files import read_picture
+from advbench.datasets.image_ids import content_ids
 from advbench.errors import UserError
-from advbench.evaluate import evaluate, set_apart
+from advbench.evaluation.evaluate import evaluate, set_apart
 from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
-from advbench.names import display_name
-from advbench.report.words import describe_norm
-from advbench.shown import one_line
+from advbench.pictures.attack import open_session, read_input
+from advbench.sanitize import display_name, one_line
 
 
 class Subject(NamedTuple):

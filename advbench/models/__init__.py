@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advbench.catalog.registry import resolve
+from advbench.catalog.user_models import is_own, model_card
 from advbench.errors import UserError, reason
-from advbench.own_models import is_own, model_card
-from advbench.registry import resolve
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
 
     Args:
         name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16"; or a model of your own, as
-            :func:`advbench.own_models.model_card` takes it. The code of your own file is run.
+            :func:`advbench.catalog.user_models.model_card` takes it. The code of your own file is run.
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
         device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.errors import UserError
-from attacks.answers import read_logits
+from attacks.queries.answers import read_logits
 
 _LOGITS = "logits"
 """An output of that name is taken for them."""

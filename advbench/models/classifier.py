@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from advbench.catalog.registry import near_misses
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop, Size, checked_size, height_and_width
-from advbench.registry import near_misses
-from attacks.answers import find_logits
+from attacks.queries.answers import find_logits
 
 Preprocess = Callable[[Image.Image], Tensor]
 """A picture -> an input (C, H, W), float32 in [0, 1]."""
@@ -91,7 +91,7 @@ class Classifier(nn.Module):
 
         Returns:
             Logits, shape (N, num_classes), of the images' dtype, found in what the network answers as
-            :func:`attacks.answers.read_logits` does.
+            :func:`attacks.queries.answers.read_logits` does.
 
         Raises:
             ValueError: The images or what the network makes of them have another shape.
@@ -164,7 +164,7 @@ class _Function(nn.Module):
 
     @property
     def wrapped(self) -> Callable[[Tensor], Tensor]:
-        """The callable; see :func:`attacks.modes.parts`."""
+        """The callable; see :func:`attacks.queries.modes.parts`."""
         return self._function
 
     def forward(self, images: Tensor) -> Tensor:

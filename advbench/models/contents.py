@@ -11,7 +11,7 @@ from torch import nn
 
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
-from advbench.models.transfer import with_new_top
+from advbench.models.new_top import with_new_top
 from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 _KEY = "advbench"

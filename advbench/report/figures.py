@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from advbench.evidence import Evidence, Trial
-from advbench.metrics import NOISE, WORST_CASE, Curve, curve, smallest
-from advbench.names import display_name
-from advbench.report.words import is_decimal
+from advbench.analysis.curves import Curve, curve
+from advbench.analysis.metrics import NOISE, WORST_CASE, smallest
+from advbench.analysis.threats import Evidence, Trial
+from advbench.config.budgets import is_decimal
+from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

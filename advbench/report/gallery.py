@@ -10,12 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from advbench.names import display_name
+from advbench.config.budgets import describe_size
+from advbench.records.adversarials import kept_rows, kept_tensors
 from advbench.report.html import data_uri
-from advbench.report.words import describe_size
+from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
-    from advbench.runs import Run
+    from advbench.records.stored_run import StoredRun
+
 
 Pixels = NDArray[np.float32]
 Row = dict[str, Any]
@@ -64,7 +66,7 @@ class Picture(NamedTuple):
     """It has so few pixels that each should be seen."""
 
 
-def gallery(run: "Run", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
+def gallery(run: "StoredRun", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
     """Choose and read the most telling images.
 
     Args:
@@ -77,33 +79,6 @@ def gallery(run: "Run", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
     rows = pd.concat(kept, ignore_index=True)
     rows = rows[(rows["status"] == "ok") & (rows["attack"] != "noise")]
     return [_picture(run.folder, kind, row, classes) for kind, row in _chosen(rows)]
-
-
-def kept_rows(run: "Run") -> Iterator[pd.DataFrame]:
-    """The rows of the frame whose images were kept, with where they lie."""
-    by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
-    for path in sorted((run.folder / "adv").glob("*.safetensors")):
-        if path.stem not in by_unit:
-            continue
-        try:
-            numbers = kept_tensors(path)["rows"].astype(np.int64)
-        except (OSError, ValueError, KeyError):
-            continue  # a damaged file is the business of `advbench verify`; the report goes without
-        yield by_unit[path.stem].iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
-
-
-def kept_tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
-    """The row numbers of a file, or all that it holds of one image."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "np") as file:
-            if place is None:
-                return {"rows": file.get_tensor("rows")}
-            names = ("x", "x_adv", "clean_logits", "adv_logits")
-            return {name: file.get_slice(name)[place] for name in names}
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
 
 
 def _chosen(rows: pd.DataFrame) -> Iterator[tuple[str, Row]]:

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from advbench.analysis.verdict import Verdict
 from advbench.errors import UserError
-from advbench.gates import Verdict
-from advbench.report.tables import describe_place
+from advbench.report.columns import describe_place
 
 MOST_BYTES = 1024 * 1024 - 4096
 """GitHub drops the whole summary of a step above 1 MiB."""

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from advbench import __version__
-from advbench.names import display_name
+from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -4,9 +4,9 @@ import re
 import xml.etree.ElementTree as ET  # only ever written, never read
 from collections.abc import Iterable
 
-from advbench.gates import Result, Verdict
-from advbench.metrics import WORST_CASE, Cell
-from advbench.report.tables import describe_left_out, describe_place, tables
+from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.verdict import Result, Verdict
+from advbench.report.columns import describe_left_out, describe_place, tables
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -67,7 +67,7 @@ def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
     for result in verdict.failures:
         if result.gate == "require_flags_clear":
             name = result.message.partition(":")[0]
-            case = ET.SubElement(suite, "testcase", classname="advbench.flags", name=_legal(name), time="0.000")
+            case = ET.SubElement(suite, "testcase", classname="advbench.records.flag", name=_legal(name), time="0.000")
             _problem(case, "failure", result.gate, result.message)
             cases.append(case)
     _count(suite, cases)

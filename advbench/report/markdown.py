@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from advbench.compare import Comparison
-from advbench.gates import Verdict
-from advbench.names import display_name
-from advbench.report.summary import changed_images, stars, unmatched
-from advbench.report.tables import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
+from advbench.analysis.compare import Comparison
+from advbench.analysis.verdict import Verdict
+from advbench.report.columns import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
+from advbench.report.terminal import changed_images, stars, unmatched
+from advbench.sanitize import display_name
 
 _MARKS = {0: "✅", 1: "❌", 2: "⚠️", 3: "⚠️", 5: "⚠️"}
 

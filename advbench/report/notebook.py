@@ -1,7 +1,7 @@
 """What a notebook shows of a run: its tables, with everything escaped."""
 
-from advbench.findings import Findings
-from advbench.report.tables import HEADINGS, tables
+from advbench.analysis.run_analysis import Findings
+from advbench.report.columns import HEADINGS, tables
 
 
 def as_html(findings: Findings) -> str:
@@ -9,7 +9,7 @@ def as_html(findings: Findings) -> str:
 
     Example:
         >>> import pandas as pd
-        >>> from advbench.records import COLUMNS
+        >>> from advbench.records.record import COLUMNS
         >>> as_html(Findings(frame=pd.DataFrame(columns=COLUMNS)))
         '<p>no numbers</p>'
     """

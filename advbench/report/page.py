@@ -6,19 +6,20 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from advbench.evidence import Evidence
-from advbench.gates import Verdict
-from advbench.metrics import NOISE, WORST_CASE, Cell, flips
-from advbench.records import UNKNOWN
+from advbench.analysis.curves import flips
+from advbench.analysis.metrics import NOISE, WORST_CASE, Cell
+from advbench.analysis.threats import Evidence
+from advbench.analysis.verdict import Verdict
+from advbench.config.budgets import describe_norm
+from advbench.config.suite_files import suite_names
+from advbench.records.record import UNKNOWN
+from advbench.report.columns import LEGEND, describe_bound, describe_place, describe_threat, tables
 from advbench.report.figures import Figure, curves, histogram
 from advbench.report.gallery import KINDS, gallery
 from advbench.report.html import data_uri, render
-from advbench.report.tables import LEGEND, describe_bound, describe_place, describe_threat, tables
-from advbench.report.words import describe_norm
-from advbench.suite_files import suite_names
 
 if TYPE_CHECKING:
-    from advbench.runs import Run
+    from advbench.records.stored_run import StoredRun
 
 _STATES = {0: "good", 1: "bad", 2: "warn", 3: "warn", 5: "warn"}
 _MOST_CLASSES = 12
@@ -66,7 +67,7 @@ class Part(NamedTuple):
     """Where the images went."""
 
 
-def as_page(verdict: Verdict, run: "Run") -> str:
+def as_page(verdict: Verdict, run: "StoredRun") -> str:
     """The report of a run.
 
     Args:
@@ -110,7 +111,7 @@ def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
     ]
 
 
-def _facts(verdict: Verdict, run: "Run") -> str:
+def _facts(verdict: Verdict, run: "StoredRun") -> str:
     """Size of the run in words."""
     frame = verdict.findings.frame
     # of models that see the same pictures in different sizes, the same picture has different ids
@@ -191,7 +192,7 @@ def _called(index: int, names: Sequence[str]) -> str:
     return names[index] if index < len(names) else f"class {index}"
 
 
-def _made(run: "Run") -> list[tuple[str, str]]:
+def _made(run: "StoredRun") -> list[tuple[str, str]]:
     """How the run was made, as names and values."""
     manifest = run.manifest
     machine = manifest.get("environment") or {}
@@ -207,7 +208,7 @@ def _made(run: "Run") -> list[tuple[str, str]]:
     return [(name, _told(value)) for name, value in found if value not in (None, "")]
 
 
-def _forms(run: "Run") -> str:
+def _forms(run: "StoredRun") -> str:
     """From which form of each network attacks took their gradients; empty if all are as they are."""
     forms = (run.manifest.get("identity") or {}).get("forms") or {}
     return ", ".join(f"{name}: {choice['form']}" for name, choice in forms.items())

@@ -1,20 +1,43 @@
-"""Tables for a terminal of 100 columns or less."""
+"""Numbers, comparisons and verdicts on a terminal of 100 columns or less."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Literal
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from advbench.intervals import Proportion
-from advbench.names import display_name
-from advbench.report.words import describe_norm, describe_result, describe_score
+from advbench.analysis.compare import Comparison, Outcomes
+from advbench.analysis.metrics import WORST_CASE
+from advbench.analysis.run_analysis import Findings
+from advbench.analysis.verdict import Verdict
+from advbench.report.columns import (
+    CHANGE_HEADINGS,
+    HEADINGS,
+    LEGEND,
+    UNLIKE,
+    Differences,
+    describe_place,
+    differences,
+    tables,
+)
+from advbench.sanitize import display_name
 
-if TYPE_CHECKING:
-    from advbench.outcome import Outcome
-    from advbench.universal import Measured
+_STYLES = {0: "bold green", 1: "bold red", 2: "bold yellow", 3: "bold yellow", 5: "bold yellow"}
+_LEFT = ("attack",)
+_LEFT_OUT = ("noise", "s/image")
+"""Columns for which 100 leave no room; noise has a line of its own beside every attack."""
+_SPARE = ("fooled %", "flipped %", "mended", "success %", "passes", "median", "broken", "p")
+"""Columns that are left out, one after the other, where a terminal is narrower than 100."""
+_ENDLESS = 10_000
+"""Columns of a terminal where everything has room."""
+_SHARES = ("robust", "success", "flipped", "fooled")
+_COLUMNS = tuple(f"{name} %" if name in _SHARES else name for name in HEADINGS if name not in _LEFT_OUT)
+_MOST_IMAGES = 8
+"""Changed images that are named for each number."""
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -29,75 +52,120 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
     console.print(table)
 
 
-def attacked(outcome: "Outcome") -> RenderableType:
-    """What is printed of one attacked picture: classes before and after, size, cost, files."""
-    record = outcome.record
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (("", "right"), ("before", "left"), ("", "right"), ("after", "left"), ("", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    old = {guess.class_index for guess in outcome.before[: len(record.clean_topk or ())]}
-    for place, (before, after) in enumerate(zip(outcome.before, outcome.after, strict=True), start=1):
-        style = "blue" if after.class_index in old else "dark_orange3"
-        table.add_row(
-            str(place),
-            Text(display_name(before.name, limit=34), style="blue"),
-            f"{before.confidence:.1%}",
-            Text(display_name(after.name, limit=34), style=style),
-            f"{after.confidence:.1%}",
-        )
-    heading = (
-        f"{display_name(outcome.path)} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
-    )
-    folder = next(iter(outcome.files.values())).parent
-    lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
-    return Group(Text(heading, style="bold"), table, *(Text(line) for line in lines), Text())
+def summary(verdict: Verdict) -> RenderableType:
+    """Verdict, flags, gates and numbers of a run."""
+    lines: list[RenderableType] = [Text(verdict.headline, style=_STYLES[verdict.exit_code])]
+    for result in verdict.failures:
+        where = describe_place(result.threat, result.eps)
+        lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
+    if held := len(verdict.results) - len(verdict.failures):
+        lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
+    return Group(*lines, numbers(verdict.findings))
 
 
-def trained(card: dict[str, Any], folder: Path) -> RenderableType:
-    """What is printed of a trained classifier: accuracy, and how it does on each class.
+def numbers(findings: Findings) -> RenderableType:
+    """Flags and numbers of a run, whatever its gates."""
+    lines: list[RenderableType] = [
+        Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in findings.flags
+    ]
+    for table in tables(findings.cells):
+        lines += ["", Text(table.title, style="bold"), Text(table.clean)]
+        rows = [_narrow(row) for row in table.rows]
+        lines.append(Grid(_COLUMNS, rows, [cell.attack == "worst case" for cell in table.cells]))
+    if findings.cells:
+        lines += ["", Text(LEGEND, style="dim")]
+    return Group(*lines)
+
+
+def _narrow(row: Sequence[str]) -> list[str]:
+    """The texts of a number in fewer characters, under `_COLUMNS`: the headings say percent, a dash from and to."""
+    texts = dict(zip(HEADINGS, row, strict=True))
+    for name in (*_SHARES, "k/n", "95 %"):
+        texts[name] = re.sub(" to |, ", "-", texts[name].strip("[]").removesuffix(" %"))
+    return [text for name, text in texts.items() if name not in _LEFT_OUT]
+
+
+def compared(comparison: Comparison) -> RenderableType:
+    """What changed from one run to another, and the images that did."""
+    lines: list[RenderableType] = []
+    for table in differences(comparison.changes):
+        lines += [Text(table.title, style="bold"), Grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
+        lines += [Text(f"  {line}") for line in changed_images(table)]
+        lines.append("")
+    lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
+    lines.append(Text("paired by image; exact McNemar test, Holm's correction over all numbers", style="dim"))
+    return Group(*lines)
+
+
+def changed_images(table: Differences) -> Iterator[str]:
+    """Sentences that name the images behind the numbers of a table, of many only the first."""
+    for change, cells in zip(table.changes, table.rows, strict=True):
+        for word, images in (("newly broken", change.broken), ("newly robust", change.mended)):
+            if images:
+                more = f" and {len(images) - _MOST_IMAGES} more" if len(images) > _MOST_IMAGES else ""
+                names = " ".join(display_name(image, limit=20) for image in images[:_MOST_IMAGES])
+                yield f"{' '.join(filter(None, cells[:2]))}, {word}: {names}{more}"
+
+
+def unmatched(comparison: Comparison) -> Iterator[str]:
+    """Sentences on what only one of two runs has: one for each threat and size, with parameters where those differ."""
+    sides = {"first": comparison.only_before, "second": comparison.only_after}
+    called = [{(cell.threat, cell.key.eps, cell.key.attack) for cell in cells} for cells in sides.values()]
+    twins = called[0] & called[1]
+
+    def name(cell: Outcomes) -> str:
+        told = cell.key.attack != WORST_CASE and (cell.threat, cell.key.eps, cell.key.attack) in twins
+        return display_name(f"{cell.key.attack} {cell.key.params}" if told else cell.key.attack, limit=120)
+
+    for which, cells in sides.items():
+        for place, group in groupby(cells, key=lambda cell: describe_place(cell.threat, cell.key.eps)):
+            yield f"only in the {which} run: {place}: {', '.join(map(name, group))}"
+
+
+def stars(comparison: Comparison) -> Iterator[str]:
+    """What the stars in the tables mean, with the forms of the network, if there are any."""
+    pairs = {(change.before.form, change.after.form) for change in comparison.changes if change.unlike}
+    if pairs:
+        yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
+
+
+class Grid:
+    """A table whose cells are plain text.
+
+    Columns that are empty throughout are left out, and so are, where a terminal has no room, those of `_SPARE`.
 
     Args:
-        card: As `advbench train` writes it.
-        folder: Where its files are.
+        headings: Of the columns.
+        rows: A text for each column.
+        strong: Which rows stand out.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class")
-    for heading in ("precision", "recall", "F1", "images"):
-        table.add_column(heading, justify="right")
-    for name, row in card["classes"].items():
-        shares = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1-score"))
-        table.add_row(Text(display_name(name, limit=34)), *shares, f"{row['support']:.0f}")
-    lines = [f"test accuracy {describe_score(card['clean'])}"]
-    if robust := card["robust"]:
-        lines.append(f"under attack within {robust['norm']} {robust['eps']}: {describe_score(robust)}")
-    heading = f"{card['name']} · {card['data']} · {card['parameters']:,} parameters · seed {card['seed']}"
-    where = Text(f"weights, curves and card in {display_name(folder, limit=200)}")
-    return Group(Text(heading, style="bold"), table, *map(Text, lines), where)
+
+    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> None:
+        self._headings, self._rows, self._strong = headings, rows, strong
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich prints."""
+        shown = [i for i in range(len(self._headings)) if any(row[i] for row in self._rows)]
+        table, endless = self._table(shown), options.update(max_width=_ENDLESS)
+        for spare in _SPARE:
+            if table.__rich_measure__(console, endless).minimum <= options.max_width:
+                break
+            shown = [i for i in shown if self._headings[i] != spare]
+            table = self._table(shown)
+        yield table
+
+    def _table(self, shown: Sequence[int]) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+        for i in shown:
+            left = self._headings[i] in _LEFT
+            justify: Literal["left", "right"] = "left" if left else "right"
+            texts = (self._headings[i], *(row[i] for row in self._rows))
+            least = 12 if left else max(map(cell_len, texts))
+            table.add_column(self._headings[i], justify=justify, no_wrap=not left, overflow="fold", min_width=least)
+        for row, bold in zip(self._rows, self._strong, strict=True):
+            table.add_row(*(Text(row[i]) for i in shown), style="bold" if bold else "")
+        return table
 
 
-def universal(measured: "Measured") -> RenderableType:
-    """What is printed of a universal perturbation: both fooling rates, and into which classes it drives pictures."""
-    counts, perturbation = measured.counts, measured.perturbation
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"of {counts.images} pictures")
-    table.add_column("share")
-    table.add_column("95 % interval")
-    rows = [("changed class", Proportion(counts.changed, counts.images))]
-    if counts.met != counts.changed:
-        rows.append(("goal met", Proportion(counts.met, counts.images - counts.pointless)))
-    if counts.labelled:
-        rows.append(("misclassified", Proportion(counts.wrong, counts.labelled)))
-        rows.append(("misclassified when clean", Proportion(counts.labelled - counts.right, counts.labelled)))
-    for name, share in rows:
-        table.add_row(name, f"{share.percent} ({share.counts})", share.interval)
-    named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
-    lines = [f"most often taken for {', '.join(named)}"]
-    if counts.pointless:
-        lines.append(f"goal met: {counts.pointless} pictures left out, which were of the target class already")
-    if measured.folder:
-        lines.append(f"perturbation, picture and panel in {display_name(measured.folder, limit=200)}")
-    bound = describe_norm(perturbation.norm.name, perturbation.eps)
-    made_for = display_name(str(perturbation.card.get("model", "unknown")))
-    return Group(
-        Text(f"universal perturbation · made for {made_for} · {bound}", style="bold"), table, *map(Text, lines)
-    )
+def _plain(text: str) -> str:
+    return display_name(text, limit=400)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from advbench.catalog.zoo import DATA, ZooData
 from advbench.datasets.idx import read_idx
-from advbench.datasets.kept import KeptPictures
+from advbench.datasets.image_cache import KeptPictures
 from advbench.errors import UserError
-from advbench.zoo_table import DATA, ZooData
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -75,7 +75,7 @@ def load_split(name: str, root: Path, split: Split) -> Images:
     torchvision's own class reads; each in the data root, in its folder `<name>`, and where torchvision puts it.
 
     Args:
-        name: Key in `advbench.zoo_table.DATA`.
+        name: Key in `advbench.catalog.zoo.DATA`.
         root: The data root.
         split: "train" or "test".
 

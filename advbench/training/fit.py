@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from advbench.errors import UserError
-from advbench.models.transfer import PRETRAINED
+from advbench.models.new_top import PRETRAINED
 from advbench.training.adversarial import COLLAPSE, adversarial_loss, eps_at, guard_accuracy, one_answer
 from advbench.training.augment import augmented
 from advbench.training.checkpoint import read_checkpoint, read_progress, write_checkpoint
 from advbench.training.data import Images, in_parts, units
 from advbench.training.recipes import Adversarial, Recipe
-from attacks.draws import derive
-from attacks.fast import computes_bfloat16
+from attacks.searches.draws import derive
+from attacks.standins.fast import computes_bfloat16
 
 GUARDED = 500
 """Training images on which the guard attacks."""

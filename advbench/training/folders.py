@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.datasets.kept import KeptPictures
-from advbench.datasets.pictures import SUFFIXES, find_pictures, read_picture
+from advbench.catalog.zoo import DATA, ZooData
+from advbench.datasets.image_cache import KeptPictures
+from advbench.datasets.image_files import SUFFIXES, find_pictures, read_picture
 from advbench.errors import UserError
 from advbench.models.classifier import Preprocess
 from advbench.models.preprocess import ResizeAndCrop
 from advbench.training.data import SPLITS, Images, find_split, load_split
-from advbench.zoo_table import DATA, ZooData
 
 TESTED = 5
 """One picture of so many is set aside for testing, where the folder has no test part of its own."""
@@ -37,7 +37,7 @@ def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -
     """Read a data set of the zoo, or the folder of pictures that is to take its place.
 
     Args:
-        name: Key in `advbench.zoo_table.DATA`.
+        name: Key in `advbench.catalog.zoo.DATA`.
         root: The data root, as :func:`advbench.training.data.load_split` takes it; or a folder as :func:`load_folder`
             does, its pictures cut to the size of the data set's.
         seed: Of the split of a folder.

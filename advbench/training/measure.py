@@ -9,8 +9,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 import attacks
-from advbench.config import parse_eps
-from advbench.evaluate import evaluate
+from advbench.config.budgets import parse_eps
+from advbench.evaluation.evaluate import evaluate
 from advbench.models.classifier import Classifier
 from advbench.training.data import Images, in_parts, units
 

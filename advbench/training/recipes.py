@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from advbench.catalog import DEFAULT_MODEL
-from advbench.registry import Registry
+from advbench.catalog.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from advbench.report.words import describe_score
-from advbench.store import write_atomic
+from advbench.records.atomic import write_atomic
+from advbench.report.wording import describe_score
 from advbench.training.fit import Epoch
 
 _TRAIN, _TEST, _GUARD = "#4878a8", "#d9622b", "#777777"

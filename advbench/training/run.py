@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import nn
 
+from advbench.catalog.zoo import ZOO, ZooData
 from advbench.models import architectures
 from advbench.models.contents import Contents, packed
+from advbench.models.sources.zoo import architecture, wrap
 from advbench.models.weights import load_into, read_state_dict, sha256_of
-from advbench.models.zoo import architecture, wrap
-from advbench.store import folder_for_results, write_atomic
+from advbench.records.atomic import folder_for_results, write_atomic
 from advbench.training.data import Images
 from advbench.training.fit import Job, Progress, Trained, fit
 from advbench.training.folders import load_data
@@ -20,7 +21,6 @@ from advbench.training.recipes import ForestRecipe, TransferRecipe
 from advbench.training.results import write_card, write_curves
 from advbench.training.task import Made, TrainConfig
 from advbench.training.transfer import transfer
-from advbench.zoo_table import ZOO, ZooData
 
 
 def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from advbench.catalog.zoo import ZooData
 from advbench.models.classifier import Classifier
 from advbench.models.contents import Contents
 from advbench.training.data import Images
 from advbench.training.fit import Trained
 from advbench.training.recipes import ForestRecipe, Recipe
-from advbench.zoo_table import ZooData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TrainConfig:
     data_root: Path
     """Folder with the data sets, or a folder of pictures with a subfolder for each class."""
     data: str | None = None
-    """Key in `advbench.zoo_table.DATA` of another data set of the same shape; None: the recipe's own."""
+    """Key in `advbench.catalog.zoo.DATA` of another data set of the same shape; None: the recipe's own."""
     out: Path
     """Folder for the results."""
     weights: Path | None = None

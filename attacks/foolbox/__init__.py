@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from attacks.draws import derive
 from attacks.foolbox.model import FoolboxModel
 from attacks.foolbox.parameters import check_time_limit, complete
 from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
 from attacks.foolbox.table import ROWS, near_names
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
-from attacks.gradients import forward
-from attacks.inputs import check_arguments, check_call, check_images, check_norm
 from attacks.norms import NORMS, Norm, within
 from attacks.protocols import Access, AttackError, Kind, Model, Search
-from attacks.starts import check_fit, check_starts, find_starts, why_none
-from attacks.track import Nearest, Survivors
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_arguments, check_call, check_images, check_norm
+from attacks.searches.draws import derive
+from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
+from attacks.searches.track import Nearest, Survivors
 
 __all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
 

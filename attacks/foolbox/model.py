@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.answers import ask, ask_with_graph, gradient_of
 from attacks.cap import spent
 from attacks.goals import Goal, Targeted, Untargeted
-from attacks.gradients import booked_on
+from attacks.objectives.ranking import SLACK, scale
 from attacks.protocols import Model
-from attacks.ranking import SLACK, scale
+from attacks.queries.answers import ask, ask_with_graph, gradient_of
+from attacks.queries.gradients import booked_on
 
 _HAIR = 2 * SLACK
 # Twice what attacks.goals.met asks for, so that what Foolbox finds at the very boundary passes the check afterwards.
@@ -117,7 +117,7 @@ class _Differentiable(torch.autograd.Function):
     def backward(ctx: Any, *wanted: Tensor) -> tuple[Tensor, None]:
         with torch.enable_grad():
             gradient = gradient_of((ctx.logits * wanted[0]).sum(), ctx.x, keep=True)
-        # As in attacks.gradients: where it is not finite it gives no direction.
+        # As in attacks.queries.gradients: where it is not finite it gives no direction.
         return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from advbench import environment
+from advbench.planning import environment
 
 _PICTURE = "imagenet_17_22.jpg"
 _SEEDED_VGG16 = """
@@ -22,7 +22,7 @@ torch.save(torchvision.models.vgg16(weights=None).state_dict(), sys.argv[1])
 """
 _LOADS_TORCH = """
 import sys
-from advbench.cli import main
+from advbench.cli.main import main
 main(sys.argv[1:], standalone_mode=False)
 print("torch" in sys.modules, file=sys.stderr)
 """

@@ -145,7 +145,7 @@ def _strength(name: str, images: int, rounds: int) -> dict[str, Any]:
     """How many images each attack leaves, with the network as it is and with its half-precision form."""
     import torch
 
-    from advbench.judge import judge
+    from advbench.evaluation.judge import judge
     from attacks import APGD, NORMS, PGD, Fast, Untargeted
     from tests.peers.victims import VICTIMS, cifar10, mnist
 
@@ -168,7 +168,7 @@ def _smallest(name: str, images: int, rounds: int) -> dict[str, Any]:
     """Seconds of minimum-norm attacks and what they find, with the network as it is and with its form of float32."""
     import torch
 
-    from advbench.judge import judge
+    from advbench.evaluation.judge import judge
     from attacks import DDN, FMN, L2, Fast, Linf, TopK, Untargeted
     from tests.peers.victims import VICTIMS
 

@@ -204,8 +204,8 @@ def _measure(model: str, entry: dict[str, Any], call: Callable[..., Any], seed: 
     """What an attack finds on the images of an entry of the list, and what it costs."""
     import torch
 
-    from advbench.judge import judge
-    from advbench.meter import Meter
+    from advbench.evaluation.judge import judge
+    from advbench.evaluation.meter import Meter
     from attacks import NORMS, Untargeted
 
     torch.set_num_threads(1)

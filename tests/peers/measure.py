@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advbench.judge import judge
+from advbench.evaluation.judge import judge
 from attacks import Untargeted
 from tests.peers.libraries import Call
 from tests.peers.match import Match

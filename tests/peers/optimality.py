@@ -63,7 +63,7 @@ def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
     """Size for each image (null where it is not fooled), passes an image, seconds of the processor."""
     import torch
 
-    from advbench.judge import judge
+    from advbench.evaluation.judge import judge
     from attacks import NORMS, Untargeted
     from tests.peers.counted import Counted
 

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from attacks import L2, Norm, OrderedTopK, TopKExclusion
-from attacks.adam import Adam
 from attacks.goals import Goal, met
-from attacks.gradients import slope
 from attacks.norms import column
+from attacks.objectives.ranking import outside
 from attacks.protocols import Model
-from attacks.ranking import outside
+from attacks.queries.gradients import slope
 from attacks.search import Bisection
-from attacks.track import Nearest
+from attacks.searches.adam import Adam
+from attacks.searches.track import Nearest
 
 
 def constants(gradients: int) -> int:

@@ -82,10 +82,10 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
     Returns:
         A record for `reports/peers/overhead.json`.
     """
-    from advbench import runner
-    from advbench.plan import make_plan
-    from advbench.suite_files import load_suite
-    from advbench.work import do
+    from advbench.config.suite_files import load_suite
+    from advbench.execution import runner
+    from advbench.execution.tasks import do
+    from advbench.planning.plan import make_plan
 
     suite = load_suite(name)
     suite = suite.model_copy(update={"images": images or suite.images})
@@ -132,10 +132,10 @@ def _bare(unit: Any, desk: Any) -> Callable[[], Any]:
     """The attack of a unit as a library is called, on images in memory."""
     import torch
 
-    from advbench.config import parse_goal
-    from advbench.datasets.batch import content_ids
-    from advbench.evaluate import goal_maker
-    from advbench.workbench import make_attack
+    from advbench.config.goals import parse_goal
+    from advbench.datasets.image_ids import content_ids
+    from advbench.evaluation.attack_factory import make_attack
+    from advbench.evaluation.goals import goal_maker
 
     model, asked = desk.bench.model(unit.model), desk.bench.fast(unit.model, unit.form)
     x = desk.bench.images(unit).x

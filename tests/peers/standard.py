@@ -126,8 +126,8 @@ def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> di
     """The images that an attack leaves, the seconds that it takes, and its passes for each image."""
     import torch
 
-    from advbench.judge import judge
-    from advbench.meter import Meter
+    from advbench.evaluation.judge import judge
+    from advbench.evaluation.meter import Meter
     from attacks import NORMS, Untargeted
 
     torch.set_num_threads(1)

@@ -38,11 +38,11 @@ from attacks import (
     foolbox,
 )
 from attacks.goals import Goal, met
-from attacks.gradients import forward
+from attacks.objectives.ranking import outside
+from attacks.objectives.rivals import Overtake
 from attacks.protocols import Model
-from attacks.ranking import outside
-from attacks.rivals import Overtake
-from attacks.track import Nearest
+from attacks.queries.gradients import forward
+from attacks.searches.track import Nearest
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
 from tests.peers.photographs import cut_for, photographs, shared_classifier

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.report.files import as_perturbation, as_png
+from advbench.pictures.files import as_perturbation, as_png
 from attacks import Fooled, Perturbation, UniversalPerturbation, fooled
 from tests.peers.photographs import cut_for, photographs, shared_classifier
 from tests.peers.universal_methods import (

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from advbench.models.classifier import Classifier
 from attacks import Linf, Perturbation, UniversalDeepFool, UniversalPerturbation, fast
-from attacks.fooling import untargeted
-from attacks.gradients import quick_form, slope
 from attacks.losses import cross_entropy
+from attacks.queries.gradients import quick_form, slope
+from attacks.universal.fooling import untargeted
 
 OURS = "UniversalPerturbation"
 """The method whose perturbations are kept."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advbench.intervals import Proportion
+from advbench.analysis.statistics import Proportion
 from tests.peers.universal_methods import METHODS, OF_THE_ATTACK, OURS, VERSION
 
 Record = Mapping[str, Any]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
 from advbench.explain.figures.frame import HEAT, Array, caption, new_figure, plain
-from advbench.report.panel import NEW, OLD, render
+from advbench.pictures.panel import NEW, OLD, render
 
 
 class Coded(NamedTuple):

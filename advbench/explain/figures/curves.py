@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from scipy.ndimage import zoom
 
 from advbench.explain.figures.frame import Array, caption, new_figure, plain
-from advbench.report.panel import NEW, OLD, render
+from advbench.pictures.panel import NEW, OLD, render
 
 _OTHERS = ("#6aa35c", "#8d6cab", "#b8963e", "#c06c84", "#5a9aa8", "#8c6d5a")
 _SMOOTH = 8

@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from advbench.names import display_name
+from advbench.sanitize import display_name
 
 DPI = 100
 """Pixels per inch of every figure."""

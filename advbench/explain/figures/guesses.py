@@ -3,8 +3,8 @@
 import numpy as np
 
 from advbench.explain.figures.frame import Array, caption, new_figure, show
-from advbench.outcome import Guess
-from advbench.report.panel import draw_bars, render
+from advbench.pictures.outcome import Guess
+from advbench.pictures.panel import draw_bars, render
 
 
 def draw_predictions(title: str, rows: "tuple[tuple[str, Array, tuple[Guess, ...]], ...]") -> bytes:

@@ -16,7 +16,7 @@ from advbench.explain.figures.frame import (
     number_rows,
     show,
 )
-from advbench.report.panel import render
+from advbench.pictures.panel import render
 
 
 def draw_maps(title: str, clean: Array, adversarial: Array | None, numbers: Sequence[int]) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advbench.explain.figures.frame import DIFFERENCE, HEAT, Array, caption, grey, new_figure, show
-from advbench.report.panel import render
+from advbench.pictures.panel import render
 
 
 class Row(NamedTuple):

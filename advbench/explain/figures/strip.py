@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from advbench.explain.figures.frame import HEAT, Array, caption, grey, new_figure, show
-from advbench.report.panel import render
+from advbench.pictures.panel import render
 
 
 class Tile(NamedTuple):

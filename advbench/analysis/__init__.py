@@ -1,0 +1,1 @@
+"""From the rows of a run to its numbers and its verdict. No torch."""

@@ -1,0 +1,106 @@
+"""The columns of a run's frame as plain arrays, with the index of each row's image. No torch."""
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+from typing import NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from advbench.records.record import LEFT_OUT, OK
+
+KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
+"""Columns that are the same for all rows of an attack, whatever its eps."""
+COSTS = ("forwards", "backwards", "seconds")
+"""Columns that are added up."""
+Bools = NDArray[np.bool_]
+"""Truth values."""
+Ints = NDArray[np.int64]
+"""Whole numbers."""
+Floats = NDArray[np.float64]
+"""Numbers."""
+
+
+class Block(NamedTuple):
+    """The rows of one attack at one eps."""
+
+    threat: tuple[str, str, str, str]
+    """Model, data set, goal and norm."""
+    attack: str
+    """Registry name."""
+    params: str
+    """As JSON."""
+    eps: float | None
+    """None: it looked for the smallest perturbation."""
+    rows: Ints
+    """Where in the columns."""
+
+
+class Columns:
+    """The columns of one model and data set.
+
+    Args:
+        frame: The rows.
+        images: Which image each of them is about.
+        count: How many images there are.
+    """
+
+    def __init__(self, frame: pd.DataFrame, images: Ints, count: int) -> None:
+        self.frame, self.images, self.count = frame, images, count
+        self.ok = (frame["status"] == OK).to_numpy(bool)
+        self.aside = (frame["status"] == LEFT_OUT).to_numpy(bool)
+        self.met = self.ok & _true(frame["met"])
+        self.flipped = self.ok & _true(frame["flipped"])
+        self.adv_class = _classes(frame["adv_class"])
+        self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in COSTS}
+
+    def first(self, name: str) -> Ints:
+        """A column of classes by image: any value that a row of the image has; -1 for none."""
+        values = np.full(self.count, -1)
+        np.maximum.at(values, self.images, _classes(self.frame[name]))
+        return values
+
+    def radius(self, norm: str) -> Floats:
+        """Size of each row's perturbation; infinite where the goal was not met."""
+        if norm not in self.frame:
+            return np.where(self.met, 0.0, np.inf)
+        sizes = self.frame[norm].to_numpy(float, na_value=np.inf)
+        return np.where(self.met, np.nan_to_num(sizes, nan=np.inf), np.inf)
+
+    def counted(self, blocks: Sequence[Block]) -> Bools:
+        """The images that some blocks are about: all but those that any of their rows left out."""
+        found = np.ones(self.count, bool)
+        for block in blocks:
+            found[self.images[block.rows[self.aside[block.rows]]]] = False
+        return found
+
+    def only(self, images: Bools, blocks: Sequence[Block]) -> tuple[Self, list[Block]]:
+        """These columns and blocks, about some of the images alone."""
+        other = copy(self)
+        other.images, other.count = np.cumsum(images)[self.images] - 1, int(images.sum())
+        return other, [block._replace(rows=block.rows[images[self.images[block.rows]]]) for block in blocks]
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows of each attack at each eps, sorted by the first appearance of all that they have in common."""
+        factors = [pd.factorize(self.frame[name]) for name in KEYS]
+        eps, budgets = pd.factorize(self.frame["eps"], use_na_sentinel=False)
+        codes = [*(code for code, _ in factors), eps]
+        packed = np.ravel_multi_index(codes, [int(code.max()) + 1 for code in codes])
+        order = np.argsort(packed, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(packed[order])) + 1):
+            names = [str(values[code[rows[0]]]) for code, values in factors]
+            budget = budgets[eps[rows[0]]]
+            threat = (names[0], names[1], names[2], names[3])
+            yield Block(threat, names[4], names[5], None if pd.isna(budget) else float(budget), rows)
+
+
+def _true(column: pd.Series) -> Bools:
+    """Where a column of True, False and nothing is True."""
+    found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
+    return found
+
+
+def _classes(column: pd.Series) -> Ints:
+    """A column of classes; -1 for nothing."""
+    return column.to_numpy(float, na_value=-1.0).astype(np.int64)

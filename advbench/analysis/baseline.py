@@ -1,0 +1,238 @@
+"""The baseline: a small file, committed beside the code, with what became of each image. No torch."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from advbench.analysis.compare import Key, Outcomes, outcomes
+from advbench.analysis.metrics import NO_BUDGETS, Budgets
+from advbench.errors import UserError
+from advbench.records.atomic import write_atomic
+
+_MAKE = "make one with `advbench baseline write DIR --baseline FILE`"
+_UPDATE = "if the new suite is meant, run `advbench baseline update DIR`, and commit what it writes"
+_MOST_BYTES = 64 * 2**20
+_LEFT_OUT = "-"
+
+
+class Images(BaseModel):
+    """The images of one model and data set; a model sees them at a resolution of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """Whose."""
+    dataset: str
+    """Of which data set."""
+    weights_sha256: str = ""
+    """Of the weights that gave these outcomes; others may be compared with them."""
+    digest: str
+    """Of the ids and labels."""
+    samples: tuple[str, ...]
+    """Ids, in the order of the outcomes."""
+
+
+class Entry(BaseModel):
+    """The outcomes of one cell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """Whose."""
+    dataset: str
+    """On which images."""
+    goal: str
+    """What counted as broken."""
+    norm: str
+    """How perturbations were measured."""
+    attack: str
+    """Which attack, the worst case, or clean."""
+    params: str
+    """Its parameters."""
+    eps: float | None
+    """Image units."""
+    outcomes: Annotated[str, Field(pattern="^[01?-]*$")]
+    """A letter for each image: 1 robust, 0 broken, ? unknown, - left out, as the goal has no meaning for it."""
+    form: str = ""
+    """Form of the network that the attack took its gradients from; empty if nothing says so."""
+
+
+class Baseline(BaseModel):
+    """Outcomes of a run, image by image, to hold later runs against.
+
+    Example:
+        >>> Baseline(run_id="r", advbench="0.1.0", images=(), cells=()).outcomes()
+        []
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    """Version of the file."""
+    run_id: str
+    """The run that it was made from."""
+    advbench: str
+    """Version that made the run."""
+    images: tuple[Images, ...]
+    """The images of each model and data set."""
+    cells: tuple[Entry, ...]
+    """The outcomes."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Baseline(run {self.run_id}: {len(self.cells)} cells, images of {len(self.images)} models and data sets)"
+        )
+
+    __str__ = __repr__
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, *, run_id: str, version: str, eps: Budgets = NO_BUDGETS) -> Self:
+        """The baseline that a run makes.
+
+        Args:
+            frame: Of the run.
+            run_id: Of the run.
+            version: Of advbench.
+            eps: As :func:`advbench.analysis.metrics.cells` takes it.
+        """
+        images = tuple(_images(frame))
+        samples = {(each.model, each.dataset): each.samples for each in images}
+        cells = tuple(
+            Entry(
+                model=each.model,
+                outcomes=_letters(each, samples[each.model, each.key.dataset]),
+                form=each.form,
+                **each.key._asdict(),
+            )
+            for each in outcomes(frame, eps)
+        )
+        return cls(run_id=run_id, advbench=version, images=images, cells=cells)
+
+    def outcomes(self) -> list[Outcomes]:
+        """The cells, to be compared with those of a run."""
+        samples = {(images.model, images.dataset): images.samples for images in self.images}
+        found = []
+        for cell in self.cells:
+            pairs = zip(samples[cell.model, cell.dataset], cell.outcomes, strict=True)
+            found.append(
+                Outcomes(
+                    model=cell.model,
+                    key=Key(cell.dataset, cell.goal, cell.norm, cell.attack, cell.params, cell.eps),
+                    samples=tuple(sample for sample, letter in pairs if letter != _LEFT_OUT),
+                    letters=cell.outcomes.replace(_LEFT_OUT, ""),
+                    form=cell.form,
+                )
+            )
+        return found
+
+    def of_model(self, model: str) -> Self:
+        """The part of it that is about one model."""
+        images = tuple(each for each in self.images if each.model == model)
+        return self.model_copy(update={"images": images, "cells": tuple(c for c in self.cells if c.model == model)})
+
+    def replaced(self, parts: Sequence["Baseline"]) -> Self:
+        """The same with all that other baselines say of their models; of other models everything stays."""
+        fresh = {images.model for part in parts for images in part.images}
+        kept = [images for images in self.images if images.model not in fresh]
+        images = sorted([*kept, *(each for part in parts for each in part.images)], key=lambda i: (i.model, i.dataset))
+        cells = [c for c in self.cells if c.model not in fresh] + [c for part in parts for c in part.cells]
+        cells.sort(key=lambda cell: (cell.model, cell.dataset))
+        return self.model_copy(update={"images": tuple(images), "cells": tuple(cells)})
+
+    def refuse_others(self, other: "Baseline", *, labels: bool = True) -> None:
+        """Check that another run has the same images and was attacked in the same way.
+
+        Args:
+            other: Of that run.
+            labels: Compare the images' labels too; a run that has not begun does not know them.
+
+        Raises:
+            UserError: It was not; the message names what differs.
+        """
+        ours, theirs = (
+            {(i.model, i.dataset): i.digest if labels else sorted(i.samples) for i in each.images}
+            for each in (self, other)
+        )
+        mine, yours = ({_name(cell) for cell in each.cells} for each in (self, other))
+        for what, differing in (
+            ("models or data sets", [" on ".join(key) for key in sorted(ours.keys() ^ theirs.keys())]),
+            ("images or labels", [" on ".join(key) for key in ours if ours[key] != theirs.get(key)]),
+            ("attacks", sorted(mine ^ yours)),
+        ):
+            if differing:
+                more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+                raise UserError(f"the baseline is of other {what}: {', '.join(differing[:3])}{more}", hint=_UPDATE)
+
+    def write(self, path: Path) -> Path:
+        """Write the file; the same run gives the same bytes.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        return write_atomic(path, (json.dumps(self.model_dump(), indent=1, allow_nan=False) + "\n").encode("ascii"))
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read a baseline.
+
+    Raises:
+        UserError: There is none, or it is damaged or of another version.
+
+    Example:
+        >>> read_baseline(Path("none.json"))
+        Traceback (most recent call last):
+        advbench.errors.UserError: there is no baseline at none.json
+        make one with `advbench baseline write DIR --baseline FILE`
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} is no baseline: it is larger than {_MOST_BYTES >> 20} MiB", hint=_MAKE)
+        found = Baseline.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"there is no baseline at {path}", hint=_MAKE) from None
+    except OSError as error:
+        raise UserError(f"cannot read the baseline {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path} is no baseline: {where or 'file'}: {first['msg']}", hint=_MAKE) from None
+    lengths = {(images.model, images.dataset): len(images.samples) for images in found.images}
+    for cell in found.cells:
+        if lengths.get((cell.model, cell.dataset)) != len(cell.outcomes):
+            raise UserError(f"{path} is damaged: {_name(cell)} has not one outcome for each image", hint=_MAKE)
+    return found
+
+
+def _letters(cell: Outcomes, samples: Sequence[str]) -> str:
+    """The outcomes of a cell in the order of all images."""
+    known = dict(zip(cell.samples, cell.letters, strict=True))
+    return "".join(known.get(sample, _LEFT_OUT) for sample in samples)
+
+
+def _images(frame: pd.DataFrame) -> list[Images]:
+    """The images of each model and data set, with a digest of their ids and labels."""
+    found = []
+    for (model, dataset), rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
+        first = rows.groupby("sample_id", sort=False, observed=True).first()
+        labels = [None if pd.isna(label) else int(label) for label in first["label"]]
+        pairs = sorted(zip(map(str, first.index), labels, strict=True))
+        found.append(
+            Images(
+                model=str(model),
+                dataset=str(dataset),
+                weights_sha256=str(rows["weights_sha256"].iloc[0] or ""),
+                digest=hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
+                samples=tuple(map(str, first.index)),
+            )
+        )
+    return found
+
+
+def _name(cell: Entry) -> str:
+    bound = "" if cell.eps is None else f" eps={cell.eps:.6g}"
+    return f"{cell.model} on {cell.dataset}: {cell.attack} {cell.params} {cell.goal} {cell.norm}{bound}"

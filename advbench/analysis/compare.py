@@ -1,0 +1,202 @@
+"""Two runs side by side, paired image by image: what changed, and whether that is more than chance. No torch."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
+from advbench.analysis.statistics import Proportion, holm, mcnemar
+from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, gather_clean, states
+from advbench.sanitize import one_line
+
+CLEAN = "clean"
+"""What the clean images are called where an attack's name would stand: robust then means correct."""
+
+_LETTERS = {BROKEN: "0", ROBUST: "1", UNKNOWN: "?"}
+
+
+class Key(NamedTuple):
+    """What a number is about, apart from the model."""
+
+    dataset: str
+    """On which images."""
+    goal: str
+    """What counted as broken; empty for clean images."""
+    norm: str
+    """How perturbations were measured; empty for clean images."""
+    attack: str
+    """Label of the attack, `WORST_CASE` or `CLEAN`."""
+    params: str
+    """Of the attack, as JSON; of the worst case, those of all its attacks."""
+    eps: float | None
+    """Image units; None: no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What became of each image in one cell of a run."""
+
+    model: str
+    """Whose number."""
+    key: Key
+    """What it is about."""
+    samples: tuple[str, ...]
+    """Ids of the images, without those that are left out."""
+    letters: str
+    """A letter for each image: 1 robust, 0 broken, ? unknown."""
+    form: str = ""
+    """Form of the network that the attack took its gradients from; empty for clean images, or if nothing says so."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    @property
+    def share(self) -> Proportion:
+        """Robust accuracy."""
+        return Proportion(self.letters.count("1"), len(self.letters), self.letters.count("?"))
+
+    @property
+    def threat(self) -> Threat:
+        """Model, data set, goal and norm."""
+        return Threat(self.model, self.key.dataset, self.key.goal, self.key.norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One cell of two runs."""
+
+    before: Outcomes
+    """In the first run."""
+    after: Outcomes
+    """In the second."""
+    pairs: int
+    """Images whose outcome is known in both."""
+    broken: tuple[str, ...]
+    """Ids of the images that were robust and are not any more."""
+    mended: tuple[str, ...]
+    """Ids of the images that were not robust and are now."""
+    p_value: float
+    """Two-sided, of McNemar's exact test."""
+    p_adjusted: float
+    """The same after Holm's correction over all cells."""
+    p_worse: float
+    """One-sided: that the second run is worse, after Holm's correction over all cells."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    @property
+    def unlike(self) -> bool:
+        """The two runs took their gradients from different forms of the network."""
+        return bool(self.before.form and self.after.form) and self.before.form != self.after.form
+
+    @property
+    def drop_pp(self) -> float:
+        """By how many percentage points the second run is lower, over the pairs."""
+        return 100 * (len(self.broken) - len(self.mended)) / self.pairs if self.pairs else 0.0
+
+    @property
+    def half_width_pp(self) -> float:
+        """Half of the 95 % interval of the difference, percentage points (Wald, for paired shares)."""
+        b, c, n = len(self.broken), len(self.mended), self.pairs
+        return 100 * 1.96 * math.sqrt(b + c - (b - c) ** 2 / n) / n if n else 0.0
+
+
+class Comparison(NamedTuple):
+    """All cells of two runs."""
+
+    changes: tuple[Change, ...]
+    """Cells that both have."""
+    only_before: tuple[Outcomes, ...]
+    """Cells that only the first has."""
+    only_after: tuple[Outcomes, ...]
+    """Cells that only the second has."""
+
+
+def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
+    """What became of each image in each cell of a run: clean, worst case, and each attack.
+
+    Args:
+        frame: Of a run.
+        eps: As :func:`advbench.analysis.metrics.cells` takes it.
+    """
+    found: dict[tuple[str, Key], Outcomes] = {}
+    clean = {each.threat[:2]: each for each in gather_clean(frame)}
+    for evidence in gather(frame):
+        for each in _outcomes(evidence, clean[evidence.threat[:2]], eps):
+            found.setdefault((each.model, each.key), each)
+    return list(found.values())
+
+
+def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison:
+    """Pair two runs image by image.
+
+    Models are matched by name; if each run has one model alone, those two are matched whatever their names.
+
+    Example:
+        >>> key = Key("toy", "untargeted", "linf", "pgd", "{}", 0.1)
+        >>> one = Outcomes(model="net", key=key, samples=("a", "b", "c"), letters="111")
+        >>> two = Outcomes(model="net", key=key, samples=("c", "b", "a"), letters="10?")
+        >>> (change,) = compare([one], [two]).changes
+        >>> change.pairs, change.broken, change.p_value
+        (2, ('b',), 1.0)
+    """
+    first, second = list(before), list(after)
+    alone = len({each.model for each in first}) == len({each.model for each in second}) == 1
+    olds = {("" if alone else each.model, each.key): each for each in first}
+    news = {("" if alone else each.model, each.key): each for each in second}
+    pairs = [_pair(olds[key], news[key]) for key in olds if key in news]
+    tests = [mcnemar(len(pair.broken), len(pair.mended)) for pair in pairs]
+    adjusted, worse = holm([test.two_sided for test in tests]), holm([test.worse for test in tests])
+    changes = (
+        Change(**pair._asdict(), p_value=test.two_sided, p_adjusted=p, p_worse=q)
+        for pair, test, p, q in zip(pairs, tests, adjusted, worse, strict=True)
+    )
+    return Comparison(
+        tuple(changes),
+        tuple(each for key, each in olds.items() if key not in news),
+        tuple(each for key, each in news.items() if key not in olds),
+    )
+
+
+class _Pair(NamedTuple):
+    before: Outcomes
+    after: Outcomes
+    pairs: int
+    broken: tuple[str, ...]
+    mended: tuple[str, ...]
+
+
+def _pair(before: Outcomes, after: Outcomes) -> _Pair:
+    """The images of two cells that both know about."""
+    old = pd.Series(list(before.letters), index=pd.Index(before.samples))
+    new = pd.Series(list(after.letters), index=pd.Index(after.samples))
+    both = pd.DataFrame({"old": old, "new": new.reindex(old.index, fill_value="?")})
+    known = both[(both["old"] != "?") & (both["new"] != "?")]
+    changed = known[known["old"] != known["new"]]
+    worse = changed["old"] == "1"
+    return _Pair(
+        before, after, len(known), tuple(map(str, changed.index[worse])), tuple(map(str, changed.index[~worse]))
+    )
+
+
+def _outcomes(evidence: Evidence, clean: Evidence, eps: Budgets) -> Iterable[Outcomes]:
+    """The clean images, all of them, and the cells of one threat."""
+    threat = evidence.threat
+    yield _made(clean, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
+    for level in levels(evidence, eps):
+        speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
+        names = "; ".join(sorted(f"{trial.attack} {trial.params}" for trial in speaking))
+        scenes = [(WORST_CASE, names, speaking), *((trial.label, trial.params, [trial]) for trial in speaking)]
+        for label, params, trials in scenes:
+            key = Key(threat.dataset, threat.goal, threat.norm, label, params, level)
+            yield _made(evidence, key, trials)
+
+
+def _made(evidence: Evidence, key: Key, trials: Sequence[Trial]) -> Outcomes:
+    letters = "".join(map(_LETTERS.__getitem__, states(evidence, trials, key.eps).tolist()))
+    samples = tuple(map(str, evidence.samples))
+    return Outcomes(model=evidence.threat.model, key=key, samples=samples, letters=letters, form=form_of(trials))

@@ -1,0 +1,82 @@
+"""Whether a recorded success agrees with the recorded predictions, for every goal. No torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from advbench.config.goals import parse_goal
+from advbench.errors import UserError
+from advbench.records.record import OK
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+_NONE = -1
+
+
+def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
+    """Rows whose verdict and predictions disagree.
+
+    The recorded classes are ranked as `torch.argmax` does, ties included, and so is `flipped`. A tie is no success of
+    any goal though one of the two classes is recorded as the first, so only of successes do the classes tell.
+
+    Args:
+        rows: Of a frame, of one data set (n).
+        classes: Names of its classes; a goal that names another one is not checked.
+
+    Returns:
+        bool (n,).
+    """
+    clean, adv, label = (_numbers(rows[name]) for name in ("clean_class", "adv_class", "label"))
+    met, flipped = (rows[name].fillna(False).to_numpy(bool) for name in ("met", "flipped"))
+    known = (rows["status"] == OK).to_numpy(bool)
+    wrong: Bools = known & (flipped != (adv != clean))
+    goals = rows["goal"].astype(object).to_numpy()
+    for text in pd.unique(goals):
+        here = np.flatnonzero(known & met & (goals == text))
+        truth = np.where(label == _NONE, clean, label)[here]
+        wrong[here] |= ~_holds(str(text), rows.iloc[here], truth, classes)
+    return wrong
+
+
+def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -> Bools:
+    """Which rows have predictions that meet a goal (n,); all of them where the rows do not tell."""
+    unchecked = np.ones(len(rows), bool)
+    try:
+        goal = parse_goal(text)
+        wanted = [_index(name, classes) for name in goal.classes]
+    except (UserError, ValueError):
+        return unchecked
+    depth = max(goal.k, len(goal.classes))
+    after = _first(rows["adv_topk"], depth)
+    after[:, 0] = _numbers(rows["adv_class"])
+    match goal.kind:
+        case "untargeted" | "label-out-of-topk":
+            found = (after != truth[:, np.newaxis]).all(1)
+        case "targeted" | "ordered-topk":
+            found = (after == np.array(wanted)).all(1)
+        case _:
+            before = _first(rows["clean_topk"], depth)
+            found = (after[:, :, np.newaxis] != before[:, np.newaxis, :]).all((1, 2))
+    told: Bools = found | (after == _NONE).any(1)
+    return told
+
+
+def _index(name: str, classes: Sequence[str]) -> int:
+    """Number of a class, as `Classifier.class_index` finds it; of names that are not known, those that are numbers."""
+    found = [i for i, each in enumerate(classes) if each.casefold() == name.casefold()]
+    return found[0] if found else int(name)
+
+
+def _numbers(column: pd.Series) -> Ints:
+    return column.to_numpy(float, na_value=float(_NONE)).astype(np.int64)
+
+
+def _first(column: pd.Series, count: int) -> Ints:
+    """The first classes of each row (n, count); `_NONE` where fewer were recorded."""
+    found = np.full((len(column), count), _NONE)
+    for row, classes in enumerate(column):
+        if isinstance(classes, list | tuple | np.ndarray):
+            found[row, : min(count, len(classes))] = list(classes)[:count]
+    return found

@@ -1,0 +1,66 @@
+"""Robust accuracy against eps, and which classes become which. No torch."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from advbench.analysis.arrays import Floats
+from advbench.analysis.metrics import changed_within, smallest
+from advbench.analysis.statistics import wilson
+from advbench.analysis.threats import ROBUST, UNKNOWN, Evidence, Trial, states
+
+
+class Curve(NamedTuple):
+    """Robust accuracy against eps; arrays have a value for each point."""
+
+    eps: Floats
+    """Ascending, image units; 0 is the clean accuracy."""
+    rate: Floats
+    """Share of images that are certainly robust."""
+    low: Floats
+    """Lower ends of the 95 % intervals."""
+    high: Floats
+    """Upper ends, as if every unknown image were robust."""
+    exact: bool
+    """The curve is known at every eps, as of an attack that looks for the smallest perturbation; else it is known at
+    these points, and lies somewhere between them elsewhere."""
+
+
+def curve(evidence: Evidence, trials: Sequence[Trial], *, points: int = 200) -> Curve:
+    """Robust accuracy under some attacks together as a function of eps.
+
+    Args:
+        evidence: The images.
+        trials: Attacks of this evidence.
+        points: The most points of an exact curve.
+    """
+    radius = smallest(evidence, trials)
+    exact = any(trial.minimal for trial in trials)
+    budgets = {e for trial in trials for e in trial.levels if e is not None}
+    found = np.unique(radius[np.isfinite(radius) & (radius > 0)]) if exact else np.array([])
+    places = np.unique(np.linspace(0, len(found) - 1, min(points, len(found))).round().astype(int))
+    eps = np.unique([0.0, *found[places], *budgets])
+    each = [states(evidence, trials if e else [], e) for e in eps]
+    robust = np.array([(state == ROBUST).sum() for state in each])
+    unknown = np.array([(state == UNKNOWN).sum() for state in each])
+    total = len(radius)
+    low, high = wilson(robust, total).low, wilson(robust + unknown, total).high
+    return Curve(eps, robust / max(total, 1), low, high, exact)
+
+
+def flips(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> pd.DataFrame:
+    """How many images of each class were taken for which other class: from truth (rows) to prediction (columns).
+
+    An image counts once for each attack that changed it within eps.
+    """
+    pairs = []
+    for trial in trials:
+        if (level := trial.at(eps)) is not None:
+            changed = changed_within(trial, eps, level.flipped) & evidence.correct & (level.adv_class >= 0)
+            pairs.append(pd.DataFrame({"from": evidence.truth[changed], "to": level.adv_class[changed]}))
+    if not pairs:
+        return pd.DataFrame()
+    every = pd.concat(pairs)
+    return pd.crosstab(every["from"], every["to"])

@@ -1,0 +1,203 @@
+"""Whether a run holds what its suite asks for: one verdict, from which every output and the exit code are made."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advbench.analysis.baseline import Baseline
+from advbench.analysis.compare import Change, Comparison, compare
+from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.run_analysis import Findings
+from advbench.analysis.threats import Threat
+from advbench.analysis.verdict import Result, Verdict, count_of
+from advbench.errors import UserError
+from advbench.records.flag import Flag
+
+if TYPE_CHECKING:
+    from advbench.config.suite import Floor, Gates, Suite
+    from advbench.records.stored_run import StoredRun
+    from advbench.records.unit import Unit
+
+
+def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
+    """Hold a run against gates.
+
+    Args:
+        run: Finished or not.
+        gates: Of its suite, or others.
+        baseline: What the gate `max_drop_pp` compares with.
+
+    Raises:
+        UserError: A gate needs a baseline and there is none, the baseline is of other images or attacks, or a floor
+            is set for something that the run does not have.
+    """
+    findings = Findings.of(run)
+    if gates.max_drop_pp is not None and baseline is None:
+        raise no_baseline()
+    comparison = None
+    if baseline is not None and not findings.frame.empty:
+        budgets = findings.budgets or {}
+        now = Baseline.of(findings.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
+        baseline.refuse_others(now, labels=not findings.missing)
+        comparison = None if findings.missing else compare(_worst_cases(baseline), _worst_cases(now))
+    results = [
+        *_floors(findings, gates),
+        *_drops(comparison, gates),
+        *_flags(findings, gates),
+    ]
+    refused = {result: flag for result in results if (flag := _refusing(findings, result))}
+    results = [_refuse(result, refused[result]) if result in refused else result for result in results]
+    return Verdict(
+        findings=findings,
+        results=tuple(results),
+        comparison=comparison,
+        incomplete=_incomplete(findings, gates),
+    )
+
+
+def evaluate_what_can_be(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
+    """As :func:`evaluate`; but the gate that lacks its baseline is left out, and the verdict says so.
+
+    Args:
+        run: Finished or not.
+        gates: Of its suite, or others.
+        baseline: None if there is none yet.
+
+    Raises:
+        UserError: As :func:`evaluate`.
+    """
+    if baseline is not None or gates.max_drop_pp is None:
+        return evaluate(run, gates, baseline)
+    verdict = evaluate(run, gates.model_copy(update={"max_drop_pp": None}))
+    return replace(verdict, left_out=("max_drop_pp",))
+
+
+def no_baseline() -> UserError:
+    """What is to be said where a gate compares and there is nothing to compare with."""
+    return UserError(
+        "the gate max_drop_pp needs a baseline",
+        hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
+    )
+
+
+def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", baseline: Baseline | None) -> None:
+    """Raise before a run what :func:`evaluate` would raise after it.
+
+    Args:
+        units: Of the plan.
+        suite: What is to be run.
+        gates: That its results will be held against.
+        baseline: What they will be compared with.
+
+    Raises:
+        UserError: As :func:`evaluate`, but that labels have changed since the baseline shows itself only in the end.
+    """
+    from advbench.records.shards import as_frame, gathered
+    from advbench.records.stored_run import StoredRun
+
+    if gates.floors or gates.max_drop_pp is not None or baseline is not None:
+        missing = {unit.unit_id: "not done yet" for unit in units}
+        manifest = {"run_id": "", "suite": suite.model_dump(mode="json")}
+        nothing = StoredRun(
+            folder=Path(), manifest=manifest, plan=tuple(units), frame=as_frame(gathered([])), flags=[], missing=missing
+        )
+        evaluate(nothing, gates, baseline)
+
+
+def _worst_cases(baseline: Baseline) -> list[Any]:
+    return [each for each in baseline.outcomes() if each.key.attack == WORST_CASE]
+
+
+def _incomplete(findings: Findings, gates: "Gates") -> str:
+    if findings.missing:
+        return f"{count_of(findings.missing, 'unit')} of work not done; `advbench resume` does the rest"
+    share = findings.unknown / max(findings.attempted, 1)
+    if share > gates.max_unknown:
+        return (
+            f"{findings.unknown} of {findings.attempted} results are unknown ({share:.1%}), "
+            f"at most {gates.max_unknown:.1%} allowed"
+        )
+    return ""
+
+
+def _floors(findings: Findings, gates: "Gates") -> Iterator[Result]:
+    """The worst case of each threat and eps against every floor that is set for it."""
+    worst = [cell for cell in findings.cells if cell.attack == WORST_CASE]
+    for floor in gates.floors:
+        if worst and not any(_meant(floor, cell) for cell in worst):
+            names = floor.model_dump(exclude_none=True, exclude={"min_robust_accuracy"})
+            told = ", ".join(f"{key} {value}" for key, value in names.items())
+            raise UserError(
+                f"gates.floors: a floor is set for {told}, which the run does not have",
+                hint="the table of the report shows what it has",
+            )
+    for cell in worst:
+        limits = [floor.min_robust_accuracy for floor in gates.floors if _meant(floor, cell)]
+        limits += [] if gates.min_robust_accuracy is None else [gates.min_robust_accuracy]
+        if limits:
+            rate, least = cell.robust.rate, max(limits)
+            message = f"robust accuracy {cell.robust}, at least {100 * least:.1f} % wanted"
+            passed = rate is not None and rate >= least
+            yield Result(gate="min_robust_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message)
+
+
+def _meant(floor: "Floor", cell: Cell) -> bool:
+    """Whether a floor is set for a cell."""
+    named = {name: getattr(floor, name) for name in Threat._fields if getattr(floor, name) is not None}
+    same = all(getattr(cell.threat, name) == value for name, value in named.items())
+    return same and (floor.eps is None or (cell.eps is not None and math.isclose(floor.eps, cell.eps, rel_tol=1e-6)))
+
+
+def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[Result]:
+    """Every worst case against its baseline: lower by too much, and by more than chance."""
+    if comparison is None or gates.max_drop_pp is None:
+        return
+    for change in comparison.changes:
+        passed = not (change.drop_pp > gates.max_drop_pp and change.p_worse < gates.alpha)
+        yield Result(
+            gate="max_drop_pp",
+            threat=change.after.threat,
+            eps=change.after.key.eps,
+            passed=passed,
+            message=f"{_describe(change)}; at most {gates.max_drop_pp:g} points lower allowed at p < {gates.alpha:g}",
+        )
+
+
+def _describe(change: Change) -> str:
+    drop = change.drop_pp
+    way = f"{abs(drop):.1f} points {'lower' if drop > 0 else 'higher'}" if drop else "as before"
+    before, after = change.before.share.percent, change.after.share.percent
+    return (
+        f"robust accuracy {way} (±{change.half_width_pp:.1f}): {before} before, {after} now, "
+        f"{len(change.broken)} images newly broken, {len(change.mended)} newly robust, p = {change.p_worse:.2g}"
+    )
+
+
+def _flags(findings: Findings, gates: "Gates") -> Iterator[Result]:
+    """Every flag of severity E or F."""
+    for flag in findings.flags if gates.require_flags_clear else ():
+        if flag.severity in "EF":
+            threat = Threat(flag.model, flag.dataset, "", "")
+            yield Result(gate="require_flags_clear", threat=threat, eps=None, passed=False, message=str(flag))
+
+
+def _refusing(findings: Findings, result: Result) -> Flag | None:
+    """The flag for which a number must not be used, whatever it is."""
+    if result.gate == "require_flags_clear" or not result.passed:
+        return None
+    where = (result.threat.model, result.threat.dataset)
+    return next(
+        (f for f in findings.flags if f.severity == "E" and f.attack is None and (f.model, f.dataset) == where), None
+    )
+
+
+def _refuse(result: Result, flag: Flag) -> Result:
+    return Result(
+        gate=result.gate,
+        threat=result.threat,
+        eps=result.eps,
+        passed=False,
+        message=f"the number must not be used ({flag.id}: {flag.message}); {result.message}",
+    )

@@ -1,0 +1,232 @@
+"""The numbers of a run, as pure functions of its frame: each with its count, interval and noise baseline. No torch."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from advbench.analysis.arrays import Bools, Floats
+from advbench.analysis.statistics import Proportion, Quantile, quantile
+from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, states, within
+
+WORST_CASE = "worst case"
+"""What all attacks together are called: for each image, any that broke it."""
+Budgets = Mapping[tuple[str, str], Sequence[float]]
+"""(data set, norm) -> where to read attacks that look for the smallest perturbation."""
+NO_BUDGETS: Budgets = {}
+"""Nothing said about that."""
+NOISE = "noise"
+"""The attack that every other must beat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The numbers of one attack, or of the worst case over all, at one eps.
+
+    Robust accuracy is of all images; success of those classified correctly when clean. Images that are left out because
+    the goal has no meaning for them belong to none of the numbers, clean accuracy included: an attack that does nothing
+    leaves robust accuracy equal to it. Where a data set has no labels, `relative` is true and "correct" means "as when
+    clean".
+    """
+
+    threat: Threat
+    """Model, data set, goal and norm."""
+    attack: str
+    """Name of the attack, with parameters where several share it, or `WORST_CASE`."""
+    params: str
+    """Of the attack, as JSON; empty for the worst case."""
+    eps: float | None
+    """Image units; None: no bound."""
+    clean: Proportion
+    """Clean accuracy, of all images."""
+    robust: Proportion
+    """Robust accuracy, of all images: correct when clean, and the goal was not met within eps."""
+    success: Proportion
+    """Attack success rate, of the images that are correct when clean."""
+    flipped: Proportion
+    """Label-flip rate, of all images: the first class changed within eps, whatever the goal."""
+    fooled: Proportion
+    """Fooling rate, of all images: misclassified in the end, changed or not."""
+    noise: Proportion | None
+    """Robust accuracy under random noise at this eps; None: the run has none."""
+    median: Quantile | None
+    """Median size of the smallest perturbation of images that are correct when clean, failures kept in as larger than
+    any; None for attacks that were given an eps."""
+    quartiles: tuple[Quantile, Quantile] | None
+    """First and third quartile of the same sizes."""
+    forwards: float | None
+    """Forward passes for each image, at this eps."""
+    backwards: float | None
+    """Backward passes for each image."""
+    seconds: float | None
+    """Seconds for each image."""
+    relative: bool
+    """Correct means: as the clean prediction."""
+    form: str = ""
+    """Form of the network that the attack took its gradients from, several with commas between."""
+    left_out: int = 0
+    """Images of the data set that none of the numbers is of: the goal wants the class that they should have."""
+
+
+def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
+    """All numbers of a run.
+
+    A perturbation counts at every eps that is not smaller than its measured size, so robust accuracy never grows with
+    eps. Unknown images widen a number to an interval; none of them counts as robust.
+
+    Args:
+        frame: Of a run; see `advbench.records.record.COLUMNS`.
+        eps: Where to read attacks that look for the smallest perturbation, if the run has no attack with an eps that
+            belongs to the same threat; without any they are read without bound alone.
+
+    Returns:
+        For each threat and eps first the worst case, then each attack.
+
+    Example:
+        >>> row = {"model": "net", "dataset": "toy", "goal": "untargeted", "norm": "linf", "attack": "pgd",
+        ...        "params": "{}", "eps": 0.1, "sample_id": "a", "label": 3, "clean_class": 3, "adv_class": 5,
+        ...        "flipped": True, "met": True, "linf": 0.05, "status": "ok", "forwards": 9.0, "backwards": 8.0,
+        ...        "seconds": 0.1}
+        >>> spared = row | {"sample_id": "b", "adv_class": 3, "flipped": False, "met": False, "linf": None}
+        >>> worst, pgd = cells(pd.DataFrame([row, spared]))
+        >>> print(pgd.robust)
+        50.0 % (1/2) [9.5, 90.5]
+    """
+    return [cell for evidence in gather(frame) for cell in cells_of(evidence, eps)]
+
+
+def cells_of(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[Cell]:
+    """The numbers of one threat; arguments and order as of :func:`cells`."""
+    found = []
+    for level in levels(evidence, eps):
+        speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
+        noise = [trial for trial in speaking if trial.attack == NOISE]
+        baseline = _robust(evidence, noise, level) if noise else None
+        found.append(_cell(evidence, speaking, level, baseline, WORST_CASE))
+        found += [_cell(evidence, [trial], level, baseline, trial.label) for trial in speaking]
+    return found
+
+
+def levels(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[float | None]:
+    """The eps at which a threat has numbers, ascending; None, without bound, is last."""
+    bounds: list[float | None] = list(
+        evidence.eps or sorted(eps.get((evidence.threat.dataset, evidence.threat.norm), ()))
+    )
+    return bounds or [None]
+
+
+def form_of(trials: Sequence[Trial]) -> str:
+    """Forms of the network from which some attacks could take their gradients, such as "bfloat16, plain"."""
+    return ", ".join(sorted(set[str]().union(*(trial.forms for trial in trials))))
+
+
+def as_frame(found: Iterable[Cell]) -> pd.DataFrame:
+    """Numbers as a table: one row a cell, shares as counts, rates and interval ends, nothing that is not finite."""
+    return pd.DataFrame([as_dict(cell) for cell in found])
+
+
+def as_dict(cell: Cell) -> dict[str, object]:
+    """One cell as plain values, for JSON and CSV."""
+    row: dict[str, object] = {**cell.threat._asdict(), "attack": cell.attack, "params": cell.params, "eps": cell.eps}
+    for name in ("clean", "robust", "success", "flipped", "fooled", "noise"):
+        share: Proportion | None = getattr(cell, name)
+        row |= {f"{name}_{part}": getattr(share, part, None) for part in ("k", "n", "unknown", "rate", "low", "high")}
+    first, third = cell.quartiles or (None, None)
+    for name, size in (("median", cell.median), ("quartile1", first), ("quartile3", third)):
+        row |= {f"{name}_{part}": getattr(size, part, None) for part in ("value", "low", "high")}
+    costs = {name: getattr(cell, name) for name in ("forwards", "backwards", "seconds")}
+    return row | costs | {"relative": cell.relative, "form": cell.form, "left_out": cell.left_out}
+
+
+def smallest(evidence: Evidence, trials: Sequence[Trial]) -> Floats:
+    """Size of the smallest perturbation of each image (N,) over some attacks.
+
+    0 for an image that is misclassified when clean, infinite where none was found.
+    """
+    radius = np.min([trial.radius for trial in trials], axis=0) if trials else np.full(len(evidence.samples), np.inf)
+    wrong = (evidence.clean >= 0) & ~evidence.correct
+    return np.where(wrong, 0.0, radius)
+
+
+def _cell(
+    evidence: Evidence, trials: Sequence[Trial], eps: float | None, noise: Proportion | None, attack: str
+) -> Cell:
+    known, correct = evidence.clean >= 0, evidence.correct
+    state = states(evidence, trials, eps)
+    total = len(state)
+    minimal = [trial for trial in trials if trial.minimal]
+    costs = _costs(trials, eps)
+    first, median, third = (_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
+    return Cell(
+        threat=evidence.threat,
+        attack=attack,
+        params=trials[0].params if attack != WORST_CASE else "",
+        eps=eps,
+        clean=Proportion(int(correct.sum()), total, int((~known).sum())),
+        robust=_share(state == ROBUST, state == UNKNOWN),
+        success=_share((state == BROKEN)[correct], (state == UNKNOWN)[correct]),
+        flipped=_rate(evidence, trials, eps, lambda trial: trial.flipped),
+        fooled=_rate(evidence, trials, eps, lambda trial: trial.fooled),
+        noise=noise,
+        median=median,
+        quartiles=(first, third) if first and third else None,
+        forwards=costs["forwards"],
+        backwards=costs["backwards"],
+        seconds=costs["seconds"],
+        relative=evidence.relative,
+        form=form_of(trials),
+        left_out=evidence.left_out,
+    )
+
+
+def _robust(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> Proportion:
+    state = states(evidence, trials, eps)
+    return _share(state == ROBUST, state == UNKNOWN)
+
+
+def _share(certain: Bools, unknown: Bools) -> Proportion:
+    return Proportion(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
+
+
+class _Shown(NamedTuple):
+    """What one attack's candidates within eps show of each image."""
+
+    flipped: Bools
+    fooled: Bools
+
+
+def _rate(evidence: Evidence, trials: Sequence[Trial], eps: float | None, of: Callable[[_Shown], Bools]) -> Proportion:
+    """Of all images, those that any of the attacks changed or fooled within eps."""
+    certain, unknown = np.zeros(len(evidence.samples), bool), evidence.clean < 0
+    for trial in trials:
+        if (level := trial.at(eps)) is None:
+            continue
+        flipped = changed_within(trial, eps, level.flipped)
+        wrong = (level.adv_class >= 0) & (level.adv_class != evidence.truth) & flipped
+        still = (evidence.clean >= 0) & ~evidence.correct & ~flipped
+        certain = certain | of(_Shown(flipped, wrong | still))
+        unknown = unknown | level.unknown
+    return _share(certain, unknown)
+
+
+def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
+    """Images whose first class the candidate changed, as far as its size is known to be within eps."""
+    return flipped if eps in trial.levels else flipped & within(trial.radius, eps)
+
+
+def _quantile(evidence: Evidence, trials: Sequence[Trial], q: float) -> Quantile:
+    """Over the images that are correct when clean; on which an attack failed, the size may be smaller still."""
+    failed = np.any([trial.levels[None].unknown for trial in trials], axis=0)
+    radius = smallest(evidence, trials)
+    return quantile(radius[evidence.correct], q, (failed & ~np.isfinite(radius))[evidence.correct])
+
+
+def _costs(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:
+    """Passes and seconds for each image, the attacks added up."""
+    found = [level for trial in trials if (level := trial.at(eps)) is not None and level.rows]
+    return {
+        name: sum(level.cost[name] / level.rows for level in found) if found else None
+        for name in ("forwards", "backwards", "seconds")
+    }

@@ -1,0 +1,116 @@
+"""All that a run says, computed once for every output: evidence, numbers and trust flags. No torch."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from advbench.analysis.attack_checks import check_evidence, check_rows
+from advbench.analysis.metrics import Budgets, Cell, cells_of
+from advbench.analysis.threats import Evidence, gather
+from advbench.records.flag import Flag
+from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN
+from advbench.sanitize import one_line
+
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What a run says.
+
+    Example:
+        >>> Findings(frame=pd.DataFrame(columns=COLUMNS)).cells
+        ()
+    """
+
+    frame: pd.DataFrame
+    """A row for each image and attack unit of the plan; those that are not done are unknown."""
+    manifest: "dict[str, Any] | None" = None
+    """Of the run; None for a frame that is no run."""
+    budgets: "Budgets | None" = None
+    """Where to read attacks that look for the smallest perturbation, if nothing else says so."""
+    model_flags: tuple[Flag, ...] = ()
+    """Flags raised while the run had its models at hand."""
+    missing: int = 0
+    """Units of the plan without a result."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    @classmethod
+    def of(cls, run: "StoredRun") -> "Findings":
+        """What a run says, finished or not."""
+        suite = run.suite
+        budgets: dict[tuple[str, str], tuple[float, ...]] = {
+            (dataset.label, norm): eps for dataset in suite.datasets for norm, eps in (suite.eps | dataset.eps).items()
+        }
+        return cls(
+            frame=_with_missing(run),
+            manifest=run.manifest,
+            budgets=budgets,
+            model_flags=tuple(Flag.from_dict(flag) for flag in run.flags),
+            missing=len(run.missing),
+        )
+
+    @cached_property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What the rows show of each image."""
+        return tuple(gather(self.frame))
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The numbers."""
+        return tuple(cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
+
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """Every trust flag, the worst first."""
+        found = [
+            *self.model_flags,
+            *check_rows(self.frame, self.classes),
+            *check_evidence(self.evidence, self.class_counts),
+        ]
+        return tuple(sorted(dict.fromkeys(found), key=lambda flag: "EFI".index(flag.severity)))
+
+    @cached_property
+    def classes(self) -> dict[str, list[str]]:
+        """Data set -> names of its classes, as far as the run keeps them."""
+        return dict((self.manifest or {}).get("classes", {}))
+
+    @cached_property
+    def class_counts(self) -> dict[str, int]:
+        """Data set -> number of its classes."""
+        return {dataset: len(names) for dataset, names in self.classes.items()}
+
+    @cached_property
+    def unknown(self) -> int:
+        """Rows of which nothing is known."""
+        return int((self.frame["status"] == UNKNOWN).sum())
+
+    @cached_property
+    def attempted(self) -> int:
+        """Rows of images that the goal has a meaning for."""
+        return int((self.frame["status"] != LEFT_OUT).sum())
+
+
+def _with_missing(run: "StoredRun") -> pd.DataFrame:
+    """The frame of a run with an unknown row for each image of each unit that is not done."""
+    rows = [
+        dict.fromkeys(COLUMNS)
+        | {name: getattr(unit, name) for name in ("unit_id", "model", "dataset", "attack", "params", "goal", "norm")}
+        | {"eps": unit.eps, "seed": unit.seed, "sample_id": sample, "status": UNKNOWN, "error": "not done yet"}
+        for unit in run.plan
+        if unit.task == "attack" and unit.unit_id in run.missing
+        for sample in unit.sample_ids
+    ]
+    frame: pd.DataFrame = run.frame
+    if not rows:
+        return frame
+    texts = dict.fromkeys(frame.select_dtypes("category"), "object")
+    lost = pd.DataFrame(rows, columns=list(COLUMNS)).astype("object")
+    every: pd.DataFrame = pd.concat([frame.astype(texts).astype("object"), lost], ignore_index=True)
+    numbers = dict.fromkeys(("eps", "l0", "l1", "l2", "linf", "forwards", "backwards", "seconds"), "float64")
+    return every.astype(numbers)

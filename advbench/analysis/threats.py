@@ -1,0 +1,268 @@
+"""What the rows of a run show about each image: the arrays from which every number is computed. No torch."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.sanitize import one_line
+
+BROKEN, ROBUST, UNKNOWN = 0, 1, -1
+"""What is known of one image at one eps."""
+
+_CLASSES = ("label", "clean_class", "adv_class")
+_NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *COSTS)
+
+
+class Threat(NamedTuple):
+    """What a robust accuracy is measured against; attacks of the same threat are comparable image by image."""
+
+    model: str
+    """Whose accuracy."""
+    dataset: str
+    """On which images."""
+    goal: str
+    """What counts as broken."""
+    norm: str
+    """How perturbations are measured."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Level:
+    """The rows of one attack at one eps; arrays have a value for each image of the data set."""
+
+    unknown: Bools
+    """The attack failed on the image, or never got to it."""
+    met: Bools
+    """The goal was met."""
+    flipped: Bools
+    """The first class changed from the clean image's."""
+    adv_class: Ints
+    """First class of the candidate; -1 where there is none."""
+    rows: int
+    """How many rows have a cost."""
+    cost: Mapping[str, float]
+    """Sums of forwards, backwards and seconds over those rows."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """One attack, with its parameters, on all images of a threat, whatever its seeds."""
+
+    attack: str
+    """Registry name."""
+    params: str
+    """As JSON."""
+    label: str
+    """The name, with the parameters in which it differs from others of that name."""
+    forms: frozenset[str]
+    """Forms of the network from which it could take its gradients."""
+    radius: Floats
+    """Size of the smallest perturbation (N,) that met the goal, in the norm of the threat; infinite for none."""
+    levels: Mapping[float | None, Level]
+    """eps -> its rows; None: the attack looked for the smallest perturbation."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    @property
+    def minimal(self) -> bool:
+        """It looked for the smallest perturbation: it speaks about every eps."""
+        return None in self.levels
+
+    def at(self, eps: float | None) -> Level | None:
+        """What the attack tells about an eps; None: nothing."""
+        return self.levels.get(eps, self.levels.get(None))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """All attacks of one threat; arrays have a value for each image of the data set."""
+
+    threat: Threat
+    """What is measured."""
+    samples: NDArray[np.object_]
+    """Ids of the images (N,)."""
+    label: Ints
+    """True classes; -1 where a data set has none."""
+    clean: Ints
+    """First class of the clean image; -1 where it is unknown."""
+    trials: tuple[Trial, ...]
+    """The attacks, in the order in which they stand in the run."""
+    left_out: int = 0
+    """Images of the data set that are not among these: the class that they should have is the one the goal wants."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    @cached_property
+    def correct(self) -> Bools:
+        """Classified correctly when clean. Where there is no label, the clean prediction is taken as correct."""
+        found: Bools = (self.clean >= 0) & ((self.label < 0) | (self.clean == self.label))
+        return found
+
+    @property
+    def truth(self) -> Ints:
+        """The class that an image should have: its label, or else its clean prediction."""
+        return np.where(self.label < 0, self.clean, self.label)
+
+    @property
+    def relative(self) -> bool:
+        """There is an image without a label, so that numbers are relative to the clean predictions."""
+        return bool((self.label < 0).any())
+
+    @property
+    def eps(self) -> list[float]:
+        """The budgets that attacks were given, ascending."""
+        return sorted({eps for trial in self.trials for eps in trial.levels if eps is not None})
+
+
+def within(radius: Floats, eps: float | None) -> Bools:
+    """Whether perturbations of a measured size keep to an eps, with the judge's tolerance; None: any size does."""
+    bound = np.finfo(float).max if eps is None else eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
+    found: Bools = radius <= bound
+    return found
+
+
+def states(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> NDArray[np.int8]:
+    """What some attacks show together about each image at an eps.
+
+    An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
+    that size, at whatever eps it was asked for. Else it is `UNKNOWN` if any of the attacks that speak about this eps
+    failed on it. Only else it is `ROBUST`.
+
+    Args:
+        evidence: The images.
+        trials: Attacks of this evidence; all of them for the worst case.
+        eps: Image units; None: no bound.
+
+    Returns:
+        int8 (N,).
+    """
+    broken = (evidence.clean >= 0) & ~evidence.correct
+    unknown = evidence.clean < 0
+    for trial in trials:
+        broken = broken | within(trial.radius, eps)
+        if (level := trial.at(eps)) is not None:
+            unknown = unknown | level.unknown
+    return np.where(broken, BROKEN, np.where(unknown, UNKNOWN, ROBUST)).astype(np.int8)
+
+
+def gather(frame: pd.DataFrame) -> list[Evidence]:
+    """Sort the rows of a run by threat, attack and eps into arrays over images.
+
+    The images of a number are all images that the run has for the model and the data set, without those that any of the
+    threat's rows left out: one without a row is unknown there. One million rows take about two seconds.
+
+    Args:
+        frame: Columns as `advbench.records.record.COLUMNS`; several runs may be concatenated.
+
+    Returns:
+        One evidence for each threat, in the order in which they stand in the frame.
+    """
+    found = []
+    for clean, columns in _by_images(frame):
+        for threat, group in groupby(columns.blocks(), key=lambda block: block.threat):
+            blocks = list(group)
+            counted = columns.counted(blocks)
+            own, blocks = columns.only(counted, blocks)
+            found.append(
+                Evidence(
+                    threat=Threat(*threat),
+                    samples=clean.samples[counted],
+                    label=clean.label[counted],
+                    clean=clean.clean[counted],
+                    trials=_trials(blocks, own),
+                    left_out=int((~counted).sum()),
+                )
+            )
+    return found
+
+
+def gather_clean(frame: pd.DataFrame) -> list[Evidence]:
+    """All images of each model and data set, whatever goal they are attacked with; without any attack."""
+    return [clean for clean, _ in _by_images(frame)]
+
+
+def _by_images(frame: pd.DataFrame) -> Iterator[tuple[Evidence, Columns]]:
+    """The images of each model and data set, and the rows about them."""
+    frame = frame[[name for name in _NEEDED if name in frame]]
+    frame = frame if "form" in frame else frame.assign(form="plain")
+    for names, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
+        images, samples = pd.factorize(rows["sample_id"])
+        columns = Columns(rows, images, len(samples))
+        yield (
+            Evidence(
+                threat=Threat(str(names[0]), str(names[1]), "", ""),
+                samples=np.asarray(samples, object),
+                label=columns.first("label"),
+                clean=columns.first("clean_class"),
+                trials=(),
+            ),
+            columns,
+        )
+
+
+def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
+    """The attacks of one threat."""
+    radius = columns.radius(Threat(*blocks[0].threat).norm)
+    names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
+    found = []
+    for (attack, params), label in zip(names, _labels(names), strict=True):
+        own = [block for block in blocks if (block.attack, block.params) == (attack, params)]
+        smallest = np.full(columns.count, np.inf)
+        for block in own:
+            np.minimum.at(smallest, columns.images[block.rows], radius[block.rows])
+        levels = {block.eps: _level(block.rows, columns) for block in own}
+        rows = np.concatenate([block.rows for block in own])
+        forms = frozenset(map(str, columns.frame["form"].iloc[rows].dropna().unique()))
+        found.append(Trial(attack=attack, params=params, label=label, forms=forms, radius=smallest, levels=levels))
+    return tuple(found)
+
+
+def _level(rows: Ints, columns: Columns) -> Level:
+    """The rows of one attack at one eps, by image; several of an image are several seeds."""
+    images, ok = columns.images[rows], columns.ok[rows]
+    unknown = np.ones(columns.count, bool)
+    unknown[images] = False
+    unknown[images[~ok]] = True
+    met, flipped = np.zeros(columns.count, bool), np.zeros(columns.count, bool)
+    met[images[columns.met[rows]]] = True
+    flipped[images[columns.flipped[rows]]] = True
+    adv_class = np.full(columns.count, -1)
+    adv_class[images[ok]] = columns.adv_class[rows[ok]]
+    # Of several seeds the one that changed the class tells what the image was taken for.
+    changed = rows[columns.flipped[rows]]
+    adv_class[columns.images[changed]] = columns.adv_class[changed]
+    costs = {name: values[rows] for name, values in columns.costs.items()}
+    rated = int((~np.isnan(costs["seconds"])).sum())
+    sums = {name: float(np.nansum(values)) for name, values in costs.items()}
+    return Level(unknown=unknown, met=met, flipped=flipped, adv_class=adv_class, rows=rated, cost=sums)
+
+
+def _labels(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of attacks; those that several share are told apart by the parameters in which they differ."""
+    labels = []
+    for attack, params in names:
+        twins = [_parameters(other) for name, other in names if name == attack]
+        own = _parameters(params)
+        differing = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
+        shown = ", ".join(f"{key}={own[key]}" for key in differing)
+        labels.append(f"{attack} ({shown})" if shown else attack)
+    return labels
+
+
+def _parameters(params: str) -> dict[str, object]:
+    try:
+        found = json.loads(params)
+    except ValueError:
+        return {"params": params}
+    return found if isinstance(found, dict) else {"params": params}

@@ -1,0 +1,108 @@
+"""The verdict on a run, from which every output and the exit code are made. No torch."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from advbench.analysis.compare import Comparison
+from advbench.analysis.run_analysis import Findings
+from advbench.analysis.threats import Threat
+from advbench.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOTHING, EXIT_OK, EXIT_USAGE
+
+if TYPE_CHECKING:
+    pass
+
+
+Gate = Literal["min_robust_accuracy", "max_drop_pp", "require_flags_clear"]
+"""Which gate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one gate says of one number, or of one flag."""
+
+    gate: Gate
+    """Which."""
+    threat: Threat
+    """What it is about; goal and norm are empty for a flag."""
+    eps: float | None
+    """Image units; None: no bound, or a flag."""
+    passed: bool
+    """Whether the run may pass."""
+    message: str
+    """What was measured and what was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict:
+    """What is to be said about a run."""
+
+    findings: Findings
+    """All that it says itself."""
+    results: tuple[Result, ...]
+    """Of the gates, in the order of the numbers."""
+    comparison: Comparison | None
+    """With the baseline; None: there is none."""
+    incomplete: str
+    """Why the run does not count as finished; empty if it does."""
+    left_out: tuple[Gate, ...] = ()
+    """Gates that could not be evaluated, for want of a baseline."""
+
+    @property
+    def passed(self) -> bool:
+        """The run is complete, has results, and every gate lets it pass."""
+        return self.exit_code == EXIT_OK
+
+    @cached_property
+    def failures(self) -> tuple[Result, ...]:
+        """The gates that do not let it pass."""
+        return tuple(result for result in self.results if not result.passed)
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed; 1 a gate failed; 2 one has no baseline; 3 incomplete, whatever gates say; 5 nothing was run."""
+        if self.incomplete:
+            return EXIT_INCOMPLETE
+        if not self.findings.attempted:
+            return EXIT_NOTHING
+        if self.failures:
+            return EXIT_FAILED
+        return EXIT_USAGE if self.left_out else EXIT_OK
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        match self.exit_code:
+            case 3:
+                return f"INCOMPLETE: {self.incomplete}"
+            case 5:
+                nothing = self.findings.frame.empty
+                return f"NOTHING RUN: the run {'has no images' if nothing else 'left out all images'}"
+            case 1:
+                return f"FAILED: {len(self.failures)} of {count_of(len(self.results), 'gate')} failed"
+            case 2:
+                return f"NO BASELINE: {', '.join(self.left_out)} compares with one, and was left out"
+        return f"PASSED: {count_of(len(self.results), 'gate')} held" if self.results else "DONE: no gates were set"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as plain values, for JSON."""
+        from advbench.analysis.metrics import as_dict
+
+        return {
+            "verdict": self.headline.partition(":")[0].lower(),
+            "exit_code": self.exit_code,
+            "headline": self.headline,
+            "incomplete": self.incomplete or None,
+            "left_out": list(self.left_out),
+            "gates": [
+                {"gate": r.gate, **r.threat._asdict(), "eps": r.eps, "passed": r.passed, "message": r.message}
+                for r in self.results
+            ],
+            "flags": [flag.as_dict() for flag in self.findings.flags],
+            "cells": [as_dict(cell) for cell in self.findings.cells],
+        }
+
+
+def count_of(number: int, what: str) -> str:
+    """A number of things in words: "1 gate", "2 gates"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,106 @@
+"""What `import advbench` gives: run a suite, and read what a run left behind."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from advbench.analysis.run_analysis import Findings
+from advbench.catalog.plugins import load_plugins
+from advbench.config.suite import Suite
+from advbench.config.suite_files import load_suite
+from advbench.datasets.dataset import Dataset
+from advbench.errors import UserError
+from advbench.execution.progress import Progress
+from advbench.execution.runner import run_plan
+from advbench.models.classifier import Classifier
+from advbench.planning.prepare import prepared
+from advbench.records.stored_run import StoredRun, read_run
+from advbench.report.notebook import as_html
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Run(StoredRun):
+    """A run, finished or not: its rows, its plan, its flags, and the numbers made of them."""
+
+    @classmethod
+    def of(cls, stored: StoredRun) -> Self:
+        """The run that a folder holds."""
+        return cls(**{field.name: getattr(stored, field.name) for field in fields(StoredRun)})
+
+    @cached_property
+    def analysis(self) -> Findings:
+        """Numbers and trust flags."""
+        return Findings.of(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: numbers and trust flags."""
+        return as_html(self.analysis)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read the folder of a run; one still going on, or interrupted, is read as far as it got.
+
+    Args:
+        folder: What `advbench run --out` wrote.
+
+    Returns:
+        The run. Every file is compared with the digest inside it.
+
+    Raises:
+        UserError: It is no such folder, or its manifest or plan is damaged or of another version.
+
+    Example:
+        >>> load_run("no such folder")
+        Traceback (most recent call last):
+        advbench.errors.UserError: no such folder is not the folder of a run: it has no manifest.json
+    """
+    return Run.of(read_run(folder))
+
+
+def run(
+    suite: str | Path | Mapping[str, Any] | Suite,
+    *,
+    out: str | Path | None = None,
+    workers: int = 1,
+    models: Mapping[str, Classifier] | None = None,
+    datasets: Mapping[str, Dataset] | None = None,
+    plugins: Iterable[str] = (),
+    progress: Progress = lambda *_: None,
+) -> Run:
+    """Run a suite, or what is left of it.
+
+    Args:
+        suite: Name of a suite in the package, a TOML file, a mapping of the same shape, or a suite.
+        out: Folder of the run; None: `reports/<name of the suite>`. Where it holds the same run, that is resumed.
+        workers: Processes that work beside this one; 1: this one works itself.
+        models: Label -> classifier, for models that the suite names but no table has. They need `workers=1`.
+        datasets: Label -> data set, for data sets that the suite names but no table has. They need `workers=1`.
+        plugins: Modules with tables of models, attacks and data sets; see `advbench.catalog.plugins`.
+        progress: Told of every unit.
+
+    Returns:
+        The run, read back from its folder.
+
+    Raises:
+        UserError: The suite is not in order, something cannot be loaded, the folder holds another run or cannot be
+            written to, or another process is running in it.
+        StoppedError: Results could not be written; what was done before is saved.
+
+    Example:
+        >>> run({"name": "x"})
+        Traceback (most recent call last):
+        advbench.errors.UserError: suite is not in order
+        models: is missing
+        datasets: is missing
+        attacks: is missing
+    """
+    if (models or datasets) and workers > 1:
+        raise UserError("models and data sets given as objects cannot be sent to other processes", hint="use workers=1")
+    load_plugins(plugins)
+    wanted = load_suite(suite, names={*(models or ()), *(datasets or ())})
+    folder = Path(out) if out is not None else Path("reports") / wanted.name
+    with prepared(wanted, folder, models=models, datasets=datasets, progress=progress) as ready:
+        run_plan(ready, workers=workers, progress=progress)
+    return load_run(folder)

@@ -1,0 +1,129 @@
+"""Models of the user's own, named by a file or by a name of timm's: how each is told apart. No torch."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from advbench.catalog import MODELS
+from advbench.catalog.cards import ModelCard
+from advbench.errors import UserError
+
+OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
+"""What a model of the user's own is named by."""
+
+FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
+"""`path/to/file.py:function`."""
+TIMM = "timm/"
+"""How the names of timm's models begin."""
+
+_LOADERS = {
+    ".onnx": "advbench.models.sources.onnx:load",
+    ".safetensors": "advbench.models.sources.checkpoint:load",
+    ".pt2": "advbench.models.sources.exported:load_exported",
+    ".pt": "advbench.models.sources.exported:load_script",
+    ".ts": "advbench.models.sources.exported:load_script",
+}
+"""Ending of a file -> what loads it."""
+
+
+def model_card(name: str) -> ModelCard:
+    """The card of a model of the catalog, or of one of the user's own.
+
+    Args:
+        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
+            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and a name of timm's.
+
+    Returns:
+        The card; of a model of the user's own it says little before it is loaded.
+
+    Raises:
+        UserError: There is no such name.
+
+    Example:
+        >>> model_card("nets.py:small").runs
+        'nets.py'
+        >>> model_card("timm/resnet18.a1_in1k").source
+        'timm'
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if match := FACTORY.fullmatch(name):
+        return _own(name, "advbench.models.sources.user_code:load_factory", match["file"], runs=True)
+    if name.startswith(TIMM):
+        return _own(name, "advbench.models.sources.timm:load", "timm", runs=False)
+    suffix = Path(name).suffix
+    if suffix in _LOADERS:
+        # torch.export keeps some values as pickles, and a TorchScript archive is a program.
+        return _own(name, _LOADERS[suffix], name, runs=suffix in (".pt2", ".pt", ".ts"))
+    return MODELS[name]
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a model of the user's own.
+
+    Example:
+        >>> is_own("nets.py:small"), is_own("vgg16")
+        (True, False)
+    """
+    own = FACTORY.fullmatch(name) or name.startswith(TIMM) or Path(name).suffix in _LOADERS
+    return name not in MODELS and bool(own)
+
+
+def moved(name: str, move: Callable[[Path], Path]) -> str:
+    """The name of a model with the path of its file changed, if it has one.
+
+    Example:
+        >>> moved("nets.py:small", lambda path: Path("work") / path), moved("vgg16", lambda path: Path("work") / path)
+        ('work/nets.py:small', 'vgg16')
+    """
+    if match := FACTORY.fullmatch(name):
+        return f"{move(Path(match['file'])).as_posix()}:{match['function']}"
+    return move(Path(name)).as_posix() if is_own(name) and not name.startswith(TIMM) else name
+
+
+def origin(name: str) -> dict[str, str]:
+    """What decides the answers of a model beside its weights: its name, or the content of its file.
+
+    Args:
+        name: As :func:`model_card` takes it, or any other.
+
+    Returns:
+        Plain data. Of a function it is about the file in which it stands, not about what that imports.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if match := FACTORY.fullmatch(name):
+        return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
+    if not is_own(name):
+        return {"name": name}
+    if name.startswith(TIMM):
+        return {"name": name, "timm": version("timm")}
+    runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
+    description = Path(name).with_suffix(".toml")
+    told = {"description": _sha256(description)} if description.is_file() else {}
+    return {"sha256": _sha256(Path(name))} | told | runtime
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _own(name: str, loader: str, source: str, *, runs: bool) -> ModelCard:
+    return ModelCard(
+        name=name,
+        loader=loader,
+        data="",
+        classes=0,
+        input_size=0,
+        source=source,
+        licence="",
+        weights_file="",
+        weights_sha256="",
+        runs=source if runs else "",
+    )

@@ -1,0 +1,101 @@
+"""`advbench attack`: pictures in, adversarial pictures out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
+from advbench.catalog.user_models import OWN
+from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.config.attack import attack_config
+from advbench.config.budgets import NORMS
+from advbench.config.goals import DEFAULT_GOAL, goal_with_k
+from advbench.errors import EXIT_INCOMPLETE
+from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
+
+if TYPE_CHECKING:
+    from advbench.pictures.outcome import Outcome
+
+
+@click.command(cls=Command)
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="NAME",
+    help=f"See `advbench models`; or your own: {OWN}.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
+@click.option(
+    "--param",
+    "-p",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the attack, such as steps=50; repeatable. `advbench attacks ATTACK` lists them.",
+)
+@click.option(
+    "--goal",
+    metavar="GOAL",
+    help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "
+    f"a class is a name or an index. Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
+    "model with too few classes.",
+)
+@click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
+@click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
+@click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
+@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
+@click.option("--precise", is_flag=True, help="Attack the network as it is, not in its faster form.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<image>-<model>-<attack>."
+)
+@click.option("--json", "as_text", is_flag=True, help="Print one JSON array, an object for each picture.")
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+@click.pass_context
+def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
+    """Attack pictures (files or folders of them) and write what came of it.
+
+    Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
+    first seven any more.
+    """
+    config = attack_config(goal=goal_with_k(goal, k), **options)
+    announce_code(config.model)
+    with progress(quiet) as told:
+        from advbench.pictures.attack import attack_pictures
+
+        outcomes = attack_pictures(config, told)
+    conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
+
+
+def conclude(ctx: click.Context, outcomes: "list[Outcome]", *, as_text: bool, quiet: bool) -> None:
+    """Print what came of each picture, and leave with the exit code."""
+    failures = [outcome for outcome in outcomes if outcome.record.status == UNKNOWN]
+    if as_text:
+        print_result(as_json([outcome.as_row() for outcome in outcomes]))
+    elif not quiet:
+        _print_outcomes(outcomes)
+    for outcome in failures:
+        click.echo(f"failed: {outcome.record.error}", err=True)
+    ctx.exit(EXIT_INCOMPLETE if failures else 0)
+
+
+def _print_outcomes(outcomes: "list[Outcome]") -> None:
+    from advbench.pictures.terminal import attacked
+
+    out = console()
+    for outcome in outcomes:
+        if outcome.files:
+            out.print(attacked(outcome))
+        elif outcome.record.status == LEFT_OUT:
+            out.print(f"left out: {outcome.record.error}", markup=False)
+    if len(outcomes) > 1:
+        known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
+        rest = [sum(outcome.record.status == status for outcome in outcomes) for status in (LEFT_OUT, UNKNOWN)]
+        told = "".join(f"; {count} {word}" for count, word in zip(rest, ("left out", "failed"), strict=True) if count)
+        out.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{told}")

@@ -1,0 +1,81 @@
+"""`advbench baseline`: keep what became of each image of a run, to hold later runs against."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from advbench import __version__
+from advbench.cli.console import Group, console
+
+if TYPE_CHECKING:
+    from advbench.analysis.baseline import Baseline
+
+DEFAULT_BASELINE = Path("advbench-baseline.json")
+"""The file where none is named."""
+
+_folder = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+_file = click.option(
+    "--baseline", "path", type=click.Path(path_type=Path), default=DEFAULT_BASELINE, show_default=True, metavar="FILE",
+    help="The file, to be committed.",
+)  # fmt: skip
+
+
+@click.group(cls=Group)
+def baseline() -> None:
+    """Keep a run as the baseline that later runs are held against (gate max_drop_pp)."""
+
+
+@baseline.command()
+@_folder
+@_file
+def write(folder: Path, path: Path) -> None:
+    """Make a baseline of the run in DIR."""
+    from advbench.errors import UserError
+
+    if path.exists():
+        raise UserError(f"{path} is there already", hint=f"to replace it: advbench baseline update {folder}")
+    made = of_run(folder)
+    made.write(path)
+    _say(path, made)
+
+
+@baseline.command()
+@_folder
+@_file
+def update(folder: Path, path: Path) -> None:
+    """Replace the baseline by the run in DIR, and show what changes by that."""
+    from advbench.analysis.baseline import read_baseline
+    from advbench.analysis.compare import compare
+    from advbench.report.terminal import compared
+
+    old, made = read_baseline(path), of_run(folder)
+    found = compare(old.outcomes(), made.outcomes())
+    console().print(compared(found))
+    made.write(path)
+    _say(path, made)
+
+
+def of_run(folder: Path) -> "Baseline":
+    """The baseline that the run in a folder makes.
+
+    Raises:
+        UserError: It is no finished run.
+    """
+    from advbench.analysis.baseline import Baseline
+    from advbench.analysis.run_analysis import Findings
+    from advbench.errors import UserError
+    from advbench.records.stored_run import read_run
+
+    run = read_run(folder)
+    if not run.complete:
+        raise UserError(f"the run in {folder} is not finished", hint=f"finish it: advbench resume {folder}")
+    findings = Findings.of(run)
+    if findings.frame.empty:
+        raise UserError(f"the run in {folder} has no images")
+    return Baseline.of(findings.frame, run_id=run.manifest["run_id"], version=__version__, eps=findings.budgets or {})
+
+
+def _say(path: Path, made: "Baseline") -> None:
+    images = sum(len(each.samples) for each in made.images)
+    click.echo(f"written: {path} ({len(made.cells)} numbers on {images} images); commit it", err=True)

@@ -1,0 +1,60 @@
+"""`advbench schema` and `advbench doctor`: what a run looks like, and what this machine has."""
+
+import importlib.util
+import json
+
+import click
+
+from advbench.catalog import MODELS, availability, checkpoints_folder
+from advbench.cli.console import Command, console, print_result
+from advbench.cli.verify import _FORMS, EXTRAS
+from advbench.config.suite import Suite
+from advbench.planning.environment import environment, versions
+
+
+@click.command(cls=Command)
+def schema() -> None:
+    """Print the JSON schema of a suite, for editors that check files as they are written."""
+    print_result(json.dumps(Suite.model_json_schema(), indent=2))
+
+
+@click.command(cls=Command)
+@click.option("--forms", "try_forms", is_flag=True, help="Try the forms of all models that load without a network.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+def doctor(try_forms: bool, as_json: bool) -> None:
+    """Tell what is installed, what there is to compute on, what loads offline, and what form of a network is fast."""
+    import torch
+
+    from advbench.planning.fast_forms import crowded, try_models
+    from advbench.planning.form_cache import calibrations_folder, kept
+
+    threads, devices = torch.get_num_threads(), ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    ready = [card.name for card in MODELS.values() if availability(card).ready]
+    extras = [
+        name if all(map(importlib.util.find_spec, modules)) else f'{name} (pip install "advbench[{name}]")'
+        for name, modules in EXTRAS.items()
+    ]
+    machine = environment()
+    told = {
+        "python": machine["python"],
+        "machine": f"{machine['system']}, {machine['processor']}, {machine['cores']} cores, {threads} threads",
+        "devices": ", ".join(devices),
+        "packages": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "extras": ", ".join(extras),
+        "models that load without a network": f"{len(ready)} of {len(MODELS)}",
+        "torch's cache": str(checkpoints_folder()),
+        "measured forms": str(calibrations_folder()),
+    }
+    told |= {"busy": f"{threads} threads are slower than one: set OMP_NUM_THREADS=1"} if crowded() else {}
+    forms = list(try_models(ready)) if try_forms else [found.describe() for found in kept()]
+    if as_json:
+        print_result(json.dumps(told | {"ready": ready, "forms": forms}, indent=2))
+        return
+    from advbench.report.terminal import print_table
+
+    print_table(console(), "", ["", ""], list(told.items()))
+    print_result(f"\n{_FORMS}")
+    for line in forms or ["none yet: `advbench doctor --forms` tries all models, runs those that they attack"]:
+        print_result(f"  {line}")

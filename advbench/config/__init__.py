@@ -1,0 +1,1 @@
+"""What a person asks for, checked before anything is loaded: suites, goals, eps. No torch."""

@@ -1,0 +1,146 @@
+"""What a person asks for, checked and understood before anything heavy is imported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, UNIVERSAL, lacking
+from advbench.catalog.cards import AttackCard
+from advbench.catalog.parameters import Parameter, check_names, parse_parameters
+from advbench.catalog.user_models import model_card
+from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
+from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
+from advbench.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """All that `advbench attack` is asked for."""
+
+    paths: tuple[str | Path, ...]
+    """Pictures and folders of pictures, as they were named."""
+    model: str = DEFAULT_MODEL
+    """A name of `advbench models`."""
+    weights: Path | None = None
+    """A file with the model's weights, in place of the published ones."""
+    attack: str = DEFAULT_ATTACK
+    """A name of `advbench attacks`."""
+    params: Mapping[str, Parameter] = field(default_factory=dict)
+    """Its parameters; what is not given has the attack's default."""
+    goal: GoalSpec = field(default_factory=lambda: parse_goal(DEFAULT_GOAL))
+    """What counts as fooled."""
+    goal_named: bool = True
+    """Whether somebody asked for that goal."""
+    norm: str = "linf"
+    """One of `NORMS`."""
+    eps: float | None = None
+    """Largest allowed size, image units; None: as far as it takes."""
+    budget: int | None = None
+    """Most passes on each picture, forward and backward; None: as many as the attack takes."""
+    seed: int = 0
+    """Of all random draws."""
+    precise: bool = False
+    """Whether gradients come from the network as it is, rather than from the form of it that is fastest here."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    batch_size: int = 16
+    """Images that are attacked together."""
+    out: Path | None = None
+    """Folder for the results; None: one folder an image in `reports`."""
+
+
+def attack_config(
+    *,
+    model: str,
+    attack: str,
+    goal: str | None,
+    norm: str | None,
+    eps: str | None,
+    params: Sequence[str] = (),
+    **rest: object,
+) -> AttackConfig:
+    """Check the options of `advbench attack` against the tables and each other.
+
+    Args:
+        model: Name of a model.
+        attack: Name of an attack.
+        goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that
+            and for a model with too few classes.
+        norm: Name of a norm; None: the first that the attack supports.
+        eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
+        params: Of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them.
+        **rest: The other fields of :class:`AttackConfig`.
+
+    Raises:
+        UserError: An unknown name, also of a parameter, a parameter without a value, a norm or a goal the attack cannot
+            take, a package it needs that is missing, an eps of the wrong scale or missing.
+
+    Example:
+        >>> config = attack_config(model="vgg16", attack="pgd", goal="untargeted", norm=None, eps=None, paths=())
+        >>> config.norm, round(config.eps * 255)
+        ('linf', 2)
+    """
+    card = ATTACKS[attack]
+    if card.name == UNIVERSAL:
+        hint = "advbench universal apply PERTURBATION PICTURE..."
+        raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
+    if command := lacking(card):
+        raise UserError(f"attack '{attack}' needs the package {card.needs}, which is not installed", hint=command)
+    given = parse_parameters(params)
+    check_names(card, given)
+    norm = norm or card.norms[0]
+    if norm not in card.norms:
+        raise UserError(
+            f"attack '{attack}' works in {', '.join(card.norms)}, not in {norm}", hint=f"for {norm}: {_able(norm)}"
+        )
+    text = eps if eps is not None else DEFAULT_EPS.get(norm)
+    if text is None and card.kind == "budget":
+        raise UserError(f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as --eps {EXAMPLES[norm]}")
+    network = model_card(model)
+    return AttackConfig(
+        model=network.name,
+        attack=card.name,
+        params=given,
+        goal=_goal_for(card, norm, goal, network.classes),
+        goal_named=goal is not None,
+        norm=norm,
+        eps=None if text is None else parse_eps(text, norm),
+        **rest,  # type: ignore[arg-type]
+    )
+
+
+def suited(config: AttackConfig, classes: int) -> AttackConfig:
+    """The configuration with the default goal for so many classes, unless a goal was named.
+
+    Example:
+        >>> config = attack_config(model="net.onnx", attack="pgd", goal=None, norm=None, eps=None, paths=())
+        >>> str(config.goal), str(suited(config, classes=2).goal)
+        ('topk-exclusion:7', 'untargeted')
+    """
+    if config.goal_named:
+        return config
+    return replace(config, goal=_goal_for(ATTACKS[config.attack], config.norm, None, classes))
+
+
+def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int) -> GoalSpec:
+    """The goal as it was written, or the default for this attack and as many classes; 0: nobody knows how many."""
+    takes = " or ".join(GOAL_FORMS[kind] for kind in card.goals)
+    if text is None:
+        first = DEFAULT_GOAL if not 0 < classes < 2 * parse_goal(DEFAULT_GOAL).k else "untargeted"
+        usual = [each for each in (first, "untargeted") if each.partition(":")[0] in card.goals]
+        if not usual:
+            raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")
+        text = usual[0]
+    goal = parse_goal(text)
+    if goal.kind not in card.goals:
+        raise UserError(
+            f"attack '{card.name}' takes the goal {takes}, not {goal.kind}",
+            hint=f"for any goal in {norm}: {_able(norm, card.kind)}",
+        )
+    return goal
+
+
+def _able(norm: str, kind: str | None = None) -> str:
+    """Names of the attacks that take any goal in a norm, without those of other libraries."""
+    own = [card for card in ATTACKS.values() if card.source == "advbench" and norm in card.norms]
+    return ", ".join(card.name for card in own if kind in (None, card.kind))

@@ -1,0 +1,114 @@
+"""An eps as people write it, checked, and as it is shown to them. No torch."""
+
+import math
+
+from advbench.errors import UserError
+
+NORMS = ("linf", "l2", "l1", "l0")
+"""Names of the norms."""
+DEFAULT_EPS = {"linf": "2/255"}
+"""Where no eps is given: an invisible change in Linf; in the other norms no bound."""
+
+_NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
+
+
+def _number(given: object) -> float:
+    """What a text or a number says, or NaN."""
+    try:
+        if isinstance(given, str):
+            top, slash, bottom = given.partition("/")
+            return float(top) / (float(bottom) if slash else 1)
+        return math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError, RuntimeError):  # torch's, of several values
+        return math.nan
+
+
+EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
+
+
+def parse_eps(given: object, norm: str, *, option: str = "--eps") -> float:
+    """An eps as a person writes it: `2/255`, `0.5`, `1e-2`, or any kind of number in Python.
+
+    Args:
+        given: A text with a decimal number or a fraction; or a number: a `Fraction`, a `Decimal`, one of numpy's, a
+            tensor without dimensions.
+        norm: Name of the norm it is meant in: Linf of more than 1 is a whole image.
+        option: What it is called in messages.
+
+    Returns:
+        The number, in image units ([0, 1] is black to white; for L0 a count of values).
+
+    Raises:
+        UserError: Not a number, not positive, or of the wrong scale.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> parse_eps("2/255", "linf") == parse_eps(Fraction(2, 255), "linf") == 2 / 255
+        True
+        >>> parse_eps("2", "linf")
+        Traceback (most recent call last):
+        advbench.errors.UserError: --eps 2 is more than the whole range of a pixel, which is 0 to 1
+        did you mean --eps 2/255?
+    """
+    example = f"{option} {EXAMPLES[norm]}"
+    eps = _number(given)
+    text, slash = str(given) if isinstance(given, str) or math.isnan(eps) else f"{eps:g}", "/" in str(given)
+    if not math.isfinite(eps):
+        raise UserError(f"{option} '{text}' is not a number", hint=f"write it like {example}")
+    if eps <= 0:
+        raise UserError(f"{option} {text} is not above zero", hint=f"write it like {example}")
+    if norm == "linf" and eps > 1:
+        raise UserError(
+            f"{option} {text} is more than the whole range of a pixel, which is 0 to 1",
+            hint=f"did you mean {option} {text}/255?" if not slash and eps <= 255 else f"write it like {example}",
+        )
+    if norm == "l0" and eps < 1:
+        raise UserError(f"{option} {text} changes no value: l0 counts changed values", hint=f"such as {example}")
+    return eps
+
+
+def describe_eps(norm: str, eps: float, like: float | None = None) -> str:
+    """An eps or a distance with the unit people use: 255ths for Linf, unless it is a short decimal number.
+
+    Example:
+        >>> describe_eps("linf", 2 / 255), describe_eps("linf", 0.3), describe_eps("l2", 0.5), describe_eps("l0", 12)
+        ('2/255', '0.3', '0.5', '12 values')
+
+    Args:
+        norm: In which it is measured.
+        eps: The number.
+        like: Another number, in whose unit it is to be told.
+    """
+    if norm == "linf":
+        return f"{eps:.3g}" if is_decimal(eps if like is None else like) else f"{eps * 255:.4g}/255"
+    return f"{eps:.0f} values" if norm == "l0" else f"{eps:.4g}"
+
+
+def is_decimal(eps: float) -> bool:
+    """Whether people write an Linf eps as a decimal number: it has at most two digits behind the point.
+
+    Example:
+        >>> is_decimal(0.3), is_decimal(8 / 255)
+        (True, False)
+    """
+    return eps > 0 and round(eps, 2) == eps
+
+
+def describe_size(norm: str, size: float) -> str:
+    """A distance with the name of its norm.
+
+    Example:
+        >>> describe_size("linf", 1 / 255), describe_size("l2", 0.25)
+        ('Linf 1/255', 'L2 0.25')
+    """
+    return f"{_NAMES[norm]} {describe_eps(norm, size)}"
+
+
+def describe_norm(norm: str, eps: float | None) -> str:
+    """A norm with its bound.
+
+    Example:
+        >>> describe_norm("linf", 2 / 255), describe_norm("l2", None)
+        ('Linf ≤ 2/255', 'L2, no bound')
+    """
+    return f"{_NAMES[norm]}, no bound" if eps is None else f"{_NAMES[norm]} ≤ {describe_eps(norm, eps)}"

@@ -1,0 +1,161 @@
+"""What can be explained of a network and a picture, and what a person may ask of it. No torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
+from advbench.catalog.registry import near_misses
+from advbench.catalog.user_models import model_card
+from advbench.config.attack import AttackConfig, attack_config
+from advbench.errors import UserError
+from advbench.sanitize import slug
+
+EXPLANATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "predictions": "the first five classes",
+        "grad-cam": "where the last maps speak for the class",
+        "saliency": "the pixels that count most",
+        "smooth-saliency": "the same, averaged over noisy copies",
+        "integrated-gradients": "what each pixel adds to the class",
+        "occlusion": "what hiding a place changes; needs no gradient",
+        "path": "confidences from the clean picture to the adversarial one, and decisions around both",
+        "embedding": "the last hidden layer, among other images",
+        "features": "the maps of a layer",
+        "filters": "the picture that excites each filter most",
+        "class-image": "the picture that excites a class most",
+        "layers": "names, shapes and sizes of the layers",
+    }
+)
+"""Name, as in `--what` -> what it shows, in the order of the page."""
+WITHOUT_PICTURE = ("filters", "class-image", "layers")
+"""What can be explained of a network alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be chosen of explanations."""
+
+    layer: str | None = None
+    """For features, filters and grad-cam; None: an early, a middle and a late one, for grad-cam the last."""
+    filters: tuple[int, ...] = ()
+    """Numbers of filters, for features and filters; none: the first ones."""
+    every: bool = False
+    """All maps of a layer, not the first 32."""
+    classes: tuple[str, ...] = ()
+    """For class images and maps of pixels, names or indices; none: the first class of each picture."""
+    steps: int | None = None
+    """Of every ascent that paints a picture; None: enough for shapes to show."""
+    seed: int = 0
+    """Of all random draws."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainConfig:
+    """All that `advbench explain` is asked for."""
+
+    picture: Path | None = None
+    """The clean picture; None: the network alone is explained."""
+    model: str = DEFAULT_MODEL
+    """A name of `advbench models`, or a model of the user's own."""
+    weights: Path | None = None
+    """A file with the model's weights, in place of the published ones."""
+    what: tuple[str, ...] = ()
+    """Names of `EXPLANATIONS`; none: all of them."""
+    options: Options = Options()
+    """What else was chosen."""
+    adversarial: Path | None = None
+    """The adversarial picture, from a file."""
+    run: Path | None = None
+    """The folder of a run, whose most easily fooled images are explained instead of a picture."""
+    worst: int = 12
+    """How many of them."""
+    allow_code: bool = False
+    """Whether the code of models of the user's own that the run was made with may be run."""
+    attack: AttackConfig | None = None
+    """The attack that makes the adversarial picture."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    out: Path = Path("reports/explain")
+    """Folder for the results."""
+
+
+def explain_config(
+    *,
+    what: Sequence[str],
+    options: Options,
+    attack: Mapping[str, Any],
+    picture: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    adversarial: Path | None = None,
+    out: Path | None = None,
+    **rest: Any,
+) -> ExplainConfig:
+    """Check the options of `advbench explain` against the tables and each other.
+
+    Args:
+        what: Names, each with or without commas between several.
+        options: What else was chosen.
+        attack: `attack`, `goal`, `norm` and `eps`, as :func:`advbench.config.attack.attack_config` takes them, or None
+            each.
+        picture: The clean picture.
+        model: Name of a model.
+        adversarial: The adversarial picture.
+        out: Folder for the results; None: a new one in `reports`.
+        **rest: The other fields of :class:`ExplainConfig`.
+
+    Raises:
+        UserError: An unknown name, two sources of the adversarial picture, or no picture where one is needed.
+
+    Example:
+        >>> explain_config(what=["filters,layers"], options=Options(), attack={}).what
+        ('filters', 'layers')
+        >>> explain_config(what=["gradcam"], options=Options(), attack={})
+        Traceback (most recent call last):
+        advbench.errors.UserError: unknown explanation 'gradcam'
+        did you mean grad-cam? There are: predictions, grad-cam, saliency, smooth-saliency, integrated-gradients, \
+occlusion, path, embedding, features, filters, class-image, layers
+    """
+    names = _names(what)
+    run: Path | None = rest.get("run")
+    made = any(value is not None for value in attack.values())
+    if run is not None:
+        if picture or adversarial or made or names:
+            raise UserError("--run explains the images of a run: it takes neither a picture nor an attack nor --what")
+        return ExplainConfig(model=model, options=options, out=out or run / "explained", **rest)
+    if picture is None and (not names or set(names) - set(WITHOUT_PICTURE)):
+        alone = ", ".join(WITHOUT_PICTURE)
+        raise UserError("explain needs a picture", hint=f"only {alone} do without one, named by --what")
+    if (made or adversarial) and picture is None:
+        raise UserError("an adversarial picture is made of a clean one: give that too")
+    if made and adversarial:
+        raise UserError("--adversarial and the options of an attack exclude each other: either is the other picture")
+    folder = "-".join([*([picture.stem] if picture else []), Path(model).name, "explained"])
+    return ExplainConfig(
+        picture=picture,
+        model=model_card(model).name,
+        what=names,
+        options=options,
+        adversarial=adversarial,
+        attack=_attack(model, options.seed, attack) if made else None,
+        out=out or Path("reports") / slug(folder),
+        **rest,
+    )
+
+
+def _names(what: Sequence[str]) -> tuple[str, ...]:
+    """Names of explanations, each once."""
+    names = [name.strip() for each in what for name in each.split(",") if name.strip()]
+    for name in names:
+        if name not in EXPLANATIONS:
+            close = near_misses(name, EXPLANATIONS)
+            guess = f"did you mean {', '.join(close)}? " if close else ""
+            raise UserError(f"unknown explanation '{name}'", hint=f"{guess}There are: {', '.join(EXPLANATIONS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _attack(model: str, seed: int, options: Mapping[str, Any]) -> AttackConfig:
+    named = {"goal": None, "norm": None, "eps": None} | dict(options)
+    return attack_config(**named | {"attack": named.get("attack") or DEFAULT_ATTACK}, model=model, seed=seed, paths=())

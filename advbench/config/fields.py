@@ -1,0 +1,106 @@
+"""The kinds of values in a suite, and how each is understood. No torch."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from advbench.catalog.registry import Registry
+from advbench.catalog.user_models import model_card
+from advbench.config.budgets import NORMS, parse_eps
+from advbench.config.goals import parse_goal
+from advbench.errors import UserError
+
+NormName = Literal["linf", "l2", "l1", "l0"]
+"""One of `advbench.config.budgets.NORMS`."""
+
+
+def plain(error: UserError) -> ValueError:
+    """A mistake of a user in the form that pydantic collects."""
+    return ValueError(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
+def known(table: Registry[Any]) -> BeforeValidator:
+    """A name of a table, or one that the context of the validation knows; see `AS_IT_WAS`."""
+
+    def check(name: Any, info: ValidationInfo) -> Any:
+        if not isinstance(name, str) or waived(info, name):
+            return name
+        try:
+            table[name]
+        except UserError as error:
+            raise plain(error) from None
+        return name
+
+    return BeforeValidator(check)
+
+
+def known_model(name: Any, info: ValidationInfo) -> Any:
+    """A name of the table of models, a model of the user's own, or a name that the context knows."""
+    if not isinstance(name, str) or waived(info, name):
+        return name
+    try:
+        model_card(name)
+    except UserError as error:
+        raise plain(error) from None
+    return name
+
+
+AS_IT_WAS = {"any name": True}
+"""Context of a validation that takes every name: that of the suite in a manifest, which may name a plugin's."""
+
+
+def waived(info: ValidationInfo, name: str) -> bool:
+    """Whether the context of the validation takes a name that stands in no table."""
+    return "any name" in (info.context or ()) or name in (info.context or {}).get("names", ())
+
+
+def _goal(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return str(parse_goal(text))
+    except UserError as error:
+        raise plain(error) from None
+
+
+def _eps_of_each_norm(table: Any) -> Any:
+    """`{linf = ["2/255", 0.1], l2 = 0.5}` with every eps as a number."""
+    if not isinstance(table, Mapping):
+        return table
+    try:
+        return {
+            norm: sorted({parse_eps(eps, norm, option="eps") for eps in listed(several)}) if norm in NORMS else several
+            for norm, several in table.items()
+        }
+    except UserError as error:
+        raise plain(error) from None
+
+
+def listed(value: Any) -> Any:
+    """One value is short for a list of one; an array or a tensor of several counts as a list."""
+    value = value.tolist() if getattr(value, "ndim", 0) else value
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def named(value: Any) -> Any:
+    """`"pgd"` is short for `{name = "pgd"}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+Goal = Annotated[str, BeforeValidator(_goal)]
+"""As `advbench.config.goals.parse_goal` takes it."""
+Goals = Annotated[tuple[Goal, ...], BeforeValidator(listed), Field(min_length=1)]
+"""One goal or several."""
+NormNames = Annotated[tuple[NormName, ...], BeforeValidator(listed), Field(min_length=1)]
+"""One norm or several."""
+EpsTable = Annotated[
+    dict[NormName, Annotated[tuple[float, ...], Field(min_length=1)]], BeforeValidator(_eps_of_each_norm)
+]
+"""Norm -> budgets, in image units; written as numbers of any kind or as texts such as "2/255"."""
+
+
+class Strict(BaseModel):
+    """What all tables of a suite have in common: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

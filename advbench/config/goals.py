@@ -1,0 +1,87 @@
+"""A goal as people write it, checked. No torch."""
+
+import re
+from dataclasses import dataclass
+
+from advbench.catalog.registry import near_misses
+from advbench.errors import UserError
+
+DEFAULT_GOAL = "topk-exclusion:7"
+"""The goal where none is named."""
+
+GOAL_FORMS = {
+    "untargeted": "untargeted",
+    "targeted": "targeted:CLASS",
+    "topk-exclusion": "topk-exclusion:K",
+    "label-out-of-topk": "label-out-of-topk:K",
+    "ordered-topk": "ordered-topk:A,B,C",
+}
+
+
+@dataclass(frozen=True)
+class GoalSpec:
+    """A goal as a person writes it, before the model's classes are known."""
+
+    kind: str
+    """One of untargeted, targeted, topk-exclusion, label-out-of-topk, ordered-topk."""
+    k: int = 1
+    """Of topk-exclusion and label-out-of-topk."""
+    classes: tuple[str, ...] = ()
+    """Of targeted and ordered-topk: names or indices, in order."""
+
+    def __str__(self) -> str:
+        if self.classes:
+            return f"{self.kind}:{','.join(self.classes)}"
+        return self.kind if self.kind == "untargeted" else f"{self.kind}:{self.k}"
+
+
+def goal_with_k(goal: str | None, k: int | None) -> str | None:
+    """A goal whose k is said apart; top-k exclusion, if no other is named.
+
+    Raises:
+        UserError: A goal that has a k already, or takes none.
+
+    Example:
+        >>> goal_with_k(None, 7), goal_with_k("label-out-of-topk", 5), goal_with_k("untargeted", None)
+        ('topk-exclusion:7', 'label-out-of-topk:5', 'untargeted')
+    """
+    if k is None:
+        return goal
+    if goal not in (None, "topk-exclusion", "label-out-of-topk"):
+        raise UserError(f"--k {k} does not go with --goal {goal}", hint="leave one of them out")
+    return f"{goal or 'topk-exclusion'}:{k}"
+
+
+def parse_goal(text: str) -> GoalSpec:
+    """A goal as a person writes it; classes stay as written until the model is loaded.
+
+    Raises:
+        UserError: Another form, or a k that is not a positive whole number.
+
+    Example:
+        >>> parse_goal("topk-exclusion:7")
+        GoalSpec(kind='topk-exclusion', k=7, classes=())
+        >>> parse_goal("ordered-topk:tiger, 12").classes
+        ('tiger', '12')
+    """
+    kind, _, argument = text.strip().partition(":")
+    kind, argument = kind.strip().lower(), argument.strip()
+    if kind not in GOAL_FORMS:
+        close = near_misses(kind, GOAL_FORMS)
+        guess = f"did you mean {GOAL_FORMS[close[0]]}? " if close else ""
+        raise UserError(f"unknown goal '{text}'", hint=f"{guess}goals: {', '.join(GOAL_FORMS.values())}")
+    if kind == "untargeted":
+        if argument:
+            raise UserError(f"goal 'untargeted' takes no argument, got '{argument}'")
+        return GoalSpec(kind)
+    if not argument:
+        raise UserError(f"goal '{kind}' lacks its argument", hint=f"write it as {GOAL_FORMS[kind]}")
+    if kind in ("targeted", "ordered-topk"):
+        # A class name may hold a comma, so a single target is taken whole.
+        parts = [argument] if kind == "targeted" else [part.strip() for part in argument.split(",")]
+        if not all(parts):
+            raise UserError(f"goal '{text}' has an empty class name", hint=f"write it as {GOAL_FORMS[kind]}")
+        return GoalSpec(kind, classes=tuple(parts))
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", argument):
+        raise UserError(f"goal '{kind}': K is a whole number from 1, got '{argument}'", hint="such as topk-exclusion:7")
+    return GoalSpec(kind, k=int(argument))

@@ -1,0 +1,261 @@
+"""What a suite asks for, checked before anything heavy is imported: models x data sets x attacks x goals x norms x eps.
+
+A mistake in a suite file ends in one message that names the file, the key and what was probably meant.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationInfo, model_validator
+
+from advbench.catalog import ATTACKS, DATASETS, lacking
+from advbench.catalog.cards import AttackCard
+from advbench.catalog.parameters import Parameter
+from advbench.config.budgets import NORMS, parse_eps
+from advbench.config.fields import (
+    EpsTable,
+    Goal,
+    Goals,
+    NormName,
+    NormNames,
+    Strict,
+    known,
+    known_model,
+    listed,
+    named,
+    plain,
+    waived,
+)
+from advbench.errors import UserError
+
+
+class ModelSpec(Strict):
+    """A model of the suite.
+
+    Example:
+        >>> ModelSpec(name="vgg16").label
+        'vgg16'
+    """
+
+    name: Annotated[str, BeforeValidator(known_model)]
+    """As `advbench models` lists it; or one of your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
+    timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
+    weights: Path | None = None
+    """A file with its weights, in place of the published ones; a relative path starts at the suite file."""
+    attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
+    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
+    label: str = ""
+    """What it is called in records; default: its name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label(cls, values: Any) -> Any:
+        return _with_label(values)
+
+
+class DatasetSpec(Strict):
+    """A data set of the suite.
+
+    Example:
+        >>> DatasetSpec(name="mnist-samples", eps={"linf": ["0.1", 0.3]}).eps
+        {'linf': (0.1, 0.3)}
+    """
+
+    name: Annotated[str, known(DATASETS)]
+    """As `advbench datasets` lists it."""
+    path: Path | None = None
+    """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
+    images: PositiveInt | None = None
+    """How many of its images, in place of the suite's number."""
+    eps: EpsTable = Field(default={})
+    """Budgets on this data set, in place of the suite's."""
+    label: str = ""
+    """What it is called in records; default: its name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label(cls, values: Any) -> Any:
+        return _with_label(values)
+
+
+class AttackSpec(Strict):
+    """An attack of the suite.
+
+    Example:
+        >>> AttackSpec(name="pgd", params={"steps": 10}, norms="l2").norms
+        ('l2',)
+    """
+
+    name: Annotated[str, known(ATTACKS)]
+    """As `advbench attacks` lists it."""
+    params: dict[str, Parameter] = Field(default={})
+    """Its parameters; what is not given has the attack's default."""
+    budget: PositiveInt | None = None
+    """Most passes on each image, forward and backward; what it had found by then counts. None: as many as it takes."""
+    goals: Goals | None = None
+    """In place of the suite's."""
+    norms: NormNames | None = None
+    """In place of the suite's."""
+    eps: EpsTable | None = None
+    """In place of the suite's and the data set's."""
+
+    @model_validator(mode="after")
+    def _possible(self, info: ValidationInfo) -> Self:
+        if waived(info, self.name):
+            return self
+        card = ATTACKS[self.name]
+        if command := lacking(card):
+            raise ValueError(f"attack {self.name} needs the package {card.needs}, which is not installed; {command}")
+        for norm in self.norms or ():
+            if norm not in card.norms:
+                raise ValueError(f"attack {self.name} works in {', '.join(card.norms)}, not in {norm}")
+        for goal in self.goals or ():
+            if goal.partition(":")[0] not in card.goals:
+                raise ValueError(f"attack {self.name} takes the goal {' or '.join(card.goals)}, not {goal}")
+        return self
+
+    @property
+    def card(self) -> AttackCard:
+        """What the table says of it."""
+        return ATTACKS[self.name]
+
+
+class Floor(Strict):
+    """A least robust accuracy for the cells it names; what is not named is any.
+
+    Example:
+        >>> Floor(min_robust_accuracy=0.4, norm="linf", eps="2/255").eps == 2 / 255
+        True
+    """
+
+    min_robust_accuracy: Annotated[float, Field(ge=0, le=1)]
+    """From 0 to 1, in the worst case over the attacks."""
+    model: str | None = None
+    """Label of a model."""
+    dataset: str | None = None
+    """Label of a data set."""
+    goal: Goal | None = None
+    """A goal."""
+    norm: NormName | None = None
+    """A norm."""
+    eps: float | None = None
+    """A budget; needs the norm."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("eps") is None:
+            return values
+        if values.get("norm") not in NORMS:
+            raise ValueError("eps needs the norm beside it, such as norm = 'linf'")
+        try:
+            return {**values, "eps": parse_eps(values["eps"], values["norm"], option="eps")}
+        except UserError as error:
+            raise plain(error) from None
+
+
+class Gates(Strict):
+    """What a run must reach. Gates do not decide results: other gates on a finished run are just evaluated.
+
+    Example:
+        >>> Gates(min_robust_accuracy=0.4).max_unknown
+        0.0
+    """
+
+    min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
+    floors: tuple[Floor, ...] = ()
+    """The same for some of them."""
+    max_drop_pp: Annotated[float, Field(ge=0)] | None = None
+    """Largest loss of robust accuracy against the baseline, percentage points."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """A loss counts if it is significant at this level, over all comparisons."""
+    max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest share of rows of which nothing is known, 0 to 1; with more the run is incomplete."""
+    require_flags_clear: bool = False
+    """No trust flag of severity E or F may be raised."""
+
+
+class Suite(Strict):
+    """Models x data sets x attacks x goals x norms x budgets; a model is run on the data sets made for it.
+
+    Example:
+        >>> suite = Suite(name="one", models="efficientnet_lite0", datasets="imagenet-samples", attacks="pgd")
+        >>> suite.norms, suite.eps["linf"][0] * 255
+        (('linf',), 2.0)
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+    """Letters, digits, dots, dashes and underscores; the run's folder is called so."""
+    description: str = ""
+    """What it is for."""
+    models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
+    """Names, or tables."""
+    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
+    """Names, or tables."""
+    attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
+    """Names, or tables."""
+    goals: Goals = ("untargeted",)
+    """Of the attacks that take them."""
+    norms: NormNames = ("linf",)
+    """Of the attacks that work in them."""
+    eps: EpsTable = Field(default={"linf": (2 / 255,)})
+    """Budgets, for data sets that have none of their own."""
+    images: PositiveInt | None = None
+    """How many images of each data set: always the same ones for the same seed; None: all."""
+    seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
+    """Of the choice of images and of all random draws."""
+    noise: bool = True
+    """Whether random noise of every size is run beside the attacks, for comparison."""
+    save: Literal["none", "gallery", "all"] = "gallery"
+    """Which adversarial images are kept: none, the most interesting of each unit, or all."""
+    time_limit: Annotated[float, Field(gt=0)] = 1800.0
+    """Seconds for one unit of work; what takes longer is unknown."""
+    precise: bool = False
+    """Whether attacks take their gradients from the network as it is, rather than from the form of it that is fastest
+    on the machine; verdicts always come from the network as it is."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:N, mps, or auto."""
+    gates: Gates = Gates()
+    """What the run must reach."""
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.models)} models, {len(self.datasets)} data sets, {len(self.attacks)} attacks"
+        return f"Suite({self.name!r}: {sizes}, goals {', '.join(self.goals)}, norms {', '.join(self.norms)})"
+
+    __str__ = __repr__
+
+    @model_validator(mode="after")
+    def _attacks_are_there(self) -> Self:
+        there = [spec.name for spec in self.attacks]
+        for model in self.models:
+            for name in model.attacks or ():
+                if name not in there:
+                    raise ValueError(f"model {model.label} has the attack {name!r}, which the suite has not")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        for kind, specs in (("model", self.models), ("dataset", self.datasets)):
+            if not specs:
+                raise ValueError(f"expected at least one {kind}, got none")
+            labels = [spec.label for spec in specs]
+            if twice := sorted({label for label in labels if labels.count(label) > 1}):
+                raise ValueError(f"two {kind}s are called {twice[0]!r}; give one of them a label")
+        return self
+
+
+HARMLESS = {
+    Suite: {"name", "description", "save", "time_limit", "gates"},
+    ModelSpec: set[str](),
+    DatasetSpec: set[str](),
+    AttackSpec: set[str](),
+}
+"""Fields that may differ on resuming a run, because they do not decide what a row says; all others are identity."""
+
+
+def _with_label(values: Any) -> Any:
+    if isinstance(values, Mapping) and not values.get("label") and "name" in values:
+        return {**values, "label": values["name"]}
+    return values

@@ -1,0 +1,166 @@
+"""Suites as TOML files: those in the package, and those that people write. No torch."""
+
+import os
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from advbench.catalog.registry import near_misses
+from advbench.catalog.user_models import is_own, model_card, moved
+from advbench.config.suite import AttackSpec, DatasetSpec, Floor, Gates, ModelSpec, Suite
+from advbench.errors import UserError
+
+_FOLDER = Path(__file__).parent / "suites"
+_TABLES: dict[str, type[BaseModel]] = {
+    "models": ModelSpec,
+    "datasets": DatasetSpec,
+    "attacks": AttackSpec,
+    "gates": Gates,
+    "floors": Floor,
+}
+
+_NAMED = ("models", "datasets", "attacks")
+
+
+def suite_names() -> list[str]:
+    """Names of the suites in the package.
+
+    Example:
+        >>> "smoke" in suite_names()
+        True
+    """
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_suite(
+    source: str | Path | Mapping[str, Any] | Suite, *, names: Collection[str] = (), allow_code: bool = False
+) -> Suite:
+    """A suite by name, from a TOML file, or from a mapping of the same shape.
+
+    Args:
+        source: A name such as "smoke", a path that ends in `.toml`, a mapping, or a suite.
+        names: Of models and data sets that a mapping may name beside those of the tables.
+        allow_code: Whether it may name models whose code is run with your rights; a suite object always may.
+
+    Returns:
+        The suite. Relative paths in a file start at the file.
+
+    Raises:
+        UserError: There is no such suite, or it is not in order; every mistake is named with file and key. Or it
+            names models that run code, and may not.
+
+    Example:
+        >>> load_suite({"name": "x", "models": "vgg61", "datasets": "mnist-samples", "attacks": "pgd"})
+        Traceback (most recent call last):
+        advbench.errors.UserError: suite is not in order
+        models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
+    """
+    if isinstance(source, Suite):
+        return source
+    suite = _loaded(source, names)
+    if not allow_code:
+        refuse_code(suite)
+    return suite
+
+
+def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> Suite:
+    if isinstance(source, Mapping):
+        return _checked(source, "suite", names)
+    path = Path(source)
+    if path.suffix == ".toml" or path.is_file():
+        return _from_the_file(_read(path), path)
+    if (built_in := _FOLDER / f"{source}.toml").is_file() and str(source) in suite_names():
+        return _read(built_in)
+    close = near_misses(str(source), suite_names())
+    guess = f"did you mean {', '.join(close)}? " if close else ""
+    hint = f"{guess}there are {', '.join(suite_names())}; or name a file that ends in .toml"
+    raise UserError(f"unknown suite {str(source)!r}", hint=hint)
+
+
+def refuse_code(suite: Suite) -> None:
+    """Refuse a suite that names models whose code would be run: it may come from somebody else.
+
+    Raises:
+        UserError: It does; the files are named.
+
+    Example:
+        >>> refuse_code(Suite(name="x", models="nets.py:small", datasets="mnist", attacks="pgd"))
+        Traceback (most recent call last):
+        advbench.errors.UserError: suite x names models that run code: nets.py
+        if you would run that file yourself, say so with --allow-code, in Python with load_suite(..., allow_code=True)
+    """
+    files = [spec.name for spec in suite.models if is_own(spec.name) and model_card(spec.name).runs]
+    if files:
+        names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
+        which = "that file" if len(files) == 1 else "these files"
+        say = "say so with --allow-code, in Python with load_suite(..., allow_code=True)"
+        hint = f"if you would run {which} yourself, {say}"
+        raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
+
+
+def _read(path: Path) -> Suite:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the suite {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+    return _checked({"name": path.stem} | table, str(path))
+
+
+def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = ()) -> Suite:
+    try:
+        return Suite.model_validate(table, context={"names": names})
+    except ValidationError as error:
+        raise UserError(f"{where} is not in order", hint="\n".join(_mistakes(error))) from None
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    """Each mistake in one line: key, what is wrong, what was probably meant."""
+    for found in error.errors(include_url=False):
+        location = found["loc"]
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "suite"
+        match found["type"]:
+            case "extra_forbidden":
+                yield f"{key}: unknown key{_guess(location)}"
+            case "missing":
+                yield f"{key}: is missing"
+            case "model_type":
+                yield f"{key}: expected {'a name or ' if location[0] in _NAMED else ''}a table, got {found['input']!r}"
+            case _:
+                yield f"{key}: {found['msg'].removeprefix('Value error, ')}"
+
+
+def _guess(location: tuple[int | str, ...]) -> str:
+    """What an unknown key was probably meant to be."""
+    table = Suite
+    for part in location[:-1]:
+        table = _TABLES.get(str(part), table)  # type: ignore[assignment]
+    close = near_misses(str(location[-1]), table.model_fields)
+    return f"; did you mean {', '.join(close)}?" if close else f"; there are {', '.join(table.model_fields)}"
+
+
+def _from_the_file(suite: Suite, file: Path) -> Suite:
+    """The suite with relative paths as seen from the current folder."""
+
+    def seen(path: Path) -> Path:
+        return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
+
+    models = tuple(
+        spec.model_copy(update={"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)})
+        for spec in suite.models
+    )
+    datasets = tuple(spec.model_copy(update={"path": spec.path and seen(spec.path)}) for spec in suite.datasets)
+    attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
+    return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
+
+
+def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:
+    if (stored := spec.params.get("perturbation")) is None:
+        return spec
+    return spec.model_copy(update={"params": spec.params | {"perturbation": str(seen(Path(str(stored))))}})

@@ -1,0 +1,1 @@
+"""One attack on one batch of images, measured by the judge."""

@@ -1,0 +1,43 @@
+"""An attack of the table, made from its name, its norm and its parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from advbench.catalog import ATTACKS
+from advbench.catalog.parameters import Parameter, check_names
+from advbench.catalog.registry import resolve
+from advbench.errors import UserError
+from attacks import NORMS, Attack, capped
+from attacks.queries.plain import plain_number
+
+PASSES = "passes"
+"""Stands among the parameters of an attack that was given a budget of passes."""
+
+
+def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
+    """An attack of the table.
+
+    Args:
+        name: Registry name.
+        norm: In which it works.
+        params: Its parameters; what is no number, text or truth value is a part of the attack and left alone. With
+            `PASSES` among them it is cut off on each image after so many.
+
+    Raises:
+        UserError: It does not take these parameters.
+
+    Example:
+        >>> make_attack("pgd", "l2", {"steps": 7}).steps
+        7
+    """
+    card = ATTACKS[name]
+    plain = {key: plain_number(value) for key, value in params.items() if key != PASSES}
+    given = {key: value for key, value in plain.items() if isinstance(value, Parameter)}
+    check_names(card, given)
+    try:
+        attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)
+        return capped(attack, params[PASSES]) if PASSES in params else attack
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"attack {name} cannot be made with {dict(params)}: {error}", hint=f"see `advbench attacks {name}`"
+        ) from None

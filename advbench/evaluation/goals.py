@@ -1,0 +1,50 @@
+"""From a goal as it was asked for to the goal of a batch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from advbench.config.goals import GoalSpec
+from advbench.errors import UserError
+from advbench.models.classifier import Classifier
+from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+
+MakeGoal = Callable[..., Goal]
+"""Clean logits (N, C), image ids (N,) and labels (N,), where they are known -> the goal of the batch."""
+
+
+def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
+    """Bind a goal to a model's classes; what it needs of the clean images it takes from their logits.
+
+    Untargeted and label-out-of-topk are about the label; where that is not known, about the class that is first on the
+    clean image.
+
+    Raises:
+        UserError: A class that the model does not have, or a k that its classes do not allow.
+    """
+    wanted = [model.class_index(name) for name in spec.classes]
+    largest = model.num_classes // 2 if spec.kind == "topk-exclusion" else model.num_classes - 1
+    if max(spec.k, len(wanted)) > largest:
+        raise UserError(
+            f"goal '{spec}': k is at most {largest} for the {model.num_classes} classes of {model.name}",
+            hint="choose a smaller one, or another goal, such as --goal untargeted",
+        )
+    if len(set(wanted)) < len(wanted):
+        raise UserError(f"goal '{spec}' names the same class twice")
+
+    def make(logits: Tensor, ids: Tensor, labels: Tensor | None = None) -> Goal:
+        first = logits.argmax(1) if labels is None else labels
+        targets = torch.tensor(wanted, device=ids.device).expand(len(ids), -1)
+        match spec.kind:
+            case "untargeted":
+                return Untargeted(first, ids=ids)
+            case "targeted":
+                return Targeted(targets[:, 0], ids=ids)
+            case "label-out-of-topk":
+                return LabelOutOfTopK(first, spec.k, ids=ids)
+            case "ordered-topk":
+                return OrderedTopK(targets, ids=ids)
+        return TopKExclusion.from_logits(logits, spec.k, ids)
+
+    return make

@@ -1,0 +1,139 @@
+"""The judge: the only place that decides whether an image was fooled.
+
+An attack hands over candidate images and is not believed in anything: predictions come from a fresh forward pass of
+the original model, sizes and limits are measured here.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from attacks.goals import Goal
+from attacks.norms import L0, L1, L2, Linf, Norm, column
+from attacks.protocols import Model
+from attacks.queries.answers import ask
+
+
+class Verdicts(NamedTuple):
+    """What the judge found, a row for each image."""
+
+    clean_logits: Tensor
+    """Of the original images (N, C)."""
+    adv_logits: Tensor
+    """Of the candidates (N, C)."""
+    valid: Tensor
+    """The candidate is finite, in [0, 1] and within eps, bool (N,)."""
+    met: Tensor
+    """The candidate is valid and meets the goal, bool (N,)."""
+    survives_8bit: Tensor
+    """It still does so, within eps, with each value rounded to the nearest of 256 levels, bool (N,)."""
+    met_8bit: Tensor
+    """The 8-bit image that is kept of it, however it was rounded, is valid and meets the goal, bool (N,)."""
+    size_8bit: Tensor
+    """Of that image's change, in the norm of eps (N,)."""
+    l0: Tensor
+    """Changed values (N,)."""
+    l1: Tensor
+    """Sum of changes (N,), image units."""
+    l2: Tensor
+    """Euclidean length (N,), image units."""
+    linf: Tensor
+    """Largest change (N,), image units."""
+
+    @property
+    def flipped(self) -> Tensor:
+        """The first class changed, whatever the goal, bool (N,)."""
+        return self.clean_logits.argmax(1) != self.adv_logits.argmax(1)
+
+
+def judge(
+    model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, eps: float | None, x_8bit: Tensor | None = None
+) -> Verdicts:
+    """Measure candidates.
+
+    Args:
+        model: The original model, float32; never the form that an attack may have used.
+        x: Clean images (N, ...) in [0, 1].
+        x_adv: Candidates, shaped like ``x``.
+        goal: What counts as fooled.
+        norm: In which ``eps`` is measured.
+        eps: Largest allowed size; None: no bound.
+        x_8bit: What is kept of the candidates in 8 bits; None: what :func:`nearest_levels` makes of those that meet
+            the goal, and the clean images in place of the others.
+
+    Returns:
+        The verdicts.
+
+    Raises:
+        ValueError: If the candidates have another shape or type than the images: then the attack is broken.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, x_adv = torch.tensor([[0.6, 0.4]]), torch.tensor([[0.4, 0.6]])
+        >>> verdict = judge(lambda x: x, x, x_adv, Untargeted(torch.tensor([0])), Linf(), eps=0.1)
+        >>> bool(verdict.flipped), bool(verdict.met)  # fooled, but further away than allowed
+        (True, False)
+    """
+    check_candidates(x, x_adv)
+    with torch.no_grad():
+        clean, adv = ask(model, x), ask(model, x_adv)
+        met = _valid(x, x_adv, norm, eps) & (goal.margin(adv) < 0)
+        nearest = torch.where(column(met, x), nearest_levels(x_adv), x)
+        survives = met & _valid(x, nearest, norm, eps) & (goal.margin(ask(model, nearest)) < 0)
+        kept = nearest if x_8bit is None else x_8bit
+        met_8bit = survives if x_8bit is None else _valid(x, kept, norm, eps) & (goal.margin(ask(model, kept)) < 0)
+    delta = x_adv - x
+    return Verdicts(
+        clean_logits=clean,
+        adv_logits=adv,
+        valid=_valid(x, x_adv, norm, eps),
+        met=met,
+        survives_8bit=survives,
+        met_8bit=met_8bit,
+        size_8bit=norm.measure(kept - x),
+        l0=L0().measure(delta),
+        l1=L1().measure(delta),
+        l2=L2().measure(delta),
+        linf=Linf().measure(delta),
+    )
+
+
+def nearest_levels(x: Tensor) -> Tensor:
+    """Images with each value rounded to the nearest of 256 levels, as they are once saved as a PNG.
+
+    Example:
+        >>> nearest_levels(torch.tensor([0.0, 0.3, 1.0])) * 255
+        tensor([  0.,  76., 255.])
+    """
+    return (x * 255).round() / 255
+
+
+def check_candidates(x: Tensor, x_adv: Tensor) -> None:
+    """Check that what an attack returned is a batch of candidates for the images ``x``.
+
+    Raises:
+        ValueError: If it is no tensor, or of another shape, type or device.
+
+    Example:
+        >>> check_candidates(torch.zeros(2, 4), torch.zeros(1, 4))
+        Traceback (most recent call last):
+        ValueError: expected candidates torch.float32 (2, 4) on cpu from the attack, got torch.float32 (1, 4) on cpu
+    """
+    got = _describe(x_adv) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+    if got != _describe(x):
+        raise ValueError(f"expected candidates {_describe(x)} from the attack, got {got}")
+
+
+def _describe(x: Tensor) -> str:
+    return f"{x.dtype} {tuple(x.shape)} on {x.device}"
+
+
+def _valid(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | None) -> Tensor:
+    """Finite, in the box and in the ball. Comparisons with NaN are false, so NaN is not valid."""
+    rows = x_adv.reshape(len(x_adv), -1)
+    inside = (rows.amin(1) >= 0) & (rows.amax(1) <= 1)
+    if eps is None:
+        return inside
+    return inside & (norm.measure(x_adv - x) <= eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)

@@ -1,0 +1,122 @@
+"""What an attack call costs: forward and backward passes of each image, and time."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from attacks.protocols import Model
+from attacks.queries.answers import find_logits
+from attacks.queries.gradients import asked_ids, exact_form, quick_form
+
+
+class Meter:
+    """A model that counts, to be attacked in place of the model.
+
+    Attacks say which images they ask about, so that every pass is booked on its image although images leave the
+    batch when they are fooled. Where an attack does not say so (a foreign one), its rows are shared out evenly.
+
+    Args:
+        model: Images -> logits.
+        ids: Ids of the images, int64 (N,), all different.
+        on_pass: Called at each forward pass, for a progress display.
+
+    Example:
+        >>> from attacks import PGD, Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5], [0.5, 0.6]]), Untargeted(torch.tensor([0, 0]))
+        >>> with Meter(lambda x: x, goal.ids) as metered:
+        ...     x_adv = PGD(steps=1)(metered, x, goal, eps=0.1)
+        >>> metered.forwards, metered.backwards
+        (tensor([2., 1.]), tensor([1., 0.]))
+    """
+
+    forwards: Tensor
+    """Forward passes of each image (N,)."""
+    backwards: Tensor
+    """Backward passes of each image (N,)."""
+    not_finite: Tensor
+    """How many answers about each image held NaN or infinity (N,)."""
+    seconds: float
+    """Wall time between entering and leaving the context."""
+
+    def __init__(self, model: Model, ids: Tensor, on_pass: Callable[[], None] = lambda: None) -> None:
+        self._model, self._on_pass = model, on_pass
+        self._sorted, self._order = ids.sort()
+        self._last: tuple[Tensor, Tensor] = ids, torch.arange(len(ids), device=ids.device)
+        self._one = torch.ones(1, device=ids.device)
+        self.forwards = torch.zeros(len(ids), device=ids.device)
+        self.backwards = torch.zeros(len(ids), device=ids.device)
+        self.not_finite = torch.zeros(len(ids), device=ids.device)
+        self.seconds = 0.0
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """The model's logits; the passes are booked."""
+        answer: Tensor = self._pass(self._model, x)
+        return answer
+
+    @property
+    def wrapped(self) -> Model:
+        """The model itself."""
+        return self._model
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The model's faster form, if it has one; its passes are booked like all others."""
+        form = quick_form(self._model)
+        return None if form is None else partial(self._pass, form)
+
+    @property
+    def exact_form(self) -> Model | None:
+        """Likewise its form of float32."""
+        form = exact_form(self._model)
+        return None if form is None else partial(self._pass, form)
+
+    def _pass(self, model: Model, x: Tensor) -> Any:
+        self._on_pass()
+        rows = len(x)
+        places = self._places(asked_ids(), rows)
+        self._book(self.forwards, places, rows)
+        # It may work on its images in place. Attacks that say whose images they are hand over a copy.
+        logits: Any = find_logits(model(x.clone() if asked_ids() is None else x), rows)
+        if not isinstance(logits, Tensor):  # the attack's own reading of answers says what is wrong with it
+            return logits
+        found = logits.detach()
+        if not math.isfinite(found.sum()):  # a quicker question than whether each of them is, and rarely a wrong alarm
+            self._book(self.not_finite, places, rows, _not_finite(found).float())
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self._book(self.backwards, places, rows))  # type: ignore[no-untyped-call]
+        return logits
+
+    def __enter__(self) -> Self:
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds = time.perf_counter() - self._start
+
+    def _places(self, ids: Tensor | None, count: int) -> Tensor | None:
+        """Where the rows of a batch are counted; None: nobody says whose they are."""
+        if ids is None or len(ids) != count:
+            return None
+        if ids is not self._last[0]:  # as long as no image leaves the batch, its ids are the same tensor
+            self._last = ids, self._order[torch.searchsorted(self._sorted, ids)]
+        return self._last[1]
+
+    def _book(self, count: Tensor, places: Tensor | None, rows: int, values: Tensor | None = None) -> None:
+        """Add 1, or a value for each row, at the places of the rows."""
+        if places is None:
+            count += (rows if values is None else values.sum()) / len(count)
+        else:
+            count.index_add_(0, places, self._one.expand(rows) if values is None else values)
+
+
+def _not_finite(logits: Tensor) -> Tensor:
+    """Which rows hold NaN or infinity, bool (N,); the rows may be of any shape, and there may be none."""
+    return (~logits.isfinite()).reshape(len(logits), math.prod(logits.shape[1:])).any(1)

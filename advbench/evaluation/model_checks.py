@@ -1,0 +1,203 @@
+"""Trust flags that a model raises on a few images, before anything is attacked: reasons why numbers would mislead.
+
+The rules follow AutoAttack's own checks (F. Croce and M. Hein, Reliable Evaluation of Adversarial Robustness with an
+Ensemble of Diverse Parameter-free Attacks, 2020 <https://arxiv.org/abs/2003.01690>) and M. Pintor et al., Indicators of
+Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
+"""
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from advbench.evaluation.squashed import why_no_logits
+from advbench.records.flag import Flag, Severity
+from attacks.protocols import Model
+from attacks.queries.answers import NoGradientError, ask, ask_with_graph, gradient_of
+from attacks.queries.modes import learns, parts
+
+FORWARDS = 5
+"""How often the model is asked the same question."""
+SPREAD = 1e-4
+"""By how much its answers may differ, as vectors of length 1 (M2) or in parts of the largest logit (M3)."""
+_ALONE = 8
+
+
+class _Finding(NamedTuple):
+    id: str
+    severity: Severity
+    message: str
+    advice: str
+    value: float | None = None
+
+
+def check_model(
+    model: Model, x: Tensor, labels: Tensor | None = None, *, dataset: str, name: str | None = None, seed: int = 0
+) -> list[Flag]:
+    """Look for reasons to distrust what will be measured of a model.
+
+    Args:
+        model: Images -> logits; the checks of its modules are left out for a plain function.
+        x: A few images (N, ...) in [0, 1].
+        labels: True classes (N,); None: those that the model predicts.
+        dataset: Where the images are from, for the flags.
+        name: The model's, for the flags; None: its attribute `name`.
+        seed: Of the random numbers that a randomised model draws; the global generator is left as it was.
+
+    Returns:
+        Flags M1 to M6. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+
+    Example:
+        >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
+        >>> [(flag.id, flag.severity) for flag in flags]
+        [('M4', 'F')]
+    """
+    called = name or str(getattr(model, "name", type(model).__name__))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
+
+
+def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Finding]:
+    modes = list(_training(model, x))
+    yield from modes
+    if modes:
+        return
+    asked = partial(ask, model)
+    with torch.no_grad():
+        answers = torch.stack([asked(x) for _ in range(FORWARDS)])
+    if not answers.isfinite().all():
+        share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
+        yield _Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
+        return
+    truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
+    randomised = list(_randomised(answers, truth))
+    yield from randomised or _batch_dependent(asked, x, answers[0])
+    yield from _squashed(asked, x, answers[0])
+    yield from _gradients(model, x, truth)
+
+
+def _training(model: Model, x: Tensor) -> Iterator[_Finding]:
+    """M1: a part of the model is in training mode, and that matters: dropout is on, or batches are normalised."""
+    training = [(name, part) for name, part in parts(model) if part.training]
+    if not training or not _mode_matters(model, x, [part for _, part in training]):
+        return
+    known = [(name, part) for name, part in training if _depends_on_mode(part)]
+    name, part = (known or training)[-1]
+    more = f" and {len(training) - 1} more" if len(training) > 1 else ""
+    where = f"{name or 'the model'} ({type(part).__name__}){more}"
+    yield _Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
+
+
+def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
+    """Whether passes change a model, or it answers otherwise than in evaluation mode, because of these parts."""
+    if any(learns(part) for part in training):
+        return True
+    try:
+        one, other = _in_both_modes(model, x)
+    except Exception:  # it cannot be copied, or not be asked in one of its modes
+        return any(_depends_on_mode(part) for part in training)
+    return not float((one - other).abs().max()) <= SPREAD * (1 + float(one.abs().max()))
+
+
+def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of a copy of the model in evaluation mode, and in the mode it is in."""
+    twin = copy.deepcopy(model)
+    modes = [(part, part.training) for _, part in parts(twin)]
+    kept = {id(part) for _, part in parts(model)}
+    if any(id(part) in kept for part, _ in modes):
+        raise TypeError("expected a model that can be copied, got one that holds a function")
+    answers = []
+    for as_it_is in (False, True):
+        for part, mode in modes:
+            part.training = mode and as_it_is
+        torch.manual_seed(0)  # what is drawn in both modes is no difference
+        with torch.no_grad():
+            answers.append(ask(twin, x))
+    return answers[0], answers[1]
+
+
+def _depends_on_mode(part: nn.Module) -> bool:
+    """Whether a layer by itself is known to do something else in training mode, or not known at all."""
+    if isinstance(part, _DropoutNd):
+        return part.p > 0
+    if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
+        return part.dropout > 0
+    if learns(part) or isinstance(part, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return True
+    return not type(part).__module__.startswith("torch.")
+
+
+def _randomised(answers: Tensor, labels: Tensor) -> Iterator[_Finding]:
+    """M2: the same images get different answers."""
+    units = answers / (answers.norm(dim=2, keepdim=True) + 1e-10)
+    spread = float((units.unsqueeze(0) - units.unsqueeze(1)).norm(dim=3).max())
+    correct = (answers.argmax(2) == labels).sum(1)
+    if spread > SPREAD or int(correct.max()) != int(correct.min()):
+        yield _Finding(
+            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {spread:.2g}",
+            "attack the expectation: attacks.expectation(model, draws)", spread,
+        )  # fmt: skip
+
+
+def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Finding]:
+    """M3: the answer about an image depends on the others in its batch, or on its place among them."""
+    with torch.no_grad():
+        alone = torch.cat([ask(model, row) for row in x[:_ALONE].unsqueeze(1)])
+        turned = ask(model, x.flip(0)).flip(0)
+    allowed = SPREAD * (1 + float(together.abs().max()))
+    pairs = ((alone, together[:_ALONE]), (turned, together))
+    apart = max(float((one - other).abs().max()) for one, other in pairs)
+    if apart > allowed:
+        yield _Finding(
+            "M3", "E", f"logits of an image change by up to {apart:.2g} with the other images of its batch",
+            "normalise with stored statistics, not with those of the batch", apart,
+        )  # fmt: skip
+
+
+def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[_Finding]:
+    """M4: the answers are no logits, but something whose gradients vanish where the model is sure."""
+    if reason := why_no_logits(model, x, logits):
+        yield _Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
+
+
+def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
+    """M5 and M6: gradients of two losses that are not finite, not there, or zero."""
+    losses = {"cross-entropy": _cross_entropy, "margin": _margin}
+    zero = {}
+    for name, loss in losses.items():
+        inputs = x.detach().clone().requires_grad_()
+        try:
+            gradient = gradient_of(loss(ask_with_graph(model, inputs), labels).sum(), inputs)
+        except (RuntimeError, NoGradientError) as error:
+            why = str(error.__cause__ or error).splitlines()[0]
+            yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)
+            return
+        if not gradient.isfinite().all():
+            yield _Finding("M5", "E", f"gradients of the {name} are not finite", _DIVERGED)
+            return
+        zero[name] = float((gradient.flatten(1).abs().sum(1) == 0).float().mean())
+    if max(zero.values()) > 0:
+        scale = not zero["margin"]
+        yield _Finding(
+            "M6", "F", ", ".join(f"zero {name} gradient on {share:.1%} of the images" for name, share in zero.items()),
+            "the logits are so large that the softmax is saturated: use a margin loss" if scale else _MASKED,
+            max(zero.values()),
+        )  # fmt: skip
+
+
+_DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
+_MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return own - logits.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)

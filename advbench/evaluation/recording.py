@@ -1,0 +1,181 @@
+"""From the judge's tensors to records, for `advbench attack` and for runs alike."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from advbench.evaluation.evaluate import Evaluation
+from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Record
+from advbench.sanitize import display_name
+from attacks import Attack
+from attacks.objectives.ranking import ranked_classes
+
+INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
+"""Why nothing is known of an image whose candidate is none."""
+UNANSWERED = "the model's answers are not all finite"
+"""Why nothing is known of an image about which the model gave no answers."""
+ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
+"""Why an image is left out: its label is known, or it is not and counts as what the model takes it for."""
+
+
+class Provenance(NamedTuple):
+    """What decides the results of a run and stands in each of its rows."""
+
+    run_id: str
+    """Digest of the rest."""
+    columns: dict[str, Any]
+    """Columns of the record that are the same for all images."""
+
+
+class Sample(NamedTuple):
+    """One image of a data set."""
+
+    sample_id: str
+    """Digest of its content."""
+    sample_name: str
+    """What its data set calls it."""
+    label: int | None
+    """Its true class, where it is known."""
+
+
+class Ranking(NamedTuple):
+    """The first classes of an image, best first; none where the model gave no answer that ranks them."""
+
+    classes: tuple[int, ...]
+    """Their indices."""
+    confidences: tuple[float, ...]
+    """Their softmax probabilities."""
+
+    def first(self, k: int) -> "Ranking":
+        """The first k of them."""
+        return Ranking(self.classes[:k], self.confidences[:k])
+
+    def columns(self, when: str) -> dict[str, Any]:
+        """Those columns of a record that say which classes were first, empty where there are none.
+
+        Args:
+            when: "clean" or "adv".
+
+        Example:
+            >>> Ranking((3, 1), (0.7, 0.2)).columns("clean")
+            {'clean_class': 3, 'clean_confidence': 0.7, 'clean_topk': (3, 1)}
+        """
+        if not self.classes:
+            return {}
+        found = {"class": self.classes[0], "confidence": self.confidences[0], "topk": self.classes}
+        return {f"{when}_{name}": value for name, value in found.items()}
+
+
+def rank(logits: Tensor, k: int) -> list[Ranking]:
+    """The first k classes of each image, or all of them where there are fewer.
+
+    Equal logits are ranked as by :func:`attacks.objectives.ranking.ranked_classes`. An image about which the model
+    answered NaN or infinity has no first class, whatever argmax makes of that.
+
+    Example:
+        >>> import torch
+        >>> rank(torch.tensor([[0.0, 1000.0, -1000.0]]), k=2)
+        [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
+    """
+    # By their logits: where the softmax is saturated, it ties classes that have an order.
+    best = ranked_classes(logits, k)
+    shares = logits.softmax(1).gather(1, best)
+    ranked = zip(best.tolist(), shares.tolist(), shares.isfinite().all(1).tolist(), strict=True)
+    return [Ranking(tuple(classes), tuple(sure)) if known else Ranking((), ()) for classes, sure, known in ranked]
+
+
+def measurements(result: Evaluation) -> Iterator[dict[str, Any]]:
+    """The measurements of each image, as plain numbers."""
+    verdicts = result.verdicts
+    columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
+    columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
+    # An image that was not fooled while the model gave no answers is not one that withstood.
+    columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
+    lists = {name: values.tolist() for name, values in columns.items()}
+    for values in zip(*lists.values(), strict=True):
+        yield dict(zip(lists, values, strict=True)) | {"seconds": result.seconds}
+
+
+def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: tuple[Ranking, Ranking]) -> Record:
+    """The record of one image; of a candidate that is none only what was known before is kept.
+
+    Args:
+        source: The run.
+        sample: The image.
+        row: Its measurements.
+        ranked: Its first classes before and after.
+    """
+    before, after = ranked
+    columns = (
+        source.columns
+        | sample._asdict()
+        | {
+            "run_id": source.run_id,
+            **before.columns("clean"),
+            **{name: row[name] for name in ("forwards", "backwards", "seconds")},
+        }
+    )
+    if not (row["valid"] and row["answered"]):
+        return Record(status=UNKNOWN, error=UNANSWERED if row["valid"] else INVALID, **columns)
+    columns |= {
+        **after.columns("adv"),
+        **{name: row[name] for name in ("flipped", "met", "survives_8bit")},
+        **{name: row[name] if row["met"] else None for name in ("l0", "l1", "l2", "linf")},
+    }
+    return Record(status=OK, **columns)
+
+
+def lost(sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
+    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
+    return _unattacked(sample, source, before, status=UNKNOWN, error=why)
+
+
+def left_out(sample: Sample, source: Provenance, before: Ranking | None = None) -> Record:
+    """The record of an image for which the goal has no meaning; see :func:`attacks.objectives.pointless.pointless`."""
+    why = ITS_CLASS if sample.label is None else ITS_LABEL
+    return _unattacked(sample, source, before, status=LEFT_OUT, error=why)
+
+
+def _unattacked(sample: Sample, source: Provenance, before: Ranking | None, **said: str) -> Record:
+    clean = {} if before is None else before.columns("clean")
+    columns = source.columns | sample._asdict() | clean | said
+    return Record(run_id=source.run_id, **columns)
+
+
+def failure(name: str | Path, attack: str, why: str) -> str:
+    """The sentence for an image on which an attack failed: what, where, why, what next.
+
+    Example:
+        >>> failure("tiger.jpg", "pgd", "out of memory")
+        "attack 'pgd' failed on 'tiger.jpg': out of memory; try another attack or model"
+    """
+    name, why = display_name(name, limit=200), display_name(" ".join(why.split()), limit=300)
+    return f"attack '{attack}' failed on '{name}': {why}; try another attack or model"
+
+
+def parameters(attack: Attack) -> str:
+    """All parameters of an attack but its norm, as JSON; attacks inside it stand as a list of what Python writes.
+
+    Images that it was given to start from are none of them: they belong to the data set.
+
+    Example:
+        >>> from attacks import PGD
+        >>> parameters(PGD())
+        '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
+    """
+    named = {name: value for name, value in vars(attack).items() if name not in ("norm", "starts")}
+    return json.dumps(named, default=lambda inner: [repr(inner)])
+
+
+def short_digest(*parts: object) -> str:
+    """16 hexadecimal digits that change with any of the parts.
+
+    Example:
+        >>> len(short_digest("0.1.0", {"eps": 0.5}))
+        16
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Doing what was planned, in this process or in others."""

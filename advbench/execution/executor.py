@@ -1,0 +1,202 @@
+"""Where units of work are done: one after the other in this process, or in several processes beside it."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from advbench.execution.messages import Message, receive, send
+from advbench.execution.tasks import Done
+from advbench.execution.time_limit import OutOfTime, time_limit
+from advbench.records.unit import Unit
+
+ATTEMPTS = 3
+"""How often a unit is given to a worker that dies of it."""
+
+
+class Outcome(NamedTuple):
+    """What became of a unit: either it was done, or there is a reason why not."""
+
+    unit: Unit
+    """Which."""
+    done: Done | None
+    """What came of it."""
+    error: str
+    """Why nothing came of it."""
+    seconds: float
+    """Wall time."""
+    attempts: int = 1
+    """How often it was tried."""
+
+
+class Executor(Protocol):
+    """Does units of work, somewhere.
+
+    Example:
+        >>> executor: Executor = Serial(lambda unit: Done(b""), time_limit=60)
+        >>> executor.info()
+        {'workers': 1}
+    """
+
+    def submit_all(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """Do units in any order; one outcome each, as they come. No unit makes it raise."""
+        ...
+
+    def info(self) -> dict[str, Any]:
+        """What there is to do the work, for the manifest."""
+        ...
+
+    def close(self) -> None:
+        """Stop at once, also in the middle of a unit."""
+        ...
+
+
+class Serial:
+    """Does units one after the other in this process.
+
+    Args:
+        do: Does one.
+        time_limit: Seconds for a unit. It is kept where the system has timers and this is the main thread.
+    """
+
+    def __init__(self, do: Callable[[Unit], Done], time_limit: float) -> None:
+        self._do, self._time_limit = do, time_limit
+
+    def submit_all(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """See :class:`Executor`."""
+        for unit in units:
+            start, done, error = time.monotonic(), None, ""
+            try:
+                with time_limit(self._time_limit):
+                    done = self._do(unit)
+            except OutOfTime:
+                error = _too_long(self._time_limit)
+            except Exception as failure:  # whatever went wrong concerns this unit
+                error = f"{type(failure).__name__}: {failure}"
+            yield Outcome(unit, done, error, time.monotonic() - start)
+
+    def info(self) -> dict[str, Any]:
+        """See :class:`Executor`."""
+        return {"workers": 1}
+
+    def close(self) -> None:
+        """See :class:`Executor`."""
+
+
+def _too_long(seconds: float) -> str:
+    return f"it took longer than the time limit of {seconds:g} seconds"
+
+
+class Processes:
+    """Does units in processes of their own on this machine; one that dies or hangs is replaced.
+
+    Args:
+        setup: What each worker is told at first; see `advbench.execution.worker`.
+        workers: How many.
+        time_limit: Seconds for a unit.
+    """
+
+    def __init__(self, setup: dict[str, Any], workers: int, time_limit: float) -> None:
+        self._setup, self._count, self._time_limit = setup, workers, time_limit
+        self._outcomes: queue.Queue[Outcome] = queue.Queue()
+        self._waiting: deque[tuple[Unit, int]] = deque()
+        self._closed = False
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+
+    def submit_all(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """See :class:`Executor`."""
+        self._waiting.extend((unit, 1) for unit in units)
+        total = len(self._waiting)
+        for place in range(min(self._count, total)):
+            threading.Thread(target=self._attend, args=(place,), daemon=True).start()
+        for _ in range(total):
+            yield self._outcomes.get()
+
+    def info(self) -> dict[str, Any]:
+        """See :class:`Executor`."""
+        return {"workers": self._count}
+
+    def close(self) -> None:
+        """See :class:`Executor`."""
+        self._closed = True
+        self._waiting.clear()
+        for worker in self._workers.values():
+            _end(worker)
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers that are alive."""
+        return [worker.pid for worker in self._workers.values() if worker.poll() is None]
+
+    def _attend(self, place: int) -> None:
+        """Give a worker one unit after the other, until there is none."""
+        while not self._closed:
+            try:
+                unit, attempt = self._waiting.popleft()
+            except IndexError:
+                return
+            start = time.monotonic()
+            done, error, died = self._give(place, unit)
+            if died and attempt < ATTEMPTS and not self._closed:
+                self._waiting.appendleft((unit, attempt + 1))
+                continue
+            self._outcomes.put(Outcome(unit, done, error, time.monotonic() - start, attempt))
+
+    def _give(self, place: int, unit: Unit) -> tuple[Done | None, str, bool]:
+        """What a worker made of a unit, why it made nothing, and whether it died of it."""
+        worker = self._workers.get(place)
+        if worker is not None and worker.poll() is not None:
+            _end(worker)
+            worker = None
+        if worker is None:
+            worker = self._workers[place] = _start()
+        expired = threading.Event()
+
+        def end() -> None:
+            expired.set()
+            worker.kill()
+
+        late = threading.Timer(self._time_limit, end)
+        late.start()
+        try:
+            if worker.stdin is None or worker.stdout is None:
+                raise EOFError("the worker has no pipes")
+            send(worker.stdin, Message({"setup": self._setup, "unit": unit.to_json()}))
+            answer = receive(worker.stdout)
+        except (EOFError, OSError):
+            code = worker.wait()
+            if expired.is_set():
+                return None, _too_long(self._time_limit), False
+            return None, f"its process ended with code {code}, {ATTEMPTS} times", True
+        finally:
+            late.cancel()
+        if error := answer.header["error"]:
+            return None, error, False
+        return Done(answer.content, answer.extra or None, answer.header["unknown"]), "", False
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    # One thread each: several that wait for each other's cores make everything slower, and results depend on their
+    # number. A session of its own: Ctrl-C reaches the run alone, which ends its workers itself.
+    single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return subprocess.Popen(
+        [sys.executable, "-m", "advbench.execution.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | single,
+        start_new_session=True,
+    )
+
+
+def _end(worker: "subprocess.Popen[bytes]") -> None:
+    worker.kill()
+    worker.wait()
+    for pipe in (worker.stdin, worker.stdout):
+        with suppress(OSError):
+            if pipe is not None:
+                pipe.close()

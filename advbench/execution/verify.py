@@ -1,0 +1,102 @@
+"""Check a run that somebody hands over: are its files whole, and do its adversarial images do what its rows say?"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+
+from advbench.catalog.plugins import load_plugins
+from advbench.config.goals import parse_goal
+from advbench.config.suite_files import refuse_code
+from advbench.datasets.image_ids import content_ids, content_of, sample_id
+from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.judge import judge
+from advbench.models.classifier import Classifier
+from advbench.planning.resources import Workbench
+from advbench.records.checksum import is_intact
+from advbench.records.run_folder import RunFolder
+from advbench.records.stored_run import read_run
+from advbench.records.unit import Unit
+from attacks import NORMS
+
+BATCH = 16
+"""Images that are predicted together."""
+RELATIVE, ABSOLUTE = 1e-4, 1e-6
+"""Sizes may differ by so much: another machine adds in another order."""
+
+
+class Findings(NamedTuple):
+    """What came out of it."""
+
+    units: int
+    """Units of attacks whose rows were read."""
+    images: int
+    """Adversarial images that were put before the model again."""
+    problems: list[str]
+    """What is not as it should be, a sentence each."""
+
+
+def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: bool = False) -> Findings:
+    """Check a run: every file against the digest inside it, and every saved image against the model and its row.
+
+    Args:
+        folder: Of the run.
+        plugins: As for :func:`advbench.execution.runner.run`.
+        allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
+
+    Raises:
+        UserError: It is no folder of a run, a model cannot be loaded, or it would run code and may not.
+    """
+    load_plugins(plugins)
+    run = read_run(folder)
+    if not allow_code:
+        refuse_code(run.suite)
+    bench = Workbench(run.suite)
+    problems = [f"unit {unit_id}: {why}" for unit_id, why in run.missing.items()]
+    files, images = RunFolder(run.folder), 0
+    rows = {str(key): rows for key, rows in run.frame.groupby("unit_id")}
+    problems += [
+        f"model {label}: it is not the one that the run was made with"
+        for label in sorted({unit.model for unit in run.plan})
+        if bench.digest(label) != run.manifest["identity"]["models"][label]
+    ]
+    for unit in run.plan:
+        path = files.adversarials(unit.unit_id)
+        if unit.task != "attack" or unit.unit_id in run.missing or not path.exists():
+            continue
+        content = path.read_bytes()
+        if not is_intact(content):
+            problems.append(f"{path.name}: it is not what was written: cut short, or changed")
+            continue
+        tensors = safetensors.torch.load(content)
+        images += len(tensors["rows"])
+        problems += _differences(unit, bench.model(unit.model), tensors, rows[unit.unit_id])
+    return Findings(len(rows), images, problems)
+
+
+def _differences(unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tensor], rows: Any) -> Iterator[str]:
+    """Where the images of a unit do not do what its rows say."""
+    make_goal = goal_maker(parse_goal(unit.goal), model)
+    for places in torch.arange(len(tensors["rows"])).split(BATCH):  # type: ignore[no-untyped-call]
+        x, x_adv = tensors["x"][places], tensors["x_adv"][places]
+        records = [rows.iloc[row] for row in tensors["rows"][places].tolist()]
+        labels = [record["label"] for record in records]
+        known = torch.tensor([int(label) for label in labels]) if all(label == label for label in labels) else None
+        goal = make_goal(tensors["clean_logits"][places], content_ids(x), known)
+        found = judge(model, x, x_adv, goal, NORMS[unit.norm](), unit.eps)
+        classes, sizes = found.adv_logits.argmax(1).tolist(), getattr(found, unit.norm).tolist()
+        for i, record in enumerate(records):
+            what = f"unit {unit.unit_id}, {record['sample_name']}"
+            if sample_id(x[i]) != content_of(str(record["sample_id"])):
+                yield f"{what}: the clean image beside it is another one"
+            if classes[i] != record["adv_class"] or bool(found.met[i]) != record["met"]:
+                said = f"class {record['adv_class']}, goal {'met' if record['met'] else 'not met'}"
+                yield f"{what}: the row says {said}; the model says class {classes[i]}, {_met(bool(found.met[i]))}"
+            if record["met"] and abs(sizes[i] - record[unit.norm]) > ABSOLUTE + RELATIVE * sizes[i]:
+                yield f"{what}: the row says {unit.norm} {record[unit.norm]:.6g}; it is {sizes[i]:.6g}"
+
+
+def _met(met: bool) -> str:
+    return "goal met" if met else "goal not met"

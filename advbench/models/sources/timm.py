@@ -1,0 +1,189 @@
+"""Models of timm by their names there: `timm/resnet18.a1_in1k`."""
+
+import importlib
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from advbench.catalog.cards import ModelCard
+from advbench.catalog.registry import near_misses
+from advbench.catalog.user_models import TIMM
+from advbench.errors import UserError
+from advbench.models.classifier import Classifier
+from advbench.models.labels import imagenet_classes
+from advbench.models.preprocess import covering
+from advbench.models.weights import load_into, read_state_dict, sha256_of
+
+
+def load(card: ModelCard, weights: Path | None = None) -> Classifier:
+    """Load a model of timm, from the cache of the Hugging Face hub or from the hub itself.
+
+    Args:
+        card: Its name is `timm/` and a name of timm's.
+        weights: A file to use instead of the published weights.
+
+    Raises:
+        UserError: timm is not installed, there is no such model, or its weights cannot be had or do not fit.
+    """
+    name, config = _known(card)
+    file = weights or _published(card.name, config.hf_hub_id)
+    model = _wrap(name, config)
+    load_into(model.module, read_state_dict(file), file, card.name)
+    model.weights_sha256 = sha256_of(file)
+    return model
+
+
+def build(card: ModelCard) -> Classifier:
+    """A model of timm with fresh weights.
+
+    Raises:
+        UserError: As for :func:`load`.
+    """
+    return _wrap(*_known(card))
+
+
+def _known(card: ModelCard) -> tuple[str, Any]:
+    """The name of a model that timm has, and its configuration there."""
+    try:
+        import timm
+    except ImportError:
+        raise UserError(
+            f"{card.name} needs the package timm, which is not installed", hint='pip install "advbench[timm]"'
+        ) from None
+    name = card.name.removeprefix(TIMM)
+    if not timm.is_model(name.partition(".")[0]):
+        close = near_misses(name, timm.list_models())
+        raise UserError(f"timm has no model {name!r}", hint=f"did you mean {', '.join(close)}?" if close else "")
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # a tag that is not in timm's table
+        config = None
+    if config is None:
+        raise UserError(f"timm has no weights {name!r}", hint=f"there are: {', '.join(_tags(name)) or 'none'}")
+    if not _has_classes(name, config):
+        raise UserError(
+            f"{card.name} is no classifier: it gives features of an image, not the logits of classes",
+            hint=f"other weights of the same network: {', '.join(_tags(name, classifiers=True)) or 'none'}\n"
+            "or give it a top of your own, and name the function that makes it: file.py:function",
+        )
+    return name, config
+
+
+def _wrap(name: str, config: Any) -> Classifier:
+    import timm
+
+    try:
+        module: nn.Module = timm.create_model(name, pretrained=False)
+    except Exception as error:  # some need a package that timm does not bring, and each says so in its own way
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"timm cannot make {name}: {why}") from error
+    preprocess = TimmTransform(config)
+    return Classifier(
+        module,
+        num_classes=config.num_classes,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        classes=imagenet_classes() if config.num_classes == len(imagenet_classes()) else None,
+        input_size=preprocess.size,
+        preprocess=preprocess,
+        name=f"{TIMM}{name}",
+    )
+
+
+class TimmTransform:
+    """timm's own transform for evaluation, but for the normalisation, which is the classifier's.
+
+    Args:
+        config: A pretrained configuration of timm's. As timm does unless told otherwise, its size is that of training,
+            not the larger one that some networks are tested at.
+
+    Example:
+        >>> import timm
+        >>> transform = TimmTransform(timm.get_pretrained_cfg("resnet18.a1_in1k"))
+        >>> transform(Image.new("RGB", (300, 400))).shape, transform.size
+        (torch.Size([3, 224, 224]), (224, 224))
+    """
+
+    def __init__(self, config: Any) -> None:
+        data: Any = importlib.import_module("timm.data")
+        found = data.resolve_data_config(pretrained_cfg=config.to_dict())
+        self._steps = tuple(data.create_transform(**found, is_training=False).transforms[:-1])
+        channels, height, width = found["input_size"]
+        self.size = (height, width)
+        self.mean: tuple[float, ...] = tuple(found["mean"])
+        self.std: tuple[float, ...] = tuple(found["std"])
+        self._mode = "L" if channels == 1 else "RGB"
+        self._crop_mode = found["crop_mode"]
+        self._scaled = tuple(math.floor(side / found["crop_pct"]) for side in self.size)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Make the input of a classifier.
+
+        Args:
+            image: A picture of any size and mode; its transparency is dropped.
+
+        Returns:
+            Values in [0, 1], each k / 255 for a whole k; shape (C, height, width), float32.
+
+        Raises:
+            UserError: The picture is too long and thin to be scaled.
+        """
+        self._check(image)
+        made: Any = image if image.mode == self._mode else image.convert(self._mode)
+        for step in self._steps:
+            made = step(made)
+        pixels: Tensor = made.to(torch.float32)
+        return pixels
+
+    def _check(self, image: Image.Image) -> None:
+        """Refuse a picture of which too much or nothing would be left."""
+        height, width = self._scaled
+        if self._crop_mode == "border":
+            if round(min(image.size) * min(height / image.height, width / image.width)) < 1:
+                raise UserError(
+                    f"the picture is too long and thin: of {image.width} x {image.height} pixels no line would be left",
+                    hint="crop it first",
+                )
+        elif self._crop_mode != "squash":
+            covering(image.size, height if height == width else (height, width))
+
+
+def _tags(name: str, *, classifiers: bool = False) -> list[str]:
+    """Weights that timm has for the network of that name, ten at most."""
+    import timm
+
+    found = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    return [each for each in found if not classifiers or _has_classes(each, timm.get_pretrained_cfg(each))][:10]
+
+
+def _has_classes(name: str, config: Any) -> bool:
+    """Whether the outputs of a network are the logits of classes.
+
+    Those of the image towers of CLIP and its like are coordinates, to be compared with those of a text, unless the
+    tower was fine-tuned on ImageNet.
+    """
+    tower = any(family in name for family in _TOWERS) and "_ft_in" not in name
+    return bool(config.num_classes > 1) and not tower
+
+
+_TOWERS = ("clip", "_pe_core_")
+
+
+def _published(name: str, repository: str | None) -> Path:
+    """The safetensors file of the model, downloaded unless it is in the cache."""
+    if not repository:
+        raise UserError(f"{name} has no weights on the hub", hint="give a file: --weights FILE")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, "model.safetensors"))
+    except Exception as error:  # no network, no such file, no permission: each has a class of its own
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{name} lacks its weights: they are not in the cache, and cannot be downloaded: {why}",
+            hint=f"on a connected machine: hf download {repository} model.safetensors\nor give a file: --weights FILE",
+        ) from None

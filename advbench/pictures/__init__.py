@@ -1,0 +1,1 @@
+"""Single pictures: what stands behind `advbench attack` and `advbench universal`."""

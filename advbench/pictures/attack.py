@@ -1,0 +1,282 @@
+"""Attack pictures: what stands behind `advbench attack`."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench import __version__
+from advbench.catalog import UNIVERSAL
+from advbench.config.attack import AttackConfig, suited
+from advbench.datasets.image_files import PictureError, find_pictures, read_picture
+from advbench.datasets.image_ids import Numbering, content_ids, sample_id
+from advbench.errors import UserError
+from advbench.evaluation.attack_factory import make_attack as attack_of_table
+from advbench.evaluation.evaluate import evaluate, set_apart
+from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.recording import Provenance, failure
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of, try_model
+from advbench.pictures.files import write_files
+from advbench.pictures.outcome import SHOWN, Outcome, failed, outcomes, provenance, set_aside, spared
+from advbench.pictures.starting import carried_starts, of_shape
+from advbench.planning.fast_forms import PLAIN, bears, choose_form
+from advbench.planning.footprint import footprint
+from advbench.records.atomic import folder_for_results
+from advbench.records.record import OK
+from advbench.records.tables import write_records
+from advbench.sanitize import display_name, slug, unique_slugs
+from attacks import Attack, Goal, Model, capped
+from attacks.searches.starts import takes_starts, with_starts
+from attacks.speed.folding import milder
+from attacks.standins.fast import in_form
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, pictures done, pictures in all."""
+
+
+MakeAttack = Callable[[Classifier], Attack]
+"""The classifier, once it is loaded -> the attack on it."""
+
+
+def attack_pictures(
+    config: AttackConfig, progress: Progress = lambda *_: None, make_attack: MakeAttack | None = None
+) -> list[Outcome]:
+    """Attack every picture that can be read; the results of each batch are written as soon as it is done.
+
+    Args:
+        config: What to do.
+        progress: Told of every forward pass.
+        make_attack: Makes an attack that is not in the table; None: the one that the configuration names.
+
+    Returns:
+        An outcome for each picture and each path that led to none; those that failed have status `unknown`, those
+        that are of the target class already `left out`.
+
+    Raises:
+        UserError: The attack does not take its parameters, nothing could be read, the model cannot be loaded, or the
+            results cannot be written.
+    """
+    # A parameter that the attack refuses is told before anything is read.
+    named = attack_of_table(config.attack, config.norm, config.params) if make_attack is None else None
+    found = find_pictures(config.paths)
+    if not found.pictures:
+        raise UserError("\n".join(str(problem) for problem in found.problems) or "no pictures were given")
+    together = config.out if len(found.pictures) + len(found.problems) > 1 else None
+    jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
+    with folder_for_results(jobs[0][1]):
+        progress(f"loading {config.model}", 0, len(jobs))
+        model = load_model(config.model, weights=config.weights, device=config.device)
+        session = open_session(config, model, named if make_attack is None else make_attack(model))
+        if make_attack is None and not config.precise:
+            session = hastened(session, found.pictures)
+        done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
+        numbering = Numbering()
+        for start in range(0, len(jobs), config.batch_size):
+            chunk = jobs[start : start + config.batch_size]
+            done += _attack_chunk(session, chunk, numbering, _ticker(progress, chunk, start, len(jobs)))
+            if together and any(map(_was_read, done)):
+                write_records(together / "record", [outcome.record for outcome in done])
+    if not any(map(_was_read, done)):
+        raise UserError("\n".join(str(outcome.record.error) for outcome in done))
+    return done
+
+
+class Session(NamedTuple):
+    """One model, attack and goal, for all pictures."""
+
+    config: AttackConfig
+    """What was asked for."""
+    model: Classifier
+    """The classifier."""
+    asked: Model
+    """The same, perhaps with a faster form of it beside for the attack."""
+    attack: Attack
+    """Made for the norm."""
+    make_goal: MakeGoal
+    """Clean logits and ids to the goal."""
+    source: Provenance
+    """What stands in every record."""
+    starts: tuple[Tensor, ...] = ()
+    """Images (C, H, W) from which the attack may start, if it needs any."""
+
+    def attack_on(self, x: Tensor) -> Attack:
+        """The attack for images (N, C, H, W), with those to start from that have their shape."""
+        starts = of_shape(self.starts, x)
+        return self.attack if starts is None else with_starts(self.attack, starts)
+
+
+class _Picture(NamedTuple):
+    """A picture that could be read."""
+
+    path: Path
+    folder: Path
+    """Where its results go."""
+    image: Tensor
+    """(C, H, W), in [0, 1]."""
+    sample: str
+    """Its id, which no other picture has, be it the same."""
+
+
+_Job = tuple[Path, Path]
+"""A picture to read, and the folder for its results."""
+
+
+def open_session(config: AttackConfig, model: Classifier, attack: Attack | None = None) -> Session:
+    """Make the attack, where none is given, and the goal that a configuration names.
+
+    Raises:
+        UserError: The goal names a class or a k that the model does not have, or the attack does not take its
+            parameters.
+    """
+    if attack is None:
+        attack = attack_of_table(config.attack, config.norm, config.params)
+    attack = attack if config.budget is None else capped(attack, config.budget)
+    config = suited(config, model.num_classes)
+    make_goal = goal_maker(config.goal, model)
+    starts = carried_starts(model, config.model) if takes_starts(attack) else ()
+    source = provenance(config, model, attack, __version__)
+    return Session(config, model, model, attack, make_goal, source, tuple(starts))
+
+
+def hastened(session: Session, paths: Iterable[Path]) -> Session:
+    """The session with the form of its network that is fastest here, if its attack can take gradients from one.
+
+    Args:
+        session: With the network as it is.
+        paths: Of pictures; the forms are tried on the first that can be read.
+    """
+    config, model, attack = session.config, session.model, session.attack
+    if (most := bears(config.attack, attack, config.goal.kind)) == PLAIN:
+        return session
+    for path in paths:
+        with suppress(PictureError):
+            image = read_input(path, model).to(next(model.buffers()).device)
+            x = image.unsqueeze(0)
+            asked = in_form(model, milder(choose_form(model, x, footprint(model, image)).form, most), x)
+            return session._replace(asked=asked, source=provenance(config, model, attack, __version__, asked.form))
+    return session
+
+
+def _attack_chunk(session: Session, chunk: list[_Job], numbering: Numbering, tick: Callable[[], None]) -> list[Outcome]:
+    """Read the pictures of a batch, attack those that can be read, and write their files."""
+    done, pictures = [], []
+    for path, folder in chunk:
+        try:
+            image = read_input(path, session.model)
+            pictures.append(_Picture(path, folder, image, numbering(sample_id(image))))
+        except PictureError as problem:
+            done.append(failed(path, str(problem), session.source))
+    if pictures:
+        done += _attempt(session, pictures, tick)
+    order = {path: place for place, (path, _) in enumerate(chunk)}
+    return sorted(done, key=lambda outcome: order[outcome.path])
+
+
+def read_input(path: Path, model: Classifier) -> Tensor:
+    """The model's input (C, H, W) for a picture, which the model has been seen to take.
+
+    Raises:
+        PictureError: It cannot be read, or is too long and thin to be scaled; or the model, which does not say what
+            size it takes, does not take this one.
+        UserError: The model fails on an image of its own size.
+    """
+    picture = read_picture(path)
+    try:
+        image = input_of(model, picture)
+        if model.input_size is None:
+            try_model(model, image)
+    except UserError as problem:
+        raise PictureError(path, "; ".join(filter(None, (problem.message, problem.hint)))) from None
+    try_model(model, image)
+    return image
+
+
+def _was_read(outcome: Outcome) -> bool:
+    return bool(outcome.record.sample_id)
+
+
+def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+    """Attack pictures together; if that fails, one by one, so that only the picture at fault is lost."""
+    try:
+        return _attack(session, pictures, tick)
+    except UserError:
+        raise  # the results cannot be written: no picture will fare better
+    except Exception as error:  # an attack or a network may throw anything; it concerns the pictures in its hands
+        if len(pictures) == 1:
+            path, sample = pictures[0].path, pictures[0].sample
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            return [failed(path, failure(path, session.config.attack, why), session.source, sample)]
+    return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
+
+
+def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+    """Attack pictures together, but for those that are of the class already that the goal wants."""
+    config, model = session.config, session.model
+    x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
+    ids = [picture.sample for picture in pictures]
+    with torch.no_grad():
+        logits = model(x)
+    goal = session.make_goal(logits, content_ids(x, ids))
+    aside = set_apart(goal, logits)
+    # A universal perturbation is made already: whoever applies it wants to see it on every picture.
+    spare = [] if config.attack == UNIVERSAL else aside.nonzero().squeeze(1).tolist()
+    places = [place for place in range(len(pictures)) if place not in spare]
+    done = {}
+    for place in spare:
+        picture = pictures[place]
+        done[place] = spared(picture.path, picture.sample, logits[place], _kept(config), model, session.source)
+    if places:
+        some = goal.select(torch.tensor(places, device=x.device))
+        found = _evaluated(session, [pictures[place] for place in places], x[places], some, tick)
+        done |= dict(zip(places, found, strict=True))
+    return [done[place] for place in range(len(pictures))]
+
+
+def _evaluated(
+    session: Session, pictures: list[_Picture], x: Tensor, goal: Goal, tick: Callable[[], None]
+) -> list[Outcome]:
+    """Attack pictures, and write the files of those on which nothing failed."""
+    config = session.config
+    result = evaluate(session.asked, session.attack_on(x), x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
+    paths, ids = [picture.path for picture in pictures], [picture.sample for picture in pictures]
+    done = outcomes(paths, ids, result, _kept(config), session.model, session.source)
+    aside = set_apart(goal, result.verdicts.clean_logits)
+    for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
+        if i in result.errors:
+            why = failure(picture.path, config.attack, result.errors[i])
+            done[i] = failed(picture.path, why, session.source, picture.sample)
+        elif outcome.record.status == OK:
+            told = set_aside(outcome) if bool(aside[i]) else outcome
+            files = write_files(picture.folder, told, x[i], result.x_adv[i], result.x_8bit[i])
+            done[i] = told._replace(files=files)
+    return done
+
+
+def _kept(config: AttackConfig) -> int:
+    """How many of the first classes a record keeps."""
+    k = max(config.goal.k, len(config.goal.classes))
+    return k if k > 1 else SHOWN
+
+
+def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | None) -> list[Path]:
+    """Where the results of each picture go."""
+    # The first two stand beside the folders when there are several.
+    names = unique_slugs(["record.parquet", "record.csv", *(picture.stem for picture in pictures)])[2:]
+    if together is not None:
+        return [together / name for name in names]
+    if config.out is not None:
+        return [config.out]
+    made_by = f"{slug(Path(config.model).name)}-{slug(config.attack)}"
+    return [Path("reports") / f"{name}-{made_by}" for name in names]
+
+
+def _ticker(progress: Progress, chunk: list[_Job], start: int, total: int) -> Callable[[], None]:
+    """A callback that counts the passes of one batch."""
+    what = display_name(chunk[0][0].name, limit=30) if len(chunk) == 1 else f"{len(chunk)} pictures"
+    passes = iter(range(1, 10**9))
+    return lambda: progress(f"{what}: pass {next(passes)}", start, total)

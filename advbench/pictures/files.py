@@ -1,0 +1,67 @@
+"""The files that an attacked picture leaves behind."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save
+
+from advbench.pictures.panel import draw_panel
+from advbench.records.atomic import write_atomic
+from advbench.records.tables import write_records
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from advbench.pictures.outcome import Outcome
+
+
+def write_files(folder: Path, outcome: "Outcome", x: "Tensor", x_adv: "Tensor", x_8bit: "Tensor") -> Mapping[str, Path]:
+    """Write the pictures, the exact floats, the panel and the record of one picture.
+
+    Args:
+        folder: Where; made if it is missing.
+        outcome: What became of the picture.
+        x: The clean image (C, H, W), in [0, 1].
+        x_adv: The adversarial image.
+        x_8bit: The adversarial image as it is saved, its values multiples of 1/255.
+
+    Returns:
+        Name -> path: `adversarial.png`, `perturbation.png`, `panel.png`, `adversarial.safetensors`,
+        `record.parquet`, `record.csv`.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    adversarial, perturbation = as_picture(x_8bit), as_perturbation(x_adv - x)
+    contents = {
+        "adversarial.png": as_png(adversarial),
+        "perturbation.png": as_png(perturbation),
+        "panel.png": draw_panel(as_picture(x), perturbation, adversarial, outcome),
+        "adversarial.safetensors": save({"adversarial": x_adv.cpu().contiguous().numpy()}),
+    }
+    files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
+    parquet, csv = write_records(folder / "record", [outcome.record])
+    return files | {"record.parquet": parquet, "record.csv": csv}
+
+
+def as_picture(image: "Tensor") -> Image.Image:
+    """An image (C, H, W) in [0, 1], grey or RGB, as a picture of 8 bits."""
+    values = (image * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(values.squeeze(0) if len(values) == 1 else values.transpose(1, 2, 0)))
+
+
+def as_perturbation(delta: "Tensor") -> Image.Image:
+    """A perturbation (C, H, W), scaled so that its largest value is black or white; grey is no change."""
+    largest = float(delta.abs().max()) or 1.0
+    return as_picture((delta / largest + 1) * (128 / 255))
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """A picture as a PNG file, without loss."""
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,102 @@
+"""The panel: one figure that shows at a glance what an attack did to a picture."""
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from advbench.config.budgets import describe_norm
+from advbench.pictures.wording import describe_result
+from advbench.sanitize import display_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from advbench.pictures.outcome import Guess, Outcome
+
+_BARS = 5
+OLD, NEW, _GREY = "#4878a8", "#d9622b", "#777777"
+
+
+def draw_panel(clean: Image.Image, perturbation: Image.Image, adversarial: Image.Image, outcome: "Outcome") -> bytes:
+    """Draw the panel of one picture.
+
+    Three rows of pictures of one size: the original with its first five classes, the perturbation with its size and
+    cost, the adversarial picture with its first five classes. Classes that were among the original's first ones are
+    blue in both, all others orange.
+
+    Args:
+        clean: The original at the model's resolution.
+        perturbation: The scaled perturbation; grey is no change.
+        adversarial: The adversarial picture.
+        outcome: Classes, sizes and cost.
+
+    Returns:
+        A PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 10.2), dpi=100, layout="constrained")
+    rows = figure.subplots(3, 2, width_ratios=(1, 1.25))
+    old = set(outcome.record.clean_topk or ())
+    for (left, _), picture, name in zip(
+        rows, (clean, perturbation, adversarial), ("original", "perturbation", "adversarial"), strict=True
+    ):
+        left.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        left.set_ylabel(name, fontsize=14)
+        left.set_xticks([])
+        left.set_yticks([])
+    draw_bars(rows[0][1], outcome.before, old)
+    _write_facts(rows[1][1], outcome)
+    draw_bars(rows[2][1], outcome.after, old)
+    _write_title(figure, outcome)
+    return render(figure)
+
+
+def render(figure: "Figure") -> bytes:
+    """A figure as a PNG file; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        # The font lacks many a character that a name may have; a box is drawn in its place.
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None:
+    """Draw the confidences of the first classes, the first on top.
+
+    Args:
+        axes: Where.
+        guesses: The classes; five are shown.
+        old: Indices of the classes that are blue; the others are orange.
+    """
+    shown = guesses[:_BARS]
+    colours = [OLD if guess.class_index in old else NEW for guess in shown]
+    axes.barh(range(len(shown)), [guess.confidence for guess in shown], color=colours, height=0.62)
+    for place, guess in enumerate(shown):
+        label = f"{display_name(guess.name, limit=34)}  {guess.confidence:.1%}"
+        axes.text(0.01, place - 0.48, label, fontsize=12, va="center", parse_math=False)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(_BARS - 0.4, -0.8)
+    axes.set_axis_off()
+
+
+def _write_facts(axes: "Axes", outcome: "Outcome") -> None:
+    """Size and cost, and what the colours of the bars mean."""
+    k = len(outcome.record.clean_topk or ())
+    axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)
+    axes.text(0.01, 0.10, "■", color=OLD, fontsize=13)
+    axes.text(0.06, 0.10, f"among the original's first {k}", color=_GREY, fontsize=11)
+    axes.text(0.01, 0.0, "■", color=NEW, fontsize=13)
+    axes.text(0.06, 0.0, "not among them", color=_GREY, fontsize=11)
+    axes.set_axis_off()
+
+
+def _write_title(figure: "Figure", outcome: "Outcome") -> None:
+    record = outcome.record
+    name = display_name(outcome.path.name, limit=40)
+    title = f"{name} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
+    figure.suptitle(title, fontsize=14, parse_math=False)

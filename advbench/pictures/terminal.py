@@ -1,0 +1,68 @@
+"""Single pictures and universal perturbations on a terminal."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from advbench.analysis.statistics import Proportion
+from advbench.config.budgets import describe_norm
+from advbench.pictures.wording import describe_result
+from advbench.sanitize import display_name
+
+if TYPE_CHECKING:
+    from advbench.pictures.outcome import Outcome
+    from advbench.pictures.universal import Measured
+
+
+def attacked(outcome: "Outcome") -> RenderableType:
+    """What is printed of one attacked picture: classes before and after, size, cost, files."""
+    record = outcome.record
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, justify in (("", "right"), ("before", "left"), ("", "right"), ("after", "left"), ("", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    old = {guess.class_index for guess in outcome.before[: len(record.clean_topk or ())]}
+    for place, (before, after) in enumerate(zip(outcome.before, outcome.after, strict=True), start=1):
+        style = "blue" if after.class_index in old else "dark_orange3"
+        table.add_row(
+            str(place),
+            Text(display_name(before.name, limit=34), style="blue"),
+            f"{before.confidence:.1%}",
+            Text(display_name(after.name, limit=34), style=style),
+            f"{after.confidence:.1%}",
+        )
+    heading = (
+        f"{display_name(outcome.path)} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
+    )
+    folder = next(iter(outcome.files.values())).parent
+    lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
+    return Group(Text(heading, style="bold"), table, *(Text(line) for line in lines), Text())
+
+
+def universal(measured: "Measured") -> RenderableType:
+    """What is printed of a universal perturbation: both fooling rates, and into which classes it drives pictures."""
+    counts, perturbation = measured.counts, measured.perturbation
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"of {counts.images} pictures")
+    table.add_column("share")
+    table.add_column("95 % interval")
+    rows = [("changed class", Proportion(counts.changed, counts.images))]
+    if counts.met != counts.changed:
+        rows.append(("goal met", Proportion(counts.met, counts.images - counts.pointless)))
+    if counts.labelled:
+        rows.append(("misclassified", Proportion(counts.wrong, counts.labelled)))
+        rows.append(("misclassified when clean", Proportion(counts.labelled - counts.right, counts.labelled)))
+    for name, share in rows:
+        table.add_row(name, f"{share.percent} ({share.counts})", share.interval)
+    named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
+    lines = [f"most often taken for {', '.join(named)}"]
+    if counts.pointless:
+        lines.append(f"goal met: {counts.pointless} pictures left out, which were of the target class already")
+    if measured.folder:
+        lines.append(f"perturbation, picture and panel in {display_name(measured.folder, limit=200)}")
+    bound = describe_norm(perturbation.norm.name, perturbation.eps)
+    made_for = display_name(str(perturbation.card.get("model", "unknown")))
+    return Group(
+        Text(f"universal perturbation · made for {made_for} · {bound}", style="bold"), table, *map(Text, lines)
+    )

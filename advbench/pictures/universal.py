@@ -1,0 +1,235 @@
+"""Measure and apply universal perturbations: behind `advbench universal eval` and `apply`."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from advbench.config.attack import AttackConfig
+from advbench.config.goals import GoalSpec, parse_goal
+from advbench.datasets.image_files import PictureError, find_pictures
+from advbench.datasets.loader import PictureStream
+from advbench.errors import UserError
+from advbench.evaluation.goals import goal_maker
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
+from advbench.pictures.attack import Progress, attack_pictures, read_input
+from advbench.pictures.outcome import Outcome
+from advbench.planning.identity import model_digest
+from attacks import Fooled, Perturbation, Universal, fooled
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseConfig:
+    """All that `advbench universal eval` and `apply` are asked for."""
+
+    perturbation: Path
+    """The file."""
+    paths: tuple[str | Path, ...]
+    """Pictures and folders of pictures."""
+    model: str | None = None
+    """A name of `advbench models`; None: the one it was made for."""
+    weights: Path | None = None
+    """A file with the model's weights."""
+    resize: bool = False
+    """Whether another model or size is meant."""
+    goal: GoalSpec | None = None
+    """What counts as fooled; None: what it was made for."""
+    labels: Path | None = None
+    """CSV with the columns `file` and `index`: the true class of each picture."""
+    batch_size: int = 32
+    """Pictures at once."""
+    device: str = "cpu"
+    """Where to compute."""
+    out: Path | None = None
+    """Folder for the results."""
+
+
+class Measured(NamedTuple):
+    """How often a perturbation fools."""
+
+    perturbation: Perturbation
+    """With its card."""
+    counts: Fooled
+    """Of the pictures it was measured on."""
+    classes: tuple[tuple[str, int], ...]
+    """Names of the classes that perturbed pictures are put into most, with how many."""
+    problems: tuple[PictureError, ...]
+    """What could not be read."""
+    folder: Path | None = None
+    """Where the files are."""
+
+    def as_row(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        counts = self.counts._asdict() | {"classes": [list(each) for each in self.classes]}
+        made = {"norm": self.perturbation.norm.name, "eps": self.perturbation.eps, "card": dict(self.perturbation.card)}
+        return made | counts | {"folder": None if self.folder is None else str(self.folder)}
+
+
+def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> Measured:
+    """Measure how often a perturbation fools a model on pictures.
+
+    Raises:
+        UserError: A file that is no perturbation; one for another model or size; no pictures; labels that are lacking.
+    """
+    perturbation = read_perturbation(config.perturbation)
+    found = find_pictures(config.paths)
+    paths = enough(found.pictures, found.problems, least=1)
+    labels = None if config.labels is None else _labels(config.labels, paths)
+    name = _model_name(config, perturbation)
+    progress(f"loading {name}", 0, len(paths))
+    model = load_model(name, weights=config.weights, device=config.device)
+    fitting = fitting_perturbation(perturbation, model, config)
+    stream = stream_of(model, paths, config.batch_size, labels=labels)
+    progress(f"{name}: measuring", 0, len(paths))
+    measured = measured_on(model, fitting, stream, config.goal or _goal(perturbation))
+    return measured._replace(problems=(*found.problems, *stream.problems.values()))
+
+
+def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> list[Outcome]:
+    """Add a perturbation to pictures, and write what came of each, as `advbench attack` does.
+
+    Raises:
+        UserError: As :func:`measure_perturbation` does.
+    """
+    perturbation = read_perturbation(config.perturbation)
+    attack = AttackConfig(
+        paths=config.paths,
+        model=_model_name(config, perturbation),
+        weights=config.weights,
+        attack="universal",
+        goal=config.goal or _goal(perturbation),
+        norm=perturbation.norm.name,
+        eps=perturbation.eps,
+        device=config.device,
+        batch_size=config.batch_size,
+        out=config.out,
+    )
+    return attack_pictures(
+        attack, progress, lambda model: Universal(perturbation=fitting_perturbation(perturbation, model, config))
+    )
+
+
+def read_perturbation(path: Path) -> Perturbation:
+    """Read a file that `advbench universal fit` or :meth:`attacks.Perturbation.save` wrote.
+
+    Raises:
+        UserError: There is no such file, or it is something else.
+    """
+    try:
+        return Perturbation.load(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}", hint="check the spelling") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no universal perturbation: {error}", hint=_MAKE) from None
+
+
+def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: UseConfig) -> Perturbation:
+    """The perturbation for a model's images.
+
+    Raises:
+        UserError: It was made for another model or size, and that is not said to be meant; or for other colours.
+    """
+    made_for = perturbation.card.get("weights")
+    if made_for and made_for != model_digest(model) and not config.resize:
+        raise UserError(
+            f"{config.perturbation} was made for {perturbation.card.get('model')}, and {model.name} has other weights",
+            hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
+        )
+    height, width = model.sides(otherwise=_ANY)
+    channels = len(input_of(model, Image.new("RGB", (width, height))))
+    if len(perturbation.delta) != channels:
+        raise UserError(
+            f"{config.perturbation} has {len(perturbation.delta)} colour channels, and {model.name} takes {channels}",
+            hint="no resizing makes that fit: fit one to this model with `advbench universal fit`",
+        )
+    if model.input_size is None or tuple(perturbation.delta.shape[1:]) == (height, width):
+        return perturbation
+    if not config.resize:
+        shape = " x ".join(map(str, perturbation.delta.shape[1:]))
+        raise UserError(
+            f"{config.perturbation} is for pictures of {shape} pixels, and {model.name} takes {height} x {width}",
+            hint="--resize makes it fit",
+        )
+    return perturbation.resized(height, width).on_grid()
+
+
+_ANY = 64
+"""Side of a picture for a model that takes all sizes, pixels."""
+_MAKE = "make one: advbench universal fit FOLDER"
+
+
+def stream_of(
+    model: Classifier,
+    paths: tuple[Path, ...],
+    batch_size: int,
+    *,
+    labels: list[int] | None = None,
+    seed: int | None = None,
+) -> PictureStream:
+    """Pictures as a model takes them."""
+    device = next(model.buffers()).device
+
+    def read(path: Path) -> Tensor:
+        return read_input(path, model)
+
+    return PictureStream(paths, read, batch_size=batch_size, labels=labels, seed=seed, device=device)
+
+
+def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureStream, goal: GoalSpec) -> Measured:
+    """How often a perturbation fools a model on pictures.
+
+    Raises:
+        UserError: None of them can be read.
+    """
+    counts = fooled(model, stream, perturbation.apply, goal_maker(goal, model))
+    if not counts.images:
+        raise UserError("\n".join(str(problem) for problem in stream.problems.values()))
+    named = tuple((model.classes[index], count) for index, count in counts.classes)
+    return Measured(perturbation, counts, named, tuple(stream.problems.values()))
+
+
+def enough(pictures: tuple[Path, ...], problems: tuple[PictureError, ...], least: int = 2) -> tuple[Path, ...]:
+    """The pictures.
+
+    Raises:
+        UserError: They are too few.
+    """
+    if not pictures:
+        raise UserError("\n".join(str(problem) for problem in problems) or "no pictures were given")
+    if len(pictures) < least:
+        raise UserError(
+            f"a universal perturbation is fitted to {least} pictures at least, and only {len(pictures)} was given",
+            hint="some hundred are needed for one that fools on other pictures too",
+        )
+    return pictures
+
+
+def _labels(path: Path, pictures: tuple[Path, ...]) -> list[int]:
+    """The class of each picture, by file name."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if not {"file", "index"} <= set(rows.fieldnames or ()):
+                raise ValueError("it lacks these columns")
+            known = {row["file"]: int(row["index"]) for row in rows}
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read {path}: {error}", hint="it is a CSV with the columns file and index") from None
+    if missing := [picture for picture in pictures if picture.name not in known]:
+        raise UserError(f"{path} has no label for {len(missing)} of the pictures, such as {missing[0].name}")
+    return [known[picture.name] for picture in pictures]
+
+
+def _model_name(config: UseConfig, perturbation: Perturbation) -> str:
+    name = config.model or perturbation.card.get("model")
+    if not isinstance(name, str):
+        raise UserError(f"{config.perturbation} does not say for which model it is", hint="name one with --model")
+    return name
+
+
+def _goal(perturbation: Perturbation) -> GoalSpec:
+    return parse_goal(str(perturbation.card.get("goal", "untargeted")))

@@ -1,0 +1,78 @@
+"""The figure of a universal perturbation: what it looks like, and what it does to pictures."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from advbench.pictures.panel import NEW, OLD, render
+from advbench.sanitize import display_name
+
+_DOMINANT = 8
+
+
+class Example(NamedTuple):
+    """A picture before and after."""
+
+    clean: Image.Image
+    """As it was."""
+    perturbed: Image.Image
+    """With the perturbation."""
+    before: str
+    """Its first class, when clean."""
+    after: str
+    """Its first class, when perturbed."""
+
+
+def draw_universal(
+    title: str,
+    perturbation: Image.Image,
+    examples: Sequence[Example],
+    dominant: Sequence[tuple[str, int]],
+    images: int,
+) -> bytes:
+    """Draw the perturbation, the classes that pictures are put into, and some pictures before and after.
+
+    Args:
+        title: Over the figure.
+        perturbation: Scaled; grey is no change.
+        examples: At least one picture; as many columns are drawn.
+        dominant: Classes with the number of perturbed pictures put into them, the most frequent first.
+        images: How many pictures there are in all.
+
+    Returns:
+        A PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 10.2), dpi=100, layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    top, bottom = parts
+    left, right = top.subplots(1, 2, width_ratios=(1, 1.1))
+    left.imshow(perturbation, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    left.set_xlabel("the perturbation, scaled", fontsize=12)
+    left.set_xticks([])
+    left.set_yticks([])
+    shown = list(dominant[:_DOMINANT])
+    right.barh(range(len(shown)), [count / images for _, count in shown], color=NEW, height=0.5)
+    for place, (name, count) in enumerate(shown):
+        label = f"{display_name(name, limit=30)}  {count / images:.1%}"
+        right.text(0.0, place - 0.43, label, fontsize=11, va="center", parse_math=False)
+    right.set_title(f"classes of {images} perturbed pictures", fontsize=12, loc="left")
+    right.set_ylim(_DOMINANT - 0.4, -0.9)
+    right.set_axis_off()
+    grid = bottom.subplots(2, len(examples), squeeze=False)
+    for column, example in enumerate(examples):
+        changed = example.before != example.after
+        for axes, picture, name, colour in (
+            (grid[0][column], example.clean, example.before, OLD),
+            (grid[1][column], example.perturbed, example.after, NEW if changed else OLD),
+        ):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_xlabel(display_name(name, limit=22), fontsize=11, color=colour, parse_math=False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+    grid[0][0].set_ylabel("clean", fontsize=12)
+    grid[1][0].set_ylabel("perturbed", fontsize=12)
+    figure.suptitle(title, fontsize=13, parse_math=False)
+    return render(figure)

@@ -1,0 +1,32 @@
+"""The verdict on one picture in words, for the terminal and the panel alike."""
+
+from typing import TYPE_CHECKING
+
+from advbench.config.budgets import describe_size
+from advbench.records.record import LEFT_OUT
+from advbench.sanitize import display_name
+
+if TYPE_CHECKING:
+    from advbench.pictures.outcome import Outcome
+
+
+def describe_result(outcome: "Outcome") -> list[str]:
+    """Verdict, size and cost of an attacked picture, a line each."""
+    record = outcome.record
+    said = "of that class already" if record.status == LEFT_OUT else "met" if record.met else "not met"
+    lines = [f"goal {display_name(record.goal, limit=40)}: {said}"]
+    sizes = [(norm, size) for norm in ("linf", "l2", "l1", "l0") if (size := getattr(record, norm)) is not None]
+    if sizes:
+        texts = [describe_size(norm, size) for norm, size in sizes]
+        lines += ["   ".join(texts[:2]), "   ".join(texts[2:])]
+        lines += [f"8-bit PNG: {_describe_8bit(outcome)}"] if record.met else []
+    if record.forwards is not None:
+        lines.append(f"{record.forwards:.0f} forward, {record.backwards:.0f} backward passes, {record.seconds:.1f} s")
+    return lines
+
+
+def _describe_8bit(outcome: "Outcome") -> str:
+    # Rounded to whole grey levels, a picture is usually further away than the floats are.
+    if outcome.met_8bit and outcome.size_8bit is not None:
+        return f"goal met at {describe_size(outcome.record.norm, outcome.size_8bit)}"
+    return "goal not met"

@@ -1,0 +1,94 @@
+"""From a suite to attacks under threats: attack x goal x norm x eps."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+from advbench.config.goals import parse_goal
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
+from advbench.errors import UserError
+from advbench.evaluation.attack_factory import PASSES, make_attack
+from advbench.evaluation.recording import parameters
+from advbench.planning.passes import Passes, count_passes
+from advbench.records.unit import canonical
+from attacks.foolbox import FoolboxAttack
+from attacks.searches.starts import takes_starts
+
+NOISE = "noise"
+"""The attack that is run beside all others."""
+NOISE_DRAWS = 10
+"""How often the noise that is run for comparison is drawn for each image."""
+
+
+class Cell(NamedTuple):
+    """One attack under one threat: a line of a table of results."""
+
+    attack: str
+    """Registry name."""
+    params: str
+    """All parameters, as JSON."""
+    goal: str
+    """As on the command line."""
+    norm: str
+    """Of the perturbations."""
+    eps: float | None
+    """Budget; None for an attack that looks for the smallest perturbation."""
+
+    @property
+    def passes(self) -> Passes:
+        """What it takes on an image that withstands."""
+        return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
+
+    @property
+    def takes_starts(self) -> bool:
+        """Whether it is given images of the data set to start from."""
+        return _takes_starts(self.attack, self.norm, self.params)
+
+
+@cache
+def _takes_starts(attack: str, norm: str, params: str) -> bool:
+    return takes_starts(make_attack(attack, norm, json.loads(params)))
+
+
+def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
+    """Attack x goal x norm x budget on one data set, with noise of every budget beside them.
+
+    Raises:
+        UserError: An attack has no norm, no goal or no budget in this suite, or parameters that it does not take.
+    """
+    seen: dict[tuple[str, str, float], None] = {}
+    for place, spec in enumerate(suite.attacks):
+        key = f"suite {suite.name}, attacks[{place}]"
+        norms = spec.norms or tuple(norm for norm in suite.norms if norm in spec.card.norms)
+        goals = spec.goals or tuple(goal for goal in suite.goals if goal.partition(":")[0] in spec.card.goals)
+        if not norms or not goals:
+            what, given = ("norms", suite.norms) if not norms else ("goals", suite.goals)
+            raise UserError(f"{key}: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
+        for norm in norms:
+            budgets = (spec.eps or data.eps or suite.eps).get(norm, ())
+            try:
+                params = parameters_of(spec, norm)
+            except UserError as error:
+                raise UserError(f"{key}: {error.message}", hint=error.hint) from None
+            if spec.card.kind == "budget" and not budgets:
+                raise UserError(f"{key}: {spec.name} needs budgets in {norm}", hint=f"add {norm} to eps")
+            seen |= {(goal, norm, eps): None for goal in goals for eps in budgets}
+            yield from (
+                Cell(spec.name, params, goal, norm, eps)
+                for goal in goals
+                for eps in (budgets if spec.card.kind == "budget" else (None,))
+            )
+    if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
+        noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
+        yield from (Cell(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
+
+
+def parameters_of(spec: AttackSpec, norm: str) -> str:
+    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again."""
+    attack = make_attack(spec.name, norm, spec.params)
+    if isinstance(attack, FoolboxAttack):
+        text = canonical(attack.parameters | {"time_limit": attack.time_limit})
+    else:
+        text = parameters(attack)
+    return text if spec.budget is None else canonical(json.loads(text) | {PASSES: spec.budget})

@@ -1,0 +1,75 @@
+"""What one image costs a model, from counting operations instead of timing: the same on every machine."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from advbench.models.classifier import Classifier
+from attacks.queries.answers import has_gradient
+
+SPEED = 2e10
+"""Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""
+PASS_SECONDS = 2e-5
+"""What a pass costs for each image beside the model's operations."""
+MEMORY = 2**30
+"""Bytes that one batch may keep for its gradients."""
+
+
+class Footprint(NamedTuple):
+    """What one image costs a model."""
+
+    flops: float
+    """Operations of a forward pass."""
+    kept: int
+    """Bytes that a forward pass keeps for the gradient."""
+    weights: int
+    """Bytes of the weights."""
+
+
+def footprint(model: Classifier, image: Tensor) -> Footprint:
+    """Count what one image costs.
+
+    Args:
+        model: The classifier.
+        image: One image (C, H, W).
+
+    Example:
+        >>> from torch import nn
+        >>> model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), num_classes=5)
+        >>> footprint(model, torch.zeros(3, 2, 2)).flops
+        120.0
+    """
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes if not isinstance(tensor, torch.nn.Parameter) else 0
+        return tensor
+
+    x = image.unsqueeze(0).clone()
+    x.requires_grad_(has_gradient(model, x))
+    with _Operations() as operations, saved_tensors_hooks(count, lambda tensor: tensor):  # type: ignore[no-untyped-call]
+        model(x)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return Footprint(operations.total, kept, weights)
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts floating-point operations by torch's own formulas."""
+
+    total = 0.0
+
+    def count(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do an operation, and count it."""
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+# Named so inside of the class, it would be wrapped, and torch's compiler imported for that: most of a plan's time.
+_Operations.__torch_dispatch__ = _Operations.count  # type: ignore[method-assign, assignment]

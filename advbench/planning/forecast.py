@@ -1,0 +1,136 @@
+"""What a run would do and cost, without doing it."""
+
+import time
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+
+from advbench.config.budgets import describe_norm
+from advbench.config.suite import Suite
+from advbench.planning.footprint import Footprint
+from advbench.planning.plan import Plan, make_plan
+from advbench.planning.resources import Workbench
+from advbench.records.unit import Unit
+from attacks.queries.answers import has_gradient
+
+PROCESS_BYTES = 600 * 2**20
+"""What a worker needs before it has loaded a model."""
+
+
+class ForecastTable(NamedTuple):
+    """What one model on one data set would take."""
+
+    title: str
+    """Model and data set."""
+    rows: tuple[tuple[str, ...], ...]
+    """The texts of each attack, under `HEADINGS`."""
+
+
+HEADINGS = ("attack", "goal", "norm", "units", "images", "passes", "time")
+"""Columns of a :class:`ForecastTable`."""
+
+
+class Forecast(NamedTuple):
+    """What a suite would do and cost."""
+
+    tables: tuple[ForecastTable, ...]
+    """One for each model on each of its data sets."""
+    total: str
+    """Units, passes, time and memory in all, in words."""
+
+
+def forecast(suite: Suite, workers: int) -> Forecast:
+    """Plan a suite and work out its units, their passes, and the time and memory they would take.
+
+    Args:
+        suite: What would be run.
+        workers: Processes.
+
+    Raises:
+        UserError: As :func:`advbench.planning.plan.make_plan`.
+    """
+    bench = Workbench(suite)
+    plan = make_plan(suite, bench)
+    speed = {pair: _seconds_per_pass(bench, pair, plan) for pair in plan.footprints}
+    tables = []
+    for model, data in plan.footprints:
+        rows: dict[tuple[str, ...], list[Unit]] = {}
+        for unit in plan.units:
+            bound = describe_norm(unit.norm, unit.eps) if unit.norm else ""
+            if (unit.model, unit.dataset) == (model, data):
+                rows.setdefault((unit.attack or unit.task, unit.goal, bound), []).append(unit)
+        texts = tuple((*key, *_sums(units, speed)) for key, units in rows.items())
+        tables.append(ForecastTable(f"{model} on {data}", texts))
+    return Forecast(tuple(tables), _total(plan, speed, workers))
+
+
+def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: int) -> str:
+    seconds = sum(_seconds(unit, speed) for unit in plan.units)
+    largest = max((_bytes(unit, plan.footprints) for unit in plan.units), default=0)
+    tasks = Counter(unit.task for unit in plan.units)
+    return (
+        f"{len(plan.units)} units ({tasks['attack']} of attacks), at most "
+        f"{sum(unit.passes * len(unit.samples) for unit in plan.units):,.0f} passes "
+        f"(a backward pass counts as two forward passes)\n"
+        f"time: at most {describe_duration(seconds / workers)} with --workers {workers}; "
+        f"memory: about {(PROCESS_BYTES + largest) * workers / 2**30:.1f} GiB\n"
+        "An image that is fooled leaves its attack early, so that most runs take less."
+    )
+
+
+def _sums(units: list[Unit], speed: dict[tuple[str, str], float]) -> tuple[str, ...]:
+    images = sum(len(unit.samples) for unit in units)
+    passes = sum(unit.passes * len(unit.samples) for unit in units)
+    return (
+        str(len(units)),
+        str(images),
+        f"{passes:,.0f}",
+        describe_duration(sum(_seconds(unit, speed) for unit in units)),
+    )
+
+
+def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
+    return unit.passes * len(unit.samples) * speed[unit.model, unit.dataset]
+
+
+def _bytes(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> int:
+    size = footprints[unit.model, unit.dataset]
+    return size.weights + size.kept * len(unit.samples)
+
+
+def _seconds_per_pass(bench: Workbench, pair: tuple[str, str], plan: Plan) -> float:
+    """Of one image, timed: a third of a forward and a backward pass; of a model without gradients, a forward pass."""
+    unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
+    x, model = bench.images(_first(unit, 8)).x, bench.model(pair[0])
+    x.requires_grad_(has_gradient(model, x))
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        answer = model(x).sum()
+        passes = 1
+        if answer.requires_grad:
+            torch.autograd.grad(answer, x)
+            passes = 3
+        best = min(best, (time.perf_counter() - start) / passes)
+    return best / len(x)
+
+
+def _first(unit: Unit, count: int) -> Unit:
+    from dataclasses import replace
+
+    return replace(unit, samples=unit.samples[:count], sample_ids=unit.sample_ids[:count])
+
+
+def describe_duration(seconds: float) -> str:
+    """A duration as people say it.
+
+    Example:
+        >>> describe_duration(0.2), describe_duration(75), describe_duration(5400)
+        ('< 1 s', '75 s', '1.5 h')
+    """
+    if seconds < 1:
+        return "< 1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

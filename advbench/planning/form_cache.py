@@ -1,0 +1,110 @@
+"""What was measured of the forms of networks on this machine, kept so that it is measured once. No torch."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from advbench.errors import UserError
+from advbench.records.atomic import write_atomic
+from advbench.records.unit import digest
+
+
+class Setting(BaseModel):
+    """What the times depend on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str
+    """Digest of the classifier."""
+    program: str
+    """Digest of its code; the same weights may belong to another network tomorrow."""
+    image: tuple[int, ...]
+    """Shape of an image (C, H, W)."""
+    device: str
+    """What computes: the name of a processor or of a graphics card."""
+    threads: int
+    """Of torch."""
+    versions: str
+    """Of torch and advbench."""
+
+
+Seconds = dict[str, Annotated[float, Field(gt=0)]]
+
+
+class Calibration(BaseModel):
+    """How long one gradient of one image takes in each form of a network that gives its answers.
+
+    Example:
+        >>> setting = Setting(
+        ...     weights="ab", program="cd", image=(1, 28, 28), device="cpu", threads=1, versions="2.14"
+        ... )
+        >>> found = Calibration(setting=setting, model="net", form="folded", batch=4, seconds={"plain": 2, "folded": 1})
+        >>> found.describe()
+        'net, 1 x 28 x 28, 1 thread: folded, 2.0 times as fast'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    setting: Setting
+    """Where."""
+    model: str
+    """What the classifier was called."""
+    form: str
+    """The one to be used."""
+    batch: Annotated[int, Field(ge=1)]
+    """From how many images together on they cost no less each."""
+    seconds: Seconds
+    """Form -> for each image."""
+
+    def describe(self) -> str:
+        """In words, for people."""
+        shape, threads = " x ".join(map(str, self.setting.image)), self.setting.threads
+        where = f"{self.model}, {shape}, {threads} thread{'' if threads == 1 else 's'}"
+        if self.form != "plain":
+            return f"{where}: {self.form}, {self.seconds['plain'] / self.seconds[self.form]:.1f} times as fast"
+        return f"{where}: plain, {'no form is faster' if len(self.seconds) > 1 else 'it has no other form'}"
+
+
+def calibrations_folder() -> Path:
+    """Where they are kept: in the user's cache, or below the folder that ADVBENCH_CACHE names."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("ADVBENCH_CACHE")
+    return (Path(named) if named else user_cache_path("advbench", appauthor=False)) / "forms"
+
+
+def recall(setting: Setting) -> Calibration | None:
+    """What was measured before; a damaged file is set aside, and what cannot be read was never measured."""
+    path = _path(setting)
+    found = _read(path)
+    if found is None or found.setting != setting:
+        with suppress(OSError):
+            path.replace(path.with_suffix(".damaged"))
+        return None
+    return found
+
+
+def keep(calibration: Calibration) -> None:
+    """Keep what was measured, where that can be written."""
+    with suppress(UserError):
+        write_atomic(_path(calibration.setting), calibration.model_dump_json(indent=1).encode())
+
+
+def kept() -> Iterator[Calibration]:
+    """All that was measured on this machine."""
+    yield from filter(None, map(_read, sorted(calibrations_folder().glob("*.json"))))
+
+
+def _path(setting: Setting) -> Path:
+    return calibrations_folder() / f"{digest(setting.model_dump())}.json"
+
+
+def _read(path: Path) -> Calibration | None:
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -1,0 +1,124 @@
+"""How many passes an attack takes, counted on a tiny model that it cannot fool."""
+
+import itertools
+import json
+from contextlib import suppress
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.catalog import ATTACKS
+from advbench.errors import UserError
+from advbench.evaluation.attack_factory import make_attack
+from advbench.evaluation.meter import Meter
+from attacks import Attack, OrderedTopK, Targeted, Untargeted
+from attacks.goals import Goal
+from attacks.speed.folding import EXACT, FORMS
+
+MANY = 5_000
+"""Passes after which counting stops."""
+_FAR = 0.1
+"""Mean change of a value beyond which an image is another one."""
+UNTRIED = 100
+"""Passes of each kind that a plugin's attack is taken to need."""
+
+
+class Passes(NamedTuple):
+    """Passes of an attack on an image that withstands."""
+
+    forwards: float
+    """Forward passes."""
+    backwards: float
+    """Backward passes."""
+    bears: str = FORMS[0]
+    """The most changed of :data:`attacks.speed.folding.FORMS` in which it takes gradients."""
+
+    @property
+    def total(self) -> float:
+        """In forward passes: a backward pass costs two."""
+        return self.forwards + 2 * self.backwards
+
+
+@cache
+def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
+    """Run an attack on a tiny model that it cannot fool, and count; one that a plugin brings is only guessed.
+
+    Args:
+        attack: Registry name.
+        norm: Of the attack.
+        params: Its parameters, as JSON.
+        goal: Kind of a goal that it takes.
+
+    Example:
+        >>> count_passes("pgd", "linf", '{"steps": 7}', "untargeted")
+        Passes(forwards=8.0, backwards=7.0, bears='bfloat16')
+    """
+    if not ATTACKS[attack].target.startswith("attacks."):
+        # Whoever hangs or kills its process does so in a unit of its own, not here.
+        return Passes(UNTRIED, UNTRIED, FORMS[-1])
+    with suppress(UserError):  # whether it can be made shows itself when it is run
+        return passes_of(make_attack(attack, norm, json.loads(params)), goal)
+    return Passes(1, 0)
+
+
+def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
+    """Run an attack on a tiny model that it cannot fool, and count; if it takes no gradient, also on one that it can.
+
+    Args:
+        attack: Of either kind.
+        goal: Kind of a goal that it takes.
+        most: Passes after which counting stops.
+
+    Example:
+        >>> from attacks import PGD
+        >>> passes_of(PGD(steps=7), "untargeted")
+        Passes(forwards=8.0, backwards=7.0, bears='bfloat16')
+    """
+    x = torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16)
+    goals: dict[str, Goal] = {
+        "targeted": Targeted(torch.tensor([4])),
+        "ordered-topk": OrderedTopK(torch.tensor([[4, 3]])),
+    }
+    eps = None if attack.kind == "minimum norm" else 1.0 if attack.norm.name == "l0" else 1e-3
+
+    def counted(unmoved: _Unmoved) -> Passes:
+        left = itertools.repeat(None, most)
+        metered = Meter(unmoved, torch.zeros(1, dtype=torch.int64), lambda: next(left))
+        with suppress(Exception):  # it is counted as far as it gets; whether it works shows itself when it is run
+            attack(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
+        return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.bears)
+
+    passes = counted(_Unmoved())
+    # What goes by labels alone has hardly begun before it has found an image, however far, that fools the model.
+    return passes if passes.backwards or passes.forwards >= most else max(passes, counted(_Unmoved(near=x)))
+
+
+class _Unmoved:
+    """A model that no change of an image moves from its opinion; it notes which faster form it was asked for.
+
+    Args:
+        near: Only images like this one have that opinion, all others the opposite; None: all have it.
+    """
+
+    bears = FORMS[0]
+
+    def __init__(self, near: Tensor | None = None) -> None:
+        self._near = near
+
+    @property
+    def quick_form(self) -> None:
+        self.bears = FORMS[-1]
+
+    @property
+    def exact_form(self) -> None:
+        self.bears = max(self.bears, EXACT, key=FORMS.index)
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        slopes = torch.linspace(-1e-6, 1e-6, x[0].numel() * 5).view(-1, 5)
+        opinion = torch.tensor([50.0, 40.0, 30.0, 20.0, 10.0]).expand(len(x), 5)
+        if self._near is not None:
+            far = (x - self._near).flatten(1).abs().mean(1, keepdim=True) > _FAR
+            opinion = torch.where(far, opinion.flip(1), opinion)
+        return x.flatten(1) @ slopes + opinion

@@ -1,0 +1,187 @@
+"""From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.catalog import UNIVERSAL
+from advbench.config.goals import parse_goal
+from advbench.config.suite import DatasetSpec, Suite
+from advbench.datasets.image_ids import Numbering, sample_id
+from advbench.errors import UserError
+from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.recording import short_digest
+from advbench.models.trial import try_model
+from advbench.planning.batches import batch_size
+from advbench.planning.cells import NOISE, Cell, cells_of
+from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
+from advbench.planning.footprint import Footprint, footprint
+from advbench.planning.identity import suite_identity, surroundings
+from advbench.planning.pairing import fitting_pairs
+from advbench.planning.resources import Workbench, spread
+from advbench.records.unit import FORMAT, Task, Unit, digest
+from attacks.speed.agreement import FEW
+from attacks.speed.folding import milder
+
+CHECKED = 32
+"""How many images of a data set the trust checks look at."""
+
+
+class Plan(NamedTuple):
+    """All that is to be done."""
+
+    units: tuple[Unit, ...]
+    """In the order in which they are listed; those of the tasks "clean" and "checks" come first."""
+    identity: dict[str, Any]
+    """What decides the results; a run can only be resumed with the same."""
+    classes: dict[str, list[str]]
+    """Label of a data set -> names of its classes."""
+    footprints: dict[tuple[str, str], Footprint]
+    """Model and data set -> what one image costs."""
+
+    @property
+    def run_id(self) -> str:
+        """Digest of the identity."""
+        return digest(self.identity, digits=16)
+
+
+def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
+    """Plan a run: look at every model and every image, and cut the work into units.
+
+    Args:
+        suite: What to run.
+        bench: Where models and images come from.
+        forms: The identity's forms of an earlier plan, to be kept; what it does not name is chosen for this machine.
+
+    Raises:
+        UserError: Something cannot be loaded, a model has no data set or the reverse, or parameters or budgets of an
+            attack are wrong or missing.
+    """
+    around = surroundings(bench.device.type)
+    pairs = fitting_pairs(suite, bench)
+    digests = {model.label: bench.digest(model.label) for model, _ in pairs}
+    first: list[Unit] = []
+    rest: list[Unit] = []
+    images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
+    for model, data in pairs:
+        numbers = chosen(suite, data, len(bench.dataset(data.label)))
+        ids = _ids(bench, model.label, data.label, numbers)
+        _check_labels(bench, model.label, data.label)
+        cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
+        for goal in {cell.goal for cell in cells}:
+            goal_maker(parse_goal(goal), bench.model(model.label))
+        key = around | {
+            "format": FORMAT,
+            "model_digest": digests[model.label],
+            "labels": bench.dataset(data.label).labels,
+        }
+        pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
+        name = f"{model.label} on {data.label}"
+        images[name] = short_digest(ids)
+        if not numbers:
+            continue
+        stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
+        first_images = _first_images(bench, model.label, data.label, numbers)
+        try_model(bench.model(model.label), first_images[0])
+        size = footprints[model.label, data.label] = footprint(bench.model(model.label), first_images[0])
+        first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
+        if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
+            found[name] = forms.get(name) or choose_form(bench.model(model.label), first_images, size)
+        rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
+    identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
+    identity |= {"perturbations": sorted(stored)} if stored else {}
+    identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
+    classes = {data.label: list(bench.model(model.label).classes) for model, data in reversed(pairs)}
+    return Plan((*first, *rest), identity, classes, footprints)
+
+
+def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
+    """Numbers of the images that are used: always the same for the same seed, fewer of them a part of more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", images=3)
+        >>> chosen(suite, suite.datasets[0], size=20)
+        (8, 9, 14)
+    """
+    count = data.images or suite.images or size
+    shuffled = sorted(range(size), key=lambda number: short_digest(suite.seed, number))
+    return tuple(sorted(shuffled[:count]))
+
+
+class _Pair(NamedTuple):
+    """A model on a data set."""
+
+    model: str
+    dataset: str
+    numbers: tuple[int, ...]
+    ids: tuple[str, ...]
+    key: dict[str, Any]
+    seed: int
+
+    def unit(
+        self, task: Task, rows: range, cell: Cell | None = None, *, form: str = PLAIN, passes: float = 1.0
+    ) -> Unit:
+        """The unit for some of the images."""
+        fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
+        fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
+        fields |= {} if cell is None else cell._asdict()
+        # Draws belong to the image, so that the seed does not depend on the batch, nor on the budget.
+        drawn = [self.seed, *((cell.attack, cell.params, cell.goal, cell.norm) if cell else (task,))]
+        fields["seed"] = int(short_digest(*drawn)[:8], 16)
+        labels = self.key["labels"]
+        known = None if labels is None else [labels[number] for number in fields["samples"]]
+        begins = {"starts": short_digest(spread(self.ids))} if cell and cell.takes_starts else {}
+        unit_id = digest(self.key | fields | {"labels": known} | begins)
+        fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
+        return Unit(unit_id=unit_id, passes=passes, **fields)
+
+
+def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator[Unit]:
+    passes = cell.passes
+    form = milder(choice.form, passes.bears)
+    count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
+    edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
+    for start, end in pairwise(edges):
+        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total)
+
+
+def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
+    """The ids of the images: of their content, with a number behind it where one repeats another."""
+
+    def name(number: int) -> str:
+        try:
+            return sample_id(bench.image(model, dataset, number))
+        except UserError:
+            return short_digest("unreadable", bench.dataset(dataset).images[number])
+
+    return tuple(map(Numbering(), map(name, numbers)))
+
+
+def _first_images(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
+    """The first `FEW` images that can be read and have one size, (N, C, H, W), on the device."""
+    found: list[Tensor] = []
+    problems: list[UserError] = []
+    for number in numbers:
+        try:
+            image = bench.image(model, dataset, number)
+        except UserError as error:
+            problems.append(error)
+            continue
+        found += [image] if not found or image.shape == found[0].shape else []
+        if len(found) == FEW:
+            break
+    if not found:
+        why = problems[0]
+        raise UserError(f"none of the {len(numbers)} images of {dataset} can be read: {why.message}", hint=why.hint)
+    return torch.stack(found).to(bench.device)
+
+
+def _check_labels(bench: Workbench, model: str, dataset: str) -> None:
+    labels, classes = bench.dataset(dataset).labels, bench.model(model).num_classes
+    if labels and not 0 <= min(labels) <= max(labels) < classes:
+        got = f"labels from {min(labels)} to {max(labels)}"
+        raise UserError(f"data set {dataset} has {got}, and model {model} has {classes} classes")

@@ -1,0 +1,102 @@
+"""A run made ready: its suite, its folder, its models and images, and its plan."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import torch
+
+from advbench.config.suite import Suite
+from advbench.datasets.dataset import Dataset
+from advbench.models.classifier import Classifier
+from advbench.planning.fast_forms import Choice
+from advbench.planning.plan import Plan, make_plan
+from advbench.planning.resources import Workbench
+from advbench.records.run_folder import RunFolder
+
+
+class PreparedRun(NamedTuple):
+    """A run of which nothing has been done yet, or not all."""
+
+    suite: Suite
+    """What was asked for."""
+    folder: RunFolder
+    """Where the results go; nobody else writes to it meanwhile."""
+    resources: Workbench
+    """The models and images that the suite names."""
+    plan: Plan
+    """The units of work."""
+
+
+class Terminated(BaseException):
+    """The system asked the run to end."""
+
+
+@contextmanager
+def prepared(
+    suite: Suite,
+    folder: Path,
+    *,
+    models: Mapping[str, Classifier] | None = None,
+    datasets: Mapping[str, Dataset] | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Iterator[PreparedRun]:
+    """Hold the folder of a run and plan it, for as long as the context lasts.
+
+    Within the context torch computes with one thread, as every worker does, and SIGTERM raises :class:`Terminated`.
+
+    Args:
+        suite: What to run.
+        folder: Where its results go. Where it holds the same run, the forms of its networks are kept.
+        models: Label -> classifier, for models that the suite names but no table has.
+        datasets: Label -> data set, for data sets that the suite names but no table has.
+        progress: Told that the run is being planned.
+
+    Raises:
+        UserError: Something cannot be loaded, the folder cannot be written to, or another process is running in it.
+    """
+    files = RunFolder(folder)
+    with files.held(), one_thread(), terminable():
+        progress("planning", 0, 0)
+        resources = Workbench(suite, models, datasets)
+        yield PreparedRun(suite, files, resources, make_plan(suite, resources, _known_forms(files)))
+
+
+def _known_forms(folder: RunFolder) -> dict[str, Choice]:
+    """The forms of networks that a run was begun with: its machine chose them then, and they decide its results."""
+    if not folder.manifest.exists():
+        return {}
+    identity = folder.read_manifest().get("identity", {})
+    return {name: Choice(**choice) for name, choice in identity.get("forms", {}).items()}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute as every worker does: the number of threads may change the last bits of a result."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, with all that was done saved."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

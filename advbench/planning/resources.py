@@ -1,0 +1,234 @@
+"""The models and images of a run, loaded when they are first needed and kept for the units that follow."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from advbench.catalog.user_models import origin
+from advbench.config.suite import Suite
+from advbench.datasets import load_dataset
+from advbench.datasets.dataset import Dataset
+from advbench.datasets.image_ids import content_of, sample_id
+from advbench.errors import UserError
+from advbench.evaluation.recording import Sample
+from advbench.models import load_model, usable_device
+from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
+from advbench.planning.identity import model_digest
+from advbench.records.checksum import is_intact
+from advbench.records.run_folder import RunFolder
+from advbench.records.unit import Unit, digest
+from attacks import Fast
+from attacks.speed.folding import FORMS
+
+T = TypeVar("T")
+"""An image, or its number."""
+MOST_STARTS = 256
+"""Images of a data set from which attacks that need a start may begin, at most."""
+KEEP_BYTES = 256 * 2**20
+"""So much of images is kept in memory; beyond that they are read again."""
+
+
+class Images(NamedTuple):
+    """The images of a unit that can be read, and why the others cannot."""
+
+    x: Tensor
+    """Shape (n, C, H, W), float32, in [0, 1]."""
+    rows: tuple[int, ...]
+    """Which of the unit's images they are (n)."""
+    unreadable: dict[int, str]
+    """Row of each of the others -> why."""
+
+
+class Workbench:
+    """Gives out what units of a suite need.
+
+    Args:
+        suite: What is run.
+        models: Label -> classifier, in place of those that the suite names.
+        datasets: Label -> data set, in place of those that the suite names.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        models: Mapping[str, Classifier] | None = None,
+        datasets: Mapping[str, Dataset] | None = None,
+    ) -> None:
+        self.device = usable_device(suite.device)
+        self._makers: dict[str, Callable[[], Any]] = {}
+        self._names = {model.label: model.name for model in suite.models if model.label not in (models or {})}
+        for model in suite.models:
+            self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
+        for data in suite.datasets:
+            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, path=data.path)
+        self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
+        self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        self._models: dict[str, Classifier] = {}
+        self._digests: dict[str, str] = {}
+        self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
+        self._bytes = 0
+
+    def model(self, label: str) -> Classifier:
+        """The classifier, on the device, called by its label."""
+        if label not in self._models:
+            self._models[label] = self._make(f"model {label}").to(self.device)
+            self._models[label].name = label
+        return self._models[label]
+
+    def fast(self, label: str, form: str, x: Tensor) -> Fast:
+        """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
+
+        Args:
+            label: Of the classifier.
+            form: One of :data:`attacks.speed.folding.FORMS`, as it was planned, perhaps on another machine.
+            x: Images (N, C, H, W) that are to be attacked.
+        """
+        key = f"model {label}, {form}"
+        if key not in self._made:
+            try:
+                self._made[key] = Fast(self.model(label), form, x)
+            except ValueError:
+                self._made[key] = Fast(self.model(label), FORMS[0])
+        fast: Fast = self._made[key]
+        return fast
+
+    def digest(self, label: str) -> str:
+        """Digest of the classifier: of what it was made from, and of what came of it."""
+        if label not in self._digests:
+            made_from = origin(self._names[label]) if label in self._names else {}
+            self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
+        return self._digests[label]
+
+    def dataset(self, label: str) -> Dataset:
+        """The data set."""
+        dataset: Dataset = self._make(f"data {label}")
+        return dataset
+
+    def image(self, model: str, dataset: str, number: int) -> Tensor:
+        """One image as the model's input (C, H, W), on the CPU.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        kept = self._images.setdefault((model, dataset), {})
+        if number in kept:
+            return kept[number]
+        try:
+            picture = self.dataset(dataset).read(number)
+            image = picture if isinstance(picture, Tensor) else input_of(self.model(model), picture)
+        except UserError:
+            raise
+        except Exception as error:  # a file may be broken in ways that a decoder has no word for
+            raise UserError(f"cannot read image {number} of {dataset}: {type(error).__name__}: {error}") from error
+        _check(image, f"image {number} of {dataset}")
+        if self._bytes < KEEP_BYTES:
+            kept[number] = image
+            self._bytes += image.nbytes
+        return image
+
+    def images(self, unit: Unit) -> Images:
+        """The images of a unit, on the device.
+
+        Raises:
+            UserError: An image is not the one that was planned with.
+        """
+        found, unreadable = {}, {}
+        for row, (number, expected) in enumerate(zip(unit.samples, unit.sample_ids, strict=True)):
+            try:
+                image = self.image(unit.model, unit.dataset, number)
+            except UserError as error:
+                unreadable[row] = error.message
+                continue
+            if sample_id(image) != content_of(expected):
+                raise UserError(f"image {number} of {unit.dataset} has changed since the run was planned")
+            found[row] = image
+        x = torch.stack(list(found.values())).to(self.device) if found else torch.empty(0, 0, 0, 0)
+        return Images(x, tuple(found), unreadable)
+
+    def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
+        """Images from which attacks may start: those of :func:`spread` that can be read and have this shape.
+
+        They are the same for every unit of a run, so that no result depends on how the work is cut.
+
+        Args:
+            model: Label.
+            dataset: Label.
+            numbers: Of all images of the data set that the run uses.
+            shape: (C, H, W).
+
+        Returns:
+            (M, C, H, W), on the device; None if there are none.
+        """
+        key = f"starts {model}, {dataset}, {tuple(shape)}"
+        if key not in self._made:
+            found = []
+            for number in spread(numbers):
+                with suppress(UserError):
+                    found.append(self.image(model, dataset, number))
+            fitting = [image for image in found if image.shape == torch.Size(shape)]
+            self._made[key] = torch.stack(fitting).to(self.device) if fitting else None
+        starts: Tensor | None = self._made[key]
+        return starts
+
+    def samples(self, unit: Unit) -> list[Sample]:
+        """Ids, names and labels of a unit's images."""
+        dataset = self.dataset(unit.dataset)
+        labels = dataset.labels
+        return [
+            Sample(each, dataset.images[number], None if labels is None else labels[number])
+            for number, each in zip(unit.samples, unit.sample_ids, strict=True)
+        ]
+
+    def _make(self, what: str) -> Any:
+        if what not in self._made:
+            self._made[what] = self._makers[what]()
+        return self._made[what]
+
+
+def spread(images: Sequence[T]) -> Sequence[T]:
+    """At most `MOST_STARTS` of some images, evenly spread, because a data set may be sorted by class.
+
+    Example:
+        >>> spread([1, 2, 3]), len(spread(range(1000))), spread(range(1000))[:3]
+        ([1, 2, 3], 250, range(0, 12, 4))
+    """
+    return images[:: max(-(-len(images) // MOST_STARTS), 1)]
+
+
+def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:
+    """What the model says of some clean images, as the unit of that task found it.
+
+    Args:
+        folder: Of the run.
+        unit: Of the task "clean".
+        numbers: Of the images in the data set.
+
+    Returns:
+        Logits (n, classes), on the CPU.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    path = folder.clean(unit.unit_id)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    if not is_intact(content):
+        raise UserError(f"{path} is not what was written: cut short, or changed")
+    tensors = safetensors.torch.load(content)
+    place = {number: row for row, number in enumerate(tensors["samples"].tolist())}
+    return tensors["logits"][[place[number] for number in numbers]]
+
+
+def _check(image: Tensor, what: str) -> None:
+    if image.dtype != torch.float32 or image.ndim != 3 or image.numel() == 0:
+        raise UserError(f"{what} is no image: expected float32 (C, H, W), got {image.dtype} {tuple(image.shape)}")
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise UserError(f"{what} has values outside [0, 1]")

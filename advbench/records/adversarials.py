@@ -1,0 +1,39 @@
+"""The adversarial images that a run kept, read back. No torch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
+
+
+def kept_rows(run: "StoredRun") -> Iterator[pd.DataFrame]:
+    """The rows of the frame whose images were kept, with where they lie."""
+    by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
+    for path in sorted((run.folder / "adv").glob("*.safetensors")):
+        if path.stem not in by_unit:
+            continue
+        try:
+            numbers = kept_tensors(path)["rows"].astype(np.int64)
+        except (OSError, ValueError, KeyError):
+            continue  # a damaged file is the business of `advbench verify`; the report goes without
+        yield by_unit[path.stem].iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
+
+
+def kept_tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
+    """The row numbers of a file, or all that it holds of one image."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            if place is None:
+                return {"rows": file.get_tensor("rows")}
+            names = ("x", "x_adv", "clean_logits", "adv_logits")
+            return {name: file.get_slice(name)[place] for name in names}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None

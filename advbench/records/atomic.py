@@ -1,0 +1,92 @@
+"""How files are written so that nothing is lost: whole or not at all. No torch."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from advbench.errors import UserError
+
+_ELSEWHERE = "choose another folder with --out"
+
+
+def write_atomic(path: Path, content: bytes) -> Path:
+    """Write a file so that it is there whole or not at all, also after a crash or a power cut.
+
+    Args:
+        path: Where; missing folders are made. To a device or a pipe it is written as to any other.
+        content: What.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UserError: If it cannot be written: no permission, no space, a file in place of a folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomic(Path(folder) / "a" / "b.txt", b"hello").read_bytes()
+        b'hello'
+    """
+    temporary = path.parent / f".{path.name}.tmp-{uuid.uuid4().hex}"
+    try:
+        if path.is_char_device() or path.is_fifo():  # a file must not take its place
+            path.write_bytes(content)
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {why}", hint=_ELSEWHERE) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def folder_for_results(path: Path) -> Iterator[Path]:
+    """A folder that is there, and can be written to, before any work starts.
+
+    Where nothing was put into it in the end, it is removed again, with the parents that were made for it.
+
+    Raises:
+        UserError: If it cannot be made or written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as here:
+        ...     with folder_for_results(Path(here) / "a" / "b") as folder:
+        ...         there = folder.is_dir()
+        ...     there, (Path(here) / "a").exists()
+        (True, False)
+    """
+    try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {path}: {error.strerror}", hint=_ELSEWHERE) from error
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name of a file durable; not every system can open a folder."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

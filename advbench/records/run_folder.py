@@ -1,0 +1,165 @@
+"""The folder of a run: where each file lies, and who may write to it. No torch."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from advbench.errors import UserError
+from advbench.records.atomic import folder_for_results, write_atomic
+from advbench.records.unit import FORMAT, Unit
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside the folder of a run, and its small files.
+
+    Example:
+        >>> RunFolder(Path("reports/smoke")).shard("ab").as_posix()
+        'reports/smoke/shards/ab.parquet'
+    """
+
+    path: Path
+    """The folder."""
+
+    @property
+    def manifest(self) -> Path:
+        """What was asked for, with which versions, and how it went."""
+        return self.path / "manifest.json"
+
+    @property
+    def plan(self) -> Path:
+        """The units of work, one a line."""
+        return self.path / "plan.jsonl"
+
+    @property
+    def flags(self) -> Path:
+        """The trust flags of all models."""
+        return self.path / "flags.json"
+
+    @property
+    def rows(self) -> Path:
+        """The rows of all shards once more, of a run with many; quicker to read, and made from them."""
+        return self.path / "rows.parquet"
+
+    @property
+    def events(self) -> Path:
+        """What happened when, one a line; only ever appended to."""
+        return self.path / "events.jsonl"
+
+    def shard(self, unit_id: str) -> Path:
+        """The rows of a unit."""
+        return self.path / "shards" / f"{unit_id}.parquet"
+
+    def clean(self, unit_id: str) -> Path:
+        """The predictions for the clean images of a model and a data set."""
+        return self.path / "clean" / f"{unit_id}.safetensors"
+
+    def checks(self, unit_id: str) -> Path:
+        """The trust flags of a model on a data set."""
+        return self.path / "checks" / f"{unit_id}.json"
+
+    def adversarials(self, unit_id: str) -> Path:
+        """Adversarial images of a unit."""
+        return self.path / "adv" / f"{unit_id}.safetensors"
+
+    def error(self, unit_id: str) -> Path:
+        """Why a unit could not be done; it is tried again when the run is resumed."""
+        return self.path / "errors" / f"{unit_id}.json"
+
+    def result(self, unit: Unit) -> Path:
+        """Where the result of a unit lies, whatever its task."""
+        return {"clean": self.clean, "checks": self.checks, "attack": self.shard}[unit.task](unit.unit_id)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest.
+
+        Raises:
+            UserError: There is none, it is damaged, or a later version of advbench wrote it.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest.read_bytes())
+            version = int(manifest["format"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{self.path} is not the folder of a run: it has no manifest.json") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"cannot read {self.manifest}: {error}", hint=_START_AGAIN) from None
+        if version != FORMAT:
+            hint = "upgrade advbench" if version > FORMAT else _START_AGAIN
+            raise UserError(f"{self.manifest} is of format {version}, and this advbench reads {FORMAT}", hint=hint)
+        return manifest
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        write_atomic(self.manifest, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
+
+    def read_plan(self) -> tuple[Unit, ...]:
+        """The units of the run.
+
+        Raises:
+            UserError: The plan is missing or damaged.
+        """
+        try:
+            return tuple(Unit.from_json(line) for line in self.plan.read_text(encoding="ascii").splitlines())
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {self.plan}: {error}", hint=_START_AGAIN) from None
+
+    def log(self, event: str, **details: object) -> None:
+        """Append to the events; that a line cannot be written does not stop a run."""
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
+        try:
+            with self.events.open("a", encoding="ascii") as file:
+                file.write(f"{line}\n")
+        except OSError:
+            return  # the events only tell a story; a full disk shows itself where results are written
+
+    def set_aside(self, path: Path, why: str) -> Path:
+        """Move a damaged file to `corrupt/`, so that its work is done again and it can still be looked at."""
+        place = self.path / "corrupt" / f"{path.name}.{time.time_ns()}"
+        place.parent.mkdir(exist_ok=True)
+        path.replace(place)
+        self.log("set aside", file=str(path.relative_to(self.path)), why=why)
+        return place
+
+    def sweep(self) -> None:
+        """Remove what a process that was killed had begun to write; only while the folder is held."""
+        for path in self.path.rglob(".*.tmp-*"):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from running in this folder; the lock of a process that died is free.
+
+        Raises:
+            UserError: Another process holds it, or the folder cannot be written to.
+        """
+        from filelock import FileLock, Timeout
+
+        lock, holder = self.path / ".lock", self.path / ".holder"
+        with folder_for_results(self.path):
+            try:
+                with FileLock(lock, timeout=0):
+                    write_atomic(holder, str(os.getpid()).encode())
+                    try:
+                        yield
+                    finally:
+                        holder.unlink(missing_ok=True)
+                        if not self.manifest.exists():  # nothing came of it
+                            lock.unlink(missing_ok=True)
+            except Timeout:
+                who = holder.read_text() if holder.exists() else "unknown"
+                raise UserError(
+                    f"another process (pid {who}) is running in {self.path}",
+                    hint="wait for it, end it, or choose another folder with --out",
+                ) from None
+
+
+_START_AGAIN = "move the folder away and start again"

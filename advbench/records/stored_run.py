@@ -1,0 +1,184 @@
+"""What a run left behind, read back: the frame of all its rows, its plan and its flags. No torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advbench.config.fields import AS_IT_WAS
+from advbench.config.suite import Suite
+from advbench.errors import UserError
+from advbench.records.atomic import write_atomic
+from advbench.records.checksum import seal_of
+from advbench.records.record import UNKNOWN
+from advbench.records.run_folder import RunFolder
+from advbench.records.shards import as_frame, as_whole, gathered, read_shard, read_whole
+from advbench.records.tables import guarded
+from advbench.records.unit import Unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRun:
+    """A run, finished or not; what is damaged counts as missing."""
+
+    folder: Path
+    """Where it lies."""
+    manifest: dict[str, Any]
+    """Identity, environment, versions, and how it went."""
+    plan: tuple[Unit, ...]
+    """All units of work."""
+    frame: "pd.DataFrame"
+    """A row for each image and attack unit that is done, in the order of the plan; the columns are those of
+    `advbench.records.record.COLUMNS`. Lacking numbers are NaN or NA, never zero."""
+    flags: list[dict[str, Any]]
+    """Trust flags: id, severity, model, dataset, attack, message, advice, value."""
+    missing: dict[str, str]
+    """Units without a sound result -> why."""
+
+    def __repr__(self) -> str:
+        name, units = self.manifest.get("suite", {}).get("name", "run"), len(self.plan)
+        done = f"{units - len(self.missing)} of {units} units, {len(self.frame)} rows, {len(self.flags)} trust flags"
+        return f"Run({name!r}: {done}, in {self.folder})"
+
+    @cached_property
+    def suite(self) -> Suite:
+        """What was asked for, gates included."""
+        return Suite.model_validate(self.manifest["suite"], context=AS_IT_WAS)
+
+    @property
+    def complete(self) -> bool:
+        """Every unit of the plan has a sound result."""
+        return not self.missing
+
+    @property
+    def unknown(self) -> int:
+        """Rows of which nothing is known, those of missing units included; never to be counted as robust."""
+        missing = sum(len(unit.samples) for unit in self.plan if unit.task == "attack" and unit.unit_id in self.missing)
+        return int((self.frame["status"] == UNKNOWN).sum()) + missing
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the frame for spreadsheets: a text that one would run as a formula is led by an apostrophe.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        frame = self.frame.copy(deep=False)
+        for name in frame:
+            column = frame[name]
+            if column.dtype == "category":
+                frame[name] = column.cat.rename_categories(guarded)
+            elif str(column.dtype).startswith("list"):
+                frame[name] = column.astype("object").map(
+                    lambda classes: json.dumps(list(map(int, classes))), na_action="ignore"
+                )
+        return write_atomic(Path(path), frame.to_csv(index=False).encode())
+
+
+def read_run(folder: str | Path) -> StoredRun:
+    """Read the folder of a run; a run still going on, or interrupted, is read as far as it got.
+
+    Args:
+        folder: What `advbench run --out` wrote.
+
+    Returns:
+        The run. Every file is compared with the digest inside it.
+
+    Raises:
+        UserError: It is no such folder, or its manifest or plan is damaged or of another version.
+
+    Example:
+        >>> read_run("no such folder")
+        Traceback (most recent call last):
+        advbench.errors.UserError: no such folder is not the folder of a run: it has no manifest.json
+    """
+    files = RunFolder(Path(folder))
+    manifest, plan = files.read_manifest(), files.read_plan()
+    attacks = [unit for unit in plan if unit.task == "attack"]
+    table, missing = read_rows(files, attacks)
+    missing |= {
+        unit.unit_id: "not done yet" for unit in plan if unit.task != "attack" and not files.result(unit).exists()
+    }
+    return StoredRun(
+        folder=files.path,
+        manifest=manifest,
+        plan=plan,
+        frame=as_frame(table),
+        flags=_flags(files),
+        missing=missing,
+    )
+
+
+def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, str]]:
+    """The rows of a run as an Arrow table, and which of the units have none and why.
+
+    Args:
+        files: Its folder.
+        units: Those of attacks, in the order of the plan.
+    """
+    if (table := _gathered(files, units)) is not None:
+        return table, {}
+    found = [_read(files, unit) for unit in units]
+    missing = {unit.unit_id: why for unit, why in zip(units, found, strict=True) if isinstance(why, str)}
+    return gathered([table for table in found if not isinstance(table, str)]), missing
+
+
+def gather_rows(folder: str | Path) -> None:
+    """Write the rows of all shards into one file, if every shard is there and sound.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    files = RunFolder(Path(folder))
+    units = [unit for unit in files.read_plan() if unit.task == "attack"]
+    table, missing = read_rows(files, units)
+    if not missing and (seals := _seals(files, units)) is not None:
+        write_atomic(files.rows, as_whole(table, seals))
+
+
+def _gathered(files: RunFolder, units: Sequence[Unit]) -> Any:
+    """The rows from the file in which they are gathered, if that is sound and every shard as it was."""
+    if not files.rows.exists() or (seals := _seals(files, units)) is None:
+        return None
+    try:
+        return read_whole(files.rows.read_bytes(), seals)
+    except OSError:
+        return None
+
+
+def _seals(files: RunFolder, units: Sequence[Unit]) -> list[str] | None:
+    """The digests in all shards; None if one of them is missing or damaged."""
+    seals = []
+    for unit in units:
+        try:
+            seal = seal_of(files.shard(unit.unit_id).read_bytes())
+        except OSError:
+            return None
+        if seal is None:
+            return None
+        seals.append(seal)
+    return seals
+
+
+def _read(files: RunFolder, unit: Unit) -> Any:
+    """The rows of a unit, or why there are none."""
+    try:
+        return read_shard(files.shard(unit.unit_id).read_bytes(), unit.unit_id)
+    except FileNotFoundError:
+        return "not done yet"
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _flags(files: RunFolder) -> list[dict[str, Any]]:
+    if not files.flags.exists():
+        return []
+    try:
+        flags: list[dict[str, Any]] = json.loads(files.flags.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {files.flags}: {error}", hint="`advbench resume` makes it again") from None
+    return flags

@@ -1,0 +1,98 @@
+"""A unit of work: one attack on one batch of images, named by a digest of all that decides its result. No torch."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from advbench.sanitize import one_line
+
+FORMAT = 2
+"""Version of what a run leaves behind; it is part of every unit's key."""
+
+Task = Literal["clean", "checks", "attack"]
+"""Predict the clean images, look for reasons to distrust the model, or attack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What is to be done, in full; the images themselves are found by their numbers and checked by their ids.
+
+    Example:
+        >>> unit = Unit(unit_id="ab", task="clean", model="m", dataset="d", samples=(0,), sample_ids=("ff",))
+        >>> Unit.from_json(unit.to_json()) == unit
+        True
+    """
+
+    unit_id: str
+    """The key: 32 hexadecimal digits."""
+    task: Task
+    """What is done."""
+    model: str
+    """Label of the model."""
+    dataset: str
+    """Label of the data set."""
+    samples: tuple[int, ...]
+    """Numbers of the images in the data set."""
+    sample_ids: tuple[str, ...]
+    """What the images must hash to."""
+    attack: str = ""
+    """Registry name."""
+    params: str = "{}"
+    """All its parameters, as JSON."""
+    goal: str = ""
+    """As on the command line."""
+    norm: str = ""
+    """Of the perturbations."""
+    eps: float | None = None
+    """Budget, image units; None: no bound."""
+    seed: int = 0
+    """Of all random draws; the same for all batches of a cell, because draws belong to the image."""
+    form: str = "plain"
+    """Of the network, from which the attack may take its gradients; see :data:`attacks.speed.folding.FORMS`."""
+    passes: float = 0.0
+    """Forward passes expected for each image, backward passes counted double; decides nothing."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def to_json(self) -> str:
+        """One line of `plan.jsonl`."""
+        return canonical(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The unit of a line of `plan.jsonl`.
+
+        Raises:
+            ValueError: The line is damaged.
+        """
+        try:
+            fields = json.loads(text)
+            # thousands of units are about the same images
+            ids = tuple(map(sys.intern, fields["sample_ids"]))
+            return cls(**fields | {"samples": tuple(fields["samples"]), "sample_ids": ids})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"expected a unit of work as JSON, got {text[:60]!r}") from error
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """The one JSON text of a mapping: sorted, ASCII, no NaN.
+
+    Example:
+        >>> canonical({"b": 1, "a": (0.5, None)})
+        '{"a":[0.5,null],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def digest(value: Mapping[str, Any], *, digits: int = 32) -> str:
+    """Hexadecimal digits that change with anything in the mapping.
+
+    Example:
+        >>> digest({"eps": 0.1}) == digest({"eps": 0.2})
+        False
+    """
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:digits]

@@ -1,0 +1,124 @@
+"""Names from strangers, made safe to show and to write."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+_LONGEST_SLUG = 80
+_RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+_LONGEST = 60
+"""Characters of one value."""
+_FEW = 8
+"""Entries that are worth writing out."""
+
+
+def display_name(name: str | Path, *, limit: int = 80) -> str:
+    r"""Make a name safe to print: one line, no control characters, a bounded length.
+
+    Line breaks, ANSI and bidirectional controls and all else that cannot be seen are shown as escapes.
+    Markup is kept: what prints with rich or writes HTML must still escape it.
+
+    Args:
+        name: A path or any other text from a stranger.
+        limit: The most characters to return, at least 10; a longer name loses its middle.
+
+    Returns:
+        Printable text.
+
+    Raises:
+        ValueError: The limit is below 10.
+
+    Example:
+        >>> display_name("tiger\x1b[31m\n.jpg")
+        'tiger\\x1b[31m\\n.jpg'
+        >>> display_name("a very long name.jpg", limit=12)
+        'a v...me.jpg'
+    """
+    if limit < 10:
+        raise ValueError(f"expected limit >= 10, got {limit}")
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+    if len(shown) <= limit:
+        return shown
+    head = (limit - 3) // 3
+    return f"{shown[:head]}...{shown[3 + head - limit :]}"
+
+
+def slug(name: str) -> str:
+    """Turn a name into one that every file system takes.
+
+    Accents are dropped; whatever is not `A-Z a-z 0-9 . _ -` becomes a dash.
+
+    Args:
+        name: Any text.
+
+    Returns:
+        1 to 80 of those characters; the first is neither a dot nor a dash.
+
+    Example:
+        >>> slug("../Émile & the tiger.jpg")
+        'Emile-the-tiger.jpg'
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = _shorten(re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip(".-")) or "unnamed"
+    return _shorten(f"_{safe}") if _RESERVED_ON_WINDOWS.match(safe) else safe
+
+
+def unique_slugs(names: Iterable[str]) -> list[str]:
+    """Give each name a slug of its own, distinct even where capitals do not count.
+
+    Args:
+        names: Any texts, repeats allowed.
+
+    Returns:
+        As many slugs, in the same order.
+
+    Example:
+        >>> unique_slugs(["tiger", "tiger", "Tiger?"])
+        ['tiger', 'tiger-2', 'Tiger-3']
+    """
+    slugs: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for base in map(slug, names):
+        candidate, count = base, counts.get(base.lower(), 1)
+        while candidate.lower() in slugs:
+            count += 1
+            candidate = f"{base[: _LONGEST_SLUG - 1 - len(str(count))]}-{count}"
+        counts[base.lower()] = count
+        slugs[candidate.lower()] = candidate
+    return list(slugs.values())
+
+
+def _shorten(text: str) -> str:
+    # Windows drops a dot at the end of a name.
+    return text[:_LONGEST_SLUG].rstrip(".-")
+
+
+def one_line(result: Any) -> str:
+    """The repr of a dataclass or a named tuple in one line: large values are told by their kind and size.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> import numpy as np
+        >>> class Found(NamedTuple):
+        ...     name: str
+        ...     ids: tuple[int, ...]
+        ...     image: np.ndarray
+        >>> one_line(Found("a", tuple(range(1000)), np.zeros((3, 4, 4))))
+        "Found(name='a', ids=<tuple of 1000>, image=<ndarray (3, 4, 4)>)"
+    """
+    names = getattr(result, "_fields", None) or [field.name for field in fields(result) if field.repr]
+    return f"{type(result).__name__}({', '.join(f'{name}={_brief(getattr(result, name))}' for name in names)})"
+
+
+def _brief(value: Any) -> str:
+    kind = type(value).__name__
+    if getattr(value, "shape", ()):
+        return f"<{kind} {tuple(value.shape)}>"
+    size = len(value) if hasattr(value, "__len__") and not isinstance(value, str | bytes) else 0
+    if size <= _FEW and len(text := repr(value)) <= _LONGEST and "\n" not in text:
+        return text
+    return f"{value[:_LONGEST]!r}..." if isinstance(value, str) else f"<{kind} of {size}>" if size else f"<{kind}>"

@@ -1,0 +1,1 @@
+"""Balls, boxes and planes: where perturbations may go, in any norm."""

@@ -1,0 +1,138 @@
+"""Rounding to 8 bits that keeps an adversarial image adversarial."""
+
+import torch
+from torch import Tensor
+
+from attacks.geometry.ball import radii
+from attacks.goals import Goal, met
+from attacks.losses import margin
+from attacks.norms import Norm, column, descent, within
+from attacks.protocols import Model
+from attacks.queries.answers import NoGradientError
+from attacks.queries.gradients import forward, slope
+from attacks.queries.inputs import check_arguments
+from attacks.search import Bisection
+from attacks.searches.track import Nearest
+
+_WHITE = 255
+_FACTORS = 14
+_ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
+
+
+def quantize(
+    model: Model,
+    x: Tensor,
+    x_adv: Tensor,
+    goal: Goal,
+    norm: Norm,
+    *,
+    eps: float | Tensor | None = None,
+    steps: int = 20,
+) -> Tensor:
+    """The 8-bit image near ``x_adv`` that still meets the goal.
+
+    Smallest perturbations are often finer than a grey level, so rounding to the nearest one undoes them. In L2, L1 and
+    L0 the perturbation is stretched until enough of its largest values survive the rounding; how far is found by
+    bisection. Where no stretching helps, and for Linf, the image is moved on down the margin, always looking at the
+    rounded image (a straight-through gradient), until that meets the goal. For Linf it may move by as few levels as
+    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. Of a model
+    without a gradient no more than answers is asked: for it the perturbation is stretched in Linf too.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Clean images (N, ...), in [0, 1].
+        x_adv: Adversarial images, shaped like ``x``.
+        goal: What counts as fooled.
+        norm: In which ``eps`` is measured.
+        eps: Largest allowed size, image units, a number or (N,); None: no bound.
+        steps: Gradient steps before the next level is tried.
+
+    Raises:
+        ValueError: As attacks do for images, goals, ``eps`` and models that are not as they should be.
+
+    Returns:
+        Images whose values are multiples of 1/255. Where no 8-bit image was found that meets the goal within
+        ``eps``, the nearest rounding that stays within it.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x, goal = torch.tensor([[102.0, 101.0]]) / 255, Untargeted(torch.tensor([0]))
+        >>> x_adv = x + torch.tensor([[-0.6, 0.6]]) / 255
+        >>> (quantize(lambda x: x, x, x_adv, goal, Linf()) * 255).round()
+        tensor([[101., 102.]])
+    """
+    check_arguments(model, x, goal, norm, eps)
+    size = norm.measure(x_adv - x)
+    reach = radii(eps, x_adv)
+    first, last = _levels(norm, size, reach)
+    best = _rounded(x, x_adv, torch.minimum(first, last))
+    best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
+    rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
+    if norm.name != "linf":
+        stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
+        best[rows[stretched.found]] = stretched.x_adv[stretched.found]
+        rows = rows[~stretched.found]
+    z, room, step = x_adv[rows], reach[rows], 0
+    while len(rows):
+        x_q = _rounded(x[rows], z, first[rows] + step // steps)
+        try:
+            at = slope(model, x_q, goal.select(rows), margin)
+        except NoGradientError:
+            if norm.name == "linf":
+                stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
+                best[rows[stretched.found]] = stretched.x_adv[stretched.found]
+            break
+        beyond = _beyond(norm, x[rows], x_q, reach[rows])
+        done = ~beyond & at.fooled
+        best[rows[done]] = x_q[done]
+        # Rounding lengthens a perturbation; the next one is given that much less room.
+        room = torch.where(beyond, room * reach[rows] / norm.measure(x_q - x[rows]), room)
+        z = within(norm, x[rows], z + descent(norm, x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4), room)
+        step += 1
+        left = ~done & (first[rows] + step // steps <= last[rows])
+        rows, z, room = rows[left], z[left], room[left]
+    return best
+
+
+def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor) -> Nearest:
+    """The nearest roundings that meet the goal among those of stretched and shortened perturbations, by bisection.
+
+    No value is moved by more than ``level`` (n,) levels of grey.
+    """
+    best, delta = Nearest(x, norm, reach), x_adv - x
+    search = Bisection(torch.full_like(reach, 0.5))
+    for _ in range(_FACTORS if len(x) else 0):
+        x_q = _rounded(x, x + column(search.value, x) * delta, level)
+        fooled = met(goal, forward(model, x_q, goal))
+        best.offer(x_q, fooled)
+        search.tell(fooled)
+    return best
+
+
+def _beyond(norm: Norm, x: Tensor, x_q: Tensor, reach: Tensor) -> Tensor:
+    """Which images are further from ``x`` than ``reach`` (N,), rounding errors aside: bool (N,)."""
+    return norm.measure(x_q - x) > reach * (1 + 1e-5) + 1e-6
+
+
+def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+    """By how many levels a value may differ from the clean image, at first and at last: (N,), (N,)."""
+    if norm.name != "linf":
+        return torch.full_like(size, _WHITE), torch.full_like(size, _WHITE)
+    first = (size * _WHITE - _ROUNDING).ceil().clamp_min(1)
+    return first, (reach * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)
+
+
+def _rounded(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
+    """The multiples of 1/255 nearest to ``z`` among those within ``level`` (N,) levels of ``x`` in every value."""
+    grey, span = x * _WHITE, column(level, x)
+    # Where no multiple lies within the level, the one nearest to the clean value.
+    low = torch.minimum((grey - span - _ROUNDING).ceil(), grey.round()).clamp_min(0)
+    high = torch.maximum((grey + span + _ROUNDING).floor(), grey.round()).clamp_max(_WHITE)
+    return torch.clamp((z * _WHITE).round(), low, high) / _WHITE
+
+
+def _inwards(x: Tensor, z: Tensor) -> Tensor:
+    """``z`` with every value rounded to a multiple of 1/255 towards ``x``, at most as far as that nearest to it."""
+    grey, nearest = z * _WHITE, (x * _WHITE).round()
+    up, down = (grey + _ROUNDING).floor().maximum(nearest), (grey - _ROUNDING).ceil().minimum(nearest)
+    return torch.where(z > x, up, down).clamp(0, _WHITE) / _WHITE

@@ -1,0 +1,1 @@
+"""What attacks descend beside the margin: rankings, gaps between classes, rivals."""

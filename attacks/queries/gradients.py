@@ -1,0 +1,246 @@
+"""The one door through which attacks ask a model: forward passes, and gradients with respect to the images."""
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar, Token
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal, met
+from attacks.losses import Loss, margin
+from attacks.objectives.ranking import fooling, scale
+from attacks.protocols import Model
+from attacks.queries.answers import NoGradientError, ask, ask_with_graph, gradient_of
+
+DOUBT = 2**-7
+"""By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
+to the boundary than that, the model itself is asked."""
+
+_first_look: ContextVar[bool] = ContextVar("first_look", default=False)
+_asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(None, 1))
+
+
+class Slope(NamedTuple):
+    """What one forward and backward pass tells of a batch, all without graph."""
+
+    logits: Tensor
+    """(N, C)."""
+    loss: Tensor
+    """(N,)."""
+    gradient: Tensor
+    """Of each image's loss with respect to that image, shaped like the batch."""
+    fooled: Tensor
+    """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says of the logits."""
+
+
+def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
+    """Logits (N, C) of images ``x``, whose rows are those of ``goal``; no graph is kept.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> forward(lambda x: x.flatten(1), torch.eye(2).view(2, 2, 1, 1), Untargeted(torch.tensor([0, 0])))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+    with torch.no_grad(), booked_on(goal.ids):
+        return ask(model, x)
+
+
+def slope(
+    model: Model,
+    x: Tensor,
+    goal: Goal,
+    loss: Loss,
+    *,
+    aim: Goal | None = None,
+    rough: bool = False,
+    rounded: bool = False,
+) -> Slope:
+    """Loss of each image and its gradient, in one forward and one backward pass.
+
+    Gradients of the model's parameters are neither computed nor touched.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+        goal: What counts as fooled, for these images.
+        loss: Logits (N, C), aim -> (N,).
+        aim: What the loss is of; None: the goal itself.
+        rough: Whether loss and gradient may come from the model's faster form, where it has one (see
+            :func:`attacks.standins.fast.fast`): good enough for a budget attack, too rough for the last stretch to a
+            boundary. The logits of images that meet the goal, or nearly do, are the model's own all the same.
+        rounded: Whether all of it may come from the model's form of float32, where it has one, whose answers differ by
+            rounding alone. What is found so the model has to confirm: :meth:`attacks.searches.track.Survivors.settle`.
+
+    Raises:
+        NoGradientError: If the model's output does not depend on the images differentiably.
+
+    Example:
+        >>> from attacks import Untargeted, losses
+        >>> at = slope(lambda x: x, torch.tensor([[3.0, 1.0]]), Untargeted(torch.tensor([0])), losses.margin)
+        >>> at.loss, at.gradient
+        (tensor([2.]), tensor([[ 1., -1.]]))
+    """
+    quick = quick_form(model) if rough else None
+    form = quick or (exact_form(model) if rounded else None) or model
+    logits, value, (gradient,) = _differentiate(form, x, aim or goal, loss)
+    if quick is not None:
+        logits = _confirmed(model, x, goal, logits)
+    known = quick is None and aim in (None, goal) and loss is margin
+    return Slope(logits, value, gradient, fooling(value if known else goal.margin(logits), logits))
+
+
+def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss, count: int) -> Slope:
+    """Several losses of each image and the gradient of each: one forward pass, and a backward pass for each loss.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+        goal: For these images.
+        losses: Logits (N, C), goal -> (N, K).
+        count: K. It is said beforehand, so that whoever limits passes knows how many are coming.
+
+    Returns:
+        As :func:`slope`, with losses (N, K) and gradients (N, K, ...).
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> both = lambda logits, goal: logits
+        >>> at = slopes(lambda x: 2 * x, torch.tensor([[3.0, 1.0]]), Untargeted(torch.tensor([0])), both, count=2)
+        >>> at.loss, at.gradient
+        (tensor([[6., 2.]]), tensor([[[2., 0.],
+                 [0., 2.]]]))
+    """
+    logits, values, gradients = _differentiate(model, x, goal, losses, count)
+    return Slope(logits, values, torch.stack(gradients, 1), met(goal, logits))
+
+
+def quick_form(model: Model) -> Model | None:
+    """The faster form of a model, where it has one; whoever wraps a model should hand it on.
+
+    Example:
+        >>> print(quick_form(lambda x: x))
+        None
+    """
+    form: Model | None = getattr(model, "quick_form", None)
+    return form
+
+
+def exact_form(model: Model) -> Model | None:
+    """The form of float32 of a model, where it has one; whoever wraps a model may hand it on.
+
+    Example:
+        >>> print(exact_form(lambda x: x))
+        None
+    """
+    form: Model | None = getattr(model, "exact_form", None)
+    return form
+
+
+def precise(model: Model) -> Model:
+    """The model without its faster forms, for images of which every last bit counts.
+
+    Example:
+        >>> precise(lambda x: 2 * x)(torch.tensor([1.0]))
+        tensor([2.])
+    """
+    return partial(model)  # which has none of the model's attributes
+
+
+def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
+    """Logits (N, C) of a faster form, but the model's own for images that meet the goal or nearly do."""
+    near = goal.margin(logits) < DOUBT * scale(logits)
+    rows = near.nonzero().squeeze(1)
+    return logits.index_copy(0, rows, forward(model, x.detach()[rows], goal.select(rows))) if len(rows) else logits
+
+
+def _differentiate(
+    model: Model, x: Tensor, goal: Goal, loss: Loss, count: int = 1
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Logits, losses (N,) or (N, K), and the gradient of each column."""
+    # Tensors made in inference mode can take no part in a graph, copies made outside of it can.
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _differentiate(model, x, goal, loss, count)
+    with torch.enable_grad(), booked_on(goal.ids, backwards=count):
+        x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
+            goal = goal.select(torch.arange(len(x), device=x.device))
+        logits = ask_with_graph(model, x)
+        value = loss(logits, goal)
+        if not value.requires_grad:
+            raise NoGradientError
+        columns = value.unbind(1) if value.ndim > 1 else (value,)
+        last = len(columns) - 1
+        # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
+        gradients = [gradient_of(column.sum(), x, keep=i < last) for i, column in enumerate(columns)]
+    # A copy: the model may hand out the same buffer the next time.
+    return logits.detach().clone(), value.detach(), [_finite(gradient) for gradient in gradients]
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    """Where the gradient is not finite (a square root at 0) it gives no direction."""
+    # Looking takes a fifth of the time of replacing.
+    if math.isfinite(gradient.sum()):
+        return gradient
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def booked_on(ids: Tensor, backwards: int = 1) -> AbstractContextManager[None]:
+    """Within it, a model can tell which images the rows of its batch belong to, and what will be asked of its answer.
+
+    Args:
+        ids: Of the images (N,); see :func:`asked_ids`.
+        backwards: Backward passes that follow a forward pass with a graph; see :func:`asked_backwards`.
+    """
+    return _Booked(ids, backwards)
+
+
+def asked_ids() -> Tensor | None:
+    """Ids (N,) of the images that the model is being asked about, or None outside of an attack."""
+    return _asked.get()[0]
+
+
+def asked_backwards() -> int:
+    """How many backward passes will follow the forward pass that is being asked for, if it is one with a graph."""
+    return _asked.get()[1]
+
+
+@contextmanager
+def first_look() -> Iterator[None]:
+    """Within it, a model can tell that an attack begins, and asks about its clean images; see :func:`is_first_look`."""
+    token = _first_look.set(True)
+    try:
+        yield
+    finally:
+        _first_look.reset(token)
+
+
+def is_first_look() -> bool:
+    """Whether the model is being asked about the clean images with which an attack begins.
+
+    Example:
+        >>> with first_look():
+        ...     is_first_look()
+        True
+    """
+    return _first_look.get()
+
+
+class _Booked(AbstractContextManager[None]):
+    """A class, since a generator takes several times as long, and there is one for every pass."""
+
+    __slots__ = ("_asks", "_token")
+
+    def __init__(self, ids: Tensor, backwards: int) -> None:
+        self._asks = ids, backwards
+
+    def __enter__(self) -> None:
+        self._token: Token[tuple[Tensor | None, int]] = _asked.set(self._asks)
+
+    def __exit__(self, *_: object) -> None:
+        _asked.reset(self._token)

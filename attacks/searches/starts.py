@@ -1,0 +1,171 @@
+"""Where decision-based attacks begin: an image that meets the goal already, however far away it is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.norms import Norm
+from attacks.queries.inputs import check_images
+from attacks.searches.patterns import pattern
+
+Fools = Callable[[Tensor, Tensor], Tensor]
+"""Candidates (m, ...) and the places (m,) of the images that ask about them -> whether the goal is met, bool (m,)."""
+
+
+def needs_start(attack: Any) -> bool:
+    """Whether an attack can do nothing for an image until it has found one that meets the goal.
+
+    An attack says so by its attribute ``needs_start``; one that is made of attacks needs a start if all of them do.
+
+    Example:
+        >>> from attacks import PGD, HopSkipJump, capped
+        >>> needs_start(PGD()), needs_start(capped(HopSkipJump(), 500))
+        (False, True)
+    """
+    parts = _parts(attack)
+    return bool(getattr(attack, "needs_start", False)) or (bool(parts) and all(map(needs_start, parts)))
+
+
+def takes_starts(attack: Any) -> bool:
+    """Whether an attack, or one that it is made of, may be given images to start from.
+
+    Example:
+        >>> from attacks import DDN, HopSkipJump, worst_case
+        >>> takes_starts(DDN()), takes_starts(worst_case([DDN(), HopSkipJump()]))
+        (False, True)
+    """
+    own = bool(getattr(attack, "needs_start", False)) and hasattr(attack, "starts")
+    return own or any(map(takes_starts, _parts(attack)))
+
+
+def with_starts(attack: Any, starts: Tensor) -> Any:
+    """The attack with images to start from; one that needs none comes back as it is.
+
+    Args:
+        attack: Of either kind. What needs a start has a field ``starts``; the attacks that it is made of get theirs.
+        starts: Images (M, ...) in [0, 1].
+
+    Example:
+        >>> from attacks import HopSkipJump, capped
+        >>> with_starts(capped(HopSkipJump(), 500), torch.rand(4, 3, 8, 8)).attack.starts.shape
+        torch.Size([4, 3, 8, 8])
+    """
+    if not takes_starts(attack):
+        return attack
+    if not (parts := _parts(attack)):
+        return replace(attack, starts=starts)
+    given = tuple(with_starts(part, starts) for part in parts)
+    return replace(attack, attacks=given) if hasattr(attack, "attacks") else replace(attack, attack=given[0])
+
+
+def _parts(attack: Any) -> tuple[Any, ...]:
+    """The attacks that an attack is made of."""
+    if isinstance(several := getattr(attack, "attacks", None), tuple):
+        return several
+    return (attack.attack,) if hasattr(attack, "attack") else ()
+
+
+def check_starts(starts: Tensor | None) -> None:
+    """Check the images that an attack is given to start from, before there are images to attack.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if they are no images.
+
+    Example:
+        >>> check_starts(torch.full((1, 4), 2.0))
+        Traceback (most recent call last):
+        ValueError: expected starts in [0, 1], got values from 2 to 2
+    """
+    if starts is not None:
+        check_images(starts, "starts")
+
+
+def check_fit(starts: Tensor | None, x: Tensor) -> None:
+    """Check that the images to start from are of the size of those to attack, (N, ...).
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if they are not.
+
+    Example:
+        >>> check_fit(torch.zeros(5, 4), torch.zeros(2, 3))
+        Traceback (most recent call last):
+        ValueError: expected starts of the shape of the images, (3,), got (4,)
+    """
+    if starts is not None and starts.shape[1:] != x.shape[1:]:
+        got = tuple(starts.shape[1:])
+        raise ValueError(f"expected starts of the shape of the images, {tuple(x.shape[1:])}, got {got}")
+
+
+def find_starts(
+    fools: Fools, norm: Norm, x: Tensor, ids: Tensor, *, starts: Tensor | None, seed: int, draws: int
+) -> tuple[Tensor, Tensor]:
+    """An image that meets the goal for each image: the nearest given one that does, or else the first drawn one.
+
+    Each image asks about the given ones in the order of their distance and stops at the first that meets the goal; one
+    that is among them does not ask about itself. What is drawn is told by :func:`attacks.searches.patterns.pattern`.
+
+    Args:
+        fools: Asks the model.
+        norm: In which the given images are near.
+        x: Clean images (n, ...).
+        ids: Of the images (n,).
+        starts: The given images (M, ...); None: there are none.
+        seed: Of the draws, which are numbered from 0.
+        draws: How many each image asks about at most.
+
+    Returns:
+        A start for each image (n, ...), the clean image where there is none; and where there is one, bool (n,).
+
+    Example:
+        >>> from attacks import L2
+        >>> x, starts = torch.tensor([[0.5]]), torch.tensor([[0.0], [1.0], [0.75], [0.25]])
+        >>> find_starts(lambda x, rows: x[:, 0] > 0.6, L2(), x, torch.tensor([3]), starts=starts, seed=0, draws=0)
+        (tensor([[0.7500]]), tensor([True]))
+    """
+    found, start = torch.zeros(len(x), dtype=torch.bool, device=x.device), x.clone()
+
+    def ask(candidates: Tensor, rows: Tensor) -> None:
+        if len(rows):
+            hit = fools(candidates, rows)
+            start[rows[hit]], found[rows[hit]] = candidates[hit], True
+
+    for candidates, rows in _nearest_first(norm, x, found, starts):
+        ask(candidates, rows)
+    for draw in range(draws):
+        rows = (~found).nonzero().squeeze(1)
+        if not len(rows):
+            break
+        ask(pattern(seed, ids[rows], draw, x[rows]), rows)
+    return start, found
+
+
+def why_none(drawn: int, starts: Tensor | None) -> str:
+    """Why nothing is known of an image for which no start was found.
+
+    Example:
+        >>> why_none(100, None)
+        'no start: none of 100 drawn images meets the goal, so nothing was tried on it'
+    """
+    given = "" if starts is None else f"{len(starts)} given and "
+    return f"no start: none of {given}{drawn} drawn images meets the goal, so nothing was tried on it"
+
+
+def _nearest_first(norm: Norm, x: Tensor, found: Tensor, starts: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The given images in the order of their distance from each image (n, ...) that is not ``found`` in the meantime.
+
+    Yields:
+        Given images (m, ...), and the places of the images that are to ask about them (m,).
+    """
+    if starts is None or not len(x):
+        return
+    starts = starts.detach().to(x)
+    distance = torch.stack([norm.measure(starts - image) for image in x])
+    order, same = distance.argsort(dim=1, stable=True), (distance == 0).sum(1)
+    for turn in range(len(starts)):
+        rows = (~found & (same + turn < len(starts))).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        yield starts[order[rows, same[rows] + turn]], rows

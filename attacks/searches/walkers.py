@@ -1,0 +1,168 @@
+"""Candidates that walk downhill side by side, several for each image, and breed."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.losses import margin
+from attacks.norms import descent, within
+from attacks.objectives.rivals import Overtake
+from attacks.queries.gradients import slope
+from attacks.searches.draws import derive, uniform
+from attacks.searches.momentum import accumulate
+from attacks.searches.track import Survivors
+
+FAR, NEAR, LAST = 0.6, 0.1, 0.002
+"""Lengths of steps as fractions of ``eps``: the first of a walk from anywhere, the first of a child's, and the last."""
+DECAY = 0.75
+"""Weight of the gradients before in the direction of a step."""
+LEAST, MOST = 0.001, 0.05
+"""Share of a child's values that mutate: between these, small ones as likely as large ones."""
+REACH = 4
+"""Partners stand at most so many places away, in the ring of an image's walkers."""
+PARTNERED = 0.9
+"""Share of the children that have two parents."""
+
+
+class Walkers:
+    """Candidates of the images that are left, W for each, and the aim that each of them descends.
+
+    An image one of whose walkers meets the goal leaves with all of them.
+
+    Args:
+        left: The images that are to be fooled.
+        ways: To meet their goal.
+        which: The way that each walker tries, its place in ``ways``, int64 (n, W).
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x, goal = torch.tensor([[0.9, 0.3]]), Untargeted(torch.tensor([0]))
+        >>> left = Survivors(lambda x: x, x, goal, Linf(), eps=0.25)
+        >>> walkers = Walkers(left, [goal], torch.zeros(1, 4, dtype=torch.int64))
+        >>> walkers.walk(corners(left, 4, seed=0), steps=20)
+        >>> walkers.best(), walkers.lowest()
+        (tensor([[0.6500, 0.5500]]), tensor([0.1000]))
+    """
+
+    ways: list[Goal]
+    """To meet the goal; their rows are images."""
+    x_adv: Tensor
+    """The best point of each walker (n, W, ...)."""
+    margin: Tensor
+    """The margin there of the walker's aim (n, W)."""
+
+    def __init__(self, left: Survivors, ways: list[Goal], which: Tensor) -> None:
+        self.ways, self._left, self._which = ways, left, which
+        self.x_adv = left.x.unsqueeze(1).repeat_interleave(which.shape[1], 1)
+        self.margin = self.x_adv.new_full(which.shape, torch.inf)
+
+    def best(self) -> Tensor:
+        """The point of the best walker of each image (n, ...)."""
+        return self._points(self.margin.argmin(1, keepdim=True)).squeeze(1)
+
+    def lowest(self) -> Tensor:
+        """Its margin (n,)."""
+        return self.margin.amin(1)
+
+    def mean(self) -> Tensor:
+        """Mean margin of each image's walkers (n,)."""
+        return self.margin.mean(1)
+
+    def walk(self, start: Tensor, steps: int, first: float = NEAR, last: float = LAST) -> None:
+        """Go downhill from ``start`` (n, W, ...); walkers that find better points move there, fooled images leave."""
+        if not len(start):
+            return
+        x_adv, lowest = self._descend(start.flatten(0, 1), steps, first, last)
+        lowest = lowest.view_as(self.margin)
+        better = lowest < self.margin
+        self.x_adv = torch.where(_like(better, self.x_adv), x_adv.view_as(self.x_adv), self.x_adv)
+        self.margin = torch.where(better, lowest, self.margin)
+        self.leave(self.lowest() == -torch.inf)
+
+    def leave(self, done: Tensor) -> None:
+        """Take images out, bool (n,), with the best point that was found for each."""
+        if bool(done.any()):
+            self._left.give_up(done, self.best())
+            rows = (~done).nonzero().squeeze(1)
+            self.ways = [way.select(rows) for way in self.ways]
+            self._which, self.x_adv, self.margin = self._which[rows], self.x_adv[rows], self.margin[rows]
+
+    def children(self, seed: int) -> Tensor:
+        """A child of each walker (n, W, ...), which has any share of its values, here and there, from a partner.
+
+        The partner is the better of two random walkers that stand near in the ring, so that what one has found spreads
+        slowly, and the others go on finding something else. Then a few values mutate: they go where a random corner
+        of the budget has them.
+        """
+        left, (count, *shape) = self._left, self.x_adv.shape[1:]
+        numbers = uniform(seed, left.goal.ids, 0, (5, count)).to(self.x_adv)
+        place = torch.arange(count, device=numbers.device)
+        one, other = ((place + (numbers[:, :2] - 0.5) * (2 * REACH + 1)).round().long() % count).unbind(1)
+        partner = torch.where(self.margin.gather(1, one) < self.margin.gather(1, other), one, other)
+        share = numbers[:, 2] * (numbers[:, 3] < PARTNERED)
+        rate = LEAST * (MOST / LEAST) ** numbers[:, 4]
+        taken, mutated = uniform(seed, left.goal.ids, 1, (2, count, *shape)).to(self.x_adv).unbind(1)
+        child = torch.where(taken < _like(share, taken), self._points(partner), self.x_adv)
+        return torch.where(mutated < _like(rate, mutated), corners(left, count, derive(seed, 1)), child)
+
+    def _points(self, which: Tensor) -> Tensor:
+        """The points of some walkers of each image (n, K) -> (n, K, ...)."""
+        return self.x_adv[torch.arange(len(which), device=which.device).unsqueeze(1), which]
+
+    def _descend(self, x_adv: Tensor, steps: int, first: float, last: float) -> tuple[Tensor, Tensor]:
+        """From ``x_adv`` (n * W, ...), the lowest points of the ways and their margins, -inf where the goal is met."""
+        left = self._left
+        owner = _owners(self._which)
+        x, goal, eps, aim = left.x[owner], left.goal.select(owner), left.eps[owner], _choose(self.ways, self._which)
+        best, lowest, sum_ = x_adv, x_adv.new_full((len(x_adv),), torch.inf), torch.zeros_like(x_adv)
+        for step in range(steps):
+            x_adv = within(left.norm, x, x_adv, eps)
+            at = slope(left.model, x_adv, goal, margin, aim=aim, rough=True)
+            value = at.loss.masked_fill(at.fooled, -torch.inf)
+            better = value < lowest
+            best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)
+            sum_ = accumulate(sum_, at.gradient, DECAY)
+            length = first * (last / first) ** (step / steps) * eps
+            x_adv = x_adv + descent(left.norm, x_adv, sum_, length)
+        return best, lowest
+
+
+def corners(left: Survivors, count: int, seed: int) -> Tensor:
+    """Random extreme points of the budgets of the images that are left, so many for each (n, count, ...).
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x = torch.full((1, 3), 0.5)
+        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.25)
+        >>> corners(left, 10, seed=0).unique()
+        tensor([0.2500, 0.7500])
+    """
+    shape = left.x.shape[1:]
+    direction = uniform(seed, left.goal.ids, 0, (count, *shape)).to(left.x).flatten(0, 1) - 0.5
+    x, eps = left.x.repeat_interleave(count, 0), left.eps.repeat_interleave(count)
+    return within(left.norm, x, x + left.norm.steepest(direction, eps), eps).view(len(left), count, *shape)
+
+
+def _choose(ways: Sequence[Goal], which: Tensor) -> Goal:
+    """The way of each walker (n, W): from goals whose rows are images to one whose rows are walkers (n * W)."""
+    owner = _owners(which)
+    several = [way for way in ways if isinstance(way, Overtake)]
+    if not several:  # a goal that can be met in one way
+        return ways[0].select(owner)
+    old, new = (
+        torch.stack(classes)[which.flatten(), owner]
+        for classes in ([way.old for way in several], [way.new for way in several])
+    )
+    return Overtake(old=old, new=new, ids=several[0].ids[owner])
+
+
+def _owners(which: Tensor) -> Tensor:
+    """The row of the image of each walker (n * W,)."""
+    return torch.arange(len(which), device=which.device).repeat_interleave(which.shape[1])
+
+
+def _like(value: Tensor, points: Tensor) -> Tensor:
+    """A number for each walker, (n, W) or (n * W,), shaped to broadcast against its point."""
+    return value.view(*value.shape, *[1] * (points.ndim - value.ndim))

@@ -1,0 +1,166 @@
+"""Which classes to let rise: the sets of classes for which a linear model asks the least."""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.objectives.ranking import outside, ranked_classes
+from attacks.objectives.rivals import Overtake
+from attacks.protocols import Model
+from attacks.queries.gradients import slopes
+
+_VALUES = 2**26
+"""Gradients of so many values are held at once."""
+_ITERATIONS = 300
+
+
+def price(old: int, k: int, num_classes: int) -> int:
+    """How many gradients of an image :func:`nearest_ways` takes, if ``old`` classes fall and ``k`` rise.
+
+    Example:
+        >>> price(old=7, k=7, num_classes=1000)
+        21
+    """
+    return old + min(max(2 * k, 9), num_classes - old)
+
+
+def nearest_ways(
+    model: Model, x: Tensor, goal: Goal, logits: Tensor, old: Tensor, k: int, count: int
+) -> list[Overtake]:
+    """Sets of k classes that can rise above the old ones, those first for which the linearised model asks the least.
+
+    Where the model is linear, the least L2 perturbation that lifts k given classes above all of the old ones is a
+    quadratic programme over the Gram matrix of the logits' gradients. Candidates are the classes with the highest
+    logits. The search begins with the first k and exchanges, as long as that helps, the class with the
+    largest multiplier for the candidate that takes most off.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+        goal: For these images.
+        logits: The model's for them (N, C).
+        old: Classes that must fall, int64 (N, m).
+        k: How many must rise.
+        count: How many sets are wanted for each image. Where fewer were seen, the nearest is repeated.
+
+    Returns:
+        A list of ``count``, the nearest first.
+
+    References:
+        The quadratic programme is that of Paniagua, Grainger and Wu, QuadAttacK: a quadratic programming approach to
+        learning ordered top-k adversarial attacks <https://arxiv.org/abs/2312.11510>, 2023, in the space of images
+        instead of features, without an order, and with the classes free.
+
+    Example:
+        >>> from attacks import TopKExclusion
+        >>> x = torch.tensor([[0.9, 0.5, 0.4]])
+        >>> scaled = lambda x: x * torch.tensor([1.0, 1.0, 4.0]) - torch.tensor([0.0, 0.0, 1.3])
+        >>> goal, old = TopKExclusion.from_logits(scaled(x), k=1), torch.tensor([[0]])
+        >>> [way.new.tolist() for way in nearest_ways(scaled, x, goal, scaled(x), old, k=1, count=2)]
+        [[[2]], [[1]]]
+    """
+    m = old.shape[1]
+    candidates = ranked_classes(outside(logits, old), price(m, k, logits.shape[1]) - m)
+    classes = torch.cat([old, candidates], 1)
+    sets, distances = _search(_gram(model, x, goal, classes), logits.gather(1, classes).double(), m, k)
+    order = distances.argsort(dim=1, stable=True)[:, :count]
+    order = torch.where(distances.gather(1, order).isfinite(), order, order[:, :1])
+    chosen = [order[:, min(i, order.shape[1] - 1)].view(-1, 1, 1).expand(-1, 1, k) for i in range(count)]
+    news = [classes.gather(1, sets.gather(1, pick).squeeze(1)) for pick in chosen]
+    return [Overtake(old=old, new=new, ids=goal.ids) for new in news]
+
+
+def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> Tensor:
+    """Inner products of the gradients of some logits: classes (N, K) -> float64 (N, K, K)."""
+    size = max(1, _VALUES // (classes.shape[1] * x[0].numel()))
+    grams = []
+    for start in range(0, len(x), size):
+        rows = torch.arange(start, min(start + size, len(x)), device=x.device)
+        at = slopes(model, x[rows], goal.select(rows), partial(_logits_of, classes[rows]), classes.shape[1])
+        # One by one: what batched products round to may depend on the batch.
+        grams += [(gradient @ gradient.T).double() for gradient in at.gradient.flatten(2)]
+    return torch.stack(grams)
+
+
+def _logits_of(classes: Tensor, logits: Tensor, goal: Goal) -> Tensor:
+    return logits.gather(1, classes)
+
+
+def _search(gram: Tensor, values: Tensor, m: int, k: int) -> tuple[Tensor, Tensor]:
+    """Sets of rising classes (N, M, k), as places in ``gram``, and their distances (N, M), infinite if repeated."""
+    rows = torch.arange(len(gram), device=gram.device)
+    best = torch.arange(m, m + k, device=gram.device).repeat(len(gram), 1)
+    distance, weights = _distance(gram, values, m, best.unsqueeze(1))
+    nearest, weights = distance[:, 0], weights[:, 0]
+    seen, distances = [best.unsqueeze(1)], [distance]
+    for _ in range(k if gram.shape[1] > m + k else 0):
+        rivals = _exchanged(best, weights, gram.shape[1], m)
+        distance, theirs = _distance(gram, values, m, rivals)
+        seen.append(rivals)
+        distances.append(distance)
+        first = distance.argmin(1)
+        better = distance[rows, first] < nearest * (1 - 1e-6)
+        if not bool(better.any()):
+            break
+        best = torch.where(better.unsqueeze(1), rivals[rows, first], best)
+        weights = torch.where(better.unsqueeze(1), theirs[rows, first], weights)
+        nearest = torch.where(better, distance[rows, first], nearest)
+    sets = torch.cat(seen, 1).sort(2).values
+    repeated = (sets.unsqueeze(2) == sets.unsqueeze(1)).all(3).tril(-1).any(2)
+    return sets, torch.cat(distances, 1).masked_fill(repeated, torch.inf)
+
+
+def _exchanged(rising: Tensor, weights: Tensor, count: int, m: int) -> Tensor:
+    """The set (N, k) with its heaviest class exchanged for each of the others, all as places: (N, R, k)."""
+    free = torch.ones(len(rising), count, dtype=torch.bool, device=rising.device)
+    free[:, :m] = False
+    others = free.scatter(1, rising, False).nonzero()[:, 1].view(len(rising), -1, 1)
+    heaviest = weights.argmax(1).view(-1, 1, 1).expand(-1, others.shape[1], 1)
+    return rising.unsqueeze(1).expand(-1, others.shape[1], -1).scatter(2, heaviest, others)
+
+
+def _distance(gram: Tensor, values: Tensor, m: int, sets: Tensor) -> tuple[Tensor, Tensor]:
+    """How far away it is, in L2, that each set (N, R, k) rises above the first m: (N, R), and multipliers (N, R, k).
+
+    The dual: non-negative weights, of equal sum on both sides, that maximise the weighted gap minus half the squared
+    length of the weighted gradient; by accelerated projected gradient steps.
+    """
+    places = torch.cat([torch.arange(m, device=sets.device).expand(*sets.shape[:2], m), sets], 2)
+    sign = torch.ones(places.shape[2], dtype=gram.dtype, device=gram.device)
+    sign[m:] = -1
+    image = torch.arange(len(sets), device=sets.device).view(-1, 1, 1, 1)
+    form = gram[image, places.unsqueeze(3), places.unsqueeze(2)] * sign * sign.unsqueeze(1)
+    gap = values.unsqueeze(1).expand(-1, sets.shape[1], -1).gather(2, places) * sign
+    step = 1 / form.abs().sum(3).amax(2, keepdim=True).clamp_min(1e-30)
+    weights = ahead = torch.zeros_like(gap)
+    pace = 1.0
+    for _ in range(_ITERATIONS):
+        slope = gap - (form * ahead.unsqueeze(2)).sum(3)
+        before, weights = weights, _balanced(ahead + step * slope, m)
+        pace, last = (1 + math.sqrt(1 + 4 * pace**2)) / 2, pace
+        ahead = weights + (last - 1) / pace * (weights - before)
+    length = (weights * (form * weights.unsqueeze(2)).sum(3)).sum(2)
+    return length.clamp_min(0).sqrt(), weights[..., m:]
+
+
+def _balanced(weights: Tensor, m: int) -> Tensor:
+    """The nearest weights (..., m + k) that are not negative and whose first m have the sum of the others.
+
+    Those are weights moved towards each other by the same amount and cut off at zero. The difference of the two sums
+    falls along that amount in straight pieces between the weights themselves.
+    """
+    upper, lower = weights[..., :m], weights[..., m:]
+    moves = torch.cat([upper, -lower], -1).sort(-1).values
+
+    def excess(move: Tensor) -> Tensor:
+        return (upper.unsqueeze(-2) - move).clamp_min(0).sum(-1) - (lower.unsqueeze(-2) + move).clamp_min(0).sum(-1)
+
+    left = excess(moves.unsqueeze(-1))
+    last = ((left >= 0).sum(-1, keepdim=True) - 1).clamp(0, moves.shape[-1] - 2)
+    a, b = moves.gather(-1, last), moves.gather(-1, last + 1)
+    at_a, at_b = left.gather(-1, last), left.gather(-1, last + 1)
+    move = a + (b - a) * at_a / (at_a - at_b).clamp_min(1e-300)
+    return torch.cat([(upper - move).clamp_min(0), (lower + move).clamp_min(0)], -1)

@@ -1,0 +1,1 @@
+"""Faster forms of a network, and memory that is kept."""

@@ -1,0 +1,183 @@
+"""Networks rewritten to give the same answers with less work: batch norms folded, another layout, another precision."""
+
+import copy
+from collections import Counter
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
+
+from attacks.queries.answers import read_logits
+from attacks.speed.watch import reach
+
+FORMS = ("plain", "folded", "channels_last", "bfloat16")
+"""From the network as it is to the one changed most; each is the one before with one thing more."""
+EXACT = "channels_last"
+"""The one changed most of those whose answers differ from the network's by the rounding of float32 alone."""
+
+
+def milder(form: str, other: str) -> str:
+    """The less changed of two of :data:`FORMS`.
+
+    Example:
+        >>> milder("bfloat16", EXACT), milder("plain", EXACT)
+        ('channels_last', 'plain')
+    """
+    return min(form, other, key=FORMS.index)
+
+
+def rewritten(module: nn.Module, form: str) -> nn.Module | None:
+    """A copy of a network in another form; None if no part of it can be followed.
+
+    The network is followed by :mod:`torch.fx`. Where that cannot be done (its code looks at values or shapes), its
+    parts are followed one by one, and what cannot be followed stays as it is. What depends on more than the images may
+    be followed wrongly: :func:`attacks.speed.agreement.stands_in` finds that out.
+
+    Args:
+        module: In eval mode; it is left as it is.
+        form: One of :data:`FORMS`, but not the first.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten()).eval()
+        >>> lean, x = rewritten(net, "folded"), torch.rand(2, 3, 4, 4)
+        >>> any(isinstance(part, nn.BatchNorm2d) for part in lean.modules())
+        False
+        >>> bool((lean(x) - net(x)).abs().max() < 1e-5)
+        True
+    """
+    # The code of a network may do anything when it is copied, or is given no tensors.
+    with suppress(Exception), torch.inference_mode(False):
+        return _rewritten(_copy(module).requires_grad_(False), form)
+    return None
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy that shares no module and no tensor with the original.
+
+    Raises:
+        ValueError: It shares one after all: what stands around a network may hand the copying through to it.
+    """
+    found = copy.deepcopy(module)
+    same = type(found) is type(module) or isinstance(module, fx.GraphModule)  # each of these has a class of its own
+    if not same or not _pieces(found).isdisjoint(_pieces(module)):
+        raise ValueError("expected a network whose copy shares nothing with it, got another")
+    return found
+
+
+def _pieces(module: nn.Module) -> set[int]:
+    """Ids of the modules and tensors of a network, registered or not."""
+    named = chain(module.modules(), module.parameters(), module.buffers(), reach(module))
+    return {id(each) for each in named if isinstance(each, nn.Module | Tensor)}
+
+
+def _rewritten(module: nn.Module, form: str) -> nn.Module | None:
+    """The network in another form, made of the module itself; None if no part of it can be followed."""
+    if next(module.parameters(), None) is None:
+        return None
+    try:
+        traced = _trace(copy.deepcopy(module))  # following it may leave something behind in it
+    except Exception:
+        return _by_parts(module, form)
+    _fold(traced)
+    return traced if form == "folded" else _Lean(traced, torch.bfloat16 if form == "bfloat16" else torch.float32)
+
+
+def _by_parts(module: nn.Module, form: str) -> nn.Module | None:
+    """The network with its parts rewritten."""
+    parts = {name: _rewritten(part, form) for name, part in module.named_children()}
+    module._modules.update({name: part for name, part in parts.items() if part is not None})
+    return module if any(parts.values()) else None
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Also layers that somebody has derived from torch's, such as padded convolutions."""
+        return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Not where the code switches gradients off, or half precision on: that is not followed."""
+        if not torch.is_grad_enabled() or any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+            raise ValueError("expected a network without modes of its own, got one that switches them")
+        return super().create_node(*args, **kwargs)
+
+
+def _trace(module: nn.Module) -> fx.GraphModule:
+    # What is followed is the forward of the class.
+    if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
+        raise ValueError("expected a network that is called as torch's are, got another")
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        return fx.GraphModule(module, _Tracer().trace(module))
+
+
+def _fold(traced: fx.GraphModule) -> None:
+    """Fold every batch norm that follows a layer of its own into it."""
+    used = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    used.update(str(node.target).rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
+    for node in list(traced.graph.nodes):
+        before = node.args[0] if node.op == "call_module" and node.args else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        layer, norm = traced.get_submodule(str(before.target)), traced.get_submodule(str(node.target))
+        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or used[before.target] > 1:
+            continue
+        if layer.training or is_parametrized(layer) or is_parametrized(norm):
+            continue
+        if isinstance(layer, _ConvNd) and not layer.transposed:
+            fused: nn.Module = fuse_conv_bn_eval(layer, norm)
+        elif isinstance(layer, nn.Linear):
+            fused = fuse_linear_bn_eval(layer, norm)
+        else:
+            continue
+        traced.set_submodule(str(before.target), fused.requires_grad_(False))
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.graph.lint()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+
+
+class _Lean(nn.Module):
+    """A network whose images have their channels last in memory, and perhaps half the bits."""
+
+    def __init__(self, traced: fx.GraphModule, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.body, self._dtype = traced.to(dtype).to(memory_format=torch.channels_last), dtype
+        if dtype != torch.float32:
+            _keep_exact(self.body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network does, in its dtype."""
+        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
+        return read_logits(self.body(x.to(self._dtype, memory_format=layout)), len(x)).to(x.dtype)
+
+
+def _keep_exact(traced: fx.GraphModule) -> None:
+    """Let some layers of a network in half precision compute in float32.
+
+    A last linear layer, because rounded logits would tie; and depthwise convolutions with a stride, whose gradients
+    take five to twenty times as long in bfloat16.
+    """
+    graph, last = traced.graph, traced.graph.output_node().args[0]
+    for node in list(graph.nodes):
+        layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        final = node is last and isinstance(layer, nn.Linear)
+        if layer is None or not (final or _is_strided_depthwise(layer)):
+            continue
+        layer.float()
+        with graph.inserting_before(node):
+            node.args = (graph.call_method("float", node.args),)
+        if not final:
+            with graph.inserting_after(node):
+                rounded = graph.call_method("bfloat16", (node,))
+            node.replace_all_uses_with(rounded, delete_user_cb=lambda user, rounded=rounded: user is not rounded)
+    traced.recompile()
+
+
+def _is_strided_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, _ConvNd) and 1 < layer.groups == layer.in_channels and max(layer.stride) > 1

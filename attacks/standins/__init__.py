@@ -1,0 +1,1 @@
+"""Models whose gradients come from something else than themselves; verdicts never do."""

@@ -1,0 +1,105 @@
+"""Models behind a defence that hides their gradient, made attackable: by averaging, and by standing in for it."""
+
+from collections.abc import Callable
+from functools import update_wrapper
+
+import torch
+from torch import Tensor
+
+from attacks.protocols import Model
+from attacks.queries.answers import ask
+from attacks.searches.draws import derive
+
+Transform = Callable[[Tensor], Tensor]
+"""Images (N, ...) -> what the model is given for them."""
+
+
+def identity(x: Tensor) -> Tensor:
+    """The images themselves.
+
+    Example:
+        >>> identity(torch.tensor([0.5]))
+        tensor([0.5000])
+    """
+    return x
+
+
+def expectation(model: Model, samples: int, seed: int = 0) -> Model:
+    """A randomised model as an attack should see it: logits averaged over several passes (EOT).
+
+    One pass of a model that draws random numbers says little about it: its gradient is mostly noise, and a candidate
+    that fools it once need not do so again. Every call draws anew, so that an attack cannot fit one set of draws. What
+    the model draws for an image depends on the batch it stands in, and so does the result: draws belong to the image
+    only where they are the attack's own.
+
+    References:
+        Athalye et al., Synthesizing robust adversarial examples <https://arxiv.org/abs/1707.07397>, 2018.
+
+    Args:
+        model: Images in [0, 1] -> logits, with torch's global generator behind its randomness.
+        samples: Passes for each call.
+        seed: Of the passes. A new wrapper with the same seed repeats them; torch's generator is left as it was.
+
+    Returns:
+        A model whose gradient is that of the mean.
+
+    Raises:
+        ValueError: If ``samples`` is below 1.
+
+    Example:
+        >>> from attacks import PGD, Untargeted
+        >>> noisy = lambda x: x + torch.randn_like(x)
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = PGD()(expectation(noisy, samples=16), x, goal, eps=0.1)
+    """
+    if samples < 1:
+        raise ValueError(f"expected samples >= 1, got {samples}")
+    calls = 0
+
+    def averaged(x: Tensor, /) -> Tensor:
+        nonlocal calls
+        calls += 1
+        devices = [x.device] if x.is_cuda else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(derive(seed, calls))
+            return torch.stack([ask(model, x) for _ in range(samples)]).mean(0)
+
+    # So that the networks in the model are seen behind it.
+    return update_wrapper(averaged, model, assigned=(), updated=())
+
+
+def straight_through(transform: Transform, backward: Transform = identity) -> Transform:
+    """A step that cannot be differentiated, with the gradient of one that can (BPDA).
+
+    References:
+        Athalye et al., Obfuscated gradients give a false sense of security <https://arxiv.org/abs/1802.00420>, 2018.
+
+    Args:
+        transform: What the defence does to the images; may leave torch on its way.
+        backward: A differentiable function like it, with the same shape of output.
+
+    Returns:
+        Images -> exactly ``transform`` of them, with the gradient of ``backward``.
+
+    Raises:
+        ValueError: When called, if the two give different shapes.
+
+    Example:
+        >>> from attacks import PGD, Untargeted
+        >>> rounded = straight_through(lambda x: (x * 7).round() / 7)
+        >>> model = lambda x: 10 * rounded(x)
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = PGD()(model, x, goal, eps=0.15)
+        >>> bool(goal.margin(model(x_adv)) < 0)
+        True
+    """
+
+    def passed(x: Tensor) -> Tensor:
+        # A copy: what works on arrays often works in place.
+        exact, stand_in = transform(x.detach().clone()), backward(x)
+        if exact.shape != stand_in.shape:
+            raise ValueError(f"expected backward to give shape {tuple(exact.shape)}, got {tuple(stand_in.shape)}")
+        # The difference is zero; it carries the gradient.
+        return exact.detach() + (stand_in - stand_in.detach())
+
+    return passed

@@ -1,0 +1,235 @@
+"""A model with a faster form of itself: attacks take gradients from that form, and verdicts from the original."""
+
+import time
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from attacks.protocols import Model
+from attacks.queries.answers import ask, read_logits
+from attacks.queries.gradients import is_first_look
+from attacks.queries.modes import check_mode
+from attacks.speed.agreement import FEW
+from attacks.speed.folding import EXACT, FORMS, milder
+from attacks.speed.forms import Forms, can_change
+
+PATIENCE = 0.1
+"""Seconds for which each form is tried."""
+WORTHWHILE = 0.9
+"""A form is only preferred to a less changed one if it takes at most so much of its time."""
+
+
+class Fast:
+    """A model that has a faster form of itself beside it; see :func:`fast`.
+
+    It answers as the original does. :func:`attacks.queries.gradients.slope` takes gradients from the faster form for
+    attacks that say they can bear it, and asks the original about every image that the faster form says is fooled, or
+    nearly. Attacks that can bear no more than the rounding of float32 ask a form of float32, and the original in the
+    end.
+
+    Whether the form still says what the original says is looked at whenever an attack begins: its answers about the
+    clean images are compared with the original's own, which costs one more forward pass of it (for a form in bfloat16
+    that of float32 answers for the first image). Where they differ by more than
+    :data:`attacks.speed.agreement.TOLERANCE`, it is made anew, and where that does not help this attack goes without.
+    On the first images it is tried more thoroughly, with single images and gradients. What
+    :class:`attacks.speed.watch.Watch` sees change in the original is followed at once, all else when the next attack
+    begins.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        form: One of :data:`attacks.speed.folding.FORMS`.
+        example: Images (N, ...) to try the form on before there is an attack; None: it is not tried before.
+
+    Raises:
+        ValueError: If there is no such form, the model cannot be brought into it, or a batch norm is in training mode.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
+        >>> Fast(net, "channels_last").form
+        'channels_last'
+    """
+
+    form: str
+    """One of :data:`attacks.speed.folding.FORMS`."""
+
+    def __init__(self, model: Model, form: str, example: Tensor | None = None) -> None:
+        if form not in FORMS:
+            raise ValueError(f"expected a form out of {', '.join(FORMS)}, got {form!r}")
+        check_mode(model)
+        self._model, self.form = model, form
+        self._forms: Forms | None = None
+        if form == FORMS[0]:
+            return
+        if not isinstance(model, nn.Module) or not can_change(model):
+            raise ValueError(f"expected a network of float32 for the form {form!r}, got another model")
+        self._forms = Forms(model)
+        if self._forms.make(form) is None:
+            raise ValueError(f"expected a network that torch.fx can follow for the form {form!r}, got another")
+        self._forms.images = None if example is None else example.detach()[:FEW].clone()
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """What the original says."""
+        if self._forms is None or not is_first_look():
+            return self._model(x)
+        clean = x.detach().clone()  # the model may work on its images in place
+        answer = self._model(x)
+        self._forms.learn(clean, read_logits(answer, len(clean)).detach())
+        return answer
+
+    @property
+    def wrapped(self) -> Model:
+        """The original."""
+        return self._model
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The faster form; None if the original is as fast, or says something else."""
+        return None if self._forms is None else self._forms.get(self.form)
+
+    @property
+    def exact_form(self) -> Model | None:
+        """The same, but of float32: its answers differ by rounding alone."""
+        return None if self._forms is None else self._forms.get(milder(self.form, EXACT))
+
+
+def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
+    """The same model for attacks, in a fraction of the time.
+
+    Attacks within a budget take their gradients from the form of the network that is fastest here: batch norms folded
+    into the layers before them, channels last in memory, bfloat16 where the processor computes in it. Whether an image
+    is fooled is always the original's answer. Of those that look for the smallest perturbation FMN, DDN and TopK take
+    their steps in a form of float32 and ask the original about what they found; the others ask the original alone.
+
+    A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is compiled or scripted,
+    has hooks, is not of float32, draws random numbers, counts its passes, or cannot be followed by :mod:`torch.fx` in
+    any part; and one whose form says something else on the example. The model itself is never changed.
+
+    When the model changes, the faster form is made anew or left out, no matter how the model was changed, from the next
+    call of an attack on; :class:`Fast` says how that is noticed. Within a call nothing is compared.
+
+    Args:
+        model: Images in [0, 1] -> logits; in eval mode.
+        example: Images (N, ...) like those to be attacked, to try the forms on.
+        form: One of :data:`attacks.speed.folding.FORMS`, which is left out if it says something else on the example;
+            None: the fastest, which may be another on another machine.
+
+    Raises:
+        ValueError: If the model does not take the example, a batch norm is in training mode, or the model cannot be
+            brought into the ``form``.
+
+    Example:
+        >>> from attacks import PGD, Untargeted
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
+        >>> x = torch.rand(2, 3, 2, 2)
+        >>> quick = fast(net, x)
+        >>> x_adv = PGD()(quick, x, Untargeted(quick(x).argmax(1)), eps=8 / 255)
+        >>> quick.form in ("plain", "folded", "channels_last", "bfloat16")
+        True
+    """
+    if form is not None:
+        _check_example(model, example)
+        chosen = Fast(model, form, example)
+        return chosen if chosen.quick_form is not None else Fast(model, FORMS[0])
+    found = {each.form: each for each in usable(model, example)}
+    if len(found) == 1:  # it may have no gradient to be timed
+        return found[FORMS[0]]
+    return found[fastest({name: seconds(each, example) for name, each in found.items()})]
+
+
+def fastest(taken: Mapping[str, float]) -> str:
+    """The form to be used, of those whose times are given in the order of :data:`attacks.speed.folding.FORMS`.
+
+    Example:
+        >>> fastest({"plain": 1.0, "folded": 0.95, "channels_last": 0.8, "bfloat16": 0.75})
+        'channels_last'
+    """
+    chosen = FORMS[0]
+    for form, time_taken in taken.items():
+        if time_taken < WORTHWHILE * taken[chosen]:
+            chosen = form
+    return chosen
+
+
+def usable(model: Model, example: Tensor) -> Iterator[Fast]:
+    """The model in every form that gives its answers on the ``example`` (N, ...), the original first.
+
+    Raises:
+        ValueError: As :func:`fast` does.
+
+    Example:
+        >>> [each.form for each in usable(lambda x: x, torch.rand(1, 3))]
+        ['plain']
+    """
+    plain = Fast(model, FORMS[0])
+    _check_example(model, example)
+    yield plain
+    for form in FORMS[1:]:
+        if form == "bfloat16" and not computes_bfloat16(example.device):
+            continue
+        found = in_form(model, form, example)
+        if found.form == form:
+            yield found
+
+
+def in_form(model: Model, form: str, example: Tensor) -> Fast:
+    """The model in a form that was chosen earlier; as it is where that form cannot be had or says something else.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        form: One of :data:`attacks.speed.folding.FORMS`.
+        example: Images (N, ...) like those to be attacked.
+
+    Raises:
+        ValueError: A batch norm is in training mode.
+
+    Example:
+        >>> in_form(lambda x: x, "folded", torch.rand(1, 3)).form
+        'plain'
+    """
+    try:
+        found = Fast(model, form, example)
+    except ValueError:
+        return Fast(model, FORMS[0])
+    return found if found.quick_form is not None else Fast(model, FORMS[0])
+
+
+def seconds(model: Fast, example: Tensor) -> float:
+    """How long a gradient of the example takes: the shortest of some passes.
+
+    On the wall clock; but a single thread of a processor is timed while it runs, whatever else the machine does.
+    """
+    alone = example.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.thread_time if alone else time.perf_counter
+    taken, end = list[float](), time.perf_counter() + PATIENCE
+    while len(taken) < 2 or time.perf_counter() < end:  # the first pass of all takes longer
+        start = clock()
+        x = example.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            torch.autograd.grad(ask(model.quick_form or model, x).sum(), x)
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+        taken.append(clock() - start)
+    return min(taken)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, and does not only imitate it.
+
+    Example:
+        >>> computes_bfloat16(torch.device("meta"))
+        False
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = {name for name, there in torch.cpu.get_capabilities().items() if there}
+    return device.type == "cpu" and bool(able & {"avx512_bf16", "amx_bf16"})
+
+
+def _check_example(model: Model, example: Tensor) -> None:
+    """Check that a model takes images."""
+    homes = {tensor.device for tensor in model.parameters()} if isinstance(model, nn.Module) else set()
+    if homes - {example.device}:
+        raise ValueError(f"expected an example on {homes.pop()}, where the model is, got one on {example.device}")
+    with torch.no_grad():
+        ask(model, example)

@@ -1,0 +1,89 @@
+"""What a model says of clean images that come by again and again, asked once."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Untargeted
+from attacks.norms import Linf, flat
+from attacks.protocols import Model
+from attacks.queries.inputs import clean_logits
+
+_KEPT_BYTES = 128 * 2**20
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
+
+
+class Clean(NamedTuple):
+    """A batch of clean images, as the model sees them."""
+
+    logits: Tensor
+    """(N, C)."""
+    ids: Tensor
+    """Made of the images' content, int64 (N,)."""
+
+
+class CleanLogits:
+    """The logits of clean images, remembered by the images' content: a loader may give them in any order and batches.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        most_bytes: So much is remembered; images beyond that are asked about each time.
+
+    Example:
+        >>> asked = CleanLogits(lambda x: 2 * x)
+        >>> x = torch.tensor([[0.5, 0.25]])
+        >>> asked(x).logits, bool((asked(x).ids == asked(x.flip(0)).ids).all())
+        (tensor([[1.0000, 0.5000]]), True)
+    """
+
+    def __init__(self, model: Model, most_bytes: int = _KEPT_BYTES) -> None:
+        self._model, self._left = model, most_bytes
+        self._kept: dict[int, Tensor] = {}
+
+    def __call__(self, x: Tensor) -> Clean:
+        """Logits and ids of images (N, ...).
+
+        Raises:
+            ValueError: As attacks do, for images and logits that are not as they should be.
+        """
+        ids = content_ids(x)
+        keys = ids.tolist()
+        new = [row for row, key in enumerate(keys) if key not in self._kept]
+        if not new:
+            return Clean(torch.stack([self._kept[key] for key in keys]), ids)
+        logits = logits_of(self._model, x)
+        for row in new:
+            if self._left >= logits[row].nbytes:
+                self._left -= logits[row].nbytes
+                self._kept[keys[row]] = logits[row].clone()
+        return Clean(logits, ids)
+
+
+def logits_of(model: Model, x: Tensor) -> Tensor:
+    """What a model says of images (N, ...), of which no goal is known yet: (N, C).
+
+    Raises:
+        ValueError: As attacks do, for images and logits that are not as they should be.
+
+    Example:
+        >>> logits_of(lambda x: 2 * x, torch.tensor([[0.5, 0.25]]))
+        tensor([[1.0000, 0.5000]])
+    """
+    anything = Untargeted(torch.zeros(len(x), dtype=torch.long, device=x.device))
+    return clean_logits(model, x, anything, Linf(), None)
+
+
+def content_ids(x: Tensor) -> Tensor:
+    """A number made of each image's content: (N, ...) -> int64 (N,), not negative.
+
+    Example:
+        >>> ids = content_ids(torch.tensor([[0.5, 0.25], [0.25, 0.5], [0.5, 0.25]]))
+        >>> bool(ids[0] == ids[2]), bool(ids[0] == ids[1])
+        (True, False)
+    """
+    bits = flat(x.float().contiguous()).view(torch.int32).long()
+    # Odd factors, and sums modulo 2**64: the same on every device, whatever the order of adding.
+    factors = torch.arange(1, bits.shape[1] + 1, device=x.device) * _GOLDEN | 1
+    total = (bits * factors).sum(1)
+    return (total ^ (total >> 29)) & (2**63 - 1)

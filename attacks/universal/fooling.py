@@ -1,0 +1,136 @@
+"""How often one perturbation fools a model, by both definitions in use, and into which classes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal, Untargeted, met
+from attacks.objectives.pointless import pointless
+from attacks.protocols import Model
+from attacks.queries.gradients import forward
+from attacks.universal.clean import logits_of
+
+MakeGoal = Callable[..., Goal]
+"""Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled for these images."""
+Loader = Iterable[Tensor | Sequence[Tensor]]
+"""Gives batches of images (N, ...) in [0, 1], alone or with their labels (N,); can be gone through again."""
+Apply = Callable[[Tensor], Tensor]
+"""Images (N, ...) -> the same, perturbed."""
+
+
+def untargeted(logits: Tensor, ids: Tensor) -> Untargeted:
+    """The goal that the class which is first on the clean image is so no longer.
+
+    Example:
+        >>> untargeted(torch.tensor([[0.0, 2.0]]), ids=torch.tensor([5])).labels
+        tensor([1])
+    """
+    return Untargeted(logits.detach().argmax(1), ids=ids)
+
+
+class Fooled(NamedTuple):
+    """Counts of images.
+
+    Example:
+        >>> two = Fooled(images=2, changed=1, classes=((7, 2),)) + Fooled(images=1, changed=1, classes=((3, 1),))
+        >>> two.images, two.changed / two.images, two.classes
+        (3, 0.6666666666666666, ((7, 2), (3, 1)))
+    """
+
+    images: int = 0
+    """All images."""
+    changed: int = 0
+    """Those whose first class is no longer the one on the clean image: the usual fooling rate."""
+    met: int = 0
+    """Those that meet the goal, without the pointless."""
+    labelled: int = 0
+    """Those whose true class is known."""
+    right: int = 0
+    """Of these, classified right when clean."""
+    wrong: int = 0
+    """Of these, misclassified when perturbed: the other fooling rate."""
+    pointless: int = 0
+    """Those that were of the class already that the goal wants first, so that it says nothing about them."""
+    classes: tuple[tuple[int, int], ...] = ()
+    """Into which classes images are put when perturbed, with how many each, the most frequent first."""
+
+    def __add__(self, other: object) -> Self:
+        """The counts of both."""
+        if not isinstance(other, Fooled):
+            return NotImplemented
+        together = Counter(dict(self.classes))
+        together.update(dict(other.classes))
+        return type(self)(
+            images=self.images + other.images,
+            changed=self.changed + other.changed,
+            met=self.met + other.met,
+            labelled=self.labelled + other.labelled,
+            right=self.right + other.right,
+            wrong=self.wrong + other.wrong,
+            pointless=self.pointless + other.pointless,
+            classes=_ranked(together),
+        )
+
+
+def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untargeted) -> Fooled:
+    """Count the images that a perturbation fools; nothing is kept of them.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        loader: Batches of images, or of images and labels.
+        apply: What is done to the images, such as :meth:`attacks.Perturbation.apply`.
+        goal: Makes the goal of a batch from its clean logits.
+
+    Raises:
+        ValueError: As attacks do for images, goals and logits that are not as they should be.
+
+    Example:
+        >>> x = torch.tensor([[0.9, 0.3], [0.6, 0.5], [0.2, 0.8]])
+        >>> found = fooled(lambda x: x, [x], lambda x: x - torch.tensor([0.2, 0.0]))
+        >>> found.images, found.changed, found.classes
+        (3, 1, ((1, 2), (0, 1)))
+    """
+    total = Fooled()
+    for batch in loader:
+        x, y = unpacked(batch)
+        total += _fooled(model, x, y, apply, goal)
+    return total
+
+
+def unpacked(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Images, and labels where there are some, of what a loader gives.
+
+    Example:
+        >>> unpacked([torch.zeros(1, 2), torch.tensor([3])])[1]
+        tensor([3])
+    """
+    if isinstance(batch, Tensor):
+        return batch.detach(), None
+    return batch[0].detach(), batch[1] if len(batch) > 1 else None
+
+
+def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeGoal) -> Fooled:
+    ids = torch.arange(len(x), device=x.device)
+    clean = logits_of(model, x)
+    wanted = goal(clean, ids=ids)
+    wanted.check(clean.shape[1])
+    logits = forward(model, apply(x), wanted)
+    before, after = clean.argmax(1), logits.argmax(1)
+    aside = pointless(wanted, before)
+    return Fooled(
+        images=len(x),
+        changed=int((before != after).sum()),
+        met=int((met(wanted, logits) & ~aside).sum()),
+        labelled=0 if y is None else len(y),
+        right=0 if y is None else int((before == y).sum()),
+        wrong=0 if y is None else int((after != y).sum()),
+        pointless=int(aside.sum()),
+        classes=_ranked(Counter(after.tolist())),
+    )
+
+
+def _ranked(counts: "Counter[int]") -> tuple[tuple[int, int], ...]:
+    return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

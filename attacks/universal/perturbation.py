@@ -1,0 +1,197 @@
+"""A perturbation that is one and the same for all images, and its file."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from attacks.geometry.ball import keeps_to
+from attacks.goals import Goal
+from attacks.norms import L1, L2, NORMS, Norm, within
+from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.inputs import check_call
+from attacks.queries.plain import plain_number
+from attacks.searches.track import Survivors
+
+_ENTRY = "universal perturbation"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Perturbation:
+    """One change for every image of a size.
+
+    Args:
+        delta: What is added, float (C, H, W) or any other shape of one image, image units.
+        norm: In which it is small.
+        eps: How small it had to be.
+        card: What else is known of it, as JSON can hold it: for which model, from which images, how often it fools.
+
+    Raises:
+        ValueError: If it is not finite, or larger than ``eps``.
+
+    Example:
+        >>> from attacks import Linf
+        >>> grey = Perturbation(delta=torch.full((1, 2, 2), 0.1), norm=Linf(), eps=0.1)
+        >>> grey.apply(torch.tensor([0.5, 0.95]).view(2, 1, 1, 1).expand(2, 1, 2, 2))[:, 0, 0, 0]
+        tensor([0.6000, 1.0000])
+    """
+
+    delta: Tensor
+    norm: Norm
+    eps: float
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.delta.dtype.is_floating_point or not self.delta.ndim or not bool(self.delta.isfinite().all()):
+            got = f"{self.delta.dtype} with shape {tuple(self.delta.shape)}"
+            raise ValueError(f"expected a perturbation of finite floats, got {got}")
+        object.__setattr__(self, "eps", plain_number(self.eps))
+        if isinstance(self.eps, bool) or not isinstance(self.eps, int | float):
+            raise ValueError(f"expected eps of a perturbation as a number, got {self.eps!r}")
+        if not (0 < self.eps < math.inf and self._fits(self.delta)):
+            size = self.norm.measure(self.delta.unsqueeze(0))
+            raise ValueError(
+                f"expected a perturbation within eps {self.eps:g} in {self.norm.name}, got {float(size):g}"
+            )
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.delta.shape))
+        return f"Perturbation({shape}, {self.norm.name}, eps={self.eps:.4g}, sha256={self.digest})"
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with its file."""
+        return hashlib.sha256(self.as_bytes()).hexdigest()[:16]
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Add it to images (N, ...) in [0, 1]; what would leave [0, 1] is cut off.
+
+        Raises:
+            ValueError: If the images are of another size; :meth:`resized` makes it fit.
+        """
+        if x.shape[1:] != self.delta.shape:
+            wanted, got = (" x ".join(map(str, shape)) for shape in (self.delta.shape, x.shape[1:]))
+            raise ValueError(f"expected images of {wanted}, as the perturbation is, got {got}")
+        return (x + self.delta.to(x)).clamp_(0, 1)
+
+    def resized(self, height: int, width: int) -> Self:
+        """The same for images of another height and width: bilinear, and brought back into ``eps``.
+
+        Sizes are kept as the norm asks for it: an L2 or L1 perturbation is scaled to the length it had.
+
+        Raises:
+            ValueError: If it is not (C, H, W).
+
+        Example:
+            >>> from attacks import Linf
+            >>> small = Perturbation(delta=torch.full((1, 2, 2), 0.1), norm=Linf(), eps=0.1)
+            >>> small.resized(3, 4).delta.shape
+            torch.Size([1, 3, 4])
+        """
+        if self.delta.ndim != 3:
+            raise ValueError(f"expected a perturbation (C, H, W) to resize, got shape {tuple(self.delta.shape)}")
+        if self.delta.shape[1:] == (height, width):
+            return self
+        rows = self.delta.unsqueeze(0)
+        other = functional.interpolate(rows, size=(height, width), mode="bilinear", antialias=True)
+        if isinstance(self.norm, L2 | L1):
+            other = other * (self.norm.measure(rows) / self.norm.measure(other).clamp_min(1e-12))
+        return replace(self, delta=self.norm.project(other, self.eps)[0])
+
+    def on_grid(self) -> Self:
+        """The same in whole steps of 1/255, within ``eps``: added to a picture of 8 bits it gives one of 8 bits.
+
+        Example:
+            >>> from attacks import Linf
+            >>> fine = Perturbation(delta=torch.full((1, 2, 2), 0.011), norm=Linf(), eps=0.011)
+            >>> (fine.on_grid().delta * 255).round()[0, 0]
+            tensor([2., 2.])
+        """
+        levels = self.delta * 255
+        inner = levels.trunc()
+        rest = (levels - inner).abs()
+        # A half and more is rounded outwards; where that lengthens it too much, only what is still nearer to the outer
+        # step. Nothing rounded outwards always fits, and no value moves by a whole step.
+        rounded = ((inner + levels.sign() * (rest >= least)) / 255 for least in (*torch.linspace(0.5, 1, 501), 2))
+        return replace(self, delta=next(delta for delta in rounded if self._fits(delta)))
+
+    def _fits(self, delta: Tensor) -> bool:
+        return bool(keeps_to(self.norm.measure(delta.unsqueeze(0)), torch.tensor([self.eps])).all())
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file: the tensor ``delta``, and norm, eps and card as JSON in its metadata.
+
+        Needs the package safetensors.
+        """
+        Path(path).write_bytes(self.as_bytes())
+
+    def as_bytes(self) -> bytes:
+        """The content of the file that :meth:`save` writes."""
+        from safetensors.torch import save
+
+        about = {"norm": self.norm.name, "eps": self.eps, "card": dict(self.card)}
+        content: bytes = save(
+            {"delta": self.delta.detach().cpu().contiguous()}, {_ENTRY: json.dumps(about, allow_nan=False)}
+        )
+        return content
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            OSError: If there is no such file, or it cannot be read.
+            ValueError: If it is damaged, or something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        with Path(path).open("rb"):  # safetensors has no word of its own for a missing file
+            pass
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {})[_ENTRY])
+                delta = file.get_tensor("delta")
+            return cls(delta=delta, norm=NORMS[about["norm"]](), eps=float(about["eps"]), card=about["card"])
+        except KeyError as error:
+            raise ValueError(f"expected a universal perturbation in {path}, got a file without {error}") from None
+        except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"expected a universal perturbation in {path}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Universal:
+    """A universal perturbation as an attack: the same for every image, whatever the model and the goal.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> found = Perturbation(delta=torch.tensor([-0.1, 0.1]), norm=Linf(), eps=0.1)
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> Universal(perturbation=found)(lambda x: x, x, goal, eps=0.1)
+        tensor([[0.5000, 0.6000]])
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "nothing"
+    search: ClassVar[Search] = "blind"
+    norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
+
+    perturbation: Perturbation
+    """What is added."""
+
+    @property
+    def norm(self) -> Norm:
+        """That of the perturbation."""
+        return self.perturbation.norm
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
+        check_call(self, eps, seed)
+        left = Survivors(model, x, goal, self.norm, eps)
+        return left.finish(within(self.norm, left.x, self.perturbation.apply(left.x), left.eps))

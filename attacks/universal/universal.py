@@ -1,0 +1,235 @@
+"""Universal perturbations: one change that fools a model on most images."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks.geometry.warp import warp
+from attacks.goals import Goal
+from attacks.losses import cross_entropy
+from attacks.norms import Linf, Norm
+from attacks.objectives.standing import unlike
+from attacks.protocols import Model
+from attacks.queries.gradients import quick_form, slope
+from attacks.queries.inputs import check_eps, check_parameters, check_size
+from attacks.searches.draws import uniform
+from attacks.searches.momentum import accumulate
+from attacks.universal.clean import Clean, CleanLogits
+from attacks.universal.fooling import Loader, MakeGoal, fooled, unpacked, untargeted
+from attacks.universal.perturbation import Perturbation
+
+
+class FitState(NamedTuple):
+    """Where a fit stands: enough to go on from.
+
+    Example:
+        >>> states, x = [], torch.tensor([[0.6, 0.5]])
+        >>> whole = UniversalPerturbation(steps=4).fit(lambda x: x, [x], on_step=states.append)
+        >>> again = UniversalPerturbation(steps=4).fit(lambda x: x, [x], start=states[1])
+        >>> [state.step for state in states], bool((again.delta == whole.delta).all())
+        ([1, 2, 3, 4], True)
+    """
+
+    step: int
+    """Gradient steps done."""
+    epoch: int
+    """Passes through the loader that were begun before the next batch."""
+    batch: int
+    """Number of the next batch in its pass."""
+    delta: Tensor
+    """Where the steps have come to (1, C, H, W)."""
+    momentum: Tensor
+    """Running sum of gradients (1, C, H, W)."""
+    best: Tensor
+    """The perturbation, filled out, that met the goal on most images held out; the last one where none are."""
+    best_rate: float = -1.0
+    """On what fraction of them; -1 before the first look."""
+    over: bool = False
+    """Whether all of them are fooled, and they are enough to go by."""
+    loss: float = 0.0
+    """Mean over the latest batch."""
+
+    def __repr__(self) -> str:
+        where = f"step={self.step}, epoch={self.epoch}, batch={self.batch}, best_rate={self.best_rate:.4g}"
+        return f"FitState({where}, loss={self.loss:.4g}, delta of shape {tuple(self.delta.shape)})"
+
+
+MANY = 100
+"""With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
+CERTAIN = 9.0
+"""So many nats below certainty the likelihood of a class is low enough."""
+STRETCH = 2.0
+"""Steps to and fro leave many values inside the budget; in the end all are made so many times larger and projected."""
+ENOUGH = 50
+"""With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
+AT_ONCE = 2**20
+"""Gradients of images of so many values are asked for at once: more take more memory, and more time for each."""
+
+_NOTHING = FitState(step=0, epoch=0, batch=0, delta=torch.zeros(1), momentum=torch.zeros(1), best=torch.zeros(1))
+
+OnStep = Callable[[FitState], None]
+"""Told of every step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniversalPerturbation:
+    """Sign steps with momentum, down the mean over many images, each seen enlarged, shifted and mirrored at random.
+
+    What is descended is the cosine between the logits and those of the clean image, both around their mean, see
+    :func:`attacks.objectives.standing.unlike`: a margin looks at one rival, and rivals change from image to image and
+    step to step, so that the steps for different images undo each other. A model of few classes has few rivals, and
+    there it is the likelihood. The random views keep a perturbation from being made for these very images. A loader of
+    random pictures, in place of the model's own kind, makes it one that needs no data.
+
+    References:
+        Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the
+        aim; Shafahi et al., Universal adversarial training <https://arxiv.org/abs/1811.11304>, 2020, for stochastic
+        gradient steps; Zhang et al., Data-free universal adversarial perturbation and black-box attack, ICCV 2021, for
+        the cosine. The clipped likelihood is the second's.
+
+    Example:
+        >>> x = torch.tensor([[0.6, 0.5], [0.7, 0.5]])
+        >>> found = UniversalPerturbation(eps=0.15, steps=20).fit(lambda x: x, [x])
+        >>> found.apply(x).argmax(1)
+        tensor([1, 1])
+    """
+
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
+    norm: Norm = Linf()
+    """In which ``eps`` is measured."""
+    eps: float = 10 / 255
+    """Largest allowed size, image units."""
+    goal: MakeGoal = untargeted
+    """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled."""
+    steps: int = 800
+    """Gradient steps, each on a batch of the loader."""
+    relative_step: float = 0.3
+    """Length of the first step as a fraction of ``eps``; falls to a fiftieth along a cosine."""
+    decay: float = 0.9
+    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    zoom: float = 1.4
+    """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
+    says the same of the mirror image; 1: never."""
+    looks: int = 10
+    """How often the images held out are looked at."""
+
+    def __post_init__(self) -> None:
+        check_eps(self.norm, self.eps)
+        check_parameters(self)
+
+    def fit(
+        self,
+        model: Model,
+        loader: Loader,
+        *,
+        held_out: Loader | None = None,
+        on_step: OnStep = lambda state: None,
+        start: FitState | None = None,
+        seed: int = 0,
+    ) -> Perturbation:
+        """Find a perturbation for a model.
+
+        Args:
+            model: Images in [0, 1] -> logits. Of one that :func:`attacks.fast` made, gradients come from the faster
+                form, and labels and rates from the original.
+            loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are not looked at. It is gone
+                through as often as it takes; one with a method ``set_epoch`` is told the number of each pass.
+            held_out: Images that choose among the perturbations on the way; the fit is over when all are fooled
+                and they are at least :data:`ENOUGH`.
+            on_step: Told of every step; what it is given can be kept, and is not changed afterwards.
+            start: Where an interrupted fit with the same parameters and loader stood. The result is the same.
+            seed: Of all random draws.
+
+        Raises:
+            ValueError: If a batch or the model's output is not as above, batches have images of different sizes, the
+                loader is empty or cannot be gone through again, or the goal makes no sense for the model's classes.
+        """
+        clean, state = CleanLogits(model), start or _NOTHING
+        batches = _batches(loader, state.epoch, state.batch)
+        while state.step < self.steps and not state.over:
+            epoch, batch, x = next(batches)
+            state = self._step(model, x, clean, state, seed)._replace(epoch=epoch, batch=batch + 1)
+            if state.step * self.looks // self.steps > (state.step - 1) * self.looks // self.steps:
+                state = self._look(model, held_out, state)
+            on_step(state)
+        return Perturbation(delta=state.best[0], norm=self.norm, eps=self.eps)
+
+    def _step(self, model: Model, x: Tensor, clean: CleanLogits, state: FitState, seed: int) -> FitState:
+        if not state.step:
+            state = state._replace(delta=torch.zeros_like(x[:1]), momentum=torch.zeros_like(x[:1]))
+        check_size(x, state.delta)
+        asked = clean(x)
+        goal = self.goal(asked.logits, ids=asked.ids)
+        goal.check(asked.logits.shape[1])
+        chance = uniform(seed, goal.ids, state.step, (4,)).to(x)
+        moved = (self._seen(x, asked, clean, chance) + state.delta).clamp_(0, 1)
+        value, gradient = _descent(quick_form(model) or model, moved, goal, asked.logits)
+        # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
+        # would have no gradient that leads it back.
+        momentum = accumulate(state.momentum, gradient, self.decay)
+        fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
+        move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
+        delta = self.norm.project(state.delta + move, self.eps)
+        return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=value)
+
+    def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
+        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows as they are.
+
+        Only images of which the model says the same when they are mirrored: a digit in the mirror is none.
+        """
+        if x.ndim != 4 or self.zoom <= 1:
+            return x
+        same = clean(x.flip(3)).logits.argmax(1) == asked.logits.argmax(1)
+        scale = 1 + (self.zoom - 1) * chance[:, 0]
+        # So far that the edge of the image comes to the edge of the frame.
+        shift = (chance[:, 1:3] - 0.5) * (scale - 1).unsqueeze(1)
+        seen = warp(x, torch.zeros_like(scale), scale, shift)
+        mirrored = (chance[:, 3] < 0.5) & same
+        return torch.where(mirrored.view(-1, 1, 1, 1), seen.flip(3), seen)
+
+    def _look(self, model: Model, held_out: Loader | None, state: FitState) -> FitState:
+        """Fill out the budget, and keep that if no earlier one met the goal on more of the images held out."""
+        full = self.norm.project(STRETCH * state.delta, self.eps)
+        if held_out is None:
+            return state._replace(best=full)
+        now = Perturbation(delta=full[0], norm=self.norm, eps=self.eps)
+        found = fooled(model, held_out, now.apply, self.goal)
+        rate = found.met / max(found.images - found.pointless, 1)
+        if rate < state.best_rate:
+            return state
+        return state._replace(best=full, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
+
+
+def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float, Tensor]:
+    """What is descended, and its gradient (1, ...): means over the images (N, ...)."""
+    value, gradient = 0.0, torch.zeros_like(x[:1])
+    for rows in torch.split(torch.arange(len(x), device=x.device), max(1, AT_ONCE // x[0].numel())):
+        loss = unlike(clean[rows]) if clean.shape[1] >= MANY else _likelihood
+        at = slope(model, x[rows], goal.select(rows), loss)
+        value += float(at.loss.sum())
+        gradient += at.gradient.sum(0, keepdim=True)
+    return value / len(x), gradient / len(x)
+
+
+def _likelihood(logits: Tensor, goal: Goal) -> Tensor:
+    """As :func:`attacks.losses.cross_entropy`, but an image that is fooled beyond doubt has no say any more."""
+    return cross_entropy(logits, goal).clamp_min(-CERTAIN)
+
+
+def _batches(loader: Loader, epoch: int, batch: int) -> Iterator[tuple[int, int, Tensor]]:
+    """The batches of a loader again and again, from one on: number of the pass, number in the pass, images."""
+    for number in itertools.count(epoch):
+        if (told := getattr(loader, "set_epoch", None)) is not None:
+            told(number)
+        place = -1
+        for place, given in enumerate(loader):
+            if number > epoch or place >= batch:
+                yield number, place, unpacked(given)[0]
+        if place < 0:
+            raise ValueError(f"expected a loader that gives batches in every pass, got none in pass {number + 1}")

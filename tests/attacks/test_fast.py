@@ -1,0 +1,404 @@
+"""The faster form of a model: the same answers, and no success that is not the original's."""
+
+import copy
+
+import oracles
+import pytest
+import torch
+from attack_table import build, each_entry
+from torch import nn
+from torch.nn import functional
+
+from attacks import APGD, DDN, FMN, L0, L1, L2, PGD, Fast, Linf, Standard, Thorough, TopK, Untargeted, fast
+from attacks.queries.gradients import asked_ids
+from attacks.speed.folding import FORMS, rewritten
+from attacks.standins.fast import usable
+
+REWRITTEN = FORMS[1:]
+each_form = pytest.mark.parametrize("form", REWRITTEN)
+each_exact_form = pytest.mark.parametrize("form", ["folded", "channels_last"])
+
+
+def images(count):
+    return oracles.images(count, (3, 8, 8), low=0, high=1).float()
+
+
+def perceptron():
+    return oracles.mlp(192, seed=1).float()
+
+
+def with_norms(seed=0):
+    """A small network with batch norms after convolutions and after a linear layer, each with statistics of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
+            nn.Linear(72, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5),
+        )  # fmt: skip
+        spread(net)
+    return net.eval()
+
+
+def spread(net):
+    """Give batch norms statistics that matter."""
+    for part in net.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.running_mean.uniform_(-0.5, 0.5)
+            part.running_var.uniform_(0.5, 2.0)
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.uniform_(part.bias, -0.5, 0.5)
+
+
+def norms_left(net):
+    return [part for part in net.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+
+class Looks(nn.Module):
+    """A network whose path depends on what it sees: it cannot be followed as a whole, but its body can."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = with_norms()
+
+    def forward(self, x):
+        return self.body(x) if x.mean() > 0 else self.body(-x)
+
+
+class Slim(nn.Module):
+    """A convolution derived from torch's, a layer used twice, and another whose result is used twice."""
+
+    class Padded(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(functional.pad(x, (1, 1, 1, 1)))
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = self.Padded(3, 6, 3), nn.BatchNorm2d(6)
+        self.twice, self.one, self.other = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        self.shared, self.kept = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)
+        spread(self)
+
+    def forward(self, x):
+        x = self.norm(self.first(x)).relu()
+        x = self.one(self.twice(x)) + self.other(self.twice(x.tanh()))
+        y = self.shared(x)
+        return (y + self.kept(y)).mean((2, 3))
+
+
+# --- the same answers ---
+
+
+@each_exact_form
+@pytest.mark.parametrize("make", [with_norms, Looks, Slim, lambda: oracles.convnet().float(), perceptron])
+def test_logits_and_gradients_are_those_of_the_original(make, form):
+    net, x = make().eval().requires_grad_(False), images(4).requires_grad_()
+    lean = rewritten(net, form)
+    torch.testing.assert_close(lean(x), net(x), rtol=1e-4, atol=1e-5)
+    weights = torch.linspace(-1, 1, net(x).numel()).view_as(net(x))
+    (quick,) = torch.autograd.grad((lean(x) * weights).sum(), x)
+    (slow,) = torch.autograd.grad((net(x) * weights).sum(), x)
+    torch.testing.assert_close(quick, slow, rtol=1e-3, atol=1e-5)
+
+
+def test_batch_norms_go_where_a_layer_of_their_own_stands_before_them():
+    assert not norms_left(rewritten(with_norms(), "folded"))
+    assert not norms_left(rewritten(Looks().eval(), "folded"))
+    assert len(norms_left(rewritten(Slim().eval(), "folded"))) == 3
+
+
+@each_form
+def test_the_original_is_left_as_it_is(form):
+    net = with_norms()
+    before, parts = copy.deepcopy(net.state_dict()), [*net.modules()]
+    lean = rewritten(net, form)
+    lean(images(2))
+    assert [*net.modules()] == parts
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert not any(parameter.requires_grad for parameter in lean.parameters())
+
+
+def test_bfloat16_is_nearly_the_original_and_its_logits_do_not_tie():
+    net, x = with_norms(), images(64)
+    logits = rewritten(net, "bfloat16")(x)
+    assert logits.dtype == torch.float32
+    assert (logits - net(x)).abs().max() < 0.05 * net(x).abs().max()
+    assert (logits != logits.bfloat16().float()).any()
+
+
+# --- choosing a form ---
+
+
+def test_forms_that_can_be_used_begin_with_the_original():
+    forms = [each.form for each in usable(with_norms(), images(4))]
+    assert forms[:3] == ["plain", "folded", "channels_last"]
+    assert fast(with_norms(), images(4)).form in FORMS
+
+
+class Frozen(nn.Module):
+    """Draws numbers; who follows it once keeps the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = with_norms()
+
+    def forward(self, x):
+        return self.body(x + torch.rand(8, 8))
+
+
+class Unfollowed(nn.Module):
+    """No part of it can be followed."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5, 192))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.scale.T if x.sum() > 0 else x.flatten(1)[:, :5]
+
+
+def hooked():
+    net = with_norms()
+    net[0].register_forward_hook(lambda module, args, out: 2 * out)
+    return net
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: perceptron().double(),
+        Frozen,
+        Unfollowed,
+        hooked,
+        lambda: lambda x: x.flatten(1)[:, :5],
+        lambda: nn.Flatten(),
+    ],
+    ids=["double", "random", "unfollowed", "hooked", "function", "no-weights"],
+)
+def test_a_model_that_cannot_be_rewritten_stays_as_it_is(make):
+    model = make().eval() if isinstance(make(), nn.Module) else make()
+    dtype = next((p.dtype for p in model.parameters()), torch.float32) if isinstance(model, nn.Module) else None
+    x = images(4).to(dtype or torch.float32)
+    quick = fast(model, x)
+    assert (quick.form, quick.quick_form) == ("plain", None)
+    if not isinstance(model, Frozen):
+        assert torch.equal(quick(x), model(x))
+
+
+def test_half_precision_stays_as_it_is():
+    model = perceptron().half()
+    assert fast(model, images(2).half()).form == "plain"
+
+
+def test_a_batch_norm_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r"expected batch norms in eval mode, got 1 in training mode: call eval\(\)"):
+        fast(with_norms().train(), images(2))
+    with pytest.raises(ValueError, match="expected batch norms in eval mode"):
+        fast(with_norms().train(), images(2), form="plain")
+
+
+def test_an_example_on_another_device_is_refused():
+    with pytest.raises(ValueError, match="expected an example on cpu, where the model is, got one on meta"):
+        fast(with_norms(), images(2).to("meta"))
+
+
+def test_a_form_that_there_is_not_or_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="expected a form out of plain, folded, channels_last, bfloat16, got 'int8'"):
+        fast(with_norms(), images(2), form="int8")
+    with pytest.raises(ValueError, match="expected a network of float32 for the form 'folded', got another"):
+        Fast(perceptron().double(), "folded")
+    with pytest.raises(ValueError, match=r"expected a network that torch\.fx can follow for the form 'folded'"):
+        Fast(Unfollowed(), "folded")
+
+
+# --- the model changes ---
+
+
+def changed_in_place(net):
+    with torch.no_grad():
+        net[0].weight.mul_(2)
+
+
+def loaded(net):
+    net.load_state_dict(with_norms(seed=1).state_dict())
+
+
+def statistics_changed(net):
+    net[1].running_mean += 1
+
+
+def part_replaced(net):
+    net[-1] = with_norms(seed=2)[-1]
+
+
+def weight_replaced(net):
+    net[0].weight = nn.Parameter(net[0].weight * 3)
+
+
+@pytest.mark.parametrize("change", [changed_in_place, loaded, statistics_changed, part_replaced, weight_replaced])
+def test_a_change_of_the_model_is_followed(change):
+    net, x = with_norms(), images(4)
+    quick = fast(net, x, form="folded")
+    before, same = quick.quick_form(x), quick.quick_form
+    assert quick.quick_form is same
+    change(net)
+    assert not torch.allclose(net(x), before)
+    torch.testing.assert_close(quick.quick_form(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+def test_training_mode_after_all_is_refused():
+    net = with_norms()
+    quick = fast(net, images(2), form="folded")
+    net.train()
+    goal = Untargeted(net(images(2)).argmax(1))
+    with pytest.raises(ValueError, match="expected batch norms in eval mode"):
+        PGD()(quick, images(2), goal, eps=1e-4)
+
+
+# --- attacks ---
+
+
+class Liar:
+    """A model whose faster form says that every image is fooled; its gradients are right."""
+
+    def __init__(self, model, labels):
+        self.model, self.labels, self.claims = model, labels, []
+
+    def __call__(self, x):
+        return self.model(x)
+
+    def quick_form(self, x):
+        self.claims.append(len(x))
+        return self.model(x) - 100 * functional.one_hot(self.labels[asked_ids()], 5)
+
+    exact_form = quick_form
+
+
+@each_entry
+def test_a_form_that_lies_is_not_believed(name, norm):
+    eps = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}[norm]
+    model, x = perceptron(), images(8)
+    with torch.no_grad():
+        model[1].weight.mul_(4)
+    goal, attack = Untargeted(model(x).argmax(1)), build(name, norm, 4)
+    honest, lied_to = (attack(each, x, goal, eps=eps) for each in (model, Liar(model, goal.labels)))
+    fooled, also = goal.margin(model(honest)) < 0, goal.margin(model(lied_to)) < 0
+    assert also.sum() >= fooled.sum()
+    if attack.kind == "minimum norm":
+        assert torch.equal(lied_to[~also], x[~also])
+
+
+class Blinkered:
+    """A linear model, all of whose slope lies in one value; its faster form is blind to that value."""
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __call__(self, x):
+        return torch.stack([0.45 - (x - 0.5) @ self.weights, torch.zeros(len(x))], 1)
+
+    def quick_form(self, x):
+        return torch.stack([0.45 - (x - 0.5) @ (self.weights * (self.weights < 1)), torch.zeros(len(x))], 1)
+
+
+@pytest.mark.parametrize("attack", [Standard(norm=L1()), Thorough(norm=L1(), first=Standard(rounds=1), populations=1)])
+def test_in_the_end_the_model_itself_gives_the_gradients(attack):
+    weights = torch.full((40,), 0.1)
+    weights[0], weights[1:3] = 1.0, 0.9
+    model, x, goal = Blinkered(weights), torch.full((4, 40), 0.5), Untargeted(torch.zeros(4, dtype=torch.int64))
+    assert (goal.margin(model(attack(model, x, goal, eps=0.47))) < 0).all()
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=10), PGD(steps=10, norm=L1()), APGD(steps=10)])
+def test_images_that_a_lying_form_calls_fooled_stay_in_the_attack(attack):
+    model, x = perceptron(), images(4)
+    liar = Liar(model, model(x).argmax(1))
+    attack(liar, x, Untargeted(liar.labels), eps=1e-5)
+    assert liar.claims == [4] * 10
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1(), L0()])
+@pytest.mark.parametrize("form", ["folded", "channels_last", "bfloat16"])
+def test_smallest_perturbations_are_as_small_with_a_form_of_float32(form, norm):
+    net, x = with_norms(), images(32)
+    goal = Untargeted(net(x).argmax(1))
+    attacks = [FMN(norm=norm, steps=30), TopK(norm=norm, steps=100)] + [DDN(steps=30)] * isinstance(norm, L2)
+    for attack in attacks:
+        asked = Fast(Counted(net), form, x)
+        assert asked.exact_form is not None
+        ASKED.clear()
+        slow, quick = attack(net, x, goal), attack(asked, x, goal)
+        fooled, also = goal.margin(net(slow)) < 0, goal.margin(net(quick)) < 0
+        assert fooled.all()
+        assert also.all()
+        before, after = norm.measure(slow - x).median(), norm.measure(quick - x).median()
+        assert abs(after - before) <= 0.01 * before
+        assert len(ASKED) == isinstance(attack, TopK)  # which chooses its way by gradients of the model itself
+
+
+ASKED = []
+"""An entry for each time that the network below was asked for a gradient itself."""
+
+
+class Counted(nn.Module):
+    """A network that counts in a place that is no part of it."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        if isinstance(x, torch.Tensor) and x.requires_grad:
+            ASKED.append(len(x))
+        return self.net(x)
+
+
+@pytest.mark.parametrize("eps", [None, 0.5])
+def test_an_image_that_the_model_itself_does_not_call_fooled_is_attacked_without_the_form(eps):
+    model, x = perceptron(), images(4)
+    goal = Untargeted(model(x).argmax(1))
+    liar = Liar(model, goal.labels)
+    for attack in (FMN(norm=L2(), steps=30), DDN(steps=30), TopK(norm=L2(), steps=30)):
+        assert torch.equal(attack(liar, x, goal, eps=eps), attack(model, x, goal, eps=eps))
+
+
+def test_the_form_of_float32_follows_the_model():
+    net, x = with_norms(), images(4)
+    quick = Fast(net, "bfloat16")
+    assert next(quick.exact_form.parameters()).dtype == torch.float32
+    assert next(quick.quick_form.parameters()).dtype == torch.bfloat16
+    changed_in_place(net)
+    torch.testing.assert_close(quick.exact_form(x), net(x), rtol=1e-4, atol=1e-5)
+    assert (quick.quick_form(x) - net(x)).abs().max() < 0.05 * net(x).abs().max()
+    assert Fast(net, "plain").exact_form is None
+
+
+@pytest.mark.parametrize("loss", ["margin", "ce"])
+@each_form
+def test_attacks_are_as_strong_with_a_faster_form(form, loss):
+    net, x = with_norms(), images(64)
+    goal = Untargeted(net(x).argmax(1))
+    for attack in (PGD(loss=loss), APGD(steps=20, loss=loss)):
+        slow, quick = attack(net, x, goal, eps=0.03), attack(Fast(net, form), x, goal, eps=0.03)
+        fooled, also = goal.margin(net(slow)) < 0, goal.margin(net(quick)) < 0
+        assert 0.2 < fooled.float().mean() < 0.9
+        assert also.sum() >= fooled.sum() - 2
+        assert torch.equal(quick, attack(Fast(net, form), x, goal, eps=0.03))
+
+
+def test_strided_depthwise_layers_compute_in_float32_among_bfloat16():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3, stride=2, groups=6), nn.Conv2d(6, 5, 1), nn.Flatten()
+        )
+    net, x = net.eval(), images(2).requires_grad_()
+    lean = rewritten(net, "bfloat16")
+    assert [part.weight.dtype for part in lean.modules() if isinstance(part, nn.Conv2d)] == [
+        torch.bfloat16,
+        torch.float32,
+        torch.bfloat16,
+    ]
+    (gradient,) = torch.autograd.grad(lean(x).sum(), x)
+    torch.testing.assert_close(gradient, torch.autograd.grad(net(x).sum(), x)[0], rtol=0.1, atol=0.02)

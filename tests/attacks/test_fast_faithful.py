@@ -1,0 +1,571 @@
+"""The faster form of a model never says something else than the model, and leaves the model alone."""
+
+import copy
+import random
+from contextlib import suppress
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+from attacks import FMN, L2, PGD, Fast, Standard, Untargeted, fast
+from attacks.speed.folding import FORMS, rewritten
+from attacks.speed.watch import Watch, reach
+from attacks.standins.fast import in_form, usable
+
+
+def images(count):
+    return oracles.images(count, (3, 8, 8), low=0, high=1).float()
+
+
+class Net(nn.Module):
+    """A small network; subclasses do something to its images on the way."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv, self.norm, self.top = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Linear(512, 5)
+        self.flip, self.shift, self.steps, self.settings = False, torch.zeros(1), [0.0], {"roll": 0}
+        self.table = np.zeros(1)
+        self.eval()
+
+    def seen(self, x):
+        return x
+
+    def forward(self, x):
+        x = self.seen(x)
+        x = x.flip(3) if self.flip else x
+        x = x + self.shift + self.steps[0] + float(self.table[0])
+        x = x.roll(self.settings["roll"], 3)
+        return self.top(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+# --- what torch.fx does not follow as it is ---
+
+
+class AsksForTensors(Net):
+    def seen(self, x):
+        return x.flip(3) if torch.is_tensor(x) else x
+
+
+class AsksForInstances(Net):
+    def seen(self, x):
+        return x.flip(3) if isinstance(x, torch.Tensor) else x
+
+
+class AsksWhetherItIsFollowed(Net):
+    def seen(self, x):
+        return x if fx._symbolic_trace.is_fx_tracing() else x.flip(3)
+
+
+class AsksForOneImage(Net):
+    def seen(self, x):
+        return x.flip(3) if isinstance(x, torch.Tensor) and len(x) == 1 else x
+
+
+class AsksForGradients(Net):
+    def seen(self, x):
+        return x.flip(3) if isinstance(x, torch.Tensor) and x.requires_grad else x
+
+
+class AsksForTheMode(Net):
+    def seen(self, x):
+        return x if torch.is_grad_enabled() else x.flip(3)
+
+
+class TriesAnother(Net):
+    def seen(self, x):
+        try:
+            return x.flip(3) if x.mean() > 0 else x
+        except Exception:
+            return x
+
+
+class StraightThrough(Net):
+    """Its answers are followed, its gradients are not."""
+
+    def seen(self, x):
+        with torch.no_grad():
+            moved = (x * 8).round() / 8 - x
+        return x + moved
+
+
+class Rounds(Net):
+    """The same with a gradient that is there only where somebody asks for one."""
+
+    def seen(self, x):
+        return x + ((x * 8).round() / 8 - x).detach() if isinstance(x, torch.Tensor) else (x * 8).round() / 8
+
+
+class DrawsOnce(Net):
+    def seen(self, x):
+        return x + torch.rand(8, 8) / 1e6
+
+
+class DrawsWithPython(Net):
+    def seen(self, x):
+        return x.flip(3) if random.random() < 1e-9 else x
+
+
+class DrawsWithNumpy(Net):
+    def seen(self, x):
+        return x + float(np.random.rand()) / 1e6  # noqa: NPY002 - what is drawn from in the wild
+
+
+class Counts(Net):
+    """Turns its images from the hundredth pass on."""
+
+    passes = 0
+
+    def seen(self, x):
+        self.passes += 1
+        return x.flip(3) if self.passes > 100 else x
+
+
+class CountsInABuffer(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(1))
+
+    def seen(self, x):
+        self.passes += 1
+        return x + self.passes / 1e6
+
+
+class CalledOtherwise(Net):
+    def __call__(self, x):
+        return super().__call__(x.flip(3))
+
+
+class Tied(Net):
+    """A weight that a batch norm is folded into is also used elsewhere."""
+
+    def forward(self, x):
+        body = torch.relu(self.norm(self.conv(x)))
+        return self.top(
+            functional.conv2d(body, self.conv.weight.transpose(0, 1), padding=1).repeat(1, 3, 1, 1)[:, :8].flatten(1)
+        )
+
+
+class Standardised(Net):
+    """A layer whose own code undoes what is folded into it."""
+
+    class Conv(nn.Conv2d):
+        def forward(self, x):
+            return self._conv_forward(x, self.weight / self.weight.norm(), self.bias)
+
+    def __init__(self):
+        super().__init__()
+        conv = self.Conv(3, 8, 3, padding=1)
+        conv.load_state_dict(self.conv.state_dict())
+        self.conv = conv
+        self.norm.weight.data.mul_(3)
+        self.eval()
+
+
+UNFOLLOWED = [
+    *(AsksForTensors, AsksForInstances, AsksWhetherItIsFollowed, AsksForOneImage, AsksForGradients, AsksForTheMode),
+    *(TriesAnother, Rounds, DrawsOnce, DrawsWithPython, DrawsWithNumpy, Counts, CountsInABuffer, Standardised),
+]
+
+
+@pytest.mark.parametrize("make", UNFOLLOWED)
+def test_what_cannot_be_followed_stays_as_it_is(make):
+    net, x = make(), images(8)
+    assert [each.form for each in usable(net, x)] == ["plain"]
+    assert fast(net, x, form="folded").form == "plain"
+    assert in_form(net, "bfloat16", x).form == "plain"
+
+
+@pytest.mark.parametrize("make", [*UNFOLLOWED, StraightThrough, CalledOtherwise, Tied])
+@pytest.mark.parametrize("example", [None, images(4)])
+def test_attacks_are_as_strong_whatever_the_code_does(make, example):
+    x, goal = images(40), Untargeted(make()(images(40)).argmax(1))
+
+    def left(net, asked):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        x_adv = PGD(steps=10)(asked, x, goal, eps=4 / 255)
+        return (net(x_adv).argmax(1) == goal.labels).sum()
+
+    plain, quick = make(), make()
+    assert abs(left(quick, Fast(quick, "folded", example)) - left(plain, plain)) <= 1
+
+
+def test_modes_that_the_code_switches_are_not_lost():
+    net, x = StraightThrough(), images(2).requires_grad_()
+    lean = rewritten(net, "folded")
+    (gradient,) = torch.autograd.grad(lean(x).sum(), x)
+    torch.testing.assert_close(gradient, torch.autograd.grad(net(x).sum(), x)[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_form_that_is_wrong_on_some_images_is_left_out_for_these_alone():
+    class Dark(Net):
+        def seen(self, x):
+            return x.flip(3) if isinstance(x, torch.Tensor) and bool(x.mean() < 0.1) else x
+
+    net, bright = Dark(), images(8)
+    dark, goal = bright / 10, Untargeted(net(bright).argmax(1))
+    quick = Fast(net, "folded", bright)
+    attack = PGD(steps=3)
+    for x, there in ((bright, True), (dark, False), (bright, True)):
+        attack(quick, x, goal, eps=1e-4)
+        assert (quick.quick_form is not None) == there
+
+
+def test_an_attack_costs_one_more_pass_of_the_form():
+    net, x = Net(), images(8)
+    quick, passes = Fast(net, "folded", x), []
+    quick.quick_form.register_forward_hook(lambda form, args, out: passes.append(len(args[0])))
+    goal = Untargeted(net(x).argmax(1))
+    PGD(steps=10)(quick, x, goal, eps=1e-5)
+    assert passes == [8] * 11
+    passes.clear()
+    FMN(norm=L2(), steps=10)(quick, x, goal)
+    assert passes == [8] * 11
+
+
+def test_forms_of_a_model_that_answers_with_more_than_logits_are_used():
+    class Tells(Net):
+        def forward(self, x):
+            return {"logits": super().forward(x), "seen": x}
+
+    net, x = Tells(), images(4)
+    quick = fast(net, x, form="folded")
+    assert quick.form == "folded"
+    goal = Untargeted(net(x)["logits"].argmax(1))
+    PGD(steps=3)(quick, x, goal, eps=0.01)
+    assert quick.quick_form is not None
+
+
+# --- what becomes of the model ---
+
+
+class Hands(nn.Module):
+    """Hands everything that it has not through to what it is around."""
+
+    def __init__(self, net):
+        super().__init__()
+        object.__setattr__(self, "inner", net)
+
+    def __getattr__(self, name):
+        return getattr(object.__getattribute__(self, "__dict__")["inner"], name)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class HandsAll(Hands):
+    """Its parameters too are those of what it is around."""
+
+    def parameters(self, recurse=True):
+        return self.inner.parameters(recurse)
+
+    def modules(self):
+        return self.inner.modules()
+
+
+class Around(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.inner = net
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class CopiesToItself(Around):
+    def __deepcopy__(self, memo):
+        return self
+
+
+class CopiesAround(Around):
+    """Its copy is around the same network."""
+
+    def __deepcopy__(self, memo):
+        return type(self)(self.inner)
+
+
+class HidesInAList(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.hidden, self.scale = [net], nn.Parameter(torch.ones(1))
+
+    def __deepcopy__(self, memo):
+        found = type(self)(self.hidden[0])
+        found.hidden = self.hidden
+        return found
+
+    def forward(self, x):
+        return self.hidden[0](x) * self.scale
+
+
+class Closes(nn.Module):
+    """Knows its network only by a function."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.call, self.parameters = (lambda x: net(x)), net.parameters
+
+    def forward(self, x):
+        return self.call(x)
+
+
+class CopiesShallowly(Around):
+    def __deepcopy__(self, memo):
+        return copy.copy(self)
+
+
+class Shares(nn.Module):
+    """The same network twice."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.one, self.other = net, nn.ModuleList([net])
+
+    def forward(self, x):
+        return self.one(x) + self.other[0](x.flip(3))
+
+
+def simple():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 5)
+    return nn.Sequential(*layers).eval()
+
+
+def compiled_in_place(net):
+    net.compile(backend="eager")
+    return net
+
+
+def normed(net):
+    weight_norm(net[0])
+    return net
+
+
+def with_hook(net):
+    net[0].register_forward_hook(lambda module, args, out: 2 * out)
+    return net
+
+
+WRAPPERS = {
+    "compiled": lambda net: torch.compile(net, backend="eager"),
+    "around compiled": lambda net: Around(torch.compile(net, backend="eager")),
+    "compiled in place": compiled_in_place,
+    "data parallel": nn.DataParallel,
+    "graph": fx.symbolic_trace,
+    "around graph": lambda net: Around(fx.symbolic_trace(net)),
+    "script": lambda net: torch.jit.trace(net, images(2)),
+    "around script": lambda net: Around(torch.jit.trace(net, images(2))),
+    "weight norm": normed,
+    "hook": with_hook,
+} | {kind.__name__: kind for kind in (
+    Hands, HandsAll, Around, CopiesToItself, CopiesAround, HidesInAList, Closes, CopiesShallowly, Shares
+)}  # fmt: skip
+
+
+def described(net):
+    """All that must stay as it was."""
+    modules = dict(net.named_modules(remove_duplicate=False))
+    return {
+        "modules": {name: (id(part), type(part), part.training) for name, part in modules.items()},
+        "parameters": {name: (id(each), each.requires_grad, each.grad) for name, each in net.named_parameters()},
+        "values": {name: (each.data_ptr(), each.tolist()) for name, each in net.state_dict().items()},
+        "hooks": {name: [*part._forward_hooks.values()] for name, part in modules.items()},
+        "attributes": {name: {**vars(part)} for name, part in modules.items()},
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:The .grad attribute")
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_model_is_never_touched(wrap):
+    net, x = simple(), images(8)
+    model = wrap(net)
+    answers = model(x).detach()
+    before = described(net)
+    goal = Untargeted(answers.argmax(1))
+    plain = (goal.margin(model(PGD(steps=10)(model, x, goal, eps=0.02))) < 0).sum()
+    for form in FORMS:
+        with suppress(ValueError):
+            fast(model, x, form=form)
+        quick = in_form(model, form, x)
+        assert abs((goal.margin(model(PGD(steps=10)(quick, x, goal, eps=0.02))) < 0).sum() - plain) <= 1
+    assert fast(model, x).form in FORMS
+    assert torch.equal(model(x), answers)
+    after = described(net)
+    for what, was in before.items():
+        assert str(after[what]) == str(was), what
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:The .grad attribute")
+def test_wrappers_that_can_be_followed_have_forms():
+    x = images(4)
+    having = [name for name, wrap in WRAPPERS.items() if in_form(wrap(simple()), "folded", x).form == "folded"]
+    assert having == [
+        "compiled in place", "data parallel", "graph", "around graph", "weight norm", "Around", "Shares"
+    ]  # fmt: skip
+
+
+# --- the model changes ---
+
+
+FLIPPED = []
+"""Whether the network below turns its images: a global."""
+
+
+class LooksElsewhere(Net):
+    def __init__(self):
+        super().__init__()
+        self.looks = Elsewhere()
+
+    def seen(self, x):
+        return x.flip(3) if FLIPPED or self.looks.flip else x
+
+
+class Elsewhere:
+    """An object with attributes."""
+
+    flip = False
+
+
+@pytest.fixture(autouse=True)
+def upright():
+    FLIPPED.clear()
+    yield
+    FLIPPED.clear()
+    Elsewhere.flip = False
+
+
+def flips(module, args):
+    return (args[0].flip(3),)
+
+
+def hidden_hook(net):
+    net.conv.register_full_backward_hook(lambda module, before, after: (-before[0],))
+
+
+def turned_method(net):
+    net.forward = lambda x: type(net).forward(net, x.flip(3))
+
+
+def written_through_data(net):
+    net.top.weight.data.mul_(-1)
+
+
+def element_of_an_array(net):
+    net.table[0] = -2.5
+
+
+def moved_in_place(net):
+    net.shift.sub_(2.5)
+
+
+CHANGES = {
+    "flag": lambda net: setattr(net, "flip", True),
+    "tensor": lambda net: setattr(net, "shift", torch.linspace(-3, 3, 8)),
+    "tensor in place": moved_in_place,
+    "list": lambda net: net.steps.__setitem__(0, -2.5),
+    "dictionary": lambda net: net.settings.update(roll=4),
+    "object": lambda net: setattr(net.looks, "flip", True),
+    "hook": lambda net: net.register_forward_pre_hook(flips),
+    "hook of a part": lambda net: net.conv.register_forward_pre_hook(flips),
+    "backward hook": hidden_hook,
+    "forward": turned_method,
+    "part": lambda net: setattr(net, "top", nn.Linear(512, 5)),
+    "weight norm": lambda net: weight_norm(net.conv),
+    "array": element_of_an_array,
+    "weights through data": written_through_data,
+    "weights through data, by a little": lambda net: net.top.weight.data.mul_(1.15),
+    "global": lambda net: FLIPPED.append(True),
+    "class of an object": lambda net: setattr(Elsewhere, "flip", True),
+}
+TRACELESS = ("array", "weights through data", "weights through data, by a little", "global", "class of an object")
+
+
+def left(net, asked, x, attack):
+    goal = Untargeted(net(x).argmax(1))
+    return int((goal.margin(net(attack(asked, x, goal, eps=4 / 255))) >= 0).sum())
+
+
+@pytest.mark.parametrize("form", ["folded", "bfloat16"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_any_kind_is_followed(change, form):
+    net, x = LooksElsewhere(), images(40)
+    quick, attack = Fast(net, form, x), PGD(steps=10)
+    left(net, quick, x, attack)
+    assert quick.quick_form is not None
+    CHANGES[change](net)
+    assert abs(left(net, quick, x, attack) - left(net, net, x, attack)) <= (2 if form == "bfloat16" else 1)
+    if (found := quick.quick_form) is not None:
+        assert (found(x) - net(x)).abs().max() < 0.05 * net(x).abs().max()
+    found = quick.exact_form
+    assert (found is None) == ("hook" in change or change == "forward")
+    if found is not None:
+        torch.testing.assert_close(found(x), net(x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_noticed_before_an_attack_where_it_leaves_a_trace(change):
+    net = LooksElsewhere()
+    watch = Watch(net)
+    net(images(2))
+    assert not watch.changed()
+    CHANGES[change](net)
+    assert watch.changed() == (change not in TRACELESS)
+
+
+def test_hooks_on_all_modules_and_methods_of_the_class_are_followed(monkeypatch):
+    net, x, attack = Net(), images(40), PGD(steps=10)
+    quick = Fast(net, "folded", x)
+    hook = nn.modules.module.register_module_forward_hook(lambda module, args, out: -out)
+    try:
+        assert quick.quick_form is None
+        assert left(net, quick, x, attack) == left(net, net, x, attack)
+    finally:
+        hook.remove()
+    assert left(net, quick, x, attack) == left(net, net, x, attack)
+    assert quick.quick_form is not None
+    old = Net.forward
+    monkeypatch.setattr(Net, "forward", lambda self, x: old(self, x.flip(3)))
+    assert Watch(net).changed() is False
+    torch.testing.assert_close(quick.quick_form(x), net(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_change_back_is_followed_too():
+    net, x, attack = LooksElsewhere(), images(40), PGD(steps=10)
+    quick = Fast(net, "folded", x)
+    for flipped in (True, False, True):
+        FLIPPED[:] = [True] * flipped
+        assert left(net, quick, x, attack) == left(net, net, x, attack)
+        torch.testing.assert_close(quick.quick_form(x), net(x), rtol=1e-4, atol=1e-4)
+
+
+def test_every_look_of_an_attack_of_attacks_is_followed():
+    net, x = LooksElsewhere(), images(8)
+    quick, attack = Fast(net, "folded", x), Standard(steps=5, targets=1, queries=10, rounds=1)
+    FLIPPED.append(True)
+    assert left(net, quick, x, attack) <= left(net, net, x, attack)
+
+
+def test_forms_are_made_in_inference_mode_too():
+    net, x = Net(), images(4)
+    quick, goal = Fast(net, "folded"), Untargeted(net(images(4)).argmax(1))
+    with torch.inference_mode():
+        x_adv = PGD(steps=3)(quick, x, goal, eps=0.01)
+    assert torch.equal(x_adv, PGD(steps=3)(Fast(net, "folded", x), x, goal, eps=0.01))
+    assert quick.quick_form is not None
+
+
+def test_what_can_be_reached():
+    net = Net()
+    net.back, net.places = [net], (torch.zeros(2), {"deep": [torch.ones(1)]})
+    found = list(reach(net))
+    assert sum(isinstance(each, torch.Tensor) for each in found) == 6 + 3 + 1 + 2
+    assert sum(isinstance(each, nn.Module) for each in found) == 4

@@ -1,0 +1,175 @@
+"""Suites: what is written is understood, and every mistake is named with file, key and what was probably meant."""
+
+import subprocess
+import sys
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from advbench.catalog import ATTACKS, DATASETS, MODELS
+from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, Gates, ModelSpec, Suite
+from advbench.config.suite_files import load_suite, suite_names
+from advbench.errors import UserError
+from advbench.evaluation.attack_factory import make_attack
+from advbench.planning.plan import fitting_pairs
+from advbench.planning.resources import Workbench
+from attacks import PGD
+
+GOOD = {"name": "x", "models": "efficientnet_lite0", "datasets": "imagenet-samples", "attacks": "pgd"}
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_built_in_suites_are_in_order(name):
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.description
+    assert {model.label for model, _ in fitting_pairs(suite, Workbench(suite))} == {m.label for m in suite.models}
+
+
+def test_short_forms_and_long_ones():
+    suite = load_suite(
+        GOOD
+        | {
+            "models": ["vgg16", {"name": "vgg16", "weights": "mine.pt", "label": "mine"}],
+            "attacks": ["fmn", {"name": "pgd", "params": {"steps": 5}, "norms": ["l2"], "goals": "targeted:3"}],
+            "norms": "l2",
+            "eps": {"linf": ["8/255", "2/255"], "l2": 0.5},
+        }
+    )
+    assert [spec.label for spec in suite.models] == ["vgg16", "mine"]
+    assert [spec.name for spec in suite.attacks] == ["fmn", "pgd"]
+    assert suite.attacks[1].goals == ("targeted:3",)
+    assert suite.eps == {"linf": (2 / 255, 8 / 255), "l2": (0.5,)}
+    assert suite.norms == ("l2",)
+
+
+def test_budgets_are_numbers_of_any_kind():
+    eps = {
+        "linf": [Fraction(8, 255), Decimal("0.5"), torch.tensor(0.25)],
+        "l2": np.array([1.0, 0.5]),
+        "l1": np.int64(9),
+    }
+    floor = {"min_robust_accuracy": 0.5, "norm": "linf", "eps": Fraction(8, 255)}
+    suite = load_suite(GOOD | {"eps": eps, "gates": {"floors": [floor]}})
+    assert suite.eps == {"linf": (8 / 255, 0.25, 0.5), "l2": (0.5, 1.0), "l1": (9.0,)}
+    assert suite.gates.floors[0].eps == 8 / 255
+    assert suite.model_dump(mode="json")["eps"]["linf"][0] == 8 / 255
+
+
+def test_parameters_of_an_attack_are_numbers_of_any_kind():
+    """In Python, that is; one that is no Python number would be dropped without a word."""
+    attack = make_attack("pgd", "linf", {"steps": np.int64(3), "relative_step": Fraction(1, 4)})
+    assert attack == PGD(steps=3, relative_step=0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "vgg16"}, r"model: unknown key; did you mean models\?"),
+        ({"zzz": 1}, r"zzz: unknown key; there are name, description, models,"),
+        (
+            {"models": {"name": "vgg16", "attacks": ["pgd", "fgsm"]}},
+            "suite: model vgg16 has the attack 'fgsm', which the suite has not",
+        ),
+        ({"models": 3, "gates": 3}, r"models\[0\]: expected a name or a table, got 3\ngates: expected a table, got 3"),
+        ({"models": []}, "expected at least one model, got none"),
+        ({"models": ["vgg16", "vgg16"]}, "two models are called 'vgg16'; give one of them a label"),
+        ({"models": "vgg61"}, r"models\[0\]\.name: unknown model 'vgg61'; did you mean vgg16"),
+        ({"datasets": "mnsit"}, r"datasets\[0\]\.name: unknown dataset 'mnsit'; did you mean mnist"),
+        ({"attacks": "pdg"}, r"attacks\[0\]\.name: unknown attack 'pdg'; did you mean pgd"),
+        ({"attacks": {"name": "pgd", "step": 3}}, r"attacks\[0\]\.step: unknown key"),
+        ({"attacks": {"name": "pgd", "norms": "l0"}}, r"attacks\[0\]: attack pgd works in linf, l2, l1, not in l0"),
+        (
+            {"attacks": {"name": "foolbox/newtonfool", "goals": "targeted:1"}},
+            r"attacks\[0\]: attack foolbox/newtonfool takes the goal untargeted, not targeted:1",
+        ),
+        ({"goals": "topk"}, r"goals\[0\]: unknown goal 'topk'; did you mean"),
+        ({"norms": "l7"}, r"norms\[0\]: Input should be 'linf', 'l2', 'l1' or 'l0'"),
+        ({"eps": {"linf": 8}}, r"eps: eps 8 is more than the whole range .* did you mean eps 8/255"),
+        ({"eps": {"linf": "eight"}}, "eps: eps 'eight' is not a number"),
+        ({"eps": {"l7": 1}}, r"eps\.l7"),
+        ({"images": 0}, "images: Input should be greater than 0"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"name": "../x"}, "name: String should match"),
+        ({"gates": {"min_robust": 0.4}}, r"gates\.min_robust: unknown key; did you mean min_robust_accuracy"),
+        (
+            {"gates": {"min_robust_accuracy": 40}},
+            r"gates\.min_robust_accuracy: Input should be less than",
+        ),
+        ({"gates": {"floors": [{"min_robust_accuracy": 0.1, "eps": 1}]}}, r"gates\.floors\[0\]: eps needs the norm"),
+    ],
+)
+def test_mistakes_are_named(change, message):
+    with pytest.raises(UserError, match=message):
+        load_suite(GOOD | change)
+
+
+def test_full_has_every_model_that_is_carried_with_pictures_and_every_attack():
+    suite = load_suite("full")
+    pictured = {card.data for card in DATASETS.values()}
+    carried = {card.name for card in MODELS.values() if card.weights_sha256 and card.source != "torchvision"}
+    assert {spec.name for spec in suite.models} == {name for name in carried if MODELS[name].data in pictured}
+    asked = {spec.name for spec in suite.attacks}
+    own = {card.name for card in ATTACKS.values() if card.source == "advbench"}
+    assert own - asked == {"noise"}, "which is run beside all others"
+    # every Foolbox attack but those of which the library has its own form, and those that need a target or an extra
+    assert len({name for name in asked if name.startswith("foolbox/")}) >= 20
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(UserError, match=r"models: is missing\ndatasets: is missing\nattacks: is missing"):
+        load_suite({"name": "x"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"models = = 3", r"suite\.toml is not TOML: .*line 1"),
+        (b"\xff\xfe", r"suite\.toml is no text in UTF-8"),
+        (b'models = "vgg61"', r"suite\.toml is not in order\nmodels\[0\]\.name: unknown model"),
+    ],
+)
+def test_a_file_is_named_in_its_mistakes(tmp_path, text, message):
+    path = tmp_path / "suite.toml"
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=message):
+        load_suite(path)
+
+
+def test_a_suite_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read the suite .*none\.toml: No such file"):
+        load_suite(tmp_path / "none.toml")
+    with pytest.raises(UserError, match=r"unknown suite 'smoek'\ndid you mean smoke\? there are"):
+        load_suite("smoek")
+
+
+def test_paths_start_at_the_file_and_its_name_is_the_suites(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    text = 'models = { name = "vgg16", weights = "w.pt" }\ndatasets = "imagenet-samples"\nattacks = "pgd"'
+    (tmp_path / "in" / "mine.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    suite = load_suite("in/mine.toml")
+    assert suite.name == "mine"
+    assert suite.models[0].weights.as_posix() == "in/w.pt"
+
+
+def test_a_suite_survives_the_manifest():
+    suite = load_suite(GOOD | {"gates": {"floors": [{"min_robust_accuracy": 0.5, "norm": "linf", "eps": "2/255"}]}})
+    assert Suite.model_validate(suite.model_dump(mode="json")) == suite
+
+
+def test_every_harmless_field_exists():
+    assert set(HARMLESS) == {Suite, ModelSpec, DatasetSpec, AttackSpec}
+    for table, names in HARMLESS.items():
+        assert names <= set(table.model_fields)
+    assert Gates in [field.annotation for name, field in Suite.model_fields.items() if name in HARMLESS[Suite]]
+
+
+def test_reading_a_suite_imports_no_torch():
+    load = "from advbench.config.suite_files import load_suite; load_suite('smoke')"
+    code = f"import sys\n{load}\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

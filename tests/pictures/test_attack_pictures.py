@@ -1,0 +1,521 @@
+"""Pictures from disk to files on disk: every number and every file is checked against the model anew."""
+
+import csv
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import fakes
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from advbench.config.attack import AttackConfig
+from advbench.config.goals import GoalSpec, parse_goal
+from advbench.datasets.image_files import read_picture
+from advbench.datasets.samples import samples
+from advbench.errors import UserError
+from advbench.evaluation.goals import goal_maker
+from advbench.models import load_model
+from advbench.models.preprocess import ResizeAndCrop
+from advbench.pictures.attack import attack_pictures
+from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_row
+from advbench.records.tables import write_records
+from attacks import NORMS
+
+MODEL = fakes.classifier()
+FILES = {
+    "adversarial.png",
+    "perturbation.png",
+    "panel.png",
+    "adversarial.safetensors",
+    "record.parquet",
+    "record.csv",
+}
+SIZES = ("l0", "l1", "l2", "linf")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tables():
+    with fakes.registered():
+        yield
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Without the panel, which takes longer than all the rest."""
+    monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")
+
+
+def configured(*paths, **options):
+    given = {"model": "tiny", "eps": 2 / 255, "device": "cpu", "attack": "fgsm", "goal": GoalSpec("untargeted")}
+    return AttackConfig(paths=paths, **(given | options))
+
+
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def pixels(path):
+    """A picture as the model takes it."""
+    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).unsqueeze(0) / 255
+
+
+def clean(path, model=MODEL):
+    return model.preprocess(read_picture(path)).unsqueeze(0)
+
+
+def without_seconds(outcome):
+    return replace(outcome.record, seconds=None)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The default attack on two pictures, with everything it writes."""
+    folder = tmp_path_factory.mktemp("run")
+    paths = [fakes.picture(folder / "pictures" / f"{name}.png", seed, (50, 40)) for seed, name in enumerate("ab")]
+    config = configured(folder / "pictures", attack="topk", goal=GoalSpec("topk-exclusion", k=7), out=folder / "out")
+    return paths, attack_pictures(config), folder / "out"
+
+
+def test_each_picture_gets_a_folder_with_every_file(run):
+    paths, done, out = run
+    assert [outcome.path for outcome in done] == paths
+    assert files_below(out) == sorted([*(f"{n}/{f}" for n in "ab" for f in FILES), "record.csv", "record.parquet"])
+    for outcome in done:
+        assert set(outcome.files) == FILES
+        assert all(path == out / outcome.path.stem / name for name, path in outcome.files.items())
+        assert all(path.stat().st_size for path in outcome.files.values())
+
+
+def test_the_png_does_the_job_by_itself(run):
+    for outcome in run[1]:
+        x, x_8bit = clean(outcome.path), pixels(outcome.files["adversarial.png"])
+        with Image.open(outcome.files["adversarial.png"]) as png:
+            assert (png.format, png.mode, png.size) == ("PNG", "RGB", (fakes.SIZE, fakes.SIZE))
+        levels = (x_8bit * 255).round() - (x * 255).round()
+        assert 0 < levels.abs().max() <= 2
+        new = set(MODEL(x_8bit).topk(7).indices[0].tolist())
+        assert not new & set(MODEL(x).topk(7).indices[0].tolist())
+        assert outcome.met_8bit
+        assert outcome.size_8bit * 255 == pytest.approx(float(levels.abs().max()), rel=1e-5)
+
+
+def test_the_floats_are_those_that_were_measured(run):
+    for outcome in run[1]:
+        (x_adv,) = load_file(outcome.files["adversarial.safetensors"]).values()
+        x, record = clean(outcome.path), outcome.record
+        assert (x_adv.dtype, x_adv.shape) == (torch.float32, x.shape[1:])
+        delta = (x_adv - x[0]).unsqueeze(0)
+        assert float(delta.abs().max()) == record.linf <= 2 / 255
+        assert int((delta != 0).sum()) == record.l0
+        assert float(NORMS["l2"]().measure(delta)) == pytest.approx(record.l2, rel=1e-6)
+        assert float(NORMS["l1"]().measure(delta)) == pytest.approx(record.l1, rel=1e-6)
+        logits = MODEL(x_adv.unsqueeze(0))[0]
+        assert tuple(logits.topk(7).indices.tolist()) == record.adv_topk
+        assert float(logits.softmax(0).max()) == pytest.approx(record.adv_confidence, rel=1e-5)
+        assert tuple(MODEL(x)[0].topk(7).indices.tolist()) == record.clean_topk
+
+
+def test_parquet_and_csv_hold_the_records(run):
+    _, done, out = run
+    for stem, records in [
+        (out / "record", done),
+        *((out / outcome.path.stem / "record", [outcome]) for outcome in done),
+    ]:
+        rows = json.loads(json.dumps([as_row(outcome.record) for outcome in records]))
+        assert pq.read_table(stem.with_suffix(".parquet")).to_pylist() == rows
+        with stem.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
+            for cells, row in zip(csv.DictReader(file), rows, strict=True):
+                texts = {name: "" if value is None else str(value) for name, value in row.items()}
+                assert cells == texts
+
+
+def test_no_number_is_nan_or_infinite(run):
+    for outcome in run[1]:
+        numbers = [value for value in as_row(outcome.record).values() if isinstance(value, float)]
+        assert len(numbers) == 10
+        assert all(map(math.isfinite, numbers))
+
+
+def test_the_perturbation_is_grey_where_nothing_changed(run):
+    for outcome in run[1]:
+        (x_adv,) = load_file(outcome.files["adversarial.safetensors"]).values()
+        delta = x_adv - clean(outcome.path)[0]
+        shown = pixels(outcome.files["perturbation.png"])[0] * 255
+        assert {0, 255} & set(shown.unique().tolist())
+        assert (shown[delta > 1e-3] > 128).all()
+        assert (shown[delta < -1e-3] < 128).all()
+        assert (shown[delta == 0].round() == 128).all()
+
+
+def test_a_rerun_gives_the_same(run, tmp_path):
+    paths, done, out = run
+    config = configured(*paths, attack="topk", goal=GoalSpec("topk-exclusion", k=7), out=tmp_path)
+    again = attack_pictures(config)
+    assert list(map(without_seconds, again)) == list(map(without_seconds, done))
+    for name in ("a/adversarial.png", "a/adversarial.safetensors", "b/perturbation.png"):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_picture_alone_gets_what_it_gets_among_others(run, tmp_path):
+    paths, done, _ = run
+    config = configured(paths[1], attack="topk", goal=GoalSpec("topk-exclusion", k=7), out=tmp_path)
+    (alone,) = attack_pictures(config)
+    assert files_below(tmp_path) == sorted(FILES)
+    for name in (
+        "run_id",
+        "unit_id",
+        "sample_id",
+        "clean_topk",
+        "met",
+        "flipped",
+        "survives_8bit",
+        "forwards",
+        "backwards",
+    ):
+        assert getattr(alone.record, name) == getattr(done[1].record, name)
+    # arithmetic: sums of another batch size are rounded otherwise, and 200 steps build on each other
+    assert alone.record.linf == pytest.approx(done[1].record.linf, rel=0.1)
+
+
+def test_the_batch_size_changes_nothing_that_counts(fast, tmp_path):
+    for seed in range(5):
+        fakes.picture(tmp_path / "in" / f"{seed}.png", seed)
+    runs = [attack_pictures(configured(tmp_path / "in", batch_size=size, out=tmp_path / "out")) for size in (1, 2, 16)]
+    for done in runs[1:]:
+        for one, other in zip(runs[0], done, strict=True):
+            assert one.record.sample_id == other.record.sample_id
+            assert (one.record.met, one.record.forwards) == (other.record.met, other.record.forwards)
+            assert one.record.linf == pytest.approx(other.record.linf, rel=1e-4)
+    assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 5
+
+
+GOALS = ("untargeted", "targeted:tiger", "topk-exclusion:3", "label-out-of-topk:3", "ordered-topk:1,2")
+
+
+@pytest.mark.parametrize(
+    ("goal", "norm"),
+    [*((goal, "linf") for goal in GOALS), *(("topk-exclusion:3", norm) for norm in ("l2", "l1", "l0"))],
+)
+def test_the_png_meets_every_goal_in_every_norm(fast, tmp_path, norm, goal):
+    path = fakes.picture(tmp_path / "a.png", 4)
+    config = configured(path, attack="topk", norm=norm, eps=None, goal=parse_goal(goal), out=tmp_path / "out")
+    (outcome,) = attack_pictures(config)
+    made = goal_maker(config.goal, MODEL)(MODEL(clean(path)), torch.tensor([1]))
+    (x_adv,) = load_file(outcome.files["adversarial.safetensors"]).values()
+    assert outcome.record.met
+    assert made.margin(MODEL(x_adv.unsqueeze(0))) < 0
+    assert made.margin(MODEL(pixels(outcome.files["adversarial.png"]))) < 0
+    assert outcome.record.goal == goal
+
+
+def test_a_picture_of_the_target_class_is_left_out_and_the_others_are_attacked(fast, tmp_path):
+    paths = [fakes.picture(tmp_path / f"{i}.png", i) for i in range(3)]
+    classes = [int(MODEL(clean(path)).argmax()) for path in paths]
+    assert len(set(classes)) > 1
+    for kind in ("targeted", "ordered-topk"):
+        goal = parse_goal(f"{kind}:{classes[1]}")
+        done = attack_pictures(configured(*paths, attack="topk", goal=goal, eps=None, out=tmp_path / kind))
+        for own, outcome in zip(classes, done, strict=True):
+            record = outcome.record
+            if own != classes[1]:
+                assert (record.status, record.met, record.adv_class) == (OK, True, classes[1])
+                continue
+            assert (record.status, record.met, record.l2, record.forwards) == (LEFT_OUT, None, None, None)
+            assert (record.clean_class, len(record.clean_topk)) == (own, 7)
+            assert f"{outcome.path.name}' is of the class" in record.error
+            assert "already, which the goal wants" in record.error
+            assert not outcome.files
+
+
+def test_a_lone_picture_that_is_left_out_leaves_no_folder_behind(tmp_path):
+    path = fakes.picture(tmp_path / "in" / "a.png")
+    goal = parse_goal(f"targeted:{int(MODEL(clean(path)).argmax())}")
+    (outcome,) = attack_pictures(configured(path, goal=goal, out=tmp_path / "out" / "deeper"))
+    assert outcome.record.status == LEFT_OUT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_where_nothing_was_found_distances_are_null(fast, tmp_path):
+    path = fakes.picture(tmp_path / "a.png")
+    (outcome,) = attack_pictures(configured(path, model="constant", out=tmp_path / "out"))
+    (row,) = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
+    assert (row["status"], row["met"], row["survives_8bit"]) == (OK, False, False)
+    assert [row[name] for name in SIZES] == [None] * 4
+    assert set(outcome.files) == FILES
+
+
+def test_results_stand_where_the_name_says(fast, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = attack_pictures(configured(fakes.picture(tmp_path / "Ein Tiger!.png")))
+    assert outcome.files["panel.png"] == Path("reports/Ein-Tiger-tiny-fgsm/panel.png")
+    assert outcome.files["panel.png"].read_bytes() == b"panel"
+
+
+def test_pictures_of_one_name_get_folders_of_their_own(fast, tmp_path):
+    names = ["x/tiger.png", "y/tiger.png", "x/tiger.bmp", "y/Tiger.png", "x/record.csv.png", "x/record.parquet.png"]
+    paths = [fakes.picture(tmp_path / name, seed) for seed, name in enumerate(names)]
+    done = attack_pictures(configured(*paths, out=tmp_path / "out"))
+    folders = [outcome.files["record.csv"].parent for outcome in done]
+    assert len({str(folder).lower() for folder in folders}) == len(names)
+    assert {folder.parent for folder in folders} == {tmp_path / "out"}
+    for outcome in done:
+        (row,) = pq.read_table(outcome.files["record.parquet"]).to_pylist()
+        assert row["sample_id"] == outcome.record.sample_id
+    assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == len(names)
+
+
+def test_without_out_pictures_of_one_name_are_told_apart_too(fast, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    attack_pictures(configured(*(fakes.picture(tmp_path / name / "tiger.png", i) for i, name in enumerate("xy"))))
+    assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["tiger-2-tiny-fgsm", "tiger-tiny-fgsm"]
+
+
+def test_a_picture_named_twice_is_attacked_once(fast, tmp_path):
+    path = fakes.picture(tmp_path / "a.png")
+    assert len(attack_pictures(configured(path, str(path), tmp_path, out=tmp_path / "out"))) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_equal_pictures_are_told_apart(fast, tmp_path, batch_size):
+    paths = [fakes.picture(tmp_path / f"{name}.png") for name in "abc"]
+    options = {"attack": "pgd", "params": {"steps": 1}, "batch_size": batch_size}
+    done = attack_pictures(configured(*paths, out=tmp_path / "out", **options))
+    ids = [outcome.record.sample_id for outcome in done]
+    assert ids == [ids[0], f"{ids[0]}-2", f"{ids[0]}-3"]
+    assert len({outcome.record.unit_id for outcome in done}) == 3
+    assert len({outcome.files["panel.png"] for outcome in done}) == 3
+    drawn = {outcome.files["adversarial.safetensors"].read_bytes() for outcome in done}
+    assert len(drawn) == 3, "each has draws of its own, whatever batch it is in"
+
+
+def white_among_others(folder):
+    """Four pictures, the third of them white."""
+    return [fakes.picture(folder / f"{i}.png", i, contrast=0 if i == 2 else 0.3) for i in range(4)]
+
+
+@pytest.mark.parametrize("attack", fakes.CRASHES)
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_a_crash_costs_the_picture_at_fault_alone(fast, tmp_path, attack, batch_size):
+    paths = white_among_others(tmp_path / "in")
+    done = attack_pictures(configured(*paths, attack=attack, batch_size=batch_size, out=tmp_path / "out"))
+    assert [outcome.path for outcome in done] == paths
+    assert [outcome.record.status for outcome in done] == [OK, OK, UNKNOWN, OK]
+    record = done[2].record
+    assert record.error.startswith(f"attack '{attack}' failed on '{paths[2]}': ")
+    error = {"crash": "RuntimeError", "crash_of_memory": "MemoryError", "crash_of_type": "TypeError"}[attack]
+    assert record.error.endswith(f"': {error}: the white one is too much; try another attack or model")
+    assert (record.met, record.linf, record.forwards) == (None, None, None)
+    assert record.sample_id
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "1", "3", "record.csv", "record.parquet"]
+    rows = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
+    assert [row["status"] for row in rows] == [OK, OK, UNKNOWN, OK]
+
+
+def test_an_attack_that_fails_on_some_is_not_run_again_for_the_others(fast, tmp_path):
+    paths, passes = white_among_others(tmp_path / "in"), []
+    config = configured(*paths, attack="fails", out=tmp_path / "out")
+    done = attack_pictures(config, lambda what, *_: passes.append(what))
+    assert [outcome.record.status for outcome in done] == [OK, OK, UNKNOWN, OK]
+    assert done[2].record.error.endswith(": TimeoutError: the white one took too long; try another attack or model")
+    assert not done[2].files
+    assert passes == ["loading tiny", "4 pictures: pass 1"]
+
+
+@pytest.mark.parametrize("attack", [name for name in fakes.CHEATS if name not in ("clean_returned", "keeps_graph")])
+def test_of_an_attack_that_cheats_nothing_is_believed(fast, tmp_path, attack):
+    paths = white_among_others(tmp_path / "in")[:2]
+    done = attack_pictures(configured(*paths, attack=attack, out=tmp_path / "out"))
+    for outcome in done:
+        assert (outcome.record.status, outcome.record.met, outcome.record.linf) == (UNKNOWN, None, None)
+        assert outcome.record.error.startswith(f"attack '{attack}' failed on '{outcome.path}': ")
+        assert not outcome.files
+    assert files_below(tmp_path / "out") == ["record.csv", "record.parquet"]
+
+
+@pytest.mark.parametrize("attack", ["clean_returned", "keeps_graph"])
+def test_an_attack_that_finds_nothing_is_honest(fast, tmp_path, attack):
+    (outcome,) = attack_pictures(configured(fakes.picture(tmp_path / "a.png"), attack=attack, out=tmp_path / "out"))
+    assert (outcome.record.status, outcome.record.met) == (OK, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("probabilities", "expected logits, got probabilities"),
+        ("not_finite", "expected finite logits, got NaN or infinity"),
+        ("not_finite_off_grid", "the model's answers are not all finite"),
+    ],
+)
+@pytest.mark.parametrize("attack", ["fgsm", "topk"])
+def test_of_a_model_that_misbehaves_nothing_is_known(fast, tmp_path, model, attack, why):
+    path = fakes.picture(tmp_path / "a.png")
+    (outcome,) = attack_pictures(configured(path, model=model, attack=attack, eps=0.3 / 255, out=tmp_path / "out"))
+    assert (outcome.record.status, outcome.record.met) == (UNKNOWN, None)
+    assert why in outcome.record.error
+
+
+def test_a_lone_crash_leaves_no_folder_behind(tmp_path):
+    white = fakes.picture(tmp_path / "in" / "white.png", contrast=0)
+    (outcome,) = attack_pictures(configured(white, attack="crash", out=tmp_path / "out" / "deeper"))
+    assert outcome.record.status == UNKNOWN
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def broken(folder):
+    """A picture that is there and cannot be read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "broken.png").write_bytes(b"not a picture")
+    return folder / "broken.png"
+
+
+def test_what_cannot_be_read_is_told_and_the_others_go_on(fast, tmp_path):
+    good = [fakes.picture(tmp_path / f"{name}.png") for name in "ac"]
+    long = tmp_path / "long.png"
+    Image.new("RGB", (2_000_000, 1)).save(long)
+    (tmp_path / "none").mkdir()
+    paths = [good[0], tmp_path / "nix.png", broken(tmp_path), long, tmp_path / "none", good[1]]
+    done = attack_pictures(configured(*paths, batch_size=2, out=tmp_path / "out"))
+    failed = [outcome for outcome in done if outcome.record.status == UNKNOWN]
+    assert {outcome.path for outcome in failed} == set(paths[1:5])
+    assert [outcome.path for outcome in done if outcome.path.suffix and outcome.path.name != "nix.png"] == [
+        good[0],
+        paths[2],
+        long,
+        good[1],
+    ]
+    assert all(outcome.record.error.startswith(f"cannot read '{outcome.path}': ") for outcome in failed)
+    assert "too long and thin" in next(outcome.record.error for outcome in failed if outcome.path == long)
+    assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 6
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_if_nothing_can_be_read_that_is_an_error_and_nothing_is_left(tmp_path, batch_size):
+    paths = [broken(tmp_path / "x"), broken(tmp_path / "y"), tmp_path / "nix.png"]
+    for some in (paths, paths[:1], paths[2:]):
+        with pytest.raises(UserError, match="cannot read") as error:
+            attack_pictures(configured(*some, batch_size=batch_size, out=tmp_path / "out"))
+        assert len(str(error.value).splitlines()) == len(some)
+        assert not (tmp_path / "out").exists()
+
+
+def test_no_pictures_at_all(tmp_path):
+    with pytest.raises(UserError, match="no pictures were given"):
+        attack_pictures(configured())
+
+
+def test_an_interrupt_keeps_what_was_finished(fast, tmp_path):
+    paths = white_among_others(tmp_path / "in")
+    config = configured(*paths, attack="interrupt", batch_size=1, out=tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        attack_pictures(config)
+    rows = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
+    assert [row["status"] for row in rows] == [OK, OK]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "1", "record.csv", "record.parquet"]
+    assert set(files_below(tmp_path / "out" / "1")) == FILES
+
+
+def test_an_interrupt_at_once_leaves_nothing(tmp_path):
+    white = fakes.picture(tmp_path / "in" / "white.png", contrast=0)
+    with pytest.raises(KeyboardInterrupt):
+        attack_pictures(configured(white, attack="interrupt", out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"goal": GoalSpec("topk-exclusion", k=11)}, "k is at most 10 for the 20 classes of tiny"),
+        ({"goal": GoalSpec("targeted", classes=("tigre",))}, r"no class 'tigre'\ndid you mean tiger"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used here"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_picture_is_attacked(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        attack_pictures(configured(fakes.picture(tmp_path / "a.png"), out=tmp_path / "out", **options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_place_for_results_is_refused_before_the_model_is_loaded(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    picture = fakes.picture(tmp_path / "a.png")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=f"^cannot write to the folder {out}"):
+            attack_pictures(configured(picture, model="no such model", out=out))
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence(fast, tmp_path, monkeypatch):
+    def full(path, *_):
+        raise UserError(f"cannot write {path}: No space left on device", hint="choose another folder with --out")
+
+    paths = white_among_others(tmp_path / "in")
+    written = []
+
+    def write(stem, records):
+        if len(written) > 1:
+            full(stem)
+        written.append(stem)
+        return write_records(stem, records)
+
+    monkeypatch.setattr("advbench.pictures.files.write_records", write)
+    with pytest.raises(UserError, match="No space left on device"):
+        attack_pictures(configured(*paths, batch_size=1, out=tmp_path / "out"))
+    assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 2
+
+
+def test_progress_is_told_of_every_pass(fast, tmp_path):
+    paths, told = white_among_others(tmp_path)[:3], []
+    config = configured(*paths, batch_size=2, attack="pgd", out=tmp_path / "out", eps=1e-6)
+    attack_pictures(config, lambda what, done, total: told.append((what, done, total)))
+    assert told[0] == ("loading tiny", 0, 3)
+    assert told[1:3] == [("2 pictures: pass 1", 0, 3), ("2 pictures: pass 2", 0, 3)]
+    assert ("2.png: pass 1", 2, 3) in told
+    assert {total for _, _, total in told} == {3}
+
+
+def test_other_resolutions_come_down_to_the_models(fast, tmp_path):
+    path = fakes.picture(tmp_path / "a.jpg", size=(400, 279))
+    (outcome,) = attack_pictures(configured(path, out=tmp_path / "out"))
+    expected = ResizeAndCrop(size=fakes.SIZE)(Image.open(path))
+    (x_adv,) = load_file(outcome.files["adversarial.safetensors"]).values()
+    assert (x_adv - expected).abs().max() <= 2 / 255 + 1e-6
+
+
+def test_a_real_model_end_to_end(fast, tmp_path):
+    photograph = shutil.copy(samples("imagenet")[3].path, tmp_path / "tiger.jpg")
+    config = configured(photograph, model="efficientnet_lite0", attack="pgd", eps=1 / 255, out=tmp_path / "out")
+    (outcome,) = attack_pictures(config)
+    model = load_model("efficientnet_lite0")
+    x, x_8bit = clean(photograph, model), pixels(outcome.files["adversarial.png"])
+    assert outcome.record.met
+    assert outcome.met_8bit
+    assert outcome.record.flipped
+    assert int(((x_8bit - x) * 255).round().abs().max()) == 1
+    assert int(model(x_8bit).argmax()) != int(model(x).argmax()) == outcome.record.clean_class
+    assert outcome.record.weights_sha256 == model.weights_sha256
+    (x_adv,) = load_file(outcome.files["adversarial.safetensors"]).values()
+    assert float((x_adv - x[0]).abs().max()) == outcome.record.linf
+
+
+@pytest.mark.slow
+def test_the_default_attack_on_a_real_model(tmp_path):
+    photograph = samples("imagenet")[1].path
+    config = AttackConfig(paths=(photograph,), eps=2 / 255, out=tmp_path / "out")
+    (outcome,) = attack_pictures(config)
+    model = load_model("efficientnet_lite0")
+    x, x_8bit = clean(photograph, model), pixels(outcome.files["adversarial.png"])
+    before, after = (set(model(images).topk(7).indices[0].tolist()) for images in (x, x_8bit))
+    assert not before & after
+    assert int(((x_8bit - x) * 255).round().abs().max()) <= 2
+    assert outcome.record.met
+    assert outcome.record.linf <= outcome.size_8bit <= 2 / 255 + 1e-6
+    with Image.open(outcome.files["panel.png"]) as panel:
+        assert min(panel.size) > 900

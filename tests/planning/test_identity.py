@@ -1,0 +1,207 @@
+"""Every field of a suite decides a unit's key and the run's identity, or is declared harmless; none is forgotten."""
+
+from pathlib import Path
+
+import pytest
+from accidents import SUITE
+from layers import imports_of
+
+from advbench.catalog import ATTACKS, DATASETS, MODELS
+from advbench.catalog.user_models import origin
+from advbench.config.suite import HARMLESS as FIELDS
+from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.planning import identity
+from advbench.planning.deciding import HARMLESS, ROOTS, code_digest, deciding_modules
+from advbench.planning.plan import make_plan
+from advbench.planning.resources import Workbench
+
+pytestmark = pytest.mark.usefixtures("plugged")
+BASE = SUITE | {"images": 6}
+ONE, DATA, PGD = {"name": "tiny"}, {"name": "smooth"}, {"name": "pgd", "params": {"steps": 3}}
+DECIDING = {
+    (Suite, "models"): {"models": "sleepy"},
+    (Suite, "datasets"): {"datasets": ["smooth", "other"]},
+    (Suite, "attacks"): {"attacks": "fgsm"},
+    (Suite, "goals"): {"goals": "topk-exclusion:2"},
+    (Suite, "norms"): {"norms": "l2", "attacks": "pgd"},
+    (Suite, "eps"): {"eps": {"linf": [0.01, 0.2], "l2": 0.5}},
+    (Suite, "images"): {"images": 5},
+    (Suite, "seed"): {"seed": 1},
+    (Suite, "noise"): {"noise": False},
+    (Suite, "precise"): {"precise": True},
+    (Suite, "device"): {"device": "auto"},
+    (ModelSpec, "name"): {"models": {"name": "randomised", "label": "tiny"}},
+    (ModelSpec, "weights"): {"models": ONE | {"weights": "weights.txt"}},
+    (ModelSpec, "attacks"): {"models": ONE | {"attacks": "pgd"}},
+    (ModelSpec, "label"): {"models": ONE | {"label": "mine"}},
+    (DatasetSpec, "name"): {"datasets": {"name": "other", "label": "smooth"}},
+    (DatasetSpec, "path"): {"datasets": {"name": "broken", "label": "smooth", "path": "broken.txt"}},
+    (DatasetSpec, "images"): {"datasets": DATA | {"images": 5}},
+    (DatasetSpec, "eps"): {"datasets": DATA | {"eps": {"linf": 0.2, "l2": 0.5}}},
+    (DatasetSpec, "label"): {"datasets": DATA | {"label": "ours"}},
+    (AttackSpec, "name"): {"attacks": {"name": "apgd", "params": {"steps": 3}}},
+    (AttackSpec, "params"): {"attacks": {"name": "pgd", "params": {"steps": 4}}},
+    (AttackSpec, "budget"): {"attacks": PGD | {"budget": 5}},
+    (AttackSpec, "goals"): {"attacks": PGD | {"goals": "topk-exclusion:2"}},
+    (AttackSpec, "norms"): {"attacks": PGD | {"norms": "l2"}},
+    (AttackSpec, "eps"): {"attacks": PGD | {"eps": {"linf": 0.2, "l2": 0.5}}},
+}
+"""Field that decides -> the suite with another value of it."""
+INNOCENT = {
+    (Suite, "name"): {"name": "other"},
+    (Suite, "description"): {"description": "another"},
+    (Suite, "save"): {"save": "all"},
+    (Suite, "time_limit"): {"time_limit": 7},
+    (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
+}
+"""Field that does not -> the same."""
+FREE = {(Suite, "device"), (Suite, "precise"), (DatasetSpec, "name")}
+"""What decides by what comes of it: where it computes, in which form of a network, which images there are."""
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    """Files that suites here name, and a data set with the same images under another name."""
+    import fake_plugin
+
+    from advbench.catalog import DATASETS
+
+    DATASETS.add({"other": fake_plugin._data("other")})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.txt").write_text("1.25")
+    (tmp_path / "broken.txt").write_text("3 7")
+    (tmp_path / "whole.txt").write_text("")
+
+
+def planned(change):
+    suite = Suite.model_validate(BASE | change)
+    plan = make_plan(suite, Workbench(suite))
+    return {unit.unit_id for unit in plan.units}, plan.identity
+
+
+def test_every_field_is_tried():
+    fields = {(table, name) for table in FIELDS for name in table.model_fields}
+    assert fields == DECIDING.keys() | INNOCENT.keys()
+    assert {(table, name) for table, names in FIELDS.items() for name in names} == INNOCENT.keys()
+
+
+@pytest.mark.parametrize("field", DECIDING, ids=lambda field: f"{field[0].__name__}.{field[1]}")
+def test_what_decides_is_in_the_keys_and_in_the_identity(field):
+    base, change = {}, DECIDING[field]
+    if field[0] is AttackSpec:
+        base = {"attacks": PGD, "norms": ["linf", "l2"]}
+    if field == (DatasetSpec, "path"):
+        base = {"datasets": {"name": "broken", "label": "smooth", "path": "whole.txt"}}
+    units, before = planned(base)
+    others, after = planned(base | change)
+    assert before != after
+    assert (units != others) is (field not in FREE)
+
+
+@pytest.mark.parametrize("field", INNOCENT, ids=lambda field: field[1])
+def test_what_is_harmless_is_in_neither(field):
+    assert planned({}) == planned(INNOCENT[field])
+
+
+def test_code_libraries_and_device_are_in_the_keys(monkeypatch):
+    units, _ = planned({})
+    for name, other in (("code_digest", "another"), ("library_versions", {"torch": "1.0"})):
+        with monkeypatch.context() as patch:
+            patch.setattr(identity, name, lambda other=other: other)
+            assert not units & planned({})[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("advbench.planning.plan.surroundings", lambda device: {"device": f"another than {device}"})
+        assert not units & planned({})[0]
+
+
+def test_models_with_the_same_weights_are_told_apart_by_what_they_were_made_from(tmp_path):
+    assert origin("tiny") != origin("sleepy")
+    file = tmp_path / "nets.py"
+    file.write_text("one")
+    before = origin(f"{file}:make")
+    assert before == origin(f"{file}:make") != origin(f"{file}:other")
+    file.write_text("two")
+    assert origin(f"{file}:make") != before
+    assert not {str(tmp_path), "nets.py"} & set(before.values()), "it may lie elsewhere on another machine"
+
+
+ROOT = Path(identity.__file__).parents[1]
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text(encoding="utf-8")
+    for top in ("advbench", "attacks")
+    for path in sorted((ROOT / top).rglob("*.py"))
+}
+
+
+def test_the_code_that_decides_is_closed_under_imports():
+    found = deciding_modules(ROOT)
+    for name in found:
+        for item in imports_of(name, SOURCES):
+            target = next((n for n in (item.name, item.name.rpartition(".")[0]) if n in SOURCES), None)
+            assert target is None or target in found or target in HARMLESS, f"{name} imports {item.name}"
+
+
+def test_what_tables_name_as_text_is_in_the_code_that_decides():
+    targets = [card.loader for card in (*MODELS.values(), *DATASETS.values())]
+    targets += [card.target for card in ATTACKS.values()]
+    named = {target.partition(":")[0] for target in targets} - {"fake_plugin", "fakes"}
+    assert named <= deciding_modules(ROOT).keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("records", "catalog", "own_models", "checks", "squashed", "flags", "parameters", "judge", "rows", "cost"),
+        *("work", "plan", "units", "meter", "evaluate", "models.zoo", "datasets.batch", "forms", "attack_facts"),
+    ],
+)
+def test_what_decides_is_in_the_digest(name):
+    assert f"advbench.{name}" in deciding_modules(ROOT)
+
+
+@pytest.mark.parametrize("name", ["report.page", "commands.run", "explain.page", "training.fit", "trust", "metrics"])
+def test_what_only_reads_results_is_not(name):
+    assert f"advbench.{name}" in SOURCES
+    assert f"advbench.{name}" not in deciding_modules(ROOT)
+
+
+def small(folder, **sources):
+    """Packages with the roots, and these modules of advbench."""
+    names = set(ROOTS) | {*HARMLESS} | {f"advbench.{name}" for name in sources}
+    packages = {"attacks", "advbench", "advbench.datasets", "advbench.models"}
+    for name in names:
+        path = folder.joinpath(*name.split("."))
+        path = path / "__init__.py" if name in packages else path.with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sources.get(name.removeprefix("advbench."), ""))
+    return folder
+
+
+def test_imports_are_followed_wherever_they_stand(tmp_path):
+    root = small(
+        tmp_path,
+        work="import advbench.one as other\n",
+        one="def f():\n    \n",
+        two="if True:\n    from advbench import three, x\n",
+        three="text = 'from advbench.four import x'\n",
+        four="",
+    )
+    found = {name.removeprefix("advbench.") for name in deciding_modules(root)}
+    assert {"one", "two", "three"} <= found
+    assert "four" not in found
+
+
+@pytest.mark.parametrize("gone", ["execution.tasks", "evaluation"])
+def test_a_name_that_is_gone_is_an_error(tmp_path, gone):
+    root = small(tmp_path)
+    root.joinpath("advbench", *gone.split(".")).with_suffix(".py").unlink()
+    with pytest.raises(ValueError, match=rf"expected advbench\.{gone} to be a module or package"):
+        deciding_modules(root)
+
+
+def test_the_digest_changes_with_the_code_that_decides(monkeypatch):
+    read, before = Path.read_bytes, code_digest()
+    for name, same in (("records.py", False), ("attack_facts.json", False), ("trust.py", True)):
+        changed = lambda path, name=name: read(path) + (b" " if path.name == name else b"")  # noqa: E731
+        monkeypatch.setattr(Path, "read_bytes", changed)
+        assert (code_digest.__wrapped__() == before) is same

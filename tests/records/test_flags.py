@@ -1,0 +1,36 @@
+"""Trust flags as data: they survive JSON, and say where they belong."""
+
+import json
+
+import pytest
+
+from advbench.records.flag import CHECKS, Flag
+
+FLAG = Flag(
+    id="A7",
+    severity="F",
+    model="net",
+    dataset="mnist",
+    attack="pgd",
+    message="missed 3",
+    advice="more steps",
+    value=0.03,
+)
+
+
+@pytest.mark.parametrize("flag", [FLAG, Flag(id="M1", severity="E", model="m", dataset="d", message="x", advice="y")])
+def test_a_flag_survives_json(flag):
+    assert Flag.from_dict(json.loads(json.dumps(flag.as_dict(), allow_nan=False))) == flag
+
+
+def test_a_flag_says_where_it_belongs():
+    assert str(FLAG) == "A7 net on mnist, pgd: missed 3; more steps"
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(TypeError, match="colour"):
+        Flag.from_dict(FLAG.as_dict() | {"colour": "red"})
+
+
+def test_the_checks_are_those_that_exist():
+    assert list(CHECKS) == ["M1", "M2", "M3", "M4", "M5", "M6", "A1", "A2", "A7", "A8", "A10", "A11"]

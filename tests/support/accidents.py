@@ -1,0 +1,155 @@
+"""Runs in processes of their own, to which something happens; forked from a process that has imported everything.
+
+Every process can be killed for real; what it left behind is then looked at by the test.
+"""
+
+import io
+import multiprocessing
+import os
+import resource
+import signal
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SUITE = {
+    "name": "small",
+    "models": "tiny",
+    "datasets": "smooth",
+    "attacks": [{"name": "pgd", "params": {"steps": 3}}, {"name": "fmn", "params": {"steps": 4}, "norms": ["l2"]}],
+    "eps": {"linf": [0.01, 0.1], "l2": 0.5},
+}
+TOML = """
+name = "small"
+models = "{model}"
+datasets = "smooth"
+attacks = [{{ name = "pgd", params = {{ steps = 3 }} }}, {{ name = "fmn", params = {{ steps = 4 }}, norms = ["l2"] }}]
+eps = {{ linf = [0.01, 0.1], l2 = 0.5 }}
+"""
+POINTS = ("before_write", "mid_write", "before_replace", "after_replace")
+"""Where a process can be killed while it writes a file."""
+
+
+def _context():
+    folders = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["advbench.execution.runner", "advbench.evaluation.model_checks", "fake_plugin", "advbench.cli.main"]
+    )
+    return context
+
+
+def start(function, *arguments) -> BaseProcess:
+    """A process that does something."""
+    process = _context().Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def finish(function, *arguments) -> int:
+    """Its exit code; a negative one is the number of the signal that killed it."""
+    process = start(function, *arguments)
+    process.join()
+    return process.exitcode
+
+
+def quietly() -> None:
+    """What such a process does at first: no output, units of a few images, an ear for Ctrl-C, and the plugin."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
+    from advbench.catalog import plugins
+    from advbench.planning import batches
+
+    batches.LARGEST_BATCH = 4
+    plugins.load_plugins(["fake_plugin"])
+
+
+def plain(out: Path) -> None:
+    """Run the suite."""
+    quietly()
+    from advbench.api import run
+
+    run(SUITE, out=out)
+
+
+def killed(out: Path, point: str, number: int, name: str = "") -> None:
+    """Run the suite, and be killed at a point of the so-manieth file that is written (of those with that name)."""
+    quietly()
+    left = number
+    opened, replaced = Path.open, Path.replace
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    class Dying(io.FileIO):
+        def write(self, content):
+            super().write(content[: len(content) // 2])
+            os.fsync(self.fileno())
+            die()
+
+    def count(path: Path) -> bool:
+        nonlocal left
+        left -= name in path.name
+        return left == 0
+
+    def open_(self, mode="r", *rest, **options):
+        if mode == "xb" and point in ("before_write", "mid_write") and count(self):
+            if point == "before_write":
+                die()
+            return Dying(self, "xb")
+        return opened(self, mode, *rest, **options)
+
+    def replace(self, target):
+        hit = point in ("before_replace", "after_replace") and count(self)
+        if hit and point == "before_replace":
+            die()
+        replaced(self, target)
+        if hit:
+            die()
+
+    Path.open, Path.replace = open_, replace
+    from advbench.api import run
+
+    run(SUITE, out=out)
+
+
+def cramped(out: Path, most: int) -> None:
+    """Run the suite where no file may be larger than so many bytes."""
+    quietly()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    _run_to_an_exit_code(out)
+
+
+def crowded(out: Path, name: str) -> None:
+    """Run the suite where the disk is full as soon as a file with that name is written."""
+    quietly()
+    opened = Path.open
+
+    def open_(self, mode="r", *rest, **options):
+        full = mode == "xb" and name in self.name
+        if full:
+            self.symlink_to("/dev/full")
+        return opened(self, "wb" if full else mode, *rest, **options)
+
+    Path.open = open_
+    _run_to_an_exit_code(out)
+
+
+def _run_to_an_exit_code(out: Path) -> None:
+    from advbench.api import run
+
+    try:
+        run(SUITE, out=out)
+    except Exception as error:
+        raise SystemExit(getattr(error, "exit_code", 99)) from None
+
+
+def command(arguments: list[str]) -> None:
+    """Run a command."""
+    quietly()
+    from advbench.cli.main import main
+
+    main(arguments)
