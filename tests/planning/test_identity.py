@@ -125,7 +125,7 @@ def test_models_with_the_same_weights_are_told_apart_by_what_they_were_made_from
     assert not {str(tmp_path), "nets.py"} & set(before.values()), "it may lie elsewhere on another machine"
 
 
-ROOT = Path(identity.__file__).parents[1]
+ROOT = Path(identity.__file__).parents[2]
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text(encoding="utf-8")
     for top in ("advbench", "attacks")
@@ -151,15 +151,25 @@ def test_what_tables_name_as_text_is_in_the_code_that_decides():
 @pytest.mark.parametrize(
     "name",
     [
-        *("records", "catalog", "own_models", "checks", "squashed", "flags", "parameters", "judge", "rows", "cost"),
-        *("work", "plan", "units", "meter", "evaluate", "models.zoo", "datasets.batch", "forms", "attack_facts"),
+        *("records.record", "records.flag", "records.unit", "catalog", "catalog.user_models", "catalog.parameters"),
+        *("catalog.attack_facts", "models.sources.zoo", "datasets.image_ids", "execution.tasks"),
+        *(
+            "evaluation.judge",
+            "evaluation.model_checks",
+            "evaluation.squashed",
+            "evaluation.recording",
+            "evaluation.meter",
+        ),
+        *("evaluation.evaluate", "planning.plan", "planning.footprint", "planning.fast_forms"),
     ],
 )
 def test_what_decides_is_in_the_digest(name):
     assert f"advbench.{name}" in deciding_modules(ROOT)
 
 
-@pytest.mark.parametrize("name", ["report.page", "commands.run", "explain.page", "training.fit", "trust", "metrics"])
+@pytest.mark.parametrize(
+    "name", ["report.page", "cli.run", "explain.page", "training.fit", "analysis.attack_checks", "analysis.metrics"]
+)
 def test_what_only_reads_results_is_not(name):
     assert f"advbench.{name}" in SOURCES
     assert f"advbench.{name}" not in deciding_modules(ROOT)
@@ -168,10 +178,9 @@ def test_what_only_reads_results_is_not(name):
 def small(folder, **sources):
     """Packages with the roots, and these modules of advbench."""
     names = set(ROOTS) | {*HARMLESS} | {f"advbench.{name}" for name in sources}
-    packages = {"attacks", "advbench", "advbench.datasets", "advbench.models"}
     for name in names:
         path = folder.joinpath(*name.split("."))
-        path = path / "__init__.py" if name in packages else path.with_suffix(".py")
+        path = path / "__init__.py" if (ROOT / path.relative_to(folder)).is_dir() else path.with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(sources.get(name.removeprefix("advbench."), ""))
     return folder
@@ -180,11 +189,13 @@ def small(folder, **sources):
 def test_imports_are_followed_wherever_they_stand(tmp_path):
     root = small(
         tmp_path,
-        work="import advbench.one as other\n",
-        one="def f():\n    \n",
-        two="if True:\n    from advbench import three, x\n",
-        three="text = 'from advbench.four import x'\n",
-        four="",
+        **{
+            "execution.tasks": "import advbench.one as other\n",
+            "one": "def f():\n    from advbench.two import (  # why\n        x,\n        y,\n    )\n",
+            "two": "if True:\n    from advbench import three, x\n",
+            "three": "text = 'from advbench.four import x'\n",
+            "four": "",
+        },
     )
     found = {name.removeprefix("advbench.") for name in deciding_modules(root)}
     assert {"one", "two", "three"} <= found
@@ -194,14 +205,15 @@ def test_imports_are_followed_wherever_they_stand(tmp_path):
 @pytest.mark.parametrize("gone", ["execution.tasks", "evaluation"])
 def test_a_name_that_is_gone_is_an_error(tmp_path, gone):
     root = small(tmp_path)
-    root.joinpath("advbench", *gone.split(".")).with_suffix(".py").unlink()
+    path = root.joinpath("advbench", *gone.split("."))
+    (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).unlink()
     with pytest.raises(ValueError, match=rf"expected advbench\.{gone} to be a module or package"):
         deciding_modules(root)
 
 
 def test_the_digest_changes_with_the_code_that_decides(monkeypatch):
     read, before = Path.read_bytes, code_digest()
-    for name, same in (("records.py", False), ("attack_facts.json", False), ("trust.py", True)):
+    for name, same in (("record.py", False), ("attack_facts.json", False), ("attack_checks.py", True)):
         changed = lambda path, name=name: read(path) + (b" " if path.name == name else b"")  # noqa: E731
         monkeypatch.setattr(Path, "read_bytes", changed)
         assert (code_digest.__wrapped__() == before) is same
