@@ -266,7 +266,8 @@ class FoolboxAttack:
         ids = door.goal.ids[rest]
         other, hit = find_starts(fools, self.norm, x[rest], ids, starts=self.starts, seed=seed, draws=_START_DRAWS)
         if not bool(hit.all()):
-            raise NoStartError(f"{why_none(_START_DRAWS, self.starts)} (try another init_attack)")
+            why = why_none(_START_DRAWS, self.starts)
+            raise NoStartError(f"{why}; foolbox/{self._start} found none (try another init_attack)")
         return own.index_copy(0, rest, other)
 
 
