@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.catalog.plugins import load_plugins
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite
@@ -30,9 +30,9 @@ class Run(StoredRun):
         return cls(**{field.name: getattr(stored, field.name) for field in fields(StoredRun)})
 
     @cached_property
-    def analysis(self) -> Findings:
+    def analysis(self) -> RunAnalysis:
         """Numbers and trust flags."""
-        return Findings.of(self)
+        return RunAnalysis.of(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: numbers and trust flags."""

@@ -13,15 +13,15 @@ from advbench import __version__
 from advbench.analysis.baseline import Baseline, read_baseline
 from advbench.analysis.compare import compare
 from advbench.analysis.metrics import WORST_CASE, Cell
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.config.goals import parse_goal
 from advbench.datasets.image_ids import content_ids, sample_ids
 from advbench.datasets.inputs import Inputs, read_inputs
 from advbench.datasets.labels import check_classes
 from advbench.errors import UserError
 from advbench.evaluation.attack_options import AttackOptions, read_options
-from advbench.evaluation.evaluate import Evaluation, evaluate, set_apart
-from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.evaluate import Evaluation, evaluate
+from advbench.evaluation.goals import MakeGoal, goal_maker, set_apart
 from advbench.evaluation.model_checks import check_model
 from advbench.evaluation.recording import (
     Provenance,
@@ -53,7 +53,7 @@ class Result:
     `print(result)` gives the table, `result.frame` the rows.
     """
 
-    findings: Findings
+    analysis: RunAnalysis
     """Rows, numbers and trust flags."""
     name: str
     """The test, and which of its calls."""
@@ -65,17 +65,17 @@ class Result:
     @property
     def frame(self) -> pd.DataFrame:
         """A row for each image and attack; the columns are those of a run."""
-        return self.findings.frame
+        return self.analysis.frame
 
     @property
     def cell(self) -> Cell:
         """The numbers in the worst case over the attack and as much noise, at the largest eps."""
-        return [cell for cell in self.findings.cells if cell.attack == WORST_CASE][-1]
+        return [cell for cell in self.analysis.cells if cell.attack == WORST_CASE][-1]
 
     @property
     def flags(self) -> tuple[Flag, ...]:
         """Trust flags."""
-        return self.findings.flags
+        return self.analysis.flags
 
     def assert_robust(self, min: float) -> None:  # noqa: A002 - it reads as it is meant: assert_robust(min=0.4)
         """Assert a least robust accuracy, 0 to 1. Unknown images do not count as robust.
@@ -147,13 +147,13 @@ class Result:
 
         console = Console(width=100, highlight=False)
         with console.capture() as capture:
-            console.print(numbers(self.findings))
+            console.print(numbers(self.analysis))
         return capture.get().rstrip()
 
     def _repr_html_(self) -> str:
         from advbench.report.notebook import as_html
 
-        return as_html(self.findings)
+        return as_html(self.analysis)
 
 
 @dataclass
@@ -216,8 +216,8 @@ class Bench:
         flags = check_model(subject, x[:_CHECKED], None if labels is None else labels[:_CHECKED], dataset="test")
         records = list(_records(subject, inputs, job, make_goal))
         frame = pd.DataFrame(list(map(asdict, records)), columns=list(COLUMNS))
-        findings = Findings(frame=frame, model_flags=tuple(flags))
-        result = Result(findings=findings, name=name, baseline=self.baseline, updating=self.updating)
+        analysis = RunAnalysis(frame=frame, model_flags=tuple(flags))
+        result = Result(analysis=analysis, name=name, baseline=self.baseline, updating=self.updating)
         self.results.append(result)
         return result
 

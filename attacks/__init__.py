@@ -47,7 +47,7 @@ from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
-from attacks.universal.fooling import Fooled, fooled
+from attacks.universal.fooling import FoolingCounts, fooled
 from attacks.universal.perturbation import Perturbation, Universal
 from attacks.universal.universal import FitState, UniversalPerturbation
 from attacks.universal.universal_deepfool import UniversalDeepFool
@@ -103,7 +103,7 @@ __all__ = [
     "EpsSearch",
     "Fast",
     "FitState",
-    "Fooled",
+    "FoolingCounts",
     "Goal",
     "HopSkipJump",
     "LabelOutOfTopK",

@@ -15,7 +15,7 @@ from advbench.analysis.arrays import Bools
 from advbench.analysis.consistency import contradicted
 from advbench.analysis.metrics import levels
 from advbench.analysis.statistics import Proportion
-from advbench.analysis.threats import ROBUST, Evidence, Trial, gather, states
+from advbench.analysis.threats import ROBUST, ThreatResults, Trial, gather, states
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import describe_size
@@ -83,7 +83,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
     return beyond
 
 
-def check_evidence(evidence: Sequence[Evidence], classes: Mapping[str, int]) -> list[Flag]:
+def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
     """Flags that attacks raise side by side: A7, A8, A10 and A11."""
     found = []
     for each in evidence:
@@ -93,7 +93,7 @@ def check_evidence(evidence: Sequence[Evidence], classes: Mapping[str, int]) -> 
     return sorted(found, key=lambda flag: int(flag.id[1:]))
 
 
-def _iterative(evidence: Evidence) -> Iterator[Flag]:
+def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
     """A7: an attack of many steps misses images that one step breaks."""
     for eps in evidence.eps:
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None and _access(trial) == "gradients"]
@@ -107,7 +107,7 @@ def _iterative(evidence: Evidence) -> Iterator[Flag]:
                     )  # fmt: skip
 
 
-def _white_box(evidence: Evidence) -> Iterator[Flag]:
+def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
     """A8: attacks without a gradient break images that all attacks with one miss."""
     for eps in levels(evidence):
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
@@ -125,7 +125,7 @@ def _white_box(evidence: Evidence) -> Iterator[Flag]:
                 )  # fmt: skip
 
 
-def _monotone(evidence: Evidence) -> Iterator[Flag]:
+def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
         if _search(trial) in ("blind", "one step"):
@@ -143,7 +143,7 @@ def _monotone(evidence: Evidence) -> Iterator[Flag]:
             )  # fmt: skip
 
 
-def _chance(evidence: Evidence, classes: int) -> Iterator[Flag]:
+def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
     """A11: with no bound worth the name, accuracy stays above chance."""
     # Neither one step nor blind changes need succeed, however large they are.
     unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and _search(t) not in ("blind", "one step")]
@@ -160,7 +160,7 @@ def _chance(evidence: Evidence, classes: int) -> Iterator[Flag]:
         )  # fmt: skip
 
 
-def _unbounded(evidence: Evidence, trial: Trial) -> bool:
+def _unbounded(evidence: ThreatResults, trial: Trial) -> bool:
     return trial.minimal or (evidence.threat.norm == "linf" and max(e for e in trial.levels if e) >= UNBOUNDED_LINF)
 
 
@@ -183,22 +183,22 @@ def _search(trial: Trial) -> Search | None:
     return None if card is None else card.search
 
 
-def _missed(evidence: Evidence, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
+def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
     """How many images the weak attacks break at an eps and the strong ones do not."""
     return int(((states(evidence, weak, eps) == 0) & (states(evidence, strong, eps) == ROBUST)).sum())
 
 
-def _all(evidence: Evidence) -> str:
+def _all(evidence: ThreatResults) -> str:
     return f"{len(evidence.samples)} images"
 
 
-def _at(evidence: Evidence, eps: float | None) -> str:
+def _at(evidence: ThreatResults, eps: float | None) -> str:
     if eps is None:
         return "without a bound"
     return f"at {describe_size(evidence.threat.norm, eps)}"
 
 
-def _flag(name: str, evidence: Evidence, attack: str | None, count: int, message: str, advice: str) -> Flag:
+def _flag(name: str, evidence: ThreatResults, attack: str | None, count: int, message: str, advice: str) -> Flag:
     few = attack is not None and count <= max(1, TOLERANCE * len(evidence.samples))
     return Flag(
         id=name,

@@ -20,7 +20,7 @@ _MOST_BYTES = 64 * 2**20
 _LEFT_OUT = "-"
 
 
-class Images(BaseModel):
+class BaselineImages(BaseModel):
     """The images of one model and data set; a model sees them at a resolution of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +78,7 @@ class Baseline(BaseModel):
     """The run that it was made from."""
     advbench: str
     """Version that made the run."""
-    images: tuple[Images, ...]
+    images: tuple[BaselineImages, ...]
     """The images of each model and data set."""
     cells: tuple[Entry, ...]
     """The outcomes."""
@@ -214,7 +214,7 @@ def _letters(cell: Outcomes, samples: Sequence[str]) -> str:
     return "".join(known.get(sample, _LEFT_OUT) for sample in samples)
 
 
-def _images(frame: pd.DataFrame) -> list[Images]:
+def _images(frame: pd.DataFrame) -> list[BaselineImages]:
     """The images of each model and data set, with a digest of their ids and labels."""
     found = []
     for (model, dataset), rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
@@ -222,7 +222,7 @@ def _images(frame: pd.DataFrame) -> list[Images]:
         labels = [None if pd.isna(label) else int(label) for label in first["label"]]
         pairs = sorted(zip(map(str, first.index), labels, strict=True))
         found.append(
-            Images(
+            BaselineImages(
                 model=str(model),
                 dataset=str(dataset),
                 weights_sha256=str(rows["weights_sha256"].iloc[0] or ""),

@@ -9,7 +9,17 @@ import pandas as pd
 
 from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
 from advbench.analysis.statistics import Proportion, holm, mcnemar
-from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, gather_clean, states
+from advbench.analysis.threats import (
+    BROKEN,
+    ROBUST,
+    UNKNOWN,
+    Threat,
+    ThreatResults,
+    Trial,
+    gather,
+    gather_clean,
+    states,
+)
 from advbench.sanitize import one_line
 
 CLEAN = "clean"
@@ -183,7 +193,7 @@ def _pair(before: Outcomes, after: Outcomes) -> _Pair:
     )
 
 
-def _outcomes(evidence: Evidence, clean: Evidence, eps: Budgets) -> Iterable[Outcomes]:
+def _outcomes(evidence: ThreatResults, clean: ThreatResults, eps: Budgets) -> Iterable[Outcomes]:
     """The clean images, all of them, and the cells of one threat."""
     threat = evidence.threat
     yield _made(clean, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
@@ -196,7 +206,7 @@ def _outcomes(evidence: Evidence, clean: Evidence, eps: Budgets) -> Iterable[Out
             yield _made(evidence, key, trials)
 
 
-def _made(evidence: Evidence, key: Key, trials: Sequence[Trial]) -> Outcomes:
+def _made(evidence: ThreatResults, key: Key, trials: Sequence[Trial]) -> Outcomes:
     letters = "".join(map(_LETTERS.__getitem__, states(evidence, trials, key.eps).tolist()))
     samples = tuple(map(str, evidence.samples))
     return Outcomes(model=evidence.threat.model, key=key, samples=samples, letters=letters, form=form_of(trials))

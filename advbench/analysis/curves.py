@@ -9,7 +9,7 @@ import pandas as pd
 from advbench.analysis.arrays import Floats
 from advbench.analysis.metrics import changed_within, smallest
 from advbench.analysis.statistics import wilson
-from advbench.analysis.threats import ROBUST, UNKNOWN, Evidence, Trial, states
+from advbench.analysis.threats import ROBUST, UNKNOWN, ThreatResults, Trial, states
 
 
 class Curve(NamedTuple):
@@ -28,7 +28,7 @@ class Curve(NamedTuple):
     these points, and lies somewhere between them elsewhere."""
 
 
-def curve(evidence: Evidence, trials: Sequence[Trial], *, points: int = 200) -> Curve:
+def curve(evidence: ThreatResults, trials: Sequence[Trial], *, points: int = 200) -> Curve:
     """Robust accuracy under some attacks together as a function of eps.
 
     Args:
@@ -50,7 +50,7 @@ def curve(evidence: Evidence, trials: Sequence[Trial], *, points: int = 200) -> 
     return Curve(eps, robust / max(total, 1), low, high, exact)
 
 
-def flips(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> pd.DataFrame:
+def flips(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> pd.DataFrame:
     """How many images of each class were taken for which other class: from truth (rows) to prediction (columns).
 
     An image counts once for each attack that changed it within eps.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.compare import Change, Comparison, compare
 from advbench.analysis.metrics import WORST_CASE, Cell
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
-from advbench.analysis.verdict import Result, Verdict, count_of
+from advbench.analysis.verdict import GateResult, Verdict, count_of
 from advbench.errors import UserError
 from advbench.records.flag import Flag
 
@@ -33,27 +33,27 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
         UserError: A gate needs a baseline and there is none, the baseline is of other images or attacks, or a floor
             is set for something that the run does not have.
     """
-    findings = Findings.of(run)
+    analysis = RunAnalysis.of(run)
     if gates.max_drop_pp is not None and baseline is None:
         raise no_baseline()
     comparison = None
-    if baseline is not None and not findings.frame.empty:
-        budgets = findings.budgets or {}
-        now = Baseline.of(findings.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
-        baseline.refuse_others(now, labels=not findings.missing)
-        comparison = None if findings.missing else compare(_worst_cases(baseline), _worst_cases(now))
+    if baseline is not None and not analysis.frame.empty:
+        budgets = analysis.budgets or {}
+        now = Baseline.of(analysis.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
+        baseline.refuse_others(now, labels=not analysis.missing)
+        comparison = None if analysis.missing else compare(_worst_cases(baseline), _worst_cases(now))
     results = [
-        *_floors(findings, gates),
+        *_floors(analysis, gates),
         *_drops(comparison, gates),
-        *_flags(findings, gates),
+        *_flags(analysis, gates),
     ]
-    refused = {result: flag for result in results if (flag := _refusing(findings, result))}
+    refused = {result: flag for result in results if (flag := _refusing(analysis, result))}
     results = [_refuse(result, refused[result]) if result in refused else result for result in results]
     return Verdict(
-        findings=findings,
+        analysis=analysis,
         results=tuple(results),
         comparison=comparison,
-        incomplete=_incomplete(findings, gates),
+        incomplete=_incomplete(analysis, gates),
     )
 
 
@@ -110,21 +110,21 @@ def _worst_cases(baseline: Baseline) -> list[Any]:
     return [each for each in baseline.outcomes() if each.key.attack == WORST_CASE]
 
 
-def _incomplete(findings: Findings, gates: "Gates") -> str:
-    if findings.missing:
-        return f"{count_of(findings.missing, 'unit')} of work not done; `advbench resume` does the rest"
-    share = findings.unknown / max(findings.attempted, 1)
+def _incomplete(analysis: RunAnalysis, gates: "Gates") -> str:
+    if analysis.missing:
+        return f"{count_of(analysis.missing, 'unit')} of work not done; `advbench resume` does the rest"
+    share = analysis.unknown / max(analysis.attempted, 1)
     if share > gates.max_unknown:
         return (
-            f"{findings.unknown} of {findings.attempted} results are unknown ({share:.1%}), "
+            f"{analysis.unknown} of {analysis.attempted} results are unknown ({share:.1%}), "
             f"at most {gates.max_unknown:.1%} allowed"
         )
     return ""
 
 
-def _floors(findings: Findings, gates: "Gates") -> Iterator[Result]:
+def _floors(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
     """The worst case of each threat and eps against every floor that is set for it."""
-    worst = [cell for cell in findings.cells if cell.attack == WORST_CASE]
+    worst = [cell for cell in analysis.cells if cell.attack == WORST_CASE]
     for floor in gates.floors:
         if worst and not any(_meant(floor, cell) for cell in worst):
             names = floor.model_dump(exclude_none=True, exclude={"min_robust_accuracy"})
@@ -140,7 +140,9 @@ def _floors(findings: Findings, gates: "Gates") -> Iterator[Result]:
             rate, least = cell.robust.rate, max(limits)
             message = f"robust accuracy {cell.robust}, at least {100 * least:.1f} % wanted"
             passed = rate is not None and rate >= least
-            yield Result(gate="min_robust_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message)
+            yield GateResult(
+                gate="min_robust_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message
+            )
 
 
 def _meant(floor: "Floor", cell: Cell) -> bool:
@@ -150,13 +152,13 @@ def _meant(floor: "Floor", cell: Cell) -> bool:
     return same and (floor.eps is None or (cell.eps is not None and math.isclose(floor.eps, cell.eps, rel_tol=1e-6)))
 
 
-def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[Result]:
+def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[GateResult]:
     """Every worst case against its baseline: lower by too much, and by more than chance."""
     if comparison is None or gates.max_drop_pp is None:
         return
     for change in comparison.changes:
         passed = not (change.drop_pp > gates.max_drop_pp and change.p_worse < gates.alpha)
-        yield Result(
+        yield GateResult(
             gate="max_drop_pp",
             threat=change.after.threat,
             eps=change.after.key.eps,
@@ -175,26 +177,26 @@ def _describe(change: Change) -> str:
     )
 
 
-def _flags(findings: Findings, gates: "Gates") -> Iterator[Result]:
+def _flags(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
     """Every flag of severity E or F."""
-    for flag in findings.flags if gates.require_flags_clear else ():
+    for flag in analysis.flags if gates.require_flags_clear else ():
         if flag.severity in "EF":
             threat = Threat(flag.model, flag.dataset, "", "")
-            yield Result(gate="require_flags_clear", threat=threat, eps=None, passed=False, message=str(flag))
+            yield GateResult(gate="require_flags_clear", threat=threat, eps=None, passed=False, message=str(flag))
 
 
-def _refusing(findings: Findings, result: Result) -> Flag | None:
+def _refusing(analysis: RunAnalysis, result: GateResult) -> Flag | None:
     """The flag for which a number must not be used, whatever it is."""
     if result.gate == "require_flags_clear" or not result.passed:
         return None
     where = (result.threat.model, result.threat.dataset)
     return next(
-        (f for f in findings.flags if f.severity == "E" and f.attack is None and (f.model, f.dataset) == where), None
+        (f for f in analysis.flags if f.severity == "E" and f.attack is None and (f.model, f.dataset) == where), None
     )
 
 
-def _refuse(result: Result, flag: Flag) -> Result:
-    return Result(
+def _refuse(result: GateResult, flag: Flag) -> GateResult:
+    return GateResult(
         gate=result.gate,
         threat=result.threat,
         eps=result.eps,

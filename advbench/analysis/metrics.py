@@ -9,7 +9,7 @@ import pandas as pd
 
 from advbench.analysis.arrays import Bools, Floats
 from advbench.analysis.statistics import Proportion, Quantile, quantile
-from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Evidence, Threat, Trial, gather, states, within
+from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, ThreatResults, Trial, gather, states, within
 
 WORST_CASE = "worst case"
 """What all attacks together are called: for each image, any that broke it."""
@@ -97,7 +97,7 @@ def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     return [cell for evidence in gather(frame) for cell in cells_of(evidence, eps)]
 
 
-def cells_of(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[Cell]:
+def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     """The numbers of one threat; arguments and order as of :func:`cells`."""
     found = []
     for level in levels(evidence, eps):
@@ -109,7 +109,7 @@ def cells_of(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     return found
 
 
-def levels(evidence: Evidence, eps: Budgets = NO_BUDGETS) -> list[float | None]:
+def levels(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[float | None]:
     """The eps at which a threat has numbers, ascending; None, without bound, is last."""
     bounds: list[float | None] = list(
         evidence.eps or sorted(eps.get((evidence.threat.dataset, evidence.threat.norm), ()))
@@ -140,7 +140,7 @@ def as_dict(cell: Cell) -> dict[str, object]:
     return row | costs | {"relative": cell.relative, "form": cell.form, "left_out": cell.left_out}
 
 
-def smallest(evidence: Evidence, trials: Sequence[Trial]) -> Floats:
+def smallest(evidence: ThreatResults, trials: Sequence[Trial]) -> Floats:
     """Size of the smallest perturbation of each image (N,) over some attacks.
 
     0 for an image that is misclassified when clean, infinite where none was found.
@@ -151,7 +151,7 @@ def smallest(evidence: Evidence, trials: Sequence[Trial]) -> Floats:
 
 
 def _cell(
-    evidence: Evidence, trials: Sequence[Trial], eps: float | None, noise: Proportion | None, attack: str
+    evidence: ThreatResults, trials: Sequence[Trial], eps: float | None, noise: Proportion | None, attack: str
 ) -> Cell:
     known, correct = evidence.clean >= 0, evidence.correct
     state = states(evidence, trials, eps)
@@ -181,7 +181,7 @@ def _cell(
     )
 
 
-def _robust(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> Proportion:
+def _robust(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> Proportion:
     state = states(evidence, trials, eps)
     return _share(state == ROBUST, state == UNKNOWN)
 
@@ -197,7 +197,9 @@ class _Shown(NamedTuple):
     fooled: Bools
 
 
-def _rate(evidence: Evidence, trials: Sequence[Trial], eps: float | None, of: Callable[[_Shown], Bools]) -> Proportion:
+def _rate(
+    evidence: ThreatResults, trials: Sequence[Trial], eps: float | None, of: Callable[[_Shown], Bools]
+) -> Proportion:
     """Of all images, those that any of the attacks changed or fooled within eps."""
     certain, unknown = np.zeros(len(evidence.samples), bool), evidence.clean < 0
     for trial in trials:
@@ -216,7 +218,7 @@ def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
     return flipped if eps in trial.levels else flipped & within(trial.radius, eps)
 
 
-def _quantile(evidence: Evidence, trials: Sequence[Trial], q: float) -> Quantile:
+def _quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float) -> Quantile:
     """Over the images that are correct when clean; on which an attack failed, the size may be smaller still."""
     failed = np.any([trial.levels[None].unknown for trial in trials], axis=0)
     radius = smallest(evidence, trials)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from advbench.analysis.attack_checks import check_evidence, check_rows
 from advbench.analysis.metrics import Budgets, Cell, cells_of
-from advbench.analysis.threats import Evidence, gather
+from advbench.analysis.threats import ThreatResults, gather
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN
 from advbench.sanitize import one_line
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
+class RunAnalysis:
     """What a run says.
 
     Example:
-        >>> Findings(frame=pd.DataFrame(columns=COLUMNS)).cells
+        >>> RunAnalysis(frame=pd.DataFrame(columns=COLUMNS)).cells
         ()
     """
 
@@ -41,7 +41,7 @@ class Findings:
         return one_line(self)
 
     @classmethod
-    def of(cls, run: "StoredRun") -> "Findings":
+    def of(cls, run: "StoredRun") -> "RunAnalysis":
         """What a run says, finished or not."""
         suite = run.suite
         budgets: dict[tuple[str, str], tuple[float, ...]] = {
@@ -56,7 +56,7 @@ class Findings:
         )
 
     @cached_property
-    def evidence(self) -> tuple[Evidence, ...]:
+    def evidence(self) -> tuple[ThreatResults, ...]:
         """What the rows show of each image."""
         return tuple(gather(self.frame))
 

@@ -84,7 +84,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
+class ThreatResults:
     """All attacks of one threat; arrays have a value for each image of the data set."""
 
     threat: Threat
@@ -132,7 +132,7 @@ def within(radius: Floats, eps: float | None) -> Bools:
     return found
 
 
-def states(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> NDArray[np.int8]:
+def states(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> NDArray[np.int8]:
     """What some attacks show together about each image at an eps.
 
     An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
@@ -156,7 +156,7 @@ def states(evidence: Evidence, trials: Sequence[Trial], eps: float | None) -> ND
     return np.where(broken, BROKEN, np.where(unknown, UNKNOWN, ROBUST)).astype(np.int8)
 
 
-def gather(frame: pd.DataFrame) -> list[Evidence]:
+def gather(frame: pd.DataFrame) -> list[ThreatResults]:
     """Sort the rows of a run by threat, attack and eps into arrays over images.
 
     The images of a number are all images that the run has for the model and the data set, without those that any of the
@@ -175,7 +175,7 @@ def gather(frame: pd.DataFrame) -> list[Evidence]:
             counted = columns.counted(blocks)
             own, blocks = columns.only(counted, blocks)
             found.append(
-                Evidence(
+                ThreatResults(
                     threat=Threat(*threat),
                     samples=clean.samples[counted],
                     label=clean.label[counted],
@@ -187,12 +187,12 @@ def gather(frame: pd.DataFrame) -> list[Evidence]:
     return found
 
 
-def gather_clean(frame: pd.DataFrame) -> list[Evidence]:
+def gather_clean(frame: pd.DataFrame) -> list[ThreatResults]:
     """All images of each model and data set, whatever goal they are attacked with; without any attack."""
     return [clean for clean, _ in _by_images(frame)]
 
 
-def _by_images(frame: pd.DataFrame) -> Iterator[tuple[Evidence, Columns]]:
+def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:
     """The images of each model and data set, and the rows about them."""
     frame = frame[[name for name in _NEEDED if name in frame]]
     frame = frame if "form" in frame else frame.assign(form="plain")
@@ -200,7 +200,7 @@ def _by_images(frame: pd.DataFrame) -> Iterator[tuple[Evidence, Columns]]:
         images, samples = pd.factorize(rows["sample_id"])
         columns = Columns(rows, images, len(samples))
         yield (
-            Evidence(
+            ThreatResults(
                 threat=Threat(str(names[0]), str(names[1]), "", ""),
                 samples=np.asarray(samples, object),
                 label=columns.first("label"),

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from advbench.analysis.compare import Comparison
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOTHING, EXIT_OK, EXIT_USAGE
 
@@ -18,7 +18,7 @@ Gate = Literal["min_robust_accuracy", "max_drop_pp", "require_flags_clear"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class GateResult:
     """What one gate says of one number, or of one flag."""
 
     gate: Gate
@@ -37,9 +37,9 @@ class Result:
 class Verdict:
     """What is to be said about a run."""
 
-    findings: Findings
+    analysis: RunAnalysis
     """All that it says itself."""
-    results: tuple[Result, ...]
+    results: tuple[GateResult, ...]
     """Of the gates, in the order of the numbers."""
     comparison: Comparison | None
     """With the baseline; None: there is none."""
@@ -54,7 +54,7 @@ class Verdict:
         return self.exit_code == EXIT_OK
 
     @cached_property
-    def failures(self) -> tuple[Result, ...]:
+    def failures(self) -> tuple[GateResult, ...]:
         """The gates that do not let it pass."""
         return tuple(result for result in self.results if not result.passed)
 
@@ -63,7 +63,7 @@ class Verdict:
         """0 passed; 1 a gate failed; 2 one has no baseline; 3 incomplete, whatever gates say; 5 nothing was run."""
         if self.incomplete:
             return EXIT_INCOMPLETE
-        if not self.findings.attempted:
+        if not self.analysis.attempted:
             return EXIT_NOTHING
         if self.failures:
             return EXIT_FAILED
@@ -76,7 +76,7 @@ class Verdict:
             case 3:
                 return f"INCOMPLETE: {self.incomplete}"
             case 5:
-                nothing = self.findings.frame.empty
+                nothing = self.analysis.frame.empty
                 return f"NOTHING RUN: the run {'has no images' if nothing else 'left out all images'}"
             case 1:
                 return f"FAILED: {len(self.failures)} of {count_of(len(self.results), 'gate')} failed"
@@ -98,8 +98,8 @@ class Verdict:
                 {"gate": r.gate, **r.threat._asdict(), "eps": r.eps, "passed": r.passed, "message": r.message}
                 for r in self.results
             ],
-            "flags": [flag.as_dict() for flag in self.findings.flags],
-            "cells": [as_dict(cell) for cell in self.findings.cells],
+            "flags": [flag.as_dict() for flag in self.analysis.flags],
+            "cells": [as_dict(cell) for cell in self.analysis.cells],
         }
 
 

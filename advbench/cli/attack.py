@@ -15,7 +15,7 @@ from advbench.errors import EXIT_INCOMPLETE
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
 
 if TYPE_CHECKING:
-    from advbench.pictures.outcome import Outcome
+    from advbench.pictures.outcome import PictureResult
 
 
 @click.command(cls=Command)
@@ -73,7 +73,7 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
     conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
 
 
-def conclude(ctx: click.Context, outcomes: "list[Outcome]", *, as_text: bool, quiet: bool) -> None:
+def conclude(ctx: click.Context, outcomes: "list[PictureResult]", *, as_text: bool, quiet: bool) -> None:
     """Print what came of each picture, and leave with the exit code."""
     failures = [outcome for outcome in outcomes if outcome.record.status == UNKNOWN]
     if as_text:
@@ -85,7 +85,7 @@ def conclude(ctx: click.Context, outcomes: "list[Outcome]", *, as_text: bool, qu
     ctx.exit(EXIT_INCOMPLETE if failures else 0)
 
 
-def _print_outcomes(outcomes: "list[Outcome]") -> None:
+def _print_outcomes(outcomes: "list[PictureResult]") -> None:
     from advbench.pictures.terminal import attacked
 
     out = console()

@@ -63,17 +63,17 @@ def of_run(folder: Path) -> "Baseline":
         UserError: It is no finished run.
     """
     from advbench.analysis.baseline import Baseline
-    from advbench.analysis.run_analysis import Findings
+    from advbench.analysis.run_analysis import RunAnalysis
     from advbench.errors import UserError
     from advbench.records.stored_run import read_run
 
     run = read_run(folder)
     if not run.complete:
         raise UserError(f"the run in {folder} is not finished", hint=f"finish it: advbench resume {folder}")
-    findings = Findings.of(run)
-    if findings.frame.empty:
+    analysis = RunAnalysis.of(run)
+    if analysis.frame.empty:
         raise UserError(f"the run in {folder} has no images")
-    return Baseline.of(findings.frame, run_id=run.manifest["run_id"], version=__version__, eps=findings.budgets or {})
+    return Baseline.of(analysis.frame, run_id=run.manifest["run_id"], version=__version__, eps=analysis.budgets or {})
 
 
 def _say(path: Path, made: "Baseline") -> None:

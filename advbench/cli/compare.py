@@ -56,11 +56,11 @@ def outcomes_at(place: Path) -> "list[Outcomes]":
     if place.is_file():
         return read_baseline(place).outcomes()
     from advbench.analysis.compare import outcomes
-    from advbench.analysis.run_analysis import Findings
+    from advbench.analysis.run_analysis import RunAnalysis
     from advbench.records.stored_run import read_run
 
-    findings = Findings.of(read_run(place))
-    return outcomes(findings.frame, findings.budgets or {})
+    analysis = RunAnalysis.of(read_run(place))
+    return outcomes(analysis.frame, analysis.budgets or {})
 
 
 def _unlike(found: "Comparison") -> str:

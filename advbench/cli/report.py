@@ -75,7 +75,7 @@ def _made(form: str, verdict: "Verdict", run: "StoredRun") -> str:
         case "csv":
             from advbench.records.tables import guarded
 
-            table = as_frame(verdict.findings.cells)
+            table = as_frame(verdict.analysis.cells)
             texts = table.select_dtypes(["object", "string"]).columns
             text: str = table.assign(**{name: table[name].map(guarded, na_action="ignore") for name in texts}).to_csv(
                 index=False

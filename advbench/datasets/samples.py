@@ -21,7 +21,7 @@ _INSTALL = "python -m pip install foolbox==3.3.4"
 _REINSTALL = "python -m pip install --force-reinstall --no-deps foolbox==3.3.4"
 
 
-class Sample(NamedTuple):
+class LabelledImage(NamedTuple):
     """One bundled image."""
 
     path: Path
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     """Data set and number, such as `imagenet_07`."""
 
 
-def samples(dataset: str) -> tuple[Sample, ...]:
+def samples(dataset: str) -> tuple[LabelledImage, ...]:
     """List the bundled images of a data set, without importing Foolbox.
 
     Args:
@@ -57,7 +57,7 @@ def samples(dataset: str) -> tuple[Sample, ...]:
     if len(matches) != SAMPLES_PER_SET:
         message = f"expected {SAMPLES_PER_SET} {dataset} images in {folder}, found {len(matches)}"
         raise UserError(message, hint=f"install foolbox again: {_REINSTALL}")
-    return tuple(Sample(path, int(match[2]), match[1]) for path, match in matches)
+    return tuple(LabelledImage(path, int(match[2]), match[1]) for path, match in matches)
 
 
 def load(card: DatasetCard, path: Path | None = None) -> Dataset:

@@ -10,7 +10,6 @@ from advbench.evaluation.judge import Verdicts, check_candidates, judge, nearest
 from advbench.evaluation.meter import Meter
 from attacks import Attack, AttackError, Goal, Model, quantize
 from attacks.norms import column
-from attacks.objectives.pointless import pointless
 from attacks.queries.answers import ask
 
 
@@ -104,10 +103,10 @@ class Remembered:
         logits: What the model says of them (N, C).
 
     Example:
-        >>> model = Remembered(lambda x: 1 / x, torch.ones(2, 1), torch.ones(2, 1))
-        >>> model(torch.tensor([[1.0], [4.0]]))
-        tensor([[1.0000],
-                [0.2500]])
+        >>> model = Remembered(lambda x: 1 / x, torch.ones(2, 2), torch.ones(2, 2))
+        >>> model(torch.tensor([[1.0, 1.0], [2.0, 4.0]]))
+        tensor([[1.0000, 1.0000],
+                [0.5000, 0.2500]])
     """
 
     def __init__(self, model: Model, x: Tensor, logits: Tensor) -> None:
@@ -171,24 +170,3 @@ def attempt(
     check_candidates(x, x_adv)
     answered = metered.not_finite == 0
     return Attempt(x_adv.detach(), metered.forwards, metered.backwards, answered, metered.seconds / len(x), errors)
-
-
-def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The images for which a goal has no meaning, because they are of the class already that it wants first.
-
-    Args:
-        goal: For N images.
-        clean: What the model says of them (N, C).
-        labels: Their true classes (N,). None: what the model takes them for, where its answers are finite.
-
-    Returns:
-        bool (N,).
-
-    Example:
-        >>> goal, clean = Targeted(torch.tensor([1, 1])), torch.tensor([[0.0, 1.0], [2.0, 0.0]])
-        >>> set_apart(goal, clean), set_apart(goal, clean, labels=torch.tensor([0, 1]))
-        (tensor([ True, False]), tensor([False,  True]))
-    """
-    if labels is not None:
-        return pointless(goal, labels)
-    return pointless(goal, clean.argmax(1)) & clean.isfinite().all(1)

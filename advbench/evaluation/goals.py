@@ -9,6 +9,7 @@ from advbench.config.goals import GoalSpec
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.objectives.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
 """Clean logits (N, C), image ids (N,) and labels (N,), where they are known -> the goal of the batch."""
@@ -48,3 +49,24 @@ def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
         return TopKExclusion.from_logits(logits, spec.k, ids)
 
     return make
+
+
+def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The images for which a goal has no meaning, because they are of the class already that it wants first.
+
+    Args:
+        goal: For N images.
+        clean: What the model says of them (N, C).
+        labels: Their true classes (N,). None: what the model takes them for, where its answers are finite.
+
+    Returns:
+        bool (N,).
+
+    Example:
+        >>> goal, clean = Targeted(torch.tensor([1, 1])), torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+        >>> set_apart(goal, clean), set_apart(goal, clean, labels=torch.tensor([0, 1]))
+        (tensor([ True, False]), tensor([False,  True]))
+    """
+    if labels is not None:
+        return pointless(goal, labels)
+    return pointless(goal, clean.argmax(1)) & clean.isfinite().all(1)

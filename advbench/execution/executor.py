@@ -20,7 +20,7 @@ ATTEMPTS = 3
 """How often a unit is given to a worker that dies of it."""
 
 
-class Outcome(NamedTuple):
+class UnitResult(NamedTuple):
     """What became of a unit: either it was done, or there is a reason why not."""
 
     unit: Unit
@@ -44,7 +44,7 @@ class Executor(Protocol):
         {'workers': 1}
     """
 
-    def submit_all(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+    def submit_all(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """Do units in any order; one outcome each, as they come. No unit makes it raise."""
         ...
 
@@ -68,7 +68,7 @@ class Serial:
     def __init__(self, do: Callable[[Unit], Done], time_limit: float) -> None:
         self._do, self._time_limit = do, time_limit
 
-    def submit_all(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+    def submit_all(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """See :class:`Executor`."""
         for unit in units:
             start, done, error = time.monotonic(), None, ""
@@ -79,7 +79,7 @@ class Serial:
                 error = _too_long(self._time_limit)
             except Exception as failure:  # whatever went wrong concerns this unit
                 error = f"{type(failure).__name__}: {failure}"
-            yield Outcome(unit, done, error, time.monotonic() - start)
+            yield UnitResult(unit, done, error, time.monotonic() - start)
 
     def info(self) -> dict[str, Any]:
         """See :class:`Executor`."""
@@ -104,12 +104,12 @@ class Processes:
 
     def __init__(self, setup: dict[str, Any], workers: int, time_limit: float) -> None:
         self._setup, self._count, self._time_limit = setup, workers, time_limit
-        self._outcomes: queue.Queue[Outcome] = queue.Queue()
+        self._outcomes: queue.Queue[UnitResult] = queue.Queue()
         self._waiting: deque[tuple[Unit, int]] = deque()
         self._closed = False
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
 
-    def submit_all(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+    def submit_all(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """See :class:`Executor`."""
         self._waiting.extend((unit, 1) for unit in units)
         total = len(self._waiting)
@@ -145,7 +145,7 @@ class Processes:
             if died and attempt < ATTEMPTS and not self._closed:
                 self._waiting.appendleft((unit, attempt + 1))
                 continue
-            self._outcomes.put(Outcome(unit, done, error, time.monotonic() - start, attempt))
+            self._outcomes.put(UnitResult(unit, done, error, time.monotonic() - start, attempt))
 
     def _give(self, place: int, unit: Unit) -> tuple[Done | None, str, bool]:
         """What a worker made of a unit, why it made nothing, and whether it died of it."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from advbench.execution.executor import Outcome
+from advbench.execution.executor import UnitResult
 from advbench.planning.forecast import describe_duration
 
 Progress = Callable[[str, int, int], None]
@@ -24,7 +24,7 @@ class Count:
         self._first, self._start, self._unknown = done, time.monotonic(), 0
         progress("starting", done, total)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: UnitResult) -> None:
         """One more is done."""
         self._done += 1
         self._unknown += len(outcome.unit.samples) if outcome.done is None else outcome.done.unknown

@@ -10,15 +10,15 @@ from advbench import __version__
 from advbench.catalog.plugins import loaded_plugins
 from advbench.config.suite import Suite
 from advbench.errors import EXIT_INCOMPLETE, UserError
-from advbench.execution.executor import Executor, Outcome, Processes, Serial
+from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
-from advbench.execution.tasks import Desk, check_result, do, lost_shard
+from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
 from advbench.execution.worker import setup_of
 from advbench.planning.environment import environment, versions
 from advbench.planning.identity import differences
 from advbench.planning.plan import Plan
 from advbench.planning.prepare import PreparedRun, Terminated
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 from advbench.records.atomic import write_atomic
 from advbench.records.run_folder import RunFolder
 from advbench.records.stored_run import gather_rows
@@ -55,7 +55,7 @@ class _Session(NamedTuple):
     suite: Suite
     folder: RunFolder
     plan: Plan
-    bench: Workbench
+    resources: Resources
     workers: int
     progress: Progress
 
@@ -116,35 +116,37 @@ class _Session(NamedTuple):
 
     def _work(self, units: list[Unit]) -> None:
         clean = {(unit.model, unit.dataset): unit for unit in self.plan.units if unit.task == "clean"}
-        desk = Desk(self.suite, self.folder, self.plan.run_id, clean, self.bench, self.plan.identity["models"])
+        context = TaskContext(
+            self.suite, self.folder, self.plan.run_id, clean, self.resources, self.plan.identity["models"]
+        )
         count = Count(len(self.plan.units), len(self.plan.units) - len(units), self.progress)
-        for executor, some in self._executors(desk, units):
+        for executor, some in self._executors(context, units):
             try:
                 for outcome in executor.submit_all(some):
-                    self._save(outcome, desk)
+                    self._save(outcome, context)
                     count.add(outcome)
             finally:
                 executor.close()
 
-    def _executors(self, desk: Desk, units: list[Unit]) -> Iterator[tuple[Executor, list[Unit]]]:
+    def _executors(self, context: TaskContext, units: list[Unit]) -> Iterator[tuple[Executor, list[Unit]]]:
         """Who does what: what the attacks build on is done here, before them."""
-        alone = Serial(lambda unit: do(unit, desk), self.suite.time_limit)
+        alone = Serial(lambda unit: do(unit, context), self.suite.time_limit)
         first = [unit for unit in units if unit.task != "attack"]
         rest = [unit for unit in units if unit.task == "attack"]
         yield alone, first
         if self.workers == 1 or len(rest) <= 1:
             yield alone, rest
         else:
-            setup = setup_of(desk, list(loaded_plugins()))
+            setup = setup_of(context, list(loaded_plugins()))
             yield Processes(setup, self.workers, self.suite.time_limit), rest
 
-    def _save(self, outcome: Outcome, desk: Desk) -> None:
+    def _save(self, outcome: UnitResult, context: TaskContext) -> None:
         unit, done, mistake = outcome.unit, outcome.done, self.folder.error(outcome.unit.unit_id)
         story = {"unit": unit.unit_id, "seconds": round(outcome.seconds, 3), "attempts": outcome.attempts}
         if done is None:
             write_atomic(mistake, json.dumps({"unit": unit.unit_id, "error": outcome.error}).encode())
             if unit.task == "attack":
-                write_atomic(self.folder.shard(unit.unit_id), lost_shard(unit, desk, outcome.error))
+                write_atomic(self.folder.shard(unit.unit_id), lost_shard(unit, context, outcome.error))
             self.folder.log("failed", **story, error=outcome.error)
             return
         if done.adversarials is not None:

@@ -12,12 +12,12 @@ from advbench.config.suite import Suite
 from advbench.datasets.image_ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
-from advbench.evaluation.evaluate import Evaluation, evaluate_quickly, set_apart
-from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.evaluate import Evaluation, evaluate_quickly
+from advbench.evaluation.goals import goal_maker, set_apart
 from advbench.evaluation.model_checks import check_model
 from advbench.evaluation.recording import Provenance, Sample, as_record, failure, left_out, lost, measurements, rank
 from advbench.models.classifier import Classifier
-from advbench.planning.resources import Workbench, clean_logits
+from advbench.planning.resources import Resources, clean_logits
 from advbench.records.checksum import BLANK, is_intact, sealed
 from advbench.records.record import UNKNOWN, Record
 from advbench.records.run_folder import RunFolder
@@ -43,7 +43,7 @@ class Done(NamedTuple):
     """Images of which nothing is known."""
 
 
-class Desk(NamedTuple):
+class TaskContext(NamedTuple):
     """What a worker has before it."""
 
     suite: Suite
@@ -54,31 +54,31 @@ class Desk(NamedTuple):
     """Of the run."""
     clean: dict[tuple[str, str], Unit]
     """Model and data set -> the unit that predicts the clean images."""
-    bench: Workbench
+    resources: Resources
     """Models and images."""
     models: dict[str, str]
     """Label of each model -> the digest that it was planned with."""
 
 
-def do(unit: Unit, desk: Desk) -> Done:
+def do(unit: Unit, context: TaskContext) -> Done:
     """Do a unit of work. The result depends on the unit alone, whatever was done before in this process.
 
     Args:
         unit: What to do.
-        desk: What to do it with.
+        context: What to do it with.
 
     Raises:
         UserError: A model, an image or a file is missing or not the one that was planned with.
     """
-    if desk.bench.digest(unit.model) != desk.models[unit.model]:
+    if context.resources.digest(unit.model) != context.models[unit.model]:
         raise UserError(f"model {unit.model} has changed since the run was planned")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(unit.seed)
-        return {"clean": _predict, "checks": _check, "attack": _attack}[unit.task](unit, desk)
+        return {"clean": _predict, "checks": _check, "attack": _attack}[unit.task](unit, context)
 
 
-def _predict(unit: Unit, desk: Desk) -> Done:
-    images, model = desk.bench.images(unit), desk.bench.model(unit.model)
+def _predict(unit: Unit, context: TaskContext) -> Done:
+    images, model = context.resources.images(unit), context.resources.model(unit.model)
     with torch.no_grad():
         batches = torch.split(images.x, CLEAN_BATCH) if images.rows else ()
         logits = torch.cat([torch.empty(0, model.num_classes), *(model(x).cpu() for x in batches)])
@@ -86,17 +86,21 @@ def _predict(unit: Unit, desk: Desk) -> Done:
     return Done(_tensors(unit, {"logits": logits, "samples": numbers}), unknown=len(images.unreadable))
 
 
-def _check(unit: Unit, desk: Desk) -> Done:
-    images, samples = desk.bench.images(unit), desk.bench.samples(unit)
+def _check(unit: Unit, context: TaskContext) -> Done:
+    images, samples = context.resources.images(unit), context.resources.samples(unit)
     labels = _labels([samples[row] for row in images.rows], images.x)
-    flags = check_model(desk.bench.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    flags = check_model(context.resources.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
     return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
 
 
-def _attack(unit: Unit, desk: Desk) -> Done:
-    images, samples, model = desk.bench.images(unit), desk.bench.samples(unit), desk.bench.model(unit.model)
-    source = _provenance(unit, desk, model)
+def _attack(unit: Unit, context: TaskContext) -> Done:
+    images, samples, model = (
+        context.resources.images(unit),
+        context.resources.samples(unit),
+        context.resources.model(unit.model),
+    )
+    source = _provenance(unit, context, model)
     records = {
         row: lost(samples[row], source, f"{samples[row].sample_name}: {why}") for row, why in images.unreadable.items()
     }
@@ -104,21 +108,25 @@ def _attack(unit: Unit, desk: Desk) -> Done:
     batch = None
     if images.rows:
         numbers = tuple(unit.samples[row] for row in images.rows)
-        logits = clean_logits(desk.folder, desk.clean[unit.model, unit.dataset], numbers).to(images.x.device)
-        batch = _Batch(unit, desk.bench, images.x, logits, [samples[row] for row in images.rows], source)
-        records |= dict(zip(images.rows, batch.attack(_equipped(unit, desk, images.x)), strict=True))
+        logits = clean_logits(context.folder, context.clean[unit.model, unit.dataset], numbers).to(images.x.device)
+        batch = _Batch(unit, context.resources, images.x, logits, [samples[row] for row in images.rows], source)
+        records |= dict(zip(images.rows, batch.attack(_equipped(unit, context, images.x)), strict=True))
     ordered = [records[row] for row in range(len(samples))]
-    kept = None if batch is None or desk.suite.save == "none" else batch.kept(images.rows, desk.suite.save == "all")
+    kept = (
+        None if batch is None or context.suite.save == "none" else batch.kept(images.rows, context.suite.save == "all")
+    )
     unknown = sum(record.status == UNKNOWN for record in ordered)
     return Done(as_shard(ordered, unit.unit_id), kept, unknown)
 
 
-def _equipped(unit: Unit, desk: Desk, x: Tensor) -> Attack:
+def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
     """The attack of a unit, with images of its data set to start from if it needs any."""
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
     if not takes_starts(attack):
         return attack
-    starts = desk.bench.starts(unit.model, unit.dataset, desk.clean[unit.model, unit.dataset].samples, x.shape[1:])
+    starts = context.resources.starts(
+        unit.model, unit.dataset, context.clean[unit.model, unit.dataset].samples, x.shape[1:]
+    )
     return attack if starts is None else with_starts(attack, starts)
 
 
@@ -137,11 +145,11 @@ class _Batch:
     """The images of a unit that can be read, under its attack."""
 
     def __init__(
-        self, unit: Unit, bench: Workbench, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
+        self, unit: Unit, resources: Resources, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
     ) -> None:
         self.unit, self.x, self.clean, self.samples, self.source = unit, x, clean, samples, source
-        self.model, goal = bench.fast(unit.model, unit.form, x), parse_goal(unit.goal)
-        self.make_goal, self.k = goal_maker(goal, bench.model(unit.model)), max(FIRST, goal.k, len(goal.classes))
+        self.model, goal = resources.fast(unit.model, unit.form, x), parse_goal(unit.goal)
+        self.make_goal, self.k = goal_maker(goal, resources.model(unit.model)), max(FIRST, goal.k, len(goal.classes))
         self.before = rank(clean, self.k)
         self.found: list[tuple[int, dict[str, Any], Tensor, Tensor]] = []
         """Place in the batch, measurements, candidate and its logits, of images with a valid candidate."""
@@ -215,19 +223,19 @@ def _most_interesting(found: list[Any], norm: str) -> list[Any]:
     return list({each[0]: each for each in chosen}.values())
 
 
-def lost_shard(unit: Unit, desk: Desk, why: str) -> bytes:
+def lost_shard(unit: Unit, context: TaskContext, why: str) -> bytes:
     """The shard of a unit of which nothing is known."""
-    source = _provenance(unit, desk, desk.bench.model(unit.model))
-    samples = dict(enumerate(desk.bench.samples(unit)))
+    source = _provenance(unit, context, context.resources.model(unit.model))
+    samples = dict(enumerate(context.resources.samples(unit)))
     records = {row: lost(each, source, failure(each.sample_name, unit.attack, why)) for row, each in samples.items()}
-    records |= _aside(unit, desk.bench.model(unit.model), samples, source)
+    records |= _aside(unit, context.resources.model(unit.model), samples, source)
     return as_shard(list(records.values()), unit.unit_id)
 
 
-def _provenance(unit: Unit, desk: Desk, model: Classifier) -> Provenance:
+def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenance:
     same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
-    return Provenance(desk.run_id, columns)
+    return Provenance(context.run_id, columns)
 
 
 def _labels(samples: list[Sample], x: Tensor) -> Tensor | None:

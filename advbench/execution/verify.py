@@ -14,7 +14,7 @@ from advbench.datasets.image_ids import content_ids, content_of, sample_id
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.judge import judge
 from advbench.models.classifier import Classifier
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 from advbench.records.checksum import is_intact
 from advbench.records.run_folder import RunFolder
 from advbench.records.stored_run import read_run
@@ -27,7 +27,7 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-6
 """Sizes may differ by so much: another machine adds in another order."""
 
 
-class Findings(NamedTuple):
+class Verification(NamedTuple):
     """What came out of it."""
 
     units: int
@@ -38,7 +38,7 @@ class Findings(NamedTuple):
     """What is not as it should be, a sentence each."""
 
 
-def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: bool = False) -> Findings:
+def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: bool = False) -> Verification:
     """Check a run: every file against the digest inside it, and every saved image against the model and its row.
 
     Args:
@@ -53,14 +53,14 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     run = read_run(folder)
     if not allow_code:
         refuse_code(run.suite)
-    bench = Workbench(run.suite)
+    resources = Resources(run.suite)
     problems = [f"unit {unit_id}: {why}" for unit_id, why in run.missing.items()]
     files, images = RunFolder(run.folder), 0
     rows = {str(key): rows for key, rows in run.frame.groupby("unit_id")}
     problems += [
         f"model {label}: it is not the one that the run was made with"
         for label in sorted({unit.model for unit in run.plan})
-        if bench.digest(label) != run.manifest["identity"]["models"][label]
+        if resources.digest(label) != run.manifest["identity"]["models"][label]
     ]
     for unit in run.plan:
         path = files.adversarials(unit.unit_id)
@@ -72,8 +72,8 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
             continue
         tensors = safetensors.torch.load(content)
         images += len(tensors["rows"])
-        problems += _differences(unit, bench.model(unit.model), tensors, rows[unit.unit_id])
-    return Findings(len(rows), images, problems)
+        problems += _differences(unit, resources.model(unit.model), tensors, rows[unit.unit_id])
+    return Verification(len(rows), images, problems)
 
 
 def _differences(unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tensor], rows: Any) -> Iterator[str]:

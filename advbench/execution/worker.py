@@ -14,8 +14,8 @@ from advbench.catalog.plugins import load_plugins
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
 from advbench.execution.messages import Message, receive, send
-from advbench.execution.tasks import Desk, do
-from advbench.planning.resources import Workbench
+from advbench.execution.tasks import TaskContext, do
+from advbench.planning.resources import Resources
 from advbench.records.run_folder import RunFolder
 from advbench.records.unit import Unit
 
@@ -25,17 +25,17 @@ def main() -> None:
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the answers
-    desk, setup = None, None
+    context, setup = None, None
     while True:
         try:
             asked = receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            if desk is None or setup != asked.header["setup"]:
+            if context is None or setup != asked.header["setup"]:
                 setup = asked.header["setup"]
-                desk = desk_of(setup)
-            done = do(Unit.from_json(asked.header["unit"]), desk)
+                context = context_of(setup)
+            done = do(Unit.from_json(asked.header["unit"]), context)
             answer = Message({"error": "", "unknown": done.unknown}, done.content, done.adversarials or b"")
         except Exception as error:  # it is for the run to say what is to be done about it
             answer = Message({"error": f"{type(error).__name__}: {error}"})
@@ -45,23 +45,25 @@ def main() -> None:
             return  # the run is gone
 
 
-def desk_of(setup: dict[str, Any]) -> Desk:
-    """The desk that :func:`setup_of` described."""
+def context_of(setup: dict[str, Any]) -> TaskContext:
+    """The context that :func:`setup_of` described."""
     load_plugins(setup["plugins"])
     suite = Suite.model_validate(setup["suite"], context=AS_IT_WAS)
     clean = [Unit.from_json(line) for line in setup["clean"]]
     by_pair = {(unit.model, unit.dataset): unit for unit in clean}
-    return Desk(suite, RunFolder(Path(setup["folder"])), setup["run_id"], by_pair, Workbench(suite), setup["models"])
+    return TaskContext(
+        suite, RunFolder(Path(setup["folder"])), setup["run_id"], by_pair, Resources(suite), setup["models"]
+    )
 
 
-def setup_of(desk: Desk, plugins: list[str]) -> dict[str, Any]:
+def setup_of(context: TaskContext, plugins: list[str]) -> dict[str, Any]:
     """All that a worker needs to know, as JSON."""
     return {
-        "suite": desk.suite.model_dump(mode="json"),
-        "folder": str(desk.folder.path),
-        "run_id": desk.run_id,
-        "clean": [unit.to_json() for unit in desk.clean.values()],
-        "models": desk.models,
+        "suite": context.suite.model_dump(mode="json"),
+        "folder": str(context.folder.path),
+        "run_id": context.run_id,
+        "clean": [unit.to_json() for unit in context.clean.values()],
+        "models": context.models,
         "plugins": plugins,
     }
 

@@ -18,12 +18,12 @@ from advbench.explain.figures.strip import Tile, draw_strip
 from advbench.explain.scene import Section, arrays
 from advbench.models.classifier import Classifier
 from advbench.pictures.outcome import Guess, first_classes
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 from advbench.records.adversarials import kept_rows, kept_tensors
 from advbench.records.stored_run import StoredRun, read_run
 
 
-class Fooled(NamedTuple):
+class FooledImage(NamedTuple):
     """An image of a run with the adversarial one that was made of it."""
 
     name: str
@@ -66,7 +66,7 @@ def explain_run(
     rows = most_easily_fooled(run).head(worst)
     if rows.empty:
         raise UserError(f"run {folder} kept no image that was fooled", hint='run it with save = "gallery" or "all"')
-    bench, sections, done = Workbench(run.suite.model_copy(update={"device": device})), [], 0
+    bench, sections, done = Resources(run.suite.model_copy(update={"device": device})), [], 0
     for label, own in rows.groupby("model", observed=True, sort=False):
         model, images, figures = bench.model(str(label)), [], {}
         for row in own.to_dict("records"):
@@ -105,14 +105,14 @@ def most_easily_fooled(run: StoredRun) -> pd.DataFrame:
     return found
 
 
-def _read(run: StoredRun, row: dict[Any, Any], device: torch.device) -> Fooled:
+def _read(run: StoredRun, row: dict[Any, Any], device: torch.device) -> FooledImage:
     tensors = kept_tensors(run.folder / "adv" / str(row["file"]), int(row["place"]))
     x, x_adv = (torch.from_numpy(tensors[name]).float().unsqueeze(0).to(device) for name in ("x", "x_adv"))
     name = row["sample_name"] if isinstance(row["sample_name"], str) and row["sample_name"] else row["sample_id"]
-    return Fooled(str(name), f"{row['attack']} · {describe_size(row['norm'], float(row[row['norm']]))}", x, x_adv)
+    return FooledImage(str(name), f"{row['attack']} · {describe_size(row['norm'], float(row[row['norm']]))}", x, x_adv)
 
 
-def _strip(model: Classifier, image: Fooled) -> bytes:
+def _strip(model: Classifier, image: FooledImage) -> bytes:
     """Clean image, perturbation, adversarial image, and where the class of each lies."""
     pair, delta = torch.cat([image.x, image.x_adv]), image.x_adv - image.x
     with torch.no_grad():
@@ -144,7 +144,7 @@ def _maps(model: Classifier, x: Tensor, classes: Tensor) -> Tensor | None:
     return None
 
 
-def _embedding(label: str, model: Classifier, images: list[Fooled]) -> Section | None:
+def _embedding(label: str, model: Classifier, images: list[FooledImage]) -> Section | None:
     """The last hidden layer of all images; None where the network has none, or there are too few."""
     if len(images) < 3:
         return None

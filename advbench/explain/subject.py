@@ -14,7 +14,8 @@ from advbench.config.budgets import describe_norm
 from advbench.datasets.image_files import read_picture
 from advbench.datasets.image_ids import content_ids
 from advbench.errors import UserError
-from advbench.evaluation.evaluate import evaluate, set_apart
+from advbench.evaluation.evaluate import evaluate
+from advbench.evaluation.goals import set_apart
 from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
 from advbench.pictures.attack import open_session, read_input

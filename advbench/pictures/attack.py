@@ -15,14 +15,14 @@ from advbench.datasets.image_files import PictureError, find_pictures, read_pict
 from advbench.datasets.image_ids import Numbering, content_ids, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
-from advbench.evaluation.evaluate import evaluate, set_apart
-from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.evaluate import evaluate
+from advbench.evaluation.goals import MakeGoal, goal_maker, set_apart
 from advbench.evaluation.recording import Provenance, failure
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
 from advbench.pictures.files import write_files
-from advbench.pictures.outcome import SHOWN, Outcome, failed, outcomes, provenance, set_aside, spared
+from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_results, provenance, set_aside, spared
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.fast_forms import PLAIN, bears, choose_form
 from advbench.planning.footprint import footprint
@@ -45,7 +45,7 @@ MakeAttack = Callable[[Classifier], Attack]
 
 def attack_pictures(
     config: AttackConfig, progress: Progress = lambda *_: None, make_attack: MakeAttack | None = None
-) -> list[Outcome]:
+) -> list[PictureResult]:
     """Attack every picture that can be read; the results of each batch are written as soon as it is done.
 
     Args:
@@ -162,7 +162,9 @@ def hastened(session: Session, paths: Iterable[Path]) -> Session:
     return session
 
 
-def _attack_chunk(session: Session, chunk: list[_Job], numbering: Numbering, tick: Callable[[], None]) -> list[Outcome]:
+def _attack_chunk(
+    session: Session, chunk: list[_Job], numbering: Numbering, tick: Callable[[], None]
+) -> list[PictureResult]:
     """Read the pictures of a batch, attack those that can be read, and write their files."""
     done, pictures = [], []
     for path, folder in chunk:
@@ -196,11 +198,11 @@ def read_input(path: Path, model: Classifier) -> Tensor:
     return image
 
 
-def _was_read(outcome: Outcome) -> bool:
+def _was_read(outcome: PictureResult) -> bool:
     return bool(outcome.record.sample_id)
 
 
-def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[PictureResult]:
     """Attack pictures together; if that fails, one by one, so that only the picture at fault is lost."""
     try:
         return _attack(session, pictures, tick)
@@ -214,7 +216,7 @@ def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None
     return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
 
 
-def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[Outcome]:
+def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[PictureResult]:
     """Attack pictures together, but for those that are of the class already that the goal wants."""
     config, model = session.config, session.model
     x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
@@ -239,12 +241,12 @@ def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]
 
 def _evaluated(
     session: Session, pictures: list[_Picture], x: Tensor, goal: Goal, tick: Callable[[], None]
-) -> list[Outcome]:
+) -> list[PictureResult]:
     """Attack pictures, and write the files of those on which nothing failed."""
     config = session.config
     result = evaluate(session.asked, session.attack_on(x), x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
     paths, ids = [picture.path for picture in pictures], [picture.sample for picture in pictures]
-    done = outcomes(paths, ids, result, _kept(config), session.model, session.source)
+    done = picture_results(paths, ids, result, _kept(config), session.model, session.source)
     aside = set_apart(goal, result.verdicts.clean_logits)
     for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
         if i in result.errors:

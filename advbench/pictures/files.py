@@ -16,10 +16,12 @@ from advbench.records.tables import write_records
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from advbench.pictures.outcome import Outcome
+    from advbench.pictures.outcome import PictureResult
 
 
-def write_files(folder: Path, outcome: "Outcome", x: "Tensor", x_adv: "Tensor", x_8bit: "Tensor") -> Mapping[str, Path]:
+def write_files(
+    folder: Path, outcome: "PictureResult", x: "Tensor", x_adv: "Tensor", x_8bit: "Tensor"
+) -> Mapping[str, Path]:
     """Write the pictures, the exact floats, the panel and the record of one picture.
 
     Args:

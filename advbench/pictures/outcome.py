@@ -42,7 +42,7 @@ class Guess(NamedTuple):
     """Softmax probability."""
 
 
-class Outcome(NamedTuple):
+class PictureResult(NamedTuple):
     """What became of one picture."""
 
     path: Path
@@ -102,7 +102,7 @@ def provenance(
     return Provenance(short_digest(version, columns), columns)
 
 
-def failed(path: Path, reason: str, source: Provenance, sample: str = "") -> Outcome:
+def failed(path: Path, reason: str, source: Provenance, sample: str = "") -> PictureResult:
     """The outcome of a picture that could not be read or attacked: nothing is known about it.
 
     Args:
@@ -115,10 +115,10 @@ def failed(path: Path, reason: str, source: Provenance, sample: str = "") -> Out
     record = Record(
         run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns
     )
-    return Outcome(path, record)
+    return PictureResult(path, record)
 
 
-def spared(path: Path, sample: str, logits: Tensor, k: int, model: Classifier, source: Provenance) -> Outcome:
+def spared(path: Path, sample: str, logits: Tensor, k: int, model: Classifier, source: Provenance) -> PictureResult:
     """The outcome of a picture that is not attacked, because it is of the class already that the goal wants first.
 
     Args:
@@ -132,19 +132,19 @@ def spared(path: Path, sample: str, logits: Tensor, k: int, model: Classifier, s
     (ranking,) = rank(logits.unsqueeze(0), max(k, SHOWN))
     record = left_out(Sample(sample, "", None), source, ranking.first(k))
     record = replace(record, unit_id=short_digest(source.run_id, record.sample_id))
-    return set_aside(Outcome(path, record, _guesses(ranking, model)))
+    return set_aside(PictureResult(path, record, _guesses(ranking, model)))
 
 
-def set_aside(outcome: Outcome) -> Outcome:
+def set_aside(outcome: PictureResult) -> PictureResult:
     """The outcome of a picture that is of the class already that the goal wants first: nothing is said of the goal."""
     path, name = (display_name(each, limit=200) for each in (outcome.path, outcome.before[0].name))
     why = f"'{path}' is of the class '{name}' already, which the goal wants"
     return outcome._replace(record=replace(outcome.record, status=LEFT_OUT, met=None, survives_8bit=None, error=why))
 
 
-def outcomes(
+def picture_results(
     paths: list[Path], ids: list[str], result: Evaluation, k: int, model: Classifier, source: Provenance
-) -> list[Outcome]:
+) -> list[PictureResult]:
     """The outcome of each picture of a batch that was attacked.
 
     Args:
@@ -166,9 +166,9 @@ def outcomes(
         record = replace(record, unit_id=short_digest(source.run_id, sample.sample_id))
         old, new = (_guesses(each, model) for each in ranked)
         if record.status == UNKNOWN:
-            done.append(Outcome(path, record, old))
+            done.append(PictureResult(path, record, old))
         else:
-            done.append(Outcome(path, record, old, new, met_8bit=row["met_8bit"], size_8bit=row["size_8bit"]))
+            done.append(PictureResult(path, record, old, new, met_8bit=row["met_8bit"], size_8bit=row["size_8bit"]))
     return done
 
 

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from advbench.pictures.outcome import Guess, Outcome
+    from advbench.pictures.outcome import Guess, PictureResult
 
 _BARS = 5
 OLD, NEW, _GREY = "#4878a8", "#d9622b", "#777777"
 
 
-def draw_panel(clean: Image.Image, perturbation: Image.Image, adversarial: Image.Image, outcome: "Outcome") -> bytes:
+def draw_panel(
+    clean: Image.Image, perturbation: Image.Image, adversarial: Image.Image, outcome: "PictureResult"
+) -> bytes:
     """Draw the panel of one picture.
 
     Three rows of pictures of one size: the original with its first five classes, the perturbation with its size and
@@ -84,7 +86,7 @@ def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None
     axes.set_axis_off()
 
 
-def _write_facts(axes: "Axes", outcome: "Outcome") -> None:
+def _write_facts(axes: "Axes", outcome: "PictureResult") -> None:
     """Size and cost, and what the colours of the bars mean."""
     k = len(outcome.record.clean_topk or ())
     axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)
@@ -95,7 +97,7 @@ def _write_facts(axes: "Axes", outcome: "Outcome") -> None:
     axes.set_axis_off()
 
 
-def _write_title(figure: "Figure", outcome: "Outcome") -> None:
+def _write_title(figure: "Figure", outcome: "PictureResult") -> None:
     record = outcome.record
     name = display_name(outcome.path.name, limit=40)
     title = f"{name} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"

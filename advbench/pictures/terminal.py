@@ -12,11 +12,11 @@ from advbench.pictures.wording import describe_result
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
-    from advbench.pictures.outcome import Outcome
+    from advbench.pictures.outcome import PictureResult
     from advbench.pictures.universal import Measured
 
 
-def attacked(outcome: "Outcome") -> RenderableType:
+def attacked(outcome: "PictureResult") -> RenderableType:
     """What is printed of one attacked picture: classes before and after, size, cost, files."""
     record = outcome.record
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -18,9 +18,9 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of
 from advbench.pictures.attack import Progress, attack_pictures, read_input
-from advbench.pictures.outcome import Outcome
+from advbench.pictures.outcome import PictureResult
 from advbench.planning.identity import model_digest
-from attacks import Fooled, Perturbation, Universal, fooled
+from attacks import FoolingCounts, Perturbation, Universal, fooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Measured(NamedTuple):
 
     perturbation: Perturbation
     """With its card."""
-    counts: Fooled
+    counts: FoolingCounts
     """Of the pictures it was measured on."""
     classes: tuple[tuple[str, int], ...]
     """Names of the classes that perturbed pictures are put into most, with how many."""
@@ -90,7 +90,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     return measured._replace(problems=(*found.problems, *stream.problems.values()))
 
 
-def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> list[Outcome]:
+def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> list[PictureResult]:
     """Add a perturbation to pictures, and write what came of each, as `advbench attack` does.
 
     Raises:

@@ -7,10 +7,10 @@ from advbench.records.record import LEFT_OUT
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
-    from advbench.pictures.outcome import Outcome
+    from advbench.pictures.outcome import PictureResult
 
 
-def describe_result(outcome: "Outcome") -> list[str]:
+def describe_result(outcome: "PictureResult") -> list[str]:
     """Verdict, size and cost of an attacked picture, a line each."""
     record = outcome.record
     said = "of that class already" if record.status == LEFT_OUT else "met" if record.met else "not met"
@@ -25,7 +25,7 @@ def describe_result(outcome: "Outcome") -> list[str]:
     return lines
 
 
-def _describe_8bit(outcome: "Outcome") -> str:
+def _describe_8bit(outcome: "PictureResult") -> str:
     # Rounded to whole grey levels, a picture is usually further away than the floats are.
     if outcome.met_8bit and outcome.size_8bit is not None:
         return f"goal met at {describe_size(outcome.record.norm, outcome.size_8bit)}"

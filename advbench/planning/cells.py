@@ -21,7 +21,7 @@ NOISE_DRAWS = 10
 """How often the noise that is run for comparison is drawn for each image."""
 
 
-class Cell(NamedTuple):
+class PlannedAttack(NamedTuple):
     """One attack under one threat: a line of a table of results."""
 
     attack: str
@@ -51,7 +51,7 @@ def _takes_starts(attack: str, norm: str, params: str) -> bool:
     return takes_starts(make_attack(attack, norm, json.loads(params)))
 
 
-def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
+def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
     """Attack x goal x norm x budget on one data set, with noise of every budget beside them.
 
     Raises:
@@ -75,13 +75,13 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[Cell]:
                 raise UserError(f"{key}: {spec.name} needs budgets in {norm}", hint=f"add {norm} to eps")
             seen |= {(goal, norm, eps): None for goal in goals for eps in budgets}
             yield from (
-                Cell(spec.name, params, goal, norm, eps)
+                PlannedAttack(spec.name, params, goal, norm, eps)
                 for goal in goals
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
     if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
         noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
-        yield from (Cell(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
+        yield from (PlannedAttack(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
 
 
 def parameters_of(spec: AttackSpec, norm: str) -> str:

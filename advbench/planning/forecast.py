@@ -10,7 +10,7 @@ from advbench.config.budgets import describe_norm
 from advbench.config.suite import Suite
 from advbench.planning.footprint import Footprint
 from advbench.planning.plan import Plan, make_plan
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 from advbench.records.unit import Unit
 from attacks.queries.answers import has_gradient
 
@@ -50,9 +50,9 @@ def forecast(suite: Suite, workers: int) -> Forecast:
     Raises:
         UserError: As :func:`advbench.planning.plan.make_plan`.
     """
-    bench = Workbench(suite)
-    plan = make_plan(suite, bench)
-    speed = {pair: _seconds_per_pass(bench, pair, plan) for pair in plan.footprints}
+    resources = Resources(suite)
+    plan = make_plan(suite, resources)
+    speed = {pair: _seconds_per_pass(resources, pair, plan) for pair in plan.footprints}
     tables = []
     for model, data in plan.footprints:
         rows: dict[tuple[str, ...], list[Unit]] = {}
@@ -99,10 +99,10 @@ def _bytes(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> int:
     return size.weights + size.kept * len(unit.samples)
 
 
-def _seconds_per_pass(bench: Workbench, pair: tuple[str, str], plan: Plan) -> float:
+def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
     """Of one image, timed: a third of a forward and a backward pass; of a model without gradients, a forward pass."""
     unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
-    x, model = bench.images(_first(unit, 8)).x, bench.model(pair[0])
+    x, model = resources.images(_first(unit, 8)).x, resources.model(pair[0])
     x.requires_grad_(has_gradient(model, x))
     best = float("inf")
     for _ in range(3):

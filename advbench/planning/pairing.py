@@ -3,10 +3,10 @@
 from advbench.catalog import DATASETS, MODELS
 from advbench.config.suite import DatasetSpec, ModelSpec, Suite
 from advbench.errors import UserError
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 
 
-def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, DatasetSpec]]:
+def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, DatasetSpec]]:
     """Every model with every data set that it is made for.
 
     Raises:
@@ -17,9 +17,9 @@ def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, Datas
         if model.name in MODELS and data.name in DATASETS:
             return MODELS[model.name].data == DATASETS[data.name].data
         if data.name in DATASETS:
-            return DATASETS[data.name].classes == bench.model(model.label).num_classes
-        labels = bench.dataset(data.label).labels
-        return not labels or max(labels) < bench.model(model.label).num_classes
+            return DATASETS[data.name].classes == resources.model(model.label).num_classes
+        labels = resources.dataset(data.label).labels
+        return not labels or max(labels) < resources.model(model.label).num_classes
 
     pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
     for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
@@ -27,14 +27,14 @@ def fitting_pairs(suite: Suite, bench: Workbench) -> list[tuple[ModelSpec, Datas
             if not any(pair[place] is spec for pair in pairs):
                 other = "data set" if kind == "model" else "model"
                 message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
-                raise UserError(f"{message}{_made_for(spec, bench)}")
+                raise UserError(f"{message}{_made_for(spec, resources)}")
     return pairs
 
 
-def _made_for(spec: ModelSpec | DatasetSpec, bench: Workbench) -> str:
+def _made_for(spec: ModelSpec | DatasetSpec, resources: Resources) -> str:
     """What a model or a data set would fit to, as the end of a sentence."""
     if isinstance(spec, DatasetSpec):
         return f", which is for {DATASETS[spec.name].data}" if spec.name in DATASETS else ""
     if spec.name in MODELS:
         return f", which is for {MODELS[spec.name].data}"
-    return f", which has {bench.model(spec.label).num_classes} classes"
+    return f", which has {resources.model(spec.label).num_classes} classes"

@@ -17,12 +17,12 @@ from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
 from advbench.planning.batches import batch_size
-from advbench.planning.cells import NOISE, Cell, cells_of
+from advbench.planning.cells import NOISE, PlannedAttack, cells_of
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.planning.footprint import Footprint, footprint
 from advbench.planning.identity import suite_identity, surroundings
 from advbench.planning.pairing import fitting_pairs
-from advbench.planning.resources import Workbench, spread
+from advbench.planning.resources import Resources, spread
 from advbench.records.unit import FORMAT, Task, Unit, digest
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder
@@ -49,35 +49,35 @@ class Plan(NamedTuple):
         return digest(self.identity, digits=16)
 
 
-def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
+def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
     """Plan a run: look at every model and every image, and cut the work into units.
 
     Args:
         suite: What to run.
-        bench: Where models and images come from.
+        resources: Where models and images come from.
         forms: The identity's forms of an earlier plan, to be kept; what it does not name is chosen for this machine.
 
     Raises:
         UserError: Something cannot be loaded, a model has no data set or the reverse, or parameters or budgets of an
             attack are wrong or missing.
     """
-    around = surroundings(bench.device.type)
-    pairs = fitting_pairs(suite, bench)
-    digests = {model.label: bench.digest(model.label) for model, _ in pairs}
+    around = surroundings(resources.device.type)
+    pairs = fitting_pairs(suite, resources)
+    digests = {model.label: resources.digest(model.label) for model, _ in pairs}
     first: list[Unit] = []
     rest: list[Unit] = []
     images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
     for model, data in pairs:
-        numbers = chosen(suite, data, len(bench.dataset(data.label)))
-        ids = _ids(bench, model.label, data.label, numbers)
-        _check_labels(bench, model.label, data.label)
+        numbers = chosen(suite, data, len(resources.dataset(data.label)))
+        ids = _ids(resources, model.label, data.label, numbers)
+        _check_labels(resources, model.label, data.label)
         cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
         for goal in {cell.goal for cell in cells}:
-            goal_maker(parse_goal(goal), bench.model(model.label))
+            goal_maker(parse_goal(goal), resources.model(model.label))
         key = around | {
             "format": FORMAT,
             "model_digest": digests[model.label],
-            "labels": bench.dataset(data.label).labels,
+            "labels": resources.dataset(data.label).labels,
         }
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
@@ -85,17 +85,17 @@ def make_plan(suite: Suite, bench: Workbench, forms: Mapping[str, Choice] = Mapp
         if not numbers:
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
-        first_images = _first_images(bench, model.label, data.label, numbers)
-        try_model(bench.model(model.label), first_images[0])
-        size = footprints[model.label, data.label] = footprint(bench.model(model.label), first_images[0])
+        first_images = _first_images(resources, model.label, data.label, numbers)
+        try_model(resources.model(model.label), first_images[0])
+        size = footprints[model.label, data.label] = footprint(resources.model(model.label), first_images[0])
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
-            found[name] = forms.get(name) or choose_form(bench.model(model.label), first_images, size)
+            found[name] = forms.get(name) or choose_form(resources.model(model.label), first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
-    classes = {data.label: list(bench.model(model.label).classes) for model, data in reversed(pairs)}
+    classes = {data.label: list(resources.model(model.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *rest), identity, classes, footprints)
 
 
@@ -123,7 +123,7 @@ class _Pair(NamedTuple):
     seed: int
 
     def unit(
-        self, task: Task, rows: range, cell: Cell | None = None, *, form: str = PLAIN, passes: float = 1.0
+        self, task: Task, rows: range, cell: PlannedAttack | None = None, *, form: str = PLAIN, passes: float = 1.0
     ) -> Unit:
         """The unit for some of the images."""
         fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
@@ -140,7 +140,7 @@ class _Pair(NamedTuple):
         return Unit(unit_id=unit_id, passes=passes, **fields)
 
 
-def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator[Unit]:
+def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) -> Iterator[Unit]:
     passes = cell.passes
     form = milder(choice.form, passes.bears)
     count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
@@ -149,25 +149,25 @@ def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator
         yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total)
 
 
-def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
+def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
     """The ids of the images: of their content, with a number behind it where one repeats another."""
 
     def name(number: int) -> str:
         try:
-            return sample_id(bench.image(model, dataset, number))
+            return sample_id(resources.image(model, dataset, number))
         except UserError:
-            return short_digest("unreadable", bench.dataset(dataset).images[number])
+            return short_digest("unreadable", resources.dataset(dataset).images[number])
 
     return tuple(map(Numbering(), map(name, numbers)))
 
 
-def _first_images(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
+def _first_images(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
     """The first `FEW` images that can be read and have one size, (N, C, H, W), on the device."""
     found: list[Tensor] = []
     problems: list[UserError] = []
     for number in numbers:
         try:
-            image = bench.image(model, dataset, number)
+            image = resources.image(model, dataset, number)
         except UserError as error:
             problems.append(error)
             continue
@@ -177,11 +177,11 @@ def _first_images(bench: Workbench, model: str, dataset: str, numbers: tuple[int
     if not found:
         why = problems[0]
         raise UserError(f"none of the {len(numbers)} images of {dataset} can be read: {why.message}", hint=why.hint)
-    return torch.stack(found).to(bench.device)
+    return torch.stack(found).to(resources.device)
 
 
-def _check_labels(bench: Workbench, model: str, dataset: str) -> None:
-    labels, classes = bench.dataset(dataset).labels, bench.model(model).num_classes
+def _check_labels(resources: Resources, model: str, dataset: str) -> None:
+    labels, classes = resources.dataset(dataset).labels, resources.model(model).num_classes
     if labels and not 0 <= min(labels) <= max(labels) < classes:
         got = f"labels from {min(labels)} to {max(labels)}"
         raise UserError(f"data set {dataset} has {got}, and model {model} has {classes} classes")

@@ -15,7 +15,7 @@ from advbench.datasets.dataset import Dataset
 from advbench.models.classifier import Classifier
 from advbench.planning.fast_forms import Choice
 from advbench.planning.plan import Plan, make_plan
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 from advbench.records.run_folder import RunFolder
 
 
@@ -26,7 +26,7 @@ class PreparedRun(NamedTuple):
     """What was asked for."""
     folder: RunFolder
     """Where the results go; nobody else writes to it meanwhile."""
-    resources: Workbench
+    resources: Resources
     """The models and images that the suite names."""
     plan: Plan
     """The units of work."""
@@ -62,7 +62,7 @@ def prepared(
     files = RunFolder(folder)
     with files.held(), one_thread(), terminable():
         progress("planning", 0, 0)
-        resources = Workbench(suite, models, datasets)
+        resources = Resources(suite, models, datasets)
         yield PreparedRun(suite, files, resources, make_plan(suite, resources, _known_forms(files)))
 
 

@@ -29,12 +29,12 @@ from attacks.speed.folding import FORMS
 T = TypeVar("T")
 """An image, or its number."""
 MOST_STARTS = 256
-"""Images of a data set from which attacks that need a start may begin, at most."""
+"""UnitImages of a data set from which attacks that need a start may begin, at most."""
 KEEP_BYTES = 256 * 2**20
 """So much of images is kept in memory; beyond that they are read again."""
 
 
-class Images(NamedTuple):
+class UnitImages(NamedTuple):
     """The images of a unit that can be read, and why the others cannot."""
 
     x: Tensor
@@ -45,7 +45,7 @@ class Images(NamedTuple):
     """Row of each of the others -> why."""
 
 
-class Workbench:
+class Resources:
     """Gives out what units of a suite need.
 
     Args:
@@ -87,7 +87,7 @@ class Workbench:
         Args:
             label: Of the classifier.
             form: One of :data:`attacks.speed.folding.FORMS`, as it was planned, perhaps on another machine.
-            x: Images (N, C, H, W) that are to be attacked.
+            x: UnitImages (N, C, H, W) that are to be attacked.
         """
         key = f"model {label}, {form}"
         if key not in self._made:
@@ -132,7 +132,7 @@ class Workbench:
             self._bytes += image.nbytes
         return image
 
-    def images(self, unit: Unit) -> Images:
+    def images(self, unit: Unit) -> UnitImages:
         """The images of a unit, on the device.
 
         Raises:
@@ -149,10 +149,10 @@ class Workbench:
                 raise UserError(f"image {number} of {unit.dataset} has changed since the run was planned")
             found[row] = image
         x = torch.stack(list(found.values())).to(self.device) if found else torch.empty(0, 0, 0, 0)
-        return Images(x, tuple(found), unreadable)
+        return UnitImages(x, tuple(found), unreadable)
 
     def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
-        """Images from which attacks may start: those of :func:`spread` that can be read and have this shape.
+        """UnitImages from which attacks may start: those of :func:`spread` that can be read and have this shape.
 
         They are the same for every unit of a run, so that no result depends on how the work is cut.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from advbench.analysis.curves import Curve, curve
 from advbench.analysis.metrics import NOISE, WORST_CASE, smallest
-from advbench.analysis.threats import Evidence, Trial
+from advbench.analysis.threats import ThreatResults, Trial
 from advbench.config.budgets import is_decimal
 from advbench.sanitize import display_name
 
@@ -45,7 +45,7 @@ class Figure(NamedTuple):
     """For those who do not see it."""
 
 
-def curves(evidence: Evidence) -> Figure:
+def curves(evidence: ThreatResults) -> Figure:
     """Robust accuracy against eps: the worst case with its interval, and each attack."""
     trials = evidence.trials
     scale, unit = _unit(evidence)
@@ -72,7 +72,7 @@ def curves(evidence: Evidence) -> Figure:
     return _drawn(draw, f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}")
 
 
-def histogram(evidence: Evidence) -> Figure | None:
+def histogram(evidence: ThreatResults) -> Figure | None:
     """Sizes of the smallest perturbations of correctly classified images; None if no attack looked for them."""
     trials = [trial for trial in evidence.trials if trial.minimal]
     if not trials:
@@ -118,7 +118,7 @@ def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, **style: obj
     axes.plot(line.eps * scale, 100 * line.rate, label=name.lstrip("_") or "_", **drawn, **style)  # type: ignore[arg-type]
 
 
-def _widest(evidence: Evidence) -> float:
+def _widest(evidence: ThreatResults) -> float:
     """Where the axis of eps ends: a little beyond the largest budget, or where minimum-norm attacks are done."""
     if evidence.eps:
         return 1.12 * evidence.eps[-1]
@@ -127,7 +127,7 @@ def _widest(evidence: Evidence) -> float:
     return 1.1 * float(np.quantile(found, 0.98)) if len(found) and found.max() > 0 else 1.0
 
 
-def _unit(evidence: Evidence) -> tuple[float, str]:
+def _unit(evidence: ThreatResults) -> tuple[float, str]:
     """What sizes are multiplied with, and in what they are then told: for Linf in 255ths, unless people say 0.3."""
     norm = evidence.threat.norm
     if norm == "linf" and not (evidence.eps and all(map(is_decimal, evidence.eps))):

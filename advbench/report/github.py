@@ -54,7 +54,7 @@ def annotations(verdict: Verdict) -> Iterator[str]:
         (f"advbench: {result.gate}", f"{describe_place(result.threat, result.eps)}: {result.message}")
         for result in verdict.failures
     ]
-    flags = [(f"advbench: trust flag {flag.id}", str(flag)) for flag in verdict.findings.flags if flag.severity in "EF"]
+    flags = [(f"advbench: trust flag {flag.id}", str(flag)) for flag in verdict.analysis.flags if flag.severity in "EF"]
     for command, found in (("error", problems), ("warning", flags)):
         # Ten of each kind are shown; half of that each keeps a step well below what a whole job may have.
         most = MOST_ANNOTATIONS // 2

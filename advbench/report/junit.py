@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET  # only ever written, never read
 from collections.abc import Iterable
 
 from advbench.analysis.metrics import WORST_CASE, Cell
-from advbench.analysis.verdict import Result, Verdict
+from advbench.analysis.verdict import GateResult, Verdict
 from advbench.report.columns import describe_left_out, describe_place, tables
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -21,7 +21,7 @@ def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> st
         properties: Names and values, such as the run's id and the versions.
     """
     root = ET.Element("testsuites", name="advbench")
-    for table in tables(verdict.findings.cells):
+    for table in tables(verdict.analysis.cells):
         suite = ET.SubElement(root, "testsuite", name=_legal(table.title))
         listed = ET.SubElement(suite, "properties")
         for name, value in properties:
@@ -35,14 +35,14 @@ def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> st
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _about(verdict: Verdict, cell: Cell) -> list[Result]:
+def _about(verdict: Verdict, cell: Cell) -> list[GateResult]:
     """The gates that speak about a number."""
     if cell.attack != WORST_CASE:
         return []
     return [result for result in verdict.failures if (result.threat, result.eps) == (cell.threat, cell.eps)]
 
 
-def _case(suite: ET.Element, cell: Cell, failures: Iterable[Result]) -> ET.Element:
+def _case(suite: ET.Element, cell: Cell, failures: Iterable[GateResult]) -> ET.Element:
     where = f"{cell.threat.model}.{cell.threat.dataset}.{cell.threat.goal}"
     bound = describe_place(cell.threat, cell.eps).rpartition(" · ")[2]
     seconds = (cell.seconds or 0) * cell.robust.n

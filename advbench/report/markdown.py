@@ -43,12 +43,12 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
     if verdict.results:
         yield ""
-    if verdict.findings.flags:
+    if verdict.analysis.flags:
         yield "## Trust flags\n"
-        for flag in verdict.findings.flags:
+        for flag in verdict.analysis.flags:
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
-    for table in tables(verdict.findings.cells):
+    for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
         yield from _table(HEADINGS, table.rows, [cell.attack == "worst case" for cell in table.cells])

@@ -1,22 +1,22 @@
 """What a notebook shows of a run: its tables, with everything escaped."""
 
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.report.columns import HEADINGS, tables
 
 
-def as_html(findings: Findings) -> str:
+def as_html(analysis: RunAnalysis) -> str:
     """The numbers and trust flags as HTML.
 
     Example:
         >>> import pandas as pd
         >>> from advbench.records.record import COLUMNS
-        >>> as_html(Findings(frame=pd.DataFrame(columns=COLUMNS)))
+        >>> as_html(RunAnalysis(frame=pd.DataFrame(columns=COLUMNS)))
         '<p>no numbers</p>'
     """
     from markupsafe import escape
 
-    parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in findings.flags]
-    for table in tables(findings.cells):
+    parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in analysis.flags]
+    for table in tables(analysis.cells):
         shown = [i for i in range(len(HEADINGS)) if any(row[i] for row in table.rows)]
         head = "".join(f"<th>{escape(HEADINGS[i])}</th>" for i in shown)
         rows = ("".join(f"<td>{escape(row[i])}</td>" for i in shown) for row in table.rows)

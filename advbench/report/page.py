@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from advbench.analysis.curves import flips
 from advbench.analysis.metrics import NOISE, WORST_CASE, Cell
-from advbench.analysis.threats import Evidence
+from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
@@ -77,8 +77,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
     Returns:
         HTML; it loads nothing, runs no script, and turns dark where the reader's system is dark.
     """
-    findings = verdict.findings
-    pictures = gallery(run, findings.classes)
+    analysis = verdict.analysis
+    pictures = gallery(run, analysis.classes)
     shown = {kind: [picture for picture in pictures if picture.kind == kind] for kind in KINDS}
     return render(
         "run.html",
@@ -90,7 +90,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
-        parts=[_part(verdict, evidence) for evidence in findings.evidence],
+        parts=[_part(verdict, evidence) for evidence in analysis.evidence],
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         legend=LEGEND,
         made=_made(run),
@@ -103,7 +103,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
 
 def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
     """The worst cases of each model, data set and goal, under their names."""
-    cells = (cell for cell in verdict.findings.cells if cell.attack == WORST_CASE)
+    cells = (cell for cell in verdict.analysis.cells if cell.attack == WORST_CASE)
     groups = groupby(cells, key=lambda cell: describe_threat(cell.threat._replace(norm="")))
     return [
         (name, [_row(cell) | {"place": describe_norm(cell.threat.norm, cell.eps)} for cell in group])
@@ -113,7 +113,7 @@ def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def _facts(verdict: Verdict, run: "StoredRun") -> str:
     """Size of the run in words."""
-    frame = verdict.findings.frame
+    frame = verdict.analysis.frame
     # of models that see the same pictures in different sizes, the same picture has different ids
     images = frame.groupby(["dataset", "model"], observed=True)["sample_id"].nunique().groupby("dataset").max().sum()
     counts = [
@@ -142,8 +142,8 @@ def _row(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _part(verdict: Verdict, evidence: Evidence) -> Part:
-    table = tables([cell for cell in verdict.findings.cells if cell.threat == evidence.threat])[0]
+def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
+    table = tables([cell for cell in verdict.analysis.cells if cell.threat == evidence.threat])[0]
     rows = [_row(cell) | {"texts": texts} for cell, texts in zip(table.cells, table.rows, strict=True)]
     bounds = list(dict.fromkeys(row["bound"] for row in rows))
     return Part(
@@ -151,11 +151,11 @@ def _part(verdict: Verdict, evidence: Evidence) -> Part:
         clean=table.clean,
         levels=[[row for row in rows if row["bound"] == bound] for bound in bounds],
         figures=list(_figures(evidence)),
-        flips=_flips(evidence, verdict.findings.classes.get(evidence.threat.dataset, [])),
+        flips=_flips(evidence, verdict.analysis.classes.get(evidence.threat.dataset, [])),
     )
 
 
-def _figures(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
+def _figures(evidence: ThreatResults) -> Iterator[tuple[str, str, str]]:
     found: list[tuple[Figure | None, str]] = [
         (curves(evidence), "Robust accuracy against eps, with the 95 % interval of the worst case."),
         (histogram(evidence), "Sizes of the smallest perturbation found for each correctly classified image."),
@@ -165,7 +165,7 @@ def _figures(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
             yield data_uri(figure.svg, "image/svg+xml"), figure.alt, caption
 
 
-def _flips(evidence: Evidence, names: list[str]) -> Flips | None:
+def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
     """From which class to which class the images went, under all attacks but noise."""
     trials = [trial for trial in evidence.trials if trial.attack != NOISE]
     eps = evidence.eps[-1] if evidence.eps else None
@@ -224,12 +224,12 @@ def _told(value: object) -> str:
 
 def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
     """Every attack with its parameters in full."""
-    pairs = verdict.findings.frame[["attack", "params"]].drop_duplicates()
+    pairs = verdict.analysis.frame[["attack", "params"]].drop_duplicates()
     return [(str(attack), str(params)) for attack, params in zip(pairs["attack"], pairs["params"], strict=True)]
 
 
 def _errors(verdict: Verdict) -> list[tuple[str, int]]:
     """What went wrong, the most frequent first."""
-    frame = verdict.findings.frame
+    frame = verdict.analysis.frame
     errors = frame.loc[frame["status"] == UNKNOWN, "error"].dropna().astype(str)
     return [(str(error), int(count)) for error, count in errors.value_counts().head(8).items()]

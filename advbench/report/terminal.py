@@ -12,7 +12,7 @@ from rich.text import Text
 
 from advbench.analysis.compare import Comparison, Outcomes
 from advbench.analysis.metrics import WORST_CASE
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.verdict import Verdict
 from advbench.report.columns import (
     CHANGE_HEADINGS,
@@ -60,19 +60,19 @@ def summary(verdict: Verdict) -> RenderableType:
         lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
     if held := len(verdict.results) - len(verdict.failures):
         lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
-    return Group(*lines, numbers(verdict.findings))
+    return Group(*lines, numbers(verdict.analysis))
 
 
-def numbers(findings: Findings) -> RenderableType:
+def numbers(analysis: RunAnalysis) -> RenderableType:
     """Flags and numbers of a run, whatever its gates."""
     lines: list[RenderableType] = [
-        Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in findings.flags
+        Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in analysis.flags
     ]
-    for table in tables(findings.cells):
+    for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         rows = [_narrow(row) for row in table.rows]
         lines.append(Grid(_COLUMNS, rows, [cell.attack == "worst case" for cell in table.cells]))
-    if findings.cells:
+    if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
     return Group(*lines)
 

@@ -31,11 +31,12 @@ def untargeted(logits: Tensor, ids: Tensor) -> Untargeted:
     return Untargeted(logits.detach().argmax(1), ids=ids)
 
 
-class Fooled(NamedTuple):
+class FoolingCounts(NamedTuple):
     """Counts of images.
 
     Example:
-        >>> two = Fooled(images=2, changed=1, classes=((7, 2),)) + Fooled(images=1, changed=1, classes=((3, 1),))
+        >>> one = FoolingCounts(images=1, changed=1, classes=((3, 1),))
+        >>> two = FoolingCounts(images=2, changed=1, classes=((7, 2),)) + one
         >>> two.images, two.changed / two.images, two.classes
         (3, 0.6666666666666666, ((7, 2), (3, 1)))
     """
@@ -59,7 +60,7 @@ class Fooled(NamedTuple):
 
     def __add__(self, other: object) -> Self:
         """The counts of both."""
-        if not isinstance(other, Fooled):
+        if not isinstance(other, FoolingCounts):
             return NotImplemented
         together = Counter(dict(self.classes))
         together.update(dict(other.classes))
@@ -75,7 +76,7 @@ class Fooled(NamedTuple):
         )
 
 
-def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untargeted) -> Fooled:
+def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untargeted) -> FoolingCounts:
     """Count the images that a perturbation fools; nothing is kept of them.
 
     Args:
@@ -93,7 +94,7 @@ def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untarget
         >>> found.images, found.changed, found.classes
         (3, 1, ((1, 2), (0, 1)))
     """
-    total = Fooled()
+    total = FoolingCounts()
     for batch in loader:
         x, y = unpacked(batch)
         total += _fooled(model, x, y, apply, goal)
@@ -112,7 +113,7 @@ def unpacked(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return batch[0].detach(), batch[1] if len(batch) > 1 else None
 
 
-def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeGoal) -> Fooled:
+def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeGoal) -> FoolingCounts:
     ids = torch.arange(len(x), device=x.device)
     clean = logits_of(model, x)
     wanted = goal(clean, ids=ids)
@@ -120,7 +121,7 @@ def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeG
     logits = forward(model, apply(x), wanted)
     before, after = clean.argmax(1), logits.argmax(1)
     aside = pointless(wanted, before)
-    return Fooled(
+    return FoolingCounts(
         images=len(x),
         changed=int((before != after).sum()),
         met=int((met(wanted, logits) & ~aside).sum()),

@@ -33,7 +33,7 @@ def test_without_gates_a_run_is_done():
     found = verdict()
     assert (found.exit_code, found.passed, found.headline) == (0, True, "DONE: no gates were set")
     assert found.results == ()
-    assert [cell.attack for cell in found.findings.cells] == [WORST_CASE, "pgd"]
+    assert [cell.attack for cell in found.analysis.cells] == [WORST_CASE, "pgd"]
 
 
 @pytest.mark.parametrize(("floor", "code"), [(0.5, 0), (0.51, 1), (0, 0), (1, 1)])
@@ -137,7 +137,7 @@ def test_a_run_that_is_not_done_is_incomplete():
     found = verdict(missing=[a_unit(["s0", "s100"], eps=4 / 255)], min_robust_accuracy=0.1)
     assert found.exit_code == 3
     assert found.headline == "INCOMPLETE: 1 unit of work not done; `advbench resume` does the rest"
-    cell = next(c for c in found.findings.cells if (c.attack, c.eps) == ("pgd", 8 / 255))
+    cell = next(c for c in found.analysis.cells if (c.attack, c.eps) == ("pgd", 8 / 255))
     assert (cell.robust.n, cell.robust.unknown) == (101, 1)
 
 
@@ -166,8 +166,8 @@ def test_flags_may_be_required_to_be_clear():
 
 def test_flags_come_worst_first():
     flags = [FLAG | {"severity": severity, "id": "M4"} for severity in "IFE"]
-    assert [flag.severity for flag in verdict(flags=flags).findings.flags] == ["E", "F", "I"]
-    assert all(isinstance(flag, Flag) for flag in verdict(flags=flags).findings.flags)
+    assert [flag.severity for flag in verdict(flags=flags).analysis.flags] == ["E", "F", "I"]
+    assert all(isinstance(flag, Flag) for flag in verdict(flags=flags).analysis.flags)
 
 
 def test_a_verdict_is_plain_data():

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from frames import images, unknown
 from runs import a_run, write_run
 
+from advbench import load_run
 from advbench.analysis.baseline import read_baseline
 from advbench.cli.main import main
 from advbench.cli.verdict import conclude
@@ -202,7 +203,7 @@ def test_without_torch(folder, command):
 
 def test_a_run_shows_itself_in_a_notebook(folder):
     write_run(Path("evil"), [{**r, "model": "<script>"} for r in ROWS])
-    shown = read_run("evil")._repr_html_()
+    shown = load_run("evil")._repr_html_()
     assert "<b>&lt;script&gt; on toy · untargeted · Linf</b>" in shown
     assert "<script>" not in shown
     assert shown.count("<tr>") == 4

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import advbench.commands
 import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import advbench.commands
 from advbench.catalog.registry import resolve
 from advbench.cli.console import Command
 from advbench.cli.main import COMMANDS, main

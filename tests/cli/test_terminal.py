@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from advbench.config.budgets import describe_eps, describe_norm, describe_size
-from advbench.pictures.outcome import Guess, Outcome
+from advbench.pictures.outcome import Guess, PictureResult
 from advbench.pictures.terminal import attacked
 from advbench.pictures.wording import describe_result
 from advbench.records.record import OK, Record
@@ -25,7 +25,7 @@ RECORD = Record(
 BEFORE = (Guess(0, "tiger", 0.853), Guess(1, "tiger cat", 0.087), Guess(2, "boxer", 0.002))
 AFTER = (Guess(2, "boxer", 0.047), Guess(1, "tiger cat", 0.04), Guess(3, "zebra", 0.0001))
 FILES = {name: Path("out") / name for name in ("adversarial.png", "panel.png", "record.csv")}
-OUTCOME = Outcome(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, FILES, met_8bit=True, size_8bit=1 / 255)
+OUTCOME = PictureResult(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, FILES, met_8bit=True, size_8bit=1 / 255)
 
 
 def printed(*things, width=100, colour=False):

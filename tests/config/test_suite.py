@@ -15,7 +15,7 @@ from advbench.config.suite_files import load_suite, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
 from advbench.planning.plan import fitting_pairs
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 from attacks import PGD
 
 GOOD = {"name": "x", "models": "efficientnet_lite0", "datasets": "imagenet-samples", "attacks": "pgd"}
@@ -26,7 +26,7 @@ def test_built_in_suites_are_in_order(name):
     suite = load_suite(name)
     assert suite.name == name
     assert suite.description
-    assert {model.label for model, _ in fitting_pairs(suite, Workbench(suite))} == {m.label for m in suite.models}
+    assert {model.label for model, _ in fitting_pairs(suite, Resources(suite))} == {m.label for m in suite.models}
 
 
 def test_short_forms_and_long_ones():

@@ -16,7 +16,7 @@ from advbench.analysis.baseline import Baseline
 from advbench.analysis.compare import compare, outcomes
 from advbench.analysis.gates import evaluate
 from advbench.analysis.metrics import WORST_CASE, as_dict, cells
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import gather
 from advbench.cli.main import main
 from advbench.config.suite import Gates
@@ -90,8 +90,8 @@ def test_other_goals_of_the_same_images_are_about_all_of_them():
 
 
 def test_tables_and_reports_say_how_many_and_why():
-    findings = Findings(frame=frame(rows()))
-    (table,) = tables(findings.cells)
+    analysis = RunAnalysis(frame=frame(rows()))
+    (table,) = tables(analysis.cells)
     assert table.clean.endswith("; 2 images left out: their label is the target")
     one = [each | {"goal": "ordered-topk:3,4"} for each in rows()[:9]]
     assert tables(cells(frame(one)))[0].clean.endswith("; 1 image left out: its label is the first target")
@@ -113,8 +113,8 @@ def test_a_run_that_left_out_all_images_has_run_nothing():
     verdict = evaluate(a_run(rows()[8:]), Gates(min_robust_accuracy=0.5))
     assert verdict.exit_code == 5
     assert verdict.headline == "NOTHING RUN: the run left out all images"
-    assert all(cell.robust.n == 0 for cell in verdict.findings.cells)
-    assert verdict.findings.flags == ()
+    assert all(cell.robust.n == 0 for cell in verdict.analysis.cells)
+    assert verdict.analysis.flags == ()
 
 
 def test_the_share_of_unknown_results_is_of_those_that_could_be_known():
@@ -207,10 +207,10 @@ def test_unreadable_images_and_units_that_fail_leave_out_the_same_images(tmp_pat
     aside = done.frame.loc[done.frame["status"] == LEFT_OUT, "sample_name"].astype(int).tolist()
     assert aside == wanted
 
-    def failing(unit, desk) -> Done:
+    def failing(unit, context) -> Done:
         if unit.task == "attack":
             raise MemoryError("too large")
-        return do(unit, desk)
+        return do(unit, context)
 
     monkeypatch.setattr("advbench.execution.runner.do", failing)
     lost = attacked(tmp_path / "b", LABELS, noise=False)

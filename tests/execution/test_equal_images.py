@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from advbench.analysis.baseline import Baseline
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.api import run
 from advbench.datasets.dataset import Dataset
 from advbench.testing import Bench
@@ -54,7 +54,7 @@ def test_a_run_says_the_same(x, labels, tmp_path):
     data = Dataset(name="d", images=names, labels=tuple(labels.tolist()), read=lambda i: x[i])
     suite = {"name": "x", "models": "m", "datasets": "d", "attacks": "fgsm", "eps": {"linf": 1e-6}}
     done = run(suite, out=tmp_path / "run", models={"m": MODEL}, datasets={"d": data})
-    (cell,) = [cell for cell in Findings.of(done).cells if cell.attack == "fgsm"]
+    (cell,) = [cell for cell in RunAnalysis.of(done).cells if cell.attack == "fgsm"]
     assert (cell.clean.k, cell.robust.k, cell.robust.n) == (accuracy(x, labels), accuracy(x, labels), len(x))
     tested = Bench("test_it", None)(MODEL, (x, labels), attack="fgsm", eps=1e-6).frame
     assert done.frame["sample_id"].tolist() == tested["sample_id"].tolist()

@@ -126,7 +126,7 @@ def test_the_rows_of_many_units_are_gathered(golden, tmp_path, monkeypatch):
 
 
 def test_the_order_of_units_and_what_was_done_before_do_not_matter(golden, tmp_path, monkeypatch):
-    shuffled = lambda self, desk, units: iter([(Backwards(desk), list(units))])  # noqa: E731
+    shuffled = lambda self, context, units: iter([(Backwards(context), list(units))])  # noqa: E731
     monkeypatch.setattr("advbench.execution.runner._Session._executors", shuffled)
     same(golden, run(SUITE, out=tmp_path))
 
@@ -134,17 +134,17 @@ def test_the_order_of_units_and_what_was_done_before_do_not_matter(golden, tmp_p
 class Backwards:
     """Does the units of the attacks from the last to the first."""
 
-    def __init__(self, desk):
-        self.desk = desk
+    def __init__(self, context):
+        self.context = context
 
     def submit_all(self, units):
-        from advbench.execution.executor import Outcome
+        from advbench.execution.executor import UnitResult
         from advbench.execution.tasks import do
 
         torch.rand(7)
         first = [unit for unit in units if unit.task != "attack"]
         for unit in [*first, *reversed(units[len(first) :])]:
-            yield Outcome(unit, do(unit, self.desk), "", 0.0)
+            yield UnitResult(unit, do(unit, self.context), "", 0.0)
 
     def info(self):
         return {}

@@ -14,7 +14,7 @@ from advbench.api import run
 from advbench.catalog import plugins
 from advbench.cli.main import main
 from advbench.explain.gallery import explain_run, most_easily_fooled
-from advbench.planning.resources import Workbench
+from advbench.planning.resources import Resources
 
 SUITE = {
     "name": "small",
@@ -68,7 +68,7 @@ def test_of_a_network_with_layers_the_last_hidden_one_is_shown(folder, monkeypat
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(256, 20))
     model = Classifier(net, num_classes=20, mean=[0.5] * 3, std=[0.2] * 3, input_size=32, name="eyes")
-    monkeypatch.setattr(Workbench, "model", lambda self, label: model)
+    monkeypatch.setattr(Resources, "model", lambda self, label: model)
     sections = explain_run(folder, worst=4)
     assert [section.name for section in sections] == ["worst-tiny", "embedding-tiny"]
     assert len(sections[0].figures) == 4

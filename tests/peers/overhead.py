@@ -95,17 +95,17 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
         with planning:
             return make_plan(*arguments)
 
-    def both(unit: Any, desk: Any) -> Any:
+    def both(unit: Any, context: Any) -> Any:
         nonlocal units
         if unit.task != "attack":
-            return do(unit, desk)
+            return do(unit, context)
         units += 1
         with beside:
-            call = _bare(unit, desk)
-        done = do(unit, desk) if units % 2 else None
+            call = _bare(unit, context)
+        done = do(unit, context) if units % 2 else None
         with bare:
             call()
-        done = done or do(unit, desk)
+        done = done or do(unit, context)
         progress(f"{units}: {unit.attack} on {unit.model}")
         return done
 
@@ -128,7 +128,7 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
     }
 
 
-def _bare(unit: Any, desk: Any) -> Callable[[], Any]:
+def _bare(unit: Any, context: Any) -> Callable[[], Any]:
     """The attack of a unit as a library is called, on images in memory."""
     import torch
 
@@ -137,9 +137,9 @@ def _bare(unit: Any, desk: Any) -> Callable[[], Any]:
     from advbench.evaluation.attack_factory import make_attack
     from advbench.evaluation.goals import goal_maker
 
-    model, asked = desk.bench.model(unit.model), desk.bench.fast(unit.model, unit.form)
-    x = desk.bench.images(unit).x
-    labels = desk.bench.dataset(unit.dataset).labels
+    model, asked = context.resources.model(unit.model), context.resources.fast(unit.model, unit.form)
+    x = context.resources.images(unit).x
+    labels = context.resources.dataset(unit.dataset).labels
     y = torch.tensor([labels[number] for number in unit.samples])
     with torch.no_grad():
         goal = goal_maker(parse_goal(unit.goal), model)(model(x), content_ids(x), y)

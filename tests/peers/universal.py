@@ -21,7 +21,7 @@ from torch import Tensor
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.files import as_perturbation, as_png
-from attacks import Fooled, Perturbation, UniversalPerturbation, fooled
+from attacks import FoolingCounts, Perturbation, UniversalPerturbation, fooled
 from tests.peers.photographs import cut_for, photographs, shared_classifier
 from tests.peers.universal_methods import (
     ART,
@@ -137,7 +137,7 @@ def _methods(net: Net, eps: float) -> list[str]:
     return [method for method in METHODS if method not in left_out and (THEIRS or method != ART)]
 
 
-def _counts(model: Classifier, x: Tensor, found: Perturbation) -> Fooled:
+def _counts(model: Classifier, x: Tensor, found: Perturbation) -> FoolingCounts:
     return fooled(model, x.split(50), found.apply)
 
 

@@ -11,7 +11,7 @@ import matplotlib.figure
 import pytest
 from PIL import Image
 
-from advbench.pictures.outcome import Guess, Outcome
+from advbench.pictures.outcome import Guess, PictureResult
 from advbench.pictures.panel import draw_panel
 from advbench.records.record import OK, Record
 
@@ -23,7 +23,7 @@ RECORD = Record(
 )  # fmt: skip
 BEFORE = tuple(Guess(i, f"before {i}", 0.3 / 2**i) for i in range(7))
 AFTER = tuple(Guess(i, f"after {i}", 0.2 / 2**i) for i in range(4, 11))
-OUTCOME = Outcome(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, met_8bit=True, size_8bit=1 / 255)
+OUTCOME = PictureResult(Path("in/tiger.jpg"), RECORD, BEFORE, AFTER, met_8bit=True, size_8bit=1 / 255)
 GREY = Image.new("L", (28, 28), 128)
 PHOTO = Image.new("RGB", (32, 32), "orange")
 
@@ -116,7 +116,9 @@ def test_no_name_breaks_it_or_runs_over_its_edge(start):
     guesses = tuple(Guess(i, name, 0.9) for i, name in enumerate(names))
     record = replace(RECORD, model="shufflenet_v2_x0_5", goal=f"targeted:{names[1]}")
     figure = draw(
-        Outcome(Path(f"{names[0].replace('/', '-')}.jpg"), record, guesses, guesses, met_8bit=True, size_8bit=1 / 255)
+        PictureResult(
+            Path(f"{names[0].replace('/', '-')}.jpg"), record, guesses, guesses, met_8bit=True, size_8bit=1 / 255
+        )
     )
     for text in texts(figure):
         box = text.get_window_extent()

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from advbench.errors import UserError
 from advbench.pictures.files import as_perturbation, as_picture, as_png, write_files
-from advbench.pictures.outcome import Guess, Outcome
+from advbench.pictures.outcome import Guess, PictureResult
 from advbench.records.record import COLUMNS, OK, Record
 
 RECORD = Record(
@@ -22,7 +22,7 @@ RECORD = Record(
     survives_8bit=True, status=OK,
 )  # fmt: skip
 GUESSES = (Guess(0, "tiger", 0.75), Guess(1, "cat", 0.25))
-OUTCOME = Outcome(Path("a.png"), RECORD, GUESSES, GUESSES, met_8bit=True, size_8bit=1 / 255)
+OUTCOME = PictureResult(Path("a.png"), RECORD, GUESSES, GUESSES, met_8bit=True, size_8bit=1 / 255)
 
 
 def levels(channels, size=4, seed=0):

@@ -17,7 +17,7 @@ from advbench.datasets.image_ids import content_ids, sample_id, sample_ids
 from advbench.evaluation.evaluate import evaluate
 from advbench.evaluation.goals import goal_maker
 from advbench.pictures.attack import attack_pictures
-from advbench.pictures.outcome import SHOWN, Guess, failed, failure, outcomes, provenance
+from advbench.pictures.outcome import SHOWN, Guess, failed, failure, picture_results, provenance
 from advbench.records.record import COLUMNS, OK, UNKNOWN, as_json
 from attacks import L2, TopK
 
@@ -40,7 +40,7 @@ def attacked(attack=ATTACK, *, config=CONFIG, model=MODEL, x=None, k=7):
     result = evaluate(model, attack, x, goal, eps=config.eps, seed=0)
     source = provenance(config, model, attack, "1.0")
     paths = [Path(f"{i}.png") for i in range(len(x))]
-    return x, result, outcomes(paths, sample_ids(x), result, k, model, source)
+    return x, result, picture_results(paths, sample_ids(x), result, k, model, source)
 
 
 def assert_finite(row):

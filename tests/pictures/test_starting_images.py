@@ -17,7 +17,7 @@ from advbench.models.classifier import Classifier
 from advbench.pictures.attack import attack_pictures
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.plan import make_plan
-from advbench.planning.resources import MOST_STARTS, Workbench, spread
+from advbench.planning.resources import MOST_STARTS, Resources, spread
 from advbench.records.record import OK, UNKNOWN
 from advbench.testing import Bench
 
@@ -111,7 +111,7 @@ def test_what_a_unit_may_start_from_is_part_of_its_name():
     def names(x):
         chosen = load_suite(suite(), names={"locked", "dim"})
         with patch("advbench.planning.batches.LARGEST_BATCH", 1):
-            units = make_plan(chosen, Workbench(chosen, **parts(x))).units
+            units = make_plan(chosen, Resources(chosen, **parts(x))).units
         return {unit.attack: unit.unit_id for unit in units if unit.samples == (0,) and unit.task == "attack"}
 
     one, other = names(WITH_KEY), names(torch.cat([WITH_KEY[:9], 1 - WITH_KEY[9:]]))

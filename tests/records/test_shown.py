@@ -8,7 +8,7 @@ import torch
 
 import advbench
 from advbench.analysis.compare import compare, outcomes
-from advbench.analysis.run_analysis import Findings
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.api import run
 from advbench.datasets.dataset import Dataset
 from advbench.explain import Painted, Plane, Subject
@@ -26,7 +26,7 @@ def results(tmp_path_factory):
     data = Dataset(name="d", images=tuple("abcdefghijkl"), labels=(0,) * 12, read=lambda i: X[i])
     suite = {"name": "x", "models": "m", "datasets": "d", "attacks": "fgsm"}
     done = run(suite, out=tmp_path_factory.mktemp("run"), models={"m": model}, datasets={"d": data})
-    findings = Findings.of(done)
+    analysis = RunAnalysis.of(done)
     bench = Bench("test_it", None)
     tested = bench(model, X, attack="fgsm")
     numbers = outcomes(done.frame)
@@ -34,8 +34,8 @@ def results(tmp_path_factory):
     found = UniversalPerturbation(steps=2).fit(model, [X], on_step=states.append)
     grid = Plane(torch.zeros(9), torch.zeros(9), torch.zeros(9, 9, 20))
     return {
-        "run": done, "suite": done.suite, "unit": done.plan[-1], "findings": findings, "cell": findings.cells[0],
-        "evidence": findings.evidence[0], "trial": findings.evidence[0].trials[0], "data set": data,
+        "run": done, "suite": done.suite, "unit": done.plan[-1], "analysis": analysis, "cell": analysis.cells[0],
+        "evidence": analysis.evidence[0], "trial": analysis.evidence[0].trials[0], "data set": data,
         "outcomes": numbers[0], "change": compare(numbers, numbers).changes[0], "test": tested, "bench": bench,
         "baseline": tested.as_baseline(), "fit": states[0], "perturbation": found,
         "painted": Painted(X, X.amax((1, 2, 3))),
@@ -60,7 +60,7 @@ def test_it_says_what_matters(results):
     assert lines["data set"].startswith("Dataset(name='d', images=<tuple of 12>, labels=<tuple of 12>, read=")
     assert lines["painted"] == "Painted(images=<Tensor (12, 3, 32, 32)>, excitement=<Tensor (12,)>)"
     assert lines["fit"].startswith("FitState(step=1, epoch=0, batch=1, best_rate=-1, loss=")
-    assert "frame=<DataFrame (24, " in lines["findings"]
+    assert "frame=<DataFrame (24, " in lines["analysis"]
 
 
 def test_an_unfinished_run_is_shown_too(results):
