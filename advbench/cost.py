@@ -18,7 +18,7 @@ from advbench.meter import Meter
 from advbench.models.classifier import Classifier
 from advbench.workbench import make_attack
 from attacks import Attack, OrderedTopK, Targeted, Untargeted
-from attacks.answers import has_gradient
+from attacks.derivatives import has_gradient
 from attacks.folding import EXACT, FORMS
 from attacks.goals import Goal
 

@@ -13,7 +13,7 @@ from advbench.report.words import describe_norm
 from advbench.suite import Suite
 from advbench.units import Unit
 from advbench.workbench import Workbench
-from attacks.answers import has_gradient
+from attacks.derivatives import has_gradient
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.answers import NoGradientError
+from attacks.derivatives import NoGradientError
 from attacks.goals import Goal, met
 from attacks.gradients import forward, slope
 from attacks.inputs import check_arguments

@@ -11,7 +11,7 @@ from advbench.errors import UserError
 from advbench.explain.canvas import jiggle, paint, start
 from advbench.explain.layers import Layer, activations, black_picture
 from advbench.models.classifier import Classifier
-from attacks.answers import has_gradient
+from attacks.derivatives import has_gradient
 
 _RATE = 0.05
 """Step of Adam in the spectrum."""

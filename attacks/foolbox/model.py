@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.answers import ask, ask_with_graph, gradient_of
+from attacks.answers import ask
 from attacks.cap import spent
+from attacks.derivatives import ask_with_graph, gradient_of
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.gradients import booked_on
 from attacks.protocols import Model

@@ -13,7 +13,7 @@ from advbench.explain.maximise import class_images
 from advbench.judge import judge
 from advbench.models.classifier import Classifier
 from attacks import PGD, HopSkipJump, Linf, Square, Untargeted
-from attacks.answers import NoGradientError
+from attacks.derivatives import NoGradientError
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 NET = convnet().requires_grad_(False)
