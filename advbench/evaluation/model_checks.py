@@ -17,7 +17,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from advbench.evaluation.squashed import why_no_logits
 from advbench.records.flag import Flag, Severity
 from attacks.protocols import Model
-from attacks.queries.answers import NoGradientError, ask, ask_with_graph, gradient_of
+from attacks.queries.answers import ask
+from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.queries.modes import learns, parts
 
 FORWARDS = 5
@@ -172,7 +173,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
     for name, loss in losses.items():
         inputs = x.detach().clone().requires_grad_()
         try:
-            gradient = gradient_of(loss(ask_with_graph(model, inputs), labels).sum(), inputs)
+            _, _, (gradient,) = differentiate(model, inputs, partial(loss, labels=labels))
         except (RuntimeError, NoGradientError) as error:
             why = str(error.__cause__ or error).splitlines()[0]
             yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)

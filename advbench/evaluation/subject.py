@@ -10,7 +10,8 @@ from advbench.datasets.pixels import channels_last
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from attacks import Model
-from attacks.queries.answers import NoGradientError, ask
+from attacks.queries.answers import ask
+from attacks.queries.derivatives import NoGradientError
 
 _HALF = (torch.float16, torch.bfloat16)
 

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from advbench.errors import UserError
 from advbench.explain.layers import Layer, last_maps, tapped
 from advbench.models.classifier import Classifier
-from attacks.queries.answers import has_gradient
+from attacks.queries.derivatives import has_gradient
 
 _BATCH = 8
 """Changed images that are classified together."""

@@ -12,7 +12,7 @@ from advbench.explain.canvas import jiggle, paint, start
 from advbench.explain.layers import Layer, activations, black_picture
 from advbench.models.classifier import Classifier
 from advbench.sanitize import one_line
-from attacks.queries.answers import has_gradient
+from attacks.queries.derivatives import has_gradient
 
 _RATE = 0.05
 """Step of Adam in the spectrum."""

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from advbench.models.classifier import Classifier
-from attacks.queries.answers import has_gradient
+from attacks.queries.derivatives import has_gradient
 
 SPEED = 2e10
 """Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""

@@ -12,7 +12,7 @@ from advbench.planning.footprint import Footprint
 from advbench.planning.plan import Plan, make_plan
 from advbench.planning.resources import Resources
 from advbench.records.unit import Unit
-from attacks.queries.answers import has_gradient
+from attacks.queries.derivatives import has_gradient
 
 PROCESS_BYTES = 600 * 2**20
 """What a worker needs before it has loaded a model."""

@@ -11,7 +11,8 @@ from attacks.cap import spent
 from attacks.goals import Goal, Targeted, Untargeted
 from attacks.objectives.ranking import SLACK, scale
 from attacks.protocols import Model
-from attacks.queries.answers import ask, ask_with_graph, gradient_of
+from attacks.queries.answers import ask
+from attacks.queries.derivatives import ask_with_graph, gradient_of
 from attacks.queries.gradients import booked_on
 
 _HAIR = 2 * SLACK

@@ -8,7 +8,7 @@ from attacks.goals import Goal, met
 from attacks.losses import margin
 from attacks.norms import Norm, column, descent, within
 from attacks.protocols import Model
-from attacks.queries.answers import NoGradientError
+from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_arguments
 from attacks.search import Bisection

@@ -14,7 +14,8 @@ from attacks.goals import Goal, met
 from attacks.losses import Loss, margin
 from attacks.objectives.ranking import fooling, scale
 from attacks.protocols import Model
-from attacks.queries.answers import NoGradientError, ask, ask_with_graph, gradient_of
+from attacks.queries.answers import ask
+from attacks.queries.derivatives import differentiate
 
 DOUBT = 2**-7
 """By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
@@ -170,16 +171,8 @@ def _differentiate(
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
-        logits = ask_with_graph(model, x)
-        value = loss(logits, goal)
-        if not value.requires_grad:
-            raise NoGradientError
-        columns = value.unbind(1) if value.ndim > 1 else (value,)
-        last = len(columns) - 1
-        # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
-        gradients = [gradient_of(column.sum(), x, keep=i < last) for i, column in enumerate(columns)]
-    # A copy: the model may hand out the same buffer the next time.
-    return logits.detach().clone(), value.detach(), [_finite(gradient) for gradient in gradients]
+        logits, value, gradients = differentiate(model, x, lambda logits: loss(logits, goal))
+    return logits, value, [_finite(gradient) for gradient in gradients]
 
 
 def _finite(gradient: Tensor) -> Tensor:

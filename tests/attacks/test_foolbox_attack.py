@@ -372,22 +372,54 @@ class TestContract:
             found = attack(NET, x, goal, eps=eps_of(attack))
         torch.testing.assert_close(found.clone(), expected, atol=1e-5, rtol=0)
 
-    @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
     @pytest.mark.parametrize("name", ["ddn", "l0-fmn", "l2-carlini-wagner", "linf-pgd", "spatial", "gaussian-blur"])
-    def test_keeps_the_type_of_the_images(self, name, dtype):
-        seen = set()
+    def test_keeps_the_type_of_the_images(self, name):
+        seen, dtype = set(), torch.float64
 
         def network(x):
             seen.add(x.dtype)
             return NET(x.float()).to(dtype)
 
-        x = (X.double() * (1 - 1e-9)).to(dtype)  # no float32 is like these
+        x = X.double() * (1 - 1e-9)  # no float32 is like these
         attack = quick(name)
         found = attack(network, x, goal_of(name, network(x)), eps=eps_of(attack))
         assert found.dtype == dtype
         assert seen == {dtype}
         if name == "l0-fmn":
             assert ((found != x).flatten(1).sum(1) < 32).all(), "what is not touched keeps its bits"
+
+    @pytest.mark.parametrize("name", ["ddn", "linf-pgd", "gaussian-blur", "boundary"])
+    def test_models_of_all_kinds(self, name):
+        attack = quick(name)
+        goal = goal_of(name, NET(X))
+        expected = attack(NET, X, goal, eps=eps_of(attack))
+        models = {
+            "in place": lambda x: NET(x.neg_().neg_()),
+            "tuple": lambda x: (NET(x), x),
+            "double": lambda x: NET(x).double(),
+            "squeezed": lambda x: NET(x).squeeze(),
+        }
+        before = X.clone()
+        for answers_oddly in models.values():
+            assert torch.equal(attack(answers_oddly, X, goal, eps=eps_of(attack)), expected)
+        assert torch.equal(X, before)
+        with pytest.raises(ValueError, match=r"images of float32 or float64, got torch\.float16"):
+            attack(NET, X.half(), goal, eps=eps_of(attack))
+        with pytest.raises(ValueError, match="expected batch norms in eval mode"):
+            attack(torch.nn.Sequential(torch.nn.BatchNorm2d(3), NET).train(), X, goal, eps=eps_of(attack))
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert torch.equal(attack(NET, X, goal, eps=eps_of(attack)), expected)
+        finally:
+            torch.set_default_dtype(default)
+
+    def test_a_black_box_of_numpy(self):
+        black_box = lambda x: torch.from_numpy(NET(x).detach_().numpy()) if not x.requires_grad else x.numpy()  # noqa: E731
+        attack = quick("gaussian-blur")
+        assert torch.equal(attack(black_box, X, FIRST), attack(NET, X, FIRST))
+        with pytest.raises(AttackError, match=r"NoGradientError: expected .*, got RuntimeError: Can't call numpy\(\)"):
+            quick("linf-pgd")(black_box, X, FIRST, eps=0.1)
 
     def test_eps_may_differ_from_image_to_image(self):
         eps = torch.tensor([0.05, 0.1, 0.3])
@@ -542,7 +574,7 @@ class TestArguments:
                 quick(name)(NET, X, goal)
 
     def test_a_model_without_gradient_is_told_so(self):
-        with pytest.raises(AttackError, match="ValueError: expected a model that is differentiable"):
+        with pytest.raises(AttackError, match="NoGradientError: expected a model that is differentiable"):
             quick("ddn")(lambda x: NET(x.detach()).detach(), X, FIRST)
 
     def test_a_model_that_answers_nan_is_told_so(self):

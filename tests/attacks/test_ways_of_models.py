@@ -29,7 +29,7 @@ from attacks import (
     restarts,
     worst_case,
 )
-from attacks.queries.answers import NoGradientError
+from attacks.queries.derivatives import NoGradientError
 from attacks.queries.modes import check_mode, parts
 
 STEPS = 4
@@ -75,6 +75,7 @@ def _under_no_grad(x):
 IN_PLACE = {
     "inverted": lambda x: x.neg_().add_(1),
     "swapped": _swap,
+    "squared": lambda x: x.mul_(x),
     "shifted by the back door": lambda x: x.data.sub_(0.5),
     "normalised without a graph": _under_no_grad,
     "flattened": lambda x: x.squeeze_().unsqueeze_(0).squeeze_(0),
@@ -273,13 +274,27 @@ def test_a_model_without_a_gradient_is_asked_or_refused_in_our_words(name, kind)
     assert torch.equal(run(attack, model, x, goal), run(attack, plain, x, goal))
 
 
+class OneWay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits):
+        return 2 * logits
+
+
 def test_what_torch_says_of_the_gradient_is_handed_on():
     x = pictures()
     with pytest.raises(NoGradientError, match=r"got RuntimeError: Can't call numpy\(\) on Tensor that requires grad"):
         run(PGD(), BLACK["numpy"](network()), x, Untargeted(torch.zeros(5, dtype=torch.long)))
-    activations = lambda x: network()(x).exp().mul_(2)  # noqa: E731
-    with pytest.raises(NoGradientError, match="modified by an inplace operation"):
-        run(PGD(), activations, x, Untargeted(activations(x).argmax(1)))
+    one_way = lambda x: OneWay.apply(network()(x))  # noqa: E731
+    with pytest.raises(NoGradientError, match="got NotImplementedError: You must implement either the backward"):
+        run(PGD(), one_way, x, Untargeted(one_way(x).argmax(1)))
+
+
+def test_a_model_may_overwrite_what_its_gradient_needs():
+    net, x = network(), pictures()
+    goal = goals(net(x).exp().detach())["untargeted"]
+    attack = build("pgd", "linf", STEPS)
+    overwriting, careful = lambda x: net(x).exp().mul_(2), lambda x: net(x).exp() * 2
+    assert torch.equal(run(attack, overwriting, x, goal), run(attack, careful, x, goal))
 
 
 @pytest.mark.parametrize("message", ["the server is away", "out of memory", "this layer requires grad to be patient"])

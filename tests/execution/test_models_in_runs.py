@@ -13,7 +13,7 @@ from advbench.explain.maximise import class_images
 from advbench.models.classifier import Classifier
 from advbench.planning.footprint import footprint
 from attacks import PGD, HopSkipJump, Linf, Square, Untargeted
-from attacks.queries.answers import NoGradientError
+from attacks.queries.derivatives import NoGradientError
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 NET = convnet().requires_grad_(False)
