@@ -250,8 +250,10 @@ def _units(pair: _Pair, cell: Cell, size: Footprint, choice: Choice) -> Iterator
     form = milder(choice.form, passes.bears)
     count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
     edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
+    # At most every image to start from is asked about too; a budget of passes includes that.
+    asked = len(spread(pair.numbers)) if cell.takes_starts and PASSES not in json.loads(cell.params) else 0
     for start, end in pairwise(edges):
-        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total)
+        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total + asked)
 
 
 def _ids(bench: Workbench, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
