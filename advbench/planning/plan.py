@@ -1,5 +1,6 @@
 """From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
 
+import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from advbench.config.goals import parse_goal
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.image_ids import Numbering, sample_id
 from advbench.errors import UserError
+from advbench.evaluation.attack_factory import PASSES
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
@@ -145,8 +147,10 @@ def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) ->
     form = milder(choice.form, passes.bears)
     count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
     edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
+    # At most every image to start from is asked about too; a budget of passes includes that.
+    asked = len(spread(pair.numbers)) if cell.takes_starts and PASSES not in json.loads(cell.params) else 0
     for start, end in pairwise(edges):
-        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total)
+        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total + asked)
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def test_is_the_sign_of_the_weights_in_a_linear_model():
     [
         attacks.universal.fooling.untargeted,
         partial(TopKExclusion.from_logits, k=2),
-        lambda logits, ids: Targeted(torch.full_like(ids, 3), ids=ids),
+        lambda logits, ids: Targeted(torch.full_like(ids, 4), ids=ids),
     ],
     ids=["untargeted", "topk-exclusion", "targeted"],
 )

@@ -119,6 +119,17 @@ def test_what_a_unit_may_start_from_is_part_of_its_name():
     assert one["hop_skip_jump"] != other["hop_skip_jump"]
 
 
+def test_a_forecast_counts_the_questions_about_what_may_be_started_from():
+    def passes(x, **attack):
+        own = {"name": "hop_skip_jump", "params": PARAMS} | attack
+        chosen = load_suite(suite(attacks=own), names={"locked", "dim"})
+        units = make_plan(chosen, Workbench(chosen, **parts(x))).units
+        return next(unit.passes for unit in units if unit.attack == "hop_skip_jump")
+
+    assert passes(WITH_KEY) == passes(WITH_KEY[:3]) + 7
+    assert passes(WITH_KEY, budget=20) <= 20
+
+
 def test_starts_are_spread_over_a_data_set_that_may_be_sorted():
     for count in (1, 2, MOST_STARTS, MOST_STARTS + 1, 10 * MOST_STARTS - 1):
         some = spread(range(count))
