@@ -81,15 +81,19 @@ class Meter:
         places = self._places(asked_ids(), rows)
         self._book(self.forwards, places, rows)
         # It may work on its images in place. Attacks that say whose images they are hand over a copy.
-        logits: Tensor = find_logits(model(x.clone() if asked_ids() is None else x), rows)
-        if not isinstance(logits, Tensor):
-            return logits
+        logits = find_logits(model(x.clone() if asked_ids() is None else x), rows)
+        if isinstance(logits, Tensor):
+            self._look(logits, places, rows)
+        answer: Tensor = logits
+        return answer
+
+    def _look(self, logits: Tensor, places: Tensor | None, rows: int) -> None:
+        """Book answers that are not finite, and the backward pass when it comes."""
         found = logits.detach()
         if not math.isfinite(found.sum()):  # a quicker question than whether each of them is, and rarely a wrong alarm
             self._book(self.not_finite, places, rows, _not_finite(found).float())
         if logits.requires_grad:
             logits.register_hook(lambda _: self._book(self.backwards, places, rows))  # type: ignore[no-untyped-call]
-        return logits
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()

@@ -400,8 +400,8 @@ class TestContract:
             "squeezed": lambda x: NET(x).squeeze(),
         }
         before = X.clone()
-        for model in models.values():
-            assert torch.equal(attack(model, X, goal, eps=eps_of(attack)), expected)
+        for each in models.values():
+            assert torch.equal(attack(each, X, goal, eps=eps_of(attack)), expected)
         assert torch.equal(X, before)
         with pytest.raises(ValueError, match=r"images of float32 or float64, got torch\.float16"):
             attack(NET, X.half(), goal, eps=eps_of(attack))
@@ -415,11 +415,13 @@ class TestContract:
             torch.set_default_dtype(default)
 
     def test_a_black_box_of_numpy(self):
-        model = lambda x: torch.from_numpy(NET(x).detach_().numpy()) if not x.requires_grad else x.numpy()  # noqa: E731
+        def black_box(x):
+            return torch.from_numpy(NET(x).detach_().numpy()) if not x.requires_grad else x.numpy()
+
         attack = quick("gaussian-blur")
-        assert torch.equal(attack(model, X, FIRST), attack(NET, X, FIRST))
+        assert torch.equal(attack(black_box, X, FIRST), attack(NET, X, FIRST))
         with pytest.raises(AttackError, match=r"NoGradientError: expected .*, got RuntimeError: Can't call numpy\(\)"):
-            quick("linf-pgd")(model, X, FIRST, eps=0.1)
+            quick("linf-pgd")(black_box, X, FIRST, eps=0.1)
 
     def test_eps_may_differ_from_image_to_image(self):
         eps = torch.tensor([0.05, 0.1, 0.3])
