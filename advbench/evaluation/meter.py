@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -56,8 +56,7 @@ class Meter:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The model's logits; the passes are booked."""
-        answer: Tensor = self._pass(self._model, x)
-        return answer
+        return self._pass(self._model, x)
 
     @property
     def wrapped(self) -> Model:
@@ -72,25 +71,29 @@ class Meter:
 
     @property
     def exact_form(self) -> Model | None:
-        """Likewise its form of float32."""
+        """The model's form of float32, if it has one; its passes are booked like all others."""
         form = exact_form(self._model)
         return None if form is None else partial(self._pass, form)
 
-    def _pass(self, model: Model, x: Tensor) -> Any:
+    def _pass(self, model: Model, x: Tensor) -> Tensor:
         self._on_pass()
         rows = len(x)
         places = self._places(asked_ids(), rows)
         self._book(self.forwards, places, rows)
         # It may work on its images in place. Attacks that say whose images they are hand over a copy.
-        logits: Any = find_logits(model(x.clone() if asked_ids() is None else x), rows)
-        if not isinstance(logits, Tensor):  # the attack's own reading of answers says what is wrong with it
-            return logits
+        logits = find_logits(model(x.clone() if asked_ids() is None else x), rows)
+        if isinstance(logits, Tensor):
+            self._look(logits, places, rows)
+        answer: Tensor = logits
+        return answer
+
+    def _look(self, logits: Tensor, places: Tensor | None, rows: int) -> None:
+        """Book answers that are not finite, and the backward pass when it comes."""
         found = logits.detach()
         if not math.isfinite(found.sum()):  # a quicker question than whether each of them is, and rarely a wrong alarm
             self._book(self.not_finite, places, rows, _not_finite(found).float())
         if logits.requires_grad:
             logits.register_hook(lambda _: self._book(self.backwards, places, rows))  # type: ignore[no-untyped-call]
-        return logits
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()

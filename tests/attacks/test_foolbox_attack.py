@@ -400,8 +400,8 @@ class TestContract:
             "squeezed": lambda x: NET(x).squeeze(),
         }
         before = X.clone()
-        for answers_oddly in models.values():
-            assert torch.equal(attack(answers_oddly, X, goal, eps=eps_of(attack)), expected)
+        for each in models.values():
+            assert torch.equal(attack(each, X, goal, eps=eps_of(attack)), expected)
         assert torch.equal(X, before)
         with pytest.raises(ValueError, match=r"images of float32 or float64, got torch\.float16"):
             attack(NET, X.half(), goal, eps=eps_of(attack))
@@ -415,7 +415,9 @@ class TestContract:
             torch.set_default_dtype(default)
 
     def test_a_black_box_of_numpy(self):
-        black_box = lambda x: torch.from_numpy(NET(x).detach_().numpy()) if not x.requires_grad else x.numpy()  # noqa: E731
+        def black_box(x):
+            return torch.from_numpy(NET(x).detach_().numpy()) if not x.requires_grad else x.numpy()
+
         attack = quick("gaussian-blur")
         assert torch.equal(attack(black_box, X, FIRST), attack(NET, X, FIRST))
         with pytest.raises(AttackError, match=r"NoGradientError: expected .*, got RuntimeError: Can't call numpy\(\)"):
