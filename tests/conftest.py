@@ -46,3 +46,18 @@ def plugged(monkeypatch):
         plugins.load_plugins(["fake_plugin"])
         monkeypatch.setattr("advbench.planning.batches.LARGEST_BATCH", 4)
         yield
+
+
+@pytest.fixture(scope="module")
+def fakes_registered():
+    """The models and attacks of ``fakes`` in the tables, for a module of tests."""
+    import fakes
+
+    with fakes.registered():
+        yield
+
+
+@pytest.fixture
+def without_panel(monkeypatch):
+    """No panel is drawn, which takes longer than all the rest and has tests of its own."""
+    monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")

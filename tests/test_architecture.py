@@ -24,6 +24,7 @@ from layers import (
     chain_to_torch,
     circles,
     forbidden_imports,
+    imports,
     package_of,
     third_party_at_import,
     under,
@@ -41,6 +42,8 @@ def module_name(path: Path) -> str:
 PATHS = {module_name(path): path for top in ("attacks", "advbench") for path in sorted((ROOT / top).rglob("*.py"))}
 SOURCES = {name: path.read_text(encoding="utf-8") for name, path in PATHS.items()}
 
+TEST_LINES = 400
+"""Most lines of a file below ``tests``."""
 LIGHT = [name for name in SOURCES if under(name, "advbench") and package_of(name) in WITHOUT_TORCH]
 
 each_module = pytest.mark.parametrize("name", SOURCES)
@@ -108,6 +111,22 @@ def test_light_modules_do_without_torch() -> None:
 @each_module
 def test_sizes(name: str) -> None:
     fail_on(oversized(SOURCES[name]), name)
+
+
+def test_no_file_of_tests_outgrows_its_subject() -> None:
+    sizes = {path: path.read_text(encoding="utf-8").count("\n") for path in sorted((ROOT / "tests").rglob("*.py"))}
+    large = [
+        f"{path.relative_to(ROOT)}: {size} lines, at most {TEST_LINES}"
+        for path, size in sizes.items()
+        if size > TEST_LINES
+    ]
+    assert not large, "; ".join([*large, "split it by what is tested, and move what both parts need to tests/support"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "attacks").glob("*.py")), ids=lambda path: path.stem)
+def test_tests_of_the_library_do_without_the_harness(path: Path) -> None:
+    found = [each for each in imports(path.read_text(encoding="utf-8"), path.stem) if under(each.name, "advbench")]
+    assert not found, f"{path.name} tests the library: import {found[0].name} in a test of the harness"
 
 
 @each_module

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from attack_table import build, each_entry
+from counting import Counting
 from oracles import RowByRow, goals, images, linear, mlp
 
-from advbench.evaluation.meter import Meter
 from attacks import DDN, FMN, PGD, AttackError, HopSkipJump, Linf, Square, Standard, Untargeted, capped, foolbox
 from attacks.norms import L2
 from attacks.queries.gradients import asked_ids, forward
@@ -15,7 +15,7 @@ EPS = 0.03
 
 def spent(attack, model, x, goal, eps):
     """What the attack hands over, also of images that it says nothing about, and what each cost."""
-    metered = Meter(model, goal.ids)
+    metered = Counting(model, goal.ids)
     try:
         x_adv = attack(metered, x, goal, eps=eps)
     except AttackError as error:

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from counting import Counting
 from oracles import Linear, Quantised, Recorder, RowByRow, goals, images, linear, mlp
 
-from advbench.evaluation.meter import Meter
 from attacks import (
     APGD,
     FAB,
@@ -248,7 +248,7 @@ def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, r
 
 
 def passes(model, x, goal, eps, **parameters):
-    metered = Meter(model, goal.ids)
+    metered = Counting(model, goal.ids)
     Standard(**parameters)(metered, x, goal, eps=eps)
     return metered.forwards + metered.backwards
 

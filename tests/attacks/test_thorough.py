@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from counting import Counting
 from oracles import Constant, RowByRow, convnet, goals, images, linear, mlp
 from torch import nn
 
-from advbench.evaluation.meter import Meter
 from attacks import APGD, NORMS, PGD, Linf, Standard, Thorough, Untargeted, restarts, thorough
 from attacks.goals import met
 from attacks.objectives import rivals
@@ -211,8 +211,8 @@ def test_a_population_ends_when_it_gets_nowhere():
     model, x = Constant(torch.tensor([1.0, 0.5, 0.2, 0.1, 0.0])), images(2, (12,), low=0, high=1)
     goal, passes = Untargeted(torch.tensor([0, 0])), []
     for generations in (2 * thorough.PACE, 9 * thorough.PACE):
-        with Meter(model, goal.ids) as metered:
-            small(generations=generations)(metered, x, goal, eps=0.01)
+        metered = Counting(model, goal.ids)
+        small(generations=generations)(metered, x, goal, eps=0.01)
         passes.append(metered.forwards)
     assert torch.equal(passes[0], passes[1])
 

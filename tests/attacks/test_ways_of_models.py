@@ -1,63 +1,27 @@
 """Models that treat their images, their answers or their mode in ways of their own, under every attack."""
 
-import functools
 from types import SimpleNamespace
 
 import pytest
 import torch
-from attack_table import build, each_attack, each_entry
-from oracles import goals, images, mlp
-from torch import nn
+from attack_table import build, each_attack
+from model_ways import ELSEWHERE, SHAPE, STEPS, network, pictures, run
+from oracles import goals
 
 from attacks import (
     ATTACKS,
     PGD,
-    Fast,
     HopSkipJump,
     Linf,
-    Noise,
     Square,
-    UniversalDeepFool,
-    UniversalPerturbation,
     Untargeted,
-    binary_search_eps,
-    capped,
-    expectation,
     fast,
-    multi_targeted,
     quantize,
-    restarts,
-    worst_case,
 )
+from attacks.queries.answers import NoGradientError
 from attacks.queries.derivatives import NoGradientError
-from attacks.queries.modes import check_mode, parts
 
-STEPS = 4
-SHAPE = (3, 2, 2)
-EPS = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}
 WITHOUT_GRADIENT = {"square", "noise", "hop_skip_jump", "spatial"}
-
-
-def network(dtype=torch.float32):
-    model = mlp(12, seed=1)
-    with torch.no_grad():
-        model[1].weight.mul_(4)
-    return model.to(dtype)
-
-
-def pictures(count=5, dtype=torch.float32):
-    return images(count, SHAPE, low=0, high=1).to(dtype)
-
-
-def run(attack, model, x, goal, **options):
-    """Candidates; the images have to stay as they were."""
-    before = x.clone()
-    eps = EPS[attack.norm.name] if attack.kind == "budget" else None
-    x_adv = attack(model, x, goal, **({"eps": eps} | options))
-    assert torch.equal(x, before)
-    if eps is not None:
-        assert (attack.norm.measure(x_adv - x) <= eps * (1 + 1e-5) + 1e-6).all()
-    return x_adv
 
 
 # --- images worked on in place ---
@@ -181,42 +145,6 @@ def test_a_model_may_answer_in_half_precision(name, form):
         assert torch.equal(x_adv[~fooled], x[~fooled])
 
 
-def wrapped_attacks():
-    return {
-        "capped": capped(PGD(steps=STEPS), 7),
-        "worst case": worst_case([Noise(draws=2), PGD(steps=STEPS)]),
-        "restarts": restarts(PGD(steps=STEPS), 2),
-        "towards rivals": multi_targeted(PGD(steps=STEPS), 2),
-        "search": binary_search_eps(PGD(steps=STEPS), 3),
-    }
-
-
-def slow_universal(model, x):
-    return UniversalPerturbation(eps=0.1, steps=6, looks=2).fit(model, [x], held_out=[x]).delta
-
-
-def universal_deepfool(model, x):
-    return UniversalDeepFool(eps=0.1, passes=2, steps=STEPS).fit(model, [x]).delta
-
-
-def rounded(model, x):
-    goal = Untargeted(torch.zeros(len(x), dtype=torch.long))
-    return quantize(model, x, (x + 0.03).clamp(0, 1), goal, Linf(), eps=0.05)
-
-
-ELSEWHERE = {
-    **{name: lambda model, x, attack=attack: run(attack, model, x, Untargeted(torch.tensor([0, 1, 2, 3, 4])))
-       for name, attack in wrapped_attacks().items()},
-    "universal": slow_universal,
-    "universal deepfool": universal_deepfool,
-    "rounding": rounded,
-    "expectation": lambda model, x: run(
-        PGD(steps=STEPS), expectation(model, 2), x, Untargeted(torch.tensor([0, 1, 2, 3, 4]))
-    ),
-}  # fmt: skip
-"""What asks models beside the attacks of the table."""
-
-
 @pytest.mark.parametrize("what", ELSEWHERE)
 @pytest.mark.parametrize("way", ["in place", *ANSWERS])
 def test_so_do_attacks_made_of_attacks_and_all_else_that_asks(way, what):
@@ -337,191 +265,3 @@ def test_rounding_by_answers_alone_goes_beyond_the_nearest_level_but_not_beyond_
 def test_a_model_without_a_gradient_is_as_fast_as_it_is():
     model, x = BLACK["numpy"](network()), pictures()
     assert fast(model, x).form == "plain"
-
-
-# --- training mode ---
-
-
-def normed(norm=nn.BatchNorm1d):
-    layer = norm(12) if norm is not nn.BatchNorm2d else norm(3)
-    body = [layer, nn.Flatten()] if norm is nn.BatchNorm2d else [nn.Flatten(), layer]
-    return nn.Sequential(*body, nn.Linear(12, 5))
-
-
-class OwnNorm(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.register_buffer("running_mean", torch.zeros(width))
-
-    def forward(self, x):
-        if self.training:
-            self.running_mean.lerp_(x.mean(0), 0.1)
-        return x - self.running_mean
-
-
-class FrozenNorm(OwnNorm):
-    def forward(self, x):
-        return x - self.running_mean
-
-
-class Caller:
-    """A wrapper that knows nothing of this library."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def __call__(self, x):
-        return self.model(x)
-
-
-class Handing(Caller):
-    def __init__(self, model):
-        super().__init__(model)
-        self.wrapped = model
-
-
-REFUSED = r"in eval mode, got .* in training mode: call eval\(\)"
-LOOKS = {
-    "itself": lambda net: net,
-    "compiled": lambda net: torch.compile(net, backend="eager"),
-    "compiled function": lambda net: torch.compile(net.forward, backend="eager"),
-    "partial": lambda net: functools.partial(lambda net, x: net(x), net),
-    "bound method": lambda net: net.forward,
-    "object": Caller,
-    "handing on": lambda net: Handing(Handing(Caller(net))),
-    "expectation": lambda net: expectation(net, 2),
-    "parallel": nn.DataParallel,
-    "scripted": torch.jit.script,
-}
-
-
-@each_attack
-def test_a_batch_norm_in_training_mode_is_refused_before_any_work(name):
-    norm, model, x = ATTACKS[name].norms[0], normed().train(), pictures()
-    asked, state = [], [tensor.clone() for tensor in model.buffers()]
-    model.register_forward_pre_hook(lambda *_: asked.append(1))
-    with pytest.raises(ValueError, match="expected batch norms " + REFUSED):
-        run(build(name, norm, STEPS), model, x, Untargeted(torch.zeros(5, dtype=torch.long)))
-    assert not asked
-    assert all(torch.equal(one, other) for one, other in zip(model.buffers(), state, strict=True))
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script")
-@pytest.mark.parametrize("look", LOOKS)
-def test_it_is_seen_through_what_wraps_it(look):
-    model, x = LOOKS[look](normed().train()), pictures()
-    for what in ("capped", "worst case", "search", "universal", "rounding", "expectation"):
-        with pytest.raises(ValueError, match=REFUSED):
-            ELSEWHERE[what](model, x)
-
-
-def test_a_fast_model_whose_original_is_put_in_training_mode_is_refused():
-    net = normed().eval()
-    quick = Fast(net, "plain")
-    net.train()
-    with pytest.raises(ValueError, match=REFUSED):
-        run(PGD(), quick, pictures(), Untargeted(torch.zeros(5, dtype=torch.long)))
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.BatchNorm1d(12),
-        nn.BatchNorm1d(12, track_running_stats=False),
-        nn.SyncBatchNorm(12),
-        nn.InstanceNorm1d(12, track_running_stats=True),
-        OwnNorm(12),
-        nn.utils.parametrizations.spectral_norm(nn.Linear(12, 12)),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_layers_that_passes_change_are_refused(layer):
-    model = nn.Sequential(nn.Flatten(), layer, nn.Linear(12, 5))
-    check_mode(model.eval())
-    with pytest.raises(ValueError, match=REFUSED):
-        check_mode(model.train())
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [nn.Dropout(), nn.LayerNorm(12), nn.InstanceNorm1d(12), nn.GroupNorm(3, 12), FrozenNorm(12), nn.RReLU()],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_layers_that_passes_leave_as_they_are_may_be_in_training_mode(layer):
-    check_mode(nn.Sequential(nn.Flatten(), layer, nn.Linear(12, 5)).train())
-
-
-def test_dropout_may_be_a_defence():
-    model, x = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(12, 5)).train(), pictures()
-    run(PGD(), expectation(model, 4), x, Untargeted(torch.zeros(5, dtype=torch.long)))
-    assert all(part.training for part in model.modules())
-
-
-def test_what_has_any_attribute_is_looked_at_once():
-    class Remote:
-        def __getattr__(self, name):
-            return Remote()
-
-        def __call__(self, x):
-            return x
-
-    assert list(parts(Remote())) == []
-    loop = Handing(None)
-    loop.wrapped = loop
-    assert list(parts(loop)) == []
-
-
-# --- the images ---
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@each_attack
-def test_images_in_half_precision_are_refused_before_any_work(name, dtype):
-    norm, asked = ATTACKS[name].norms[0], []
-    with pytest.raises(ValueError, match=r"images of float32 or float64, got torch\.b?float16, .*pass x\.float\(\)"):
-        build(name, norm, STEPS)(
-            asked.append, pictures().to(dtype), Untargeted(torch.zeros(5, dtype=torch.long)), eps=EPS[norm]
-        )
-    assert not asked
-
-
-@pytest.mark.parametrize("what", ELSEWHERE)
-def test_so_are_they_elsewhere(what):
-    with pytest.raises(ValueError, match=r"images of float32 or float64, got torch\.float16"):
-        ELSEWHERE[what](network(torch.float16), pictures(dtype=torch.float16))
-
-
-def as_default(dtype, ask):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        return ask()
-    finally:
-        torch.set_default_dtype(before)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "default"), [(torch.float32, torch.float64), (torch.float64, torch.bfloat16)], ids=str
-)
-@each_entry
-def test_torchs_default_dtype_changes_nothing(name, norm, dtype, default):
-    net, x, attack = network(dtype), pictures(3, dtype), build(name, norm, STEPS)
-    found = goals(net(x).detach())
-    for goal in (found["untargeted"], found["topk-exclusion"]):
-        expected = run(attack, net, x, goal)
-        assert torch.equal(as_default(default, lambda: run(attack, net, x, goal)), expected)  # noqa: B023
-
-
-@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("what", ELSEWHERE)
-def test_nor_does_it_elsewhere(what, default):
-    net, x = network(), pictures()
-    expected = ELSEWHERE[what](net, x)
-    assert torch.equal(as_default(default, lambda: ELSEWHERE[what](net, x)), expected)
-
-
-def test_a_compiled_model_is_attacked_where_warnings_are_errors():
-    net, x = network(), pictures()
-    goal = goals(net(x).detach())["untargeted"]
-    compiled = torch.compile(network(), backend="eager")
-    assert torch.equal(run(PGD(), compiled, x, goal), run(PGD(), net, x, goal))

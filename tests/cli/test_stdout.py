@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import advbench.commands
 import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import advbench.cli
 from advbench.catalog.registry import resolve
 from advbench.cli.console import Command
 from advbench.cli.main import COMMANDS, main
@@ -122,7 +122,7 @@ def test_every_command_keeps_standard_output_for_its_results(name: str) -> None:
         assert isinstance(command, Command), f"{command.name}: @click.command(cls=Command)"
 
 
-SOURCES = [path for path in Path(advbench.commands.__path__[0]).glob("*.py") if path.stem != "console"]
+SOURCES = [path for path in Path(advbench.cli.__path__[0]).glob("*.py") if path.stem != "console"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

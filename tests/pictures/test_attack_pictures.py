@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from attacked_pictures import FILES, configured, files_below, white_among_others
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -19,46 +20,16 @@ from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec, parse_goal
 from advbench.datasets.image_files import read_picture
 from advbench.datasets.samples import samples
-from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.preprocess import ResizeAndCrop
 from advbench.pictures.attack import attack_pictures
-from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_row
-from advbench.records.tables import write_records
+from advbench.records.record import LEFT_OUT, OK, as_row
 from attacks import NORMS
 
 MODEL = fakes.classifier()
-FILES = {
-    "adversarial.png",
-    "perturbation.png",
-    "panel.png",
-    "adversarial.safetensors",
-    "record.parquet",
-    "record.csv",
-}
 SIZES = ("l0", "l1", "l2", "linf")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tables():
-    with fakes.registered():
-        yield
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """Without the panel, which takes longer than all the rest."""
-    monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")
-
-
-def configured(*paths, **options):
-    given = {"model": "tiny", "eps": 2 / 255, "device": "cpu", "attack": "fgsm", "goal": GoalSpec("untargeted")}
-    return AttackConfig(paths=paths, **(given | options))
-
-
-def files_below(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+pytestmark = pytest.mark.usefixtures("fakes_registered")
 
 
 def pixels(path):
@@ -75,7 +46,7 @@ def without_seconds(outcome):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, fakes_registered):
     """The default attack on two pictures, with everything it writes."""
     folder = tmp_path_factory.mktemp("run")
     paths = [fakes.picture(folder / "pictures" / f"{name}.png", seed, (50, 40)) for seed, name in enumerate("ab")]
@@ -184,7 +155,7 @@ def test_a_picture_alone_gets_what_it_gets_among_others(run, tmp_path):
     assert alone.record.linf == pytest.approx(done[1].record.linf, rel=0.1)
 
 
-def test_the_batch_size_changes_nothing_that_counts(fast, tmp_path):
+def test_the_batch_size_changes_nothing_that_counts(without_panel, tmp_path):
     for seed in range(5):
         fakes.picture(tmp_path / "in" / f"{seed}.png", seed)
     runs = [attack_pictures(configured(tmp_path / "in", batch_size=size, out=tmp_path / "out")) for size in (1, 2, 16)]
@@ -203,7 +174,7 @@ GOALS = ("untargeted", "targeted:tiger", "topk-exclusion:3", "label-out-of-topk:
     ("goal", "norm"),
     [*((goal, "linf") for goal in GOALS), *(("topk-exclusion:3", norm) for norm in ("l2", "l1", "l0"))],
 )
-def test_the_png_meets_every_goal_in_every_norm(fast, tmp_path, norm, goal):
+def test_the_png_meets_every_goal_in_every_norm(without_panel, tmp_path, norm, goal):
     path = fakes.picture(tmp_path / "a.png", 4)
     config = configured(path, attack="topk", norm=norm, eps=None, goal=parse_goal(goal), out=tmp_path / "out")
     (outcome,) = attack_pictures(config)
@@ -215,7 +186,7 @@ def test_the_png_meets_every_goal_in_every_norm(fast, tmp_path, norm, goal):
     assert outcome.record.goal == goal
 
 
-def test_a_picture_of_the_target_class_is_left_out_and_the_others_are_attacked(fast, tmp_path):
+def test_a_picture_of_the_target_class_is_left_out_and_the_others_are_attacked(without_panel, tmp_path):
     paths = [fakes.picture(tmp_path / f"{i}.png", i) for i in range(3)]
     classes = [int(MODEL(clean(path)).argmax()) for path in paths]
     assert len(set(classes)) > 1
@@ -242,7 +213,7 @@ def test_a_lone_picture_that_is_left_out_leaves_no_folder_behind(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
-def test_where_nothing_was_found_distances_are_null(fast, tmp_path):
+def test_where_nothing_was_found_distances_are_null(without_panel, tmp_path):
     path = fakes.picture(tmp_path / "a.png")
     (outcome,) = attack_pictures(configured(path, model="constant", out=tmp_path / "out"))
     (row,) = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
@@ -251,14 +222,14 @@ def test_where_nothing_was_found_distances_are_null(fast, tmp_path):
     assert set(outcome.files) == FILES
 
 
-def test_results_stand_where_the_name_says(fast, tmp_path, monkeypatch):
+def test_results_stand_where_the_name_says(without_panel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (outcome,) = attack_pictures(configured(fakes.picture(tmp_path / "Ein Tiger!.png")))
     assert outcome.files["panel.png"] == Path("reports/Ein-Tiger-tiny-fgsm/panel.png")
     assert outcome.files["panel.png"].read_bytes() == b"panel"
 
 
-def test_pictures_of_one_name_get_folders_of_their_own(fast, tmp_path):
+def test_pictures_of_one_name_get_folders_of_their_own(without_panel, tmp_path):
     names = ["x/tiger.png", "y/tiger.png", "x/tiger.bmp", "y/Tiger.png", "x/record.csv.png", "x/record.parquet.png"]
     paths = [fakes.picture(tmp_path / name, seed) for seed, name in enumerate(names)]
     done = attack_pictures(configured(*paths, out=tmp_path / "out"))
@@ -271,19 +242,19 @@ def test_pictures_of_one_name_get_folders_of_their_own(fast, tmp_path):
     assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == len(names)
 
 
-def test_without_out_pictures_of_one_name_are_told_apart_too(fast, tmp_path, monkeypatch):
+def test_without_out_pictures_of_one_name_are_told_apart_too(without_panel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     attack_pictures(configured(*(fakes.picture(tmp_path / name / "tiger.png", i) for i, name in enumerate("xy"))))
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["tiger-2-tiny-fgsm", "tiger-tiny-fgsm"]
 
 
-def test_a_picture_named_twice_is_attacked_once(fast, tmp_path):
+def test_a_picture_named_twice_is_attacked_once(without_panel, tmp_path):
     path = fakes.picture(tmp_path / "a.png")
     assert len(attack_pictures(configured(path, str(path), tmp_path, out=tmp_path / "out"))) == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_equal_pictures_are_told_apart(fast, tmp_path, batch_size):
+def test_equal_pictures_are_told_apart(without_panel, tmp_path, batch_size):
     paths = [fakes.picture(tmp_path / f"{name}.png") for name in "abc"]
     options = {"attack": "pgd", "params": {"steps": 1}, "batch_size": batch_size}
     done = attack_pictures(configured(*paths, out=tmp_path / "out", **options))
@@ -295,183 +266,7 @@ def test_equal_pictures_are_told_apart(fast, tmp_path, batch_size):
     assert len(drawn) == 3, "each has draws of its own, whatever batch it is in"
 
 
-def white_among_others(folder):
-    """Four pictures, the third of them white."""
-    return [fakes.picture(folder / f"{i}.png", i, contrast=0 if i == 2 else 0.3) for i in range(4)]
-
-
-@pytest.mark.parametrize("attack", fakes.CRASHES)
-@pytest.mark.parametrize("batch_size", [1, 16])
-def test_a_crash_costs_the_picture_at_fault_alone(fast, tmp_path, attack, batch_size):
-    paths = white_among_others(tmp_path / "in")
-    done = attack_pictures(configured(*paths, attack=attack, batch_size=batch_size, out=tmp_path / "out"))
-    assert [outcome.path for outcome in done] == paths
-    assert [outcome.record.status for outcome in done] == [OK, OK, UNKNOWN, OK]
-    record = done[2].record
-    assert record.error.startswith(f"attack '{attack}' failed on '{paths[2]}': ")
-    error = {"crash": "RuntimeError", "crash_of_memory": "MemoryError", "crash_of_type": "TypeError"}[attack]
-    assert record.error.endswith(f"': {error}: the white one is too much; try another attack or model")
-    assert (record.met, record.linf, record.forwards) == (None, None, None)
-    assert record.sample_id
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "1", "3", "record.csv", "record.parquet"]
-    rows = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
-    assert [row["status"] for row in rows] == [OK, OK, UNKNOWN, OK]
-
-
-def test_an_attack_that_fails_on_some_is_not_run_again_for_the_others(fast, tmp_path):
-    paths, passes = white_among_others(tmp_path / "in"), []
-    config = configured(*paths, attack="fails", out=tmp_path / "out")
-    done = attack_pictures(config, lambda what, *_: passes.append(what))
-    assert [outcome.record.status for outcome in done] == [OK, OK, UNKNOWN, OK]
-    assert done[2].record.error.endswith(": TimeoutError: the white one took too long; try another attack or model")
-    assert not done[2].files
-    assert passes == ["loading tiny", "4 pictures: pass 1"]
-
-
-@pytest.mark.parametrize("attack", [name for name in fakes.CHEATS if name not in ("clean_returned", "keeps_graph")])
-def test_of_an_attack_that_cheats_nothing_is_believed(fast, tmp_path, attack):
-    paths = white_among_others(tmp_path / "in")[:2]
-    done = attack_pictures(configured(*paths, attack=attack, out=tmp_path / "out"))
-    for outcome in done:
-        assert (outcome.record.status, outcome.record.met, outcome.record.linf) == (UNKNOWN, None, None)
-        assert outcome.record.error.startswith(f"attack '{attack}' failed on '{outcome.path}': ")
-        assert not outcome.files
-    assert files_below(tmp_path / "out") == ["record.csv", "record.parquet"]
-
-
-@pytest.mark.parametrize("attack", ["clean_returned", "keeps_graph"])
-def test_an_attack_that_finds_nothing_is_honest(fast, tmp_path, attack):
-    (outcome,) = attack_pictures(configured(fakes.picture(tmp_path / "a.png"), attack=attack, out=tmp_path / "out"))
-    assert (outcome.record.status, outcome.record.met) == (OK, False)
-
-
-@pytest.mark.parametrize(
-    ("model", "why"),
-    [
-        ("probabilities", "expected logits, got probabilities"),
-        ("not_finite", "expected finite logits, got NaN or infinity"),
-        ("not_finite_off_grid", "the model's answers are not all finite"),
-    ],
-)
-@pytest.mark.parametrize("attack", ["fgsm", "topk"])
-def test_of_a_model_that_misbehaves_nothing_is_known(fast, tmp_path, model, attack, why):
-    path = fakes.picture(tmp_path / "a.png")
-    (outcome,) = attack_pictures(configured(path, model=model, attack=attack, eps=0.3 / 255, out=tmp_path / "out"))
-    assert (outcome.record.status, outcome.record.met) == (UNKNOWN, None)
-    assert why in outcome.record.error
-
-
-def test_a_lone_crash_leaves_no_folder_behind(tmp_path):
-    white = fakes.picture(tmp_path / "in" / "white.png", contrast=0)
-    (outcome,) = attack_pictures(configured(white, attack="crash", out=tmp_path / "out" / "deeper"))
-    assert outcome.record.status == UNKNOWN
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
-
-
-def broken(folder):
-    """A picture that is there and cannot be read."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "broken.png").write_bytes(b"not a picture")
-    return folder / "broken.png"
-
-
-def test_what_cannot_be_read_is_told_and_the_others_go_on(fast, tmp_path):
-    good = [fakes.picture(tmp_path / f"{name}.png") for name in "ac"]
-    long = tmp_path / "long.png"
-    Image.new("RGB", (2_000_000, 1)).save(long)
-    (tmp_path / "none").mkdir()
-    paths = [good[0], tmp_path / "nix.png", broken(tmp_path), long, tmp_path / "none", good[1]]
-    done = attack_pictures(configured(*paths, batch_size=2, out=tmp_path / "out"))
-    failed = [outcome for outcome in done if outcome.record.status == UNKNOWN]
-    assert {outcome.path for outcome in failed} == set(paths[1:5])
-    assert [outcome.path for outcome in done if outcome.path.suffix and outcome.path.name != "nix.png"] == [
-        good[0],
-        paths[2],
-        long,
-        good[1],
-    ]
-    assert all(outcome.record.error.startswith(f"cannot read '{outcome.path}': ") for outcome in failed)
-    assert "too long and thin" in next(outcome.record.error for outcome in failed if outcome.path == long)
-    assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 6
-
-
-@pytest.mark.parametrize("batch_size", [1, 16])
-def test_if_nothing_can_be_read_that_is_an_error_and_nothing_is_left(tmp_path, batch_size):
-    paths = [broken(tmp_path / "x"), broken(tmp_path / "y"), tmp_path / "nix.png"]
-    for some in (paths, paths[:1], paths[2:]):
-        with pytest.raises(UserError, match="cannot read") as error:
-            attack_pictures(configured(*some, batch_size=batch_size, out=tmp_path / "out"))
-        assert len(str(error.value).splitlines()) == len(some)
-        assert not (tmp_path / "out").exists()
-
-
-def test_no_pictures_at_all(tmp_path):
-    with pytest.raises(UserError, match="no pictures were given"):
-        attack_pictures(configured())
-
-
-def test_an_interrupt_keeps_what_was_finished(fast, tmp_path):
-    paths = white_among_others(tmp_path / "in")
-    config = configured(*paths, attack="interrupt", batch_size=1, out=tmp_path / "out")
-    with pytest.raises(KeyboardInterrupt):
-        attack_pictures(config)
-    rows = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
-    assert [row["status"] for row in rows] == [OK, OK]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "1", "record.csv", "record.parquet"]
-    assert set(files_below(tmp_path / "out" / "1")) == FILES
-
-
-def test_an_interrupt_at_once_leaves_nothing(tmp_path):
-    white = fakes.picture(tmp_path / "in" / "white.png", contrast=0)
-    with pytest.raises(KeyboardInterrupt):
-        attack_pictures(configured(white, attack="interrupt", out=tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"goal": GoalSpec("topk-exclusion", k=11)}, "k is at most 10 for the 20 classes of tiny"),
-        ({"goal": GoalSpec("targeted", classes=("tigre",))}, r"no class 'tigre'\ndid you mean tiger"),
-        ({"device": "abacus"}, "device 'abacus' cannot be used here"),
-        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_any_picture_is_attacked(tmp_path, options, message):
-    with pytest.raises(UserError, match=message):
-        attack_pictures(configured(fakes.picture(tmp_path / "a.png"), out=tmp_path / "out", **options))
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_wrong_place_for_results_is_refused_before_the_model_is_loaded(tmp_path):
-    (tmp_path / "file").write_text("kept")
-    picture = fakes.picture(tmp_path / "a.png")
-    for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match=f"^cannot write to the folder {out}"):
-            attack_pictures(configured(picture, model="no such model", out=out))
-    assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_a_full_disk_ends_the_run_with_a_sentence(fast, tmp_path, monkeypatch):
-    def full(path, *_):
-        raise UserError(f"cannot write {path}: No space left on device", hint="choose another folder with --out")
-
-    paths = white_among_others(tmp_path / "in")
-    written = []
-
-    def write(stem, records):
-        if len(written) > 1:
-            full(stem)
-        written.append(stem)
-        return write_records(stem, records)
-
-    monkeypatch.setattr("advbench.pictures.files.write_records", write)
-    with pytest.raises(UserError, match="No space left on device"):
-        attack_pictures(configured(*paths, batch_size=1, out=tmp_path / "out"))
-    assert len(pq.read_table(tmp_path / "out" / "record.parquet")) == 2
-
-
-def test_progress_is_told_of_every_pass(fast, tmp_path):
+def test_progress_is_told_of_every_pass(without_panel, tmp_path):
     paths, told = white_among_others(tmp_path)[:3], []
     config = configured(*paths, batch_size=2, attack="pgd", out=tmp_path / "out", eps=1e-6)
     attack_pictures(config, lambda what, done, total: told.append((what, done, total)))
@@ -481,7 +276,7 @@ def test_progress_is_told_of_every_pass(fast, tmp_path):
     assert {total for _, _, total in told} == {3}
 
 
-def test_other_resolutions_come_down_to_the_models(fast, tmp_path):
+def test_other_resolutions_come_down_to_the_models(without_panel, tmp_path):
     path = fakes.picture(tmp_path / "a.jpg", size=(400, 279))
     (outcome,) = attack_pictures(configured(path, out=tmp_path / "out"))
     expected = ResizeAndCrop(size=fakes.SIZE)(Image.open(path))
@@ -489,7 +284,7 @@ def test_other_resolutions_come_down_to_the_models(fast, tmp_path):
     assert (x_adv - expected).abs().max() <= 2 / 255 + 1e-6
 
 
-def test_a_real_model_end_to_end(fast, tmp_path):
+def test_a_real_model_end_to_end(without_panel, tmp_path):
     photograph = shutil.copy(samples("imagenet")[3].path, tmp_path / "tiger.jpg")
     config = configured(photograph, model="efficientnet_lite0", attack="pgd", eps=1 / 255, out=tmp_path / "out")
     (outcome,) = attack_pictures(config)

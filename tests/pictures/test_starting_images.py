@@ -123,7 +123,7 @@ def test_a_forecast_counts_the_questions_about_what_may_be_started_from():
     def passes(x, **attack):
         own = {"name": "hop_skip_jump", "params": PARAMS} | attack
         chosen = load_suite(suite(attacks=own), names={"locked", "dim"})
-        units = make_plan(chosen, Workbench(chosen, **parts(x))).units
+        units = make_plan(chosen, Resources(chosen, **parts(x))).units
         return next(unit.passes for unit in units if unit.attack == "hop_skip_jump")
 
     assert passes(WITH_KEY) == passes(WITH_KEY[:3]) + 7

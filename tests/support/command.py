@@ -1,0 +1,32 @@
+"""`advbench attack` run in this process, quickly."""
+
+import json
+import os
+
+from click.testing import CliRunner
+
+from advbench.cli.main import main
+
+QUICK = ("--model", "tiny", "--attack", "fgsm", "--goal", "untargeted", "--device", "cpu")
+
+
+def run(*arguments, charset="utf-8"):
+    """Run a command in this process; only exits that are meant are let through."""
+    result = CliRunner(charset=charset).invoke(main, [os.fspath(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def attack(*arguments, **options):
+    return run("attack", *QUICK, *arguments, **options)
+
+
+def rows_of(result):
+    """The JSON that was printed, and nothing but JSON."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(result.stdout, parse_constant=refuse)
