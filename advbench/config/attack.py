@@ -35,7 +35,7 @@ class AttackConfig:
     """One of `NORMS`."""
     eps: float | None = None
     """Largest allowed size, image units; None: as far as it takes."""
-    budget: int | None = None
+    max_passes: int | None = None
     """Most passes on each picture, forward and backward; None: as many as the attack takes."""
     seed: int = 0
     """Of all random draws."""

@@ -91,7 +91,7 @@ class AttackSpec(Strict):
     """As `advbench attacks` lists it."""
     params: dict[str, Parameter] = Field(default={})
     """Its parameters; what is not given has the attack's default."""
-    budget: PositiveInt | None = None
+    max_passes: PositiveInt | None = None
     """Most passes on each image, forward and backward; what it had found by then counts. None: as many as it takes."""
     goals: Goals | None = None
     """In place of the suite's."""

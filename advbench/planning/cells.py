@@ -8,7 +8,7 @@ from typing import NamedTuple
 from advbench.config.goals import parse_goal
 from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import PASSES, make_attack
+from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
 from advbench.planning.passes import Passes, count_passes
 from advbench.records.unit import canonical
@@ -91,4 +91,4 @@ def parameters_of(spec: AttackSpec, norm: str) -> str:
         text = canonical(attack.parameters | {"time_limit": attack.time_limit})
     else:
         text = parameters(attack)
-    return text if spec.budget is None else canonical(json.loads(text) | {PASSES: spec.budget})
+    return text if spec.max_passes is None else canonical(json.loads(text) | {MAX_PASSES: spec.max_passes})

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from attacks.starts import needs_start
+from attacks.searches.starts import needs_start
 
 from attacks import ATTACKS, NORMS, AttackError, Standard
 from attacks.protocols import Attack
