@@ -117,7 +117,7 @@ def test_everything_public_is_documented(name: str) -> None:
         fail_on(undocumented(SOURCES[name]), name)
 
 
-PLAIN_ENGLISH = ("attacks.speed",)
+PLAIN_ENGLISH = ("attacks.speed", "advbench.records", "advbench.config")
 """Packages whose every entry names its subject; the aim is all of them."""
 
 

@@ -139,7 +139,7 @@ def undocumented(source: str) -> list[str]:
 
 
 MIN_WORDS = 3
-FRAGMENT = re.compile(r"(?:Of|Likewise|That of|Those of|The same as|Whose|Which|(?:On|In|For|From|To|At) which)\b")
+FRAGMENT = re.compile(r"(?:Of|Likewise|That of|Those of|The same as|Whose|(?:On|In|For|From|To|At) which)\b")
 """How an entry begins that leaves out its subject: \"Of the run.\" """
 UNIDIOMATIC = {
     r"\bso many\b": 'name the number: "at most N images", "that number of passes"',
