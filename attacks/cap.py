@@ -20,7 +20,7 @@ from attacks.searches.starts import needs_start
 
 @dataclass(frozen=True)
 class Capped:
-    """An attack that may spend so many passes on each image; see :func:`capped`.
+    """An attack that may spend at most ``max_passes`` passes on each image; see :func:`capped`.
 
     Example:
         >>> from attacks import PGD
@@ -30,13 +30,13 @@ class Capped:
 
     attack: Attack
     """Of either kind."""
-    passes: int
+    max_passes: int
     """Forward and backward passes on each image."""
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     def __post_init__(self) -> None:
-        if self.passes < 1:
-            raise ValueError(f"expected passes >= 1, got {self.passes}")
+        if self.max_passes < 1:
+            raise ValueError(f"expected max_passes >= 1, got {self.max_passes}")
 
     @property
     def kind(self) -> Kind:
@@ -85,18 +85,19 @@ class Capped:
         return x_adv
 
 
-def capped(attack: Attack, passes: int) -> Capped:
-    """The attack, cut off on each image after so many forward and backward passes, with the best it had seen.
+def capped(attack: Attack, max_passes: int) -> Capped:
+    """The attack, cut off on each image after ``max_passes`` passes, with the best candidate seen so far.
 
     The best is the candidate within the budget with the lowest margin, or for a minimum-norm attack the nearest one
     that met the goal. An image on which the attack finished earlier has what the attack returned for it.
 
     Args:
         attack: Of either kind, of this library or any other. The ids of the images are all different.
-        passes: At least 1. Several gradients of one forward pass count one by one.
+        max_passes: Forward and backward passes on each image, at least 1. Several gradients of one forward pass count
+            one by one.
 
     Raises:
-        ValueError: If ``passes`` is below 1.
+        ValueError: If ``max_passes`` is below 1.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -106,7 +107,7 @@ def capped(attack: Attack, passes: int) -> Capped:
         >>> len(asked), bool(goal.margin(x_adv) < goal.margin(x))
         (6, True)
     """
-    return Capped(attack, passes)
+    return Capped(attack, max_passes)
 
 
 def spent(model: Model, ids: Tensor) -> bool:
@@ -163,11 +164,11 @@ class _Purse:
 
     def lost(self) -> dict[int, str]:
         """Place of each image that was cut off too early for anything to be said of it -> why."""
-        spent = f"its budget of passes ({self._limit.passes}) was spent"
+        reached = f"its limit of {self._limit.max_passes} passes was reached"
         lost = (self.cut & ~self._began).nonzero().flatten().tolist()
         unknown = (self.cut & ~self.known).nonzero().flatten().tolist()
-        return dict.fromkeys(lost, f"no start was found before {spent}") | dict.fromkeys(
-            unknown, f"nothing was known about it when {spent}"
+        return dict.fromkeys(lost, f"no start was found before {reached}") | dict.fromkeys(
+            unknown, f"nothing was known about it when {reached}"
         )
 
     def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
@@ -175,13 +176,13 @@ class _Purse:
         price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
         if rows is None:  # nobody knows whose rows these are: all images pay alike
             self._spent += price * len(x) / len(self._x)
-            if bool((self._spent > self._limit.passes).any()):
+            if bool((self._spent > self._limit.max_passes).any()):
                 self.cut[:] = True
                 raise _SpentError
             return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
         # Who is cut off once stays so: smaller questions that there would be passes for might depend on the others.
-        over = (self._spent > self._limit.passes)[rows] | self.cut[rows]
+        over = (self._spent > self._limit.max_passes)[rows] | self.cut[rows]
         if not bool(over.any()):
             return self._ask(model, x, rows, sure=sure)
         self._spent.index_add_(0, rows[over], torch.full_like(rows[over], -price, dtype=self._spent.dtype))

@@ -15,6 +15,7 @@ from code_rules import (
     machine_paths,
     oversized,
     undocumented,
+    unidiomatic,
     unsafe,
     vague_parts,
 )
@@ -133,6 +134,21 @@ def test_tests_of_the_library_do_without_the_harness(path: Path) -> None:
 def test_everything_public_is_documented(name: str) -> None:
     if not PATHS[name].stem.startswith("_") or PATHS[name].stem == "__init__":
         fail_on(undocumented(SOURCES[name]), name)
+
+
+PLAIN_ENGLISH = (
+    "attacks.speed",
+    "advbench.records",
+    "advbench.config",
+    "advbench.analysis",
+    "advbench.planning",
+)
+"""Packages whose every entry names its subject; the aim is all of them."""
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, *PLAIN_ENGLISH)])
+def test_entries_name_what_they_describe(name: str) -> None:
+    fail_on(unidiomatic(SOURCES[name]), name)
 
 
 def test_every_export_has_an_example() -> None:

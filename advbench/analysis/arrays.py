@@ -13,13 +13,13 @@ from advbench.records.record import LEFT_OUT, OK
 KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
 """Columns that are the same for all rows of an attack, whatever its eps."""
 COSTS = ("forwards", "backwards", "seconds")
-"""Columns that are added up."""
+"""Columns whose values are summed."""
 Bools = NDArray[np.bool_]
-"""Truth values."""
+"""Array of truth values."""
 Ints = NDArray[np.int64]
-"""Whole numbers."""
+"""Array of whole numbers."""
 Floats = NDArray[np.float64]
-"""Numbers."""
+"""Array of floating-point numbers."""
 
 
 class Block(NamedTuple):
@@ -28,22 +28,22 @@ class Block(NamedTuple):
     threat: tuple[str, str, str, str]
     """Model, data set, goal and norm."""
     attack: str
-    """Registry name."""
+    """Registry name of the attack."""
     params: str
-    """As JSON."""
+    """Parameters of the attack, as JSON."""
     eps: float | None
-    """None: it looked for the smallest perturbation."""
+    """Budget, image units; None: the attack looked for the smallest perturbation."""
     rows: Ints
-    """Where in the columns."""
+    """Places of the rows in the columns."""
 
 
 class Columns:
     """The columns of one model and data set.
 
     Args:
-        frame: The rows.
-        images: Which image each of them is about.
-        count: How many images there are.
+        frame: Rows of a run.
+        images: Index of the image that each row is about.
+        count: Number of images.
     """
 
     def __init__(self, frame: pd.DataFrame, images: Ints, count: int) -> None:
@@ -76,7 +76,7 @@ class Columns:
         return found
 
     def only(self, images: Bools, blocks: Sequence[Block]) -> tuple[Self, list[Block]]:
-        """These columns and blocks, about some of the images alone."""
+        """These columns and blocks, restricted to some of the images."""
         other = copy(self)
         other.images, other.count = np.cumsum(images)[self.images] - 1, int(images.sum())
         return other, [block._replace(rows=block.rows[images[self.images[block.rows]]]) for block in blocks]
@@ -102,5 +102,5 @@ def _true(column: pd.Series) -> Bools:
 
 
 def _classes(column: pd.Series) -> Ints:
-    """A column of classes; -1 for nothing."""
+    """A column of classes; -1 where there is none."""
     return column.to_numpy(float, na_value=-1.0).astype(np.int64)

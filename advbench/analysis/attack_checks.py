@@ -1,4 +1,4 @@
-"""Trust flags that the rows of a run raise by themselves: signs that an attack, or its measurement, is at fault.
+"""Trust flags raised from the rows of a run alone: signs that an attack, or its measurement, is at fault.
 
 The rules follow N. Carlini et al., On Evaluating Adversarial Robustness, 2019 <https://arxiv.org/abs/1902.06705>,
 A. Athalye et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv.org/abs/1802.00420>, and
@@ -33,7 +33,7 @@ def check_frame(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> li
     """All trust flags that the rows of a run raise.
 
     Args:
-        frame: Of the run.
+        frame: Rows of the run.
         classes: Data set -> names of its classes; a data set that is missing is not checked for chance level, nor for
             goals that name a class otherwise than by its number.
 
@@ -44,7 +44,7 @@ def check_frame(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> li
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """Flags that single rows raise: perturbations that are no valid ones (A1), successes that are none (A2)."""
+    """Flags raised by single rows: invalid perturbations (A1) and successes that the predictions deny (A2)."""
     found = []
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
         where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
@@ -68,7 +68,7 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
 
 
 INVALID = "leaves [0, 1] or is further away than eps"
-"""Part of the error of a row whose candidate was no valid one."""
+"""Part of the error of a row whose candidate was invalid."""
 
 
 def _invalid(rows: pd.DataFrame) -> Bools:
@@ -84,7 +84,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags that attacks raise side by side: A7, A8, A10 and A11."""
+    """Flags raised by comparing attacks: A7, A8, A10 and A11."""
     found = []
     for each in evidence:
         found += [*_iterative(each), *_white_box(each), *_monotone(each)]

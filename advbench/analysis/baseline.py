@@ -1,4 +1,4 @@
-"""The baseline: a small file, committed beside the code, with what became of each image. No torch."""
+"""The baseline: a small file, committed beside the code, with the outcome of each image. No torch."""
 
 import hashlib
 import json
@@ -26,15 +26,15 @@ class BaselineImages(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    """Whose."""
+    """Label of the model."""
     dataset: str
-    """Of which data set."""
+    """Label of the data set."""
     weights_sha256: str = ""
-    """Of the weights that gave these outcomes; others may be compared with them."""
+    """Digest of the weights that gave these outcomes; other weights may be compared with them."""
     digest: str
-    """Of the ids and labels."""
+    """Digest of the ids and labels."""
     samples: tuple[str, ...]
-    """Ids, in the order of the outcomes."""
+    """Ids of the images, in the order of the outcomes."""
 
 
 class Entry(BaseModel):
@@ -43,23 +43,23 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    """Whose."""
+    """Label of the model."""
     dataset: str
-    """On which images."""
+    """Label of the data set."""
     goal: str
-    """What counted as broken."""
+    """Goal, which says what counted as broken."""
     norm: str
-    """How perturbations were measured."""
+    """Norm in which perturbations were measured."""
     attack: str
-    """Which attack, the worst case, or clean."""
+    """Label of the attack, `WORST_CASE` or `CLEAN`."""
     params: str
-    """Its parameters."""
+    """Parameters of the attack, as JSON."""
     eps: float | None
-    """Image units."""
+    """Budget, image units; None: no bound."""
     outcomes: Annotated[str, Field(pattern="^[01?-]*$")]
-    """A letter for each image: 1 robust, 0 broken, ? unknown, - left out, as the goal has no meaning for it."""
+    """A letter for each image: 1 robust, 0 broken, ? unknown, - left out because the goal has no meaning for it."""
     form: str = ""
-    """Form of the network that the attack took its gradients from; empty if nothing says so."""
+    """Form of the network that the attack took its gradients from; empty if it is not recorded."""
 
 
 class Baseline(BaseModel):
@@ -73,15 +73,15 @@ class Baseline(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    """Version of the file."""
+    """Version of the file's format."""
     run_id: str
-    """The run that it was made from."""
+    """Id of the run that it was made from."""
     advbench: str
-    """Version that made the run."""
+    """Version of advbench that made the run."""
     images: tuple[BaselineImages, ...]
     """The images of each model and data set."""
     cells: tuple[Entry, ...]
-    """The outcomes."""
+    """Outcomes, cell by cell."""
 
     def __repr__(self) -> str:
         return (
@@ -92,12 +92,12 @@ class Baseline(BaseModel):
 
     @classmethod
     def of(cls, frame: pd.DataFrame, *, run_id: str, version: str, eps: Budgets = NO_BUDGETS) -> Self:
-        """The baseline that a run makes.
+        """Make the baseline of a run.
 
         Args:
-            frame: Of the run.
-            run_id: Of the run.
-            version: Of advbench.
+            frame: Rows of the run.
+            run_id: Id of the run.
+            version: Version of advbench.
             eps: As :func:`advbench.analysis.metrics.cells` takes it.
         """
         images = tuple(_images(frame))
@@ -136,7 +136,7 @@ class Baseline(BaseModel):
         return self.model_copy(update={"images": images, "cells": tuple(c for c in self.cells if c.model == model)})
 
     def replaced(self, parts: Sequence["Baseline"]) -> Self:
-        """The same with all that other baselines say of their models; of other models everything stays."""
+        """This baseline, with the entries of other baselines in place of its own for the models they hold."""
         fresh = {images.model for part in parts for images in part.images}
         kept = [images for images in self.images if images.model not in fresh]
         images = sorted([*kept, *(each for part in parts for each in part.images)], key=lambda i: (i.model, i.dataset))
@@ -148,7 +148,7 @@ class Baseline(BaseModel):
         """Check that another run has the same images and was attacked in the same way.
 
         Args:
-            other: Of that run.
+            other: Baseline of that run.
             labels: Compare the images' labels too; a run that has not begun does not know them.
 
         Raises:
@@ -191,7 +191,7 @@ def read_baseline(path: Path) -> Baseline:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} is no baseline: it is larger than {_MOST_BYTES >> 20} MiB", hint=_MAKE)
+            raise UserError(f"{path} is not a baseline: it is larger than {_MOST_BYTES >> 20} MiB", hint=_MAKE)
         found = Baseline.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"there is no baseline at {path}", hint=_MAKE) from None
@@ -200,11 +200,11 @@ def read_baseline(path: Path) -> Baseline:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path} is no baseline: {where or 'file'}: {first['msg']}", hint=_MAKE) from None
+        raise UserError(f"{path} is not a baseline: {where or 'file'}: {first['msg']}", hint=_MAKE) from None
     lengths = {(images.model, images.dataset): len(images.samples) for images in found.images}
     for cell in found.cells:
         if lengths.get((cell.model, cell.dataset)) != len(cell.outcomes):
-            raise UserError(f"{path} is damaged: {_name(cell)} has not one outcome for each image", hint=_MAKE)
+            raise UserError(f"{path} is damaged: {_name(cell)} does not have one outcome for each image", hint=_MAKE)
     return found
 
 

@@ -29,36 +29,36 @@ _LETTERS = {BROKEN: "0", ROBUST: "1", UNKNOWN: "?"}
 
 
 class Key(NamedTuple):
-    """What a number is about, apart from the model."""
+    """Subject of a number, apart from the model."""
 
     dataset: str
-    """On which images."""
+    """Label of the data set."""
     goal: str
-    """What counted as broken; empty for clean images."""
+    """Goal, which says what counted as broken; empty for clean images."""
     norm: str
-    """How perturbations were measured; empty for clean images."""
+    """Norm in which perturbations were measured; empty for clean images."""
     attack: str
     """Label of the attack, `WORST_CASE` or `CLEAN`."""
     params: str
-    """Of the attack, as JSON; of the worst case, those of all its attacks."""
+    """Parameters of the attack, as JSON; for the worst case those of all its attacks."""
     eps: float | None
-    """Image units; None: no bound."""
+    """Budget, image units; None: no bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What became of each image in one cell of a run."""
+    """Outcome of each image in one cell of a run."""
 
     model: str
-    """Whose number."""
+    """Label of the model."""
     key: Key
-    """What it is about."""
+    """Subject of the number, apart from the model."""
     samples: tuple[str, ...]
-    """Ids of the images, without those that are left out."""
+    """Ids of the images, without those left out."""
     letters: str
     """A letter for each image: 1 robust, 0 broken, ? unknown."""
     form: str = ""
-    """Form of the network that the attack took its gradients from; empty for clean images, or if nothing says so."""
+    """Form of the network that the attack took its gradients from; empty for clean images, or if it is not recorded."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -79,33 +79,33 @@ class Change:
     """One cell of two runs."""
 
     before: Outcomes
-    """In the first run."""
+    """Outcomes in the first run."""
     after: Outcomes
-    """In the second."""
+    """Outcomes in the second run."""
     pairs: int
-    """Images whose outcome is known in both."""
+    """Number of images whose outcome is known in both."""
     broken: tuple[str, ...]
     """Ids of the images that were robust and are not any more."""
     mended: tuple[str, ...]
     """Ids of the images that were not robust and are now."""
     p_value: float
-    """Two-sided, of McNemar's exact test."""
+    """Two-sided p-value of McNemar's exact test."""
     p_adjusted: float
-    """The same after Holm's correction over all cells."""
+    """Two-sided p-value after Holm's correction over all cells."""
     p_worse: float
-    """One-sided: that the second run is worse, after Holm's correction over all cells."""
+    """One-sided p-value, that the second run is worse, after Holm's correction over all cells."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     @property
     def unlike(self) -> bool:
-        """The two runs took their gradients from different forms of the network."""
+        """Whether the two runs took their gradients from different forms of the network."""
         return bool(self.before.form and self.after.form) and self.before.form != self.after.form
 
     @property
     def drop_pp(self) -> float:
-        """By how many percentage points the second run is lower, over the pairs."""
+        """Loss from the first run to the second over the pairs, percentage points."""
         return 100 * (len(self.broken) - len(self.mended)) / self.pairs if self.pairs else 0.0
 
     @property
@@ -119,19 +119,19 @@ class Comparison(NamedTuple):
     """All cells of two runs."""
 
     changes: tuple[Change, ...]
-    """Cells that both have."""
+    """Cells that both runs have."""
     only_before: tuple[Outcomes, ...]
-    """Cells that only the first has."""
+    """Cells that only the first run has."""
     only_after: tuple[Outcomes, ...]
-    """Cells that only the second has."""
+    """Cells that only the second run has."""
 
 
 def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
-    """What became of each image in each cell of a run: clean, worst case, and each attack.
+    """Outcome of each image in each cell of a run: clean, worst case, and each attack.
 
     Args:
-        frame: Of a run.
-        eps: As :func:`advbench.analysis.metrics.cells` takes it.
+        frame: Rows of a run.
+        eps: Budgets, as :func:`advbench.analysis.metrics.cells` takes them.
     """
     found: dict[tuple[str, Key], Outcomes] = {}
     clean = {each.threat[:2]: each for each in gather_clean(frame)}

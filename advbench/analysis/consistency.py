@@ -22,8 +22,8 @@ def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
     any goal though one of the two classes is recorded as the first, so only of successes do the classes tell.
 
     Args:
-        rows: Of a frame, of one data set (n).
-        classes: Names of its classes; a goal that names another one is not checked.
+        rows: Rows of one data set (n).
+        classes: Names of the data set's classes; a goal that names another class is not checked.
 
     Returns:
         bool (n,).
@@ -41,7 +41,7 @@ def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
 
 
 def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -> Bools:
-    """Which rows have predictions that meet a goal (n,); all of them where the rows do not tell."""
+    """Which rows have predictions that meet a goal (n,); all of them where the rows cannot decide it."""
     unchecked = np.ones(len(rows), bool)
     try:
         goal = parse_goal(text)
@@ -64,7 +64,7 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
 
 
 def _index(name: str, classes: Sequence[str]) -> int:
-    """Number of a class, as `Classifier.class_index` finds it; of names that are not known, those that are numbers."""
+    """Number of a class, as `Classifier.class_index` finds it; an unknown name is read as a number."""
     found = [i for i, each in enumerate(classes) if each.casefold() == name.casefold()]
     return found[0] if found else int(name)
 

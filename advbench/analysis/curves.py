@@ -1,4 +1,4 @@
-"""Robust accuracy against eps, and which classes become which. No torch."""
+"""Curves of robust accuracy against eps, and confusion matrices. No torch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Curve(NamedTuple):
     """Robust accuracy against eps; arrays have a value for each point."""
 
     eps: Floats
-    """Ascending, image units; 0 is the clean accuracy."""
+    """Budgets, ascending, image units; at 0 stands the clean accuracy."""
     rate: Floats
     """Share of images that are certainly robust."""
     low: Floats
@@ -24,17 +24,17 @@ class Curve(NamedTuple):
     high: Floats
     """Upper ends, as if every unknown image were robust."""
     exact: bool
-    """The curve is known at every eps, as of an attack that looks for the smallest perturbation; else it is known at
-    these points, and lies somewhere between them elsewhere."""
+    """Whether the curve is known at every eps, as for an attack that looks for the smallest perturbation; otherwise it
+    is known at these points only."""
 
 
 def curve(evidence: ThreatResults, trials: Sequence[Trial], *, points: int = 200) -> Curve:
     """Robust accuracy under some attacks together as a function of eps.
 
     Args:
-        evidence: The images.
-        trials: Attacks of this evidence.
-        points: The most points of an exact curve.
+        evidence: Results of all attacks under one threat.
+        trials: Attacks to count, from this evidence.
+        points: Largest number of points of an exact curve.
     """
     radius = smallest(evidence, trials)
     exact = any(trial.minimal for trial in trials)
@@ -51,7 +51,7 @@ def curve(evidence: ThreatResults, trials: Sequence[Trial], *, points: int = 200
 
 
 def flips(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> pd.DataFrame:
-    """How many images of each class were taken for which other class: from truth (rows) to prediction (columns).
+    """Confusion matrix of the adversarial images: from truth (rows) to prediction (columns).
 
     An image counts once for each attack that changed it within eps.
     """

@@ -1,4 +1,4 @@
-"""Whether a run holds what its suite asks for: one verdict, from which every output and the exit code are made."""
+"""Whether a run passes the gates of its suite: one verdict, from which every output and the exit code are made."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
-    """Hold a run against gates.
+    """Evaluate a run against gates.
 
     Args:
-        run: Finished or not.
-        gates: Of its suite, or others.
+        run: Analysis of the run, finished or not.
+        gates: Gates of its suite, or others.
         baseline: What the gate `max_drop_pp` compares with.
 
     Raises:
@@ -58,12 +58,12 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
 
 
 def evaluate_what_can_be(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
-    """As :func:`evaluate`; but the gate that lacks its baseline is left out, and the verdict says so.
+    """Evaluate a run as :func:`evaluate` does, but leave out a gate that lacks its baseline, and say so in the verdict.
 
     Args:
-        run: Finished or not.
-        gates: Of its suite, or others.
-        baseline: None if there is none yet.
+        run: Analysis of the run, finished or not.
+        gates: Gates of its suite, or others.
+        baseline: What the gate `max_drop_pp` compares with; None if there is none yet.
 
     Raises:
         UserError: As :func:`evaluate`.
@@ -75,7 +75,7 @@ def evaluate_what_can_be(run: "StoredRun", gates: "Gates", baseline: Baseline | 
 
 
 def no_baseline() -> UserError:
-    """What is to be said where a gate compares and there is nothing to compare with."""
+    """The error where a gate needs a baseline and there is none."""
     return UserError(
         "the gate max_drop_pp needs a baseline",
         hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
@@ -86,10 +86,10 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
     """Raise before a run what :func:`evaluate` would raise after it.
 
     Args:
-        units: Of the plan.
-        suite: What is to be run.
-        gates: That its results will be held against.
-        baseline: What they will be compared with.
+        units: Units of the plan.
+        suite: Suite to be run.
+        gates: Gates for its results.
+        baseline: Baseline for the comparison.
 
     Raises:
         UserError: As :func:`evaluate`, but that labels have changed since the baseline shows itself only in the end.

@@ -12,13 +12,13 @@ from advbench.analysis.statistics import Proportion, Quantile, quantile
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, ThreatResults, Trial, gather, states, within
 
 WORST_CASE = "worst case"
-"""What all attacks together are called: for each image, any that broke it."""
+"""Label of all attacks together: an image counts as broken if any of them broke it."""
 Budgets = Mapping[tuple[str, str], Sequence[float]]
-"""(data set, norm) -> where to read attacks that look for the smallest perturbation."""
+"""(data set, norm) -> budgets at which to report attacks that look for the smallest perturbation."""
 NO_BUDGETS: Budgets = {}
-"""Nothing said about that."""
+"""No budgets for any data set."""
 NOISE = "noise"
-"""The attack that every other must beat."""
+"""Name of the attack that every other must beat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,38 +36,38 @@ class Cell:
     attack: str
     """Name of the attack, with parameters where several share it, or `WORST_CASE`."""
     params: str
-    """Of the attack, as JSON; empty for the worst case."""
+    """Parameters of the attack, as JSON; empty for the worst case."""
     eps: float | None
-    """Image units; None: no bound."""
+    """Budget, image units; None: no bound."""
     clean: Proportion
-    """Clean accuracy, of all images."""
+    """Clean accuracy, over all images."""
     robust: Proportion
-    """Robust accuracy, of all images: correct when clean, and the goal was not met within eps."""
+    """Robust accuracy, over all images: correct when clean, and the goal not met within eps."""
     success: Proportion
-    """Attack success rate, of the images that are correct when clean."""
+    """Attack success rate, over the images that are correct when clean."""
     flipped: Proportion
-    """Label-flip rate, of all images: the first class changed within eps, whatever the goal."""
+    """Label-flip rate, over all images: the predicted class changed within eps, whatever the goal."""
     fooled: Proportion
-    """Fooling rate, of all images: misclassified in the end, changed or not."""
+    """Fooling rate, over all images: misclassified in the end, changed or not."""
     noise: Proportion | None
-    """Robust accuracy under random noise at this eps; None: the run has none."""
+    """Robust accuracy under random noise at this eps; None: the run has no noise."""
     median: Quantile | None
     """Median size of the smallest perturbation of images that are correct when clean, failures kept in as larger than
     any; None for attacks that were given an eps."""
     quartiles: tuple[Quantile, Quantile] | None
     """First and third quartile of the same sizes."""
     forwards: float | None
-    """Forward passes for each image, at this eps."""
+    """Mean number of forward passes for each image, at this eps."""
     backwards: float | None
-    """Backward passes for each image."""
+    """Mean number of backward passes for each image."""
     seconds: float | None
-    """Seconds for each image."""
+    """Mean number of seconds for each image."""
     relative: bool
-    """Correct means: as the clean prediction."""
+    """Whether "correct" means equal to the clean prediction, for want of labels."""
     form: str = ""
     """Form of the network that the attack took its gradients from, several with commas between."""
     left_out: int = 0
-    """Images of the data set that none of the numbers is of: the goal wants the class that they should have."""
+    """Number of images left out of all numbers, because the goal wants the class that they should have."""
 
 
 def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
@@ -77,9 +77,9 @@ def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     eps. Unknown images widen a number to an interval; none of them counts as robust.
 
     Args:
-        frame: Of a run; see `advbench.records.record.COLUMNS`.
-        eps: Where to read attacks that look for the smallest perturbation, if the run has no attack with an eps that
-            belongs to the same threat; without any they are read without bound alone.
+        frame: Rows of a run; see `advbench.records.record.COLUMNS`.
+        eps: Budgets at which to report attacks that look for the smallest perturbation, if the run has no attack with
+            an eps that belongs to the same threat; without any they are reported without bound alone.
 
     Returns:
         For each threat and eps first the worst case, then each attack.

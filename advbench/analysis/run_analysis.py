@@ -1,4 +1,4 @@
-"""All that a run says, computed once for every output: evidence, numbers and trust flags. No torch."""
+"""The analysis of a run, computed once for every output: evidence, numbers and trust flags. No torch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunAnalysis:
-    """What a run says.
+    """The analysis of a run.
 
     Example:
         >>> RunAnalysis(frame=pd.DataFrame(columns=COLUMNS)).cells
@@ -27,11 +27,11 @@ class RunAnalysis:
     """
 
     frame: pd.DataFrame
-    """A row for each image and attack unit of the plan; those that are not done are unknown."""
+    """Rows of the run, one for each image and attack unit of the plan; those not done are unknown."""
     manifest: "dict[str, Any] | None" = None
-    """Of the run; None for a frame that is no run."""
+    """Manifest of the run; None for a frame that belongs to no run."""
     budgets: "Budgets | None" = None
-    """Where to read attacks that look for the smallest perturbation, if nothing else says so."""
+    """Budgets at which to report attacks that look for the smallest perturbation, if the run has no others."""
     model_flags: tuple[Flag, ...] = ()
     """Flags raised while the run had its models at hand."""
     missing: int = 0
@@ -42,7 +42,7 @@ class RunAnalysis:
 
     @classmethod
     def of(cls, run: "StoredRun") -> "RunAnalysis":
-        """What a run says, finished or not."""
+        """The analysis of a run, finished or not."""
         suite = run.suite
         budgets: dict[tuple[str, str], tuple[float, ...]] = {
             (dataset.label, norm): eps for dataset in suite.datasets for norm, eps in (suite.eps | dataset.eps).items()
@@ -62,12 +62,12 @@ class RunAnalysis:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The numbers."""
+        """The numbers of the run."""
         return tuple(cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
-        """Every trust flag, the worst first."""
+        """Every trust flag, the most severe first."""
         found = [
             *self.model_flags,
             *check_rows(self.frame, self.classes),
@@ -87,12 +87,12 @@ class RunAnalysis:
 
     @cached_property
     def unknown(self) -> int:
-        """Rows of which nothing is known."""
+        """Number of rows of which nothing is known."""
         return int((self.frame["status"] == UNKNOWN).sum())
 
     @cached_property
     def attempted(self) -> int:
-        """Rows of images that the goal has a meaning for."""
+        """Number of rows of images for which the goal has a meaning."""
         return int((self.frame["status"] != LEFT_OUT).sum())
 
 

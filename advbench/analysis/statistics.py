@@ -19,9 +19,9 @@ class Bounds(NamedTuple):
     """Lower and upper end of intervals."""
 
     low: Floats
-    """Lower ends."""
+    """Lower ends of the intervals."""
     high: Floats
-    """Upper ends."""
+    """Upper ends of the intervals."""
 
 
 def wilson(k: ArrayLike, n: ArrayLike) -> Bounds:
@@ -29,7 +29,7 @@ def wilson(k: ArrayLike, n: ArrayLike) -> Bounds:
 
     Args:
         k: Counts, 0 to n, of any shape.
-        n: Of how many; where it is 0 the interval is [0, 1].
+        n: Totals, of the same shape; where one is 0 the interval is [0, 1].
 
     References:
         E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927
@@ -60,11 +60,11 @@ class Proportion(NamedTuple):
     """
 
     k: int
-    """Images that certainly belong."""
+    """Number of images that certainly belong."""
     n: int
-    """All images."""
+    """Number of all images."""
     unknown: int = 0
-    """Images, of the others, of which nobody knows whether they belong."""
+    """Number of the other images of which it is unknown whether they belong."""
 
     @property
     def rate(self) -> float | None:
@@ -114,7 +114,7 @@ class Quantile(NamedTuple):
     Attributes:
         value: The quantile; None: there is none, because too few attacks succeeded.
         low: Lower end of its interval; None: none.
-        high: Upper end; None: none.
+        high: Upper end of its interval; None: none.
     """
 
     value: float | None
@@ -127,7 +127,7 @@ def quantile(sizes: ArrayLike, q: float = 0.5, unknown: ArrayLike = False) -> Qu
 
     Args:
         sizes: Distances (N,); infinite where nothing was found, and those are kept in.
-        q: Which quantile, between 0 and 1: the smallest size that at least this share of the images do not exceed.
+        q: Its level, between 0 and 1: the smallest size that at least this share of the images do not exceed.
         unknown: Where the distance may be anything, bool (N,): the interval allows for both ends.
 
     References:
@@ -156,9 +156,9 @@ class McNemar(NamedTuple):
     """An exact test of pairs that differ."""
 
     two_sided: float
-    """Probability of so uneven a split of the differing pairs, if both ways were equally likely."""
+    """Probability of a split of the differing pairs at least as uneven, if both ways were equally likely."""
     worse: float
-    """Probability of so many that got worse."""
+    """Probability of at least as many images that got worse."""
 
 
 def mcnemar(worse: int, better: int) -> McNemar:

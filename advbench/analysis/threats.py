@@ -16,23 +16,23 @@ from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
 from advbench.sanitize import one_line
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
-"""What is known of one image at one eps."""
+"""Outcome of one image at one eps."""
 
 _CLASSES = ("label", "clean_class", "adv_class")
 _NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *COSTS)
 
 
 class Threat(NamedTuple):
-    """What a robust accuracy is measured against; attacks of the same threat are comparable image by image."""
+    """A threat model: what a robust accuracy holds against; its attacks are comparable image by image."""
 
     model: str
-    """Whose accuracy."""
+    """Label of the model."""
     dataset: str
-    """On which images."""
+    """Label of the data set."""
     goal: str
-    """What counts as broken."""
+    """Goal, which says what counts as broken."""
     norm: str
-    """How perturbations are measured."""
+    """Norm in which perturbations are measured."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,15 +40,15 @@ class Level:
     """The rows of one attack at one eps; arrays have a value for each image of the data set."""
 
     unknown: Bools
-    """The attack failed on the image, or never got to it."""
+    """Whether the attack failed on the image, or never got to it."""
     met: Bools
-    """The goal was met."""
+    """Whether the goal was met."""
     flipped: Bools
-    """The first class changed from the clean image's."""
+    """Whether the predicted class differs from the clean image's."""
     adv_class: Ints
-    """First class of the candidate; -1 where there is none."""
+    """Predicted class of the candidate; -1 where there is none."""
     rows: int
-    """How many rows have a cost."""
+    """Number of rows that have a cost."""
     cost: Mapping[str, float]
     """Sums of forwards, backwards and seconds over those rows."""
 
@@ -58,9 +58,9 @@ class Trial:
     """One attack, with its parameters, on all images of a threat, whatever its seeds."""
 
     attack: str
-    """Registry name."""
+    """Registry name of the attack."""
     params: str
-    """As JSON."""
+    """Parameters of the attack, as JSON."""
     label: str
     """The name, with the parameters in which it differs from others of that name."""
     forms: frozenset[str]
@@ -75,11 +75,11 @@ class Trial:
 
     @property
     def minimal(self) -> bool:
-        """It looked for the smallest perturbation: it speaks about every eps."""
+        """Whether it looked for the smallest perturbation, and so has a result at every eps."""
         return None in self.levels
 
     def at(self, eps: float | None) -> Level | None:
-        """What the attack tells about an eps; None: nothing."""
+        """The attack's result at an eps; None: it has none."""
         return self.levels.get(eps, self.levels.get(None))
 
 
@@ -88,24 +88,24 @@ class ThreatResults:
     """All attacks of one threat; arrays have a value for each image of the data set."""
 
     threat: Threat
-    """What is measured."""
+    """Threat that the attacks belong to."""
     samples: NDArray[np.object_]
     """Ids of the images (N,)."""
     label: Ints
     """True classes; -1 where a data set has none."""
     clean: Ints
-    """First class of the clean image; -1 where it is unknown."""
+    """Predicted class of the clean image; -1 where it is unknown."""
     trials: tuple[Trial, ...]
-    """The attacks, in the order in which they stand in the run."""
+    """Results of each attack, in the order of the run."""
     left_out: int = 0
-    """Images of the data set that are not among these: the class that they should have is the one the goal wants."""
+    """Number of images left out, because the class that they should have is the one the goal wants."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     @cached_property
     def correct(self) -> Bools:
-        """Classified correctly when clean. Where there is no label, the clean prediction is taken as correct."""
+        """Images classified correctly when clean; without a label the clean prediction counts as correct."""
         found: Bools = (self.clean >= 0) & ((self.label < 0) | (self.clean == self.label))
         return found
 
@@ -116,7 +116,7 @@ class ThreatResults:
 
     @property
     def relative(self) -> bool:
-        """There is an image without a label, so that numbers are relative to the clean predictions."""
+        """Whether an image lacks a label, so that numbers are relative to the clean predictions."""
         return bool((self.label < 0).any())
 
     @property
@@ -133,16 +133,16 @@ def within(radius: Floats, eps: float | None) -> Bools:
 
 
 def states(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> NDArray[np.int8]:
-    """What some attacks show together about each image at an eps.
+    """Outcome of each image at an eps under some attacks together.
 
     An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
     that size, at whatever eps it was asked for. Else it is `UNKNOWN` if any of the attacks that speak about this eps
     failed on it. Only else it is `ROBUST`.
 
     Args:
-        evidence: The images.
-        trials: Attacks of this evidence; all of them for the worst case.
-        eps: Image units; None: no bound.
+        evidence: Results of all attacks under one threat.
+        trials: Attacks to count, from this evidence; all of them for the worst case.
+        eps: Budget, image units; None: no bound.
 
     Returns:
         int8 (N,).
@@ -163,7 +163,7 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
     threat's rows left out: one without a row is unknown there. One million rows take about two seconds.
 
     Args:
-        frame: Columns as `advbench.records.record.COLUMNS`; several runs may be concatenated.
+        frame: Rows with the columns of `advbench.records.record.COLUMNS`; several runs may be concatenated.
 
     Returns:
         One evidence for each threat, in the order in which they stand in the frame.

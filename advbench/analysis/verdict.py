@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 
 Gate = Literal["min_robust_accuracy", "max_drop_pp", "require_flags_clear"]
-"""Which gate."""
+"""Name of a gate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """What one gate says of one number, or of one flag."""
+    """Result of one gate for one number, or for one flag."""
 
     gate: Gate
-    """Which."""
+    """Name of the gate."""
     threat: Threat
-    """What it is about; goal and norm are empty for a flag."""
+    """Threat that it concerns; goal and norm are empty for a flag."""
     eps: float | None
-    """Image units; None: no bound, or a flag."""
+    """Budget, image units; None: no bound, or a flag."""
     passed: bool
     """Whether the run may pass."""
     message: str
-    """What was measured and what was asked for."""
+    """Sentence with the measured and the required value."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
-    """What is to be said about a run."""
+    """The verdict on a run."""
 
     analysis: RunAnalysis
-    """All that it says itself."""
+    """Analysis of the run."""
     results: tuple[GateResult, ...]
-    """Of the gates, in the order of the numbers."""
+    """Results of the gates, in the order of the numbers."""
     comparison: Comparison | None
-    """With the baseline; None: there is none."""
+    """Comparison with the baseline; None: there is none."""
     incomplete: str
     """Why the run does not count as finished; empty if it does."""
     left_out: tuple[Gate, ...] = ()
@@ -50,17 +50,17 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """The run is complete, has results, and every gate lets it pass."""
+        """Whether the run is complete, has results, and passes every gate."""
         return self.exit_code == EXIT_OK
 
     @cached_property
     def failures(self) -> tuple[GateResult, ...]:
-        """The gates that do not let it pass."""
+        """Results of the gates that the run fails."""
         return tuple(result for result in self.results if not result.passed)
 
     @property
     def exit_code(self) -> int:
-        """0 passed; 1 a gate failed; 2 one has no baseline; 3 incomplete, whatever gates say; 5 nothing was run."""
+        """Exit code: 0 passed; 1 a gate failed; 2 one lacks its baseline; 3 incomplete; 5 nothing was run."""
         if self.incomplete:
             return EXIT_INCOMPLETE
         if not self.analysis.attempted:

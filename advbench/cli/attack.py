@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 @click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
 @click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
 @click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
-@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture.")
+@click.option(
+    "--max-passes", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture, forward and backward."
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 @click.option("--precise", is_flag=True, help="Attack the network as it is, not in its faster form.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")

@@ -18,7 +18,7 @@ class AttackConfig:
     """All that `advbench attack` is asked for."""
 
     paths: tuple[str | Path, ...]
-    """Pictures and folders of pictures, as they were named."""
+    """Pictures and folders of pictures, as given on the command line."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
@@ -26,27 +26,27 @@ class AttackConfig:
     attack: str = DEFAULT_ATTACK
     """A name of `advbench attacks`."""
     params: Mapping[str, Parameter] = field(default_factory=dict)
-    """Its parameters; what is not given has the attack's default."""
+    """Parameters of the attack; those not given have the attack's defaults."""
     goal: GoalSpec = field(default_factory=lambda: parse_goal(DEFAULT_GOAL))
     """What counts as fooled."""
     goal_named: bool = True
-    """Whether somebody asked for that goal."""
+    """Whether the user asked for that goal."""
     norm: str = "linf"
-    """One of `NORMS`."""
+    """Name of the norm, one of `NORMS`."""
     eps: float | None = None
-    """Largest allowed size, image units; None: as far as it takes."""
-    budget: int | None = None
+    """Largest allowed size, image units; None: no bound."""
+    max_passes: int | None = None
     """Most passes on each picture, forward and backward; None: as many as the attack takes."""
     seed: int = 0
-    """Of all random draws."""
+    """Seed of all random draws."""
     precise: bool = False
     """Whether gradients come from the network as it is, rather than from the form of it that is fastest here."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     batch_size: int = 16
-    """Images that are attacked together."""
+    """Number of images attacked together."""
     out: Path | None = None
-    """Folder for the results; None: one folder an image in `reports`."""
+    """Folder for the results; None: a folder in `reports` for each image."""
 
 
 def attack_config(
@@ -68,7 +68,7 @@ def attack_config(
             and for a model with too few classes.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
-        params: Of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them.
+        params: Parameters of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them.
         **rest: The other fields of :class:`AttackConfig`.
 
     Raises:
@@ -110,7 +110,7 @@ def attack_config(
 
 
 def suited(config: AttackConfig, classes: int) -> AttackConfig:
-    """The configuration with the default goal for so many classes, unless a goal was named.
+    """The configuration with the default goal for that number of classes, unless the user named a goal.
 
     Example:
         >>> config = attack_config(model="net.onnx", attack="pgd", goal=None, norm=None, eps=None, paths=())
@@ -123,7 +123,7 @@ def suited(config: AttackConfig, classes: int) -> AttackConfig:
 
 
 def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int) -> GoalSpec:
-    """The goal as it was written, or the default for this attack and as many classes; 0: nobody knows how many."""
+    """The goal as it was written, or the default for this attack and number of classes; 0: the number is unknown."""
     takes = " or ".join(GOAL_FORMS[kind] for kind in card.goals)
     if text is None:
         first = DEFAULT_GOAL if not 0 < classes < 2 * parse_goal(DEFAULT_GOAL).k else "untargeted"

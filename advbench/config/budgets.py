@@ -7,13 +7,13 @@ from advbench.errors import UserError
 NORMS = ("linf", "l2", "l1", "l0")
 """Names of the norms."""
 DEFAULT_EPS = {"linf": "2/255"}
-"""Where no eps is given: an invisible change in Linf; in the other norms no bound."""
+"""Eps where none is given: an invisible change in Linf; in the other norms no bound."""
 
 _NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
 def _number(given: object) -> float:
-    """What a text or a number says, or NaN."""
+    """The value of a text or a number, or NaN."""
     try:
         if isinstance(given, str):
             top, slash, bottom = given.partition("/")
@@ -30,10 +30,10 @@ def parse_eps(given: object, norm: str, *, option: str = "--eps") -> float:
     """An eps as a person writes it: `2/255`, `0.5`, `1e-2`, or any kind of number in Python.
 
     Args:
-        given: A text with a decimal number or a fraction; or a number: a `Fraction`, a `Decimal`, one of numpy's, a
+        given: A decimal number or a fraction as text, or a number: a `Fraction`, a `Decimal`, one of numpy's, a
             tensor without dimensions.
         norm: Name of the norm it is meant in: Linf of more than 1 is a whole image.
-        option: What it is called in messages.
+        option: Name of the option in messages.
 
     Returns:
         The number, in image units ([0, 1] is black to white; for L0 a count of values).
@@ -75,9 +75,9 @@ def describe_eps(norm: str, eps: float, like: float | None = None) -> str:
         ('2/255', '0.3', '0.5', '12 values')
 
     Args:
-        norm: In which it is measured.
-        eps: The number.
-        like: Another number, in whose unit it is to be told.
+        norm: Name of the norm in which it is measured.
+        eps: Size, image units.
+        like: Another size, in whose unit this one is written.
     """
     if norm == "linf":
         return f"{eps:.3g}" if is_decimal(eps if like is None else like) else f"{eps * 255:.4g}/255"

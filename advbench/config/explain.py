@@ -36,20 +36,20 @@ WITHOUT_PICTURE = ("filters", "class-image", "layers")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What may be chosen of explanations."""
+    """Options of the explanations."""
 
     layer: str | None = None
-    """For features, filters and grad-cam; None: an early, a middle and a late one, for grad-cam the last."""
+    """Layer for features, filters and grad-cam; None: an early, a middle and a late one, for grad-cam the last."""
     filters: tuple[int, ...] = ()
     """Numbers of filters, for features and filters; none: the first ones."""
     every: bool = False
-    """All maps of a layer, not the first 32."""
+    """Whether to show all maps of a layer, not just the first 32."""
     classes: tuple[str, ...] = ()
-    """For class images and maps of pixels, names or indices; none: the first class of each picture."""
+    """Names or indices of the classes for class images and pixel maps; none: the predicted class of each picture."""
     steps: int | None = None
-    """Of every ascent that paints a picture; None: enough for shapes to show."""
+    """Steps of every gradient ascent that makes a picture; None: enough for shapes to show."""
     seed: int = 0
-    """Of all random draws."""
+    """Seed of all random draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +65,13 @@ class ExplainConfig:
     what: tuple[str, ...] = ()
     """Names of `EXPLANATIONS`; none: all of them."""
     options: Options = Options()
-    """What else was chosen."""
+    """Options of the explanations."""
     adversarial: Path | None = None
     """The adversarial picture, from a file."""
     run: Path | None = None
     """The folder of a run, whose most easily fooled images are explained instead of a picture."""
     worst: int = 12
-    """How many of them."""
+    """Number of those images."""
     allow_code: bool = False
     """Whether the code of models of the user's own that the run was made with may be run."""
     attack: AttackConfig | None = None
@@ -97,7 +97,7 @@ def explain_config(
 
     Args:
         what: Names, each with or without commas between several.
-        options: What else was chosen.
+        options: Options of the explanations.
         attack: `attack`, `goal`, `norm` and `eps`, as :func:`advbench.config.attack.attack_config` takes them, or None
             each.
         picture: The clean picture.

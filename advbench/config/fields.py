@@ -89,7 +89,7 @@ def named(value: Any) -> Any:
 
 
 Goal = Annotated[str, BeforeValidator(_goal)]
-"""As `advbench.config.goals.parse_goal` takes it."""
+"""A goal, as `advbench.config.goals.parse_goal` takes it."""
 Goals = Annotated[tuple[Goal, ...], BeforeValidator(listed), Field(min_length=1)]
 """One goal or several."""
 NormNames = Annotated[tuple[NormName, ...], BeforeValidator(listed), Field(min_length=1)]
@@ -101,6 +101,6 @@ EpsTable = Annotated[
 
 
 class Strict(BaseModel):
-    """What all tables of a suite have in common: unknown keys are refused, values do not change."""
+    """Base of all tables of a suite: unknown keys are refused, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

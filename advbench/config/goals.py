@@ -25,9 +25,9 @@ class GoalSpec:
     kind: str
     """One of untargeted, targeted, topk-exclusion, label-out-of-topk, ordered-topk."""
     k: int = 1
-    """Of topk-exclusion and label-out-of-topk."""
+    """The k of topk-exclusion and label-out-of-topk."""
     classes: tuple[str, ...] = ()
-    """Of targeted and ordered-topk: names or indices, in order."""
+    """Classes of targeted and ordered-topk: names or indices, in order."""
 
     def __str__(self) -> str:
         if self.classes:
@@ -36,7 +36,7 @@ class GoalSpec:
 
 
 def goal_with_k(goal: str | None, k: int | None) -> str | None:
-    """A goal whose k is said apart; top-k exclusion, if no other is named.
+    """A goal whose k is given separately; top-k exclusion if no other goal is named.
 
     Raises:
         UserError: A goal that has a k already, or takes none.

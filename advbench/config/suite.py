@@ -39,14 +39,14 @@ class ModelSpec(Strict):
     """
 
     name: Annotated[str, BeforeValidator(known_model)]
-    """As `advbench models` lists it; or one of your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
+    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
     timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
     weights: Path | None = None
-    """A file with its weights, in place of the published ones; a relative path starts at the suite file."""
+    """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
     attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
     """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
     label: str = ""
-    """What it is called in records; default: its name."""
+    """Name in records and reports; default: the name above."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,15 +63,15 @@ class DatasetSpec(Strict):
     """
 
     name: Annotated[str, known(DATASETS)]
-    """As `advbench datasets` lists it."""
+    """A data set that `advbench datasets` lists."""
     path: Path | None = None
     """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
     images: PositiveInt | None = None
-    """How many of its images, in place of the suite's number."""
+    """Number of images, in place of the suite's."""
     eps: EpsTable = Field(default={})
     """Budgets on this data set, in place of the suite's."""
     label: str = ""
-    """What it is called in records; default: its name."""
+    """Name in records and reports; default: the name above."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,17 +88,17 @@ class AttackSpec(Strict):
     """
 
     name: Annotated[str, known(ATTACKS)]
-    """As `advbench attacks` lists it."""
+    """An attack that `advbench attacks` lists."""
     params: dict[str, Parameter] = Field(default={})
-    """Its parameters; what is not given has the attack's default."""
-    budget: PositiveInt | None = None
-    """Most passes on each image, forward and backward; what it had found by then counts. None: as many as it takes."""
+    """Parameters of the attack; those not given have the attack's defaults."""
+    max_passes: PositiveInt | None = None
+    """Most passes on each image, forward and backward; the best candidate by then counts. None: no limit."""
     goals: Goals | None = None
-    """In place of the suite's."""
+    """Goals of this attack, in place of the suite's."""
     norms: NormNames | None = None
-    """In place of the suite's."""
+    """Norms of this attack, in place of the suite's."""
     eps: EpsTable | None = None
-    """In place of the suite's and the data set's."""
+    """Budgets of this attack, in place of the suite's and the data set's."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -130,17 +130,17 @@ class Floor(Strict):
     """
 
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)]
-    """From 0 to 1, in the worst case over the attacks."""
+    """Least robust accuracy, 0 to 1, in the worst case over the attacks."""
     model: str | None = None
-    """Label of a model."""
+    """Label of a model; None: every model."""
     dataset: str | None = None
-    """Label of a data set."""
+    """Label of a data set; None: every data set."""
     goal: Goal | None = None
-    """A goal."""
+    """Goal it holds for; None: every goal."""
     norm: NormName | None = None
-    """A norm."""
+    """Norm it holds for; None: every norm."""
     eps: float | None = None
-    """A budget; needs the norm."""
+    """Budget it holds for, which needs the norm; None: every budget."""
 
     @model_validator(mode="before")
     @classmethod
@@ -156,7 +156,7 @@ class Floor(Strict):
 
 
 class Gates(Strict):
-    """What a run must reach. Gates do not decide results: other gates on a finished run are just evaluated.
+    """Gates that a run must pass. They do not decide results: a finished run can be evaluated with other gates.
 
     Example:
         >>> Gates(min_robust_accuracy=0.4).max_unknown
@@ -166,7 +166,7 @@ class Gates(Strict):
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
     floors: tuple[Floor, ...] = ()
-    """The same for some of them."""
+    """Least robust accuracies of some of them."""
     max_drop_pp: Annotated[float, Field(ge=0)] | None = None
     """Largest loss of robust accuracy against the baseline, percentage points."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -189,23 +189,23 @@ class Suite(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
     """Letters, digits, dots, dashes and underscores; the run's folder is called so."""
     description: str = ""
-    """What it is for."""
+    """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Names, or tables."""
+    """Models, as names or tables."""
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Names, or tables."""
+    """Data sets, as names or tables."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Names, or tables."""
+    """Attacks, as names or tables."""
     goals: Goals = ("untargeted",)
-    """Of the attacks that take them."""
+    """Goals of the attacks that take them."""
     norms: NormNames = ("linf",)
-    """Of the attacks that work in them."""
+    """Norms of the attacks that work in them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
-    """Budgets, for data sets that have none of their own."""
+    """Budgets for data sets that have none of their own."""
     images: PositiveInt | None = None
-    """How many images of each data set: always the same ones for the same seed; None: all."""
+    """Number of images of each data set, always the same ones for the same seed; None: all."""
     seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
-    """Of the choice of images and of all random draws."""
+    """Seed of the choice of images and of all random draws."""
     noise: bool = True
     """Whether random noise of every size is run beside the attacks, for comparison."""
     save: Literal["none", "gallery", "all"] = "gallery"
@@ -218,7 +218,7 @@ class Suite(Strict):
     device: str = "cpu"
     """cpu, cuda, cuda:N, mps, or auto."""
     gates: Gates = Gates()
-    """What the run must reach."""
+    """Gates that the run must pass."""
 
     def __repr__(self) -> str:
         sizes = f"{len(self.models)} models, {len(self.datasets)} data sets, {len(self.attacks)} attacks"
@@ -232,7 +232,7 @@ class Suite(Strict):
         for model in self.models:
             for name in model.attacks or ():
                 if name not in there:
-                    raise ValueError(f"model {model.label} has the attack {name!r}, which the suite has not")
+                    raise ValueError(f"model {model.label} has the attack {name!r}, which the suite does not have")
         return self
 
     @model_validator(mode="after")

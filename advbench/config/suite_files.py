@@ -42,7 +42,7 @@ def load_suite(
 
     Args:
         source: A name such as "smoke", a path that ends in `.toml`, a mapping, or a suite.
-        names: Of models and data sets that a mapping may name beside those of the tables.
+        names: Models and data sets that a mapping may name besides those of the tables.
         allow_code: Whether it may name models whose code is run with your rights; a suite object always may.
 
     Returns:
@@ -107,7 +107,7 @@ def _read(path: Path) -> Suite:
     except OSError as error:
         raise UserError(f"cannot read the suite {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is no text in UTF-8") from None
+        raise UserError(f"{path} is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from None
     return _checked({"name": path.stem} | table, str(path))

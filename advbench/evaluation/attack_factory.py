@@ -10,8 +10,8 @@ from advbench.errors import UserError
 from attacks import NORMS, Attack, capped
 from attacks.queries.plain import plain_number
 
-PASSES = "passes"
-"""Stands among the parameters of an attack that was given a budget of passes."""
+MAX_PASSES = "max_passes"
+"""Key, among the parameters of an attack, of the most passes it may spend on each image."""
 
 
 def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
@@ -21,7 +21,7 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         name: Registry name.
         norm: In which it works.
         params: Its parameters; what is no number, text or truth value is a part of the attack and left alone. With
-            `PASSES` among them it is cut off on each image after so many.
+            `MAX_PASSES` among them it is cut off on each image after that number of passes.
 
     Raises:
         UserError: It does not take these parameters.
@@ -31,12 +31,12 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         7
     """
     card = ATTACKS[name]
-    plain = {key: plain_number(value) for key, value in params.items() if key != PASSES}
+    plain = {key: plain_number(value) for key, value in params.items() if key != MAX_PASSES}
     given = {key: value for key, value in plain.items() if isinstance(value, Parameter)}
     check_names(card, given)
     try:
         attack: Attack = resolve(card.target)(*card.arguments, norm=NORMS[norm](), **given)
-        return capped(attack, params[PASSES]) if PASSES in params else attack
+        return capped(attack, params[MAX_PASSES]) if MAX_PASSES in params else attack
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"attack {name} cannot be made with {dict(params)}: {error}", hint=f"see `advbench attacks {name}`"

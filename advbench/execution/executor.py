@@ -1,4 +1,4 @@
-"""Where units of work are done: one after the other in this process, or in several processes beside it."""
+"""Executors of units of work: one after the other in this process, or in several processes beside it."""
 
 import os
 import queue
@@ -17,26 +17,26 @@ from advbench.execution.time_limit import OutOfTime, time_limit
 from advbench.records.unit import Unit
 
 ATTEMPTS = 3
-"""How often a unit is given to a worker that dies of it."""
+"""Number of attempts at a unit whose worker dies."""
 
 
 class UnitResult(NamedTuple):
-    """What became of a unit: either it was done, or there is a reason why not."""
+    """Outcome of a unit: either a result, or the reason why there is none."""
 
     unit: Unit
-    """Which."""
+    """Unit of work."""
     done: Done | None
-    """What came of it."""
+    """Result; None if it failed."""
     error: str
-    """Why nothing came of it."""
+    """Reason why there is no result."""
     seconds: float
-    """Wall time."""
+    """Wall time, seconds."""
     attempts: int = 1
-    """How often it was tried."""
+    """Number of attempts."""
 
 
 class Executor(Protocol):
-    """Does units of work, somewhere.
+    """Runs units of work, in this process or elsewhere.
 
     Example:
         >>> executor: Executor = Serial(lambda unit: Done(b""), time_limit=60)
@@ -49,7 +49,7 @@ class Executor(Protocol):
         ...
 
     def info(self) -> dict[str, Any]:
-        """What there is to do the work, for the manifest."""
+        """The means of execution, for the manifest."""
         ...
 
     def close(self) -> None:
@@ -58,10 +58,10 @@ class Executor(Protocol):
 
 
 class Serial:
-    """Does units one after the other in this process.
+    """Runs units one after the other in this process.
 
     Args:
-        do: Does one.
+        do: Function that runs one unit.
         time_limit: Seconds for a unit. It is kept where the system has timers and this is the main thread.
     """
 
@@ -77,7 +77,7 @@ class Serial:
                     done = self._do(unit)
             except OutOfTime:
                 error = _too_long(self._time_limit)
-            except Exception as failure:  # whatever went wrong concerns this unit
+            except Exception as failure:  # whatever went wrong, it concerns this unit
                 error = f"{type(failure).__name__}: {failure}"
             yield UnitResult(unit, done, error, time.monotonic() - start)
 
@@ -94,11 +94,11 @@ def _too_long(seconds: float) -> str:
 
 
 class Processes:
-    """Does units in processes of their own on this machine; one that dies or hangs is replaced.
+    """Runs units in processes of their own on this machine; one that dies or hangs is replaced.
 
     Args:
-        setup: What each worker is told at first; see `advbench.execution.worker`.
-        workers: How many.
+        setup: First message to each worker; see `advbench.execution.worker`.
+        workers: Number of processes.
         time_limit: Seconds for a unit.
     """
 
@@ -148,7 +148,7 @@ class Processes:
             self._outcomes.put(UnitResult(unit, done, error, time.monotonic() - start, attempt))
 
     def _give(self, place: int, unit: Unit) -> tuple[Done | None, str, bool]:
-        """What a worker made of a unit, why it made nothing, and whether it died of it."""
+        """Result of a unit in a worker, or why there is none, and whether the worker died."""
         worker = self._workers.get(place)
         if worker is not None and worker.poll() is not None:
             _end(worker)

@@ -8,14 +8,14 @@ _LENGTHS = struct.Struct(">IQQ")
 
 
 class Message(NamedTuple):
-    """One message."""
+    """A message with a header and binary content."""
 
     header: dict[str, Any]
-    """What it says."""
+    """Header of the message, as JSON."""
     content: bytes = b""
-    """What it carries."""
+    """Bytes of the main content."""
     extra: bytes = b""
-    """What else it carries."""
+    """Bytes of further content."""
 
 
 def send(stream: IO[bytes], message: Message) -> None:

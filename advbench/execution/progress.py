@@ -1,4 +1,4 @@
-"""How far a run has come, and how long it may still take."""
+"""Progress of a run, and the time that it may still take."""
 
 import time
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from advbench.execution.executor import UnitResult
 from advbench.planning.forecast import describe_duration
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, units done, units in all."""
+"""Function called with the current activity, the units done, and the units in all."""
 
 
 class Count:
-    """Tells how far a run has come, and how long it may still take.
+    """Reports the progress of a run, and the time that it may still take.
 
     Args:
-        total: Units of the plan.
-        done: Those that were there at the beginning.
-        progress: Who is told.
+        total: Number of units of the plan.
+        done: Number of units that were done at the beginning.
+        progress: Function that receives each report.
     """
 
     def __init__(self, total: int, done: int, progress: Progress) -> None:
@@ -25,7 +25,7 @@ class Count:
         progress("starting", done, total)
 
     def add(self, outcome: UnitResult) -> None:
-        """One more is done."""
+        """Count one more unit as done."""
         self._done += 1
         self._unknown += len(outcome.unit.samples) if outcome.done is None else outcome.done.unknown
         passed = time.monotonic() - self._start

@@ -1,4 +1,4 @@
-"""Do what a plan holds and its folder does not, and save every unit as soon as it is done."""
+"""Run the units of a plan that its folder lacks, and save every unit as soon as it is done."""
 
 import json
 import time
@@ -25,7 +25,7 @@ from advbench.records.stored_run import gather_rows
 from advbench.records.unit import FORMAT, Unit
 
 MANY = 1000
-"""Units of a run from which on its rows are also gathered in one file."""
+"""Number of units from which on the rows of a run are also gathered in one file."""
 
 
 class StoppedError(UserError):
@@ -35,12 +35,12 @@ class StoppedError(UserError):
 
 
 def run_plan(run: PreparedRun, *, workers: int = 1, progress: Progress = lambda *_: None) -> None:
-    """Do what a plan holds and its folder does not.
+    """Run the units of a plan that its folder lacks.
 
     Args:
-        run: What is to be done, and where its results go.
-        workers: Processes that work beside this one; 1: this one works itself.
-        progress: Told of every unit.
+        run: The prepared run, with its plan and its folder.
+        workers: Number of worker processes; 1: this process does the work itself.
+        progress: Called after every unit.
 
     Raises:
         UserError: The folder holds another run, or cannot be written to.
@@ -60,7 +60,7 @@ class _Session(NamedTuple):
     progress: Progress
 
     def run(self) -> None:
-        """Do what is left."""
+        """Run the remaining units."""
         self._open()
         try:
             units = [unit for unit in self.plan.units if not self._is_done(unit)]
@@ -129,7 +129,7 @@ class _Session(NamedTuple):
                 executor.close()
 
     def _executors(self, context: TaskContext, units: list[Unit]) -> Iterator[tuple[Executor, list[Unit]]]:
-        """Who does what: what the attacks build on is done here, before them."""
+        """Distribute the units: those that the attacks build on are run here, before them."""
         alone = Serial(lambda unit: do(unit, context), self.suite.time_limit)
         first = [unit for unit in units if unit.task != "attack"]
         rest = [unit for unit in units if unit.task == "attack"]
@@ -156,7 +156,7 @@ class _Session(NamedTuple):
         self.folder.log("done", **story, unknown=done.unknown)
 
     def _close(self) -> None:
-        """Gather the flags and say how it ended."""
+        """Gather the flags and record how the run ended."""
         flags: list[Any] = []
         for unit in self.plan.units:
             path = self.folder.checks(unit.unit_id)
@@ -168,7 +168,7 @@ class _Session(NamedTuple):
         self._note("incomplete" if failed else "complete")
 
     def _note(self, status: str) -> None:
-        """Say in the manifest how it ended, if that can be written."""
+        """Record in the manifest how the run ended, if it can be written."""
         with suppress(UserError):
             ended = {"status": status, "finished": time.time()}
             self.folder.write_manifest(self.folder.read_manifest() | ended)

@@ -1,4 +1,4 @@
-"""An end to work that takes too long, in this process."""
+"""A time limit for work in this process."""
 
 import signal
 import threading
@@ -13,7 +13,7 @@ class OutOfTime(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`OutOfTime` in what runs in this context, after so many seconds.
+    """Raise :class:`OutOfTime` in the code of this context after a number of seconds.
 
     The limit is kept where the system has timers and this is the main thread; elsewhere there is none.
 

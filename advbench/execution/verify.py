@@ -1,4 +1,4 @@
-"""Check a run that somebody hands over: are its files whole, and do its adversarial images do what its rows say?"""
+"""Verify a run that somebody hands over: are its files intact, and do its adversarial images do what its rows say?"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,28 +22,28 @@ from advbench.records.unit import Unit
 from attacks import NORMS
 
 BATCH = 16
-"""Images that are predicted together."""
+"""Number of images predicted together."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
-"""Sizes may differ by so much: another machine adds in another order."""
+"""Tolerance of sizes: another machine adds in another order."""
 
 
 class Verification(NamedTuple):
-    """What came out of it."""
+    """Findings of a verification."""
 
     units: int
-    """Units of attacks whose rows were read."""
+    """Number of attack units whose rows were read."""
     images: int
-    """Adversarial images that were put before the model again."""
+    """Number of adversarial images that the model classified again."""
     problems: list[str]
-    """What is not as it should be, a sentence each."""
+    """Problems that were found, a sentence each."""
 
 
 def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: bool = False) -> Verification:
     """Check a run: every file against the digest inside it, and every saved image against the model and its row.
 
     Args:
-        folder: Of the run.
-        plugins: As for :func:`advbench.execution.runner.run`.
+        folder: Folder of the run.
+        plugins: Plugin modules, as for :func:`advbench.execution.runner.run`.
         allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
 
     Raises:
@@ -68,7 +68,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
             continue
         content = path.read_bytes()
         if not is_intact(content):
-            problems.append(f"{path.name}: it is not what was written: cut short, or changed")
+            problems.append(f"{path.name}: the file was truncated or changed")
             continue
         tensors = safetensors.torch.load(content)
         images += len(tensors["rows"])

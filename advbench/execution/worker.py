@@ -1,6 +1,6 @@
-"""A process that does the units of a run that it is told of on standard input: `python -m advbench.execution.worker`.
+"""A process that runs the units it receives on standard input: `python -m advbench.execution.worker`.
 
-It is told nothing but names and numbers, loads models and images itself, and checks that they are those of the plan.
+It receives nothing but names and numbers, loads models and images itself, and checks that they are those of the plan.
 """
 
 import os
@@ -21,7 +21,7 @@ from advbench.records.unit import Unit
 
 
 def main() -> None:
-    """Do units until nobody gives any more."""
+    """Run units until no more arrive."""
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the answers

@@ -135,7 +135,7 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
     """
     if attack is None:
         attack = attack_of_table(config.attack, config.norm, config.params)
-    attack = attack if config.budget is None else capped(attack, config.budget)
+    attack = attack if config.max_passes is None else capped(attack, config.max_passes)
     config = suited(config, model.num_classes)
     make_goal = goal_maker(config.goal, model)
     starts = carried_starts(model, config.model) if takes_starts(attack) else ()

@@ -1,23 +1,23 @@
-"""How many images are attacked together."""
+"""Choice of the batch size of a unit of work."""
 
 from advbench.planning.footprint import MEMORY, PASS_SECONDS, SPEED, Footprint
 from advbench.planning.passes import Passes
 
 TARGET_SECONDS = 20
-"""Expected time of a unit of work on one core of `SPEED`: so much is lost at most when a run is killed."""
+"""Expected time of a unit of work on one core of `SPEED`: the most that is lost when a run is killed."""
 LONGER_SECONDS = 120
-"""Expected time of a unit of work at most, where fewer images together would cost more each."""
+"""Longest expected time of a unit of work, where smaller batches would cost more for each image."""
 LARGEST_BATCH = 250
-"""Images in one unit at most."""
+"""Largest number of images in one unit."""
 
 
 def batch_size(size: Footprint, passes: Passes, least: int = 1) -> int:
-    """How many images are attacked together: what takes about `TARGET_SECONDS` and fits into `MEMORY`.
+    """Number of images to attack together: a batch takes about `TARGET_SECONDS` and fits into `MEMORY`.
 
     Args:
-        size: What an image costs.
-        passes: Of the attack.
-        least: Fewer would cost more each; so many are together if that takes at most `LONGER_SECONDS`.
+        size: Cost of one image.
+        passes: Passes that the attack needs for each image.
+        least: Smallest batch that is efficient; it is taken if that needs at most `LONGER_SECONDS`.
 
     Example:
         >>> size, passes = Footprint(flops=4e8, kept=50_000_000, weights=0), Passes(41, 40)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from advbench.config.goals import parse_goal
 from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import PASSES, make_attack
+from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
 from advbench.planning.passes import Passes, count_passes
 from advbench.records.unit import canonical
@@ -16,33 +16,33 @@ from attacks.foolbox import FoolboxAttack
 from attacks.searches.starts import takes_starts
 
 NOISE = "noise"
-"""The attack that is run beside all others."""
+"""Name of the attack that is run beside all others."""
 NOISE_DRAWS = 10
-"""How often the noise that is run for comparison is drawn for each image."""
+"""Number of draws, for each image, of the noise that is run for comparison."""
 
 
 class PlannedAttack(NamedTuple):
     """One attack under one threat: a line of a table of results."""
 
     attack: str
-    """Registry name."""
+    """Registry name of the attack."""
     params: str
-    """All parameters, as JSON."""
+    """All parameters of the attack, as JSON."""
     goal: str
-    """As on the command line."""
+    """Goal, as written on the command line."""
     norm: str
-    """Of the perturbations."""
+    """Norm of the perturbations."""
     eps: float | None
-    """Budget; None for an attack that looks for the smallest perturbation."""
+    """Budget, image units; None for an attack that looks for the smallest perturbation."""
 
     @property
     def passes(self) -> Passes:
-        """What it takes on an image that withstands."""
+        """Passes that it takes on an image that it cannot fool."""
         return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
 
     @property
     def takes_starts(self) -> bool:
-        """Whether it is given images of the data set to start from."""
+        """Whether it needs images of the data set to start from."""
         return _takes_starts(self.attack, self.norm, self.params)
 
 
@@ -91,4 +91,4 @@ def parameters_of(spec: AttackSpec, norm: str) -> str:
         text = canonical(attack.parameters | {"time_limit": attack.time_limit})
     else:
         text = parameters(attack)
-    return text if spec.budget is None else canonical(json.loads(text) | {PASSES: spec.budget})
+    return text if spec.max_passes is None else canonical(json.loads(text) | {MAX_PASSES: spec.max_passes})

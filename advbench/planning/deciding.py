@@ -17,13 +17,13 @@ ROOTS = (
     ),
     *("advbench.execution.tasks", "advbench.execution.worker"),
 )
-"""Where to begin: modules, and packages with everything below them, since tables name what is in them as text."""
+"""Modules to begin with, and packages with everything below them, since tables name their contents as text."""
 HARMLESS = {
     "advbench": "hands out what other modules have",
 }
-"""What decides nothing though it is imported -> why; where it leads is not looked at either."""
+"""Modules that decide nothing though they are imported -> why; their imports are not followed either."""
 DATA = ("advbench/catalog/attack_facts.json",)
-"""Files that are read as tables. Weights, images and labels are not among them: each has its own digest."""
+"""Patterns of files read as tables. Weights, images and labels are not among them: each has its own digest."""
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))", re.MULTILINE

@@ -1,4 +1,4 @@
-"""Where a run took place: versions, machine, commit. Told, but not part of its identity. No torch."""
+"""Where a run took place: versions, machine, commit. Recorded, but not part of its identity. No torch."""
 
 import importlib.metadata
 import os
@@ -12,11 +12,11 @@ PACKAGES = (
     *("torch", "torchvision", "foolbox", "numpy", "pandas", "pyarrow", "scipy", "pillow", "safetensors", "pydantic"),
     *("efficientnet-lite-pytorch", "numba", "captum"),
 )
-"""Those whose versions are told, where they are installed."""
+"""Packages whose versions are recorded, where they are installed."""
 
 
 def environment() -> dict[str, Any]:
-    """Python, machine and commit, as far as they can be had.
+    """Python, machine and commit, as far as they are known.
 
     Example:
         >>> environment()["python"].count(".")
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """What the processor is called; empty if nothing says so."""
+    """Name of the processor; empty if it is unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""In which form of a network attacks take their gradients: measured once on a machine, chosen once for a run."""
+"""The form of a network in which attacks take their gradients: measured once on a machine, chosen once for a run."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -22,26 +22,26 @@ from attacks.speed.folding import FORMS
 from attacks.standins.fast import fastest, in_form, seconds, usable
 
 PLAIN = FORMS[0]
-"""The network as it is."""
+"""Name of the form that is the network as it is."""
 LEAST = 5e5
 """Operations of a forward pass below which a network stays as it is: to try its forms would take too long for it."""
 TRIED_SECONDS = 0.25
 """Expected time of one gradient of the images on which the forms are tried, on one core of `SPEED`."""
 MOST_TRIED = 32
-"""Images on which the forms are tried, at most."""
+"""Largest number of images on which the forms are tried."""
 WORTHWHILE_BATCH = 1.05
-"""A batch is doubled as long as an image then takes so much less time."""
+"""Least factor by which doubling a batch must speed up each image for it to be doubled."""
 FIRST_PASSES = 100
-"""Passes after which an attack would have asked for a faster form."""
+"""Number of passes within which an attack asks for a faster form, if it ever does."""
 
 
 class Choice(NamedTuple):
     """How a network is attacked."""
 
     form: str
-    """One of :data:`attacks.speed.folding.FORMS`."""
+    """Name of the form, one of :data:`attacks.speed.folding.FORMS`."""
     batch: int = 1
-    """From how many images together on they cost no less each."""
+    """Batch size beyond which an image costs no less."""
 
 
 AS_IT_IS = Choice(PLAIN)
@@ -52,10 +52,10 @@ def choose_form(model: Classifier, images: Tensor, size: Footprint) -> Choice:
     """The form in which gradients of a network are fastest here, as :func:`attacks.fast` finds it.
 
     Args:
-        model: The classifier.
+        model: Classifier to be attacked.
         images: Some images (N, C, H, W) of those to be attacked, on the model's device; a form has to say of them what
             the network says.
-        size: What one image costs.
+        size: Cost of one image.
 
     Example:
         >>> model = Classifier(torch.nn.Flatten(), num_classes=12)
@@ -76,9 +76,9 @@ def calibrated(model: Classifier, images: Tensor, size: Footprint) -> Calibratio
     cannot be told from another's.
 
     Args:
-        model: The classifier.
+        model: Classifier to be attacked.
         images: Some images (N, C, H, W) of those to be attacked.
-        size: What one image costs.
+        size: Cost of one image.
     """
     program, image = program_digest(model), images[0]
     setting = Setting(
@@ -109,7 +109,7 @@ def _measured(model: Classifier, images: Tensor, size: Footprint, setting: Setti
 
 
 def _least_batch(model: Fast, image: Tensor, most: int) -> int:
-    """From how many images together on they cost no less each; at most `MOST_TRIED`, and as many as memory allows."""
+    """Batch size beyond which an image costs no less; at most `MOST_TRIED`, and as many as memory allows."""
     count, taken = 1, seconds(model, image.unsqueeze(0))
     while 2 * count <= min(most, MOST_TRIED):
         more = seconds(model, image.expand(2 * count, *image.shape).contiguous()) / (2 * count)
@@ -164,7 +164,7 @@ def try_models(names: Iterable[str]) -> Iterator[str]:
     """How each of some models of the table is attacked here, and why, in words.
 
     Args:
-        names: Registry names.
+        names: Registry names of the models.
     """
     for name in names:
         model = load_model(name)

@@ -1,4 +1,4 @@
-"""What one image costs a model, from counting operations instead of timing: the same on every machine."""
+"""The cost of one image for a model, from counting operations instead of timing: the same on every machine."""
 
 from typing import Any, NamedTuple
 
@@ -14,28 +14,28 @@ from attacks.queries.derivatives import has_gradient
 SPEED = 2e10
 """Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""
 PASS_SECONDS = 2e-5
-"""What a pass costs for each image beside the model's operations."""
+"""Overhead of a pass for each image, seconds, beside the model's operations."""
 MEMORY = 2**30
 """Bytes that one batch may keep for its gradients."""
 
 
 class Footprint(NamedTuple):
-    """What one image costs a model."""
+    """The cost of one image for a model."""
 
     flops: float
-    """Operations of a forward pass."""
+    """Floating-point operations of a forward pass."""
     kept: int
     """Bytes that a forward pass keeps for the gradient."""
     weights: int
-    """Bytes of the weights."""
+    """Bytes that the weights occupy."""
 
 
 def footprint(model: Classifier, image: Tensor) -> Footprint:
-    """Count what one image costs.
+    """Count the cost of one image.
 
     Args:
-        model: The classifier.
-        image: One image (C, H, W).
+        model: Classifier to be measured.
+        image: An image (C, H, W).
 
     Example:
         >>> from torch import nn

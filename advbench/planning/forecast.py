@@ -1,4 +1,4 @@
-"""What a run would do and cost, without doing it."""
+"""Forecast of the work and the cost of a run, for a dry run."""
 
 import time
 from collections import Counter
@@ -15,16 +15,16 @@ from advbench.records.unit import Unit
 from attacks.queries.derivatives import has_gradient
 
 PROCESS_BYTES = 600 * 2**20
-"""What a worker needs before it has loaded a model."""
+"""Memory of a worker before it has loaded a model, bytes."""
 
 
 class ForecastTable(NamedTuple):
-    """What one model on one data set would take."""
+    """Forecast for one model on one data set."""
 
     title: str
-    """Model and data set."""
+    """Labels of model and data set."""
     rows: tuple[tuple[str, ...], ...]
-    """The texts of each attack, under `HEADINGS`."""
+    """Rows of the table, one for each attack, with the columns of `HEADINGS`."""
 
 
 HEADINGS = ("attack", "goal", "norm", "units", "images", "passes", "time")
@@ -32,10 +32,10 @@ HEADINGS = ("attack", "goal", "norm", "units", "images", "passes", "time")
 
 
 class Forecast(NamedTuple):
-    """What a suite would do and cost."""
+    """Forecast of the work and the cost of a suite."""
 
     tables: tuple[ForecastTable, ...]
-    """One for each model on each of its data sets."""
+    """Tables, one for each model on each of its data sets."""
     total: str
     """Units, passes, time and memory in all, in words."""
 
@@ -44,8 +44,8 @@ def forecast(suite: Suite, workers: int) -> Forecast:
     """Plan a suite and work out its units, their passes, and the time and memory they would take.
 
     Args:
-        suite: What would be run.
-        workers: Processes.
+        suite: Suite to be run.
+        workers: Number of worker processes.
 
     Raises:
         UserError: As :func:`advbench.planning.plan.make_plan`.
@@ -100,7 +100,7 @@ def _bytes(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> int:
 
 
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
-    """Of one image, timed: a third of a forward and a backward pass; of a model without gradients, a forward pass."""
+    """Seconds of a pass on one image: a third of a forward and a backward pass, or a forward pass without gradients."""
     unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
     x, model = resources.images(_first(unit, 8)).x, resources.model(pair[0])
     x.requires_grad_(has_gradient(model, x))

@@ -1,4 +1,4 @@
-"""What was measured of the forms of networks on this machine, kept so that it is measured once. No torch."""
+"""Cache of the times measured for the forms of networks on this machine. No torch."""
 
 import os
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ from advbench.records.unit import digest
 
 
 class Setting(BaseModel):
-    """What the times depend on."""
+    """The setting of a measurement: everything that the times depend on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str
-    """Digest of the classifier."""
+    """Digest of the classifier's weights and settings."""
     program: str
     """Digest of its code; the same weights may belong to another network tomorrow."""
     image: tuple[int, ...]
     """Shape of an image (C, H, W)."""
     device: str
-    """What computes: the name of a processor or of a graphics card."""
+    """Name of the processor or of the graphics card that computes."""
     threads: int
-    """Of torch."""
+    """Number of torch's threads."""
     versions: str
-    """Of torch and advbench."""
+    """Versions of torch and advbench."""
 
 
 Seconds = dict[str, Annotated[float, Field(gt=0)]]
@@ -50,15 +50,15 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     setting: Setting
-    """Where."""
+    """Setting of the measurement."""
     model: str
-    """What the classifier was called."""
+    """Name of the classifier."""
     form: str
-    """The one to be used."""
+    """Name of the form to be used."""
     batch: Annotated[int, Field(ge=1)]
-    """From how many images together on they cost no less each."""
+    """Batch size beyond which an image costs no less."""
     seconds: Seconds
-    """Form -> for each image."""
+    """Form -> seconds of one gradient of one image."""
 
     def describe(self) -> str:
         """In words, for people."""
@@ -70,7 +70,7 @@ class Calibration(BaseModel):
 
 
 def calibrations_folder() -> Path:
-    """Where they are kept: in the user's cache, or below the folder that ADVBENCH_CACHE names."""
+    """Path of the cache: in the user's cache, or below the folder that ADVBENCH_CACHE names."""
     from platformdirs import user_cache_path
 
     named = os.environ.get("ADVBENCH_CACHE")
@@ -78,7 +78,7 @@ def calibrations_folder() -> Path:
 
 
 def recall(setting: Setting) -> Calibration | None:
-    """What was measured before; a damaged file is set aside, and what cannot be read was never measured."""
+    """The measurement made before, if any; a damaged file is set aside, and an unreadable one counts as missing."""
     path = _path(setting)
     found = _read(path)
     if found is None or found.setting != setting:
@@ -89,13 +89,13 @@ def recall(setting: Setting) -> Calibration | None:
 
 
 def keep(calibration: Calibration) -> None:
-    """Keep what was measured, where that can be written."""
+    """Store a measurement; a cache that cannot be written is ignored."""
     with suppress(UserError):
         write_atomic(_path(calibration.setting), calibration.model_dump_json(indent=1).encode())
 
 
 def kept() -> Iterator[Calibration]:
-    """All that was measured on this machine."""
+    """All measurements made on this machine."""
     yield from filter(None, map(_read, sorted(calibrations_folder().glob("*.json"))))
 
 

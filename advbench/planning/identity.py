@@ -1,4 +1,4 @@
-"""What decides the results of a run beside its suite: the code, the libraries, the weights."""
+"""The identity of a run beside its suite: the code, the libraries, the weights."""
 
 import hashlib
 import importlib.metadata
@@ -27,10 +27,10 @@ def library_versions() -> dict[str, str]:
 
 
 def surroundings(device: str) -> dict[str, Any]:
-    """What is the same for all units of a run.
+    """The part of the identity that is the same for all units of a run.
 
     Args:
-        device: On which it computes.
+        device: Device on which the run computes.
     """
     plugins = loaded_plugins()
     return {"code": code_digest(), "libraries": library_versions(), "device": device} | (
@@ -56,7 +56,7 @@ def model_digest(model: Classifier) -> str:
 
 
 def _entry(value: Any) -> Iterator[tuple[str, bytes]]:
-    """What stands in an entry of a state dict, in words and in bytes."""
+    """The contents of an entry of a state dict, in words and in bytes."""
     if isinstance(value, tuple | list):  # a quantised layer keeps weight and bias together
         for each in value:
             yield from _entry(each)
@@ -78,7 +78,7 @@ def _scales(tensor: Tensor) -> str:
 
 
 def suite_identity(suite: Suite) -> dict[str, Any]:
-    """Those fields of a suite that decide results.
+    """The fields of a suite that decide results.
 
     Example:
         >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", time_limit=1)
@@ -90,7 +90,7 @@ def suite_identity(suite: Suite) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Where two identities differ, a line each: key, old value, new value.
+    """Differences between two identities, one line each: key, old value, new value.
 
     Example:
         >>> differences({"suite": {"seed": 0, "eps": [1]}}, {"suite": {"seed": 1, "eps": [1]}})

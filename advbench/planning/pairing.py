@@ -7,10 +7,10 @@ from advbench.planning.resources import Resources
 
 
 def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, DatasetSpec]]:
-    """Every model with every data set that it is made for.
+    """Pair every model with every data set that it is made for.
 
     Raises:
-        UserError: A model or a data set is left over.
+        UserError: A model or a data set has no partner.
     """
 
     def fit(model: ModelSpec, data: DatasetSpec) -> bool:
@@ -32,7 +32,7 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
 
 
 def _made_for(spec: ModelSpec | DatasetSpec, resources: Resources) -> str:
-    """What a model or a data set would fit to, as the end of a sentence."""
+    """What a model or a data set is made for, as the end of a sentence."""
     if isinstance(spec, DatasetSpec):
         return f", which is for {DATASETS[spec.name].data}" if spec.name in DATASETS else ""
     if spec.name in MODELS:

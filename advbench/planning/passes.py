@@ -1,4 +1,4 @@
-"""How many passes an attack takes, counted on a tiny model that it cannot fool."""
+"""The number of passes that an attack takes, counted on a tiny model that it cannot fool."""
 
 import itertools
 import json
@@ -20,35 +20,35 @@ from attacks.speed.folding import EXACT, FORMS
 MANY = 5_000
 """Passes after which counting stops."""
 _FAR = 0.1
-"""Mean change of a value beyond which an image is another one."""
+"""Mean change of a value beyond which an image counts as a different one."""
 UNTRIED = 100
-"""Passes of each kind that a plugin's attack is taken to need."""
+"""Number of passes of each kind assumed for an attack of a plugin."""
 
 
 class Passes(NamedTuple):
-    """Passes of an attack on an image that withstands."""
+    """Passes of an attack on an image that it cannot fool."""
 
     forwards: float
-    """Forward passes."""
+    """Number of forward passes."""
     backwards: float
-    """Backward passes."""
+    """Number of backward passes."""
     bears: str = FORMS[0]
     """The most changed of :data:`attacks.speed.folding.FORMS` in which it takes gradients."""
 
     @property
     def total(self) -> float:
-        """In forward passes: a backward pass costs two."""
+        """Cost in forward passes: a backward pass counts as two."""
         return self.forwards + 2 * self.backwards
 
 
 @cache
 def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
-    """Run an attack on a tiny model that it cannot fool, and count; one that a plugin brings is only guessed.
+    """Count the passes of an attack on a tiny model that it cannot fool; those of a plugin's attack are guessed.
 
     Args:
-        attack: Registry name.
-        norm: Of the attack.
-        params: Its parameters, as JSON.
+        attack: Registry name of the attack.
+        norm: Norm in which it works.
+        params: Parameters of the attack, as JSON.
         goal: Kind of a goal that it takes.
 
     Example:
@@ -64,10 +64,10 @@ def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
 
 
 def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
-    """Run an attack on a tiny model that it cannot fool, and count; if it takes no gradient, also on one that it can.
+    """Count the passes of an attack on a tiny model that it cannot fool; without gradients also on one that it can.
 
     Args:
-        attack: Of either kind.
+        attack: Attack of either kind.
         goal: Kind of a goal that it takes.
         most: Passes after which counting stops.
 
@@ -96,10 +96,10 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
 
 
 class _Unmoved:
-    """A model that no change of an image moves from its opinion; it notes which faster form it was asked for.
+    """A model whose prediction no perturbation changes; it notes which faster form it was asked for.
 
     Args:
-        near: Only images like this one have that opinion, all others the opposite; None: all have it.
+        near: Images like this one get that prediction, all others the opposite; None: all get it.
     """
 
     bears = FORMS[0]

@@ -30,20 +30,20 @@ from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder
 
 CHECKED = 32
-"""How many images of a data set the trust checks look at."""
+"""Number of images of a data set that the trust checks look at."""
 
 
 class Plan(NamedTuple):
-    """All that is to be done."""
+    """The plan of a run: all units of work."""
 
     units: tuple[Unit, ...]
-    """In the order in which they are listed; those of the tasks "clean" and "checks" come first."""
+    """Units in the order of the plan; those of the tasks "clean" and "checks" come first."""
     identity: dict[str, Any]
-    """What decides the results; a run can only be resumed with the same."""
+    """Identity: what decides the results; a run can only be resumed with the same one."""
     classes: dict[str, list[str]]
     """Label of a data set -> names of its classes."""
     footprints: dict[tuple[str, str], Footprint]
-    """Model and data set -> what one image costs."""
+    """Model and data set -> cost of one image."""
 
     @property
     def run_id(self) -> str:
@@ -55,9 +55,9 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     """Plan a run: look at every model and every image, and cut the work into units.
 
     Args:
-        suite: What to run.
-        resources: Where models and images come from.
-        forms: The identity's forms of an earlier plan, to be kept; what it does not name is chosen for this machine.
+        suite: Suite to run.
+        resources: Models and images of the suite.
+        forms: Forms from the identity of an earlier plan, to be kept; all others are chosen for this machine.
 
     Raises:
         UserError: Something cannot be loaded, a model has no data set or the reverse, or parameters or budgets of an
@@ -102,7 +102,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
-    """Numbers of the images that are used: always the same for the same seed, fewer of them a part of more.
+    """Numbers of the images that are used: the same for the same seed, and a smaller choice is part of a larger one.
 
     Example:
         >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", images=3)
@@ -154,7 +154,7 @@ def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) ->
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
-    """The ids of the images: of their content, with a number behind it where one repeats another."""
+    """The ids of the images: digests of their content, with a number appended where one repeats another."""
 
     def name(number: int) -> str:
         try:

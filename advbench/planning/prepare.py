@@ -20,12 +20,12 @@ from advbench.records.run_folder import RunFolder
 
 
 class PreparedRun(NamedTuple):
-    """A run of which nothing has been done yet, or not all."""
+    """A run that is ready to start or to be resumed."""
 
     suite: Suite
-    """What was asked for."""
+    """Suite to be run."""
     folder: RunFolder
-    """Where the results go; nobody else writes to it meanwhile."""
+    """Folder for the results; no other process writes to it meanwhile."""
     resources: Resources
     """The models and images that the suite names."""
     plan: Plan
@@ -50,11 +50,11 @@ def prepared(
     Within the context torch computes with one thread, as every worker does, and SIGTERM raises :class:`Terminated`.
 
     Args:
-        suite: What to run.
-        folder: Where its results go. Where it holds the same run, the forms of its networks are kept.
+        suite: Suite to run.
+        folder: Folder for its results. If it holds the same run, the forms of its networks are kept.
         models: Label -> classifier, for models that the suite names but no table has.
         datasets: Label -> data set, for data sets that the suite names but no table has.
-        progress: Told that the run is being planned.
+        progress: Called when planning begins.
 
     Raises:
         UserError: Something cannot be loaded, the folder cannot be written to, or another process is running in it.
@@ -76,7 +76,7 @@ def _known_forms(folder: RunFolder) -> dict[str, Choice]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute as every worker does: the number of threads may change the last bits of a result."""
+    """Compute with the settings of a worker: the number of threads may change the last bits of a result."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -87,7 +87,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does, with all that was done saved."""
+    """Let SIGTERM end the run as Ctrl-C does, with all results so far saved."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise Terminated

@@ -1,4 +1,4 @@
-"""What a network is beside its weights: the code that it runs and its settings, as one digest."""
+"""The program of a network, beside its weights: the code that it runs and its settings, as one digest."""
 
 import hashlib
 import sys
@@ -18,18 +18,18 @@ _VALUES = (
     *(NoneType, bool, int, float, complex, str, bytes, EllipsisType, Enum, Path, np.generic),
     *(torch.dtype, torch.device, torch.memory_format, torch.layout),
 )
-"""What is told by its `repr`."""
+"""Types whose values are identified by their `repr`."""
 
 
 def program_digest(network: nn.Module) -> str | None:
-    """Digest of the code that a network runs and of its settings, of which its weights say nothing.
+    """Digest of the code that a network runs and of its settings, which its weights do not determine.
 
     In it are the source files of the classes of all its modules, of their bases, and of the functions and objects that
     they hold; hooks, flags and other attributes; the graph of TorchScript, and the code that :mod:`torch.fx` made. What
     that code imports from elsewhere is not.
 
     Args:
-        network: The network.
+        network: Network to be identified.
 
     Returns:
         The digest; None where not all of that can be told, such as the source of a class that was typed in.
@@ -49,7 +49,7 @@ def program_digest(network: nn.Module) -> str | None:
 
 
 def _told(value: Any, met: dict[int, tuple[int, Any]]) -> Iterator[str]:
-    """All that makes a value what it is, in words; what was met before is named by its number."""
+    """Everything that identifies a value, in words; a value met before is named by its number."""
     if isinstance(value, _VALUES):
         yield repr(value)
     elif id(value) in met:
@@ -142,7 +142,7 @@ def _(value: partial) -> Iterable[Any]:  # type: ignore[type-arg]
 
 
 def _source(kind: type) -> str:
-    """Digest of the file in which a class stands.
+    """Digest of the file that defines a class.
 
     Raises:
         OSError: There is none.

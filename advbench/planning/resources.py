@@ -27,29 +27,29 @@ from attacks import Fast
 from attacks.speed.folding import FORMS
 
 T = TypeVar("T")
-"""An image, or its number."""
+"""An image, or its number in the data set."""
 MOST_STARTS = 256
-"""UnitImages of a data set from which attacks that need a start may begin, at most."""
+"""Largest number of images of a data set from which attacks that need a start may begin."""
 KEEP_BYTES = 256 * 2**20
-"""So much of images is kept in memory; beyond that they are read again."""
+"""Bytes of images kept in memory; beyond that images are read again."""
 
 
 class UnitImages(NamedTuple):
     """The images of a unit that can be read, and why the others cannot."""
 
     x: Tensor
-    """Shape (n, C, H, W), float32, in [0, 1]."""
+    """Images (n, C, H, W), float32, in [0, 1]."""
     rows: tuple[int, ...]
-    """Which of the unit's images they are (n)."""
+    """Rows of these images in the unit (n)."""
     unreadable: dict[int, str]
-    """Row of each of the others -> why."""
+    """Row of each unreadable image -> why."""
 
 
 class Resources:
-    """Gives out what units of a suite need.
+    """Loads and keeps the models and images that units of a suite need.
 
     Args:
-        suite: What is run.
+        suite: Suite to be run.
         models: Label -> classifier, in place of those that the suite names.
         datasets: Label -> data set, in place of those that the suite names.
     """
@@ -75,7 +75,7 @@ class Resources:
         self._bytes = 0
 
     def model(self, label: str) -> Classifier:
-        """The classifier, on the device, called by its label."""
+        """The classifier with this label, on the device."""
         if label not in self._models:
             self._models[label] = self._make(f"model {label}").to(self.device)
             self._models[label].name = label
@@ -85,7 +85,7 @@ class Resources:
         """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
 
         Args:
-            label: Of the classifier.
+            label: Label of the classifier.
             form: One of :data:`attacks.speed.folding.FORMS`, as it was planned, perhaps on another machine.
             x: UnitImages (N, C, H, W) that are to be attacked.
         """
@@ -99,7 +99,7 @@ class Resources:
         return fast
 
     def digest(self, label: str) -> str:
-        """Digest of the classifier: of what it was made from, and of what came of it."""
+        """Digest of the classifier: of what it was made from, and of what was built."""
         if label not in self._digests:
             made_from = origin(self._names[label]) if label in self._names else {}
             self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
@@ -152,14 +152,14 @@ class Resources:
         return UnitImages(x, tuple(found), unreadable)
 
     def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
-        """UnitImages from which attacks may start: those of :func:`spread` that can be read and have this shape.
+        """Images from which attacks may start: those of :func:`spread` that can be read and have this shape.
 
         They are the same for every unit of a run, so that no result depends on how the work is cut.
 
         Args:
-            model: Label.
-            dataset: Label.
-            numbers: Of all images of the data set that the run uses.
+            model: Label of the model.
+            dataset: Label of the data set.
+            numbers: Numbers of all images of the data set that the run uses.
             shape: (C, H, W).
 
         Returns:
@@ -202,12 +202,12 @@ def spread(images: Sequence[T]) -> Sequence[T]:
 
 
 def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:
-    """What the model says of some clean images, as the unit of that task found it.
+    """Logits of the model for some clean images, as the unit of that task recorded them.
 
     Args:
-        folder: Of the run.
-        unit: Of the task "clean".
-        numbers: Of the images in the data set.
+        folder: Folder of the run.
+        unit: Unit of the task "clean".
+        numbers: Numbers of the images in the data set.
 
     Returns:
         Logits (n, classes), on the CPU.
@@ -221,7 +221,7 @@ def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Ten
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     if not is_intact(content):
-        raise UserError(f"{path} is not what was written: cut short, or changed")
+        raise UserError(f"{path} was truncated or changed")
     tensors = safetensors.torch.load(content)
     place = {number: row for row, number in enumerate(tensors["samples"].tolist())}
     return tensors["logits"][[place[number] for number in numbers]]
@@ -229,6 +229,6 @@ def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Ten
 
 def _check(image: Tensor, what: str) -> None:
     if image.dtype != torch.float32 or image.ndim != 3 or image.numel() == 0:
-        raise UserError(f"{what} is no image: expected float32 (C, H, W), got {image.dtype} {tuple(image.shape)}")
+        raise UserError(f"{what} is not an image: expected float32 (C, H, W), got {image.dtype} {tuple(image.shape)}")
     if not (image.min() >= 0 and image.max() <= 1):
         raise UserError(f"{what} has values outside [0, 1]")

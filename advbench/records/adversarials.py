@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def kept_rows(run: "StoredRun") -> Iterator[pd.DataFrame]:
-    """The rows of the frame whose images were kept, with where they lie."""
+    """The rows of the frame whose images were kept, with the file and the place in it of each image."""
     by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
     for path in sorted((run.folder / "adv").glob("*.safetensors")):
         if path.stem not in by_unit:

@@ -1,4 +1,4 @@
-"""How files are written so that nothing is lost: whole or not at all. No torch."""
+"""Atomic writes: a file is there whole or not at all. No torch."""
 
 import os
 import tempfile
@@ -16,8 +16,8 @@ def write_atomic(path: Path, content: bytes) -> Path:
     """Write a file so that it is there whole or not at all, also after a crash or a power cut.
 
     Args:
-        path: Where; missing folders are made. To a device or a pipe it is written as to any other.
-        content: What.
+        path: Where to write; missing folders are made. A device or a pipe is written to directly.
+        content: Bytes of the file.
 
     Returns:
         ``path``.
@@ -54,9 +54,9 @@ def write_atomic(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def folder_for_results(path: Path) -> Iterator[Path]:
-    """A folder that is there, and can be written to, before any work starts.
+    """Make sure, before any work starts, that a folder exists and can be written to.
 
-    Where nothing was put into it in the end, it is removed again, with the parents that were made for it.
+    A folder that is still empty in the end is removed again, with the parents that were made for it.
 
     Raises:
         UserError: If it cannot be made or written to.

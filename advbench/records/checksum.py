@@ -1,4 +1,4 @@
-"""A digest inside a file that covers every byte of the file, so that the file proves itself wherever it lies.
+"""A digest inside a file that covers every byte of it, so that the file can be verified wherever it lies.
 
 The file is written with zeros where the digest goes, hashed, and the digest is put over the zeros. Parquet and
 safetensors both have room for such a text and do not mind which hexadecimal digits it holds.

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Severity = Literal["E", "F", "I"]
-"""E: the number must not be used; F: doubt it until the flag is understood; I: good to know."""
+"""Severity of a flag. E: do not use the number; F: doubt it until the flag is understood; I: good to know."""
 
 CHECKS = {
     "M1": "evaluation mode",
@@ -40,13 +40,13 @@ class Flag:
     id: str
     """A key of `CHECKS`."""
     severity: Severity
-    """How much it matters."""
+    """Severity, as described above."""
     model: str
-    """Whose numbers are in doubt."""
+    """Label of the model whose numbers are in doubt."""
     dataset: str
-    """On which data."""
+    """Label of the data set."""
     attack: str | None = None
-    """Of which attack; None: of all."""
+    """Name of the attack in doubt; None: all attacks."""
     message: str
     """What was found, with its measure."""
     advice: str

@@ -29,53 +29,53 @@ class Record:
     unit_id: str = ""
     """Digest of everything that decides this row."""
     model: str
-    """Registry name."""
+    """Registry name of the model."""
     weights_sha256: str = ""
-    """Of the weights file."""
+    """SHA-256 digest of the weights file."""
     dataset: str
-    """Registry name, or `files`."""
+    """Registry name of the data set, or `files`."""
     sample_id: str
-    """The image: the first 16 hexadecimal digits of its content's sha256."""
+    """Id of the image: the first 16 hexadecimal digits of the SHA-256 of its content."""
     sample_name: str = ""
-    """What its data set calls it: a file name, a number; empty for pictures given one by one."""
+    """Name of the image in its data set, such as a file name or a number; empty for pictures given one by one."""
     label: int | None = None
-    """True class, where it is known."""
+    """True class, where it is known; None otherwise."""
     attack: str
-    """Registry name."""
+    """Registry name of the attack."""
     params: str = "{}"
     """The attack's parameters, as JSON."""
     goal: str = ""
-    """As on the command line."""
+    """Goal, as written on the command line."""
     norm: str = ""
-    """In which `eps` is measured."""
+    """Norm in which `eps` is measured."""
     eps: float | None = None
     """Largest allowed size, image units; None: no bound."""
     seed: int = 0
-    """Of all random draws."""
+    """Seed of all random draws."""
     clean_class: int | None = None
-    """First class before."""
+    """Predicted class of the clean image."""
     clean_confidence: float | None = None
     """Its softmax probability."""
     adv_class: int | None = None
-    """First class after."""
+    """Predicted class of the adversarial image."""
     adv_confidence: float | None = None
     """Its softmax probability."""
     clean_topk: tuple[int, ...] | None = None
-    """The first k classes before, best first."""
+    """The k most likely classes of the clean image, best first."""
     adv_topk: tuple[int, ...] | None = None
-    """The first k classes after, best first."""
+    """The k most likely classes of the adversarial image, best first."""
     flipped: bool | None = None
-    """The first class changed, whatever the goal."""
+    """Whether the predicted class changed, whatever the goal."""
     met: bool | None = None
-    """The goal was met within eps and [0, 1], by the judge."""
+    """Whether the goal was met within eps and [0, 1], as measured by the judge."""
     l0: float | None = None
-    """Changed values; this and the other sizes are None where nothing was found."""
+    """Number of changed values; this and the other sizes are None where nothing was found."""
     l1: float | None = None
-    """Sum of changes, image units."""
+    """Sum of absolute changes, image units."""
     l2: float | None = None
-    """Euclidean length, image units."""
+    """Euclidean length of the perturbation, image units."""
     linf: float | None = None
-    """Largest change, image units."""
+    """Largest absolute change, image units."""
     forwards: float | None = None
     """Forward passes spent on this image."""
     backwards: float | None = None
@@ -83,7 +83,7 @@ class Record:
     seconds: float | None = None
     """Wall time of the attack, divided by the images of its batch."""
     survives_8bit: bool | None = None
-    """Still met, within eps, with each value rounded to the nearest of 256 levels, as saving it as a PNG does. The
+    """Whether the goal is still met within eps with each value rounded to the nearest of 256 levels, as in a PNG. The
     picture that `advbench attack` writes is rounded by a search instead, and may hold where this does not."""
     status: str
     """`ok`; `unknown`: the attack or the image failed, so nothing is known of the model here; or `left out`: the image

@@ -1,4 +1,4 @@
-"""The folder of a run: where each file lies, and who may write to it. No torch."""
+"""The folder of a run: where each file lies, and which process may write to it. No torch."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class RunFolder:
     """
 
     path: Path
-    """The folder."""
+    """Path of the folder."""
 
     @property
     def manifest(self) -> Path:
@@ -33,7 +33,7 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """The units of work, one a line."""
+        """The units of work, one on each line."""
         return self.path / "plan.jsonl"
 
     @property
@@ -43,12 +43,12 @@ class RunFolder:
 
     @property
     def rows(self) -> Path:
-        """The rows of all shards once more, of a run with many; quicker to read, and made from them."""
+        """The rows of all shards gathered in one file, which is quicker to read than thousands of shards."""
         return self.path / "rows.parquet"
 
     @property
     def events(self) -> Path:
-        """What happened when, one a line; only ever appended to."""
+        """Log of events, one on each line; it is only ever appended to."""
         return self.path / "events.jsonl"
 
     def shard(self, unit_id: str) -> Path:
@@ -76,7 +76,7 @@ class RunFolder:
         return {"clean": self.clean, "checks": self.checks, "attack": self.shard}[unit.task](unit.unit_id)
 
     def read_manifest(self) -> dict[str, Any]:
-        """The manifest.
+        """Read the manifest.
 
         Raises:
             UserError: There is none, it is damaged, or a later version of advbench wrote it.
@@ -102,7 +102,7 @@ class RunFolder:
         write_atomic(self.manifest, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
 
     def read_plan(self) -> tuple[Unit, ...]:
-        """The units of the run.
+        """Read the units of the run.
 
         Raises:
             UserError: The plan is missing or damaged.
@@ -113,7 +113,7 @@ class RunFolder:
             raise UserError(f"cannot read {self.plan}: {error}", hint=_START_AGAIN) from None
 
     def log(self, event: str, **details: object) -> None:
-        """Append to the events; that a line cannot be written does not stop a run."""
+        """Append to the log of events; a failure to write a line does not stop the run."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
         try:
             with self.events.open("a", encoding="ascii") as file:
@@ -130,7 +130,7 @@ class RunFolder:
         return place
 
     def sweep(self) -> None:
-        """Remove what a process that was killed had begun to write; only while the folder is held."""
+        """Remove temporary files that a killed process left behind; only while the folder is held."""
         for path in self.path.rglob(".*.tmp-*"):
             path.unlink(missing_ok=True)
 
@@ -152,7 +152,7 @@ class RunFolder:
                         yield
                     finally:
                         holder.unlink(missing_ok=True)
-                        if not self.manifest.exists():  # nothing came of it
+                        if not self.manifest.exists():  # the run never began
                             lock.unlink(missing_ok=True)
             except Timeout:
                 who = holder.read_text() if holder.exists() else "unknown"

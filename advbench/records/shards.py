@@ -28,23 +28,23 @@ def read_shard(content: bytes, unit_id: str) -> Any:
     """The rows of a shard as an Arrow table.
 
     Args:
-        content: Of the file.
-        unit_id: Of the unit that it should be of.
+        content: Bytes of the file.
+        unit_id: Id of the unit whose rows are expected.
 
     Raises:
-        ValueError: It was cut short or changed, or it is the shard of another unit or of another version.
+        ValueError: The file was truncated or changed, or is the shard of another unit or of another version.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not is_intact(content):
-        raise ValueError("it is not what was written: cut short, or changed")
+        raise ValueError("the file was truncated or changed")
     metadata = pq.read_metadata(pa.BufferReader(content))
     said = metadata.metadata
     if said[b"format"] != str(FORMAT).encode():
-        raise ValueError(f"it is of format {said[b'format'].decode()}, not {FORMAT}")
+        raise ValueError(f"the file is of format {said[b'format'].decode()}, not {FORMAT}")
     if said[b"unit_id"] != unit_id.encode():
-        raise ValueError(f"it holds the results of unit {said[b'unit_id'].decode()}")
+        raise ValueError(f"the file holds the results of unit {said[b'unit_id'].decode()}")
     # only now: a shard of another version may lack the columns that are asked for
     file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=list(_TEXTS))
     return file.read(use_threads=False).replace_schema_metadata()
@@ -58,7 +58,7 @@ def check_unit(content: bytes, unit: Unit) -> None:
     """
     table = read_shard(content, unit.unit_id)
     if tuple(table["sample_id"].to_pylist()) != unit.sample_ids:
-        raise ValueError("its images are not those of the unit")
+        raise ValueError("the images are not those of the unit")
 
 
 def gathered(tables: Sequence[Any]) -> Any:
@@ -97,10 +97,10 @@ def as_frame(table: Any) -> Any:
 def as_whole(table: Any, seals: Sequence[str]) -> bytes:
     """The rows of all shards in one sealed file, which says from which shards they are.
 
-    It says nothing that the shards do not, but thousands of them take seconds to read.
+    It holds nothing that the shards do not, but reading thousands of them takes seconds.
 
     Args:
-        table: As :func:`gathered` gives it.
+        table: Result of :func:`gathered`.
         seals: Digests in the shards, in the order of the rows.
     """
     return sealed(parquet_of(table, {_SHARDS: _digest_of(seals), "format": str(FORMAT), "seal": BLANK}))

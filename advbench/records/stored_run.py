@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRun:
-    """A run, finished or not; what is damaged counts as missing."""
+    """A run, finished or not; damaged results count as missing."""
 
     folder: Path
-    """Where it lies."""
+    """Folder of the run."""
     manifest: dict[str, Any]
-    """Identity, environment, versions, and how it went."""
+    """Identity, environment, versions and course of the run."""
     plan: tuple[Unit, ...]
     """All units of work."""
     frame: "pd.DataFrame"
@@ -47,12 +47,12 @@ class StoredRun:
 
     @cached_property
     def suite(self) -> Suite:
-        """What was asked for, gates included."""
+        """The suite that was run, gates included."""
         return Suite.model_validate(self.manifest["suite"], context=AS_IT_WAS)
 
     @property
     def complete(self) -> bool:
-        """Every unit of the plan has a sound result."""
+        """Whether every unit of the plan has a sound result."""
         return not self.missing
 
     @property
@@ -117,8 +117,8 @@ def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, s
     """The rows of a run as an Arrow table, and which of the units have none and why.
 
     Args:
-        files: Its folder.
-        units: Those of attacks, in the order of the plan.
+        files: Folder of the run.
+        units: Units of task "attack", in the order of the plan.
     """
     if (table := _gathered(files, units)) is not None:
         return table, {}

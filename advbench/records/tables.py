@@ -33,8 +33,8 @@ def as_parquet(records: Sequence[Record], metadata: Mapping[str, str] | None = N
     """Records as a Parquet file.
 
     Args:
-        records: The rows.
-        metadata: What else to say in the file, by key.
+        records: Rows of the table.
+        metadata: Further entries of the file's metadata.
 
     Example:
         >>> as_parquet([])[:4]
@@ -49,8 +49,8 @@ def parquet_of(table: Any, metadata: Mapping[str, str]) -> bytes:
     """An Arrow table as a Parquet file.
 
     Args:
-        table: The rows.
-        metadata: What else to say in the file, by key.
+        table: Rows as an Arrow table.
+        metadata: Further entries of the file's metadata.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -18,7 +18,7 @@ Task = Literal["clean", "checks", "attack"]
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """What is to be done, in full; the images themselves are found by their numbers and checked by their ids.
+    """A unit of work in full; its images are found by their numbers and verified by their ids.
 
     Example:
         >>> unit = Unit(unit_id="ab", task="clean", model="m", dataset="d", samples=(0,), sample_ids=("ff",))
@@ -27,9 +27,9 @@ class Unit:
     """
 
     unit_id: str
-    """The key: 32 hexadecimal digits."""
+    """Key of the unit: 32 hexadecimal digits."""
     task: Task
-    """What is done."""
+    """Kind of work to do."""
     model: str
     """Label of the model."""
     dataset: str
@@ -37,21 +37,21 @@ class Unit:
     samples: tuple[int, ...]
     """Numbers of the images in the data set."""
     sample_ids: tuple[str, ...]
-    """What the images must hash to."""
+    """Expected ids of the images, which are digests of their content."""
     attack: str = ""
-    """Registry name."""
+    """Registry name of the attack."""
     params: str = "{}"
-    """All its parameters, as JSON."""
+    """All parameters of the attack, as JSON."""
     goal: str = ""
-    """As on the command line."""
+    """Goal, as written on the command line."""
     norm: str = ""
-    """Of the perturbations."""
+    """Norm of the perturbations."""
     eps: float | None = None
-    """Budget, image units; None: no bound."""
+    """Largest allowed size, image units; None: no bound."""
     seed: int = 0
-    """Of all random draws; the same for all batches of a cell, because draws belong to the image."""
+    """Seed of all random draws; the same for all batches of a cell, because draws belong to the image."""
     form: str = "plain"
-    """Of the network, from which the attack may take its gradients; see :data:`attacks.speed.folding.FORMS`."""
+    """Form of the network from which the attack may take its gradients; see :data:`attacks.speed.folding.FORMS`."""
     passes: float = 0.0
     """Forward passes expected for each image, backward passes counted double; decides nothing."""
 

@@ -170,8 +170,8 @@ def test_other_weights_and_outcomes_are_what_a_baseline_is_for():
         (lambda data: data | {"format": 2}, "format"),
         (lambda data: data | {"more": 1}, "more"),
         (lambda data: data | {"cells": [data["cells"][0] | {"outcomes": "1x"}]}, r"cells\.0\.outcomes"),
-        (lambda data: data | {"cells": [data["cells"][0] | {"outcomes": "1"}]}, "has not one outcome for each image"),
-        (lambda data: data | {"cells": [data["cells"][0] | {"model": "who"}]}, "has not one outcome for each image"),
+        (lambda data: data | {"cells": [data["cells"][0] | {"outcomes": "1"}]}, "does not have one outcome for each"),
+        (lambda data: data | {"cells": [data["cells"][0] | {"model": "who"}]}, "does not have one outcome for each"),
         (lambda data: [], "file"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_damaged_baseline_is_refused(tmp_path, change, what):
 
 def test_no_json_and_no_file_are_said(tmp_path):
     (tmp_path / "b.json").write_text("{")
-    with pytest.raises(UserError, match="is no baseline: file: Invalid JSON"):
+    with pytest.raises(UserError, match="is not a baseline: file: Invalid JSON"):
         read_baseline(tmp_path / "b.json")
     with pytest.raises(UserError, match=r"there is no baseline at .*\nmake one with"):
         read_baseline(tmp_path / "none.json")

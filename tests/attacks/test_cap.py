@@ -174,7 +174,7 @@ class Stranger:
 
 def test_an_image_of_which_nothing_is_known_is_not_called_robust():
     model, x, goal = problem(4)
-    with pytest.raises(AttackError, match="budget of passes") as error:
+    with pytest.raises(AttackError, match="limit of 5 passes") as error:
         capped(Stranger(), 5)(model, x, goal, eps=EPS)
     assert set(error.value.errors) == {0, 1, 2, 3}
     assert torch.equal(error.value.x_adv, x)
@@ -182,7 +182,7 @@ def test_an_image_of_which_nothing_is_known_is_not_called_robust():
 
 def test_bad_limits_are_refused():
     model, x, goal = problem()
-    with pytest.raises(ValueError, match="expected passes >= 1, got 0"):
+    with pytest.raises(ValueError, match="expected max_passes >= 1, got 0"):
         capped(PGD(), 0)
     with pytest.raises(ValueError, match="expected eps for a budget attack, got None"):
         capped(PGD(), 5)(model, x, goal)

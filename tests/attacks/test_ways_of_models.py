@@ -18,7 +18,6 @@ from attacks import (
     fast,
     quantize,
 )
-from attacks.queries.answers import NoGradientError
 from attacks.queries.derivatives import NoGradientError
 
 WITHOUT_GRADIENT = {"square", "noise", "hop_skip_jump", "spatial"}

@@ -72,7 +72,7 @@ def test_parameters_of_an_attack_are_numbers_of_any_kind():
         ({"zzz": 1}, r"zzz: unknown key; there are name, description, models,"),
         (
             {"models": {"name": "vgg16", "attacks": ["pgd", "fgsm"]}},
-            "suite: model vgg16 has the attack 'fgsm', which the suite has not",
+            "suite: model vgg16 has the attack 'fgsm', which the suite does not have",
         ),
         ({"models": 3, "gates": 3}, r"models\[0\]: expected a name or a table, got 3\ngates: expected a table, got 3"),
         ({"models": []}, "expected at least one model, got none"),
@@ -128,7 +128,7 @@ def test_what_is_missing_is_named():
     ("text", "message"),
     [
         (b"models = = 3", r"suite\.toml is not TOML: .*line 1"),
-        (b"\xff\xfe", r"suite\.toml is no text in UTF-8"),
+        (b"\xff\xfe", r"suite\.toml is not UTF-8 text"),
         (b'models = "vgg61"', r"suite\.toml is not in order\nmodels\[0\]\.name: unknown model"),
     ],
 )

@@ -301,7 +301,7 @@ def test_operations_are_counted_as_torch_counts_them(name):
 
 @pytest.mark.parametrize("name", ["hop_skip_jump", "foolbox/boundary"])
 def test_attacks_by_labels_alone_are_counted_from_their_first_image_on(name):
-    first, most = passes.count_passes(name, "l2", '{"steps": 1}', "untargeted"), '{"steps": 2000, "passes": 400}'
+    first, most = passes.count_passes(name, "l2", '{"steps": 1}', "untargeted"), '{"steps": 2000, "max_passes": 400}'
     assert first.backwards == 0
     assert first.forwards < passes.count_passes(name, "l2", '{"steps": 2000}', "untargeted").forwards
     assert passes.count_passes(name, "l2", most, "untargeted").forwards <= 400
@@ -338,12 +338,12 @@ def test_progress_counts_units(tmp_path):
     assert "tiny" in told[-1][0]
 
 
-def test_a_budget_of_passes_cuts_an_attack_off(tmp_path):
-    frugal = {"name": "pgd", "params": {"steps": 50}, "budget": 9}
+def test_max_passes_cuts_an_attack_off(tmp_path):
+    frugal = {"name": "pgd", "params": {"steps": 50}, "max_passes": 9}
     done = run(SUITE | {"attacks": [frugal, {"name": "pgd", "params": {"steps": 50}}], "noise": False}, out=tmp_path)
-    capped = done.frame["params"].map(lambda text: json.loads(text).get("passes") == 9).astype(bool)
+    capped = done.frame["params"].map(lambda text: json.loads(text).get("max_passes") == 9).astype(bool)
     passes = done.frame["forwards"] + done.frame["backwards"]
     assert passes[capped].max() <= 9 < passes[~capped].max()
     assert (done.frame["status"] == OK).all()
-    with pytest.raises(UserError, match=r"attacks\[0\]\.budget: Input should be greater than 0"):
-        run(SUITE | {"attacks": {"name": "pgd", "budget": 0}}, out=tmp_path / "none")
+    with pytest.raises(UserError, match=r"attacks\[0\]\.max_passes: Input should be greater than 0"):
+        run(SUITE | {"attacks": {"name": "pgd", "max_passes": 0}}, out=tmp_path / "none")

@@ -41,7 +41,7 @@ DECIDING = {
     (DatasetSpec, "label"): {"datasets": DATA | {"label": "ours"}},
     (AttackSpec, "name"): {"attacks": {"name": "apgd", "params": {"steps": 3}}},
     (AttackSpec, "params"): {"attacks": {"name": "pgd", "params": {"steps": 4}}},
-    (AttackSpec, "budget"): {"attacks": PGD | {"budget": 5}},
+    (AttackSpec, "max_passes"): {"attacks": PGD | {"max_passes": 5}},
     (AttackSpec, "goals"): {"attacks": PGD | {"goals": "topk-exclusion:2"}},
     (AttackSpec, "norms"): {"attacks": PGD | {"norms": "l2"}},
     (AttackSpec, "eps"): {"attacks": PGD | {"eps": {"linf": 0.2, "l2": 0.5}}},

@@ -115,7 +115,7 @@ def test_a_shard_of_another_version_is_told_also_where_it_lacks_columns():
 
     table = pq.read_table(pa.BufferReader(as_parquet(records(unit())))).drop_columns(["attack"])
     shard = sealed(parquet_of(table, {"unit_id": "ab", "format": "1", "seal": BLANK}))
-    with pytest.raises(ValueError, match=f"it is of format 1, not {FORMAT}"):
+    with pytest.raises(ValueError, match=f"the file is of format 1, not {FORMAT}"):
         read_shard(shard, "ab")
 
 

@@ -5,9 +5,11 @@ Every checker takes source text and gives its findings as sentences that say wha
 
 import ast
 import doctest
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 from types import FunctionType
 from typing import NamedTuple
@@ -133,6 +135,64 @@ def undocumented(source: str) -> list[str]:
                 "or an entry under Args: in the class docstring"
                 for field in undocumented_fields(node)
             ]
+    return findings
+
+
+MIN_WORDS = 3
+FRAGMENT = re.compile(r"(?:Of|Likewise|That of|Those of|The same as|Whose|(?:On|In|For|From|To|At) which)\b")
+"""How an entry begins that leaves out its subject: \"Of the run.\" """
+UNIDIOMATIC = {
+    r"\bso many\b": 'name the number: "at most N images", "that number of passes"',
+    r"\bcame\s+of\s+it\b": 'name the result: "the outcome", "what was found"',
+    r"\bis\s+told\b": 'say what it is given: "takes", "is given"',
+}
+
+
+class Entry(NamedTuple):
+    """A line of documentation that describes one name."""
+
+    line: int
+    name: str
+    text: str
+
+
+def entries(source: str) -> Iterator[Entry]:
+    """The items of all ``Args:`` and ``Attributes:`` sections, and the docstrings below constants and fields."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", [])
+        if isinstance(node, ast.Module | ast.ClassDef | Function):
+            for name, text in items_in_docstring(ast.get_docstring(node) or ""):
+                yield Entry(getattr(node, "lineno", 1), name, text)
+        for first, second in pairwise(body if isinstance(body, list) else []):
+            if isinstance(first, ast.AnnAssign | ast.Assign) and (text := docstring_below(second)):
+                target = first.target if isinstance(first, ast.AnnAssign) else first.targets[0]
+                yield Entry(second.lineno, ast.unparse(target), text)
+
+
+def docstring_below(statement: ast.stmt) -> str:
+    """The text of a statement that is nothing but a string; empty for any other."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return inspect.cleandoc(value.value) if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
+def items_in_docstring(docstring: str) -> Iterator[tuple[str, str]]:
+    """Name and text of each item in the sections ``Args:`` and ``Attributes:``."""
+    for section in re.findall(r"^(?:Args|Attributes):\n((?:(?:[ \t].*)?(?:\n|$))*)", docstring, re.MULTILINE):
+        yield from re.findall(r"^ {4}([\w*]+(?:, [\w*]+)*)(?: \(.*\))?: ((?:.|\n {8})*)", section, re.MULTILINE)
+
+
+def unidiomatic(source: str) -> list[str]:
+    """Entries too short to say what they describe or without a subject, and turns of phrase that nobody uses."""
+    findings = []
+    for line, name, text in entries(source):
+        if len(text.split()) < MIN_WORDS:
+            findings.append(f"line {line}: {name}: {text!r} says too little: name what it is, in three words or more")
+        elif FRAGMENT.match(text):
+            findings.append(f"line {line}: {name}: {text.splitlines()[0]!r} has no subject: name what it is")
+    for pattern, advice in UNIDIOMATIC.items():
+        for match in re.finditer(pattern, source, re.IGNORECASE):
+            line = source.count("\n", 0, match.start()) + 1
+            findings.append(f"line {line}: {match[0]!r} is no plain English here: {advice}")
     return findings
 
 
