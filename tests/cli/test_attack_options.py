@@ -97,7 +97,7 @@ def test_the_parameters_stand_in_the_record(folder):
     assert row["params"] == pq.read_table("out/record.parquet").to_pylist()[0]["params"]
     assert json.loads(row["params"]) == {"steps": 3, "relative_step": 0.0625, "random_start": False, "loss": "margin"}
     assert (row["status"], row["forwards"] + row["backwards"]) == ("ok", 7)
-    capped = run(*arguments, "--json", "-p", "steps=3", "--budget", "5", "tiger.png")
+    capped = run(*arguments, "--json", "-p", "steps=3", "--max-passes", "5", "tiger.png")
     (row,) = json.loads(capped.stdout)
     assert "steps=3" in row["params"]
 
@@ -111,14 +111,14 @@ def test_the_parameters_of_foolbox_stand_in_the_record(folder):
 
 def test_a_budget_cuts_the_attack_off_with_what_it_has(folder):
     arguments = ("attack", "--attack", "pgd", "--goal", "untargeted", "--model", "tiny", "--device", "cpu", "--json")
-    result = run(*arguments, "--quiet", "--eps", "1e-6", "--budget", "9", "tiger.png")
+    result = run(*arguments, "--quiet", "--eps", "1e-6", "--max-passes", "9", "tiger.png")
     (row,) = json.loads(result.stdout)
     assert (row["status"], row["met"], row["forwards"] + row["backwards"]) == ("ok", False, 9)
-    assert json.loads(row["params"])["passes"] == 9
+    assert json.loads(row["params"])["max_passes"] == 9
 
 
 def test_a_budget_that_is_too_small_to_know_anything_leaves_it_unknown(folder):
-    result = run("attack", *QUICK, "--json", "--budget", "1", "tiger.png")
+    result = run("attack", *QUICK, "--json", "--max-passes", "1", "tiger.png")
     (row,) = json.loads(result.stdout)
     assert (result.exit_code, row["status"], row["met"]) == (3, "unknown", None)
-    assert "budget of passes (1) was spent" in row["error"]
+    assert "limit of 1 passes was reached" in row["error"]

@@ -127,7 +127,7 @@ def test_a_forecast_counts_the_questions_about_what_may_be_started_from():
         return next(unit.passes for unit in units if unit.attack == "hop_skip_jump")
 
     assert passes(WITH_KEY) == passes(WITH_KEY[:3]) + 7
-    assert passes(WITH_KEY, budget=20) <= 20
+    assert passes(WITH_KEY, max_passes=20) <= 20
 
 
 def test_starts_are_spread_over_a_data_set_that_may_be_sorted():

@@ -135,14 +135,14 @@ def test_a_planned_form_that_cannot_be_used_here_is_done_without(tmp_path, monke
     assert_frame_equal(without[FOUND], precise[FOUND], check_exact=True, check_categorical=False)
 
 
-@pytest.mark.parametrize("budget", [3, 8, 40])
+@pytest.mark.parametrize("most", [3, 8, 40])
 @pytest.mark.usefixtures("plugged", "chosen")
-def test_a_capped_attack_takes_gradients_from_the_form_too(tmp_path, budget):
-    pgd = {"name": "pgd", "params": {"steps": 5}, "budget": budget}
+def test_a_capped_attack_takes_gradients_from_the_form_too(tmp_path, most):
+    pgd = {"name": "pgd", "params": {"steps": 5}, "max_passes": most}
     frame = run(SUITE | {"attacks": pgd, "noise": False, "eps": {"linf": 0.1}}, out=tmp_path).frame
     assert set(frame["form"]) == {"channels_last"}
-    assert (frame["forwards"] + frame["backwards"] <= budget).all()
-    assert frame["met"].sum() >= (1 if budget == 3 else 5)
+    assert (frame["forwards"] + frame["backwards"] <= most).all()
+    assert frame["met"].sum() >= (1 if most == 3 else 5)
 
 
 # --- pictures ---
