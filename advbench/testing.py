@@ -1,12 +1,11 @@
 """Robustness as an assertion: attack a model in a test, and say what must hold. The pytest plug-in hands this out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from advbench import __version__
@@ -15,31 +14,21 @@ from advbench.analysis.compare import compare
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.config.goals import parse_goal
-from advbench.datasets.image_ids import content_ids, sample_ids
+from advbench.datasets.image_ids import sample_ids
 from advbench.datasets.inputs import Inputs, read_inputs
 from advbench.datasets.labels import check_classes
 from advbench.errors import UserError
 from advbench.evaluation.attack_options import AttackOptions, read_options
-from advbench.evaluation.evaluate import Evaluation, evaluate
-from advbench.evaluation.goals import MakeGoal, goal_maker, set_apart
+from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
+from advbench.evaluation.goals import MakeGoal, goal_maker
 from advbench.evaluation.model_checks import check_model
-from advbench.evaluation.recording import (
-    Provenance,
-    Sample,
-    as_record,
-    failure,
-    left_out,
-    lost,
-    measurements,
-    parameters,
-    rank,
-)
+from advbench.evaluation.recording import Provenance, Sample, parameters
 from advbench.evaluation.subject import Subject, check_callable
 from advbench.planning.resources import spread
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, Record
 from advbench.sanitize import one_line
-from attacks import Attack, Goal, Model
+from attacks import Model
 from attacks.searches.starts import with_starts
 
 _FIRST = 5
@@ -224,53 +213,45 @@ class Bench:
 
 def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
     """A row for each image under the attack, and under as much noise where it is given an eps."""
-    names, ids = sample_ids(inputs.x), content_ids(inputs.x)
+    known: Sequence[int | None] = [None] * len(inputs.x) if inputs.y is None else inputs.y.tolist()
+    samples = [
+        Sample(name, str(i), label) for i, (name, label) in enumerate(zip(sample_ids(inputs.x), known, strict=True))
+    ]
     pool = inputs.x[list(spread(range(len(inputs.x))))]
     for name, attack in job.attacks():
         columns = {
             "model": model.name, "dataset": "test", "attack": name, "params": parameters(attack), "goal": job.goal,
             "norm": job.norm, "eps": job.eps, "seed": job.seed,
         }  # fmt: skip
-        source, started = Provenance("test", columns), with_starts(attack, pool)
-        for start in range(0, len(names), job.batch_size):
+        setup = BatchAttack(
+            model=model,
+            attack=with_starts(attack, pool),
+            make_goal=make_goal,
+            source=Provenance("test", columns),
+            keep=_FIRST,
+        )
+        for start in range(0, len(samples), job.batch_size):
             rows = slice(start, start + job.batch_size)
-            batch, truth = inputs.x[rows], None if inputs.y is None else inputs.y[rows]
-            known: list[int | None] = [None] * len(batch) if truth is None else truth.tolist()
-            samples = [Sample(names[start + i], str(start + i), known[i]) for i in range(len(batch))]
-            with torch.no_grad():
-                logits = model(batch)
-            goal = make_goal(logits, ids[rows], truth)
-            places = (~set_apart(goal, logits, truth)).nonzero().squeeze(1)
-            found: dict[int, Record] = {}
-            if len(places):
-                result = _evaluated(
-                    model, started, batch[places], goal.select(places), name=name, eps=job.eps, seed=job.seed
-                )
-                found = dict(zip(places.tolist(), _judged(source, [samples[i] for i in places], result), strict=True))
-            before = rank(logits, _FIRST)
-            yield from (found[i] if i in found else left_out(samples[i], source, before[i]) for i in range(len(batch)))
+            results = attack_batch(setup, inputs.x[rows], samples[rows])
+            _check_attacked(results, model, inputs.x[rows], name)
+            yield from (result.record for result in results)
 
 
-def _judged(source: Provenance, samples: list[Sample], result: Evaluation) -> Iterator[Record]:
-    """A row for each image that was attacked; where the attack failed, one that says why nothing is known."""
-    before, after = (rank(z, _FIRST) for z in (result.verdicts.clean_logits, result.verdicts.adv_logits))
-    for i, row in enumerate(measurements(result)):
-        if i in result.errors:
-            why = failure(samples[i].sample_name, source.columns["attack"], result.errors[i])
-            yield lost(samples[i], source, why, before[i])
-        else:
-            yield as_record(source, samples[i], row, (before[i], after[i]))
+def _check_attacked(results: Sequence[ImageResult], model: Subject, x: Tensor, attack: str) -> None:
+    """Check that some image of a batch could be attacked; images that are left out say nothing about that.
 
-
-def _evaluated(model: Subject, attack: Attack, x: Tensor, goal: Goal, *, name: str, **options: Any) -> Evaluation:
-    """The attack's candidates, judged; what goes wrong on the way is told in a sentence."""
-    try:
-        return evaluate(model, attack, x, goal, **options)
-    except (UserError, ValueError):
-        raise
-    except Exception as error:  # the backward pass of a network may throw anything
-        why = (str(error).strip() or "no reason given").splitlines()[0]
-        took = f"images {tuple(x.shape)} of {x.dtype} on {x.device}"
-        raise ValueError(
-            f"expected to attack the model {model.name} with {name} on {took}, got {type(error).__name__}: {why}"
-        ) from error
+    Raises:
+        UserError, ValueError: The attack or the model raised something on every image; the first of these is told in a
+            sentence.
+    """
+    crashes = [result.crash for result in results if not result.pointless]
+    error = crashes[0] if crashes and all(crashes) else None
+    if error is None:
+        return
+    if isinstance(error, UserError | ValueError):
+        raise error
+    why = (str(error).strip() or "no reason given").splitlines()[0]
+    took = f"images {tuple(x.shape)} of {x.dtype} on {x.device}"
+    raise ValueError(
+        f"expected to attack the model {model.name} with {attack} on {took}, got {type(error).__name__}: {why}"
+    ) from error

@@ -20,7 +20,7 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import describe_size
 from advbench.records.flag import Flag
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, UNKNOWN
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, Reason
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image
@@ -67,19 +67,16 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
     return sorted(found, key=lambda flag: flag.id)
 
 
-INVALID = "leaves [0, 1] or is further away than eps"
-"""Part of the error of a row whose candidate was invalid."""
-
-
 def _invalid(rows: pd.DataFrame) -> Bools:
     """Rows that the judge refused, and rows that claim success outside of their eps."""
-    refused = (rows["status"] == UNKNOWN) & rows["error"].astype(object).str.contains(INVALID, regex=False, na=False)
+    # A frame that is older than the column says nothing of refused candidates.
+    reasons = rows["reason"].astype(object) if "reason" in rows else pd.Series(None, rows.index, object)
     eps = rows["eps"].to_numpy(float, na_value=np.nan)
     exceeding = np.zeros(len(rows), bool)
     for norm in ("linf", "l2", "l1", "l0"):
         sizes = rows[norm].to_numpy(float, na_value=np.nan)
         exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
-    beyond: Bools = refused.to_numpy(bool) | exceeding
+    beyond: Bools = (reasons == Reason.INVALID).to_numpy(bool) | exceeding
     return beyond
 
 

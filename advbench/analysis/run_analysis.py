@@ -10,7 +10,7 @@ from advbench.analysis.attack_checks import check_evidence, check_rows
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.records.flag import Flag
-from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN
+from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
 from advbench.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def _with_missing(run: "StoredRun") -> pd.DataFrame:
     rows = [
         dict.fromkeys(COLUMNS)
         | {name: getattr(unit, name) for name in ("unit_id", "model", "dataset", "attack", "params", "goal", "norm")}
-        | {"eps": unit.eps, "seed": unit.seed, "sample_id": sample, "status": UNKNOWN, "error": "not done yet"}
+        | {"eps": unit.eps, "seed": unit.seed, "sample_id": sample, "status": UNKNOWN}
+        | {"reason": Reason.NOT_DONE, "error": "not done yet"}
         for unit in run.plan
         if unit.task == "attack" and unit.unit_id in run.missing
         for sample in unit.sample_ids

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from advbench.evaluation.evaluate import Evaluation
-from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Record
+from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Reason, Record
 from advbench.sanitize import display_name
 from attacks import Attack
 from attacks.objectives.ranking import ranked_classes
@@ -40,6 +40,39 @@ class Sample(NamedTuple):
     """What its data set calls it."""
     label: int | None
     """Its true class, where it is known."""
+
+
+class Measurement(NamedTuple):
+    """What was measured of one image under attack, as plain numbers."""
+
+    valid: bool
+    """The candidate is finite, in [0, 1] and within eps."""
+    answered: bool
+    """The goal was met, or all answers of the model were finite: without answers, no image withstands."""
+    flipped: bool
+    """The first class changed, whatever the goal."""
+    met: bool
+    """The candidate is valid and meets the goal."""
+    survives_8bit: bool
+    """It still does, within eps, with each value rounded to the nearest of 256 levels."""
+    met_8bit: bool
+    """The 8-bit image that is kept of it is valid and meets the goal, however it was rounded."""
+    size_8bit: float
+    """Size of that image's change, in the norm of eps."""
+    l0: float
+    """Changed values."""
+    l1: float
+    """Sum of changes, image units."""
+    l2: float
+    """Euclidean length, image units."""
+    linf: float
+    """Largest change, image units."""
+    forwards: float
+    """Forward passes of the attack on this image."""
+    backwards: float
+    """Backward passes."""
+    seconds: float
+    """Wall time of the attack, divided by the images of its batch."""
 
 
 class Ranking(NamedTuple):
@@ -88,8 +121,8 @@ def rank(logits: Tensor, k: int) -> list[Ranking]:
     return [Ranking(tuple(classes), tuple(sure)) if known else Ranking((), ()) for classes, sure, known in ranked]
 
 
-def measurements(result: Evaluation) -> Iterator[dict[str, Any]]:
-    """The measurements of each image, as plain numbers."""
+def measurements(result: Evaluation) -> Iterator[Measurement]:
+    """The measurements of each image of a batch."""
     verdicts = result.verdicts
     columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
     columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
@@ -97,16 +130,16 @@ def measurements(result: Evaluation) -> Iterator[dict[str, Any]]:
     columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
     lists = {name: values.tolist() for name, values in columns.items()}
     for values in zip(*lists.values(), strict=True):
-        yield dict(zip(lists, values, strict=True)) | {"seconds": result.seconds}
+        yield Measurement(**dict(zip(lists, values, strict=True)), seconds=result.seconds)
 
 
-def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: tuple[Ranking, Ranking]) -> Record:
-    """The record of one image; of a candidate that is none only what was known before is kept.
+def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tuple[Ranking, Ranking]) -> Record:
+    """The record of one image; where the candidate is invalid, it keeps only the clean classes and the cost.
 
     Args:
         source: The run.
         sample: The image.
-        row: Its measurements.
+        seen: Its measurements.
         ranked: Its first classes before and after.
     """
     before, after = ranked
@@ -116,22 +149,32 @@ def as_record(source: Provenance, sample: Sample, row: dict[str, Any], ranked: t
         | {
             "run_id": source.run_id,
             **before.columns("clean"),
-            **{name: row[name] for name in ("forwards", "backwards", "seconds")},
+            **{name: getattr(seen, name) for name in ("forwards", "backwards", "seconds")},
         }
     )
-    if not (row["valid"] and row["answered"]):
-        return Record(status=UNKNOWN, error=UNANSWERED if row["valid"] else INVALID, **columns)
+    if not (seen.valid and seen.answered):
+        reason, why = (Reason.NO_ANSWER, UNANSWERED) if seen.valid else (Reason.INVALID, INVALID)
+        told = failure(sample.sample_name, source.columns["attack"], why)
+        return Record(status=UNKNOWN, reason=reason, error=told, **columns)
     columns |= {
         **after.columns("adv"),
-        **{name: row[name] for name in ("flipped", "met", "survives_8bit")},
-        **{name: row[name] if row["met"] else None for name in ("l0", "l1", "l2", "linf")},
+        **{name: getattr(seen, name) for name in ("flipped", "met", "survives_8bit")},
+        **{name: getattr(seen, name) if seen.met else None for name in ("l0", "l1", "l2", "linf")},
     }
     return Record(status=OK, **columns)
 
 
-def lost(sample: Sample, source: Provenance, why: str, before: Ranking | None = None) -> Record:
-    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean."""
-    return _unattacked(sample, source, before, status=UNKNOWN, error=why)
+def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: Ranking | None = None) -> Record:
+    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean.
+
+    Args:
+        sample: The image.
+        source: The run.
+        reason: Why nothing is known of it.
+        why: The same as a sentence.
+        before: Its first classes, where they are known.
+    """
+    return _unattacked(sample, source, before, status=UNKNOWN, reason=reason, error=why)
 
 
 def left_out(sample: Sample, source: Provenance, before: Ranking | None = None) -> Record:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from advbench.execution.messages import Message, receive, send
 from advbench.execution.tasks import Done
 from advbench.execution.time_limit import OutOfTime, time_limit
+from advbench.records.record import Reason
 from advbench.records.unit import Unit
 
 ATTEMPTS = 3
@@ -33,6 +34,21 @@ class UnitResult(NamedTuple):
     """Wall time, seconds."""
     attempts: int = 1
     """Number of attempts."""
+    reason: Reason | None = None
+    """Kind of failure; None where the unit was done."""
+
+
+class _Answer(NamedTuple):
+    """Answer of a worker to a unit."""
+
+    done: Done | None = None
+    """Result; None where the unit failed."""
+    reason: Reason | None = None
+    """Kind of failure."""
+    error: str = ""
+    """Reason for the failure, as a sentence."""
+    died: bool = False
+    """Whether the worker's process ended."""
 
 
 class Executor(Protocol):
@@ -71,15 +87,15 @@ class Serial:
     def submit_all(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """See :class:`Executor`."""
         for unit in units:
-            start, done, error = time.monotonic(), None, ""
+            start, done, error, reason = time.monotonic(), None, "", None
             try:
                 with time_limit(self._time_limit):
                     done = self._do(unit)
             except OutOfTime:
-                error = _too_long(self._time_limit)
+                error, reason = _too_long(self._time_limit), Reason.TIME_LIMIT
             except Exception as failure:  # whatever went wrong, it concerns this unit
-                error = f"{type(failure).__name__}: {failure}"
-            yield UnitResult(unit, done, error, time.monotonic() - start)
+                error, reason = f"{type(failure).__name__}: {failure}", Reason.CRASHED
+            yield UnitResult(unit, done, error, time.monotonic() - start, reason=reason)
 
     def info(self) -> dict[str, Any]:
         """See :class:`Executor`."""
@@ -141,14 +157,15 @@ class Processes:
             except IndexError:
                 return
             start = time.monotonic()
-            done, error, died = self._give(place, unit)
-            if died and attempt < ATTEMPTS and not self._closed:
+            answer = self._give(place, unit)
+            if answer.died and attempt < ATTEMPTS and not self._closed:
                 self._waiting.appendleft((unit, attempt + 1))
                 continue
-            self._outcomes.put(UnitResult(unit, done, error, time.monotonic() - start, attempt))
+            seconds = time.monotonic() - start
+            self._outcomes.put(UnitResult(unit, answer.done, answer.error, seconds, attempt, answer.reason))
 
-    def _give(self, place: int, unit: Unit) -> tuple[Done | None, str, bool]:
-        """Result of a unit in a worker, or why there is none, and whether the worker died."""
+    def _give(self, place: int, unit: Unit) -> _Answer:
+        """Have a worker do a unit."""
         worker = self._workers.get(place)
         if worker is not None and worker.poll() is not None:
             _end(worker)
@@ -171,13 +188,14 @@ class Processes:
         except (EOFError, OSError):
             code = worker.wait()
             if expired.is_set():
-                return None, _too_long(self._time_limit), False
-            return None, f"its process ended with code {code}, {ATTEMPTS} times", True
+                return _Answer(reason=Reason.TIME_LIMIT, error=_too_long(self._time_limit))
+            why = f"its process ended with code {code}, {ATTEMPTS} times"
+            return _Answer(reason=Reason.CRASHED, error=why, died=True)
         finally:
             late.cancel()
         if error := answer.header["error"]:
-            return None, error, False
-        return Done(answer.content, answer.extra or None, answer.header["unknown"]), "", False
+            return _Answer(reason=Reason.CRASHED, error=error)
+        return _Answer(Done(answer.content, answer.extra or None, answer.header["unknown"]))
 
 
 def _start() -> "subprocess.Popen[bytes]":

@@ -20,6 +20,7 @@ from advbench.planning.plan import Plan
 from advbench.planning.prepare import PreparedRun, Terminated
 from advbench.planning.resources import Resources
 from advbench.records.atomic import write_atomic
+from advbench.records.record import Reason
 from advbench.records.run_folder import RunFolder
 from advbench.records.stored_run import gather_rows
 from advbench.records.unit import FORMAT, Unit
@@ -146,7 +147,8 @@ class _Session(NamedTuple):
         if done is None:
             write_atomic(mistake, json.dumps({"unit": unit.unit_id, "error": outcome.error}).encode())
             if unit.task == "attack":
-                write_atomic(self.folder.shard(unit.unit_id), lost_shard(unit, context, outcome.error))
+                lost = lost_shard(unit, context, outcome.reason or Reason.CRASHED, outcome.error)
+                write_atomic(self.folder.shard(unit.unit_id), lost)
             self.folder.log("failed", **story, error=outcome.error)
             return
         if done.adversarials is not None:

@@ -1,7 +1,8 @@
 """Do one unit of work: predict, check or attack, and give back the file that holds what came of it."""
 
 import json
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import safetensors.torch
 import torch
@@ -9,17 +10,24 @@ from torch import Tensor
 
 from advbench.config.goals import parse_goal
 from advbench.config.suite import Suite
-from advbench.datasets.image_ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
-from advbench.evaluation.evaluate import Evaluation, evaluate_quickly
-from advbench.evaluation.goals import goal_maker, set_apart
+from advbench.evaluation.batch import (
+    BatchAttack,
+    Candidate,
+    ImageResult,
+    attack_batch,
+    labelled_pointless,
+    labels_of,
+    unattacked,
+)
+from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.model_checks import check_model
-from advbench.evaluation.recording import Provenance, Sample, as_record, failure, left_out, lost, measurements, rank
+from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
-from advbench.planning.resources import Resources, clean_logits
+from advbench.planning.resources import Resources, UnitImages, clean_logits
 from advbench.records.checksum import BLANK, is_intact, sealed
-from advbench.records.record import UNKNOWN, Record
+from advbench.records.record import UNKNOWN, Reason, Record
 from advbench.records.run_folder import RunFolder
 from advbench.records.shards import as_shard, check_unit
 from advbench.records.unit import FORMAT, Unit
@@ -88,35 +96,40 @@ def _predict(unit: Unit, context: TaskContext) -> Done:
 
 def _check(unit: Unit, context: TaskContext) -> Done:
     images, samples = context.resources.images(unit), context.resources.samples(unit)
-    labels = _labels([samples[row] for row in images.rows], images.x)
+    labels = labels_of([samples[row] for row in images.rows], images.x)
     flags = check_model(context.resources.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
     return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
 
 
 def _attack(unit: Unit, context: TaskContext) -> Done:
-    images, samples, model = (
-        context.resources.images(unit),
-        context.resources.samples(unit),
-        context.resources.model(unit.model),
-    )
-    source = _provenance(unit, context, model)
-    records = {
-        row: lost(samples[row], source, f"{samples[row].sample_name}: {why}") for row, why in images.unreadable.items()
-    }
-    records |= _aside(unit, model, {row: samples[row] for row in images.unreadable}, source)
-    batch = None
+    images, samples = context.resources.images(unit), context.resources.samples(unit)
+    records = _unreadable(unit, context, images.unreadable)
+    kept = None
     if images.rows:
         numbers = tuple(unit.samples[row] for row in images.rows)
-        logits = clean_logits(context.folder, context.clean[unit.model, unit.dataset], numbers).to(images.x.device)
-        batch = _Batch(unit, context.resources, images.x, logits, [samples[row] for row in images.rows], source)
-        records |= dict(zip(images.rows, batch.attack(_equipped(unit, context, images.x)), strict=True))
+        clean = clean_logits(context.folder, context.clean[unit.model, unit.dataset], numbers).to(images.x.device)
+        setup = _setup(unit, context, images.x)
+        results = attack_batch(setup, images.x, [samples[row] for row in images.rows], clean)
+        records |= {row: result.record for row, result in zip(images.rows, results, strict=True)}
+        if context.suite.save != "none":
+            found = list(_found(images, results))
+            kept = _kept(unit, found if context.suite.save == "all" else _most_interesting(found, unit.norm))
     ordered = [records[row] for row in range(len(samples))]
-    kept = (
-        None if batch is None or context.suite.save == "none" else batch.kept(images.rows, context.suite.save == "all")
-    )
     unknown = sum(record.status == UNKNOWN for record in ordered)
     return Done(as_shard(ordered, unit.unit_id), kept, unknown)
+
+
+def _setup(unit: Unit, context: TaskContext, x: Tensor) -> BatchAttack:
+    """The attack of a unit on its model."""
+    model, goal = context.resources.model(unit.model), parse_goal(unit.goal)
+    return BatchAttack(
+        model=context.resources.fast(unit.model, unit.form, x),
+        attack=_equipped(unit, context, x),
+        make_goal=goal_maker(goal, model),
+        source=_provenance(unit, context, model),
+        keep=max(FIRST, goal.k, len(goal.classes)),
+    )
 
 
 def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
@@ -130,122 +143,86 @@ def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
     return attack if starts is None else with_starts(attack, starts)
 
 
-def _aside(unit: Unit, model: Classifier, samples: dict[int, Sample], source: Provenance) -> dict[int, Record]:
-    """Records of those labelled images, by row, for which the goal of a unit has no meaning; nothing is read."""
-    known = {row: sample.label for row, sample in samples.items() if sample.label is not None}
-    if not known:
-        return {}
-    labels, ids = torch.tensor(list(known.values())), torch.arange(len(known))
-    nothing = torch.zeros(len(known), model.num_classes)
-    aside = set_apart(goal_maker(parse_goal(unit.goal), model)(nothing, ids, labels), nothing, labels).tolist()
-    return {row: left_out(samples[row], source) for row, out in zip(known, aside, strict=True) if out}
+class _Found(NamedTuple):
+    """An image of a unit for which the attack returned a valid candidate."""
+
+    row: int
+    """Its place in the unit."""
+    x: Tensor
+    """The clean image (C, H, W)."""
+    clean: Tensor
+    """What the model says of it (classes,)."""
+    candidate: Candidate
+    """What the attack returned, and what was measured of it."""
 
 
-class _Batch:
-    """The images of a unit that can be read, under its attack."""
-
-    def __init__(
-        self, unit: Unit, resources: Resources, x: Tensor, clean: Tensor, samples: list[Sample], source: Provenance
-    ) -> None:
-        self.unit, self.x, self.clean, self.samples, self.source = unit, x, clean, samples, source
-        self.model, goal = resources.fast(unit.model, unit.form, x), parse_goal(unit.goal)
-        self.make_goal, self.k = goal_maker(goal, resources.model(unit.model)), max(FIRST, goal.k, len(goal.classes))
-        self.before = rank(clean, self.k)
-        self.found: list[tuple[int, dict[str, Any], Tensor, Tensor]] = []
-        """Place in the batch, measurements, candidate and its logits, of images with a valid candidate."""
-
-    def attack(self, attack: Attack) -> list[Record]:
-        """A record for each image; those for which the goal has no meaning are left alone."""
-        labels = _labels(self.samples, self.x)
-        aside = set_apart(self.make_goal(self.clean, content_ids(self.x), labels), self.clean, labels)
-        records = {row: left_out(self.samples[row], self.source, self.before[row]) for row in _rows(aside)}
-        if len(places := (~aside).nonzero().squeeze(1)):
-            records |= dict(zip(places.tolist(), self._attempt(attack, places), strict=True))
-        return [records[row] for row in range(len(self.x))]
-
-    def _attempt(self, attack: Attack, places: Tensor) -> list[Record]:
-        """Attack some of the images together; if that fails, one by one, so that only the image at fault is lost."""
-        samples = [self.samples[place] for place in places.tolist()]
-        x, clean = self.x[places], self.clean[places]
-        ids = content_ids(x, [sample.sample_id for sample in samples])
-        goal = self.make_goal(clean, ids, _labels(samples, x))
-        try:
-            result = evaluate_quickly(self.model, attack, x, clean, goal, eps=self.unit.eps, seed=self.unit.seed)
-        except Exception as error:  # an attack or a network may throw anything; it concerns the images in its hands
-            if len(places) > 1:
-                return [record for place in places.unsqueeze(1) for record in self._attempt(attack, place)]
-            return [self._lost(int(places), f"{type(error).__name__}: {error}".rstrip(": "))]
-        return self._records(places.tolist(), result)
-
-    def _records(self, places: list[int], result: Evaluation) -> list[Record]:
-        records = []
-        after = rank(result.verdicts.adv_logits, self.k)
-        for row, (place, seen) in enumerate(zip(places, measurements(result), strict=True)):
-            if row in result.errors:
-                records.append(self._lost(place, result.errors[row]))
-                continue
-            record = as_record(self.source, self.samples[place], seen, (self.before[place], after[row]))
-            if record.status == UNKNOWN:
-                records.append(self._lost(place, record.error or ""))
-                continue
-            records.append(record)
-            self.found.append((place, seen, result.x_adv[row], result.verdicts.adv_logits[row]))
-        return records
-
-    def _lost(self, place: int, why: str) -> Record:
-        sample = self.samples[place]
-        return lost(sample, self.source, failure(sample.sample_name, self.unit.attack, why), self.before[place])
-
-    def kept(self, rows: tuple[int, ...], everything: bool) -> bytes | None:
-        """The adversarial images to keep, beside the clean ones, with the logits of both."""
-        chosen = self.found if everything else _most_interesting(self.found, self.unit.norm)
-        if not chosen:
-            return None
-        places = [place for place, *_ in chosen]
-        tensors = {
-            "rows": torch.tensor([rows[place] for place in places]),
-            "x": self.x[places],
-            "x_adv": torch.stack([x_adv for *_, x_adv, _ in chosen]),
-            "clean_logits": self.clean[places],
-            "adv_logits": torch.stack([logits for *_, logits in chosen]),
-        }
-        return _tensors(self.unit, tensors)
+def _found(images: UnitImages, results: list[ImageResult]) -> Iterator[_Found]:
+    """The images of a unit with a valid candidate, in their order."""
+    for row, x, result in zip(images.rows, images.x, results, strict=True):
+        if result.candidate is not None and result.clean is not None:
+            yield _Found(row, x, result.clean, result.candidate)
 
 
-def _most_interesting(found: list[Any], norm: str) -> list[Any]:
+def _kept(unit: Unit, found: list[_Found]) -> bytes | None:
+    """The adversarial images to keep, beside the clean ones, with the logits of both."""
+    if not found:
+        return None
+    tensors = {
+        "rows": torch.tensor([each.row for each in found]),
+        "x": torch.stack([each.x for each in found]),
+        "x_adv": torch.stack([each.candidate.x_adv for each in found]),
+        "clean_logits": torch.stack([each.clean for each in found]),
+        "adv_logits": torch.stack([each.candidate.logits for each in found]),
+    }
+    return _tensors(unit, tensors)
+
+
+def _most_interesting(found: list[_Found], norm: str) -> list[_Found]:
     """The smallest perturbation, the most confident mistake, and an image that withstood."""
-    fooled = [each for each in found if each[1]["met"] and each[1]["flipped"]]
+    fooled = [each for each in found if each.candidate.measured.met and each.candidate.measured.flipped]
     chosen = []
     if fooled:
-        chosen.append(min(fooled, key=lambda each: (each[1][norm], each[0])))
-        chosen.append(max(fooled, key=lambda each: (float(each[3].softmax(0).max()), -each[0])))
-    chosen += [each for each in found if not each[1]["met"]][:1]
-    return list({each[0]: each for each in chosen}.values())
+        chosen.append(min(fooled, key=lambda each: (getattr(each.candidate.measured, norm), each.row)))
+        chosen.append(max(fooled, key=lambda each: (float(each.candidate.logits.softmax(0).max()), -each.row)))
+    chosen += [each for each in found if not each.candidate.measured.met][:1]
+    return list({each.row: each for each in chosen}.values())
 
 
-def lost_shard(unit: Unit, context: TaskContext, why: str) -> bytes:
-    """The shard of a unit of which nothing is known."""
-    source = _provenance(unit, context, context.resources.model(unit.model))
-    samples = dict(enumerate(context.resources.samples(unit)))
-    records = {row: lost(each, source, failure(each.sample_name, unit.attack, why)) for row, each in samples.items()}
-    records |= _aside(unit, context.resources.model(unit.model), samples, source)
-    return as_shard(list(records.values()), unit.unit_id)
+def _unreadable(unit: Unit, context: TaskContext, why: Mapping[int, str]) -> dict[int, Record]:
+    """The records of the images of a unit that could not be read, by row."""
+    samples = context.resources.samples(unit)
+    own = [samples[row] for row in why]
+    said = [f"{samples[row].sample_name}: {each}" for row, each in why.items()]
+    return dict(zip(why, _unattacked(unit, context, own, Reason.UNREADABLE, said), strict=True))
+
+
+def lost_shard(unit: Unit, context: TaskContext, reason: Reason, why: str) -> bytes:
+    """The shard of a unit of which nothing is known.
+
+    Args:
+        unit: The unit.
+        context: Of the run.
+        reason: What stopped it.
+        why: The same as a sentence.
+    """
+    samples = context.resources.samples(unit)
+    said = [failure(sample.sample_name, unit.attack, why) for sample in samples]
+    return as_shard(_unattacked(unit, context, samples, reason, said), unit.unit_id)
+
+
+def _unattacked(
+    unit: Unit, context: TaskContext, samples: list[Sample], reason: Reason, why: list[str]
+) -> list[Record]:
+    """The records of images of a unit that were not attacked; those that the goal has no meaning for are left out."""
+    model = context.resources.model(unit.model)
+    aside = labelled_pointless(goal_maker(parse_goal(unit.goal), model), samples, model.num_classes)
+    return unattacked(_provenance(unit, context, model), samples, reason, why, aside)
 
 
 def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenance:
     same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
     return Provenance(context.run_id, columns)
-
-
-def _labels(samples: list[Sample], x: Tensor) -> Tensor | None:
-    labels = [sample.label for sample in samples if sample.label is not None]
-    return torch.tensor(labels, device=x.device) if len(labels) == len(samples) else None
-
-
-def _rows(mask: Tensor) -> list[int]:
-    """Where a mask (N,) is true."""
-    return [row for row, out in enumerate(mask.tolist()) if out]
 
 
 def _tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:

@@ -12,25 +12,25 @@ from advbench import __version__
 from advbench.catalog import UNIVERSAL
 from advbench.config.attack import AttackConfig, suited
 from advbench.datasets.image_files import PictureError, find_pictures, read_picture
-from advbench.datasets.image_ids import Numbering, content_ids, sample_id
+from advbench.datasets.image_ids import Numbering, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
-from advbench.evaluation.evaluate import evaluate
-from advbench.evaluation.goals import MakeGoal, goal_maker, set_apart
-from advbench.evaluation.recording import Provenance, failure
+from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
+from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
 from advbench.pictures.files import write_files
-from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_results, provenance, set_aside, spared
+from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_result, provenance
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.fast_forms import PLAIN, bears, choose_form
 from advbench.planning.footprint import footprint
 from advbench.records.atomic import folder_for_results
-from advbench.records.record import OK
+from advbench.records.record import Reason
 from advbench.records.tables import write_records
 from advbench.sanitize import display_name, slug, unique_slugs
-from attacks import Attack, Goal, Model, capped
+from attacks import Attack, Model, capped
 from attacks.searches.starts import takes_starts, with_starts
 from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
@@ -174,7 +174,7 @@ def _attack_chunk(
         except PictureError as problem:
             done.append(failed(path, str(problem), session.source))
     if pictures:
-        done += _attempt(session, pictures, tick)
+        done += _attack(session, pictures, tick)
     order = {path: place for place, (path, _) in enumerate(chunk)}
     return sorted(done, key=lambda outcome: order[outcome.path])
 
@@ -202,61 +202,45 @@ def _was_read(outcome: PictureResult) -> bool:
     return bool(outcome.record.sample_id)
 
 
-def _attempt(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[PictureResult]:
-    """Attack pictures together; if that fails, one by one, so that only the picture at fault is lost."""
+def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[PictureResult]:
+    """Attack the pictures of a batch, those of one shape together, and write the files of each."""
+    shapes = {picture.image.shape for picture in pictures}
+    batches = [pictures] if len(shapes) == 1 else [[picture] for picture in pictures]
+    return [outcome for batch in batches for outcome in _attack_together(session, batch, tick)]
+
+
+def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[PictureResult]:
+    """Attack pictures of one shape, and write the files of each."""
+    config = session.config
+    x = torch.stack([picture.image for picture in pictures]).to(next(session.model.buffers()).device)
+    setup = BatchAttack(
+        model=session.asked,
+        attack=session.attack_on(x),
+        make_goal=session.make_goal,
+        source=session.source,
+        keep=_kept(config),
+        # A universal perturbation is made already: whoever applies it wants to see it on every picture.
+        attack_all=config.attack == UNIVERSAL,
+        on_pass=tick,
+    )
+    samples = [Sample(picture.sample, str(picture.path), None) for picture in pictures]
+    results = zip(pictures, x, attack_batch(setup, x, samples), strict=True)
+    return [_written(session, picture, image, result) for picture, image, result in results]
+
+
+def _written(session: Session, picture: _Picture, image: Tensor, result: ImageResult) -> PictureResult:
+    """The outcome of a picture, with the files that were written of a valid candidate."""
+    outcome = picture_result(picture.path, result, session.model)
+    if result.candidate is None:
+        return outcome
     try:
-        return _attack(session, pictures, tick)
+        files = write_files(picture.folder, outcome, image, result.candidate.x_adv, result.candidate.x_8bit)
     except UserError:
         raise  # the results cannot be written: no picture will fare better
-    except Exception as error:  # an attack or a network may throw anything; it concerns the pictures in its hands
-        if len(pictures) == 1:
-            path, sample = pictures[0].path, pictures[0].sample
-            why = f"{type(error).__name__}: {error}".rstrip(": ")
-            return [failed(path, failure(path, session.config.attack, why), session.source, sample)]
-    return [outcome for picture in pictures for outcome in _attempt(session, [picture], tick)]
-
-
-def _attack(session: Session, pictures: list[_Picture], tick: Callable[[], None]) -> list[PictureResult]:
-    """Attack pictures together, but for those that are of the class already that the goal wants."""
-    config, model = session.config, session.model
-    x = torch.stack([picture.image for picture in pictures]).to(next(model.buffers()).device)
-    ids = [picture.sample for picture in pictures]
-    with torch.no_grad():
-        logits = model(x)
-    goal = session.make_goal(logits, content_ids(x, ids))
-    aside = set_apart(goal, logits)
-    # A universal perturbation is made already: whoever applies it wants to see it on every picture.
-    spare = [] if config.attack == UNIVERSAL else aside.nonzero().squeeze(1).tolist()
-    places = [place for place in range(len(pictures)) if place not in spare]
-    done = {}
-    for place in spare:
-        picture = pictures[place]
-        done[place] = spared(picture.path, picture.sample, logits[place], _kept(config), model, session.source)
-    if places:
-        some = goal.select(torch.tensor(places, device=x.device))
-        found = _evaluated(session, [pictures[place] for place in places], x[places], some, tick)
-        done |= dict(zip(places, found, strict=True))
-    return [done[place] for place in range(len(pictures))]
-
-
-def _evaluated(
-    session: Session, pictures: list[_Picture], x: Tensor, goal: Goal, tick: Callable[[], None]
-) -> list[PictureResult]:
-    """Attack pictures, and write the files of those on which nothing failed."""
-    config = session.config
-    result = evaluate(session.asked, session.attack_on(x), x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
-    paths, ids = [picture.path for picture in pictures], [picture.sample for picture in pictures]
-    done = picture_results(paths, ids, result, _kept(config), session.model, session.source)
-    aside = set_apart(goal, result.verdicts.clean_logits)
-    for i, (picture, outcome) in enumerate(zip(pictures, done, strict=True)):
-        if i in result.errors:
-            why = failure(picture.path, config.attack, result.errors[i])
-            done[i] = failed(picture.path, why, session.source, picture.sample)
-        elif outcome.record.status == OK:
-            told = set_aside(outcome) if bool(aside[i]) else outcome
-            files = write_files(picture.folder, told, x[i], result.x_adv[i], result.x_8bit[i])
-            done[i] = told._replace(files=files)
-    return done
+    except Exception as error:  # drawing may fail on one picture; it concerns that picture
+        why = failure(picture.path, session.config.attack, f"{type(error).__name__}: {error}".rstrip(": "))
+        return failed(picture.path, why, session.source, picture.sample, Reason.CRASHED)
+    return outcome._replace(files=files)
 
 
 def _kept(config: AttackConfig) -> int:

@@ -9,21 +9,10 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from advbench.config.attack import AttackConfig
-from advbench.evaluation.evaluate import Evaluation
-from advbench.evaluation.recording import (
-    Provenance,
-    Ranking,
-    Sample,
-    as_record,
-    failure,
-    left_out,
-    measurements,
-    parameters,
-    rank,
-    short_digest,
-)
+from advbench.evaluation.batch import ImageResult
+from advbench.evaluation.recording import Provenance, Ranking, Sample, lost, parameters, rank, short_digest
 from advbench.models.classifier import Classifier
-from advbench.records.record import LEFT_OUT, UNKNOWN, Record, as_row
+from advbench.records.record import LEFT_OUT, UNKNOWN, Reason, Record, as_row
 from advbench.sanitize import display_name
 from attacks import Attack
 
@@ -102,74 +91,55 @@ def provenance(
     return Provenance(short_digest(version, columns), columns)
 
 
-def failed(path: Path, reason: str, source: Provenance, sample: str = "") -> PictureResult:
+def failed(
+    path: Path, why: str, source: Provenance, sample: str = "", reason: Reason = Reason.UNREADABLE
+) -> PictureResult:
     """The outcome of a picture that could not be read or attacked: nothing is known about it.
 
     Args:
         path: The picture.
-        reason: What failed, in a sentence that names the picture.
+        why: What failed, in a sentence that names the picture.
         source: The run.
         sample: Id of the image, where it could be read.
+        reason: The kind of failure.
     """
     unit = short_digest(source.run_id, sample or str(path))
-    record = Record(
-        run_id=source.run_id, unit_id=unit, sample_id=sample, status=UNKNOWN, error=reason, **source.columns
-    )
-    return PictureResult(path, record)
+    record = lost(Sample(sample, "", None), source, reason, why)
+    return PictureResult(path, replace(record, unit_id=unit))
 
 
-def spared(path: Path, sample: str, logits: Tensor, k: int, model: Classifier, source: Provenance) -> PictureResult:
-    """The outcome of a picture that is not attacked, because it is of the class already that the goal wants first.
+def picture_result(path: Path, result: ImageResult, model: Classifier) -> PictureResult:
+    """The outcome of a picture that was attacked, or left out.
 
     Args:
         path: The picture.
-        sample: Id of the image.
-        logits: Of the image (classes,).
-        k: How many of the first classes the record keeps.
+        result: Of the image, called by the path.
         model: For the names of the classes.
-        source: The run.
     """
-    (ranking,) = rank(logits.unsqueeze(0), max(k, SHOWN))
-    record = left_out(Sample(sample, "", None), source, ranking.first(k))
-    record = replace(record, unit_id=short_digest(source.run_id, record.sample_id))
-    return set_aside(PictureResult(path, record, _guesses(ranking, model)))
+    # Pictures given one by one have no names in a data set, only paths.
+    record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id), sample_name="")
+    before = _first_classes(result.clean, record.clean_topk, model)
+    if result.pointless and record.status != UNKNOWN:
+        record = _left_out(path, record, before[0].name)
+    if result.candidate is None:
+        return PictureResult(path, record, before)
+    measured, after = result.candidate.measured, _first_classes(result.candidate.logits, record.adv_topk, model)
+    return PictureResult(path, record, before, after, met_8bit=measured.met_8bit, size_8bit=measured.size_8bit)
 
 
-def set_aside(outcome: PictureResult) -> PictureResult:
-    """The outcome of a picture that is of the class already that the goal wants first: nothing is said of the goal."""
-    path, name = (display_name(each, limit=200) for each in (outcome.path, outcome.before[0].name))
-    why = f"'{path}' is of the class '{name}' already, which the goal wants"
-    return outcome._replace(record=replace(outcome.record, status=LEFT_OUT, met=None, survives_8bit=None, error=why))
+def _left_out(path: Path, record: Record, name: str) -> Record:
+    """The record of a picture that is of the class already that the goal wants first: nothing is said of the goal."""
+    path_shown, name_shown = (display_name(each, limit=200) for each in (path, name))
+    why = f"'{path_shown}' is of the class '{name_shown}' already, which the goal wants"
+    return replace(record, status=LEFT_OUT, met=None, survives_8bit=None, error=why)
 
 
-def picture_results(
-    paths: list[Path], ids: list[str], result: Evaluation, k: int, model: Classifier, source: Provenance
-) -> list[PictureResult]:
-    """The outcome of each picture of a batch that was attacked.
-
-    Args:
-        paths: Of the pictures (N).
-        ids: Of the images (N), all different.
-        result: What the attack did.
-        k: How many of the first classes the record keeps.
-        model: For the names of the classes.
-        source: The run.
-    """
-    before = rank(result.verdicts.clean_logits, max(k, SHOWN))
-    after = rank(result.verdicts.adv_logits, max(k, SHOWN))
-    done = []
-    for path, name, row, *ranked in zip(paths, ids, measurements(result), before, after, strict=True):
-        sample = Sample(name, "", None)
-        record = as_record(source, sample, row, (ranked[0].first(k), ranked[1].first(k)))
-        if record.error:
-            record = replace(record, error=failure(path, source.columns["attack"], record.error))
-        record = replace(record, unit_id=short_digest(source.run_id, sample.sample_id))
-        old, new = (_guesses(each, model) for each in ranked)
-        if record.status == UNKNOWN:
-            done.append(PictureResult(path, record, old))
-        else:
-            done.append(PictureResult(path, record, old, new, met_8bit=row["met_8bit"], size_8bit=row["size_8bit"]))
-    return done
+def _first_classes(logits: Tensor | None, kept: tuple[int, ...] | None, model: Classifier) -> tuple[Guess, ...]:
+    """The first classes of a picture: as many as its record keeps or a person is shown, whichever is more."""
+    if logits is None:
+        return ()
+    (ranking,) = rank(logits.unsqueeze(0), max(len(kept or ()), SHOWN))
+    return _guesses(ranking, model)
 
 
 def first_classes(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 OK, UNKNOWN, LEFT_OUT = "ok", "unknown", "left out"
@@ -12,15 +13,34 @@ EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
 """A perturbation may exceed eps by this much, wherever it is measured: float32 rounding of x + delta does."""
 
 
+class Reason(StrEnum):
+    """Why nothing is known of an image: the values of `Record.reason`."""
+
+    INVALID = "invalid"
+    """The attack returned an image that is not finite, leaves [0, 1] or exceeds eps."""
+    NO_ANSWER = "no answer"
+    """The model's answers are not all finite."""
+    CRASHED = "crashed"
+    """The attack or the model failed on the image, or the process died."""
+    UNREADABLE = "unreadable"
+    """The image could not be read."""
+    TIME_LIMIT = "time limit"
+    """Its unit took longer than the suite's `time_limit`."""
+    NOT_DONE = "not done"
+    """Its unit has no result yet, or a damaged one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One image under one attack. What is not known is None: never NaN, infinity or a zero that means nothing.
 
     Raises:
-        ValueError: If a number is not finite.
+        ValueError: If a number is not finite, or if there is a reason although the status is not `unknown`, or none
+            although it is.
 
     Example:
-        >>> Record(run_id="r", model="vgg16", dataset="files", sample_id="s", attack="pgd", status=UNKNOWN).met is None
+        >>> same = {"run_id": "r", "model": "vgg16", "dataset": "files", "sample_id": "s", "attack": "pgd"}
+        >>> Record(**same, status=UNKNOWN, reason=Reason.UNREADABLE).met is None
         True
     """
 
@@ -88,6 +108,8 @@ class Record:
     status: str
     """`ok`; `unknown`: the attack or the image failed, so nothing is known of the model here; or `left out`: the image
     is of the class that the goal wants first, so that it was not attacked and belongs to no number of that goal."""
+    reason: Reason | None = None
+    """Why the status is `unknown`; None for every other status."""
     error: str | None = None
     """What failed, or why the image was left out."""
     form: str = "plain"
@@ -97,6 +119,8 @@ class Record:
         for name, value in vars(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"expected a finite {name} or None, got {value}")
+        if (self.status == UNKNOWN) != (self.reason is not None):
+            raise ValueError(f"expected a reason where the status is unknown alone, got {self.status}, {self.reason}")
 
 
 COLUMNS = tuple(field.name for field in fields(Record))

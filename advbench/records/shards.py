@@ -6,11 +6,11 @@ from dataclasses import fields
 from typing import Any
 
 from advbench.records.checksum import BLANK, is_intact, sealed
-from advbench.records.record import Record
+from advbench.records.record import Reason, Record
 from advbench.records.tables import as_parquet, parquet_of, schema
 from advbench.records.unit import FORMAT, Unit
 
-_TEXTS = tuple(field.name for field in fields(Record) if field.type in (str, str | None))
+_TEXTS = tuple(field.name for field in fields(Record) if field.type in (str, str | None, Reason | None))
 """Columns with few different values, read as categories."""
 
 
@@ -46,8 +46,21 @@ def read_shard(content: bytes, unit_id: str) -> Any:
     if said[b"unit_id"] != unit_id.encode():
         raise ValueError(f"the file holds the results of unit {said[b'unit_id'].decode()}")
     # only now: a shard of another version may lack the columns that are asked for
-    file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=list(_TEXTS))
-    return file.read(use_threads=False).replace_schema_metadata()
+    return _rows_of(content, metadata)
+
+
+def _rows_of(content: bytes, metadata: Any) -> Any:
+    """The rows of a Parquet file with every column of a record; one that is younger than the file is null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [name for name in _TEXTS if name in metadata.schema.names]
+    file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=texts)
+    table = file.read(use_threads=False).replace_schema_metadata()
+    for place, field in enumerate(schema()):
+        if field.name not in table.column_names:
+            table = table.add_column(place, field.name, pa.nulls(len(table), field.type).dictionary_encode())
+    return table
 
 
 def check_unit(content: bytes, unit: Unit) -> None:
@@ -113,10 +126,10 @@ def read_whole(content: bytes, seals: Sequence[str]) -> Any:
 
     if not is_intact(content):
         return None
-    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(_TEXTS))
-    if file.metadata.metadata.get(_SHARDS.encode()) != _digest_of(seals).encode():
+    metadata = pq.read_metadata(pa.BufferReader(content))
+    if metadata.metadata.get(_SHARDS.encode()) != _digest_of(seals).encode():
         return None
-    return gathered([file.read(use_threads=False).replace_schema_metadata()])
+    return gathered([_rows_of(content, metadata)])
 
 
 _SHARDS = "shards"

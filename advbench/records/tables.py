@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from advbench.records.atomic import write_atomic
-from advbench.records.record import COLUMNS, Record, as_row
+from advbench.records.record import COLUMNS, Reason, Record, as_row
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\0]")
 
@@ -82,7 +82,13 @@ def schema() -> Any:
     """The Arrow schema: one column for each field of a record."""
     import pyarrow as pa
 
-    types: dict[Any, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    types: dict[Any, Any] = {
+        str: pa.string(),
+        Reason: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+    }
     types |= {kind | None: arrow for kind, arrow in types.items()}
     types[tuple[int, ...] | None] = pa.list_(pa.int64())
     return pa.schema([(field.name, types[field.type]) for field in fields(Record)])

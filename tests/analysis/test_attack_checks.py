@@ -5,10 +5,10 @@ from typing import get_args
 import pytest
 from frames import frame, images, many, row, unknown
 
-from advbench.analysis.attack_checks import INVALID, check_frame
+from advbench.analysis.attack_checks import check_frame
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, Search
-from advbench.evaluation.recording import INVALID as REFUSED
+from advbench.records.record import Reason
 
 TEN = {"toy": tuple(f"class {i}" for i in range(10))}
 
@@ -50,7 +50,8 @@ def test_a_run_with_a_few_unknown_images_raises_nothing():
     ("bad", "count"),
     [
         (row("s0", size=8.1 / 255), 1),
-        (unknown("s0") | {"error": f"attack 'x' failed on 's0': {REFUSED}; try another"}, 1),
+        (unknown("s0", reason=Reason.INVALID), 1),
+        (unknown("s0", reason=Reason.NO_ANSWER), 0),
         (row("s0", size=8 / 255 * (1 + 1e-6)), 0),
         (row("s0", size=8.1 / 255, eps=None), 0),
         (unknown("s0"), 0),
@@ -63,8 +64,10 @@ def test_a1_perturbations_that_are_none(bad, count):
         assert (found["A1"].severity, found["A1"].attack, found["A1"].value) == ("E", "pgd", 1)
 
 
-def test_a1_knows_the_sentence_of_the_judge():
-    assert INVALID in REFUSED
+def test_a_frame_older_than_the_reasons_is_still_checked():
+    rows = frame([row("s0", size=8.1 / 255), unknown("s1"), *images([None] * 9, attack="square")])
+    (flag,) = check_frame(rows.drop(columns="reason"), {})
+    assert (flag.id, flag.value) == ("A1", 0.5)
 
 
 @pytest.mark.parametrize(

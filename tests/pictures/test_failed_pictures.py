@@ -9,7 +9,7 @@ from PIL import Image
 from advbench.config.goals import GoalSpec
 from advbench.errors import UserError
 from advbench.pictures.attack import attack_pictures
-from advbench.records.record import OK, UNKNOWN
+from advbench.records.record import OK, UNKNOWN, Reason
 from advbench.records.tables import write_records
 
 pytestmark = pytest.mark.usefixtures("fakes_registered")
@@ -27,6 +27,7 @@ def test_a_crash_costs_the_picture_at_fault_alone(without_panel, tmp_path, attac
     error = {"crash": "RuntimeError", "crash_of_memory": "MemoryError", "crash_of_type": "TypeError"}[attack]
     assert record.error.endswith(f"': {error}: the white one is too much; try another attack or model")
     assert (record.met, record.linf, record.forwards) == (None, None, None)
+    assert (record.reason, record.clean_class) == (Reason.CRASHED, int(MODEL(clean(paths[2])).argmax()))
     assert record.sample_id
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "1", "3", "record.csv", "record.parquet"]
     rows = pq.read_table(tmp_path / "out" / "record.parquet").to_pylist()
@@ -61,18 +62,18 @@ def test_an_attack_that_finds_nothing_is_honest(without_panel, tmp_path, attack)
 
 
 @pytest.mark.parametrize(
-    ("model", "why"),
+    ("model", "reason", "why"),
     [
-        ("probabilities", "expected logits, got probabilities"),
-        ("not_finite", "expected finite logits, got NaN or infinity"),
-        ("not_finite_off_grid", "the model's answers are not all finite"),
+        ("probabilities", Reason.CRASHED, "expected logits, got probabilities"),
+        ("not_finite", Reason.NO_ANSWER, "expected finite logits, got NaN or infinity"),
+        ("not_finite_off_grid", Reason.NO_ANSWER, "the model's answers are not all finite"),
     ],
 )
 @pytest.mark.parametrize("attack", ["fgsm", "topk"])
-def test_of_a_model_that_misbehaves_nothing_is_known(without_panel, tmp_path, model, attack, why):
+def test_of_a_model_that_misbehaves_nothing_is_known(without_panel, tmp_path, model, attack, reason, why):
     path = fakes.picture(tmp_path / "a.png")
     (outcome,) = attack_pictures(configured(path, model=model, attack=attack, eps=0.3 / 255, out=tmp_path / "out"))
-    assert (outcome.record.status, outcome.record.met) == (UNKNOWN, None)
+    assert (outcome.record.status, outcome.record.reason, outcome.record.met) == (UNKNOWN, reason, None)
     assert why in outcome.record.error
 
 

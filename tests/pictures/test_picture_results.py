@@ -13,12 +13,13 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.registry import resolve
 from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec
-from advbench.datasets.image_ids import content_ids, sample_id, sample_ids
-from advbench.evaluation.evaluate import evaluate
+from advbench.datasets.image_ids import sample_id, sample_ids
+from advbench.evaluation.batch import BatchAttack, attack_batch
 from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.recording import Sample, failure
 from advbench.pictures.attack import attack_pictures
-from advbench.pictures.outcome import SHOWN, Guess, failed, failure, picture_results, provenance
-from advbench.records.record import COLUMNS, OK, UNKNOWN, as_json
+from advbench.pictures.outcome import SHOWN, Guess, failed, picture_result, provenance
+from advbench.records.record import COLUMNS, OK, UNKNOWN, Reason, as_json
 from attacks import L2, TopK
 
 SIZES = ("l0", "l1", "l2", "linf")
@@ -36,11 +37,17 @@ def images(count=2):
 
 def attacked(attack=ATTACK, *, config=CONFIG, model=MODEL, x=None, k=7):
     x = images() if x is None else x
-    goal = goal_maker(config.goal, model)(model(x), content_ids(x))
-    result = evaluate(model, attack, x, goal, eps=config.eps, seed=0)
-    source = provenance(config, model, attack, "1.0")
-    paths = [Path(f"{i}.png") for i in range(len(x))]
-    return x, result, picture_results(paths, sample_ids(x), result, k, model, source)
+    setup = BatchAttack(
+        model=model,
+        attack=attack,
+        make_goal=goal_maker(config.goal, model),
+        source=provenance(config, model, attack, "1.0"),
+        keep=k,
+    )
+    samples = [Sample(name, f"{i}.png", None) for i, name in enumerate(sample_ids(x))]
+    results = attack_batch(setup, x, samples)
+    done = [picture_result(Path(f"{i}.png"), result, model) for i, result in enumerate(results)]
+    return x, [result.candidate for result in results], done
 
 
 def assert_finite(row):
@@ -49,13 +56,15 @@ def assert_finite(row):
 
 
 def test_a_record_holds_what_the_judge_found():
-    x, result, done = attacked()
-    for i, outcome in enumerate(done):
+    x, found, done = attacked()
+    for i, (outcome, candidate) in enumerate(zip(done, found, strict=True)):
         record = outcome.record
         assert (record.status, record.error) == (OK, None)
         assert outcome.path == Path(f"{i}.png")
         assert record.sample_id == sample_id(x[i])
-        clean, adv = (logits[i].softmax(0).topk(7) for logits in (MODEL(x), MODEL(result.x_adv)))
+        clean, adv = (
+            logits[i].softmax(0).topk(7) for logits in (MODEL(x), MODEL(torch.stack([each.x_adv for each in found])))
+        )
         assert record.clean_topk == tuple(clean.indices.tolist())
         assert record.adv_topk == tuple(adv.indices.tolist())
         assert not set(record.clean_topk) & set(record.adv_topk)
@@ -64,11 +73,11 @@ def test_a_record_holds_what_the_judge_found():
         assert record.adv_confidence == pytest.approx(float(adv.values[0]), rel=1e-5)
         assert (record.met, record.flipped, record.survives_8bit) == (True, True, True)
         assert {name: getattr(record, name) for name in SIZES} == {
-            name: float(getattr(result.verdicts, name)[i]) for name in SIZES
+            name: getattr(candidate.measured, name) for name in SIZES
         }
-        assert (record.forwards, record.backwards, record.seconds) == (42, 40, result.seconds)
-        assert outcome.met_8bit == bool(result.verdicts.met_8bit[i])
-        assert outcome.size_8bit == float(result.verdicts.size_8bit[i])
+        assert (record.forwards, record.backwards, record.seconds) == (42, 40, candidate.measured.seconds)
+        assert outcome.met_8bit == candidate.measured.met_8bit
+        assert outcome.size_8bit == candidate.measured.size_8bit
         assert record.label is None
         assert_finite(outcome.as_row())
 
@@ -88,7 +97,7 @@ def test_of_a_cheat_nothing_is_known(cheat):
     _, _, done = attacked(cheat())
     for outcome in done:
         record = outcome.record
-        assert record.status == UNKNOWN
+        assert (record.status, record.reason) == (UNKNOWN, Reason.INVALID)
         assert record.error.startswith("attack 'topk' failed on '0.png': ") or "'1.png'" in record.error
         assert "not finite, leaves [0, 1] or is further away than eps; try" in record.error
         unknown = ("met", "flipped", "adv_class", "adv_confidence", "adv_topk", "survives_8bit", *SIZES)
@@ -104,6 +113,7 @@ def test_of_a_model_without_an_answer_nothing_is_known():
     config = replace(CONFIG, eps=0.3 / 255)
     _, _, done = attacked(fakes.Shift(), model=model, config=config)
     assert {outcome.record.status for outcome in done} == {UNKNOWN}
+    assert {outcome.record.reason for outcome in done} == {Reason.NO_ANSWER}
     assert {outcome.record.met for outcome in done} == {None}
     assert all("the model's answers are not all finite" in outcome.record.error for outcome in done)
 
@@ -154,6 +164,7 @@ def test_a_picture_that_could_not_be_read_has_nothing_but_its_error():
         "nix.jpg",
     )
     assert row["model"] == "tiny"
+    assert row["reason"] == Reason.UNREADABLE
     assert [row[name] for name in ("met", "flipped", "clean_topk", "adv_topk", "forwards", "seconds", *SIZES)] == [
         None
     ] * 10

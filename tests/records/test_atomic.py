@@ -12,7 +12,7 @@ import pytest
 
 from advbench.errors import UserError
 from advbench.records.atomic import folder_for_results, write_atomic
-from advbench.records.record import COLUMNS, OK, UNKNOWN, Record, as_row
+from advbench.records.record import COLUMNS, OK, UNKNOWN, Reason, Record, as_row
 from advbench.records.tables import write_records
 
 FULL = Record(
@@ -23,7 +23,8 @@ FULL = Record(
     l0=150528.0, l1=449.5633239746094, l2=1.1776648759841919, linf=0.003149956464767456,
     forwards=202.0, backwards=200.0, seconds=17.25, survives_8bit=False, status=OK,
 )  # fmt: skip
-EMPTY = Record(run_id="r", model="vgg16", dataset="files", sample_id="", attack="pgd", status=UNKNOWN, error='no, "x"')
+LOST = {"status": UNKNOWN, "reason": Reason.UNREADABLE}
+EMPTY = Record(run_id="r", model="vgg16", dataset="files", sample_id="", attack="pgd", error='no, "x"', **LOST)
 RECORDS = [FULL, EMPTY]
 
 
@@ -158,7 +159,7 @@ def test_csv_holds_the_same(tmp_path):
 
 @pytest.mark.parametrize("text", ["=HYPERLINK()", "+1", "-1", "@x", "\tx", "\rx", "\nx", '=1,"2"'])
 def test_no_cell_runs_in_a_spreadsheet(tmp_path, text):
-    hostile = Record(run_id="r", model=text, dataset="files", sample_id="", attack="pgd", status=UNKNOWN, error=text)
+    hostile = Record(run_id="r", model=text, dataset="files", sample_id="", attack="pgd", error=text, **LOST)
     parquet, path = write_records(tmp_path / "record", [hostile])
     with path.open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)

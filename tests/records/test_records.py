@@ -6,13 +6,13 @@ from dataclasses import fields, replace
 
 import pytest
 
-from advbench.records.record import COLUMNS, OK, UNKNOWN, Record, as_json, as_row
+from advbench.records.record import COLUMNS, LEFT_OUT, OK, UNKNOWN, Reason, Record, as_json, as_row
 
 DESIGNED = [
     *("run_id", "unit_id", "model", "weights_sha256", "dataset", "sample_id", "sample_name", "label"),
     *("attack", "params", "goal", "norm", "eps", "seed"),
     *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk", "flipped", "met"),
-    *("l0", "l1", "l2", "linf", "forwards", "backwards", "seconds", "survives_8bit", "status", "error"),
+    *("l0", "l1", "l2", "linf", "forwards", "backwards", "seconds", "survives_8bit", "status", "reason", "error"),
     "form",
 ]
 """The columns of a run's frame, in order: relied upon from outside."""
@@ -29,7 +29,7 @@ def test_columns_are_those_relied_upon():
 def test_what_is_not_given_is_not_known():
     row = as_row(RECORD)
     measured = DESIGNED[DESIGNED.index("clean_class") : DESIGNED.index("status")]
-    assert {name: row[name] for name in ["label", "eps", *measured, "error"] if row[name] is not None} == {}
+    assert {name: row[name] for name in ["label", "eps", *measured, "reason", "error"] if row[name] is not None} == {}
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -37,6 +37,20 @@ def test_what_is_not_given_is_not_known():
 def test_refuses_numbers_that_are_not_finite(name, value):
     with pytest.raises(ValueError, match=f"expected a finite {name} or None, got {value}"):
         replace(RECORD, **{name: value})
+
+
+def test_what_is_unknown_has_a_reason_and_nothing_else_has():
+    for reason in Reason:
+        assert replace(RECORD, status=UNKNOWN, reason=reason).reason == reason
+        for status in (OK, LEFT_OUT):
+            with pytest.raises(ValueError, match=f"expected a reason where the status is unknown alone, got {status}"):
+                replace(RECORD, status=status, reason=reason)
+    with pytest.raises(ValueError, match="expected a reason where the status is unknown alone, got unknown, None"):
+        replace(RECORD, status=UNKNOWN)
+
+
+def test_the_reasons_are_those_relied_upon():
+    assert list(Reason) == ["invalid", "no answer", "crashed", "unreadable", "time limit", "not done"]
 
 
 def test_numbers_are_many():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from advbench.records.record import COLUMNS, Record
+from advbench.records.record import COLUMNS, Reason, Record
 
 NAMES = {field.name: field.default for field in fields(Record)}
 
@@ -32,7 +32,8 @@ def row(sample: str = "a", **columns: Any) -> dict[str, Any]:
 def unknown(sample: str = "a", **columns: Any) -> dict[str, Any]:
     """One row of an attack that failed on its image."""
     nothing = dict.fromkeys(("adv_class", "adv_confidence", "flipped", "met", "forwards", "backwards", "seconds"))
-    return row(sample, **nothing, status="unknown", error="RuntimeError: it is too much", **columns)
+    failure = {"status": "unknown", "reason": Reason.CRASHED, "error": "RuntimeError: it is too much"}
+    return row(sample, **nothing | failure | columns)
 
 
 def left_out(sample: str = "a", **columns: Any) -> dict[str, Any]:

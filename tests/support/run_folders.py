@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from advbench.records.atomic import write_atomic
-from advbench.records.record import OK, Record
+from advbench.records.record import OK, UNKNOWN, Reason, Record
 from advbench.records.run_folder import RunFolder
 from advbench.records.shards import as_shard
 from advbench.records.unit import FORMAT, Unit, digest
@@ -37,6 +37,8 @@ def records(of: Unit, **fields: Any) -> list[Record]:
             "survives_8bit": True, "status": OK,
         }  # fmt: skip
         given = {name: value[i] if isinstance(value, list) else value for name, value in fields.items()}
+        if given.get("status") == UNKNOWN:
+            given = {"reason": Reason.CRASHED} | given
         rows.append(Record(**usual | given))
     return rows
 

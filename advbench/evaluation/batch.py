@@ -1,0 +1,220 @@
+"""Attack a batch of images and make a record of each.
+
+Images for which the goal has no meaning are left out. Where the batch fails, its images are attacked one by one, so
+that only those at fault are lost. The judge measures; the callers decide what is kept and shown.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.datasets.image_ids import content_ids
+from advbench.evaluation.evaluate import Evaluation, evaluate, evaluate_quickly
+from advbench.evaluation.goals import MakeGoal, set_apart
+from advbench.evaluation.recording import (
+    Measurement,
+    Provenance,
+    Sample,
+    as_record,
+    failure,
+    left_out,
+    lost,
+    measurements,
+    rank,
+)
+from advbench.records.record import OK, Reason, Record
+from attacks import Attack, Goal, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchAttack:
+    """One attack on one model, as it is set up for every batch."""
+
+    model: Model
+    """Images -> logits; a :class:`attacks.Fast` one helps the attack alone, and is judged as its original."""
+    attack: Attack
+    """Made for the norm, with images to start from if it needs any."""
+    make_goal: MakeGoal
+    """Clean logits, ids and labels to the goal."""
+    source: Provenance
+    """What stands in every record; its columns say which eps and seed the attack is given."""
+    keep: int
+    """How many of the first classes a record keeps."""
+    attack_all: bool = False
+    """Attack also the images that are of the class already that the goal wants first."""
+    on_pass: Callable[[], None] = lambda: None
+    """Called at each forward pass of the attack."""
+
+
+class Candidate(NamedTuple):
+    """A valid candidate for one image, and what was measured of it."""
+
+    measured: Measurement
+    """Plain numbers."""
+    x_adv: Tensor
+    """As the attack returned it (C, H, W)."""
+    x_8bit: Tensor
+    """The same in 8 bits (C, H, W)."""
+    logits: Tensor
+    """What the model says of it (classes,)."""
+
+
+class ImageResult(NamedTuple):
+    """The result of one image of a batch."""
+
+    record: Record
+    """Its row."""
+    clean: Tensor | None
+    """What the model says of the clean image (classes,); None where it failed on it."""
+    candidate: Candidate | None = None
+    """None where the image was left out, or nothing is known of it."""
+    pointless: bool = False
+    """The image is of the class already that the goal wants first."""
+    crash: Exception | None = None
+    """What was raised where the attack was given this image alone."""
+
+
+def attack_batch(
+    setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor | None = None
+) -> list[ImageResult]:
+    """Attack images together; if that fails, one by one, so that only the image at fault is lost.
+
+    Args:
+        setup: What is done to them.
+        x: Images (N, C, H, W) in [0, 1].
+        samples: What they are called (N); the names stand in sentences about failures. The goal is about the labels
+            if all of them are known.
+        clean: What the model says of them (N, classes), if that is known: then it is not asked again, and 8-bit images
+            are rounded as by :func:`advbench.evaluation.evaluate.evaluate_quickly`. None: it is asked, and 8-bit
+            images are searched for as by :func:`advbench.evaluation.evaluate.evaluate`.
+
+    Returns:
+        The result of each image, in their order. Whatever the attack or the model raises is in the results.
+
+    Example:
+        >>> import attacks
+        >>> source = Provenance("r", {"model": "m", "dataset": "d", "attack": "fgsm", "eps": 0.2, "seed": 0})
+        >>> setup = BatchAttack(
+        ...     model=lambda x: x.flatten(1), attack=attacks.FGSM(), source=source, keep=2,
+        ...     make_goal=lambda logits, ids, labels: attacks.Untargeted(logits.argmax(1), ids=ids),
+        ... )
+        >>> x = torch.tensor([0.6, 0.4]).reshape(1, 1, 1, 2)
+        >>> [result.record.met for result in attack_batch(setup, x, [Sample("ab", "0", None)])]
+        [True]
+    """
+    known = clean
+    try:
+        if known is None:
+            with torch.no_grad():
+                known = setup.model(x)
+        return _together(setup, x, samples, known, quickly=clean is not None)
+    except Exception as error:  # an attack or a network may throw anything; it concerns the images in its hands
+        if len(x) == 1:
+            return [_crashed(setup, samples[0], None if known is None else known[0], error)]
+    return [
+        result
+        for i in range(len(x))
+        for result in attack_batch(setup, x[i : i + 1], samples[i : i + 1], None if clean is None else clean[i : i + 1])
+    ]
+
+
+def unattacked(
+    source: Provenance, samples: Sequence[Sample], reason: Reason, why: Sequence[str], aside: Sequence[bool]
+) -> list[Record]:
+    """The records of images that no attack was given, because they or their whole unit failed.
+
+    Args:
+        source: The run.
+        samples: The images (N).
+        reason: Why nothing is known of them.
+        why: The same as a sentence for each (N).
+        aside: Those for which the goal has no meaning (N): they are left out, whatever failed.
+    """
+    return [
+        left_out(sample, source) if out else lost(sample, source, reason, sentence)
+        for sample, sentence, out in zip(samples, why, aside, strict=True)
+    ]
+
+
+def labelled_pointless(make_goal: MakeGoal, samples: Sequence[Sample], classes: int) -> list[bool]:
+    """The labelled images (N) for which a goal has no meaning; the model is not asked.
+
+    Args:
+        make_goal: Clean logits, ids and labels to the goal.
+        samples: The images; of those without a label nothing is said.
+        classes: How many the model has.
+    """
+    known = [row for row, sample in enumerate(samples) if sample.label is not None]
+    found = [False] * len(samples)
+    if known:
+        labels = torch.tensor([samples[row].label for row in known])
+        nothing = torch.zeros(len(known), classes)
+        aside = set_apart(make_goal(nothing, torch.arange(len(known)), labels), nothing, labels)
+        for row, out in zip(known, aside.tolist(), strict=True):
+            found[row] = out
+    return found
+
+
+def labels_of(samples: Sequence[Sample], x: Tensor) -> Tensor | None:
+    """The labels of images (N,), on the device of ``x``; None unless all of them are known."""
+    labels = [sample.label for sample in samples if sample.label is not None]
+    return torch.tensor(labels, device=x.device) if len(labels) == len(samples) else None
+
+
+def _together(
+    setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor, *, quickly: bool
+) -> list[ImageResult]:
+    """Attack images together, but for those for which the goal has no meaning."""
+    labels = labels_of(samples, x)
+    goal = setup.make_goal(clean, content_ids(x, [sample.sample_id for sample in samples]), labels)
+    aside = set_apart(goal, clean, labels)
+    pointless, before = aside.tolist(), rank(clean, setup.keep)
+    chosen = torch.ones_like(aside) if setup.attack_all else ~aside
+    results = {
+        row: ImageResult(left_out(samples[row], setup.source, before[row]), clean[row], pointless=True)
+        for row, attacked in enumerate(chosen.tolist())
+        if not attacked
+    }
+    if len(places := chosen.nonzero().squeeze(1)):
+        seen = _evaluate(setup, x[places], goal.select(places), clean[places] if quickly else None)
+        some = _results(setup, [samples[place] for place in places.tolist()], seen)
+        results |= {
+            place: result._replace(pointless=pointless[place])
+            for place, result in zip(places.tolist(), some, strict=True)
+        }
+    return [results[row] for row in range(len(x))]
+
+
+def _evaluate(setup: BatchAttack, x: Tensor, goal: Goal, clean: Tensor | None) -> Evaluation:
+    eps, seed = setup.source.columns["eps"], setup.source.columns["seed"]
+    if clean is None:
+        return evaluate(setup.model, setup.attack, x, goal, eps=eps, seed=seed, on_pass=setup.on_pass)
+    return evaluate_quickly(setup.model, setup.attack, x, clean, goal, eps=eps, seed=seed)
+
+
+def _results(setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation) -> list[ImageResult]:
+    """The results of images that were attacked together."""
+    clean, adv = seen.verdicts.clean_logits, seen.verdicts.adv_logits
+    before, after = rank(clean, setup.keep), rank(adv, setup.keep)
+    results = []
+    for i, (sample, measured) in enumerate(zip(samples, measurements(seen), strict=True)):
+        if i in seen.errors:
+            why = failure(sample.sample_name, setup.source.columns["attack"], seen.errors[i])
+            results.append(ImageResult(lost(sample, setup.source, Reason.CRASHED, why, before[i]), clean[i]))
+            continue
+        record = as_record(setup.source, sample, measured, (before[i], after[i]))
+        candidate = Candidate(measured, seen.x_adv[i], seen.x_8bit[i], adv[i]) if record.status == OK else None
+        results.append(ImageResult(record, clean[i], candidate))
+    return results
+
+
+def _crashed(setup: BatchAttack, sample: Sample, clean: Tensor | None, error: Exception) -> ImageResult:
+    """The result of an image on which the attack or the model raised something."""
+    why = failure(sample.sample_name, setup.source.columns["attack"], f"{type(error).__name__}: {error}".rstrip(": "))
+    silent = clean is not None and not bool(clean.isfinite().all())
+    reason = Reason.NO_ANSWER if silent else Reason.CRASHED
+    before = None if clean is None else rank(clean.unsqueeze(0), setup.keep)[0]
+    return ImageResult(lost(sample, setup.source, reason, why, before), clean, crash=error)
