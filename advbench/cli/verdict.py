@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from advbench.cli.console import console, print_result
-from advbench.errors import EXIT_USAGE
+from advbench.errors import ExitCode
 
 if TYPE_CHECKING:
     from advbench.analysis.verdict import Verdict
@@ -24,7 +24,7 @@ def conclude(
     quiet: bool = False,
     junit_xml: Path | None = None,
     github: bool | None = None,
-) -> int:
+) -> ExitCode:
     """Hold a run against gates, say so wherever it is asked for, and give the exit code.
 
     Args:
@@ -37,7 +37,7 @@ def conclude(
         github: Write the step's summary and annotations; None: inside of GitHub Actions.
 
     Returns:
-        0 passed or no gates, 1 a gate failed, 3 the run is incomplete, 5 nothing was run.
+        That of the verdict.
 
     Raises:
         UserError: A gate lacks its baseline, which is said after all else; or a baseline is missing or of another run,
@@ -60,7 +60,7 @@ def conclude(
         from advbench.report.terminal import summary
 
         console().print(summary(verdict))
-    if verdict.exit_code == EXIT_USAGE:
+    if verdict.exit_code == ExitCode.USAGE:
         raise no_baseline()
     return verdict.exit_code
 

@@ -61,7 +61,7 @@ def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
     """What is about no single number: whether the run is complete, and flags that had to be clear."""
     suite = ET.SubElement(root, "testsuite", name="run")
     case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
-    if verdict.exit_code in (2, 3, 5):
+    if not verdict.decided:
         _problem(case, "error", verdict.headline.partition(":")[0].lower(), verdict.headline)
     cases = [case]
     for result in verdict.failures:

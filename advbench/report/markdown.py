@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from advbench.analysis.compare import Comparison
 from advbench.analysis.verdict import Verdict
 from advbench.report.columns import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
+from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
-
-_MARKS = {0: "✅", 1: "❌", 2: "⚠️", 3: "⚠️", 5: "⚠️"}
 
 
 def escaped(text: str) -> str:
@@ -35,7 +34,7 @@ def as_markdown(verdict: Verdict, title: str) -> str:
 
 def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield f"# {escaped(title)}\n"
-    yield f"{_MARKS[verdict.exit_code]} **{escaped(verdict.headline)}**\n"
+    yield f"{MARKS[verdict.exit_code].sign} **{escaped(verdict.headline)}**\n"
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"

@@ -24,9 +24,9 @@ from advbench.report.columns import (
     differences,
     tables,
 )
+from advbench.report.marks import MARKS
 from advbench.sanitize import display_name
 
-_STYLES = {0: "bold green", 1: "bold red", 2: "bold yellow", 3: "bold yellow", 5: "bold yellow"}
 _LEFT = ("attack",)
 _LEFT_OUT = ("noise", "s/image")
 """Columns for which 100 leave no room; noise has a line of its own beside every attack."""
@@ -54,7 +54,7 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
 
 def summary(verdict: Verdict) -> RenderableType:
     """Verdict, flags, gates and numbers of a run."""
-    lines: list[RenderableType] = [Text(verdict.headline, style=_STYLES[verdict.exit_code])]
+    lines: list[RenderableType] = [Text(verdict.headline, style=MARKS[verdict.exit_code].style)]
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
