@@ -1,6 +1,5 @@
 """How `advbench run` and `advbench resume` end: the verdict on the run, where it is to be seen, and the exit code."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import click
 
 from advbench.cli.console import console, print_result
 from advbench.errors import ExitCode
+from advbench.report.formats import render
 
 if TYPE_CHECKING:
     from advbench.analysis.verdict import Verdict
@@ -50,12 +50,11 @@ def conclude(
     verdict = evaluate_what_can_be(run, gates, baseline)
     if junit_xml:
         from advbench.records.atomic import write_atomic
-        from advbench.report.junit import as_junit
 
-        write_atomic(junit_xml, as_junit(verdict, properties(run)).encode())
+        write_atomic(junit_xml, render("junit", verdict, run).encode())
     _tell_github(verdict, run, github)
     if as_json:
-        print_result(verdict_json(verdict, run))
+        print_result(render("json", verdict, run).rstrip("\n"))
     elif not quiet:
         from advbench.report.terminal import summary
 
@@ -65,25 +64,10 @@ def conclude(
     return verdict.exit_code
 
 
-def verdict_json(verdict: "Verdict", run: "StoredRun") -> str:
-    """The verdict as one JSON object in ASCII."""
-    named = {"run_id": run.manifest["run_id"], "suite": run.suite.name, "folder": str(run.folder)}
-    return json.dumps(named | verdict.as_dict(), indent=2, allow_nan=False)
-
-
-def properties(run: "StoredRun") -> list[tuple[str, str]]:
-    """What identifies a run, as names and values."""
-    known = {"run_id": run.manifest["run_id"], "suite": run.suite.name, "seed": run.suite.seed}
-    known |= run.manifest.get("versions", {})
-    return [(name, str(value)) for name, value in known.items()]
-
-
 def _tell_github(verdict: "Verdict", run: "StoredRun", asked: bool | None) -> None:
     from advbench.report.github import annotations, in_actions, write_summary
 
     if asked or (asked is None and in_actions()):
-        from advbench.report.markdown import as_markdown
-
-        write_summary(as_markdown(verdict, f"advbench {run.suite.name}"))
+        write_summary(render("markdown", verdict, run))
         for line in annotations(verdict):
             click.echo(line, err=True)  # GitHub reads commands from both streams; standard output is the result's

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from advbench.analysis.compare import Comparison
 from advbench.analysis.verdict import Verdict
@@ -9,6 +10,9 @@ from advbench.report.columns import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_
 from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
+
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
 
 
 def escaped(text: str) -> str:
@@ -20,6 +24,16 @@ def escaped(text: str) -> str:
     """
     text = display_name(text, limit=1000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|~@$])", r"\\\1", text)
+
+
+def run_markdown(verdict: Verdict, run: "StoredRun") -> str:
+    """The report of a run under the name of its suite.
+
+    Args:
+        verdict: On the run.
+        run: Which run it is about.
+    """
+    return as_markdown(verdict, f"advbench {run.suite.name}")
 
 
 def as_markdown(verdict: Verdict, title: str) -> str:

@@ -1,9 +1,10 @@
 """Numbers, comparisons and verdicts on a terminal of 100 columns or less."""
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -26,6 +27,9 @@ from advbench.report.columns import (
 )
 from advbench.report.marks import MARKS
 from advbench.sanitize import display_name
+
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
 
 _LEFT = ("attack",)
 _LEFT_OUT = ("noise", "s/image")
@@ -61,6 +65,17 @@ def summary(verdict: Verdict) -> RenderableType:
     if held := len(verdict.results) - len(verdict.failures):
         lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
     return Group(*lines, numbers(verdict.analysis))
+
+
+def as_text(verdict: Verdict, _run: "StoredRun") -> str:
+    """The summary of a run as plain text of 100 columns, for a file.
+
+    Args:
+        verdict: On the run.
+    """
+    lines = io.StringIO()
+    Console(width=100, highlight=False, file=lines).print(summary(verdict))
+    return lines.getvalue()
 
 
 def numbers(analysis: RunAnalysis) -> RenderableType:
