@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from advbench.analysis.compare import Comparison
+from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
-from advbench.report.columns import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
+
+_T = TypeVar("_T")
 
 
 def escaped(text: str) -> str:
@@ -64,7 +67,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
-        yield from _table(HEADINGS, table.rows, [cell.attack == "worst case" for cell in table.cells])
+        yield from _table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
     yield f"{LEGEND}."
 
@@ -74,7 +77,7 @@ def compared_markdown(comparison: Comparison) -> str:
     lines = []
     for table in differences(comparison.changes):
         lines += [f"## {escaped(table.title)}\n"]
-        lines += [*_table(CHANGE_HEADINGS, table.rows, [False] * len(table.rows)), ""]
+        lines += [*_table(CHANGE_COLUMNS, table.rows, [False] * len(table.rows)), ""]
         lines += _listed(changed_images(table))
     lines += _listed((*unmatched(comparison), *stars(comparison)))
     return "\n".join([*lines, "Paired by image; exact McNemar test, Holm's correction over all numbers."])
@@ -86,10 +89,10 @@ def _listed(sentences: Iterable[str]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
-    shown = [i for i in range(len(headings)) if any(row[i] for row in rows)]
-    yield f"| {' | '.join(headings[i] for i in shown)} |"
-    yield f"|{'|'.join(':--' if headings[i] == 'attack' else '--:' for i in shown)}|"
+def _table(columns: Sequence[Column[_T]], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
+    shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    yield f"| {' | '.join(columns[i].heading for i in shown)} |"
+    yield f"|{'|'.join(':--' if columns[i].kind == 'name' else '--:' for i in shown)}|"
     for row, bold in zip(rows, strong, strict=True):
         cells = [escaped(row[i]) for i in shown]
         yield f"| {' | '.join(f'**{cell}**' if bold and cell else cell for cell in cells)} |"
