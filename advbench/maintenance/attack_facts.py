@@ -1,7 +1,8 @@
 """Write down what attacks say of themselves: `python -m advbench.maintenance.attack_facts`.
 
-The table of attacks, their listing, and the checks of finished runs must not wait for torch, so they read a copy; a
-test compares the two.
+The command also adds new attacks to the suite `full`. The table of attacks, their listing, and the checks of finished
+runs must not wait for torch, so they read a copy; a test compares the two. Where the copy cannot be read, as after a
+conflict, put `{}` in its place first.
 """
 
 import ast
@@ -11,6 +12,8 @@ import itertools
 import json
 import re
 import sys
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from advbench.catalog.attack_facts import ATTACK_FACTS
@@ -21,6 +24,10 @@ from attacks.foolbox.parameters import complete
 from attacks.foolbox.row import Row
 from attacks.foolbox.run import load
 from attacks.universal.stored import StoredUniversal
+
+FULL = Path(str(files("advbench.config"))) / "suites" / "full.toml"
+"""The suite of every attack; this command adds those that are new."""
+NOISE = "noise"
 
 
 def facts() -> dict[str, dict[str, Any]]:
@@ -115,5 +122,23 @@ def _meanings(attack: Any) -> dict[str, str]:
     return found
 
 
+def with_every_attack(suite: str) -> str:
+    """The text of the suite `full` with the attacks of the library that it lacks, as they are by default.
+
+    Args:
+        suite: Its text until now.
+
+    Raises:
+        ValueError: The list of attacks is not where it was.
+    """
+    wanted = [name for name in ATTACKS if name != NOISE]  # which every run has beside the others
+    missing = [name for name in wanted if f'"{name}"' not in suite]
+    before, mark, after = suite.partition("    # Foolbox's")
+    if not mark:
+        raise ValueError('expected the attacks of Foolbox under a comment that begins "# Foolbox\'s", got none')
+    return before + "".join(f'    "{name}",\n' for name in missing) + mark + after
+
+
 if __name__ == "__main__":
     ATTACK_FACTS.write_text(json.dumps(facts(), indent=1) + "\n", encoding="utf-8")
+    FULL.write_text(with_every_attack(FULL.read_text(encoding="utf-8")), encoding="utf-8")

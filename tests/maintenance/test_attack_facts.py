@@ -8,7 +8,7 @@ import pytest
 import attacks
 from advbench.catalog import ATTACKS, cards
 from advbench.catalog.attack_facts import ATTACK_FACTS
-from advbench.maintenance.attack_facts import facts, own
+from advbench.maintenance.attack_facts import FULL, facts, own, with_every_attack
 from attacks import protocols
 from attacks.foolbox import row
 
@@ -37,3 +37,12 @@ def test_the_words_are_those_of_the_library():
 @pytest.mark.parametrize("name", attacks.ATTACKS)
 def test_an_attack_is_found_in_the_file_that_bears_its_name(name):
     assert own(attacks.ATTACKS[name])["target"].partition(":")[0] == f"attacks.{name}"
+
+
+def test_the_suite_of_every_attack_gets_those_that_are_new():
+    written = FULL.read_text(encoding="utf-8")
+    assert with_every_attack(written) == written, "stale: run `python -m advbench.maintenance.attack_facts`"
+    without = written.replace('    "pgd",\n', "")
+    assert '    "pgd",\n    # Foolbox' in with_every_attack(without)
+    with pytest.raises(ValueError, match="expected the attacks of Foolbox"):
+        with_every_attack("")
