@@ -23,10 +23,19 @@ def lacking(card: AttackCard) -> str:
 
 
 def _card(name: str, facts: dict[str, Any]) -> AttackCard:
-    lists = {key: tuple(facts[key]) for key in ("arguments", "norms", "goals")}
-    texts = {key: facts[key] for key in ("target", "kind", "summary", "access", "search", "source")}
-    needs = next((package for package in EXTRAS if package in facts["needs"]), "")
-    return AttackCard(name=name, needs=needs, **lists, **texts)
+    return AttackCard(
+        name=name,
+        target=facts["target"],
+        arguments=tuple(facts["arguments"]),
+        kind=facts["kind"],
+        norms=tuple(facts["norms"]),
+        goals=tuple(facts["goals"]),
+        summary=facts["summary"],
+        access=facts["access"],
+        search=facts["search"],
+        source=facts["source"],
+        needs=next((package for package in EXTRAS if package in facts["needs"]), ""),
+    )
 
 
 ATTACKS: Registry[AttackCard] = Registry("attack", {name: _card(name, facts) for name, facts in attack_facts().items()})
