@@ -1,15 +1,32 @@
-"""What a person at the terminal is told when something cannot go on."""
+"""What a person at the terminal is told when something cannot go on, and the exit codes of every command."""
 
-EXIT_OK = 0
-"""Everything asked for was done."""
-EXIT_FAILED = 1
-"""Everything was done, and a gate did not let it pass."""
-EXIT_USAGE = 2
-"""Bad usage, or nothing could be read."""
-EXIT_INCOMPLETE = 3
-"""Something failed; the rest is done and saved."""
-EXIT_NOTHING = 5
-"""There was nothing to do."""
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended, as the shell sees it.
+
+    Example:
+        >>> ExitCode(3).name, ExitCode.INCOMPLETE == 3
+        ('INCOMPLETE', True)
+    """
+
+    OK = 0
+    """Everything asked for was done, and every gate let it pass."""
+    FAILED = 1
+    """Everything was done, and a gate or a check did not let it pass."""
+    USAGE = 2
+    """Bad usage, something that cannot be read or written, or a gate whose baseline is missing."""
+    INCOMPLETE = 3
+    """Something failed; the rest is done and saved."""
+    NOTHING = 5
+    """There was nothing to do."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C; what was finished is saved."""
+    PIPE_CLOSED = 141
+    """Whoever reads the output has closed it: what a shell says of a program that a closed pipe ended."""
+    TERMINATED = 143
+    """Stopped by a signal; what was finished is saved."""
 
 
 class UserError(Exception):
@@ -25,7 +42,7 @@ class UserError(Exception):
         did you mean vgg16?
     """
 
-    exit_code = EXIT_USAGE
+    exit_code = ExitCode.USAGE
     """With which a command ends."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient descent that sets its own step length."""
+"""Auto-PGD: gradient descent that sets its own step length."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self

@@ -1,4 +1,4 @@
-"""DeepFool: to the nearest boundary of a model taken for linear, again and again."""
+"""DeepFool: to the nearest linearised boundary, repeatedly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

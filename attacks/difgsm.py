@@ -1,4 +1,4 @@
-"""Diverse-input FGSM: candidates that fool a model also after resizing."""
+"""Diverse-input FGSM: iterative, on randomly resized images."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Fast adaptive boundary: a minimum-norm attack by projections on linearised boundaries."""
+"""Fast adaptive boundary: projections onto linear boundaries."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""HopSkipJump: a minimum-norm attack that sees decisions alone."""
+"""HopSkipJump: a minimum-norm attack by decisions alone."""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Momentum iterative FGSM: candidates made to fool other models too."""
+"""Momentum iterative FGSM: made to fool other models too."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Primal-dual proximal gradient descent: a minimum-L1 and minimum-L0 attack."""
+"""Primal-dual proximal gradient descent: for sparse norms."""
 
 import math
 from dataclasses import dataclass

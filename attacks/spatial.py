@@ -1,4 +1,4 @@
-"""Spatial attack: images turned and shifted until the model errs."""
+"""Spatial attack: rotations and shifts; needs no gradient."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The standard verdict: the attacks that together miss little, each where it has a chance."""
+"""The standard verdict: a worst case at small cost."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SuperDeepFool: DeepFool, drawn back to where the boundary faces the image."""
+"""SuperDeepFool: few steps, nearly the smallest size."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""For those who can wait: populations of walkers that breed find what AutoAttack misses."""
+"""The thorough verdict: slow, finds what AutoAttack misses."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar

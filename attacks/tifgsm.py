@@ -1,4 +1,4 @@
-"""Translation-invariant FGSM: candidates that fool other models wherever these look."""
+"""Translation-invariant FGSM: along smoothed gradients."""
 
 from dataclasses import dataclass
 from typing import ClassVar

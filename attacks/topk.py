@@ -1,4 +1,4 @@
-"""The top-k exclusion attack: drive all of the first k classes out of the first k."""
+"""Top-k exclusion: none of the first k classes stays there."""
 
 import math
 from collections.abc import Sequence

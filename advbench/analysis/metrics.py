@@ -1,7 +1,7 @@
 """The numbers of a run, as pure functions of its frame: each with its count, interval and noise baseline. No torch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -54,8 +54,10 @@ class Cell:
     median: Quantile | None
     """Median size of the smallest perturbation of images that are correct when clean, failures kept in as larger than
     any; None for attacks that were given an eps."""
-    quartiles: tuple[Quantile, Quantile] | None
-    """First and third quartile of the same sizes."""
+    quartile1: Quantile | None
+    """First quartile of the same sizes."""
+    quartile3: Quantile | None
+    """Third quartile of the same sizes."""
     forwards: float | None
     """Mean number of forward passes for each image, at this eps."""
     backwards: float | None
@@ -122,6 +124,13 @@ def form_of(trials: Sequence[Trial]) -> str:
     return ", ".join(sorted(set[str]().union(*(trial.forms for trial in trials))))
 
 
+_PARTS: dict[type, tuple[str, ...]] = {
+    Proportion: ("k", "n", "unknown", "rate", "low", "high"),
+    Quantile: ("value", "low", "high"),
+}
+"""Type of a number -> its parts, of which JSON and CSV have a column each."""
+
+
 def as_frame(found: Iterable[Cell]) -> pd.DataFrame:
     """Numbers as a table: one row a cell, shares as counts, rates and interval ends, nothing that is not finite."""
     return pd.DataFrame([as_dict(cell) for cell in found])
@@ -129,15 +138,17 @@ def as_frame(found: Iterable[Cell]) -> pd.DataFrame:
 
 def as_dict(cell: Cell) -> dict[str, object]:
     """One cell as plain values, for JSON and CSV."""
-    row: dict[str, object] = {**cell.threat._asdict(), "attack": cell.attack, "params": cell.params, "eps": cell.eps}
-    for name in ("clean", "robust", "success", "flipped", "fooled", "noise"):
-        share: Proportion | None = getattr(cell, name)
-        row |= {f"{name}_{part}": getattr(share, part, None) for part in ("k", "n", "unknown", "rate", "low", "high")}
-    first, third = cell.quartiles or (None, None)
-    for name, size in (("median", cell.median), ("quartile1", first), ("quartile3", third)):
-        row |= {f"{name}_{part}": getattr(size, part, None) for part in ("value", "low", "high")}
-    costs = {name: getattr(cell, name) for name in ("forwards", "backwards", "seconds")}
-    return row | costs | {"relative": cell.relative, "form": cell.form, "left_out": cell.left_out}
+    row: dict[str, object] = {}
+    for field in fields(cell):
+        value = getattr(cell, field.name)
+        parts = next((parts for kind, parts in _PARTS.items() if field.type in (kind, kind | None)), ())
+        if isinstance(value, Threat):
+            row |= value._asdict()
+        elif parts:
+            row |= {f"{field.name}_{part}": getattr(value, part, None) for part in parts}
+        else:
+            row[field.name] = value
+    return row
 
 
 def smallest(evidence: ThreatResults, trials: Sequence[Trial]) -> Floats:
@@ -171,7 +182,8 @@ def _cell(
         fooled=_rate(evidence, trials, eps, lambda trial: trial.fooled),
         noise=noise,
         median=median,
-        quartiles=(first, third) if first and third else None,
+        quartile1=first,
+        quartile3=third,
         forwards=costs["forwards"],
         backwards=costs["backwards"],
         seconds=costs["seconds"],

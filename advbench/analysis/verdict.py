@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from advbench.analysis.compare import Comparison
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
-from advbench.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOTHING, EXIT_OK, EXIT_USAGE
-
-if TYPE_CHECKING:
-    pass
-
+from advbench.errors import ExitCode
 
 Gate = Literal["min_robust_accuracy", "max_drop_pp", "require_flags_clear"]
 """Name of a gate."""
@@ -51,7 +47,12 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether the run is complete, has results, and passes every gate."""
-        return self.exit_code == EXIT_OK
+        return self.exit_code == ExitCode.OK
+
+    @property
+    def decided(self) -> bool:
+        """Whether the gates had everything that they need, whatever they said."""
+        return self.exit_code in (ExitCode.OK, ExitCode.FAILED)
 
     @cached_property
     def failures(self) -> tuple[GateResult, ...]:
@@ -59,28 +60,28 @@ class Verdict:
         return tuple(result for result in self.results if not result.passed)
 
     @property
-    def exit_code(self) -> int:
-        """Exit code: 0 passed; 1 a gate failed; 2 one lacks its baseline; 3 incomplete; 5 nothing was run."""
+    def exit_code(self) -> ExitCode:
+        """Exit code of `advbench run`; an incomplete run is incomplete, whatever its gates say."""
         if self.incomplete:
-            return EXIT_INCOMPLETE
+            return ExitCode.INCOMPLETE
         if not self.analysis.attempted:
-            return EXIT_NOTHING
+            return ExitCode.NOTHING
         if self.failures:
-            return EXIT_FAILED
-        return EXIT_USAGE if self.left_out else EXIT_OK
+            return ExitCode.FAILED
+        return ExitCode.USAGE if self.left_out else ExitCode.OK
 
     @property
     def headline(self) -> str:
         """The verdict in one line."""
         match self.exit_code:
-            case 3:
+            case ExitCode.INCOMPLETE:
                 return f"INCOMPLETE: {self.incomplete}"
-            case 5:
+            case ExitCode.NOTHING:
                 nothing = self.analysis.frame.empty
                 return f"NOTHING RUN: the run {'has no images' if nothing else 'left out all images'}"
-            case 1:
+            case ExitCode.FAILED:
                 return f"FAILED: {len(self.failures)} of {count_of(len(self.results), 'gate')} failed"
-            case 2:
+            case ExitCode.USAGE:
                 return f"NO BASELINE: {', '.join(self.left_out)} compares with one, and was left out"
         return f"PASSED: {count_of(len(self.results), 'gate')} held" if self.results else "DONE: no gates were set"
 
@@ -90,7 +91,7 @@ class Verdict:
 
         return {
             "verdict": self.headline.partition(":")[0].lower(),
-            "exit_code": self.exit_code,
+            "exit_code": int(self.exit_code),
             "headline": self.headline,
             "incomplete": self.incomplete or None,
             "left_out": list(self.left_out),

@@ -11,13 +11,12 @@ ATTACK_FACTS = Path(__file__).with_name("attack_facts.json")
 
 @cache
 def attack_facts() -> dict[str, dict[str, Any]]:
-    """Name of an attack of the catalog -> what it asks of a model and how it searches.
-
-    Of an attack of Foolbox also what it needs, its parameters and its known faults.
+    """Name of an attack of the catalog -> what it says of itself: all that its card, its listing and the checks need.
 
     Example:
-        >>> attack_facts()["square"]
-        {'access': 'scores', 'search': 'many steps'}
+        >>> facts = attack_facts()["square"]
+        >>> facts["access"], facts["search"], facts["norms"]
+        ('scores', 'many steps', ['linf', 'l2'])
     """
     facts: dict[str, dict[str, Any]] = json.loads(ATTACK_FACTS.read_text(encoding="utf-8"))
     return facts

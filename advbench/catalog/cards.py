@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from advbench.catalog.foolbox import ANY
-
 Kind = Literal["budget", "minimum norm"]
 """Whether an attack is given an eps, or looks for the smallest perturbation."""
 Access = Literal["gradients", "scores", "decisions", "nothing"]
 """The most that an attack asks of a model; see `attacks.protocols.Access`."""
 Search = Literal["many steps", "for transfer", "one step", "blind"]
 """How an attack comes to its candidates; see `attacks.protocols.Search`."""
+
+ANY = ("untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk")
+"""The goals, as on the command line; an attack that only asks whether an image meets its goal takes any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

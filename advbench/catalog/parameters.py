@@ -1,13 +1,8 @@
 """The parameters of attacks: which there are, and how a person gives them. Imports no torch."""
 
-import ast
-import importlib.util
 import math
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from advbench.catalog.attack_facts import attack_facts
@@ -100,50 +95,6 @@ def parameters_of_card(card: AttackCard) -> tuple[Known, ...] | None:
         >>> parameters_of_card(ATTACKS["fgsm"])[0].default, [each.name for each in parameters_of_card(ATTACKS["noise"])]
         ('ce', ['draws'])
     """
-    given = attack_facts().get(card.name, {}).get("parameters")
-    if given is not None:
-        return tuple(Known(name, default, "") for name, default in given.items())
-    module, _, attribute = card.target.partition(":")
-    return _fields(module, attribute) if module.startswith("attacks.") else None
-
-
-@cache
-def _fields(module: str, name: str) -> tuple[Known, ...] | None:
-    """The fields of a dataclass of the library, read from its code, because importing that would import torch."""
-    package, *rest = module.split(".")
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    if not card.target.startswith("attacks."):
         return None
-    try:
-        source = Path(spec.submodule_search_locations[0], *rest).with_suffix(".py").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
-    if not classes:
-        return None
-    body = classes[0].body
-    found = []
-    for node, after in zip(body, [*body[1:], None], strict=True):
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            continue
-        # What is made by a call is a norm or an attack inside this one, which no text can give.
-        if not isinstance(node.value, ast.Call) and "ClassVar[" not in ast.unparse(node.annotation):
-            found.append(Known(node.target.id, _default(node.value), _meaning(after)))
-    return tuple(found)
-
-
-def _default(node: ast.expr | None) -> Any:
-    if node is None:
-        return None
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)
-
-
-def _meaning(node: ast.stmt | None) -> str:
-    """The docstring of a field, as it reads in a terminal."""
-    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)):
-        return ""
-    text = re.sub(r":\w+:`([^`]*)`", r"\1", " ".join(node.value.value.split()))
-    return text.replace("``", "")
+    return tuple(Known(**parameter) for parameter in attack_facts()[card.name]["parameters"])

@@ -11,7 +11,7 @@ from advbench.cli.console import Command, announce_code, console, print_result, 
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, goal_with_k
-from advbench.errors import EXIT_INCOMPLETE
+from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def conclude(ctx: click.Context, outcomes: "list[PictureResult]", *, as_text: bo
         _print_outcomes(outcomes)
     for outcome in failures:
         click.echo(f"failed: {outcome.record.error}", err=True)
-    ctx.exit(EXIT_INCOMPLETE if failures else 0)
+    ctx.exit(ExitCode.INCOMPLETE if failures else ExitCode.OK)
 
 
 def _print_outcomes(outcomes: "list[PictureResult]") -> None:

@@ -13,7 +13,7 @@ import click
 from advbench import __version__
 from advbench.catalog.registry import resolve
 from advbench.cli.console import silence
-from advbench.errors import EXIT_USAGE, UserError
+from advbench.errors import ExitCode, UserError
 
 COMMANDS = {
     "attack": "advbench.cli.attack:attack",
@@ -39,8 +39,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PIPE_CLOSED = 141
-"""What a shell says of a program that a closed pipe ended. Not click's 1, which would be a gate that failed."""
 
 
 class _Commands(click.Group):
@@ -75,19 +73,19 @@ class _Commands(click.Group):
                 ctx.exit(error.exit_code)
             except KeyboardInterrupt:
                 click.echo("interrupted; what was finished is saved", err=True)
-                ctx.exit(130)
+                ctx.exit(ExitCode.INTERRUPTED)
 
 
 @contextmanager
 def _pipe_may_close() -> Iterator[None]:
-    """End before click does if whoever reads the output has read enough."""
+    """End before click does if whoever reads the output has read enough; its 1 would be a gate that failed."""
     try:
         yield
     except BrokenPipeError as error:
         raise click.exceptions.Exit(_output_lost(error)) from None
 
 
-def _output_lost(error: OSError) -> int:
+def _output_lost(error: OSError) -> ExitCode:
     """Say that the output cannot be written, if there is still somebody to say it to; the exit code."""
     closed = error.errno == errno.EPIPE
     silence(sys.stdout)
@@ -97,7 +95,7 @@ def _output_lost(error: OSError) -> int:
     except OSError:
         closed = False
     silence(sys.stderr)
-    return _PIPE_CLOSED if closed else EXIT_USAGE
+    return ExitCode.PIPE_CLOSED if closed else ExitCode.USAGE
 
 
 def _open_streams() -> None:

@@ -1,16 +1,11 @@
 """`advbench report DIR`: what a run says, in the form in which somebody wants to read it."""
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from advbench.cli.console import Command, console, print_result
-
-if TYPE_CHECKING:
-    from advbench.analysis.verdict import Verdict
-    from advbench.records.stored_run import StoredRun
+from advbench.report.formats import FORMATS, describe_formats, render
 
 
 @click.command(cls=Command)
@@ -18,10 +13,10 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "markdown", "html", "csv", "json", "junit"]),
+    type=click.Choice(list(FORMATS)),
     default="text",
     show_default=True,
-    help="text for a terminal; html is one page with pictures; csv has the numbers.",
+    help=describe_formats(),
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: print it; html: DIR/report.html."
@@ -45,8 +40,8 @@ def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> 
 
         console().print(summary(verdict))
         return
-    content = _made(form, verdict, run)
-    place = out or (folder / "report.html" if form == "html" else None)
+    content, wanted = render(form, verdict, run), FORMATS[form]
+    place = out or (None if wanted.printed else folder / f"report.{wanted.extension}")
     if place is None:
         print_result(content.rstrip("\n"))
         return
@@ -54,39 +49,3 @@ def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> 
 
     write_atomic(place, content.encode())
     click.echo(f"written: {place}", err=True)
-
-
-def _made(form: str, verdict: "Verdict", run: "StoredRun") -> str:
-    """The report as text."""
-    from advbench.analysis.metrics import as_frame
-    from advbench.cli.verdict import properties, verdict_json
-    from advbench.report.junit import as_junit
-    from advbench.report.markdown import as_markdown
-
-    match form:
-        case "html":
-            from advbench.report.page import as_page
-
-            return as_page(verdict, run)
-        case "json":
-            return verdict_json(verdict, run) + "\n"
-        case "junit":
-            return as_junit(verdict, properties(run))
-        case "csv":
-            from advbench.records.tables import guarded
-
-            table = as_frame(verdict.analysis.cells)
-            texts = table.select_dtypes(["object", "string"]).columns
-            text: str = table.assign(**{name: table[name].map(guarded, na_action="ignore") for name in texts}).to_csv(
-                index=False
-            )
-            return text
-        case "markdown":
-            return as_markdown(verdict, f"advbench {run.suite.name}")
-    from rich.console import Console
-
-    from advbench.report.terminal import summary
-
-    lines = io.StringIO()
-    Console(width=100, highlight=False, file=lines).print(summary(verdict))
-    return lines.getvalue()

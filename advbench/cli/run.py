@@ -10,7 +10,7 @@ from advbench.cli.console import Command, console, progress
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite, refuse_code
-from advbench.errors import EXIT_INCOMPLETE, EXIT_NOTHING, UserError
+from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
                 run_plan(ready, workers=options["workers"], progress=told)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
-            ctx.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
+            ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
     _end(ctx, read_run(out), suite, options)
 
 
@@ -145,7 +145,7 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
     """Print the verdict and leave with its exit code."""
     if not any(unit.task == "attack" for unit in done.plan):
         click.echo(f"nothing was run: the suite {suite.name} has no images", err=True)
-        ctx.exit(EXIT_NOTHING)
+        ctx.exit(ExitCode.NOTHING)
     from advbench.cli.verdict import conclude
 
     code = conclude(
@@ -157,7 +157,7 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
         junit_xml=options["junit_xml"],
         github=options["github"],
     )
-    ctx.exit(code if code or done.complete else EXIT_INCOMPLETE)
+    ctx.exit(code if code or done.complete else ExitCode.INCOMPLETE)
 
 
 def _limited(suite: Suite, limit: int | None, **given: Any) -> Suite:

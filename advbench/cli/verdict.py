@@ -1,13 +1,13 @@
 """How `advbench run` and `advbench resume` end: the verdict on the run, where it is to be seen, and the exit code."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from advbench.cli.console import console, print_result
-from advbench.errors import EXIT_USAGE
+from advbench.errors import ExitCode
+from advbench.report.formats import render
 
 if TYPE_CHECKING:
     from advbench.analysis.verdict import Verdict
@@ -24,7 +24,7 @@ def conclude(
     quiet: bool = False,
     junit_xml: Path | None = None,
     github: bool | None = None,
-) -> int:
+) -> ExitCode:
     """Hold a run against gates, say so wherever it is asked for, and give the exit code.
 
     Args:
@@ -37,7 +37,7 @@ def conclude(
         github: Write the step's summary and annotations; None: inside of GitHub Actions.
 
     Returns:
-        0 passed or no gates, 1 a gate failed, 3 the run is incomplete, 5 nothing was run.
+        That of the verdict.
 
     Raises:
         UserError: A gate lacks its baseline, which is said after all else; or a baseline is missing or of another run,
@@ -50,40 +50,24 @@ def conclude(
     verdict = evaluate_what_can_be(run, gates, baseline)
     if junit_xml:
         from advbench.records.atomic import write_atomic
-        from advbench.report.junit import as_junit
 
-        write_atomic(junit_xml, as_junit(verdict, properties(run)).encode())
+        write_atomic(junit_xml, render("junit", verdict, run).encode())
     _tell_github(verdict, run, github)
     if as_json:
-        print_result(verdict_json(verdict, run))
+        print_result(render("json", verdict, run).rstrip("\n"))
     elif not quiet:
         from advbench.report.terminal import summary
 
         console().print(summary(verdict))
-    if verdict.exit_code == EXIT_USAGE:
+    if verdict.exit_code == ExitCode.USAGE:
         raise no_baseline()
     return verdict.exit_code
-
-
-def verdict_json(verdict: "Verdict", run: "StoredRun") -> str:
-    """The verdict as one JSON object in ASCII."""
-    named = {"run_id": run.manifest["run_id"], "suite": run.suite.name, "folder": str(run.folder)}
-    return json.dumps(named | verdict.as_dict(), indent=2, allow_nan=False)
-
-
-def properties(run: "StoredRun") -> list[tuple[str, str]]:
-    """What identifies a run, as names and values."""
-    known = {"run_id": run.manifest["run_id"], "suite": run.suite.name, "seed": run.suite.seed}
-    known |= run.manifest.get("versions", {})
-    return [(name, str(value)) for name, value in known.items()]
 
 
 def _tell_github(verdict: "Verdict", run: "StoredRun", asked: bool | None) -> None:
     from advbench.report.github import annotations, in_actions, write_summary
 
     if asked or (asked is None and in_actions()):
-        from advbench.report.markdown import as_markdown
-
-        write_summary(as_markdown(verdict, f"advbench {run.suite.name}"))
+        write_summary(render("markdown", verdict, run))
         for line in annotations(verdict):
             click.echo(line, err=True)  # GitHub reads commands from both streams; standard output is the result's

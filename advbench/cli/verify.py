@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from advbench.cli.console import Command, print_result
-from advbench.errors import EXIT_FAILED
+from advbench.errors import ExitCode
 
 
 @click.command(cls=Command)
@@ -30,7 +30,7 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
             print_result(problem)
         verdict = f"{len(found.problems)} problems" if found.problems else "all as it should be"
         print_result(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
-    ctx.exit(EXIT_FAILED if found.problems else 0)
+    ctx.exit(ExitCode.FAILED if found.problems else ExitCode.OK)
 
 
 EXTRAS = {

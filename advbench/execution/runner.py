@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from advbench import __version__
 from advbench.catalog.plugins import loaded_plugins
 from advbench.config.suite import Suite
-from advbench.errors import EXIT_INCOMPLETE, UserError
+from advbench.errors import ExitCode, UserError
 from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
 from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
@@ -32,7 +32,7 @@ MANY = 1000
 class StoppedError(UserError):
     """A run that could not go on, because its results could not be written; it can be resumed."""
 
-    exit_code = EXIT_INCOMPLETE
+    exit_code = ExitCode.INCOMPLETE
 
 
 def run_plan(run: PreparedRun, *, workers: int = 1, progress: Progress = lambda *_: None) -> None:

@@ -1,41 +1,144 @@
 """Write down what attacks say of themselves: `python -m advbench.maintenance.attack_facts`.
 
-The listing of attacks, and the checks of finished runs, must not wait for torch, so they read a copy; a test compares
-the two.
+The command also adds new attacks to the suite `full`. The table of attacks, their listing, and the checks of finished
+runs must not wait for torch, so they read a copy; a test compares the two. Where the copy cannot be read, as after a
+conflict, put `{}` in its place first.
 """
 
+import ast
+import dataclasses
+import inspect
+import itertools
 import json
+import re
+import sys
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from advbench.catalog import UNIVERSAL
 from advbench.catalog.attack_facts import ATTACK_FACTS
+from advbench.catalog.cards import ANY
 from attacks import ATTACKS
 from attacks.foolbox import ROWS, TIME_LIMIT
 from attacks.foolbox.parameters import complete
+from attacks.foolbox.row import Row
 from attacks.foolbox.run import load
 from attacks.universal.stored import StoredUniversal
 
+FULL = Path(str(files("advbench.config"))) / "suites" / "full.toml"
+"""The suite of every attack; this command adds those that are new."""
+NOISE = "noise"
+
 
 def facts() -> dict[str, dict[str, Any]]:
-    """Name, as in `advbench attacks NAME` -> what it asks of a model and how it searches.
+    """Name, as in `advbench attacks NAME` -> what makes the attack, what it can do, asks for, needs and gets wrong."""
+    found = {name: own(attack) for name, attack in ATTACKS.items()}
+    found["universal"] = own(StoredUniversal) | {"source": "a file"}
+    return found | {f"foolbox/{name}": _foolbox(row) for name, row in ROWS.items()}
 
-    Of those of Foolbox also what they need, their parameters with their defaults, and their known faults.
+
+def own(attack: Any) -> dict[str, Any]:
+    """The facts of an attack of the library.
+
+    Args:
+        attack: Its class. Its summary is the first line of its module.
+
+    Example:
+        >>> from attacks import Square
+        >>> own(Square)["target"], own(Square)["summary"]
+        ('attacks.square:Square', 'Square attack: random search over square patches')
     """
-    own: dict[str, Any] = {**ATTACKS, UNIVERSAL: StoredUniversal}
-    found = {name: {"access": attack.access, "search": attack.search} for name, attack in own.items()}
-    return found | {
-        f"foolbox/{name}": {
-            "access": row.access,
-            "search": row.search,
-            "needs": list(row.needs),
-            "start": row.start,
-            "mixes": row.mixes,
-            "parameters": complete(row, getattr(load().attacks, row.attack), {}) | {"time_limit": TIME_LIMIT},
-            "faults": list(row.faults),
-        }
-        for name, row in ROWS.items()
+    return {
+        "target": f"{attack.__module__}:{attack.__name__}",
+        "arguments": [],
+        "kind": attack.kind,
+        "norms": list(attack.norms),
+        "goals": list(ANY),
+        "summary": (sys.modules[attack.__module__].__doc__ or "").partition("\n")[0].removesuffix("."),
+        "access": attack.access,
+        "search": attack.search,
+        "source": "advbench",
+        "needs": [],
+        "start": "",
+        "mixes": "",
+        "parameters": parameters(attack),
+        "faults": [],
     }
+
+
+def _foolbox(row: Row) -> dict[str, Any]:
+    takes = "any" if row.goals == ANY else ", ".join(row.goals)
+    defaults = complete(row, getattr(load().attacks, row.attack), {}) | {"time_limit": TIME_LIMIT}
+    return {
+        "target": "attacks.foolbox:get",
+        "arguments": [row.name],
+        "kind": "budget" if row.kind == "budget" else "minimum norm",
+        "norms": list(row.norms),
+        "goals": list(row.goals),
+        "summary": f"{takes}; needs numba" if "numba" in row.needs else takes,
+        "access": row.access,
+        "search": row.search,
+        "source": f"foolbox {load().__version__}",
+        "needs": list(row.needs),
+        "start": row.start,
+        "mixes": row.mixes,
+        "parameters": [_parameter(name, default, "") for name, default in defaults.items()],
+        "faults": list(row.faults),
+    }
+
+
+def parameters(attack: Any) -> list[dict[str, Any]]:
+    """The fields of an attack of the library that can be written as text, in its order.
+
+    Args:
+        attack: Its class, a dataclass.
+
+    Example:
+        >>> from attacks import Noise
+        >>> [each["name"] for each in parameters(Noise)]
+        ['draws']
+    """
+    meanings = _meanings(attack)
+    return [
+        _parameter(field.name, field.default, meanings[field.name])
+        for field in dataclasses.fields(attack)
+        # no text can give images, nor a norm or an attack inside this one
+        if isinstance(field.default, bool | int | float | str | None) and "Tensor" not in str(field.type)
+    ]
+
+
+def _parameter(name: str, default: object, meaning: str) -> dict[str, Any]:
+    return {"name": name, "default": default, "meaning": meaning}
+
+
+def _meanings(attack: Any) -> dict[str, str]:
+    """The docstring of each field, as it reads in a terminal; Python itself does not keep them."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(attack)).body if isinstance(node, ast.ClassDef))
+    found = {}
+    for node, after in itertools.pairwise(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(after, ast.Expr):
+            text = " ".join(str(ast.literal_eval(after.value)).split())
+            found[node.target.id] = re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("``", "")
+    return found
+
+
+def with_every_attack(suite: str) -> str:
+    """The text of the suite `full` with the attacks of the library that it lacks, as they are by default.
+
+    Args:
+        suite: Its text until now.
+
+    Raises:
+        ValueError: The list of attacks is not where it was.
+    """
+    wanted = [name for name in ATTACKS if name != NOISE]  # which every run has beside the others
+    missing = [name for name in wanted if f'"{name}"' not in suite]
+    before, mark, after = suite.partition("    # Foolbox's")
+    if not mark:
+        raise ValueError('expected the attacks of Foolbox under a comment that begins "# Foolbox\'s", got none')
+    return before + "".join(f'    "{name}",\n' for name in missing) + mark + after
 
 
 if __name__ == "__main__":
     ATTACK_FACTS.write_text(json.dumps(facts(), indent=1) + "\n", encoding="utf-8")
+    FULL.write_text(with_every_attack(FULL.read_text(encoding="utf-8")), encoding="utf-8")

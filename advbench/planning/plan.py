@@ -14,7 +14,7 @@ from advbench.config.goals import parse_goal
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.image_ids import Numbering, sample_id
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import PASSES
+from advbench.evaluation.attack_factory import MAX_PASSES
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
@@ -148,7 +148,7 @@ def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) ->
     count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
     edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
     # At most every image to start from is asked about too; a budget of passes includes that.
-    asked = len(spread(pair.numbers)) if cell.takes_starts and PASSES not in json.loads(cell.params) else 0
+    asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0
     for start, end in pairwise(edges):
         yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total + asked)
 

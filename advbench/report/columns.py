@@ -1,8 +1,8 @@
 """The numbers of a run as rows of text: one place for what stands in every table."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
-from typing import NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from advbench.analysis.compare import Change, Outcomes
 from advbench.analysis.metrics import WORST_CASE, Cell
@@ -11,24 +11,30 @@ from advbench.analysis.threats import Threat
 from advbench.config.budgets import describe_eps, describe_norm
 from advbench.sanitize import display_name
 
-HEADINGS = (
-    *("eps", "attack", "robust", "k/n", "95 %", "noise", "success", "flipped", "fooled", "median", "passes"),
-    "s/image",
-)
-"""Of the table of a threat; `LEGEND` says what they mean."""
-CHANGE_HEADINGS = ("eps", "attack", "images", "before", "after", "points", "broken", "mended", "p", "p (Holm)")
-"""Of the table of a comparison; points, broken, mended and p are about those images that both runs know of."""
 UNLIKE = "* the two runs took their gradients from different forms of the network"
 """What a star in the table of a comparison means."""
 NO_LABELS = "without labels: correct means classified as when clean"
 """Said of numbers that are relative to the clean predictions."""
-LEGEND = (
-    "robust: correct when clean and not broken within eps, of all images; noise: the same under random noise; "
-    "success: broken, of those correct when clean; flipped: the first class changed, whatever the goal; fooled: wrong "
-    "in the end, changed or not; median: size of the smallest perturbation; passes: forward and backward, for each "
-    "image; intervals are Wilson's, at 95 %"
-)
-"""What the columns of a table mean."""
+_T = TypeVar("_T")
+
+
+class Column(NamedTuple, Generic[_T]):
+    """One column of a table, in every form of the report."""
+
+    heading: str
+    """One word, or two."""
+    text: Callable[[_T], str]
+    """What stands in it; a column that is empty throughout is not shown."""
+    meaning: str = ""
+    """For the legend; empty where the heading says it all."""
+    kind: Literal["name", "number", "range", "share"] = "number"
+    """A name stands left; a range has two ends, which a terminal shortens; a share is a range in percent."""
+    terminal: bool = True
+    """Whether a terminal of 100 columns has room for it."""
+    dropped: int = 0
+    """Its turn to be left out on a terminal that is narrower: 1 goes first, 0 stays."""
+    bar: bool = False
+    """Whether the HTML page draws the number as a bar, too."""
 
 
 class Table(NamedTuple):
@@ -43,7 +49,7 @@ class Table(NamedTuple):
     cells: tuple[Cell, ...]
     """The numbers."""
     rows: tuple[tuple[str, ...], ...]
-    """Their texts, under `HEADINGS`."""
+    """Their texts, under `COLUMNS`."""
 
 
 def tables(cells: Iterable[Cell]) -> list[Table]:
@@ -98,22 +104,8 @@ def describe_place(threat: Threat, eps: float | None) -> str:
 
 
 def row(cell: Cell) -> tuple[str, ...]:
-    """The texts of one number."""
-    passes = None if cell.forwards is None or cell.backwards is None else cell.forwards + cell.backwards
-    return (
-        describe_bound(cell.threat.norm, cell.eps),
-        display_name(cell.attack, limit=60),
-        cell.robust.percent,
-        cell.robust.counts,
-        cell.robust.interval,
-        cell.noise.percent if cell.noise else "",
-        cell.success.percent,
-        cell.flipped.percent,
-        cell.fooled.percent,
-        describe_median(cell.threat.norm, cell.median, cell.eps),
-        "" if passes is None else f"{passes:.0f}",
-        "" if cell.seconds is None else f"{cell.seconds:.2g}",
-    )
+    """The texts of one number, under `COLUMNS`."""
+    return tuple(column.text(cell) for column in COLUMNS)
 
 
 def describe_bound(norm: str, eps: float | None) -> str:
@@ -136,7 +128,7 @@ class Differences(NamedTuple):
     changes: tuple[Change, ...]
     """The cells."""
     rows: tuple[tuple[str, ...], ...]
-    """Their texts, under `CHANGE_HEADINGS`."""
+    """Their texts, under `CHANGE_COLUMNS`."""
 
 
 def differences(changes: Iterable[Change]) -> list[Differences]:
@@ -151,19 +143,8 @@ def differences(changes: Iterable[Change]) -> list[Differences]:
 
 
 def change_row(change: Change) -> tuple[str, ...]:
-    """The texts of one change; points are those that the second run is higher, a star marks :data:`UNLIKE`."""
-    return (
-        "" if not change.after.key.norm else describe_bound(change.after.key.norm, change.after.key.eps),
-        f"{display_name(change.after.key.attack, limit=60)}{' *' if change.unlike else ''}",
-        str(change.pairs),
-        change.before.share.percent,
-        change.after.share.percent,
-        f"{0.0 - change.drop_pp:+.1f} ±{change.half_width_pp:.1f}",
-        str(len(change.broken)),
-        str(len(change.mended)),
-        f"{change.p_value:.2g}",
-        f"{change.p_adjusted:.2g}",
-    )
+    """The texts of one change, under `CHANGE_COLUMNS`."""
+    return tuple(column.text(change) for column in CHANGE_COLUMNS)
 
 
 def describe_outcomes(outcomes: Outcomes) -> str:
@@ -171,3 +152,88 @@ def describe_outcomes(outcomes: Outcomes) -> str:
     place = describe_place(outcomes.threat, outcomes.key.eps)
     attack = outcomes.key.params if outcomes.key.attack == WORST_CASE else outcomes.key.attack
     return f"{place}: {display_name(attack, limit=200)}"
+
+
+def _passes(cell: Cell) -> str:
+    return "" if cell.forwards is None or cell.backwards is None else f"{cell.forwards + cell.backwards:.0f}"
+
+
+COLUMNS: tuple[Column[Cell], ...] = (
+    Column("eps", lambda cell: describe_bound(cell.threat.norm, cell.eps)),
+    Column("attack", lambda cell: display_name(cell.attack, limit=60), kind="name"),
+    Column(
+        "robust",
+        lambda cell: cell.robust.percent,
+        "correct when clean and not broken within eps, of all images",
+        kind="share",
+        bar=True,
+    ),
+    Column("k/n", lambda cell: cell.robust.counts, kind="range"),
+    Column("95 %", lambda cell: cell.robust.interval, kind="range"),
+    Column(
+        "noise",
+        lambda cell: cell.noise.percent if cell.noise else "",
+        "the same under random noise",
+        terminal=False,  # it has a line of its own beside every attack
+    ),
+    Column(
+        "success",
+        lambda cell: cell.success.percent,
+        "broken, of those correct when clean",
+        kind="share",
+        dropped=3,
+    ),
+    Column(
+        "flipped",
+        lambda cell: cell.flipped.percent,
+        "the first class changed, whatever the goal",
+        kind="share",
+        dropped=2,
+    ),
+    Column(
+        "fooled",
+        lambda cell: cell.fooled.percent,
+        "wrong in the end, changed or not",
+        kind="share",
+        dropped=1,
+    ),
+    Column(
+        "median",
+        lambda cell: describe_median(cell.threat.norm, cell.median, cell.eps),
+        "size of the smallest perturbation",
+        dropped=5,
+    ),
+    Column("passes", _passes, "forward and backward, for each image", dropped=4),
+    Column("s/image", lambda cell: "" if cell.seconds is None else f"{cell.seconds:.2g}", terminal=False),
+)
+"""Of the table of a threat."""
+LEGEND = "; ".join(
+    [f"{column.heading}: {column.meaning}" for column in COLUMNS if column.meaning]
+    + ["intervals are Wilson's, at 95 %"]
+)
+"""What the columns of that table mean."""
+
+
+def _change_bound(change: Change) -> str:
+    key = change.after.key
+    return describe_bound(key.norm, key.eps) if key.norm else ""
+
+
+def _change_name(change: Change) -> str:
+    return f"{display_name(change.after.key.attack, limit=60)}{' *' if change.unlike else ''}"
+
+
+CHANGE_COLUMNS: tuple[Column[Change], ...] = (
+    Column("eps", _change_bound),
+    Column("attack", _change_name, kind="name"),  # a star marks UNLIKE
+    Column("images", lambda change: str(change.pairs)),
+    Column("before", lambda change: change.before.share.percent),
+    Column("after", lambda change: change.after.share.percent),
+    # points by which the second run is higher
+    Column("points", lambda change: f"{0.0 - change.drop_pp:+.1f} ±{change.half_width_pp:.1f}"),
+    Column("broken", lambda change: str(len(change.broken)), dropped=2),
+    Column("mended", lambda change: str(len(change.mended)), dropped=1),
+    Column("p", lambda change: f"{change.p_value:.2g}", dropped=3),
+    Column("p (Holm)", lambda change: f"{change.p_adjusted:.2g}"),
+)
+"""Of the table of a comparison; points, broken, mended and p are about those images that both runs know of."""

@@ -49,7 +49,7 @@ def annotations(verdict: Verdict) -> Iterator[str]:
 
     Where there are more than GitHub shows, the last one says how many are left out.
     """
-    problems = [("advbench", verdict.headline)] if verdict.exit_code in (2, 3, 5) else []
+    problems = [("advbench", verdict.headline)] if not verdict.decided else []
     problems += [
         (f"advbench: {result.gate}", f"{describe_place(result.threat, result.eps)}: {result.message}")
         for result in verdict.failures

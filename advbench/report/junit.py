@@ -3,12 +3,28 @@
 import re
 import xml.etree.ElementTree as ET  # only ever written, never read
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.verdict import GateResult, Verdict
 from advbench.report.columns import describe_left_out, describe_place, tables
 
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
+
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def run_junit(verdict: Verdict, run: "StoredRun") -> str:
+    """The report of a run, with what identifies it as properties.
+
+    Args:
+        verdict: On the run.
+        run: Which run it is about.
+    """
+    known = {"run_id": run.manifest["run_id"], "suite": run.suite.name, "seed": run.suite.seed}
+    known |= run.manifest.get("versions", {})
+    return as_junit(verdict, [(name, str(value)) for name, value in known.items()])
 
 
 def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> str:
@@ -61,7 +77,7 @@ def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
     """What is about no single number: whether the run is complete, and flags that had to be clear."""
     suite = ET.SubElement(root, "testsuite", name="run")
     case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
-    if verdict.exit_code in (2, 3, 5):
+    if not verdict.decided:
         _problem(case, "error", verdict.headline.partition(":")[0].lower(), verdict.headline)
     cases = [case]
     for result in verdict.failures:

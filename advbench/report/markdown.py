@@ -2,14 +2,20 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from advbench.analysis.compare import Comparison
+from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
-from advbench.report.columns import CHANGE_HEADINGS, HEADINGS, LEGEND, describe_place, differences, tables
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
+from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
 
-_MARKS = {0: "✅", 1: "❌", 2: "⚠️", 3: "⚠️", 5: "⚠️"}
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
+
+_T = TypeVar("_T")
 
 
 def escaped(text: str) -> str:
@@ -21,6 +27,16 @@ def escaped(text: str) -> str:
     """
     text = display_name(text, limit=1000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|~@$])", r"\\\1", text)
+
+
+def run_markdown(verdict: Verdict, run: "StoredRun") -> str:
+    """The report of a run under the name of its suite.
+
+    Args:
+        verdict: On the run.
+        run: Which run it is about.
+    """
+    return as_markdown(verdict, f"advbench {run.suite.name}")
 
 
 def as_markdown(verdict: Verdict, title: str) -> str:
@@ -35,7 +51,7 @@ def as_markdown(verdict: Verdict, title: str) -> str:
 
 def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield f"# {escaped(title)}\n"
-    yield f"{_MARKS[verdict.exit_code]} **{escaped(verdict.headline)}**\n"
+    yield f"{MARKS[verdict.exit_code].sign} **{escaped(verdict.headline)}**\n"
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
@@ -51,7 +67,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
-        yield from _table(HEADINGS, table.rows, [cell.attack == "worst case" for cell in table.cells])
+        yield from _table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
     yield f"{LEGEND}."
 
@@ -61,7 +77,7 @@ def compared_markdown(comparison: Comparison) -> str:
     lines = []
     for table in differences(comparison.changes):
         lines += [f"## {escaped(table.title)}\n"]
-        lines += [*_table(CHANGE_HEADINGS, table.rows, [False] * len(table.rows)), ""]
+        lines += [*_table(CHANGE_COLUMNS, table.rows, [False] * len(table.rows)), ""]
         lines += _listed(changed_images(table))
     lines += _listed((*unmatched(comparison), *stars(comparison)))
     return "\n".join([*lines, "Paired by image; exact McNemar test, Holm's correction over all numbers."])
@@ -73,10 +89,10 @@ def _listed(sentences: Iterable[str]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
-    shown = [i for i in range(len(headings)) if any(row[i] for row in rows)]
-    yield f"| {' | '.join(headings[i] for i in shown)} |"
-    yield f"|{'|'.join(':--' if headings[i] == 'attack' else '--:' for i in shown)}|"
+def _table(columns: Sequence[Column[_T]], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
+    shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    yield f"| {' | '.join(columns[i].heading for i in shown)} |"
+    yield f"|{'|'.join(':--' if columns[i].kind == 'name' else '--:' for i in shown)}|"
     for row, bold in zip(rows, strong, strict=True):
         cells = [escaped(row[i]) for i in shown]
         yield f"| {' | '.join(f'**{cell}**' if bold and cell else cell for cell in cells)} |"

@@ -1,7 +1,7 @@
 """What a notebook shows of a run: its tables, with everything escaped."""
 
 from advbench.analysis.run_analysis import RunAnalysis
-from advbench.report.columns import HEADINGS, tables
+from advbench.report.columns import COLUMNS, tables
 
 
 def as_html(analysis: RunAnalysis) -> str:
@@ -17,8 +17,8 @@ def as_html(analysis: RunAnalysis) -> str:
 
     parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in analysis.flags]
     for table in tables(analysis.cells):
-        shown = [i for i in range(len(HEADINGS)) if any(row[i] for row in table.rows)]
-        head = "".join(f"<th>{escape(HEADINGS[i])}</th>" for i in shown)
+        shown = [i for i in range(len(COLUMNS)) if any(row[i] for row in table.rows)]
+        head = "".join(f"<th>{escape(COLUMNS[i].heading)}</th>" for i in shown)
         rows = ("".join(f"<td>{escape(row[i])}</td>" for i in shown) for row in table.rows)
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         parts.append(

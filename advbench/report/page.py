@@ -13,15 +13,15 @@ from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
 from advbench.records.record import UNKNOWN
-from advbench.report.columns import LEGEND, describe_bound, describe_place, describe_threat, tables
+from advbench.report.columns import COLUMNS, LEGEND, describe_bound, describe_place, describe_threat, tables
 from advbench.report.figures import Figure, curves, histogram
 from advbench.report.gallery import KINDS, gallery
 from advbench.report.html import data_uri, render
+from advbench.report.marks import MARKS
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
 
-_STATES = {0: "good", 1: "bad", 2: "warn", 3: "warn", 5: "warn"}
 _MOST_CLASSES = 12
 _MOST_PAIRS = 12
 
@@ -84,7 +84,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         "run.html",
         suite=run.suite,
         facts=_facts(verdict, run),
-        state=_STATES[verdict.exit_code],
+        state=MARKS[verdict.exit_code].state,
         verdict=verdict,
         word=verdict.headline.partition(":")[0],
         rest=verdict.headline.partition(": ")[2],
@@ -92,6 +92,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         worst=_worst(verdict),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
+        columns=COLUMNS,
         legend=LEGEND,
         made=_made(run),
         attacks=_attacks(verdict),

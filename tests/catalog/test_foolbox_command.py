@@ -8,17 +8,13 @@ import fakes
 import pytest
 from click.testing import CliRunner
 
-from advbench import catalog
 from advbench.catalog import ATTACKS, EXTRAS, lacking
-from advbench.catalog.attack_facts import attack_facts
-from advbench.catalog.foolbox import FOOLBOX
 from advbench.catalog.registry import resolve
 from advbench.cli.main import main
 from advbench.config.attack import AttackConfig, attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, parse_goal
 from advbench.errors import UserError
-from advbench.maintenance.attack_facts import facts
 from advbench.pictures.attack import attack_pictures
 from advbench.records.record import OK, UNKNOWN
 from attacks import NORMS as MADE
@@ -30,23 +26,11 @@ each_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 
 @pytest.fixture
 def with_numba(monkeypatch):
-    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
 
 
 def configured(attack, *, goal=None, norm=None, eps=None):
     return attack_config(model="vgg16", attack=attack, goal=goal, norm=norm, eps=eps, paths=())
-
-
-def test_the_table_is_that_of_the_library():
-    kinds = {"budget": "budget", "minimum norm": "minimum norm", "plain": "minimum norm"}
-    expected = [(row.name, kinds[row.kind], row.norms, row.goals) for row in ROWS.values()]
-    assert expected == FOOLBOX
-
-
-def test_the_facts_are_those_of_the_library():
-    assert (
-        json.loads(json.dumps(facts())) == attack_facts()
-    )  # `python -m advbench.maintenance.attack_facts` writes them
 
 
 @each_card

@@ -21,6 +21,7 @@ from advbench.cli.verdict import conclude
 from advbench.config.suite import Gates
 from advbench.errors import UserError
 from advbench.records.stored_run import read_run
+from advbench.report.formats import FORMATS
 
 ROWS = [*images([0.01, None, 0.02, None] * 5), *images([0.01, 0.02, 0.03, None] * 5, attack="fmn", eps=None)]
 WORSE = [*images([0.01] * 18 + [None] * 2), *images([0.01, 0.02, 0.03, None] * 5, attack="fmn", eps=None)]
@@ -75,7 +76,7 @@ def test_junit_and_markdown(folder):
     assert run("report", "run", "--format", "markdown").stdout.startswith("# advbench made\n")
 
 
-@pytest.mark.parametrize("form", ["text", "markdown", "csv", "json", "junit"])
+@pytest.mark.parametrize("form", [name for name, form in FORMATS.items() if form.printed])
 def test_a_file_holds_what_would_be_printed(folder, form):
     result = run("report", "run", "--format", form, "--out", "sub/report")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "written: sub/report\n")

@@ -15,9 +15,11 @@ from runs import a_run, a_unit
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.gates import evaluate
 from advbench.config.suite import Gates
+from advbench.errors import ExitCode
 from advbench.report.github import MOST_BYTES, annotations, in_actions, shortened, write_summary
 from advbench.report.junit import as_junit
 from advbench.report.markdown import as_markdown, compared_markdown, escaped
+from advbench.report.marks import MARKS
 from advbench.report.terminal import compared, summary
 
 ROWS = [
@@ -215,6 +217,10 @@ def test_every_output_gives_the_same_verdict(options, code, headline):
     assert (int(junit.get("errors")) > 0) is (code in (3, 5))
     assert (int(junit.get("failures")) > 0) is bool(found.failures)
     assert any(line.startswith("::error ") for line in annotations(found)) is (code != 0)
+
+
+def test_every_exit_code_of_a_verdict_has_its_mark():
+    assert set(MARKS) == {code for code in ExitCode if code < 128}  # those above are signals, which leave no verdict
 
 
 def hostile(name):

@@ -1,0 +1,42 @@
+"""The table of attacks, made from what they say of themselves. Imports no torch."""
+
+import importlib.util
+from typing import Any
+
+from advbench.catalog.attack_facts import attack_facts
+from advbench.catalog.cards import AttackCard
+from advbench.catalog.registry import Registry
+
+DEFAULT_ATTACK = "topk"
+"""The attack used where none is named."""
+UNIVERSAL = "universal"
+"""The attack that a file is part of."""
+EXTRAS = {"numba": "brendel-bethge"}
+"""Package -> the extra that brings it."""
+
+
+def lacking(card: AttackCard) -> str:
+    """The pip command for what an attack needs and is not installed; empty if nothing is."""
+    if not card.needs or importlib.util.find_spec(card.needs):
+        return ""
+    return f'pip install "advbench[{EXTRAS[card.needs]}]"'
+
+
+def _card(name: str, facts: dict[str, Any]) -> AttackCard:
+    return AttackCard(
+        name=name,
+        target=facts["target"],
+        arguments=tuple(facts["arguments"]),
+        kind=facts["kind"],
+        norms=tuple(facts["norms"]),
+        goals=tuple(facts["goals"]),
+        summary=facts["summary"],
+        access=facts["access"],
+        search=facts["search"],
+        source=facts["source"],
+        needs=next((package for package in EXTRAS if package in facts["needs"]), ""),
+    )
+
+
+ATTACKS: Registry[AttackCard] = Registry("attack", {name: _card(name, facts) for name, facts in attack_facts().items()})
+"""Every attack that runs by name; the default is `DEFAULT_ATTACK`."""

@@ -1,0 +1,42 @@
+"""The table of data sets. Plain data; imports no torch."""
+
+from advbench.catalog.cards import DatasetCard
+from advbench.catalog.registry import Registry
+
+
+def _samples(name: str, data: str, classes: int) -> tuple[str, DatasetCard]:
+    return name, DatasetCard(
+        name=name,
+        loader="advbench.datasets.samples:load",
+        data=data,
+        classes=classes,
+        images=20,
+        summary="20 images that Foolbox carries",
+    )
+
+
+def _carried(name: str, data: str) -> tuple[str, DatasetCard]:
+    return name, DatasetCard(
+        name=name,
+        loader="advbench.datasets.embedded:load",
+        data=data,
+        classes=10,
+        images=1000,
+        summary="every tenth test image; carried by advbench",
+    )
+
+
+DATASETS: Registry[DatasetCard] = Registry(
+    "dataset",
+    [
+        _carried("mnist", "MNIST"),
+        _carried("fashion-mnist", "Fashion-MNIST"),
+        _samples("imagenet-samples", "ImageNet-1k", 1000),
+        _samples("cifar10-samples", "CIFAR-10", 10),
+        _samples("cifar10-grey-samples", "CIFAR-10 grey", 10),
+        _samples("cifar100-samples", "CIFAR-100", 100),
+        _samples("mnist-samples", "MNIST", 10),
+        _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
+    ],
+)
+"""Every data set that a suite can name."""

@@ -1,0 +1,48 @@
+"""The list of columns: every form of the report shows each of them, and a terminal leaves them out in its order."""
+
+import pytest
+from frames import images
+from runs import a_run
+
+from advbench.analysis.gates import evaluate
+from advbench.config.suite import Gates
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, tables
+from advbench.report.notebook import as_html
+
+ROWS = [
+    *images([0.01, None] * 3),
+    *images([None] * 6, attack="noise"),
+    *images([0.01, 0.02] * 3, attack="fmn", eps=None),
+]
+
+
+@pytest.fixture(scope="module")
+def found():
+    run = a_run(ROWS)
+    return run, evaluate(run, Gates())
+
+
+def test_every_column_has_a_text_for_some_number(found):
+    table = tables(found[1].analysis.cells)[0]
+    assert all(any(texts) for texts in zip(*table.rows, strict=True))
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.heading)
+def test_page_and_notebook_have_every_column(found, column):
+    from advbench.report.formats import render
+
+    run, verdict = found
+    assert f">{column.heading}{' accuracy' if column.bar else ''}</th>" in render("html", verdict, run)
+    assert f"<th>{column.heading}</th>" in as_html(verdict.analysis)
+    assert f" {column.heading} |" in render("markdown", verdict, run)
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, CHANGE_COLUMNS])
+def test_headings_and_turns_are_distinct(columns):
+    headings, turns = [c.heading for c in columns], [c.dropped for c in columns if c.dropped]
+    assert len(set(headings)) == len(headings)
+    assert sorted(turns) == list(range(1, len(turns) + 1))
+
+
+def test_the_legend_explains_the_numbers_that_need_it():
+    assert all(f"{column.heading}: {column.meaning}" in LEGEND for column in COLUMNS if column.meaning)
