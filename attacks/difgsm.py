@@ -81,9 +81,9 @@ class DIFGSM:
             logits = forward(model, x_adv, goal)
             return at._replace(logits=logits, gradient=gradient, fooled=met(goal, logits))
 
-        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
+        active, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            left,
+            active,
             gradient,
             look,
             steps=self.steps,

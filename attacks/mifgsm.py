@@ -61,9 +61,9 @@ class MIFGSM:
         def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
             return slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
 
-        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
+        active, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            left,
+            active,
             gradient,
             look,
             steps=self.steps,

@@ -61,16 +61,16 @@ class PGD:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        x_adv = left.x
+        active = Survivors(model, x, goal, self.norm, eps)
+        x_adv = active.x
         if self.random_start:
-            start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
-            x_adv = (left.x + start.to(x)).clamp_(0, 1)
+            start = self.norm.random(x.shape[1:], active.eps, seed, active.goal.ids, draw=0)
+            x_adv = (active.x + start.to(x)).clamp_(0, 1)
         for _ in range(self.steps):
-            if not len(left):
+            if not len(active):
                 break
-            at = slope(model, x_adv, left.goal, LOSSES[self.loss], rough=True)
-            x_adv, gradient = left.retire(x_adv, at.fooled, at.gradient)
-            step = descent(self.norm, x_adv, gradient, self.relative_step * left.eps)
-            x_adv = left.ball.nearest(x_adv + step)
-        return left.finish(x_adv)
+            at = slope(model, x_adv, active.goal, LOSSES[self.loss], rough=True)
+            x_adv, gradient = active.retire(x_adv, at.fooled, at.gradient)
+            step = descent(self.norm, x_adv, gradient, self.relative_step * active.eps)
+            x_adv = active.ball.nearest(x_adv + step)
+        return active.finish(x_adv)

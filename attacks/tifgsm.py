@@ -72,9 +72,9 @@ class TIFGSM:
             at = slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
             return at._replace(gradient=smooth(at.gradient, self.kernel_size))
 
-        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
+        active, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            left,
+            active,
             smooth(gradient, self.kernel_size),
             look,
             steps=self.steps,

@@ -36,17 +36,17 @@ def begin(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor, 
     Example:
         >>> from attacks import Linf, Untargeted, losses
         >>> x, goal = torch.tensor([[0.9, 0.3], [0.2, 0.8]]), Untargeted(torch.tensor([0, 0]))
-        >>> left, gradient = begin(lambda x: 2 * x, x, goal, Linf(), 0.1, losses.margin)
-        >>> left.rows, gradient
+        >>> active, gradient = begin(lambda x: 2 * x, x, goal, Linf(), 0.1, losses.margin)
+        >>> active.rows, gradient
         (tensor([0]), tensor([[ 2., -2.]]))
     """
     at = clean_slope(model, x, goal, norm, eps, loss)
-    left = Survivors(model, x, goal, norm, eps, logits=at.logits)
-    return left, at.gradient[left.rows]
+    active = Survivors(model, x, goal, norm, eps, logits=at.logits)
+    return active, at.gradient[active.rows]
 
 
 def descend(
-    left: Survivors,
+    active: Survivors,
     gradient: Tensor,
     look: Look,
     *,
@@ -60,7 +60,7 @@ def descend(
     ``g <- decay * g + gradient / its L1 norm;  x <- P(x - relative_step * eps * steepest(g))``
 
     Args:
-        left: The images that are to be fooled, with their goals and budgets.
+        active: The images that are to be fooled, with their goals and budgets.
         gradient: The first one of each (n, ...), at the images themselves.
         look: Where the others come from.
         steps: Gradient steps.
@@ -76,24 +76,21 @@ def descend(
         >>> from attacks.queries.gradients import slope
         >>> from attacks.losses import margin
         >>> x, model = torch.tensor([[0.6, 0.5]]), lambda x: x
-        >>> left, gradient = begin(model, x, Untargeted(torch.tensor([0])), Linf(), 0.125, margin)
+        >>> active, gradient = begin(model, x, Untargeted(torch.tensor([0])), Linf(), 0.125, margin)
         >>> look = lambda x, goal, step: slope(model, x, goal, margin)
-        >>> descend(left, gradient, look, steps=10, relative_step=0.1, decay=1.0, early_stop=False)
+        >>> descend(active, gradient, look, steps=10, relative_step=0.1, decay=1.0, early_stop=False)
         tensor([[0.4750, 0.6250]])
     """
-    x_adv, sum_ = left.x, torch.zeros_like(left.x)
+    x_adv, sum_ = active.x, torch.zeros_like(active.x)
     for step in range(steps):
-        if not len(left):
+        if not len(active):
             break
         if step:
-            at = look(x_adv, left.goal, step)
+            at = look(x_adv, active.goal, step)
             gradient = at.gradient
             if early_stop:
-                x_adv, gradient, sum_ = left.retire(x_adv, at.fooled, gradient, sum_)
+                x_adv, gradient, sum_ = active.retire(x_adv, at.fooled, gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
-        move = descent(left.norm, x_adv, sum_, relative_step * left.eps)
-        x_adv = left.ball.nearest(move.add_(x_adv))
-    if early_stop:
-        return left.finish(x_adv)
-    left.found[left.rows] = x_adv
-    return left.found
+        move = descent(active.norm, x_adv, sum_, relative_step * active.eps)
+        x_adv = active.ball.nearest(move.add_(x_adv))
+    return active.finish(x_adv)

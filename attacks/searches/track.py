@@ -35,8 +35,8 @@ class Survivors:
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
-        >>> left.x, left.rows
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
+        >>> active.x, active.rows
         (tensor([[0.9000, 0.3000]]), tensor([0]))
     """
 
@@ -96,9 +96,9 @@ class Survivors:
         if self._stay or not bool(fooled.any()):
             return x_adv, *state
         self.found[self.rows[fooled]] = x_adv[fooled]
-        left = (~fooled).nonzero().squeeze(1)
-        self._keep(left)
-        return x_adv[left], *(tensor[left] for tensor in state)
+        active = (~fooled).nonzero().squeeze(1)
+        self._keep(active)
+        return x_adv[active], *(tensor[active] for tensor in state)
 
     @property
     def ball(self) -> Ball:
@@ -144,26 +144,26 @@ class Survivors:
         self.found[self.rows] = best.x_adv
         return self.found
 
-    def _keep(self, left: Tensor) -> None:
-        aim = self.aim.select(left) if self.aim is not self.goal else None
-        self.x, self.goal = self.x[left], self.goal.select(left)
+    def _keep(self, active: Tensor) -> None:
+        aim = self.aim.select(active) if self.aim is not self.goal else None
+        self.x, self.goal = self.x[active], self.goal.select(active)
         self.aim = aim or self.goal
-        self.eps, self.rows, self._ball = self.eps[left], self.rows[left], None
+        self.eps, self.rows, self._ball = self.eps[active], self.rows[active], None
 
 
 class Lowest:
     """The candidate with the lowest margin so far for each image of a batch, the clean image to begin with.
 
     Args:
-        left: The images that are to be fooled.
+        active: The images that are to be fooled.
 
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
-        >>> best = Lowest(left)
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
+        >>> best = Lowest(active)
         >>> better = torch.tensor([[0.8, 0.4]])
-        >>> rest = best.offer(left, better, logits=better)
+        >>> rest = best.offer(active, better, logits=better)
         >>> best.margin
         tensor([0.4000,    inf])
     """
@@ -173,27 +173,27 @@ class Lowest:
     margin: Tensor
     """Of the goal (N,); infinite where the clean image was fooled."""
 
-    def __init__(self, left: Survivors) -> None:
-        self.x_adv = left.found.clone()
-        self.margin = left.found.new_full((len(left.found),), torch.inf)
-        self.look(left, left.x)
+    def __init__(self, active: Survivors) -> None:
+        self.x_adv = active.found.clone()
+        self.margin = active.found.new_full((len(active.found),), torch.inf)
+        self.look(active, active.x)
 
-    def of(self, left: Survivors) -> Tensor:
-        """The candidates of the images that are left (n, ...)."""
-        return self.x_adv[left.rows]
+    def of(self, active: Survivors) -> Tensor:
+        """The candidates of the active images (n, ...)."""
+        return self.x_adv[active.rows]
 
-    def look(self, left: Survivors, x_adv: Tensor) -> None:
+    def look(self, active: Survivors, x_adv: Tensor) -> None:
         """Ask the model about candidates of the survivors (n, ...), and keep those that are better."""
-        if len(left):
-            self.offer(left, x_adv, forward(left.model, x_adv, left.goal))
+        if len(active):
+            self.offer(active, x_adv, forward(active.model, x_adv, active.goal))
 
-    def offer(self, left: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def offer(self, active: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Keep the candidates (n, ...) that are better; then do what :meth:`Survivors.retire` does."""
-        margin = left.goal.margin(logits)
-        better = margin < self.margin[left.rows]
-        rows = left.rows[better]
+        margin = active.goal.margin(logits)
+        better = margin < self.margin[active.rows]
+        rows = active.rows[better]
         self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
-        return left.retire(x_adv, fooling(margin, logits), *state)
+        return active.retire(x_adv, fooling(margin, logits), *state)
 
 
 class Nearest:
