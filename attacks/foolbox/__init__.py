@@ -175,11 +175,11 @@ class FoolboxAttack:
             self._attempt(model, active, rows, seed, x_adv, errors)
         best = Nearest(active.x, self.norm, active.eps)
         best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
-        active.found[active.rows] = best.x_adv
+        found = active.finish(best.x_adv)
         if errors:
             reasons = {int(active.rows[row]): f"{type(e).__name__}: {e}".rstrip(": ") for row, e in errors.items()}
-            raise AttackError(active.found, reasons) from next(iter(errors.values()))
-        return active.found
+            raise AttackError(found, reasons) from next(iter(errors.values()))
+        return found
 
     def _check(self, x: Tensor, goal: Goal) -> None:
         for row in filter(None, (self._row, ROWS.get(self._start))):
