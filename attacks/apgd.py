@@ -9,8 +9,8 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Linf, Norm, column, descent
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches import sparse
 from attacks.searches.track import Survivors
@@ -46,6 +46,7 @@ class APGD:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -65,7 +66,7 @@ class APGD:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         start = self.norm.random(x.shape[1:], active.eps, seed, active.goal.ids, draw=0)
         x_adv = (active.x + start.to(x)).clamp_(0, 1)
         best = descend(active, x_adv, LOSSES[self.loss], self.steps, rho=self.rho, momentum=self.momentum)
@@ -103,7 +104,7 @@ def descend(
     for i in range(steps):
         if not len(active):
             return state.best
-        at = slope(active.model, x_adv, active.goal, loss, aim=active.aim, rough=True)
+        at = active.slope(x_adv, loss)
         x_adv, before, step, value, gradient, *rest = active.retire(
             x_adv, at.fooled, before, step, at.loss, at.gradient, *state
         )

@@ -14,7 +14,8 @@ from attacks.queries.gradients import slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import Bisection
 from attacks.searches.adam import Adam
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +67,14 @@ class CW:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
         search = Bisection(torch.full_like(active.eps, self.first_constant), factor=10.0)
         for _ in range(self.constants):
             search.tell(self._descend(active, best, search.value))
-        return active.finish(best.x_adv)
+        return active.finish(best)
 
     def _descend(self, active: Survivors, best: Nearest, constant: Tensor) -> Tensor:
         """One run; bool (n,) where it fooled."""

@@ -10,11 +10,12 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES
 from attacks.norms import L2, Norm, column, flat
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import normal
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class DDN:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "float32"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()
@@ -62,7 +64,7 @@ class DDN:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
@@ -70,7 +72,7 @@ class DDN:
         radius = largest.clamp_max(self.init_eps)
         x_adv = active.x
         for step in range(self.steps):
-            at = slope(model, x_adv, active.goal, LOSSES[self.loss], rounded=True)
+            at = active.slope(x_adv, LOSSES[self.loss])
             fooled = at.fooled
             delta = x_adv - active.x
             best.offer(x_adv, fooled, self.norm.measure(delta))
@@ -81,7 +83,7 @@ class DDN:
             length = self.norm.measure(delta).clamp_min(1e-12)
             x_adv = delta.mul_(column(radius / length, delta)).add_(active.x).clamp_(0, 1)
         best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
-        return active.settle(best, self, seed)
+        return active.finish(best)
 
 
 def _or_random(gradient: Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:

@@ -15,7 +15,8 @@ from attacks.objectives.rivals import distinct_aims
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slopes
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.searches.track import Survivors, nearby
+from attacks.searches.nearest import nearby
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class DeepFool:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         ways, everyone = rivals(active, self.candidates), torch.arange(len(active), device=x.device)

@@ -15,7 +15,8 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class FAB:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
@@ -84,7 +85,7 @@ class FAB:
                 back = torch.ones_like(active.eps).masked_fill(fooled, self.retreat)
                 x_adv = active.x + (x_adv - active.x) * column(back, x_adv)
         pull_back(active, best, self.search_steps)
-        return active.finish(best.x_adv)
+        return active.finish(best)
 
     def _step(self, active: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
         """To the linearised boundary, from here and from the image, and between the two."""

@@ -14,8 +14,9 @@ from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import Bisection
 from attacks.searches.draws import normal
+from attacks.searches.nearest import Nearest
 from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class HopSkipJump:
         """
         check_call(self, eps, seed)
         check_fit(self.starts, x)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         x_adv, started = self._start(model, active, seed)
         ask = _Oracle(model, active.goal.select(started))
         clean, draw = active.x[started], self.start_draws

@@ -12,11 +12,12 @@ from attacks.geometry.proximal import firm, soft
 from attacks.goals import Goal, met
 from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
 from attacks.searches.adam import Adam
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class PDPGD:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
@@ -91,7 +92,7 @@ class PDPGD:
             self._search(active, best, again, _LONGER * self.step_size, _FLOOR, 1)
         if self.norm.name != "l0":  # on the way back to the image as many values are changed
             pull_back(active, best, self.search_steps)
-        return active.finish(best.x_adv)
+        return active.finish(best)
 
     def _search(self, active: Survivors, best: Nearest, steps: int, length: float, floor: float, fall: float) -> None:
         """One descent from the images: length of the first step, floor at first, to what fraction it falls."""
@@ -100,7 +101,7 @@ class PDPGD:
         weight = dual.sigmoid()
         for step in range(steps):
             done = step / steps
-            at = slope(active.model, active.x + delta, active.goal, _smooth_hinge)
+            at = active.slope(active.x + delta, _smooth_hinge)
             fooled = at.fooled
             best.offer(active.x + delta, fooled)
             rate = length * 0.01**done

@@ -14,7 +14,8 @@ from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call
 from attacks.searches.draws import derive
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 class Bisection:
@@ -143,7 +144,7 @@ class EpsSearch:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; the ``i``-th call draws with a seed derived from ``seed``."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         best = Nearest(active.x, self.norm, active.eps)
         farthest = active.farthest
         least = self._whole(farthest / 64)
@@ -161,7 +162,7 @@ class EpsSearch:
             open_ = (search.value > search.low) & (search.value < search.high)
             search.select(open_)
             rows = rows[open_]
-        x_adv = active.finish(best.x_adv)
+        x_adv = active.finish(best)
         found = torch.ones(len(x), dtype=torch.bool, device=x.device).index_copy(0, active.rows, best.found)
         return failed.report(x_adv, found)
 

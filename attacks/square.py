@@ -69,7 +69,7 @@ class Square:
         check_call(self, eps, seed)
         if x.ndim > 4:
             raise ValueError(f"expected images (N, C, H, W), (N, H, W) or (N, D) for Square, got {tuple(x.shape)}")
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         start = scatter(active, seed)
         x_best, _ = search(active, start, schedule(self.steps, self.initial_fraction), seed, LOSSES[self.loss])
         return active.finish(x_best)

@@ -14,8 +14,8 @@ from attacks.goals import Goal
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.norms import Linf, Norm, within
 from attacks.objectives.rivals import aims
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, precise
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
@@ -84,6 +84,7 @@ class Standard:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -103,7 +104,7 @@ class Standard:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()
         best.look(active, descend(active, active.x, margin, self.steps))
@@ -117,7 +118,7 @@ class Standard:
         by_gradients = clean - best.margin
         self._square(active, best, self.queries, seeds)
         masked = clean - best.margin > LEAD * by_gradients
-        active.model = precise(active.model)  # a rounded gradient decides nothing among those left
+        active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
             hopeless = (best.margin > clean / (2 + 0.2 * i)) & ~masked
             active.give_up(hopeless[active.rows], best.of(active))

@@ -14,7 +14,8 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.searches.track import Nearest, Survivors, nearby
+from attacks.searches.nearest import Nearest, nearby
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class SuperDeepFool:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         ways, x_adv = rivals(active, self.candidates), active.x.clone()

@@ -9,8 +9,8 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import aims
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, precise
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.track import Lowest, Survivors
@@ -72,6 +72,7 @@ class Thorough:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -95,13 +96,13 @@ class Thorough:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         best = Lowest(active)
         near = NEAR * best.margin
         if len(active):
             first = replace(self.first, norm=self.norm)
             best.look(active, first(model, active.x, active.goal, eps=active.eps, seed=seed))
-            active.model = precise(model)  # a rounded gradient decides nothing among those left
+            active.precision = "exact"  # a rounded gradient decides nothing among those left
         for population in range(self.populations):
             if not len(active):
                 break

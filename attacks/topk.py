@@ -15,10 +15,11 @@ from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
 from attacks.objectives.gaps import gaps, soft_maximum
 from attacks.objectives.rivals import Overtake, falling
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 from attacks.searches.ways import nearest_ways, price
 
 
@@ -83,6 +84,7 @@ class TopK:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "float32"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
@@ -113,7 +115,7 @@ class TopK:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         aims, steps = self._aims(active)
@@ -129,7 +131,7 @@ class TopK:
         for step in range(leg, steps):
             walk.step(start + (1 - start) * (step - leg) / (steps - leg))
         walk.finish()
-        found = active.settle(walk.best, self)
+        found = active.finish(walk.best)
         return quantize(model, x, found, goal, self.norm, eps=eps) if self.quantized else found
 
     def _aims(self, active: Survivors) -> tuple[Sequence[Goal], int]:
@@ -186,7 +188,7 @@ class _Walk:
         """One gradient step, when so large a part of all is done."""
         pace, active, norm, x_adv = self._pace, self._active, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
-        at = slope(active.model, x_adv, active.goal, self._loss(fall), aim=self._aim, rounded=True)
+        at = active.slope(x_adv, self._loss(fall), aim=self._aim)
         self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)

@@ -22,8 +22,9 @@ from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, check_images, check_norm
 from attacks.searches.draws import derive
+from attacks.searches.nearest import Nearest
 from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.track import Survivors
 
 __all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
 
@@ -167,7 +168,7 @@ class FoolboxAttack:
         check_arguments(model, x, goal, self.norm, eps)
         check_fit(self.starts, x)
         self._check(x, goal)
-        active = Survivors(model, x, goal, self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         x_adv, errors = active.x.clone(), dict[int, Exception]()
@@ -175,7 +176,7 @@ class FoolboxAttack:
             self._attempt(model, active, rows, seed, x_adv, errors)
         best = Nearest(active.x, self.norm, active.eps)
         best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
-        found = active.finish(best.x_adv)
+        found = active.finish(best)
         if errors:
             reasons = {int(active.rows[row]): f"{type(e).__name__}: {e}".rstrip(": ") for row, e in errors.items()}
             raise AttackError(found, reasons) from next(iter(errors.values()))

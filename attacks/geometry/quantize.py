@@ -12,7 +12,7 @@ from attacks.queries.answers import NoGradientError
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_arguments
 from attacks.search import Bisection
-from attacks.searches.track import Nearest
+from attacks.searches.nearest import Nearest
 
 _WHITE = 255
 _FACTORS = 14

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from attacks.losses import margin
 from attacks.norms import column, descent, within
-from attacks.queries.gradients import slope
 from attacks.searches.draws import derive, uniform
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Lowest, Survivors
@@ -64,7 +63,7 @@ def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: f
     for step in range(steps):
         if not len(active):
             return
-        at = slope(active.model, x_adv, active.goal, margin, rough=True)
+        at = active.slope(x_adv, margin)
         x_adv, gradient, sum_ = best.offer(active, x_adv, at.logits, at.gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
         length = 0.5 * (1 - step / steps) * active.eps

@@ -6,7 +6,7 @@ from torch import Tensor
 from attacks.goals import met
 from attacks.losses import Loss
 from attacks.norms import L0, column, descent
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import forward
 from attacks.searches.track import Survivors
 
 
@@ -49,7 +49,7 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
     for i in range(steps):
         if not len(active):
             return best
-        at = slope(active.model, x_adv, active.goal, loss, aim=active.aim, rough=True)
+        at = active.slope(x_adv, loss)
         x_adv, value, gradient, best, best_gradient, lowest, step, share, changed = active.retire(
             x_adv, at.fooled, at.loss, at.gradient, best, best_gradient, lowest, step, share, changed
         )

@@ -124,7 +124,7 @@ class Walkers:
         best, lowest, sum_ = x_adv, x_adv.new_full((len(x_adv),), torch.inf), torch.zeros_like(x_adv)
         for step in range(steps):
             x_adv = within(active.norm, x, x_adv, eps)
-            at = slope(active.model, x_adv, goal, margin, aim=aim, rough=True)
+            at = slope(active.model, x_adv, goal, margin, aim=aim, precision=active.precision)
             value = at.loss.masked_fill(at.fooled, -torch.inf)
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from attacks import L2, Linf, Untargeted
 from attacks.goals import met
 from attacks.queries.gradients import asked_ids
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 LABELS = torch.zeros(4, dtype=torch.int64)
 
