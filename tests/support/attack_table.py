@@ -3,10 +3,10 @@
 import dataclasses
 
 import pytest
-from attacks.starts import needs_start
 
 from attacks import ATTACKS, NORMS, AttackError, Standard
 from attacks.protocols import Attack
+from attacks.searches.starts import needs_start
 
 ENTRIES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
 """(name, norm) of all."""
