@@ -9,8 +9,8 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Linf, Norm, column, descent
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches import sparse
 from attacks.searches.track import Survivors
@@ -46,6 +46,7 @@ class APGD:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -65,16 +66,15 @@ class APGD:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
-        x_adv = (left.x + start.to(x)).clamp_(0, 1)
-        best = descend(left, x_adv, LOSSES[self.loss], self.steps, rho=self.rho, momentum=self.momentum)
-        left.found[left.rows] = best
-        return left.found
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        start = self.norm.random(x.shape[1:], active.eps, seed, active.goal.ids, draw=0)
+        x_adv = (active.x + start.to(x)).clamp_(0, 1)
+        best = descend(active, x_adv, LOSSES[self.loss], self.steps, rho=self.rho, momentum=self.momentum)
+        return active.finish(best)
 
 
 def descend(
-    left: Survivors,
+    active: Survivors,
     x_adv: Tensor,
     loss: Loss,
     steps: int,
@@ -83,10 +83,10 @@ def descend(
     rho: float = 0.75,
     momentum: float = 0.75,
 ) -> Tensor:
-    """The steps of APGD, for the images that are left; those that get fooled leave.
+    """The steps of APGD, for the active images; those that get fooled leave.
 
     Args:
-        left: The images, their budgets, and the aim that is descended.
+        active: The images, their budgets, and the aim that is descended.
         x_adv: Where to start (n, ...).
         loss: Of the aim.
         steps: Gradient steps.
@@ -95,17 +95,17 @@ def descend(
         momentum: See :class:`APGD`.
 
     Returns:
-        For the images that are still left, the points with the lowest loss.
+        For the images still active, the points with the lowest loss.
     """
-    if left.norm.name == "l1":
-        return sparse.descend(left, x_adv, loss, steps)
-    before, step, state = x_adv, first_step * left.eps, _Progress.begin(x_adv)
+    if active.norm.name == "l1":
+        return sparse.descend(active, x_adv, loss, steps)
+    before, step, state = x_adv, first_step * active.eps, _Progress.begin(x_adv)
     checkpoints = _checkpoints(steps)
     for i in range(steps):
-        if not len(left):
+        if not len(active):
             return state.best
-        at = slope(left.model, x_adv, left.goal, loss, aim=left.aim, rough=True)
-        x_adv, before, step, value, gradient, *rest = left.retire(
+        at = active.slope(x_adv, loss)
+        x_adv, before, step, value, gradient, *rest = active.retire(
             x_adv, at.fooled, before, step, at.loss, at.gradient, *state
         )
         state = _Progress(*rest).after(x_adv, value, gradient)
@@ -115,14 +115,14 @@ def descend(
             back = column(stalled, x_adv)
             x_adv, before = torch.where(back, state.best, x_adv), torch.where(back, state.best, before)
             gradient = torch.where(back, state.best_gradient, gradient)
-        aim = left.ball.nearest(x_adv + descent(left.norm, x_adv, gradient, step))
+        aim = active.ball.nearest(x_adv + descent(active.norm, x_adv, gradient, step))
         weight = momentum if i else 1.0
         moved = x_adv.lerp(aim, weight).add_(x_adv - before, alpha=1 - weight)
-        x_adv, before = left.ball.nearest(moved), x_adv
-    if len(left):  # the last point has no gradient yet, and needs none
-        logits = forward(left.model, x_adv, left.goal)
-        value = loss(logits, left.aim)
-        x_adv, value, *rest = left.retire(x_adv, met(left.goal, logits), value, *state)
+        x_adv, before = active.ball.nearest(moved), x_adv
+    if len(active):  # the last point has no gradient yet, and needs none
+        logits = forward(active.model, x_adv, active.goal)
+        value = loss(logits, active.aim)
+        x_adv, value, *rest = active.retire(x_adv, met(active.goal, logits), value, *state)
         state = _Progress(*rest).after(x_adv, value, x_adv)
     return state.best
 

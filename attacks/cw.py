@@ -14,7 +14,8 @@ from attacks.queries.gradients import slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import Bisection
 from attacks.searches.adam import Adam
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +67,26 @@ class CW:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best = Nearest(left.x, self.norm, left.eps)
-        search = Bisection(torch.full_like(left.eps, self.first_constant), factor=10.0)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
+        search = Bisection(torch.full_like(active.eps, self.first_constant), factor=10.0)
         for _ in range(self.constants):
-            search.tell(self._descend(left, best, search.value))
-        left.found[left.rows] = best.x_adv
-        return left.found
+            search.tell(self._descend(active, best, search.value))
+        return active.finish(best)
 
-    def _descend(self, left: Survivors, best: Nearest, constant: Tensor) -> Tensor:
+    def _descend(self, active: Survivors, best: Nearest, constant: Tensor) -> Tensor:
         """One run; bool (n,) where it fooled."""
         # White and black lie at infinity.
-        w = torch.atanh((2 * left.x - 1) * (1 - 1e-6))
+        w = torch.atanh((2 * active.x - 1) * (1 - 1e-6))
         adam, ever = Adam(w), torch.zeros_like(constant, dtype=torch.bool)
-        rows, x, goal = torch.arange(len(left), device=w.device), left.x, left.goal
+        rows, x, goal = torch.arange(len(active), device=w.device), active.x, active.goal
         before, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
         for step in range(self.steps):
             tanh = w.tanh()
             x_adv = (tanh + 1).div_(2)
-            at = slope(left.model, x_adv, goal, hinge)
+            at = slope(active.model, x_adv, goal, hinge)
             delta = x_adv - x
             size = self.norm.measure(delta)
             best.offer_for(rows, x_adv, at.fooled, size)

@@ -10,11 +10,12 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES
 from attacks.norms import L2, Norm, column, flat
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import normal
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class DDN:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "float32"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()
@@ -62,26 +64,26 @@ class DDN:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best = Nearest(left.x, self.norm, left.eps)
-        largest = left.farthest
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
+        largest = active.farthest
         radius = largest.clamp_max(self.init_eps)
-        x_adv = left.x
+        x_adv = active.x
         for step in range(self.steps):
-            at = slope(model, x_adv, left.goal, LOSSES[self.loss], rounded=True)
+            at = active.slope(x_adv, LOSSES[self.loss])
             fooled = at.fooled
-            delta = x_adv - left.x
+            delta = x_adv - active.x
             best.offer(x_adv, fooled, self.norm.measure(delta))
             radius = torch.where(fooled, radius * (1 - self.gamma), radius * (1 + self.gamma))
             radius = torch.minimum(radius, largest)
             rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
-            delta -= self.norm.steepest(_or_random(at.gradient, seed, left.goal.ids, step), rate)
+            delta -= self.norm.steepest(_or_random(at.gradient, seed, active.goal.ids, step), rate)
             length = self.norm.measure(delta).clamp_min(1e-12)
-            x_adv = delta.mul_(column(radius / length, delta)).add_(left.x).clamp_(0, 1)
-        best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        return left.settle(best, self, seed)
+            x_adv = delta.mul_(column(radius / length, delta)).add_(active.x).clamp_(0, 1)
+        best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        return active.finish(best)
 
 
 def _or_random(gradient: Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:

@@ -15,7 +15,8 @@ from attacks.objectives.rivals import distinct_aims
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slopes
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.searches.track import Survivors, nearby
+from attacks.searches.nearest import nearby
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +65,27 @@ class DeepFool:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        ways, everyone = rivals(left, self.candidates), torch.arange(len(left), device=x.device)
-        x_adv, short = cross(left, everyone, left.x, ways, self.norm, self.steps, self.overshoot)
-        x_adv[short] = left.x[short]
-        return nearby(x, left.finish(x_adv), self.norm, eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        ways, everyone = rivals(active, self.candidates), torch.arange(len(active), device=x.device)
+        x_adv, short = cross(active, everyone, active.x, ways, self.norm, self.steps, self.overshoot)
+        x_adv[short] = active.x[short]
+        return nearby(x, active.finish(x_adv), self.norm, eps)
 
 
-def rivals(left: Survivors, count: int) -> list[Goal]:
-    """The ways to meet the goal of the images that are left, the nearest first; see `distinct_aims`."""
-    return distinct_aims(left.goal, left.logits[left.rows], count)
+def rivals(active: Survivors, count: int) -> list[Goal]:
+    """The ways to meet the goal of the active images, the nearest first; see `distinct_aims`."""
+    return distinct_aims(active.goal, active.logits[active.rows], count)
 
 
 def cross(
-    left: Survivors, rows: Tensor, x: Tensor, ways: Sequence[Goal], norm: Norm, steps: int, overshoot: float
+    active: Survivors, rows: Tensor, x: Tensor, ways: Sequence[Goal], norm: Norm, steps: int, overshoot: float
 ) -> tuple[Tensor, Tensor]:
     """Walk from ``x`` to beyond the nearest boundary.
 
     Args:
-        left: The images; none of them leaves.
+        active: The images; none of them leaves.
         rows: Which of them walk (m,).
         x: Where these start (m, ...); none of them is fooled yet.
         ways: To meet the goal, of all images.
@@ -99,15 +100,15 @@ def cross(
     for _ in range(steps):
         if not len(walking):
             break
-        some = left.goal.select(rows[walking])
-        at = slopes(left.model, x[walking], some, _margins(ways, rows[walking]), len(ways))
+        some = active.goal.select(rows[walking])
+        at = slopes(active.model, x[walking], some, _margins(ways, rows[walking]), len(ways))
         steepness = norm.dual(at.gradient.flatten(0, 1)).view_as(at.loss).clamp_min(1e-12)
         depth = beyond(at.loss.clamp_min(0), at.logits, steepness)
         distance, nearest = (depth / steepness).clamp_max(x[0].numel()).min(1)
         chosen = at.gradient[torch.arange(len(walking), device=x.device), nearest]
         x[walking] = (x[walking] + norm.steepest(-chosen, (1 + overshoot) * distance)).clamp_(0, 1)
         # A pass without gradients, so that none are asked for where the image is fooled: there are many.
-        walking = walking[~met(some, forward(left.model, x[walking], some))]
+        walking = walking[~met(some, forward(active.model, x[walking], some))]
     return x, walking
 
 

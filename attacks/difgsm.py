@@ -9,8 +9,8 @@ from attacks.geometry.warp import Resizing
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import Slope, forward, quick_form, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import Slope, form_for, forward, slope
 from attacks.queries.inputs import check_call, check_parameters, check_planes
 from attacks.searches.draws import uniform
 from attacks.searches.momentum import begin, descend
@@ -41,6 +41,7 @@ class DIFGSM:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "for transfer"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
@@ -70,20 +71,20 @@ class DIFGSM:
         """See :class:`attacks.protocols.BudgetAttack`. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
+        active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
 
-        def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
-            resized, change = self._changes(x_adv, uniform(seed, goal.ids, step, (4,)).to(x_adv))
+        def look(x_adv: Tensor, step: int) -> Slope:
+            resized, change = self._changes(x_adv, uniform(seed, active.goal.ids, step, (4,)).to(x_adv))
             shown = x_adv.index_copy(0, resized, change.apply(x_adv[resized]))
-            at = slope(quick_form(model) or model, shown, goal, LOSSES[self.loss])
+            at = slope(form_for(model, self.precision), shown, active.goal, LOSSES[self.loss])
             gradient = at.gradient.index_copy(0, resized, change.adjoint(at.gradient[resized]))
             if not self.early_stop:
                 return at._replace(gradient=gradient)
-            logits = forward(model, x_adv, goal)
-            return at._replace(logits=logits, gradient=gradient, fooled=met(goal, logits))
+            logits = forward(model, x_adv, active.goal)
+            return at._replace(logits=logits, gradient=gradient, fooled=met(active.goal, logits))
 
-        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            left,
+            active,
             gradient,
             look,
             steps=self.steps,

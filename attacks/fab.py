@@ -15,7 +15,8 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,30 +72,29 @@ class FAB:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best = Nearest(left.x, self.norm, left.eps)
-        for aim in rivals(left, self.targets):
-            x_adv = left.x
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
+        for aim in rivals(active, self.targets):
+            x_adv = active.x
             for _ in range(self.steps):
-                x_adv = self._step(left, aim, x_adv)
-                fooled = met(left.goal, forward(model, x_adv, left.goal))
+                x_adv = self._step(active, aim, x_adv)
+                fooled = met(active.goal, forward(model, x_adv, active.goal))
                 best.offer(x_adv, fooled)
-                back = torch.ones_like(left.eps).masked_fill(fooled, self.retreat)
-                x_adv = left.x + (x_adv - left.x) * column(back, x_adv)
-        pull_back(left, best, self.search_steps)
-        left.found[left.rows] = best.x_adv
-        return left.found
+                back = torch.ones_like(active.eps).masked_fill(fooled, self.retreat)
+                x_adv = active.x + (x_adv - active.x) * column(back, x_adv)
+        pull_back(active, best, self.search_steps)
+        return active.finish(best)
 
-    def _step(self, left: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
+    def _step(self, active: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
         """To the linearised boundary, from here and from the image, and between the two."""
-        at = slope(left.model, x_adv, aim, margin)
+        at = slope(active.model, x_adv, aim, margin)
         depth = beyond(at.loss, at.logits, self.norm.dual(at.gradient))
-        climb = (flat(at.gradient) * flat(left.x - x_adv)).sum(1)
+        climb = (flat(at.gradient) * flat(active.x - x_adv)).sum(1)
         from_here = reach(self.norm, x_adv, at.gradient, -depth)
-        from_image = reach(self.norm, left.x, at.gradient, -(depth + climb))
+        from_image = reach(self.norm, active.x, at.gradient, -(depth + climb))
         here, image = self.norm.measure(from_here), self.norm.measure(from_image)
         weight = column((here / (here + image).clamp_min(1e-12)).clamp_max(self.bias), x_adv)
-        near, straight = x_adv + self.overshoot * from_here, left.x + self.overshoot * from_image
+        near, straight = x_adv + self.overshoot * from_here, active.x + self.overshoot * from_image
         return near.lerp(straight, weight).clamp_(0, 1)

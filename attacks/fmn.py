@@ -10,10 +10,11 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import margin
 from attacks.norms import L2, Linf, Norm, within
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import Slope, forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import Slope, forward
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class FMN:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "float32"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
@@ -63,24 +65,24 @@ class FMN:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best = Nearest(left.x, self.norm, left.eps)
-        x_adv, radius = left.x, torch.zeros_like(left.eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
+        x_adv, radius = active.x, torch.zeros_like(active.eps)
         for step in range(self.steps):
             fall = (1 + math.cos(math.pi * step / self.steps)) / 2
-            at = slope(model, x_adv, left.goal, margin, rounded=True)
+            at = active.slope(x_adv, margin)
             fooled = at.fooled
-            size = self.norm.measure(x_adv - left.x)
+            size = self.norm.measure(x_adv - active.x)
             best.offer(x_adv, fooled, size)
             reach = None if best.complete else straight(self.norm, size, at)
             radius = follow(self.norm, radius, reach, self.gamma * (0.02 + 0.98 * fall), fooled, best)
-            radius = torch.minimum(radius, left.eps)
+            radius = torch.minimum(radius, active.eps)
             move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
-            x_adv = within(self.norm, left.x, x_adv - move, radius)
-        best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        return left.settle(best, self)
+            x_adv = within(self.norm, active.x, x_adv - move, radius)
+        best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        return active.finish(best)
 
 
 def straight(norm: Norm, size: Tensor, at: Slope) -> Tensor:

@@ -276,8 +276,8 @@ class OrderedTopK(_Rows):
         """Minus the log-likelihood of the order (Plackett-Luce): each target first among those still left."""
         chosen = logits.gather(1, self.targets)
         rest = outside(logits, self.targets).logsumexp(1, keepdim=True)
-        left = torch.cat([rest, chosen.flip(1)], 1).logcumsumexp(1)[:, 1:].flip(1)
-        return (left - chosen).sum(1)
+        remaining = torch.cat([rest, chosen.flip(1)], 1).logcumsumexp(1)[:, 1:].flip(1)
+        return (remaining - chosen).sum(1)
 
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless every target is a class and another class is left."""

@@ -14,8 +14,9 @@ from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import Bisection
 from attacks.searches.draws import normal
+from attacks.searches.nearest import Nearest
 from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +81,11 @@ class HopSkipJump:
         """
         check_call(self, eps, seed)
         check_fit(self.starts, x)
-        left = Survivors(model, x, goal, self.norm, eps)
-        x_adv, started = self._start(model, left, seed)
-        ask = _Oracle(model, left.goal.select(started))
-        clean, draw = left.x[started], self.start_draws
-        best = Nearest(clean, self.norm, left.eps[started])
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        x_adv, started = self._start(model, active, seed)
+        ask = _Oracle(model, active.goal.select(started))
+        clean, draw = active.x[started], self.start_draws
+        best = Nearest(clean, self.norm, active.eps[started])
         for jump in range(self.steps if len(started) else 0):
             x_adv = _to_boundary(ask, self.norm, clean, x_adv)
             best.offer(x_adv, torch.ones_like(started, dtype=torch.bool))
@@ -99,20 +100,20 @@ class HopSkipJump:
             x_adv = _jump(ask, self.norm, x_adv, uphill.direction(), reach)
         if len(started):
             best.offer(_to_boundary(ask, self.norm, clean, x_adv), torch.ones_like(started, dtype=torch.bool))
-        left.found[left.rows[started]] = best.x_adv
-        if len(started) < len(left):
-            lost = set(left.rows.tolist()) - set(left.rows[started].tolist())
-            raise AttackError(left.found, dict.fromkeys(sorted(lost), why_none(self.start_draws, self.starts)))
-        return left.found
+        active.found[active.rows[started]] = best.x_adv
+        if len(started) < len(active):
+            lost = set(active.rows.tolist()) - set(active.rows[started].tolist())
+            raise AttackError(active.found, dict.fromkeys(sorted(lost), why_none(self.start_draws, self.starts)))
+        return active.found
 
-    def _start(self, model: Model, left: Survivors, seed: int) -> tuple[Tensor, Tensor]:
+    def _start(self, model: Model, active: Survivors, seed: int) -> tuple[Tensor, Tensor]:
         """An image that meets the goal for each image where one was found, and the positions of these."""
 
         def fools(x_adv: Tensor, rows: Tensor) -> Tensor:
-            return _Oracle(model, left.goal.select(rows)).fooled(x_adv)
+            return _Oracle(model, active.goal.select(rows)).fooled(x_adv)
 
         x_adv, found = find_starts(
-            fools, self.norm, left.x, left.goal.ids, starts=self.starts, seed=seed, draws=self.start_draws
+            fools, self.norm, active.x, active.goal.ids, starts=self.starts, seed=seed, draws=self.start_draws
         )
         return x_adv[found], found.nonzero().squeeze(1)
 

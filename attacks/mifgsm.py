@@ -8,8 +8,8 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import Slope, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import Slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.momentum import begin, descend
 
@@ -35,6 +35,7 @@ class MIFGSM:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
@@ -57,13 +58,13 @@ class MIFGSM:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
         check_call(self, eps, seed)
+        active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
 
-        def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
-            return slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
+        def look(x_adv: Tensor, step: int) -> Slope:
+            return active.slope(x_adv, LOSSES[self.loss])
 
-        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            left,
+            active,
             gradient,
             look,
             steps=self.steps,

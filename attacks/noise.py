@@ -44,12 +44,12 @@ class Noise:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        x_adv = left.x
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        x_adv = active.x
         for draw in range(self.draws):
-            if not len(left):
+            if not len(active):
                 break
-            delta = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw)
-            x_adv = delta.to(x).add_(left.x).clamp_(0, 1)
-            (x_adv,) = left.retire(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        return left.found
+            delta = self.norm.random(x.shape[1:], active.eps, seed, active.goal.ids, draw)
+            x_adv = delta.to(x).add_(active.x).clamp_(0, 1)
+            (x_adv,) = active.retire(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        return active.found

@@ -12,11 +12,12 @@ from attacks.geometry.proximal import firm, soft
 from attacks.goals import Goal, met
 from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
 from attacks.searches.adam import Adam
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,41 +80,40 @@ class PDPGD:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best = Nearest(left.x, self.norm, left.eps)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
         if self.steps < _ENOUGH:
-            self._search(left, best, self.steps, _LONGER * self.step_size, self.floor, 0.01)
+            self._search(active, best, self.steps, _LONGER * self.step_size, self.floor, 0.01)
         else:
             again = self.steps // 2
-            self._search(left, best, self.steps - again, self.step_size, self.floor, 0.01)
-            self._search(left, best, again, _LONGER * self.step_size, _FLOOR, 1)
+            self._search(active, best, self.steps - again, self.step_size, self.floor, 0.01)
+            self._search(active, best, again, _LONGER * self.step_size, _FLOOR, 1)
         if self.norm.name != "l0":  # on the way back to the image as many values are changed
-            pull_back(left, best, self.search_steps)
-        left.found[left.rows] = best.x_adv
-        return left.found
+            pull_back(active, best, self.search_steps)
+        return active.finish(best)
 
-    def _search(self, left: Survivors, best: Nearest, steps: int, length: float, floor: float, fall: float) -> None:
+    def _search(self, active: Survivors, best: Nearest, steps: int, length: float, floor: float, fall: float) -> None:
         """One descent from the images: length of the first step, floor at first, to what fraction it falls."""
-        adam, delta = Adam(left.x), torch.zeros_like(left.x)
-        dual = torch.full_like(left.eps, math.log(self.multiplier))
+        adam, delta = Adam(active.x), torch.zeros_like(active.x)
+        dual = torch.full_like(active.eps, math.log(self.multiplier))
         weight = dual.sigmoid()
         for step in range(steps):
             done = step / steps
-            at = slope(left.model, left.x + delta, left.goal, _smooth_hinge)
+            at = active.slope(active.x + delta, _smooth_hinge)
             fooled = at.fooled
-            best.offer(left.x + delta, fooled)
+            best.offer(active.x + delta, fooled)
             rate = length * 0.01**done
             delta = delta - rate * adam.step(at.gradient)
             # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
             metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
             cost = rate * column((1 - weight) / weight, delta) / metric
             delta = _SHRINK[self.norm.name](delta, cost)
-            delta = (left.x + delta).clamp_(0, 1) - left.x
+            delta = (active.x + delta).clamp_(0, 1) - active.x
             dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2 * fooled.to(dual))).clamp_(-_FARTHEST, _FARTHEST)
             weight = torch.lerp(weight, dual.sigmoid(), 0.1)
-        best.offer(left.x + delta, met(left.goal, forward(left.model, left.x + delta, left.goal)))
+        best.offer(active.x + delta, met(active.goal, forward(active.model, active.x + delta, active.goal)))
 
 
 _FARTHEST = math.log(1e6)

@@ -8,8 +8,7 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm, descent
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.track import Survivors
 
@@ -42,6 +41,7 @@ class PGD:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -61,16 +61,16 @@ class PGD:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        x_adv = left.x
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        x_adv = active.x
         if self.random_start:
-            start = self.norm.random(x.shape[1:], left.eps, seed, left.goal.ids, draw=0)
-            x_adv = (left.x + start.to(x)).clamp_(0, 1)
+            start = self.norm.random(x.shape[1:], active.eps, seed, active.goal.ids, draw=0)
+            x_adv = (active.x + start.to(x)).clamp_(0, 1)
         for _ in range(self.steps):
-            if not len(left):
+            if not len(active):
                 break
-            at = slope(model, x_adv, left.goal, LOSSES[self.loss], rough=True)
-            x_adv, gradient = left.retire(x_adv, at.fooled, at.gradient)
-            step = descent(self.norm, x_adv, gradient, self.relative_step * left.eps)
-            x_adv = left.ball.nearest(x_adv + step)
-        return left.finish(x_adv)
+            at = active.slope(x_adv, LOSSES[self.loss])
+            x_adv, gradient = active.retire(x_adv, at.fooled, at.gradient)
+            step = descent(self.norm, x_adv, gradient, self.relative_step * active.eps)
+            x_adv = active.ball.nearest(x_adv + step)
+        return active.finish(x_adv)

@@ -16,6 +16,10 @@ Search = Literal["many steps", "for transfer", "one step", "blind"]
 """How an attack comes to its candidates: by many steps, each guided by what the model says of the last; by such steps,
 but so that other models are fooled too, at the cost of this one; by one step; or by changes that owe nothing to the
 model, of which it keeps what fools."""
+Precision = Literal["bfloat16", "float32", "exact"]
+"""The roughest arithmetic that an attack can take its gradients from, where a model has faster forms: half precision,
+good enough for a budget attack; float32 rounded otherwise than by the model, good enough for the way to a boundary if
+the model confirms what is found there; or that of the model itself, which an attack gets that declares nothing."""
 
 
 class Model(Protocol):

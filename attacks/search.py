@@ -14,7 +14,8 @@ from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call
 from attacks.searches.draws import derive
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 class Bisection:
@@ -69,32 +70,32 @@ class Bisection:
         self.value, self.low, self.high = self.value[index], self.low[index], self.high[index]
 
 
-def pull_back(left: Survivors, best: Nearest, steps: int) -> None:
+def pull_back(active: Survivors, best: Nearest, steps: int) -> None:
     """Draw the images found straight towards the clean ones, as far as they still fool, by so many halvings.
 
     Args:
-        left: The images that are attacked.
+        active: The images that are attacked.
         best: What was found for them, and will be.
         steps: Forward passes.
 
     Example:
         >>> from attacks import L2, Untargeted
         >>> x = torch.tensor([[0.6, 0.5]])
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), L2(), eps=None)
-        >>> best = Nearest(left.x, left.norm)
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), L2(), eps=None)
+        >>> best = Nearest(active.x, active.norm)
         >>> better = best.offer(torch.tensor([[0.5, 0.75]]), torch.tensor([True]))
-        >>> pull_back(left, best, steps=10)
+        >>> pull_back(active, best, steps=10)
         >>> (best.x_adv - x).mul(100).round()  # 0.1 / 0.35 of the way
         tensor([[-3.,  7.]])
     """
     rows = best.found.nonzero().squeeze(1)
     if not len(rows):
         return
-    clean, far, goal = left.x[rows], best.x_adv[rows], left.goal.select(rows)
-    search = Bisection(torch.full_like(left.eps[rows], 0.5), high=torch.ones_like(left.eps[rows]))
+    clean, far, goal = active.x[rows], best.x_adv[rows], active.goal.select(rows)
+    search = Bisection(torch.full_like(active.eps[rows], 0.5), high=torch.ones_like(active.eps[rows]))
     for _ in range(steps):
         between = clean.lerp(far, column(search.value, clean)).clamp_(0, 1)
-        fooled = met(goal, forward(left.model, between, goal))
+        fooled = met(goal, forward(active.model, between, goal))
         best.offer_for(rows, between, fooled)
         search.tell(fooled)
 
@@ -143,16 +144,16 @@ class EpsSearch:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; the ``i``-th call draws with a seed derived from ``seed``."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        best = Nearest(left.x, self.norm, left.eps)
-        farthest = left.farthest
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        best = Nearest(active.x, self.norm, active.eps)
+        farthest = active.farthest
         least = self._whole(farthest / 64)
         search = Bisection(torch.minimum(least, farthest))
-        rows, failed = torch.arange(len(left), device=x.device), Failures()
+        rows, failed = torch.arange(len(active), device=x.device), Failures()
         for step in range(self.steps):
             if not len(rows):
                 break
-            clean, some, radius, places = left.x[rows], left.goal.select(rows), search.value, left.rows[rows]
+            clean, some, radius, places = active.x[rows], active.goal.select(rows), search.value, active.rows[rows]
             x_adv = failed.catch(self.attack, model, clean, some, eps=radius, seed=derive(seed, step), rows=places)
             fooled = met(some, forward(model, x_adv, some))
             best.offer_for(rows, x_adv, fooled)
@@ -161,9 +162,9 @@ class EpsSearch:
             open_ = (search.value > search.low) & (search.value < search.high)
             search.select(open_)
             rows = rows[open_]
-        left.found[left.rows] = best.x_adv
-        found = torch.ones(len(x), dtype=torch.bool, device=x.device).index_copy(0, left.rows, best.found)
-        return failed.report(left.found, found)
+        x_adv = active.finish(best)
+        found = torch.ones(len(x), dtype=torch.bool, device=x.device).index_copy(0, active.rows, best.found)
+        return failed.report(x_adv, found)
 
     def _whole(self, radius: Tensor) -> Tensor:
         """For L0, which counts, a whole number."""

@@ -11,10 +11,11 @@ from attacks.goals import Goal, met
 from attacks.losses import hinge
 from attacks.norms import L0, Linf, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.adam import Adam
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,24 +66,23 @@ class SigmaZero:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best, adam = Nearest(left.x, self.norm, left.eps), Adam(left.x)
-        delta, threshold = torch.zeros_like(left.x), torch.full_like(left.eps, self.threshold)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best, adam = Nearest(active.x, self.norm, active.eps), Adam(active.x)
+        delta, threshold = torch.zeros_like(active.x), torch.full_like(active.eps, self.threshold)
         for step in range(self.steps):
             rate = self.step_size * (0.1 + 0.9 * (1 + math.cos(math.pi * step / self.steps)) / 2)
-            at = slope(model, left.x + delta, left.goal, hinge)
+            at = active.slope(active.x + delta, hinge)
             fooled = at.fooled
-            best.offer(left.x + delta, fooled, self.norm.measure(delta))
+            best.offer(active.x + delta, fooled, self.norm.measure(delta))
             gradient = at.gradient + self._count_slope(delta)
             gradient /= column(Linf().measure(gradient), gradient).clamp_min(1e-12)
-            delta = (left.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - left.x
+            delta = (active.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - active.x
             threshold = (threshold + rate * self.threshold_step * (2 * fooled.to(threshold) - 1)).clamp_(0, 1)
             delta *= delta.abs() >= column(threshold, delta)
-        best.offer(left.x + delta, met(left.goal, forward(model, left.x + delta, left.goal)))
-        left.found[left.rows] = best.x_adv
-        return left.found
+        best.offer(active.x + delta, met(active.goal, forward(model, active.x + delta, active.goal)))
+        return active.finish(best)
 
     def _count_slope(self, delta: Tensor) -> Tensor:
         """Gradient of the smooth count, shaped like ``delta``."""

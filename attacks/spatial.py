@@ -14,7 +14,8 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters, check_planes
 from attacks.searches.draws import uniform
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +70,15 @@ class Spatial:
         """See :class:`attacks.protocols.MinNormAttack`. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        best = Nearest(left.x, self.norm, left.eps)
-        for move in self._moves(seed, left.goal.ids):
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
+        for move in self._moves(seed, active.goal.ids):
             angle, shift = move[:, 0] * self.max_rotation, move[:, 1:] * self.max_translation
-            x_adv = warp(left.x, angle.to(x), torch.ones_like(left.eps), shift.to(x)).clamp_(0, 1)
-            best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        left.found[left.rows] = best.x_adv
-        return left.found
+            x_adv = warp(active.x, angle.to(x), torch.ones_like(active.eps), shift.to(x)).clamp_(0, 1)
+            best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        return active.finish(best)
 
     def _moves(self, seed: int, ids: Tensor) -> Iterator[Tensor]:
         """Rotation, shift down, shift right, as fractions of the largest: (n, 3) in [-1, 1], one after the other."""

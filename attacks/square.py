@@ -69,26 +69,25 @@ class Square:
         check_call(self, eps, seed)
         if x.ndim > 4:
             raise ValueError(f"expected images (N, C, H, W), (N, H, W) or (N, D) for Square, got {tuple(x.shape)}")
-        left = Survivors(model, x, goal, self.norm, eps)
-        start = scatter(left, seed)
-        x_best, _ = search(left, start, schedule(self.steps, self.initial_fraction), seed, LOSSES[self.loss])
-        left.found[left.rows] = x_best
-        return left.found
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        start = scatter(active, seed)
+        x_best, _ = search(active, start, schedule(self.steps, self.initial_fraction), seed, LOSSES[self.loss])
+        return active.finish(x_best)
 
 
-def scatter(left: Survivors, seed: int) -> Tensor:
+def scatter(active: Survivors, seed: int) -> Tensor:
     """Where the search starts (n, ...): stripes for Linf, tiles for L2, all of the budget spent.
 
     Example:
         >>> from attacks import Untargeted
         >>> x = torch.tensor([[0.5, 0.25]])
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.125)
-        >>> (scatter(left, seed=0) - x).abs()
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.125)
+        >>> (scatter(active, seed=0) - x).abs()
         tensor([[0.1250, 0.1250]])
     """
-    start, _ = _MOVES[left.norm.name]
-    budget, draw = left.eps.view(-1, 1, 1, 1), _Draw(seed, left.goal.ids, 0)
-    return start(left.norm, _planes(left.x), budget, draw).clamp_(0, 1).view_as(left.x)
+    start, _ = _MOVES[active.norm.name]
+    budget, draw = active.eps.view(-1, 1, 1, 1), _Draw(seed, active.goal.ids, 0)
+    return start(active.norm, _planes(active.x), budget, draw).clamp_(0, 1).view_as(active.x)
 
 
 def schedule(steps: int, initial_fraction: float) -> list[float]:
@@ -107,35 +106,35 @@ def schedule(steps: int, initial_fraction: float) -> list[float]:
 
 
 def search(
-    left: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: int, loss: Loss = margin
+    active: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: int, loss: Loss = margin
 ) -> tuple[Tensor, Tensor]:
-    """The queries of the attack, for the images that are left; those that get fooled leave.
+    """The queries of the attack, for the active images; those that get fooled leave.
 
     Args:
-        left: The images and their budgets.
+        active: The images and their budgets.
         x_adv: Where to start (n, ...); asked about first.
         fractions: Share of the image that each square covers.
         seed: Of all random draws.
         loss: Of the goal.
 
     Returns:
-        For the images that are still left, the points with the lowest loss, and that loss (n,).
+        For the images still active, the points with the lowest loss, and that loss (n,).
     """
-    _, move = _MOVES[left.norm.name]
-    x_best, best = x_adv.clone(), left.x.new_full((len(left),), torch.inf)
+    _, move = _MOVES[active.norm.name]
+    x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
     for step, fraction in enumerate((0.0, *fractions)):
-        if not len(left):
+        if not len(active):
             break
         if step:
-            clean, present, budget = _planes(left.x), _planes(x_best), left.eps.view(-1, 1, 1, 1)
-            draw = _Draw(seed, left.goal.ids, step)
-            x_adv = move(left.norm, clean, present, budget, fraction, draw).view_as(left.x)
-        logits = forward(left.model, x_adv, left.goal)
-        value = loss(logits, left.goal)
+            clean, present, budget = _planes(active.x), _planes(x_best), active.eps.view(-1, 1, 1, 1)
+            draw = _Draw(seed, active.goal.ids, step)
+            x_adv = move(active.norm, clean, present, budget, fraction, draw).view_as(active.x)
+        logits = forward(active.model, x_adv, active.goal)
+        value = loss(logits, active.goal)
         better = (value < best).nonzero().squeeze(1)
         x_best[better], best[better] = x_adv[better], value[better]
-        fooled = fooling(value, logits) if loss is margin else met(left.goal, logits)
-        _, x_best, best = left.retire(x_adv, fooled, x_best, best)
+        fooled = fooling(value, logits) if loss is margin else met(active.goal, logits)
+        _, x_best, best = active.retire(x_adv, fooled, x_best, best)
     return x_best, best
 
 

@@ -14,8 +14,8 @@ from attacks.goals import Goal
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.norms import Linf, Norm, within
 from attacks.objectives.rivals import aims
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, precise
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
@@ -84,6 +84,7 @@ class Standard:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -103,55 +104,55 @@ class Standard:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        best, seeds = Lowest(left), (derive(seed, i) for i in count(1))
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()
-        best.look(left, descend(left, left.x, margin, self.steps))
-        if self.norm.name == "l2" and len(left):
-            best.look(left, FMN(norm=self.norm, steps=BOUNDARY)(model, left.x, left.goal, eps=left.eps))
+        best.look(active, descend(active, active.x, margin, self.steps))
+        if self.norm.name == "l2" and len(active):
+            best.look(active, FMN(norm=self.norm, steps=BOUNDARY)(model, active.x, active.goal, eps=active.eps))
         if sparse := self.norm.name == "l1":
             for loss in (cross_entropy, margin):
-                _descend(left, best, next(seeds), loss, _from_outside(LONG))
+                _descend(active, best, next(seeds), loss, _from_outside(LONG))
         legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
-        self._towards_rivals(left, best, seeds, legs)
+        self._towards_rivals(active, best, seeds, legs)
         by_gradients = clean - best.margin
-        self._square(left, best, self.queries, seeds)
+        self._square(active, best, self.queries, seeds)
         masked = clean - best.margin > LEAD * by_gradients
-        left.model = precise(left.model)  # a rounded gradient decides nothing among those left
+        active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
             hopeless = (best.margin > clean / (2 + 0.2 * i)) & ~masked
-            left.give_up(hopeless[left.rows], best.of(left))
+            active.give_up(hopeless[active.rows], best.of(active))
             if not sparse:
-                hop(left, best, next(seeds))
+                hop(active, best, next(seeds))
             elif i % RESTART == 0:
-                _descend(left, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
-            self._square(left, best, self.queries // 10, seeds, around_best=True)
+                _descend(active, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
+            self._square(active, best, self.queries // 10, seeds, around_best=True)
         for loss in (cross_entropy, margin):
-            _descend(left, best, next(seeds), loss, [(1, LONG)])
-        self._towards_rivals(left, best, seeds, _from_outside(4 * self.steps))
-        left.give_up(~masked[left.rows], best.of(left))
-        self._square(left, best, 20 * self.queries, seeds)
-        return left.finish(best.of(left))
+            _descend(active, best, next(seeds), loss, [(1, LONG)])
+        self._towards_rivals(active, best, seeds, _from_outside(4 * self.steps))
+        active.give_up(~masked[active.rows], best.of(active))
+        self._square(active, best, 20 * self.queries, seeds)
+        return active.finish(best.of(active))
 
-    def _towards_rivals(self, left: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
+    def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
         """A descent to each rival class."""
-        if not len(left):
+        if not len(active):
             return
-        rows, logits = left.rows, forward(left.model, best.of(left), left.goal)
-        for aim in aims(left.goal, logits, self.targets):
-            left.aim = aim.select(torch.searchsorted(rows, left.rows))
-            _descend(left, best, next(seeds), margin, legs)
-        left.aim = left.goal
+        rows, logits = active.rows, forward(active.model, best.of(active), active.goal)
+        for aim in aims(active.goal, logits, self.targets):
+            active.aim = aim.select(torch.searchsorted(rows, active.rows))
+            _descend(active, best, next(seeds), margin, legs)
+        active.aim = active.goal
 
     def _square(
-        self, left: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
+        self, active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
     ) -> None:
         """Random squares, from afresh or around the best points."""
-        if self.norm.name not in Square.norms or left.x.ndim > 4:
+        if self.norm.name not in Square.norms or active.x.ndim > 4:
             return
-        start = best.of(left) if around_best else scatter(left, next(seeds))
-        found, _ = search(left, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
-        best.look(left, found)
+        start = best.of(active) if around_best else scatter(active, next(seeds))
+        found, _ = search(active, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
+        best.look(active, found)
 
 
 def _from_outside(steps: int) -> _Legs:
@@ -160,11 +161,11 @@ def _from_outside(steps: int) -> _Legs:
     return [(times, max(share * steps // parts, 1)) for times, share in OUTSIDE]
 
 
-def _descend(left: Survivors, best: Lowest, seed: int, loss: Loss, legs: _Legs) -> None:
+def _descend(active: Survivors, best: Lowest, seed: int, loss: Loss, legs: _Legs) -> None:
     """A descent of the aim from a random point."""
-    radius = legs[0][0] * left.eps
-    x_adv = left.x + left.norm.random(left.x.shape[1:], radius, seed, left.goal.ids, draw=0).to(left.x)
+    radius = legs[0][0] * active.eps
+    x_adv = active.x + active.norm.random(active.x.shape[1:], radius, seed, active.goal.ids, draw=0).to(active.x)
     for times, steps in legs:
-        start = within(left.norm, left.x, x_adv, times * left.eps)
-        x_adv = descend(left if times == 1 else left.widened(times), start, loss, steps)
-    best.look(left, x_adv)
+        start = within(active.norm, active.x, x_adv, times * active.eps)
+        x_adv = descend(active if times == 1 else active.widened(times), start, loss, steps)
+    best.look(active, x_adv)

@@ -14,7 +14,8 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.search import pull_back
-from attacks.searches.track import Nearest, Survivors, nearby
+from attacks.searches.nearest import Nearest, nearby
+from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,26 +67,25 @@ class SuperDeepFool:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        ways, x_adv = rivals(left, self.candidates), left.x.clone()
-        best, crossings = Nearest(left.x, self.norm), Nearest(left.x, self.norm)
-        rows = torch.arange(len(left), device=x.device)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        ways, x_adv = rivals(active, self.candidates), active.x.clone()
+        best, crossings = Nearest(active.x, self.norm), Nearest(active.x, self.norm)
+        rows = torch.arange(len(active), device=x.device)
         for _ in range(self.steps):
-            some = left.goal.select(rows)
-            crossed, _ = cross(left, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
+            some = active.goal.select(rows)
+            crossed, _ = cross(active, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
             at = slope(model, crossed, some, margin)
             crossings.offer_for(rows, crossed, at.fooled)
             normal = self.norm.steepest(at.gradient, 1.0)
-            along = (flat(crossed - left.x[rows]) * flat(normal)).sum(1)
+            along = (flat(crossed - active.x[rows]) * flat(normal)).sum(1)
             x_adv[rows] = (x_adv[rows] + column(along, normal) * normal).clamp_(0, 1)
             fooled = met(some, forward(model, x_adv[rows], some))
             best.offer_for(rows, x_adv[rows], fooled)
             rows = rows[~fooled]
             if not len(rows):
                 break
-        pull_back(left, best, self.search_steps)
+        pull_back(active, best, self.search_steps)
         best.offer(crossings.x_adv, crossings.found)
-        left.found[left.rows] = nearby(left.x, best.x_adv, self.norm, left.eps)
-        return left.found
+        return active.finish(nearby(active.x, best.x_adv, self.norm, active.eps))

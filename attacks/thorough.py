@@ -9,8 +9,8 @@ from torch import Tensor
 from attacks.goals import Goal
 from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import aims
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, precise
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.track import Lowest, Survivors
@@ -72,6 +72,7 @@ class Thorough:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
@@ -95,51 +96,51 @@ class Thorough:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        best = Lowest(left)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        best = Lowest(active)
         near = NEAR * best.margin
-        if len(left):
+        if len(active):
             first = replace(self.first, norm=self.norm)
-            best.look(left, first(model, left.x, left.goal, eps=left.eps, seed=seed))
-            left.model = precise(model)  # a rounded gradient decides nothing among those left
+            best.look(active, first(model, active.x, active.goal, eps=active.eps, seed=seed))
+            active.precision = "exact"  # a rounded gradient decides nothing among those left
         for population in range(self.populations):
-            if not len(left):
+            if not len(active):
                 break
-            rows = torch.arange(len(left), device=x.device)
+            rows = torch.arange(len(active), device=x.device)
             parts = torch.split(rows, max(1, AT_ONCE // (self.walkers * x[0].numel())))
-            found = [self._search(left, best, some, derive(seed, population)) for some in parts]
-            best.look(left, torch.cat(found))
-            left.give_up(best.margin[left.rows] > near[left.rows], best.of(left))
-        return left.finish(best.of(left))
+            found = [self._search(active, best, some, derive(seed, population)) for some in parts]
+            best.look(active, torch.cat(found))
+            active.give_up(best.margin[active.rows] > near[active.rows], best.of(active))
+        return active.finish(best.of(active))
 
     def _search(self, every: Survivors, best: Lowest, some: Tensor, seed: int) -> Tensor:
         """One population for each of some images (rows of ``every``), and the best point of each."""
-        left = Survivors(every.model, every.x[some], every.goal.select(some), self.norm, every.eps[some])
-        walkers = self._settle(left, best.of(every)[some], seed)
-        before = left.x.new_full((len(left.found),), torch.inf)
-        before[left.rows] = walkers.mean()
+        active = Survivors(every.model, every.x[some], every.goal.select(some), self.norm, every.eps[some])
+        walkers = self._settle(active, best.of(every)[some], seed)
+        before = active.x.new_full((len(active.found),), torch.inf)
+        before[active.rows] = walkers.mean()
         for generation in range(1, self.generations + 1):
-            if not len(left):
+            if not len(active):
                 break
             walkers.walk(walkers.children(derive(seed, generation + 2)), self.steps)
             if generation % PACE == 0:
                 walkers.walk(walkers.x_adv, 2 * self.steps, *FINE)
                 ahead = min(max(EARLY - generation, AHEAD), self.generations - generation)
-                gain = before[left.rows] - walkers.mean()
+                gain = before[active.rows] - walkers.mean()
                 walkers.leave(walkers.lowest() > gain * ahead / PACE)
-                before[left.rows] = walkers.mean()
-        return left.finish(walkers.best())
+                before[active.rows] = walkers.mean()
+        return active.finish(walkers.best())
 
-    def _settle(self, left: Survivors, best: Tensor, seed: int) -> Walkers:
+    def _settle(self, active: Survivors, best: Tensor, seed: int) -> Walkers:
         """The first walkers of each image, one of them at the best point so far."""
-        ways = aims(left.goal, forward(left.model, left.x, left.goal), self.targets)
-        towards = torch.arange(len(ways), device=left.x.device).repeat_interleave(SCOUTS)
-        scouts = Walkers(left, ways, towards.expand(len(left), -1))
-        scouts.walk(corners(left, len(towards), derive(seed, 1)), self.steps, FAR)
-        nearest = scouts.margin.view(len(left), len(ways), SCOUTS).amin(2).argsort(dim=1, stable=True)
-        place = (torch.arange(self.walkers, device=left.x.device) < self.walkers // SECOND).long()
-        walkers = Walkers(left, scouts.ways, nearest[:, place.clamp_max(len(ways) - 1)])
-        start = corners(left, self.walkers, derive(seed, 2))
-        start[:, -1] = best[left.rows]
+        ways = aims(active.goal, forward(active.model, active.x, active.goal), self.targets)
+        towards = torch.arange(len(ways), device=active.x.device).repeat_interleave(SCOUTS)
+        scouts = Walkers(active, ways, towards.expand(len(active), -1))
+        scouts.walk(corners(active, len(towards), derive(seed, 1)), self.steps, FAR)
+        nearest = scouts.margin.view(len(active), len(ways), SCOUTS).amin(2).argsort(dim=1, stable=True)
+        place = (torch.arange(self.walkers, device=active.x.device) < self.walkers // SECOND).long()
+        walkers = Walkers(active, scouts.ways, nearest[:, place.clamp_max(len(ways) - 1)])
+        start = corners(active, self.walkers, derive(seed, 2))
+        start[:, -1] = best[active.rows]
         walkers.walk(start, 2 * self.steps, FAR)
         return walkers

@@ -10,8 +10,8 @@ from torch.nn import functional
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import Slope, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import Slope
 from attacks.queries.inputs import check_call, check_parameters, check_planes
 from attacks.searches.momentum import begin, descend
 
@@ -41,6 +41,7 @@ class TIFGSM:
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "for transfer"
+    precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
@@ -67,14 +68,14 @@ class TIFGSM:
         """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
+        active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
 
-        def look(x_adv: Tensor, goal: Goal, step: int) -> Slope:
-            at = slope(model, x_adv, goal, LOSSES[self.loss], rough=True)
+        def look(x_adv: Tensor, step: int) -> Slope:
+            at = active.slope(x_adv, LOSSES[self.loss])
             return at._replace(gradient=smooth(at.gradient, self.kernel_size))
 
-        left, gradient = begin(model, x, goal, self.norm, eps, LOSSES[self.loss])
         return descend(
-            left,
+            active,
             smooth(gradient, self.kernel_size),
             look,
             steps=self.steps,

@@ -15,10 +15,11 @@ from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm, within
 from attacks.objectives.gaps import gaps, soft_maximum
 from attacks.objectives.rivals import Overtake, falling
-from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 from attacks.searches.ways import nearest_ways, price
 
 
@@ -83,6 +84,7 @@ class TopK:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "float32"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
@@ -113,13 +115,13 @@ class TopK:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        aims, steps = self._aims(left)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        aims, steps = self._aims(active)
         leg = self._leg() if len(aims) > 1 else 0
         steps -= leg * (len(aims) - 1)
-        walk, *others = [_Walk(self, left, aim) for aim in aims]
+        walk, *others = [_Walk(self, active, aim) for aim in aims]
         for step in range(leg):
             for each in (walk, *others):
                 each.step(step / leg)
@@ -129,25 +131,25 @@ class TopK:
         for step in range(leg, steps):
             walk.step(start + (1 - start) * (step - leg) / (steps - leg))
         walk.finish()
-        found = left.settle(walk.best, self)
+        found = active.finish(walk.best)
         return quantize(model, x, found, goal, self.norm, eps=eps) if self.quantized else found
 
-    def _aims(self, left: Survivors) -> tuple[Sequence[Goal], int]:
+    def _aims(self, active: Survivors) -> tuple[Sequence[Goal], int]:
         """What to try, the most promising first, and how many gradients are left for it."""
-        logits = left.logits[left.rows]
-        old, k = falling(left.goal)
+        logits = active.logits[active.rows]
+        old, k = falling(active.goal)
         if old is None:
-            return [left.goal], self.steps
+            return [active.goal], self.steps
         m, num_classes = old.shape[1], logits.shape[1]
         cost = price(m, k, num_classes)
         sets = math.comb(cost - m, k)
         # Among many classes a few candidates are no better than what the descent itself comes upon.
         few = cost == num_classes and sets > 1
         if not few or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
-            return [left.goal], self.steps
+            return [active.goal], self.steps
         count = min(max(1, int(_RACE * self.steps) // self._leg() - 1), sets)
-        chosen = nearest_ways(left.model, left.x, left.goal, logits, old, k, count)
-        return [*chosen, left.goal], self.steps - cost
+        chosen = nearest_ways(active.model, active.x, active.goal, logits, old, k, count)
+        return [*chosen, active.goal], self.steps - cost
 
     def _leg(self) -> int:
         """For how many steps the aims race."""
@@ -159,49 +161,49 @@ class _Walk:
 
     Args:
         attack: Its settings.
-        left: The images.
+        active: The images.
         aim: What is descended for the sake of their goal.
     """
 
-    def __init__(self, attack: TopK, left: Survivors, aim: Goal) -> None:
-        self._attack, self._left, self._aim = attack, left, aim
+    def __init__(self, attack: TopK, active: Survivors, aim: Goal) -> None:
+        self._attack, self._active, self._aim = attack, active, aim
         # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
         self._geometry = attack.norm if isinstance(attack.norm, Linf) else L2()
         pace = _PACE[attack.norm.name]
-        if isinstance(left.goal, OrderedTopK):
+        if isinstance(active.goal, OrderedTopK):
             pace = _PACE_TO_AN_ORDER[attack.norm.name]
             pace = pace._replace(gamma=min(pace.gamma, _GROWTH / attack.steps))
         self._pace = _Pace(
             attack.step_size or pace.step_size, attack.gamma or pace.gamma, attack.momentum or pace.momentum
         )
-        self.best = Nearest(left.x, attack.norm, left.eps)
-        self._x_adv, self._drift = left.x, torch.zeros_like(left.x)
-        self._radius = torch.zeros_like(left.eps)
-        self._log_weights = torch.zeros_like(gaps(aim, left.logits[left.rows]))
+        self.best = Nearest(active.x, attack.norm, active.eps)
+        self._x_adv, self._drift = active.x, torch.zeros_like(active.x)
+        self._radius = torch.zeros_like(active.eps)
+        self._log_weights = torch.zeros_like(gaps(aim, active.logits[active.rows]))
         self._raise = self._log_weights
         # Once a race is over: whose rising classes are those of the moment, bool (n, 1).
         self._free: Tensor | None = None
 
     def step(self, done: float) -> None:
         """One gradient step, when so large a part of all is done."""
-        pace, left, norm, x_adv = self._pace, self._left, self._attack.norm, self._x_adv
+        pace, active, norm, x_adv = self._pace, self._active, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
-        at = slope(left.model, x_adv, left.goal, self._loss(fall), aim=self._aim, rounded=True)
+        at = active.slope(x_adv, self._loss(fall), aim=self._aim)
         self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
-        reach = straight(norm, norm.measure(x_adv - left.x), at)
+        reach = straight(norm, norm.measure(x_adv - active.x), at)
         radius = follow(norm, self._radius, reach, pace.gamma * (0.01 + 0.99 * fall), fooled, self.best)
-        self._radius = torch.minimum(radius, left.eps)
+        self._radius = torch.minimum(radius, active.eps)
         self._drift = pace.momentum * self._drift + (1 - pace.momentum) * L2().steepest(at.gradient, 1.0)
-        length = self._geometry.measure(x_adv - left.x).maximum(self._least_length()).clamp_min(1e-4)
+        length = self._geometry.measure(x_adv - active.x).maximum(self._least_length()).clamp_min(1e-4)
         move = self._geometry.steepest(-self._drift, pace.step_size * (0.03 + 0.97 * fall) * length)
-        self._x_adv = within(norm, left.x, x_adv + move, self._radius)
+        self._x_adv = within(norm, active.x, x_adv + move, self._radius)
 
     def finish(self) -> None:
         """Look at the point reached last."""
-        left = self._left
-        self.best.offer(self._x_adv, met(left.goal, forward(left.model, self._x_adv, left.goal)))
+        active = self._active
+        self.best.offer(self._x_adv, met(active.goal, forward(active.model, self._x_adv, active.goal)))
 
     def take_over(self, others: Sequence[Self]) -> None:
         """Go on, image by image, where the walk is that found the nearest fooling image; here, if none found one."""
@@ -222,7 +224,7 @@ class _Walk:
         def loss(logits: Tensor, aim: Goal) -> Tensor:
             found, temperature = gaps(aim, logits), self._temperature(logits, fall)
             if self._free is not None:
-                found = torch.where(self._free, gaps(self._left.goal, logits), found)
+                found = torch.where(self._free, gaps(self._active.goal, logits), found)
             self._raise = self._attack.dual_step * found.detach() / temperature.unsqueeze(1)
             return soft_maximum(found, temperature, self._log_weights)
 

@@ -22,8 +22,9 @@ from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, check_images, check_norm
 from attacks.searches.draws import derive
+from attacks.searches.nearest import Nearest
 from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.track import Survivors
 
 __all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
 
@@ -167,19 +168,19 @@ class FoolboxAttack:
         check_arguments(model, x, goal, self.norm, eps)
         check_fit(self.starts, x)
         self._check(x, goal)
-        left = Survivors(model, x, goal, self.norm, eps)
-        if not len(left):
-            return left.found
-        x_adv, errors = left.x.clone(), dict[int, Exception]()
-        for rows in self._together(left):
-            self._attempt(model, left, rows, seed, x_adv, errors)
-        best = Nearest(left.x, self.norm, left.eps)
-        best.offer(x_adv, met(left.goal, forward(model, x_adv, left.goal)))
-        left.found[left.rows] = best.x_adv
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        x_adv, errors = active.x.clone(), dict[int, Exception]()
+        for rows in self._together(active):
+            self._attempt(model, active, rows, seed, x_adv, errors)
+        best = Nearest(active.x, self.norm, active.eps)
+        best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        found = active.finish(best)
         if errors:
-            reasons = {int(left.rows[row]): f"{type(e).__name__}: {e}".rstrip(": ") for row, e in errors.items()}
-            raise AttackError(left.found, reasons) from next(iter(errors.values()))
-        return left.found
+            reasons = {int(active.rows[row]): f"{type(e).__name__}: {e}".rstrip(": ") for row, e in errors.items()}
+            raise AttackError(found, reasons) from next(iter(errors.values()))
+        return found
 
     def _check(self, x: Tensor, goal: Goal) -> None:
         for row in filter(None, (self._row, ROWS.get(self._start))):
@@ -196,7 +197,7 @@ class FoolboxAttack:
         if self.feed is None and (x.ndim != 4 or x.shape[1] not in CARRIED):
             raise ValueError(f"expected feed=images for images {tuple(x.shape)}, got None")
 
-    def _together(self, left: Survivors) -> list[Tensor]:
+    def _together(self, active: Survivors) -> list[Tensor]:
         """Places of the survivors, split into those that may be attacked together."""
         match self._row.draws:
             case "always" | "never" as draws:
@@ -205,17 +206,17 @@ class FoolboxAttack:
                 alone = not self.parameters["grid_search"]
             case parameter:
                 alone = bool(self.parameters[parameter])
-        places = torch.arange(len(left), device=left.x.device)
+        places = torch.arange(len(active), device=active.x.device)
         # Foolbox takes one eps for all.
-        together = not alone and not self._row.mixes and bool((left.eps == left.eps[0]).all())
+        together = not alone and not self._row.mixes and bool((active.eps == active.eps[0]).all())
         return [places] if together else list(places.unsqueeze(1))
 
     def _attempt(
-        self, model: Model, left: Survivors, rows: Tensor, seed: int, x_adv: Tensor, errors: dict[int, Exception]
+        self, model: Model, active: Survivors, rows: Tensor, seed: int, x_adv: Tensor, errors: dict[int, Exception]
     ) -> None:
         """Put candidates for some of the survivors into ``x_adv``, or what went wrong into ``errors``."""
         try:
-            x_adv[rows] = self._propose(model, left, rows, seed)
+            x_adv[rows] = self._propose(model, active, rows, seed)
         # Foolbox stops with anything, AssertionError and IndexError among them; it concerns these images only.
         except Exception as error:
             # What was being worked on may be gigabytes for each image.
@@ -224,12 +225,12 @@ class FoolboxAttack:
                 errors[int(rows)] = error
                 return
             for row in rows.unsqueeze(1):
-                self._attempt(model, left, row, seed, x_adv, errors)
+                self._attempt(model, active, row, seed, x_adv, errors)
 
-    def _propose(self, model: Model, left: Survivors, rows: Tensor, seed: int) -> Tensor:
+    def _propose(self, model: Model, active: Survivors, rows: Tensor, seed: int) -> Tensor:
         """Run Foolbox on some of the survivors."""
-        with apart(derive(seed, int(left.goal.ids[rows[0]])), left.x.device):
-            x, goal, eps = left.x[rows], left.goal.select(rows), left.eps[rows]
+        with apart(derive(seed, int(active.goal.ids[rows[0]])), active.x.device):
+            x, goal, eps = active.x[rows], active.goal.select(rows), active.eps[rows]
             door = FoolboxModel(model, goal, x.dtype, self.time_limit * len(rows))
             before = x.float()
             after = self._run(door, before, float(eps[0]), seed)

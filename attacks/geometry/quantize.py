@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.geometry.ball import radii
+from attacks.geometry.ball import keeps_to, radii
 from attacks.goals import Goal, met
 from attacks.losses import margin
 from attacks.norms import Norm, column, descent, within
@@ -12,7 +12,7 @@ from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_arguments
 from attacks.search import Bisection
-from attacks.searches.track import Nearest
+from attacks.searches.nearest import Nearest
 
 _WHITE = 255
 _FACTORS = 14
@@ -89,8 +89,8 @@ def quantize(
         room = torch.where(beyond, room * reach[rows] / norm.measure(x_q - x[rows]), room)
         z = within(norm, x[rows], z + descent(norm, x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4), room)
         step += 1
-        left = ~done & (first[rows] + step // steps <= last[rows])
-        rows, z, room = rows[left], z[left], room[left]
+        still = ~done & (first[rows] + step // steps <= last[rows])
+        rows, z, room = rows[still], z[still], room[still]
     return best
 
 
@@ -111,7 +111,7 @@ def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, r
 
 def _beyond(norm: Norm, x: Tensor, x_q: Tensor, reach: Tensor) -> Tensor:
     """Which images are further from ``x`` than ``reach`` (N,), rounding errors aside: bool (N,)."""
-    return norm.measure(x_q - x) > reach * (1 + 1e-5) + 1e-6
+    return ~keeps_to(norm.measure(x_q - x), reach)
 
 
 def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:

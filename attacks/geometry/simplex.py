@@ -29,10 +29,10 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
         >>> shrink(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([[1.5]]), torch.tensor([[1.0, 1.0, 1.0]]))
         tensor([[1.0000, 0.5000, 0.0000]])
     """
-    left = _cut(size, most)
-    fits = left.sum(1) <= total.squeeze(1)
+    shrunk = _cut(size, most)
+    fits = shrunk.sum(1) <= total.squeeze(1)
     if bool(fits.all()):
-        return left
+        return shrunk
     # What is left at the end is mostly the largest few, which decide the amount alone.
     top, places = size.topk(-(-size.shape[1] // _PART), dim=1, sorted=False)
     amount = _amount(top, total, None if most is None else most.gather(1, places))
@@ -40,9 +40,9 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
     more = ((top.amin(1) > amount.squeeze(1)) & ~fits).nonzero().squeeze(1)
     if len(more):
         amount[more] = _amount(size[more], total[more], None if most is None else most[more])
-    left = _cut((size - amount).clamp_(min=0), most)
+    shrunk = _cut((size - amount).clamp_(min=0), most)
     # What rounding leaves above the total.
-    return left * (total / left.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
+    return shrunk * (total / shrunk.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
 
 
 def _cut(size: Tensor, most: Tensor | None) -> Tensor:
@@ -56,13 +56,13 @@ def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
     amount = torch.where(done, high, low)
     enough = 4 * torch.finfo(size.dtype).eps * total
     for _ in range(_ROUNDS):
-        left = _cut((size - amount).clamp_(min=0), most)
-        excess = left.sum(1, keepdim=True) - total
+        shrunk = _cut((size - amount).clamp_(min=0), most)
+        excess = shrunk.sum(1, keepdim=True) - total
         done = done | (excess.abs() <= enough) | (high <= low)
         if bool(done.all()):
             break
         low, high = torch.where(excess > 0, amount, low), torch.where(excess > 0, high, amount)
-        sloping = left > 0 if most is None else (left > 0) & (left < most)
+        sloping = shrunk > 0 if most is None else (shrunk > 0) & (shrunk < most)
         newton = amount + excess / sloping.sum(1, keepdim=True)
         inside = (newton > low) & (newton < high)
         amount = torch.where(done, amount, torch.where(inside, newton, (low + high) / 2))

@@ -40,11 +40,11 @@ class Resizing(NamedTuple):
 
     Example:
         >>> x = torch.tensor([[0.0, 0.5], [0.0, 1.0]]).view(1, 1, 2, 2)
-        >>> left = Resizing.of(x, torch.ones(1), torch.tensor([[0.0, -0.5]]))
-        >>> left.apply(x)
+        >>> moved = Resizing.of(x, torch.ones(1), torch.tensor([[0.0, -0.5]]))
+        >>> moved.apply(x)
         tensor([[[[0.5000, 0.0000],
                   [1.0000, 0.0000]]]])
-        >>> left.adjoint(torch.ones(1, 1, 2, 2))
+        >>> moved.adjoint(torch.ones(1, 1, 2, 2))
         tensor([[[[0., 1.],
                   [0., 1.]]]])
     """

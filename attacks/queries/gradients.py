@@ -13,7 +13,7 @@ from torch import Tensor
 from attacks.goals import Goal, met
 from attacks.losses import Loss, margin
 from attacks.objectives.ranking import fooling, scale
-from attacks.protocols import Model
+from attacks.protocols import Model, Precision
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import differentiate
 
@@ -58,8 +58,7 @@ def slope(
     loss: Loss,
     *,
     aim: Goal | None = None,
-    rough: bool = False,
-    rounded: bool = False,
+    precision: Precision = "exact",
 ) -> Slope:
     """Loss of each image and its gradient, in one forward and one backward pass.
 
@@ -71,11 +70,10 @@ def slope(
         goal: What counts as fooled, for these images.
         loss: Logits (N, C), aim -> (N,).
         aim: What the loss is of; None: the goal itself.
-        rough: Whether loss and gradient may come from the model's faster form, where it has one (see
-            :func:`attacks.standins.fast.fast`): good enough for a budget attack, too rough for the last stretch to a
-            boundary. The logits of images that meet the goal, or nearly do, are the model's own all the same.
-        rounded: Whether all of it may come from the model's form of float32, where it has one, whose answers differ by
-            rounding alone. What is found so the model has to confirm: :meth:`attacks.searches.track.Survivors.settle`.
+        precision: Which of the model's forms to use, where it has faster ones (see
+            :func:`attacks.standins.fast.fast`). With "bfloat16" the logits of images that meet the goal, or nearly do,
+            are the model's own all the same; what is found with "float32" the model has to confirm, see
+            :meth:`attacks.searches.track.Survivors.finish`.
 
     Raises:
         NoGradientError: If the model's output does not depend on the images differentiably.
@@ -86,12 +84,12 @@ def slope(
         >>> at.loss, at.gradient
         (tensor([2.]), tensor([[ 1., -1.]]))
     """
-    quick = quick_form(model) if rough else None
-    form = quick or (exact_form(model) if rounded else None) or model
+    form = form_for(model, precision)
+    rough = form is not model and precision == "bfloat16"
     logits, value, (gradient,) = _differentiate(form, x, aim or goal, loss)
-    if quick is not None:
+    if rough:
         logits = _confirmed(model, x, goal, logits)
-    known = quick is None and aim in (None, goal) and loss is margin
+    known = not rough and aim in (None, goal) and loss is margin
     return Slope(logits, value, gradient, fooling(value if known else goal.margin(logits), logits))
 
 
@@ -140,6 +138,23 @@ def exact_form(model: Model) -> Model | None:
     """
     form: Model | None = getattr(model, "exact_form", None)
     return form
+
+
+def form_for(model: Model, precision: Precision) -> Model:
+    """The fastest form of a model that gives gradients of a precision; the model itself where it has none.
+
+    Example:
+        >>> model = lambda x: 2 * x
+        >>> form_for(model, "bfloat16") is model
+        True
+    """
+    match precision:
+        case "bfloat16":
+            return quick_form(model) or model
+        case "float32":
+            return exact_form(model) or model
+        case "exact":
+            return model
 
 
 def precise(model: Model) -> Model:

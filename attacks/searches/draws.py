@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
+GOLDEN = -7046029254386353131
+"""2**64 over the golden ratio, 0x9E3779B97F4A7C15, as a signed 64-bit number: its multiples spread evenly."""
 _FIRST = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _SECOND = -7723592293110705685  # 0x94D049BB133111EB
 
@@ -36,9 +37,9 @@ def uniform(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
         >>> bool((both[1] == alone[0]).all())
         True
     """
-    key = _mix(_mix(ids + _signed(int(seed) * _FIRST)) + _signed(draw * _GOLDEN))
+    key = _mix(_mix(ids + _signed(int(seed) * _FIRST)) + _signed(draw * GOLDEN))
     place = torch.arange(1, math.prod(shape) + 1, device=ids.device)
-    bits = _mix(key.unsqueeze(1) + place * _GOLDEN)
+    bits = _mix(key.unsqueeze(1) + place * GOLDEN)
     fraction = _shift(bits, 40).to(torch.float32).mul_(2.0**-24)
     return fraction.view(len(ids), *shape)
 

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from attacks.losses import margin
 from attacks.norms import column, descent, within
-from attacks.queries.gradients import slope
 from attacks.searches.draws import derive, uniform
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Lowest, Survivors
@@ -14,11 +13,11 @@ LEAST, MOST = 0.05, 0.5
 """Share of the values that a kick changes: between these, small ones as likely as large ones."""
 
 
-def kick(left: Survivors, x_adv: Tensor, seed: int) -> Tensor:
+def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
     """Some values of each image, at random, go where a random point of the ball's surface has them.
 
     Args:
-        left: The images that are left, and their budgets.
+        active: The active images, and their budgets.
         x_adv: The points to kick (n, ...).
         seed: Of all random draws.
 
@@ -28,27 +27,27 @@ def kick(left: Survivors, x_adv: Tensor, seed: int) -> Tensor:
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x = torch.full((1, 1000), 0.5)
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.1)
-        >>> moved = (kick(left, x, seed=0) - x).abs()
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.1)
+        >>> moved = (kick(active, x, seed=0) - x).abs()
         >>> bool(moved.max() <= 0.1 + 1e-6)
         True
         >>> bool(0.02 < moved.bool().float().mean() < 0.53)
         True
     """
-    ids, shape, other = left.goal.ids, x_adv.shape[1:], derive(seed, 1)
+    ids, shape, other = active.goal.ids, x_adv.shape[1:], derive(seed, 1)
     share = LEAST * (MOST / LEAST) ** uniform(seed, ids, 0, ())
     chosen = uniform(seed, ids, 1, shape) < column(share, x_adv)
-    far = left.norm.steepest(left.norm.random(shape, left.eps, other, ids, 0).to(x_adv), left.eps)
-    return within(left.norm, left.x, torch.where(chosen, left.x + far, x_adv), left.eps)
+    far = active.norm.steepest(active.norm.random(shape, active.eps, other, ids, 0).to(x_adv), active.eps)
+    return within(active.norm, active.x, torch.where(chosen, active.x + far, x_adv), active.eps)
 
 
-def hop(left: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: float = 0.75) -> None:
+def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: float = 0.75) -> None:
     """One kick of the best points and the walk down from there, with momentum and ever shorter steps.
 
     Images that get fooled leave; what is better goes into ``best``.
 
     Args:
-        left: The images that are left.
+        active: The active images.
         best: Their best points.
         seed: Of all random draws.
         steps: Gradient steps; the first is half of ``eps`` long.
@@ -57,16 +56,16 @@ def hop(left: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: flo
     References:
         Wales and Doye, Global optimization by basin-hopping <https://arxiv.org/abs/cond-mat/9803344>, 1997.
     """
-    if not len(left):
+    if not len(active):
         return
-    x_adv = kick(left, best.of(left), seed)
+    x_adv = kick(active, best.of(active), seed)
     sum_ = torch.zeros_like(x_adv)
     for step in range(steps):
-        if not len(left):
+        if not len(active):
             return
-        at = slope(left.model, x_adv, left.goal, margin, rough=True)
-        x_adv, gradient, sum_ = best.offer(left, x_adv, at.logits, at.gradient, sum_)
+        at = active.slope(x_adv, margin)
+        x_adv, gradient, sum_ = best.offer(active, x_adv, at.logits, at.gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
-        length = 0.5 * (1 - step / steps) * left.eps
-        x_adv = left.ball.nearest(x_adv + descent(left.norm, x_adv, sum_, length))
-    best.look(left, x_adv)
+        length = 0.5 * (1 - step / steps) * active.eps
+        x_adv = active.ball.nearest(x_adv + descent(active.norm, x_adv, sum_, length))
+    best.look(active, x_adv)

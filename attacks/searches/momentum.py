@@ -7,14 +7,14 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.losses import Loss
-from attacks.norms import L1, Norm, column, descent
-from attacks.protocols import Model
+from attacks.norms import L1, column, descent
+from attacks.protocols import BudgetAttack, Model
 from attacks.queries.gradients import Slope
 from attacks.queries.inputs import clean_slope
 from attacks.searches.track import Survivors
 
-Look = Callable[[Tensor, Goal, int], Slope]
-"""Images (n, ...), their goal and the number of the step -> logits at the images, and the gradient to follow."""
+Look = Callable[[Tensor, int], Slope]
+"""The survivors' candidates (n, ...) and the number of the step -> logits there, and the gradient to follow."""
 
 
 def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
@@ -27,26 +27,28 @@ def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
     return (decay * sum_).addcdiv_(gradient, column(L1().measure(gradient), gradient).clamp_min(1e-30))
 
 
-def begin(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor, loss: Loss) -> tuple[Survivors, Tensor]:
+def begin(
+    attack: BudgetAttack, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, loss: Loss
+) -> tuple[Survivors, Tensor]:
     """The images that are to be fooled and the first gradient of each (n, ...), out of one pass over the clean images.
 
     Raises:
         ValueError: As :func:`attacks.queries.inputs.clean_slope` does.
 
     Example:
-        >>> from attacks import Linf, Untargeted, losses
+        >>> from attacks import MIFGSM, Untargeted, losses
         >>> x, goal = torch.tensor([[0.9, 0.3], [0.2, 0.8]]), Untargeted(torch.tensor([0, 0]))
-        >>> left, gradient = begin(lambda x: 2 * x, x, goal, Linf(), 0.1, losses.margin)
-        >>> left.rows, gradient
+        >>> active, gradient = begin(MIFGSM(), lambda x: 2 * x, x, goal, 0.1, losses.margin)
+        >>> active.rows, gradient
         (tensor([0]), tensor([[ 2., -2.]]))
     """
-    at = clean_slope(model, x, goal, norm, eps, loss)
-    left = Survivors(model, x, goal, norm, eps, logits=at.logits)
-    return left, at.gradient[left.rows]
+    at = clean_slope(model, x, goal, attack.norm, eps, loss)
+    active = Survivors.of(attack, model, x, goal, eps, 0, logits=at.logits)
+    return active, at.gradient[active.rows]
 
 
 def descend(
-    left: Survivors,
+    active: Survivors,
     gradient: Tensor,
     look: Look,
     *,
@@ -60,7 +62,7 @@ def descend(
     ``g <- decay * g + gradient / its L1 norm;  x <- P(x - relative_step * eps * steepest(g))``
 
     Args:
-        left: The images that are to be fooled, with their goals and budgets.
+        active: The images that are to be fooled, with their goals and budgets.
         gradient: The first one of each (n, ...), at the images themselves.
         look: Where the others come from.
         steps: Gradient steps.
@@ -72,28 +74,24 @@ def descend(
         Candidates for the whole batch.
 
     Example:
-        >>> from attacks import Linf, Untargeted
-        >>> from attacks.queries.gradients import slope
+        >>> from attacks import MIFGSM, Untargeted
         >>> from attacks.losses import margin
         >>> x, model = torch.tensor([[0.6, 0.5]]), lambda x: x
-        >>> left, gradient = begin(model, x, Untargeted(torch.tensor([0])), Linf(), 0.125, margin)
-        >>> look = lambda x, goal, step: slope(model, x, goal, margin)
-        >>> descend(left, gradient, look, steps=10, relative_step=0.1, decay=1.0, early_stop=False)
+        >>> active, gradient = begin(MIFGSM(), model, x, Untargeted(torch.tensor([0])), 0.125, margin)
+        >>> look = lambda x, step: active.slope(x, margin)
+        >>> descend(active, gradient, look, steps=10, relative_step=0.1, decay=1.0, early_stop=False)
         tensor([[0.4750, 0.6250]])
     """
-    x_adv, sum_ = left.x, torch.zeros_like(left.x)
+    x_adv, sum_ = active.x, torch.zeros_like(active.x)
     for step in range(steps):
-        if not len(left):
+        if not len(active):
             break
         if step:
-            at = look(x_adv, left.goal, step)
+            at = look(x_adv, step)
             gradient = at.gradient
             if early_stop:
-                x_adv, gradient, sum_ = left.retire(x_adv, at.fooled, gradient, sum_)
+                x_adv, gradient, sum_ = active.retire(x_adv, at.fooled, gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
-        move = descent(left.norm, x_adv, sum_, relative_step * left.eps)
-        x_adv = left.ball.nearest(move.add_(x_adv))
-    if early_stop:
-        return left.finish(x_adv)
-    left.found[left.rows] = x_adv
-    return left.found
+        move = descent(active.norm, x_adv, sum_, relative_step * active.eps)
+        x_adv = active.ball.nearest(move.add_(x_adv))
+    return active.finish(x_adv)

@@ -1,18 +1,21 @@
-"""Bookkeeping, image by image: who is still unfooled, and the nearest image found for each."""
+"""Bookkeeping, image by image: which images are still unfooled, and the lowest candidate found for each."""
 
+from collections.abc import Callable
 from copy import copy
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from attacks.geometry.ball import Ball, at_most, radii
+from attacks.geometry.ball import Ball, radii
 from attacks.goals import Goal, met
+from attacks.losses import Loss
 from attacks.norms import Norm
 from attacks.objectives.ranking import fooling
-from attacks.protocols import MinNormAttack, Model
-from attacks.queries.gradients import exact_form, forward, precise
+from attacks.protocols import Attack, Model, Precision
+from attacks.queries.gradients import Slope, exact_form, forward, precise, slope
 from attacks.queries.inputs import clean_logits
+from attacks.searches.nearest import Nearest
 
 
 class Survivors:
@@ -35,8 +38,8 @@ class Survivors:
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
-        >>> left.x, left.rows
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
+        >>> active.x, active.rows
         (tensor([[0.9000, 0.3000]]), tensor([0]))
     """
 
@@ -58,6 +61,8 @@ class Survivors:
     """For the whole batch: the fooling image where there is one, else the latest candidate."""
     logits: Tensor
     """The model's for the clean images of the whole batch (N, C)."""
+    precision: Precision
+    """Of their gradients."""
     _ball: Ball | None
 
     def __init__(
@@ -72,15 +77,47 @@ class Survivors:
     ) -> None:
         self.logits = clean_logits(model, x, goal, norm, eps) if logits is None else logits
         x = x.detach()
-        self.model, self.norm = model, norm
+        self.model, self.norm, self.precision = model, norm, "exact"
         self.x, self.goal, self.aim, self.eps = x, goal, goal, radii(eps, x)
         self.rows = torch.arange(len(x), device=x.device)
         self.found = x.clone()
         self._stay, self._ball = False, None
+        self._anew: Callable[[Model, Tensor, Goal, float | Tensor | None], Tensor] | None = None
         self.retire(x, met(goal, self.logits))
+
+    @classmethod
+    def of(
+        cls,
+        attack: Attack,
+        model: Model,
+        x: Tensor,
+        goal: Goal,
+        eps: float | Tensor | None,
+        seed: int,
+        *,
+        logits: Tensor | None = None,
+    ) -> Self:
+        """The survivors of an attack, in its norm and with gradients of the precision that it declares.
+
+        The other arguments are those of its call. An attack that declares no ``precision`` takes exact gradients.
+        """
+        active = cls(model, x, goal, attack.norm, eps, logits=logits)
+        active.precision = getattr(attack, "precision", "exact")
+        active._anew = lambda model, x, goal, eps: attack(model, x, goal, eps=eps, seed=seed)  # type: ignore[arg-type]
+        return active
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def slope(self, x_adv: Tensor, loss: Loss, *, aim: Goal | None = None) -> Slope:
+        """Loss and gradient of the survivors' candidates (n, ...); see :func:`attacks.queries.gradients.slope`.
+
+        Args:
+            x_adv: Candidates (n, ...).
+            loss: Logits (n, C), aim -> (n,).
+            aim: What the loss is of; None: the survivors' own aim.
+        """
+        return slope(self.model, x_adv, self.goal, loss, aim=aim or self.aim, precision=self.precision)
 
     def retire(self, x_adv: Tensor, fooled: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Take out the images that are fooled.
@@ -96,9 +133,9 @@ class Survivors:
         if self._stay or not bool(fooled.any()):
             return x_adv, *state
         self.found[self.rows[fooled]] = x_adv[fooled]
-        left = (~fooled).nonzero().squeeze(1)
-        self._keep(left)
-        return x_adv[left], *(tensor[left] for tensor in state)
+        active = (~fooled).nonzero().squeeze(1)
+        self._keep(active)
+        return x_adv[active], *(tensor[active] for tensor in state)
 
     @property
     def ball(self) -> Ball:
@@ -122,48 +159,51 @@ class Survivors:
         self.found[self.rows[hopeless]] = x_adv[hopeless]
         self._keep((~hopeless).nonzero().squeeze(1))
 
-    def finish(self, x_adv: Tensor) -> Tensor:
-        """Put the last candidates (n, ...) in their places and return the whole batch (N, ...)."""
-        self.found[self.rows] = x_adv
-        return self.found
+    def finish(self, last: Tensor | Nearest) -> Tensor:
+        """Put the last candidates (n, ...), or the nearest found, in their places and return the whole batch (N, ...).
 
-    def settle(self, best: "Nearest", attack: MinNormAttack, seed: int = 0) -> Tensor:
-        """Put the nearest fooling images in their places and return the whole batch (N, ...).
-
-        Where they were judged by another form of the model, the model itself is asked; it is attacked anew without
-        that form where it does not agree.
+        Where the nearest were judged by another form of the model, the model itself is asked about them, and an image
+        on which it does not agree is attacked anew without that form.
         """
-        if exact_form(self.model) is not None and len(rows := best.found.nonzero().squeeze(1)):
-            goal, x_adv = self.goal.select(rows), best.x_adv[rows]
-            # What was met with some slack is met without any: that is what the slack is for.
-            wrong = ~(goal.margin(forward(self.model, x_adv, goal)) < 0)
-            if bool(wrong.any()):
-                eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]
-                again = attack(precise(self.model), self.x[rows[wrong]], goal.select(wrong), eps=eps, seed=seed)
-                best.x_adv[rows[wrong]] = again
-        self.found[self.rows] = best.x_adv
+        if isinstance(last, Nearest):
+            self._confirm(last)
+            last = last.x_adv
+        self.found[self.rows] = last
         return self.found
 
-    def _keep(self, left: Tensor) -> None:
-        aim = self.aim.select(left) if self.aim is not self.goal else None
-        self.x, self.goal = self.x[left], self.goal.select(left)
+    def _confirm(self, best: Nearest) -> None:
+        if self.precision != "float32" or self._anew is None or exact_form(self.model) is None:
+            return
+        rows = best.found.nonzero().squeeze(1)
+        if not len(rows):
+            return
+        goal = self.goal.select(rows)
+        # What was met with some slack is met without any: that is what the slack is for.
+        wrong = ~(goal.margin(forward(self.model, best.x_adv[rows], goal)) < 0)
+        if bool(wrong.any()):
+            eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]
+            best.x_adv[rows[wrong]] = self._anew(precise(self.model), self.x[rows[wrong]], goal.select(wrong), eps)
+
+    def _keep(self, active: Tensor) -> None:
+        aim = self.aim.select(active) if self.aim is not self.goal else None
+        self.x, self.goal = self.x[active], self.goal.select(active)
         self.aim = aim or self.goal
-        self.eps, self.rows, self._ball = self.eps[left], self.rows[left], None
+        self.eps, self.rows, self._ball = self.eps[active], self.rows[active], None
 
 
 class Lowest:
     """The candidate with the lowest margin so far for each image of a batch, the clean image to begin with.
 
     Args:
-        left: The images that are to be fooled.
+        active: The images that are to be fooled.
 
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
-        >>> best = Lowest(left)
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
+        >>> best = Lowest(active)
         >>> better = torch.tensor([[0.8, 0.4]])
-        >>> rest = best.offer(left, better, logits=better)
+        >>> rest = best.offer(active, better, logits=better)
         >>> best.margin
         tensor([0.4000,    inf])
     """
@@ -173,109 +213,24 @@ class Lowest:
     margin: Tensor
     """Of the goal (N,); infinite where the clean image was fooled."""
 
-    def __init__(self, left: Survivors) -> None:
-        self.x_adv = left.found.clone()
-        self.margin = left.found.new_full((len(left.found),), torch.inf)
-        self.look(left, left.x)
+    def __init__(self, active: Survivors) -> None:
+        self.x_adv = active.found.clone()
+        self.margin = active.found.new_full((len(active.found),), torch.inf)
+        self.look(active, active.x)
 
-    def of(self, left: Survivors) -> Tensor:
-        """The candidates of the images that are left (n, ...)."""
-        return self.x_adv[left.rows]
+    def of(self, active: Survivors) -> Tensor:
+        """The candidates of the active images (n, ...)."""
+        return self.x_adv[active.rows]
 
-    def look(self, left: Survivors, x_adv: Tensor) -> None:
+    def look(self, active: Survivors, x_adv: Tensor) -> None:
         """Ask the model about candidates of the survivors (n, ...), and keep those that are better."""
-        if len(left):
-            self.offer(left, x_adv, forward(left.model, x_adv, left.goal))
+        if len(active):
+            self.offer(active, x_adv, forward(active.model, x_adv, active.goal))
 
-    def offer(self, left: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def offer(self, active: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Keep the candidates (n, ...) that are better; then do what :meth:`Survivors.retire` does."""
-        margin = left.goal.margin(logits)
-        better = margin < self.margin[left.rows]
-        rows = left.rows[better]
+        margin = active.goal.margin(logits)
+        better = margin < self.margin[active.rows]
+        rows = active.rows[better]
         self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
-        return left.retire(x_adv, fooling(margin, logits), *state)
-
-
-class Nearest:
-    """The nearest fooling image found so far for each image of a minimum-norm attack.
-
-    Args:
-        x: Clean images (n, ...).
-        norm: In which distance is measured.
-        eps: Candidates further away than this are not taken; None: no bound.
-
-    Example:
-        >>> from attacks import Linf
-        >>> best = Nearest(torch.zeros(1, 2), Linf())
-        >>> better = best.offer(torch.tensor([[0.3, 0.1]]), torch.tensor([True]))
-        >>> better = best.offer(torch.tensor([[0.4, 0.1]]), torch.tensor([True]))
-        >>> best.size
-        tensor([0.3000])
-    """
-
-    x_adv: Tensor
-    """The nearest fooling image, or the clean one where none was found."""
-    size: Tensor
-    """Its distance (n,); infinite where none was found."""
-    complete: bool
-    """Whether one was found for every image."""
-
-    def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
-        self._x, self._norm = x, norm
-        # Only what is nearer than that is taken.
-        self._enough = at_most(radii(eps, x))
-        self.x_adv = x.clone()
-        self.size = x.new_full((len(x),), torch.inf)
-        self.complete = not len(x)
-
-    @property
-    def found(self) -> Tensor:
-        """Where something was found, bool (n,)."""
-        return self.size < torch.inf
-
-    def select(self, index: Tensor) -> None:
-        """Go on with some of the images only: a mask or positions."""
-        self._x, self._enough = self._x[index], self._enough[index]
-        self.x_adv, self.size = self.x_adv[index], self.size[index]
-        self.complete = bool(self.found.all())
-
-    def offer(self, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
-        """Keep those of ``x_adv`` (n, ...) that fool and are nearer than what there was; bool (n,) which.
-
-        Their distance ``size`` (n,) may be given where it is known already.
-        """
-        size = self._norm.measure(x_adv - self._x) if size is None else size
-        better = fooled & (size < self._enough)
-        rows = better.nonzero().squeeze(1)
-        if len(rows):
-            self._keep(rows, x_adv[rows], size[rows])
-        return better
-
-    def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
-        """The same where there are candidates for some of the images only: those at the places ``rows`` (m,)."""
-        size = self._norm.measure(x_adv - self._x[rows]) if size is None else size
-        better = fooled & (size < self._enough[rows])
-        chosen = better.nonzero().squeeze(1)
-        if len(chosen):
-            self._keep(rows[chosen], x_adv[chosen], size[chosen])
-        return better
-
-    def _keep(self, rows: Tensor, x_adv: Tensor, size: Tensor) -> None:
-        """Put better candidates (m, ...) and their distances (m,) in their places (m,)."""
-        self.x_adv[rows] = x_adv
-        self.size, self._enough = (known.index_copy(0, rows, size) for known in (self.size, self._enough))
-        self.complete = self.complete or bool(self.found.all())
-
-
-def nearby(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | Tensor | None) -> Tensor:
-    """Candidates (N, ...), but the clean images where they are further away than ``eps`` (a number, (N,) or None).
-
-    Example:
-        >>> from attacks import Linf
-        >>> nearby(torch.zeros(2, 1), torch.tensor([[0.3], [0.2]]), Linf(), 0.25)
-        tensor([[0.0000],
-                [0.2000]])
-    """
-    nearest = Nearest(x.detach(), norm, eps)
-    nearest.offer(x_adv, torch.ones_like(nearest.size, dtype=torch.bool))
-    return nearest.x_adv
+        return active.retire(x_adv, fooling(margin, logits), *state)

@@ -27,21 +27,21 @@ PARTNERED = 0.9
 
 
 class Walkers:
-    """Candidates of the images that are left, W for each, and the aim that each of them descends.
+    """Candidates of the active images, W for each, and the aim that each of them descends.
 
     An image one of whose walkers meets the goal leaves with all of them.
 
     Args:
-        left: The images that are to be fooled.
+        active: The images that are to be fooled.
         ways: To meet their goal.
         which: The way that each walker tries, its place in ``ways``, int64 (n, W).
 
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x, goal = torch.tensor([[0.9, 0.3]]), Untargeted(torch.tensor([0]))
-        >>> left = Survivors(lambda x: x, x, goal, Linf(), eps=0.25)
-        >>> walkers = Walkers(left, [goal], torch.zeros(1, 4, dtype=torch.int64))
-        >>> walkers.walk(corners(left, 4, seed=0), steps=20)
+        >>> active = Survivors(lambda x: x, x, goal, Linf(), eps=0.25)
+        >>> walkers = Walkers(active, [goal], torch.zeros(1, 4, dtype=torch.int64))
+        >>> walkers.walk(corners(active, 4, seed=0), steps=20)
         >>> walkers.best(), walkers.lowest()
         (tensor([[0.6500, 0.5500]]), tensor([0.1000]))
     """
@@ -53,9 +53,9 @@ class Walkers:
     margin: Tensor
     """The margin there of the walker's aim (n, W)."""
 
-    def __init__(self, left: Survivors, ways: list[Goal], which: Tensor) -> None:
-        self.ways, self._left, self._which = ways, left, which
-        self.x_adv = left.x.unsqueeze(1).repeat_interleave(which.shape[1], 1)
+    def __init__(self, active: Survivors, ways: list[Goal], which: Tensor) -> None:
+        self.ways, self._active, self._which = ways, active, which
+        self.x_adv = active.x.unsqueeze(1).repeat_interleave(which.shape[1], 1)
         self.margin = self.x_adv.new_full(which.shape, torch.inf)
 
     def best(self) -> Tensor:
@@ -84,7 +84,7 @@ class Walkers:
     def leave(self, done: Tensor) -> None:
         """Take images out, bool (n,), with the best point that was found for each."""
         if bool(done.any()):
-            self._left.give_up(done, self.best())
+            self._active.give_up(done, self.best())
             rows = (~done).nonzero().squeeze(1)
             self.ways = [way.select(rows) for way in self.ways]
             self._which, self.x_adv, self.margin = self._which[rows], self.x_adv[rows], self.margin[rows]
@@ -96,16 +96,16 @@ class Walkers:
         slowly, and the others go on finding something else. Then a few values mutate: they go where a random corner
         of the budget has them.
         """
-        left, (count, *shape) = self._left, self.x_adv.shape[1:]
-        numbers = uniform(seed, left.goal.ids, 0, (5, count)).to(self.x_adv)
+        active, (count, *shape) = self._active, self.x_adv.shape[1:]
+        numbers = uniform(seed, active.goal.ids, 0, (5, count)).to(self.x_adv)
         place = torch.arange(count, device=numbers.device)
         one, other = ((place + (numbers[:, :2] - 0.5) * (2 * REACH + 1)).round().long() % count).unbind(1)
         partner = torch.where(self.margin.gather(1, one) < self.margin.gather(1, other), one, other)
         share = numbers[:, 2] * (numbers[:, 3] < PARTNERED)
         rate = LEAST * (MOST / LEAST) ** numbers[:, 4]
-        taken, mutated = uniform(seed, left.goal.ids, 1, (2, count, *shape)).to(self.x_adv).unbind(1)
+        taken, mutated = uniform(seed, active.goal.ids, 1, (2, count, *shape)).to(self.x_adv).unbind(1)
         child = torch.where(taken < _like(share, taken), self._points(partner), self.x_adv)
-        return torch.where(mutated < _like(rate, mutated), corners(left, count, derive(seed, 1)), child)
+        return torch.where(mutated < _like(rate, mutated), corners(active, count, derive(seed, 1)), child)
 
     def _points(self, which: Tensor) -> Tensor:
         """The points of some walkers of each image (n, K) -> (n, K, ...)."""
@@ -113,36 +113,41 @@ class Walkers:
 
     def _descend(self, x_adv: Tensor, steps: int, first: float, last: float) -> tuple[Tensor, Tensor]:
         """From ``x_adv`` (n * W, ...), the lowest points of the ways and their margins, -inf where the goal is met."""
-        left = self._left
+        active = self._active
         owner = _owners(self._which)
-        x, goal, eps, aim = left.x[owner], left.goal.select(owner), left.eps[owner], _choose(self.ways, self._which)
+        x, goal, eps, aim = (
+            active.x[owner],
+            active.goal.select(owner),
+            active.eps[owner],
+            _choose(self.ways, self._which),
+        )
         best, lowest, sum_ = x_adv, x_adv.new_full((len(x_adv),), torch.inf), torch.zeros_like(x_adv)
         for step in range(steps):
-            x_adv = within(left.norm, x, x_adv, eps)
-            at = slope(left.model, x_adv, goal, margin, aim=aim, rough=True)
+            x_adv = within(active.norm, x, x_adv, eps)
+            at = slope(active.model, x_adv, goal, margin, aim=aim, precision=active.precision)
             value = at.loss.masked_fill(at.fooled, -torch.inf)
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)
             sum_ = accumulate(sum_, at.gradient, DECAY)
             length = first * (last / first) ** (step / steps) * eps
-            x_adv = x_adv + descent(left.norm, x_adv, sum_, length)
+            x_adv = x_adv + descent(active.norm, x_adv, sum_, length)
         return best, lowest
 
 
-def corners(left: Survivors, count: int, seed: int) -> Tensor:
-    """Random extreme points of the budgets of the images that are left, so many for each (n, count, ...).
+def corners(active: Survivors, count: int, seed: int) -> Tensor:
+    """Random extreme points of the budgets of the active images, so many for each (n, count, ...).
 
     Example:
         >>> from attacks import Linf, Untargeted
         >>> x = torch.full((1, 3), 0.5)
-        >>> left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.25)
-        >>> corners(left, 10, seed=0).unique()
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.25)
+        >>> corners(active, 10, seed=0).unique()
         tensor([0.2500, 0.7500])
     """
-    shape = left.x.shape[1:]
-    direction = uniform(seed, left.goal.ids, 0, (count, *shape)).to(left.x).flatten(0, 1) - 0.5
-    x, eps = left.x.repeat_interleave(count, 0), left.eps.repeat_interleave(count)
-    return within(left.norm, x, x + left.norm.steepest(direction, eps), eps).view(len(left), count, *shape)
+    shape = active.x.shape[1:]
+    direction = uniform(seed, active.goal.ids, 0, (count, *shape)).to(active.x).flatten(0, 1) - 0.5
+    x, eps = active.x.repeat_interleave(count, 0), active.eps.repeat_interleave(count)
+    return within(active.norm, x, x + active.norm.steepest(direction, eps), eps).view(len(active), count, *shape)
 
 
 def _choose(ways: Sequence[Goal], which: Tensor) -> Goal:

@@ -158,9 +158,9 @@ def _balanced(weights: Tensor, m: int) -> Tensor:
     def excess(move: Tensor) -> Tensor:
         return (upper.unsqueeze(-2) - move).clamp_min(0).sum(-1) - (lower.unsqueeze(-2) + move).clamp_min(0).sum(-1)
 
-    left = excess(moves.unsqueeze(-1))
-    last = ((left >= 0).sum(-1, keepdim=True) - 1).clamp(0, moves.shape[-1] - 2)
+    surplus = excess(moves.unsqueeze(-1))
+    last = ((surplus >= 0).sum(-1, keepdim=True) - 1).clamp(0, moves.shape[-1] - 2)
     a, b = moves.gather(-1, last), moves.gather(-1, last + 1)
-    at_a, at_b = left.gather(-1, last), left.gather(-1, last + 1)
+    at_a, at_b = surplus.gather(-1, last), surplus.gather(-1, last + 1)
     move = a + (b - a) * at_a / (at_a - at_b).clamp_min(1e-300)
     return torch.cat([(upper - move).clamp_min(0), (lower + move).clamp_min(0)], -1)

@@ -90,14 +90,14 @@ def reach(thing: object) -> Iterator[object]:
 
 
 def _reach(thing: object) -> Iterator[object]:
-    seen, left = set[int](), [thing]
-    while left:
-        each = left.pop()
+    seen, waiting = set[int](), [thing]
+    while waiting:
+        each = waiting.pop()
         if isinstance(each, _ATOMS) or id(each) in seen:
             continue
         seen.add(id(each))
         yield each
-        left += _entries(each)
+        waiting += _entries(each)
 
 
 def _entries(thing: object) -> Collection[object]:

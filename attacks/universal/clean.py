@@ -9,9 +9,9 @@ from attacks.goals import Untargeted
 from attacks.norms import Linf, flat
 from attacks.protocols import Model
 from attacks.queries.inputs import clean_logits
+from attacks.searches.draws import GOLDEN
 
 _KEPT_BYTES = 128 * 2**20
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
 
 
 class Clean(NamedTuple):
@@ -38,7 +38,7 @@ class CleanLogits:
     """
 
     def __init__(self, model: Model, most_bytes: int = _KEPT_BYTES) -> None:
-        self._model, self._left = model, most_bytes
+        self._model, self._spare = model, most_bytes
         self._kept: dict[int, Tensor] = {}
 
     def __call__(self, x: Tensor) -> Clean:
@@ -54,8 +54,8 @@ class CleanLogits:
             return Clean(torch.stack([self._kept[key] for key in keys]), ids)
         logits = logits_of(self._model, x)
         for row in new:
-            if self._left >= logits[row].nbytes:
-                self._left -= logits[row].nbytes
+            if self._spare >= logits[row].nbytes:
+                self._spare -= logits[row].nbytes
                 self._kept[keys[row]] = logits[row].clone()
         return Clean(logits, ids)
 
@@ -84,6 +84,6 @@ def content_ids(x: Tensor) -> Tensor:
     """
     bits = flat(x.float().contiguous()).view(torch.int32).long()
     # Odd factors, and sums modulo 2**64: the same on every device, whatever the order of adding.
-    factors = torch.arange(1, bits.shape[1] + 1, device=x.device) * _GOLDEN | 1
+    factors = torch.arange(1, bits.shape[1] + 1, device=x.device) * GOLDEN | 1
     total = (bits * factors).sum(1)
     return (total ^ (total >> 29)) & (2**63 - 1)

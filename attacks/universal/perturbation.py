@@ -193,5 +193,5 @@ class Universal:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
         check_call(self, eps, seed)
-        left = Survivors(model, x, goal, self.norm, eps)
-        return left.finish(within(self.norm, left.x, self.perturbation.apply(left.x), left.eps))
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        return active.finish(within(self.norm, active.x, self.perturbation.apply(active.x), active.eps))

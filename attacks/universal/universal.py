@@ -14,8 +14,8 @@ from attacks.goals import Goal
 from attacks.losses import cross_entropy
 from attacks.norms import Linf, Norm
 from attacks.objectives.standing import unlike
-from attacks.protocols import Model
-from attacks.queries.gradients import quick_form, slope
+from attacks.protocols import Model, Precision
+from attacks.queries.gradients import form_for, slope
 from attacks.queries.inputs import check_eps, check_parameters, check_size
 from attacks.searches.draws import uniform
 from attacks.searches.momentum import accumulate
@@ -100,6 +100,7 @@ class UniversalPerturbation:
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    precision: ClassVar[Precision] = "bfloat16"
 
     norm: Norm = Linf()
     """In which ``eps`` is measured."""
@@ -169,7 +170,7 @@ class UniversalPerturbation:
         goal.check(asked.logits.shape[1])
         chance = uniform(seed, goal.ids, state.step, (4,)).to(x)
         moved = (self._seen(x, asked, clean, chance) + state.delta).clamp_(0, 1)
-        value, gradient = _descent(quick_form(model) or model, moved, goal, asked.logits)
+        value, gradient = _descent(form_for(model, self.precision), moved, goal, asked.logits)
         # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
         # would have no gradient that leads it back.
         momentum = accumulate(state.momentum, gradient, self.decay)

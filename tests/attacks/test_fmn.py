@@ -6,7 +6,7 @@ from oracles import Recorder, images, linear
 
 from attacks import FMN, L0, L1, L2, Linf, Untargeted
 from attacks.fmn import follow
-from attacks.searches.track import Nearest
+from attacks.searches.nearest import Nearest
 
 NORMS = [Linf(), L2(), L1(), L0()]
 

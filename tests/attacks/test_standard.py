@@ -87,14 +87,14 @@ def test_an_aim_looks_at_its_own_classes_alone():
 
 def test_the_lowest_margin_is_kept_for_each_image():
     x = torch.tensor([[0.9, 0.3], [0.2, 0.8], [0.7, 0.1]])
-    left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=1.0)
-    best = Lowest(left)
-    best.look(left, torch.tensor([[0.95, 0.2], [0.5, 0.2]]))
+    active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=1.0)
+    best = Lowest(active)
+    best.look(active, torch.tensor([[0.95, 0.2], [0.5, 0.2]]))
     torch.testing.assert_close(best.margin, torch.tensor([0.6, torch.inf, 0.3]))
-    torch.testing.assert_close(best.of(left), torch.tensor([[0.9, 0.3], [0.5, 0.2]]))
-    best.look(left, torch.tensor([[0.1, 0.2], [0.5, 0.3]]))
-    assert left.rows.tolist() == [2]
-    torch.testing.assert_close(best.of(left), torch.tensor([[0.5, 0.3]]))
+    torch.testing.assert_close(best.of(active), torch.tensor([[0.9, 0.3], [0.5, 0.2]]))
+    best.look(active, torch.tensor([[0.1, 0.2], [0.5, 0.3]]))
+    assert active.rows.tolist() == [2]
+    torch.testing.assert_close(best.of(active), torch.tensor([[0.5, 0.3]]))
 
 
 # --- basin hopping ---
@@ -112,8 +112,8 @@ class Wall(torch.nn.Module):
 def test_a_kick_stays_in_the_ball_and_moves_some_values():
     x = images(20, (1, 20, 20), low=0, high=1)
     for norm, eps in ((Linf(), 0.1), (L2(), 0.5)):
-        left = Survivors(mlp(400), x, Untargeted(mlp(400)(x).argmax(1)), norm, eps)
-        moved = kick(left, left.x, seed=1)
+        active = Survivors(mlp(400), x, Untargeted(mlp(400)(x).argmax(1)), norm, eps)
+        moved = kick(active, active.x, seed=1)
         assert (norm.measure(moved - x) <= eps * (1 + 1e-5)).all()
         share = (moved != x).flatten(1).double().mean(1)
         assert (share > 0.01).all()
@@ -124,24 +124,24 @@ def test_a_kick_stays_in_the_ball_and_moves_some_values():
 def test_hops_leave_a_hollow_that_descents_do_not():
     model, x = Wall().double(), torch.full((4, 1, 2, 1), 0.5, dtype=torch.float64) + 1e-3
     goal = Untargeted(torch.zeros(4, dtype=torch.int64))
-    left = Survivors(model, x, goal, Linf(), eps=0.4)
-    best = Lowest(left)
+    active = Survivors(model, x, goal, Linf(), eps=0.4)
+    best = Lowest(active)
     for seed in range(30):
-        if len(left):
-            hop(left, best, seed)
-    assert not len(left)
-    assert fooled(model, goal, left.found).all()
+        if len(active):
+            hop(active, best, seed)
+    assert not len(active)
+    assert fooled(model, goal, active.found).all()
 
 
 def test_a_hop_never_loses_the_best_point():
     model, x = mlp(12, seed=3), images(6, (3, 2, 2), seed=3)
-    left = Survivors(model, x, Untargeted(model(x).argmax(1)), Linf(), eps=1e-3)
-    best, before = Lowest(left), None
+    active = Survivors(model, x, Untargeted(model(x).argmax(1)), Linf(), eps=1e-3)
+    best, before = Lowest(active), None
     for seed in range(5):
         before = best.margin.clone()
-        hop(left, best, seed)
+        hop(active, best, seed)
         assert (best.margin <= before).all()
-    torch.testing.assert_close(left.goal.margin(model(best.of(left))), best.margin)
+    torch.testing.assert_close(active.goal.margin(model(best.of(active))), best.margin)
 
 
 # --- squares from a given point ---
@@ -150,11 +150,11 @@ def test_a_hop_never_loses_the_best_point():
 def test_squares_from_a_good_point_are_the_better_for_it():
     model, x = linear(values=48, seed=2), images(4, (3, 4, 4), seed=2)
     goal = goals(model(x))["untargeted"]
-    left = Survivors(model, x, goal, Linf(), 0.5 * model.smallest(x, goal, "linf"))
-    start = APGD(steps=20, loss="margin")(model, x, goal, eps=left.eps)
-    found, value = search(left, start, schedule(20, 0.1), seed=0)
+    active = Survivors(model, x, goal, Linf(), 0.5 * model.smallest(x, goal, "linf"))
+    start = APGD(steps=20, loss="margin")(model, x, goal, eps=active.eps)
+    found, value = search(active, start, schedule(20, 0.1), seed=0)
     assert (value <= goal.margin(model(start))).all()
-    _, afresh = search(left, scatter(left, 0), schedule(20, 0.8), seed=0)
+    _, afresh = search(active, scatter(active, 0), schedule(20, 0.8), seed=0)
     assert (value < afresh).all()
     torch.testing.assert_close(goal.margin(model(found)), value)
 

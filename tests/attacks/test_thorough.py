@@ -41,9 +41,9 @@ def crowd(count, *, images_=3, shape=(3, 4, 4), norm="linf", eps=0.05):
     """Images that are left, and walkers that have gone nowhere yet."""
     model, x = mlp(torch.Size(shape).numel()), images(images_, shape)
     goal = Untargeted(model(x).argmax(1))
-    left = Survivors(model, x, goal, NORMS[norm](), eps)
+    active = Survivors(model, x, goal, NORMS[norm](), eps)
     ways = rivals.aims(goal, model(x), 4)
-    return left, Walkers(left, ways, torch.arange(count).expand(images_, -1) % 4)
+    return active, Walkers(active, ways, torch.arange(count).expand(images_, -1) % 4)
 
 
 # --- it finds what descents miss ---
@@ -62,26 +62,26 @@ def test_children_put_together_what_no_walker_finds_alone():
 
 
 def test_walkers_descend_the_margin_of_their_own_rival():
-    left, herd = crowd(4)
-    clean, order = left.x.clone(), left.model(left.x).argsort(dim=1, descending=True)
+    active, herd = crowd(4)
+    clean, order = active.x.clone(), active.model(active.x).argsort(dim=1, descending=True)
     herd.walk(clean.unsqueeze(1).expand(-1, 4, -1, -1, -1).clone(), steps=1)
-    logits = left.model(clean)
+    logits = active.model(clean)
     expected = logits.gather(1, order[:, :1]) - logits.gather(1, order[:, 1:5])
     torch.testing.assert_close(herd.margin, expected)
     before = herd.margin.clone()
-    herd.walk(corners(left, 4, seed=1), steps=30, first=walkers.FAR)
+    herd.walk(corners(active, 4, seed=1), steps=30, first=walkers.FAR)
     assert (herd.margin < before).all()
-    now = left.model(herd.x_adv.flatten(0, 1)).view(3, 4, -1)
+    now = active.model(herd.x_adv.flatten(0, 1)).view(3, 4, -1)
     label = now.gather(2, order[:, :1].unsqueeze(1).expand(-1, 4, 1)).squeeze(2)
     rivals_ = now.gather(2, order[:, 1:5].unsqueeze(2)).squeeze(2)
     torch.testing.assert_close(label - rivals_, herd.margin)
 
 
 def test_a_walker_stays_where_it_is_unless_it_gets_lower():
-    left, herd = crowd(4)
-    herd.walk(corners(left, 4, seed=1), steps=30, first=walkers.FAR)
+    active, herd = crowd(4)
+    herd.walk(corners(active, 4, seed=1), steps=30, first=walkers.FAR)
     points, margins = herd.x_adv.clone(), herd.margin.clone()
-    herd.walk(left.x.unsqueeze(1).expand(-1, 4, -1, -1, -1).clone(), steps=1)
+    herd.walk(active.x.unsqueeze(1).expand(-1, 4, -1, -1, -1).clone(), steps=1)
     assert torch.equal(herd.x_adv, points)
     assert torch.equal(herd.margin, margins)
 
@@ -90,9 +90,9 @@ def test_a_polish_ends_nearer_to_the_bottom_of_a_valley_than_coarse_steps():
     def valley(x):
         return torch.stack([(x.sum(1) - 24.123).abs() + 1, torch.zeros(len(x))], 1)
 
-    left = Survivors(valley, torch.full((3, 48), 0.5), Untargeted(torch.zeros(3, dtype=torch.int64)), Linf(), 0.1)
-    herd = Walkers(left, [left.goal], torch.zeros(3, 8, dtype=torch.int64))
-    herd.walk(corners(left, 8, seed=1), steps=20, first=walkers.FAR)
+    active = Survivors(valley, torch.full((3, 48), 0.5), Untargeted(torch.zeros(3, dtype=torch.int64)), Linf(), 0.1)
+    herd = Walkers(active, [active.goal], torch.zeros(3, 8, dtype=torch.int64))
+    herd.walk(corners(active, 8, seed=1), steps=20, first=walkers.FAR)
     coarse = herd.margin.clone()
     herd.walk(herd.x_adv, 40, *thorough.FINE)
     assert (herd.margin <= coarse).all()
@@ -101,8 +101,8 @@ def test_a_polish_ends_nearer_to_the_bottom_of_a_valley_than_coarse_steps():
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.001), ("l2", 0.02)])
 def test_values_of_a_child_come_from_its_parents_or_from_a_corner(norm, eps):
-    left, herd = crowd(8, shape=(3, 16, 16), norm=norm, eps=eps)
-    herd.walk(corners(left, 8, seed=1), steps=2, first=walkers.FAR)
+    active, herd = crowd(8, shape=(3, 16, 16), norm=norm, eps=eps)
+    herd.walk(corners(active, 8, seed=1), steps=2, first=walkers.FAR)
     child = herd.children(seed=5)
     elsewhere = torch.ones_like(child, dtype=torch.bool)
     for parent in herd.x_adv.unbind(1):
@@ -112,12 +112,12 @@ def test_values_of_a_child_come_from_its_parents_or_from_a_corner(norm, eps):
     assert own.min() < 0.6
     assert own.max() > 0.9
     if norm == "linf":
-        assert ((child - left.x.unsqueeze(1)).abs()[elsewhere] - eps).abs().max() < 1e-6
+        assert ((child - active.x.unsqueeze(1)).abs()[elsewhere] - eps).abs().max() < 1e-6
 
 
 def test_two_children_of_one_image_differ_and_those_of_the_same_image_elsewhere_do_not():
-    left, herd = crowd(8)
-    herd.walk(corners(left, 8, seed=1), steps=2)
+    active, herd = crowd(8)
+    herd.walk(corners(active, 8, seed=1), steps=2)
     child = herd.children(seed=5)
     assert len(child[0].flatten(1).unique(dim=0)) == 8
     herd.leave(torch.tensor([True, False, False]))
@@ -126,20 +126,20 @@ def test_two_children_of_one_image_differ_and_those_of_the_same_image_elsewhere_
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_corners_have_all_of_the_budget_where_the_box_allows(norm):
-    left, _ = crowd(2, norm=norm, eps=0.25)
-    points = corners(left, 50, seed=0)
-    size = left.norm.measure((points - left.x.unsqueeze(1)).flatten(0, 1))
+    active, _ = crowd(2, norm=norm, eps=0.25)
+    points = corners(active, 50, seed=0)
+    size = active.norm.measure((points - active.x.unsqueeze(1)).flatten(0, 1))
     torch.testing.assert_close(size, torch.full_like(size, 0.25))
     assert len(points[0].flatten(1).unique(dim=0)) > 10
 
 
 def test_an_image_leaves_with_all_of_its_walkers_and_its_best_point():
-    left, herd = crowd(4)
-    herd.walk(corners(left, 4, seed=1), steps=30, first=walkers.FAR)
+    active, herd = crowd(4)
+    herd.walk(corners(active, 4, seed=1), steps=30, first=walkers.FAR)
     best, lowest = herd.best(), herd.lowest()
     herd.leave(torch.tensor([False, True, False]))
-    assert left.rows.tolist() == [0, 2]
-    assert torch.equal(left.found[1], best[1])
+    assert active.rows.tolist() == [0, 2]
+    assert torch.equal(active.found[1], best[1])
     assert torch.equal(herd.best(), best[[0, 2]])
     assert torch.equal(herd.lowest(), lowest[[0, 2]])
     assert all(len(way.ids) == 2 for way in herd.ways)
@@ -148,9 +148,9 @@ def test_an_image_leaves_with_all_of_its_walkers_and_its_best_point():
 def test_a_goal_that_can_be_met_in_one_way_gives_every_walker_the_same():
     model, x = mlp(12), images(3, (12,))
     for kind, goal in goals(model(x)).items():
-        left = Survivors(model, x, goal, Linf(), 0.01)
-        herd = Walkers(left, rivals.aims(goal, model(x), 2), torch.tensor([[0, 1, 1]] * 3))
-        herd.walk(corners(left, 3, seed=0), steps=1)
+        active = Survivors(model, x, goal, Linf(), 0.01)
+        herd = Walkers(active, rivals.aims(goal, model(x), 2), torch.tensor([[0, 1, 1]] * 3))
+        herd.walk(corners(active, 3, seed=0), steps=1)
         same = herd.ways[0] is herd.ways[1] or torch.equal(herd.ways[0].margin(model(x)), herd.ways[1].margin(model(x)))
         assert same == (kind in ("targeted", "ordered-topk"))
 
@@ -197,9 +197,9 @@ def test_a_further_population_is_for_images_that_were_nearly_fooled(monkeypatch,
     goal = Untargeted(model(x).argmax(1))
     seeds = []
 
-    def search(self, left, best, some, seed):
+    def search(self, active, best, some, seed):
         seeds.append(seed)
-        return left.x[some]
+        return active.x[some]
 
     monkeypatch.setattr(Thorough, "_search", search)
     monkeypatch.setattr(thorough, "NEAR", near)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from attacks import L2, Linf, Untargeted
 from attacks.goals import met
 from attacks.queries.gradients import asked_ids
-from attacks.searches.track import Nearest, Survivors
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
 
 LABELS = torch.zeros(4, dtype=torch.int64)
 
@@ -35,62 +36,62 @@ def survivors(model=None, eps=0.5, ids=None):
 
 
 def test_the_fooled_leave_at_once():
-    x, left = survivors(ids=torch.tensor([10, 11, 12, 13]))
-    assert len(left) == 3
-    assert left.rows.tolist() == [0, 1, 3]
-    assert torch.equal(left.x, x[[0, 1, 3]])
-    assert left.goal.ids.tolist() == [10, 11, 13]
-    assert torch.equal(left.found, x)
+    x, active = survivors(ids=torch.tensor([10, 11, 12, 13]))
+    assert len(active) == 3
+    assert active.rows.tolist() == [0, 1, 3]
+    assert torch.equal(active.x, x[[0, 1, 3]])
+    assert active.goal.ids.tolist() == [10, 11, 13]
+    assert torch.equal(active.found, x)
 
 
 def test_each_survivor_keeps_its_own_budget():
-    _, left = survivors(eps=torch.tensor([0.1, 0.2, 0.3, 0.4]))
-    assert left.eps.tolist() == pytest.approx([0.1, 0.2, 0.4])
-    left.retire(torch.tensor([[0.9, 0.3], [0.1, 0.8], [0.6, 0.5]]), torch.tensor([False, True, False]))
-    assert left.eps.tolist() == pytest.approx([0.1, 0.4])
+    _, active = survivors(eps=torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    assert active.eps.tolist() == pytest.approx([0.1, 0.2, 0.4])
+    active.retire(torch.tensor([[0.9, 0.3], [0.1, 0.8], [0.6, 0.5]]), torch.tensor([False, True, False]))
+    assert active.eps.tolist() == pytest.approx([0.1, 0.4])
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(0.25, 0.25), (None, torch.inf)])
 def test_one_budget_or_none_is_for_all(eps, expected):
-    _, left = survivors(eps=eps)
-    assert left.eps.tolist() == [expected] * 3
+    _, active = survivors(eps=eps)
+    assert active.eps.tolist() == [expected] * 3
 
 
 def test_retire_takes_out_rows_of_everything_and_keeps_what_fooled_them():
-    x, left = survivors()
+    x, active = survivors()
     candidates = torch.tensor([[0.4, 0.6], [0.7, 0.2], [0.3, 0.9]])
-    x_adv, numbers, pictures = left.retire(candidates, met(left.goal, candidates), torch.arange(3), candidates * 10)
+    x_adv, numbers, pictures = active.retire(candidates, met(active.goal, candidates), torch.arange(3), candidates * 10)
     assert torch.equal(x_adv, candidates[[1]])
     assert numbers.tolist() == [1]
     assert torch.equal(pictures, candidates[[1]] * 10)
-    assert left.rows.tolist() == [1]
-    assert torch.equal(left.found, torch.stack([candidates[0], x[1], x[2], candidates[2]]))
+    assert active.rows.tolist() == [1]
+    assert torch.equal(active.found, torch.stack([candidates[0], x[1], x[2], candidates[2]]))
 
 
 def test_retire_without_success_changes_nothing():
-    x, left = survivors()
-    candidates, state = left.x + 0.05, torch.arange(3)
-    kept = left.retire(candidates, met(left.goal, candidates), state)
+    x, active = survivors()
+    candidates, state = active.x + 0.05, torch.arange(3)
+    kept = active.retire(candidates, met(active.goal, candidates), state)
     assert [item.tolist() for item in kept] == [candidates.tolist(), [0, 1, 2]]
-    assert len(left) == 3
-    assert torch.equal(left.found, x)
+    assert len(active) == 3
+    assert torch.equal(active.found, x)
 
 
 def test_a_later_success_never_replaces_the_first():
-    _, left = survivors()
+    _, active = survivors()
     first = torch.tensor([[0.4, 0.6], [0.7, 0.2], [0.6, 0.5]])
-    left.retire(first, met(left.goal, first))
+    active.retire(first, met(active.goal, first))
     second = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
-    left.retire(second, met(left.goal, second))
-    assert torch.equal(left.found[0], first[0])
-    assert not len(left)
+    active.retire(second, met(active.goal, second))
+    assert torch.equal(active.found[0], first[0])
+    assert not len(active)
 
 
 def test_finish_puts_the_last_candidates_in_their_places_and_asks_nothing():
     model = Identity()
-    x, left = survivors(model)
+    x, active = survivors(model)
     last = torch.tensor([[0.4, 0.6], [0.7, 0.2], [0.5, 0.5]])
-    result = left.finish(last)
+    result = active.finish(last)
     # Whether they fool anybody is for the caller to judge.
     assert torch.equal(result, torch.stack([last[0], last[1], x[2], last[2]]))
     assert model.seen == [[0, 1, 2, 3]]
@@ -98,17 +99,17 @@ def test_finish_puts_the_last_candidates_in_their_places_and_asks_nothing():
 
 def test_finish_asks_nothing_when_nobody_is_left():
     model = Identity()
-    _, left = survivors(model)
+    _, active = survivors(model)
     fooling = torch.tensor([[0.4, 0.6]] * 3)
-    left.retire(fooling, met(left.goal, fooling))
-    assert torch.equal(left.finish(fooling[:0]), left.found)
+    active.retire(fooling, met(active.goal, fooling))
+    assert torch.equal(active.finish(fooling[:0]), active.found)
     assert len(model.seen) == 1
 
 
 def test_the_callers_images_are_not_written_to():
-    x, left = survivors()
+    x, active = survivors()
     before = x.clone()
-    left.finish(torch.tensor([[0.4, 0.6]] * 3))
+    active.finish(torch.tensor([[0.4, 0.6]] * 3))
     assert torch.equal(x, before)
 
 
@@ -170,12 +171,12 @@ def test_ends_with_the_nearest_of_all_offers(offers):
 
 def test_nobody_leaves_a_wider_ball_and_the_images_in_it_stay_those_of_the_true_one():
     x = torch.tensor([[0.9, 0.3], [0.2, 0.8], [0.7, 0.1]])
-    left = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.1)
-    wide = left.widened(3)
+    active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.1)
+    wide = active.widened(3)
     torch.testing.assert_close(wide.eps, torch.tensor([0.3, 0.3]))
     beyond = torch.tensor([[0.6, 0.7], [0.4, 0.5]])
-    (kept,) = wide.retire(beyond, met(left.goal, beyond))
+    (kept,) = wide.retire(beyond, met(active.goal, beyond))
     assert torch.equal(kept, beyond)
-    assert len(left) == len(wide) == 2
-    assert torch.equal(left.found, x)
-    torch.testing.assert_close(left.eps, torch.tensor([0.1, 0.1]))
+    assert len(active) == len(wide) == 2
+    assert torch.equal(active.found, x)
+    torch.testing.assert_close(active.eps, torch.tensor([0.1, 0.1]))

@@ -11,7 +11,7 @@ from attacks.protocols import Model
 from attacks.queries.gradients import slope
 from attacks.search import Bisection
 from attacks.searches.adam import Adam
-from attacks.searches.track import Nearest
+from attacks.searches.nearest import Nearest
 
 
 def constants(gradients: int) -> int:

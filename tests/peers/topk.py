@@ -42,7 +42,7 @@ from attacks.objectives.ranking import outside
 from attacks.objectives.rivals import Overtake
 from attacks.protocols import Model
 from attacks.queries.gradients import forward
-from attacks.searches.track import Nearest
+from attacks.searches.nearest import Nearest
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
 from tests.peers.photographs import cut_for, photographs, shared_classifier
