@@ -18,7 +18,7 @@ OWN = [card for card in ATTACKS.values() if card.target.startswith("attacks.") a
 @pytest.mark.parametrize("card", OWN, ids=lambda card: card.name)
 def test_what_is_read_is_what_the_class_has(card):
     fields = [f for f in dataclasses.fields(resolve(card.target)) if f.init and f.default is not dataclasses.MISSING]
-    expected = [(f.name, f.default) for f in fields if f.name not in ("norm", "starts")]  # which are no text
+    expected = [(f.name, f.default) for f in fields if f.name not in ("norm", "starts")]  # which no text can give
     known = parameters_of_card(card)
     assert [(each.name, each.default) for each in known] == expected
     assert all(each.meaning for each in known)
