@@ -19,7 +19,7 @@ import advbench
 from advbench.api import run
 from advbench.errors import UserError
 from advbench.records.atomic import write_atomic
-from advbench.records.record import UNKNOWN
+from advbench.records.record import UNKNOWN, Reason
 from advbench.records.stored_run import StoredRun
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals and limits of POSIX")
@@ -263,6 +263,7 @@ def test_an_attack_that_never_comes_back_is_unknown_and_tried_again_on_resuming(
     done = run(suite, out=tmp_path)
     assert (done.frame["status"] == UNKNOWN).all()
     assert done.frame["error"].str.contains("it took longer than the time limit of 0.3 seconds").all()
+    assert set(done.frame["reason"]) == {Reason.TIME_LIMIT}
     assert done.manifest["status"] == "incomplete"
     assert len(list((tmp_path / "errors").iterdir())) == 1
     monkeypatch.setattr("fake_plugin.Hang.cheat", lambda self, x, eps: x.clone())
@@ -314,6 +315,7 @@ class TestWorkers:
         done = run(SUITE | {"attacks": "always_suicide", "images": 5, "noise": False}, out=tmp_path, workers=2)
         assert (done.frame["status"] == UNKNOWN).all()
         assert done.frame["error"].str.contains("its process ended with code -9, 3 times").all()
+        assert set(done.frame["reason"]) == {Reason.CRASHED}
         assert done.manifest["status"] == "incomplete"
 
     def test_one_that_hangs_is_ended(self, tmp_path):

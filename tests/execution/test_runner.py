@@ -21,7 +21,7 @@ from advbench.catalog import plugins
 from advbench.errors import UserError
 from advbench.execution.runner import StoppedError
 from advbench.planning import batches, footprint, passes
-from advbench.records.record import OK, UNKNOWN
+from advbench.records.record import OK, UNKNOWN, Reason
 from advbench.records.stored_run import StoredRun
 
 pytestmark = pytest.mark.usefixtures("plugged")
@@ -172,6 +172,7 @@ def test_attacks_that_cheat_or_crash_prove_nothing(tmp_path, name):
     assert wrong["met"].isna().all()
     assert wrong["error"].str.contains(f"attack '{name}' failed on 'picture").all()
     assert wrong["clean_class"].notna().all()
+    assert set(wrong["reason"]) <= {Reason.INVALID, Reason.CRASHED}
 
 
 def test_an_attack_that_returns_the_clean_images_fools_nobody(tmp_path):
@@ -184,6 +185,7 @@ def test_a_model_without_answers_is_unknown(tmp_path):
     done = run(FAKE | {"models": "not_finite", "attacks": {"name": "pgd", "params": {"steps": 2}}}, out=tmp_path)
     assert (done.frame["status"] == UNKNOWN).all()
     assert done.unknown == 10
+    assert set(done.frame["reason"]) == {Reason.NO_ANSWER}
 
 
 def test_images_that_cannot_be_read_are_unknown_and_the_others_go_on(golden, tmp_path):
@@ -193,6 +195,8 @@ def test_images_that_cannot_be_read_are_unknown_and_the_others_go_on(golden, tmp
     lost = done.frame["sample_name"].isin(["picture 3", "picture 7"])
     assert (done.frame.loc[lost, "status"] == UNKNOWN).all()
     assert done.frame.loc[lost, "error"].str.contains("the file is cut short").all()
+    assert set(done.frame.loc[lost, "reason"]) == {Reason.UNREADABLE}
+    assert done.frame.loc[~lost, "reason"].isna().all()
     assert (done.frame.loc[~lost, "status"] == OK).all()
     names = ["sample_name", "attack", "norm", "eps"]
     both = done.frame[~lost].merge(golden.frame, on=names, suffixes=("", "_whole"))

@@ -58,6 +58,19 @@ def test_units_that_are_not_done_are_missing(tmp_path):
     assert len(run.frame) == 3
 
 
+def test_a_shard_older_than_a_column_is_read_with_nulls(tmp_path):
+    files = run_folders.make(tmp_path, {ONE: records(ONE), TWO: records(TWO, status=UNKNOWN, **NOTHING)})
+    path = files.shard(ONE.unit_id)
+    older = read_shard(path.read_bytes(), ONE.unit_id).drop_columns("reason")
+    path.write_bytes(sealed(parquet_of(older, {"unit_id": ONE.unit_id, "format": str(FORMAT), "seal": BLANK})))
+    for _ in range(2):
+        run = load_run(tmp_path)
+        assert run.complete
+        assert tuple(run.frame.columns) == COLUMNS
+        assert run.frame["reason"].isna().tolist() == [True] * 3 + [False] * 3
+        gather_rows(tmp_path)
+
+
 def damage(how, content):
     return {
         "cut short": content[:-1],
