@@ -123,6 +123,9 @@ PLAIN_ENGLISH = (
     "advbench.config",
     "advbench.analysis",
     "advbench.planning",
+    "advbench.datasets",
+    "advbench.models",
+    "advbench.cli",
 )
 """Packages whose every entry names its subject; the aim is all of them."""
 
