@@ -126,6 +126,9 @@ PLAIN_ENGLISH = (
     "advbench.datasets",
     "advbench.models",
     "advbench.cli",
+    "advbench.explain",
+    "advbench.training",
+    "advbench.maintenance",
 )
 """Packages whose every entry names its subject; the aim is all of them."""
 

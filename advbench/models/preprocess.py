@@ -59,8 +59,8 @@ class ResizeAndCrop:
 
     Args:
         size: Size of the result in pixels, side of a square or (height, width); None keeps that of the picture.
-        resize: Size that the picture covers before it is cropped, at least `size`; for a square, the length of its short
-            side. None means `size`.
+        resize: Size that the picture covers before it is cropped, at least `size`; for a square, the length of its
+            short side. None means `size`.
         interpolation: Method of resampling, always antialiased.
         mode: "RGB" for three channels, "L" for one grey channel.
 
