@@ -1,4 +1,4 @@
-"""What a person at the terminal is told when something cannot go on."""
+"""Errors as a person sees them at the terminal, and the exit codes."""
 
 EXIT_OK = 0
 """Everything asked for was done."""
@@ -26,7 +26,7 @@ class UserError(Exception):
     """
 
     exit_code = EXIT_USAGE
-    """With which a command ends."""
+    """Exit code of the command."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -38,10 +38,10 @@ class UserError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Why something that is not ours failed, in one line.
+    """The reason why foreign code failed, in one line.
 
     Args:
-        error: What it raised.
+        error: Exception that it raised.
 
     Example:
         >>> reason(RuntimeError("no GPU here")), reason(KeyError("x"))
