@@ -1,4 +1,4 @@
-"""What `import advbench` gives: run a suite, and read what a run left behind."""
+"""The interface of `import advbench`: run a suite, and read its results."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -26,7 +26,7 @@ class Run(StoredRun):
 
     @classmethod
     def of(cls, stored: StoredRun) -> Self:
-        """The run that a folder holds."""
+        """Read the run in a folder."""
         return cls(**{field.name: getattr(stored, field.name) for field in fields(StoredRun)})
 
     @cached_property
@@ -35,7 +35,7 @@ class Run(StoredRun):
         return RunAnalysis.of(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: numbers and trust flags."""
+        """The form that a notebook shows: numbers and trust flags."""
         return as_html(self.analysis)
 
 
@@ -69,16 +69,16 @@ def run(
     plugins: Iterable[str] = (),
     progress: Progress = lambda *_: None,
 ) -> Run:
-    """Run a suite, or what is left of it.
+    """Run a suite, or the rest of an interrupted run.
 
     Args:
         suite: Name of a suite in the package, a TOML file, a mapping of the same shape, or a suite.
         out: Folder of the run; None: `reports/<name of the suite>`. Where it holds the same run, that is resumed.
-        workers: Processes that work beside this one; 1: this one works itself.
+        workers: Number of worker processes; 1: this process does the work itself.
         models: Label -> classifier, for models that the suite names but no table has. They need `workers=1`.
         datasets: Label -> data set, for data sets that the suite names but no table has. They need `workers=1`.
-        plugins: Modules with tables of models, attacks and data sets; see `advbench.catalog.plugins`.
-        progress: Told of every unit.
+        plugins: Names of modules with tables of models, attacks and data sets; see `advbench.catalog.plugins`.
+        progress: Called after every unit.
 
     Returns:
         The run, read back from its folder.

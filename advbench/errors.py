@@ -1,4 +1,4 @@
-"""What a person at the terminal is told when something cannot go on, and the exit codes of every command."""
+"""Errors as a person sees them at the terminal, and the exit codes of every command."""
 
 from enum import IntEnum
 
@@ -43,7 +43,7 @@ class UserError(Exception):
     """
 
     exit_code = ExitCode.USAGE
-    """With which a command ends."""
+    """Exit code of the command."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -55,10 +55,10 @@ class UserError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Why something that is not ours failed, in one line.
+    """The reason why foreign code failed, in one line.
 
     Args:
-        error: What it raised.
+        error: Exception that it raised.
 
     Example:
         >>> reason(RuntimeError("no GPU here")), reason(KeyError("x"))

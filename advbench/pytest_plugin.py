@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and check the options before any test runs."""
+    """Register the marker, and check the options before any test runs."""
     config.addinivalue_line(
         "markers",
         'advbench(attack="pgd", norm="linf", eps="8/255", goal="untargeted", seed=0, params={}, batch_size=64): what '

@@ -11,9 +11,9 @@ _LONGEST_SLUG = 80
 _RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 _LONGEST = 60
-"""Characters of one value."""
+"""Largest number of characters of one value."""
 _FEW = 8
-"""Entries that are worth writing out."""
+"""Largest number of entries that are written out."""
 
 
 def display_name(name: str | Path, *, limit: int = 80) -> str:
@@ -23,8 +23,8 @@ def display_name(name: str | Path, *, limit: int = 80) -> str:
     Markup is kept: what prints with rich or writes HTML must still escape it.
 
     Args:
-        name: A path or any other text from a stranger.
-        limit: The most characters to return, at least 10; a longer name loses its middle.
+        name: Path or any other text from a stranger.
+        limit: Largest number of characters to return, at least 10; a longer name loses its middle.
 
     Returns:
         Printable text.
@@ -53,7 +53,7 @@ def slug(name: str) -> str:
     Accents are dropped; whatever is not `A-Z a-z 0-9 . _ -` becomes a dash.
 
     Args:
-        name: Any text.
+        name: Text to be turned into a slug.
 
     Returns:
         1 to 80 of those characters; the first is neither a dot nor a dash.
@@ -71,7 +71,7 @@ def unique_slugs(names: Iterable[str]) -> list[str]:
     """Give each name a slug of its own, distinct even where capitals do not count.
 
     Args:
-        names: Any texts, repeats allowed.
+        names: Texts to be turned into slugs, repeats allowed.
 
     Returns:
         As many slugs, in the same order.

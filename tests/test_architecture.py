@@ -140,10 +140,32 @@ PLAIN_ENGLISH = (
     "attacks.speed",
     "advbench.records",
     "advbench.config",
-    "advbench.analysis",
+    "advbench.datasets",
+    "advbench.models",
     "advbench.planning",
+    "advbench.execution.executor",
+    "advbench.execution.messages",
+    "advbench.execution.progress",
+    "advbench.execution.runner",
+    "advbench.execution.time_limit",
+    "advbench.execution.verify",
+    "advbench.execution.worker",
+    "advbench.analysis",
+    "advbench.explain",
+    "advbench.training",
+    "advbench.maintenance",
+    "advbench.cli",
+    "advbench.pictures.fit_checkpoint",
+    "advbench.pictures.panel",
+    "advbench.pictures.starting",
+    "advbench.pictures.universal",
+    "advbench.pictures.universal_fit",
+    "advbench.api",
+    "advbench.errors",
+    "advbench.sanitize",
+    "advbench.pytest_plugin",
 )
-"""Packages whose every entry names its subject; the aim is all of them."""
+"""Packages and modules whose every entry names its subject; the aim is all of them."""
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if under(name, *PLAIN_ENGLISH)])

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 @click.pass_context
 def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
-    """Attack pictures (files or folders of them) and write what came of it.
+    """Attack pictures (files or folders of them) and write the adversarial pictures and their records.
 
     Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
     first seven any more.
@@ -76,7 +76,7 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
 
 
 def conclude(ctx: click.Context, outcomes: "list[PictureResult]", *, as_text: bool, quiet: bool) -> None:
-    """Print what came of each picture, and leave with the exit code."""
+    """Print the outcome for each picture, and exit with the right code."""
     failures = [outcome for outcome in outcomes if outcome.record.status == UNKNOWN]
     if as_text:
         print_result(as_json([outcome.as_row() for outcome in outcomes]))

@@ -1,4 +1,4 @@
-"""`advbench baseline`: keep what became of each image of a run, to hold later runs against."""
+"""`advbench baseline`: keep the outcome of each image of a run, for comparison with later runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from advbench.analysis.baseline import Baseline
 
 DEFAULT_BASELINE = Path("advbench-baseline.json")
-"""The file where none is named."""
+"""Path of the baseline where none is given."""
 
 _folder = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 _file = click.option(
@@ -44,7 +44,7 @@ def write(folder: Path, path: Path) -> None:
 @_folder
 @_file
 def update(folder: Path, path: Path) -> None:
-    """Replace the baseline by the run in DIR, and show what changes by that."""
+    """Replace the baseline by the run in DIR, and show what changes."""
     from advbench.analysis.baseline import read_baseline
     from advbench.analysis.compare import compare
     from advbench.report.terminal import compared
@@ -57,7 +57,7 @@ def update(folder: Path, path: Path) -> None:
 
 
 def of_run(folder: Path) -> "Baseline":
-    """The baseline that the run in a folder makes.
+    """Make the baseline of the run in a folder.
 
     Raises:
         UserError: It is no finished run.

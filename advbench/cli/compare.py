@@ -46,7 +46,7 @@ def compare(before: Path, after: Path, form: str) -> None:
 
 
 def outcomes_at(place: Path) -> "list[Outcomes]":
-    """What became of each image, from the folder of a run or from a baseline file.
+    """The outcome of each image, from the folder of a run or from a baseline file.
 
     Raises:
         UserError: It is neither.

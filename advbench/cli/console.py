@@ -1,4 +1,4 @@
-"""Where commands print: results to standard output, and nothing else; progress to standard error."""
+"""Output of the commands: results alone on standard output, progress on standard error."""
 
 import atexit
 import io
@@ -27,7 +27,7 @@ class Command(click.Command):
     """A command that keeps standard output for its results; see :func:`results_alone`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
+        """Run the command."""
         with results_alone():
             return super().invoke(ctx)
 
@@ -40,7 +40,7 @@ class Group(click.Group):
 
 @contextmanager
 def results_alone() -> Iterator[None]:
-    """Within it, what models, plug-ins and libraries print goes to standard error, in whatever way they print it.
+    """A context in which everything that models, plug-ins and libraries print goes to standard error.
 
     Standard output is reached by :func:`print_result` and :func:`console` alone.
     """

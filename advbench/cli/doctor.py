@@ -22,7 +22,7 @@ def schema() -> None:
 @click.option("--forms", "try_forms", is_flag=True, help="Try the forms of all models that load without a network.")
 @click.option("--json", "as_json", is_flag=True, help="Print an object.")
 def doctor(try_forms: bool, as_json: bool) -> None:
-    """Tell what is installed, what there is to compute on, what loads offline, and what form of a network is fast."""
+    """Show what is installed, which devices there are, what loads offline, and which form of a network is fast."""
     import torch
 
     from advbench.planning.fast_forms import crowded, try_models

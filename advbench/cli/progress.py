@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 _QUIET_SECONDS = 30
-"""Between two plain lines."""
+"""Seconds between two plain lines."""
 
 
 @contextmanager
@@ -14,8 +14,8 @@ def progress_on(stream: TextIO, *, quiet: bool) -> Iterator[Callable[[str, int, 
     """Show progress on a stream.
 
     Args:
-        stream: Usually standard error.
-        quiet: Show nothing.
+        stream: Stream to write to, usually standard error.
+        quiet: Whether to show nothing.
 
     Yields:
         A function to call with what is being done, how much is done and how much there is.

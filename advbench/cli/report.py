@@ -1,4 +1,4 @@
-"""`advbench report DIR`: what a run says, in the form in which somebody wants to read it."""
+"""`advbench report DIR`: the results of a run in a chosen format."""
 
 from pathlib import Path
 

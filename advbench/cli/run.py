@@ -44,7 +44,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many images of each data set.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda:N or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
@@ -65,7 +65,7 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **op
 
 
 def _print_forecast(suite: Suite, workers: int) -> None:
-    """Print what a suite would do and cost."""
+    """Print the forecast of a suite."""
     from advbench.planning.forecast import HEADINGS, forecast
     from advbench.report.terminal import print_table
 
@@ -81,7 +81,7 @@ def _print_forecast(suite: Suite, workers: int) -> None:
 @_shared
 @click.pass_context
 def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
-    """Do what is left of a run that was interrupted, and try again what failed."""
+    """Finish a run that was interrupted, and retry what failed."""
     files = RunFolder(folder)
     manifest = files.read_manifest()
     wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
@@ -118,7 +118,7 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
 
 
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":
-    """The baseline and the gates, looked at before any work: a mistake shows itself now, not after hours."""
+    """Check the baseline and the gates before any work: a mistake shows now, not after hours."""
     from advbench.analysis.baseline import read_baseline
     from advbench.records.atomic import folder_for_results
 
@@ -135,14 +135,14 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
 
 
 def _gates(suite: Suite, options: dict[str, Any]) -> "Gates":
-    """Those of the suite, or what the command line says."""
+    """The gates of the suite, or of the command line."""
     if options["fail_under"] is None:
         return suite.gates
     return suite.gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
 
 
 def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str, Any]) -> None:
-    """Print the verdict and leave with its exit code."""
+    """Print the verdict and exit with its code."""
     if not any(unit.task == "attack" for unit in done.plan):
         click.echo(f"nothing was run: the suite {suite.name} has no images", err=True)
         ctx.exit(ExitCode.NOTHING)
@@ -161,7 +161,7 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
 
 
 def _limited(suite: Suite, limit: int | None, **given: Any) -> Suite:
-    """The suite with what the command line says in place of its own."""
+    """The suite with the changes of the command line."""
     changes: dict[str, Any] = {name: value for name, value in given.items() if value}
     if limit is not None:
         changes["images"] = min(limit, suite.images or limit)

@@ -71,7 +71,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
     """Train the model of RECIPE and measure it; `transfer` gives a pretrained network a new top for your pictures.
 
     A checkpoint is written after each epoch; the same command goes on where an interrupted one stopped.
-    `advbench attack --model OUT/RECIPE.safetensors` attacks what came of it.
+    `advbench attack --model OUT/RECIPE.safetensors` attacks the result.
     """
     chosen = _recipe(RECIPES[recipe], options)
     if isinstance(chosen, TransferRecipe):
@@ -99,7 +99,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
 
 
 def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
-    """The recipe with what the flags change in it."""
+    """The recipe with the changes of the flags."""
     recipe = _started_from(recipe, options)
     if options["data"] and isinstance(recipe, TransferRecipe):
         raise UserError("--data is for the recipes of the zoo", hint="name the folder of pictures: --data-root FOLDER")
@@ -119,7 +119,7 @@ def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | 
 
 
 def _adversarial(how: Adversarial | None, options: dict[str, Any]) -> Adversarial | None:
-    """The method with what the flags change in it; eps does not grow from 0 where the weights are not fresh."""
+    """The method with the changes of the flags; eps does not grow from 0 where the weights are not fresh."""
     if how is None:
         if given := [f"--{name}" for name in ("eps", "steps") if options[name]]:
             flags = " and ".join(given)
@@ -143,7 +143,7 @@ def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Rec
 
 
 def _command(recipe: str, options: dict[str, Any]) -> str:
-    """What to type for the same weights."""
+    """The command that gives the same weights."""
     shown = {flag: options[name] for flag, name in _ALL.items() if options[name]}
     if recipe == "transfer":
         shown["--data-root"] = options["data_root"]

@@ -115,7 +115,7 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @_OUT
 @click.pass_context
 def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
-    """Add PERTURBATION to pictures and write what came of each, as `advbench attack` does."""
+    """Add PERTURBATION to pictures and write the results, as `advbench attack` does."""
     from advbench.pictures.universal import UseConfig, apply_perturbation
 
     with progress(quiet) as told:

@@ -1,4 +1,4 @@
-"""How `advbench run` and `advbench resume` end: the verdict on the run, where it is to be seen, and the exit code."""
+"""How `advbench run` and `advbench resume` end: the verdict on the run, its reports, and the exit code."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,12 @@ def conclude(
     junit_xml: Path | None = None,
     github: bool | None = None,
 ) -> ExitCode:
-    """Hold a run against gates, say so wherever it is asked for, and give the exit code.
+    """Evaluate a run against gates, report the verdict where requested, and give the exit code.
 
     Args:
-        run: Finished or not.
-        gates: Of its suite, or others.
-        baseline_path: The file that the gate `max_drop_pp` compares with.
+        run: Analysis of the run, finished or not.
+        gates: Gates of its suite, or others.
+        baseline_path: Path of the file that the gate `max_drop_pp` compares with.
         as_json: Print the verdict as JSON in place of tables.
         quiet: Print no tables.
         junit_xml: Where to write JUnit XML.

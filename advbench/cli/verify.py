@@ -16,7 +16,7 @@ from advbench.errors import ExitCode
 @click.option("--json", "as_json", is_flag=True, help="Print an object.")
 @click.pass_context
 def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_code: bool, as_json: bool) -> None:
-    """Check the files of a run, and put its saved adversarial images before the model again.
+    """Check the files of a run, and classify its saved adversarial images again.
 
     The exit code is 1 if anything is not as it should be.
     """
@@ -38,7 +38,7 @@ EXTRAS = {
     "explain": ("captum",),
     "brendel-bethge": ("numba",),
 }
-"""Extra -> modules that it brings."""
+"""Extra of the package -> modules that it installs."""
 
 
 _FORMS = """\

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images by number, with their labels; nothing is read before it is asked for.
+    """Images by number, with their labels; an image is read when it is needed.
 
     Raises:
         ValueError: There are not as many labels as images.
@@ -26,11 +26,11 @@ class Dataset:
     """
 
     name: str
-    """As in records."""
+    """Name of the data set in records."""
     images: tuple[str, ...]
-    """What each image is called, for people: a file name, a number. All different."""
+    """Name of each image, such as a file name or a number. All different."""
     labels: tuple[int, ...] | None
-    """The true class of each, in the order of the classes of the models for it; None: nobody knows them."""
+    """True class of each image, in the order of the classes of the models for it; None: unknown."""
     read: "Callable[[int], Image.Image | Tensor]"
     """Number -> picture of any size and mode, or a finished input (C, H, W), float32 in [0, 1].
 

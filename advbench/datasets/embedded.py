@@ -20,25 +20,25 @@ from advbench.datasets.image_ids import Batch, make_batch
 from advbench.errors import UserError
 
 EVERY = 10
-"""One image in so many of the official test set was taken, from the first on."""
+"""Step through the official test set: every 10th image was taken, from the first on."""
 
 _FOLDER = Path(__file__).parent / "files"
 _REINSTALL = "install advbench again: its files have been changed"
 
 
 class Source(NamedTuple):
-    """A set of images that is carried along."""
+    """A set of images that the package contains."""
 
     data: str
-    """What it is a sample of, as in `advbench models`."""
+    """Name of the data set that it is a sample of, as in `advbench models`."""
     classes: tuple[str, ...]
-    """Names in the order of the labels."""
+    """Names of the classes, in the order of the labels."""
     sha256: str
-    """Of the file, lower-case hexadecimal."""
+    """SHA-256 digest of the file, lower-case hexadecimal."""
     licence: str
     """SPDX identifier that the package states which the images were taken from."""
     package: str
-    """That package."""
+    """Name of the package which the images were taken from."""
 
 
 EMBEDDED = {
@@ -60,7 +60,7 @@ EMBEDDED = {
         package="dataset-fashion-mnist 0.0~git20200523.55506a9-1 (Debian)",
     ),
 }
-"""Name -> what is carried along."""
+"""Name -> set of images that the package contains."""
 
 
 class Embedded(NamedTuple):
@@ -79,7 +79,7 @@ class Embedded(NamedTuple):
 
 
 def file_of(name: str) -> Path:
-    """Where the images of `EMBEDDED[name]` lie."""
+    """Path of the images of `EMBEDDED[name]`."""
     return _FOLDER / f"{name}-test.npz"
 
 
@@ -119,7 +119,7 @@ def load(card: DatasetCard, path: Path | None = None) -> Dataset:
 
     Args:
         card: One whose name is in `EMBEDDED`.
-        path: Not used.
+        path: Ignored; the images are in the package.
 
     Raises:
         UserError: As :func:`read_embedded`.
@@ -138,7 +138,7 @@ def embedded_batch(name: str, count: int | None = None) -> Batch:
 
     Args:
         name: One of `EMBEDDED`.
-        count: How many; None for all 1,000.
+        count: Number of images; None for all 1,000.
 
     Returns:
         Images (N, 1, 28, 28), float32 in [0, 1], with their labels.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from advbench.errors import UserError
 
 _HEAD = b"\0\0\x08"
-"""Of a file of unsigned bytes."""
+"""Magic number of a file of unsigned bytes, without the number of dimensions."""
 
 
 def unpacked(file: Path) -> bytes:
@@ -44,5 +44,5 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
     start = 4 + 4 * rank
     shape = [int.from_bytes(data[at : at + 4]) for at in range(4, start, 4)]
     if not rank or len(data) - start != math.prod(shape):
-        raise UserError(f"data file {file} is damaged or no IDX file of unsigned bytes", hint="fetch it again")
+        raise UserError(f"data file {file} is damaged or not an IDX file of unsigned bytes", hint="fetch it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()

@@ -1,4 +1,4 @@
-"""Pictures that are decoded when they are asked for, and kept as far as memory goes."""
+"""Pictures that are decoded when they are needed, and kept as far as memory allows."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 KEEP_BYTES = 128 * 2**20
-"""So much of decoded pictures is kept, in 8 bits; the others are read again each time."""
+"""Bytes of decoded pictures that are kept; the others are read again each time."""
 
 
 class KeptPictures:
     """Pictures on disk as one array of images (N, C, H, W), of which only as much is in memory as fits.
 
     Args:
-        paths: Of the pictures, at least one; all come out of ``read`` in the same shape.
+        paths: Paths of the pictures, at least one; ``read`` gives all of them the same shape.
         read: Path -> image (C, H, W) in [0, 1], whose values are multiples of 1/255.
 
     Example:

@@ -15,9 +15,9 @@ class Batch(NamedTuple):
     x: Tensor
     """Images of shape (N, C, H, W), float32, in [0, 1]."""
     y: Tensor | None
-    """Labels of shape (N,), int64; None where nobody knows them."""
+    """Labels of shape (N,), int64; None where they are unknown."""
     ids: Tensor
-    """Shape (N,), int64, all different: what belongs to an image hangs on its id, not on its place."""
+    """Ids of shape (N,), int64, all different: what belongs to an image depends on its id, not on its place."""
 
 
 def make_batch(x: Tensor, y: Tensor | None = None, ids: Tensor | None = None) -> Batch:
@@ -32,7 +32,7 @@ def make_batch(x: Tensor, y: Tensor | None = None, ids: Tensor | None = None) ->
         The batch, holding the same tensors.
 
     Raises:
-        ValueError: A shape, type, device or value is another one.
+        ValueError: A shape, type, device or value is not as above.
 
     Example:
         >>> batch = make_batch(torch.zeros(2, 1, 4, 4), torch.tensor([3, 7]))

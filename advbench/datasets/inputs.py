@@ -12,9 +12,9 @@ from advbench.datasets.labels import as_labels
 from advbench.datasets.pixels import as_images, check_pixels, joined, refuse_pictures
 
 IMAGES = ("images", "image", "img", "pixel_values", "x")
-"""What images are called in batches that are mappings."""
+"""Keys of the images in batches that are mappings."""
 LABELS = ("labels", "label", "targets", "target", "y")
-"""What labels are called there."""
+"""Keys of the labels in such batches."""
 
 _ANY = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """Types in which a model may want images that had none of torch's."""
@@ -27,9 +27,9 @@ class Inputs(NamedTuple):
     x: Tensor
     """Images (N, ...), floating point, in [0, 1]."""
     y: Tensor | None
-    """Labels int64 (N,), on the device of the images; None: nobody knows them."""
+    """Labels int64 (N,), on the device of the images; None: unknown."""
     dtypes: tuple[torch.dtype, ...]
-    """In which types the model may be given them, the likeliest first."""
+    """Types in which the model may take the images, the likeliest first."""
 
 
 def read_inputs(data: Any) -> Inputs:
@@ -74,11 +74,11 @@ class _Part(NamedTuple):
     images: Any
     labels: Any = None
     alone: bool = False
-    """It is one image, with one label or none."""
+    """Whether the data is one image, with one label or none."""
 
 
 def _parts(data: Any) -> Iterator[_Part]:
-    """What is handed over, as batches or single images."""
+    """The data as batches or single images."""
     part = _whole(data)
     if part is not None:
         yield part

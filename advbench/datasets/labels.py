@@ -1,4 +1,4 @@
-"""True classes as people have them, as the whole numbers that goals are made of."""
+"""True classes in any usual form, converted to the whole numbers that goals are made of."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def as_labels(given: Any, count: int) -> Tensor:
     Args:
         given: A tensor, an array or a list, of numbers (N,) or (N, 1) that are whole whatever their type; or one-hot
             rows (N, classes). A single number will do for a single image.
-        count: N.
+        count: Number of images N.
 
     Returns:
         int64 (N,).
@@ -48,9 +48,9 @@ def check_classes(labels: Tensor, classes: int, model: str) -> None:
     """Check that labels are classes of a model.
 
     Args:
-        labels: int64 (N,).
-        classes: How many the model has.
-        model: Its name.
+        labels: Labels int64 (N,).
+        classes: Number of classes of the model.
+        model: Name of the model.
 
     Raises:
         ValueError: ``expected ..., got ...``, with the first image at fault.

@@ -17,11 +17,11 @@ class PictureStream:
     What cannot be read is left out, and stands in :attr:`problems` from then on.
 
     Args:
-        paths: Of the pictures.
+        paths: Paths of the pictures.
         read: Path -> image (C, H, W) in [0, 1], whose values are multiples of 1/255.
         batch_size: Images in a batch; the last may have fewer.
-        labels: Class of each picture; None: nobody knows them.
-        seed: Of the order, which is another in each pass; None: always that of ``paths``.
+        labels: Class of each picture; None: unknown.
+        seed: Seed of the order, which differs from pass to pass; None: always the order of ``paths``.
         device: Where the batches go; None: they stay.
 
     Example:
@@ -46,7 +46,7 @@ class PictureStream:
         self.problems: dict[Path, PictureError] = {}
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which pass comes next: it decides the order."""
+        """Set the number of the next pass, which decides the order."""
         self._epoch = epoch
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Images as people have them, as the float tensor in [0, 1] that attacks work on."""
+"""Images in any usual form, converted to the float tensor in [0, 1] that attacks work on."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 CHANNELS = (1, 3, 4)
-"""Numbers of channels that pictures have."""
+"""Possible numbers of channels of a picture."""
 
 _LEAST = float(torch.tensor(1 / 255))
 _WANTED = "expected images as a tensor (N, C, H, W) in [0, 1]"

@@ -65,7 +65,7 @@ def load(card: DatasetCard, path: Path | None = None) -> Dataset:
 
     Args:
         card: One whose name is that of one of `SAMPLE_SETS` and `-samples`, or `cifar10-grey-samples`.
-        path: Not used.
+        path: Ignored; the images are in Foolbox's package.
 
     Raises:
         UserError: As :func:`samples`.

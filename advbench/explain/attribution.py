@@ -18,14 +18,14 @@ from advbench.models.classifier import Classifier
 from attacks.queries.derivatives import has_gradient
 
 _BATCH = 8
-"""Changed images that are classified together."""
+"""Number of changed images that are classified together."""
 
 
 def saliency(model: Classifier, x: Tensor, classes: Tensor) -> Tensor:
     """Gradient of the class's logit with respect to the pixels.
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: Images (N, C, H, W) in [0, 1].
         classes: For each image the class that is asked about (N,).
 
@@ -58,12 +58,12 @@ def smooth_saliency(
     """Mean of the saliency of noisy copies, in which what holds for one copy alone averages out.
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: Images (N, C, H, W) in [0, 1].
         classes: For each image the class that is asked about (N,).
-        samples: Noisy copies of each image.
+        samples: Number of noisy copies of each image.
         noise: Standard deviation of the noise, image units.
-        seed: Of the noise, which is the same for every image.
+        seed: Seed of the noise, which is the same for every image.
 
     Returns:
         (N, C, H, W).
@@ -94,10 +94,10 @@ def grad_cam(model: Classifier, x: Tensor, classes: Tensor, layer: Layer | None 
     """The maps of a layer, each weighted by how much the class's logit rises with it; what is negative is left out.
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: Images (N, C, H, W) in [0, 1].
         classes: For each image the class that is asked about (N,).
-        layer: One that gives maps; None: the last of the convolutions.
+        layer: Layer that gives maps; None: the last of the convolutions.
 
     Returns:
         (N, 1, H, W), scaled up to the images.
@@ -123,10 +123,10 @@ def integrated_gradients(model: Classifier, x: Tensor, classes: Tensor, *, steps
     """Gradients on the straight line from black to the image, added up: their sum is the rise of the logit.
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: Images (N, C, H, W) in [0, 1].
         classes: For each image the class that is asked about (N,).
-        steps: Points on the line.
+        steps: Number of points on the line.
 
     Returns:
         (N, C, H, W).

@@ -1,4 +1,4 @@
-"""Pictures as an ascent paints them: by frequencies and in decorrelated colours.
+"""Pictures parametrised for gradient ascent: by frequencies and in decorrelated colours.
 
 Gradient ascent on pixels ends in noise, because it may change every frequency and every channel on its own. Painted
 with a spectrum in which a wave counts the less the shorter it is, and in the colours that vary independently in
@@ -29,10 +29,10 @@ def start(ids: Tensor, channels: int, size: Size, seed: int) -> Tensor:
     """A spectrum of faint noise for each picture.
 
     Args:
-        ids: What belongs to a picture hangs on its id (N,), int64.
+        ids: Ids of the pictures (N,), int64; all draws for a picture depend on its id.
         channels: 3, or 1 for grey.
-        size: In pixels: the side of a square, or (height, width).
-        seed: Of the noise.
+        size: Size in pixels: the side of a square, or (height, width).
+        seed: Seed of the noise.
 
     Returns:
         Real and imaginary parts (N, channels, height, width // 2 + 1, 2).
@@ -45,8 +45,8 @@ def paint(spectrum: Tensor, size: Size) -> Tensor:
     """The pictures of spectra.
 
     Args:
-        spectrum: As :func:`start` makes it, for the same size.
-        size: In pixels: the side of a square, or (height, width).
+        spectrum: Spectrum from :func:`start`, for the same size.
+        size: Size in pixels: the side of a square, or (height, width).
 
     Returns:
         (N, channels, height, width), in [0, 1].
@@ -73,10 +73,10 @@ def jiggle(images: Tensor, ids: Tensor, draw: int, seed: int, *, shift: float, t
     """Shift, turn and zoom each picture at random: what excites a filter only at one place is no shape.
 
     Args:
-        images: (N, C, H, W); mirrored beyond their edges.
-        ids: Of the pictures (N,).
-        draw: Which step of the ascent it is.
-        seed: Of the draws.
+        images: Images (N, C, H, W), mirrored beyond their edges.
+        ids: Ids of the pictures (N,).
+        draw: Number of the step of the ascent.
+        seed: Seed of the draws.
         shift: Farthest shift, as a share of the side.
         turn: Farthest turn, degrees.
         zoom: Largest change of size, as a share.
@@ -91,11 +91,11 @@ def jiggle(images: Tensor, ids: Tensor, draw: int, seed: int, *, shift: float, t
 
 
 def brighten(images: Tensor, saturation: float = 1.3) -> Tensor:
-    """For view: each picture stretched from black to white, its colours moved away from grey.
+    """Pictures for viewing: each stretched from black to white, its colours moved away from grey.
 
     Args:
-        images: (N, C, H, W).
-        saturation: How many times further from grey; 1 leaves the colours.
+        images: Images (N, C, H, W).
+        saturation: Factor of the distance from grey; 1 leaves the colours.
     """
     flat = images.flatten(1)
     low, high = (flat.quantile(share, dim=1).view(-1, 1, 1, 1) for share in (0.005, 0.995))

@@ -11,10 +11,10 @@ from advbench.models.classifier import Classifier
 
 
 def hidden(model: Classifier, x: Tensor) -> Tensor:
-    """What the layer that gives the logits is given; of maps, their means.
+    """The input of the layer that gives the logits; for maps, their means.
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: Images (N, C, H, W) in [0, 1].
 
     Returns:
@@ -53,8 +53,8 @@ def widest(units: Tensor, among: Tensor, count: int = 256) -> tuple[Tensor, str]
 
     Args:
         units: Activations (N, units).
-        among: Those of the images that are compared (M, units), M at least 2.
-        count: The most units.
+        among: Activations of the images that are compared (M, units), M at least 2.
+        count: Largest number of units.
 
     Returns:
         Numbers of the units in order, and what they are, for a caption.
@@ -74,7 +74,7 @@ def principal_axes(units: Tensor, count: int = 2) -> Tensor:
 
     Args:
         units: Activations (N, units), N at least 2.
-        count: How many directions.
+        count: Number of directions.
 
     Returns:
         (units, count), each turned so that its largest entry is positive; zeros where there are no more directions.

@@ -27,13 +27,13 @@ class FooledImage(NamedTuple):
     """An image of a run with the adversarial one that was made of it."""
 
     name: str
-    """Of the image in its data set."""
+    """Name of the image in its data set."""
     how: str
-    """Attack and size."""
+    """Attack, and size of the perturbation."""
     x: Tensor
-    """(1, C, H, W), in [0, 1]."""
+    """Clean image (1, C, H, W), in [0, 1]."""
     x_adv: Tensor
-    """Shaped like ``x``."""
+    """Adversarial image, shaped like ``x``."""
 
 
 def explain_run(
@@ -47,11 +47,11 @@ def explain_run(
     """Explain the images of a run that the smallest perturbations fooled.
 
     Args:
-        folder: Of the run, in which adversarial images were kept.
-        worst: How many images, of all models together.
-        device: Where the models go.
+        folder: Folder of the run, in which adversarial images were kept.
+        worst: Number of images, over all models together.
+        device: Device of the models.
         allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
-        progress: Told of every image.
+        progress: Called after every image.
 
     Returns:
         For each model a section with a strip for each of its images, and one with the last hidden layer of all.

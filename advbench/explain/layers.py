@@ -1,4 +1,4 @@
-"""The layers of a network by name, and what comes out of one of them."""
+"""The layers of a network by name, and the output of one of them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
 
 _SIDE = 64
-"""Of the picture that shows the layers of a network which takes any size."""
+"""Side, in pixels, of the picture that is passed through a network which takes any size."""
 
 
 class Layer(NamedTuple):
     """One run of a module in a forward pass: a module that runs more than once is as many layers."""
 
     name: str
-    """As torch names the module; `name:2` is its second run where it runs more than once."""
+    """Torch's name of the module; `name:2` is its second run where it runs more than once."""
     module: nn.Module
-    """The module."""
+    """The module that runs."""
     run: int
-    """Which of its runs, from 1."""
+    """Number of the run of the module, from 1."""
     shape: tuple[int, ...]
-    """Of its output, without the batch."""
+    """Shape of its output, without the batch."""
     alias: str = ""
-    """Another name, as Keras has it for VGG; empty for most."""
+    """Other name, such as Keras's for VGG; empty for most."""
 
     @property
     def kind(self) -> str:
@@ -39,12 +39,12 @@ class Layer(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """How many numbers the module has learnt, with what is inside of it."""
+        """Number of parameters of the module, with those inside it."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
     def is_map(self) -> bool:
-        """The output is a stack of maps: it has channels, height and width, and more than one place."""
+        """Whether the output is a stack of maps: it has channels, height and width, and more than one place."""
         return len(self.shape) == 3 and self.shape[1] * self.shape[2] > 1
 
 
@@ -52,7 +52,7 @@ def list_layers(model: Classifier) -> tuple[Layer, ...]:
     """The layers of a network in the order in which they are done.
 
     Args:
-        model: The classifier; one forward pass of a black picture shows what runs, and in what order.
+        model: Classifier to be listed; one forward pass of a black picture shows what runs, and in what order.
 
     Returns:
         Every run of a named module that gives a tensor; none for a network of functions alone.
@@ -111,9 +111,9 @@ def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:
     """The layer of that name.
 
     Args:
-        model: The classifier.
-        name: As `list_layers` names it, or its alias, such as `block1_conv2` for `features.2` of VGG16.
-        maps: The layer must give maps.
+        model: Classifier with the layer.
+        name: Name from `list_layers`, or its alias, such as `block1_conv2` for `features.2` of VGG16.
+        maps: Whether the layer must give maps.
 
     Raises:
         UserError: There is no such layer, its module runs more than once, or it gives no maps.
@@ -169,10 +169,10 @@ class _Reached(Exception):  # noqa: N818 - no error: the forward pass has come a
 
 
 def activations(model: Classifier, x: Tensor, layer: Layer) -> Tensor:
-    """What comes out of a layer; the rest of the network is not run.
+    """The output of a layer; the rest of the network is not run.
 
     Args:
-        model: The classifier.
+        model: Classifier with the layer.
         x: Images (N, C, H, W) in [0, 1].
         layer: One of the model's layers.
 

@@ -15,19 +15,19 @@ from advbench.sanitize import one_line
 from attacks.queries.derivatives import has_gradient
 
 _RATE = 0.05
-"""Step of Adam in the spectrum."""
+"""Step size of Adam in the spectrum."""
 _SMALL = 96
-"""Side of the pictures painted for filters."""
+"""Side, in pixels, of the pictures for filters."""
 _BATCH = 16
-"""Pictures painted together; bounds the memory."""
+"""Number of pictures made together; it bounds the memory."""
 _Excitement = Callable[[Tensor, Tensor], Tensor]
 
 
 class Painted(NamedTuple):
-    """Pictures and how much they excite what they were painted for."""
+    """Pictures, and how much they excite their targets."""
 
     images: Tensor
-    """(N, C, H, W), in [0, 1]."""
+    """Pictures (N, C, H, W), in [0, 1]."""
     excitement: Tensor
     """Mean activation of the filter, or smallest logit of the classes (N,)."""
 
@@ -41,12 +41,12 @@ def filter_images(
     """For each filter the picture that excites it most.
 
     Args:
-        model: The classifier; its weights stay as they are.
-        layer: A layer that gives maps; the network is run no further than there.
-        filters: Channels of the layer; what is painted for one does not depend on the others.
+        model: Classifier to be explained; its weights stay as they are.
+        layer: Layer that gives maps; the network is run no further than there.
+        filters: Channels of the layer; the picture for one does not depend on the others.
         side: Height and width of the pictures; 0: 96, or the model's own.
-        steps: Of the ascent.
-        seed: Of the noise it starts from, and of the shifts and turns.
+        steps: Number of steps of the ascent.
+        seed: Seed of the noise it starts from, and of the shifts and turns.
 
     Raises:
         UserError: The layer has no such filter, or the model gives no gradient.
@@ -70,10 +70,10 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
     """For each class, or several classes at once, the picture that excites them most.
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         targets: For each picture the classes whose smallest logit it raises.
-        steps: Of the ascent.
-        seed: Of the noise it starts from, and of the shifts and turns.
+        steps: Number of steps of the ascent.
+        seed: Seed of the noise it starts from, and of the shifts and turns.
 
     Raises:
         UserError: The model gives no gradient.

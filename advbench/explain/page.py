@@ -44,24 +44,24 @@ DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(
 """Name of `--what` -> what computes and draws it, in the order of the page."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done and how much there is."""
+"""Function called with the current activity, the steps done, and the steps in all."""
 
 
 class Explained(NamedTuple):
-    """What came of it."""
+    """The result of `advbench explain`."""
 
     sections: tuple[Section, ...]
-    """In the order of the page."""
+    """Sections, in the order of the page."""
     files: Mapping[str, Path]
-    """Name -> path of what was written; `explain.html` is the page."""
+    """Name -> path of each file written; `explain.html` is the page."""
 
 
 def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None) -> Explained:
-    """Do what `advbench explain` is asked for.
+    """Explain what a configuration asks for.
 
     Args:
-        config: What to do.
-        progress: Told of every step.
+        config: Configuration of `advbench explain`.
+        progress: Called at every step.
 
     Raises:
         UserError: The model cannot be loaded, a picture cannot be read or attacked, the results cannot be written, or
@@ -99,12 +99,12 @@ def explain(
     """Explain a picture, and write figures and a page.
 
     Args:
-        model: The classifier.
-        picture: The picture, alone or with its adversarial version; None for what needs none.
+        model: Classifier to be explained.
+        picture: Picture, alone or with its adversarial version; None for what needs none.
         out: Folder for the files; each figure is written as soon as it is drawn.
         what: Keys of `DRAWN`; none: all of them.
-        options: What else may be chosen.
-        progress: Told of every explanation.
+        options: Options of the explanations.
+        progress: Called after every explanation.
 
     Returns:
         The sections and the files.

@@ -1,4 +1,4 @@
-"""What the network says between the clean image and the adversarial one, beyond it, and around both."""
+"""Predictions between the clean image and the adversarial one, beyond it, and around both."""
 
 from typing import NamedTuple
 
@@ -16,10 +16,10 @@ def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor) -
     """Confidences along the straight line through both images; values are kept in [0, 1].
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: The clean image (1, C, H, W).
         x_adv: The adversarial image (1, C, H, W).
-        places: On the line (T,): 0 is the clean image, 1 the adversarial one, 2 as far again.
+        places: Places on the line (T,): 0 is the clean image, 1 the adversarial one, 2 as far again.
 
     Returns:
         Softmax probabilities (T, classes).
@@ -42,7 +42,7 @@ class Plane(NamedTuple):
     aside: Tensor
     """Places along a random direction at right angles to it and as long (H,)."""
     log_probabilities: Tensor
-    """(H, W, classes)."""
+    """Log-probabilities of the classes (H, W, classes)."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -52,11 +52,11 @@ def plane(model: Classifier, x: Tensor, x_adv: Tensor, *, points: int = 21, seed
     """The network's answers around both images; values are kept in [0, 1].
 
     Args:
-        model: The classifier.
+        model: Classifier to be explained.
         x: The clean image (1, C, H, W).
-        x_adv: The adversarial image (1, C, H, W), another one.
-        points: Of the grid along a side.
-        seed: Of the random direction.
+        x_adv: The adversarial image (1, C, H, W), different from ``x``.
+        points: Points of the grid along a side.
+        seed: Seed of the random direction.
     """
     delta = x_adv - x
     chance = draws.normal(seed, torch.zeros(1, dtype=torch.int64), 0, x.shape[1:]).to(x)

@@ -1,4 +1,4 @@
-"""What every explanation is given, and what it gives back."""
+"""The input and the output of every explanation."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,16 +17,16 @@ from advbench.pictures.outcome import first_classes
 
 
 class Scene(NamedTuple):
-    """What every explanation is given."""
+    """The input of every explanation."""
 
     model: Classifier
-    """The classifier."""
+    """Classifier to be explained."""
     picture: Subject | None
     """The picture, with or without an adversarial one; None: only what needs no picture is explained."""
     options: Options
-    """What was chosen."""
+    """Options of the explanations."""
     context: tuple[tuple[str, Tensor], ...] = ()
-    """Other images and their class, to set the picture among: (name, (C, H, W))."""
+    """Other images and their class, to compare the picture with: (name, (C, H, W))."""
 
     @property
     def subject(self) -> Subject:
@@ -41,7 +41,7 @@ class Scene(NamedTuple):
 
     @property
     def first(self) -> list[int]:
-        """The first class of the clean picture and of the adversarial one."""
+        """The predicted class of the clean picture and of the adversarial one."""
         with torch.no_grad():
             found: list[int] = self.model(self.subject.both).argmax(1).tolist()
         return found
@@ -58,7 +58,7 @@ class Scene(NamedTuple):
         return f"{what} · {self.subject.name} · {self.model.name}{how}"
 
     def heading(self, row: int) -> str:
-        """Clean or adversarial, with the first class."""
+        """Clean or adversarial, with the predicted class."""
         with torch.no_grad():
             best = first_classes(self.model(self.subject.both[row : row + 1]), 1, self.model)[0][0]
         return f"{('clean', 'adversarial')[row]}: {best.name} {best.confidence:.0%}"
@@ -68,13 +68,13 @@ class Section(NamedTuple):
     """One explanation, ready to be shown."""
 
     name: str
-    """As in `--what`."""
+    """Name, as in `--what`."""
     title: str
-    """For people."""
+    """Title of the section."""
     text: str
-    """How to read it; for what is impossible, why."""
+    """How to read the section; if it is impossible, why."""
     figures: Mapping[str, bytes] = MappingProxyType({})
-    """File name without suffix -> PNG."""
+    """File name without suffix -> PNG file."""
     table: tuple[tuple[str, ...], ...] = ()
     """Rows of text, the headings first; empty: no table."""
 

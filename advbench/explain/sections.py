@@ -121,15 +121,15 @@ class Attribution:
     """One way to say which pixels speak for a class; called, it makes its section."""
 
     name: str
-    """As in `--what`."""
+    """Name, as in `--what`."""
     title: str
-    """For people."""
+    """Title of the section."""
     text: str
-    """How to read it."""
+    """How to read the maps."""
     style: str
-    """As `draw_attribution` takes it."""
+    """Style of drawing, as `draw_attribution` takes it."""
     attribute: Attribute = field(repr=False)
-    """What computes the maps."""
+    """Function that computes the maps."""
 
     def __call__(self, scene: Scene) -> Section:
         """Compute and draw the maps of both pictures for the classes that are asked about."""

@@ -26,13 +26,13 @@ class Subject(NamedTuple):
     """A picture as the model takes it."""
 
     name: str
-    """Of the picture, for titles."""
+    """Name of the picture, for titles."""
     x: Tensor
-    """(1, C, H, W), in [0, 1]."""
+    """Clean picture (1, C, H, W), in [0, 1]."""
     x_adv: Tensor | None = None
     """The adversarial picture, shaped like ``x``; None: the clean one alone is explained."""
     how: str = ""
-    """Where the adversarial picture comes from."""
+    """Origin of the adversarial picture."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -47,9 +47,9 @@ def read_subject(model: Classifier, path: Path, adversarial: Path | None = None)
     """Read a picture, and the adversarial one made of it.
 
     Args:
-        model: The classifier.
-        path: The picture; resized and cropped as the model wants it.
-        adversarial: A picture of the model's size, taken as it is; one of the same size as the picture, resized and
+        model: Classifier that takes the picture.
+        path: File of the picture, which is resized and cropped as the model wants it.
+        adversarial: Picture of the model's size, taken as it is; one of the same size as the picture, resized and
             cropped like it; or the exact floats that `advbench attack` writes (`adversarial.safetensors`).
 
     Raises:
@@ -72,7 +72,7 @@ def attack_subject(
     """Make the adversarial picture by an attack.
 
     Args:
-        model: The classifier.
+        model: Classifier that takes the picture.
         subject: The clean picture.
         config: Attack, goal, norm, eps and seed; its paths are not read.
         tick: Called at each forward pass of the attack.

@@ -1,4 +1,4 @@
-"""Write down what attacks say of themselves: `python -m advbench.maintenance.attack_facts`.
+"""Generate the file of facts about the attacks: `python -m advbench.maintenance.attack_facts`.
 
 The command also adds new attacks to the suite `full`. The table of attacks, their listing, and the checks of finished
 runs must not wait for torch, so they read a copy; a test compares the two. Where the copy cannot be read, as after a

@@ -42,8 +42,8 @@ def make_embedded(name: str, folder: Path) -> bytes:
     """The npz file of a set.
 
     Args:
-        name: One of `advbench.datasets.embedded.EMBEDDED`.
-        folder: Holds the test images and labels as IDX files, gzipped or not.
+        name: Key of `advbench.datasets.embedded.EMBEDDED`.
+        folder: Folder with the test images and labels as IDX files, gzipped or not.
 
     Returns:
         The file's content; where zlib is the same, the same bytes each time.

@@ -1,4 +1,4 @@
-"""Measure again what the cards of the zoo say, as when attacks have become stronger.
+"""Repeat the measurements on the cards of the zoo, as when attacks have become stronger.
 
 `python -m advbench.maintenance.remeasure [NAME...]` loads the published weights, measures them on the test set, and
 renews the cards in `advbench/models/zoo/`; then `python -m advbench.maintenance.zoo_report` writes the table anew.
@@ -26,9 +26,9 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
 
     Args:
         name: One of `advbench.catalog.zoo.ZOO`, with weights that are carried along.
-        card: As it is.
-        data_root: Where the data sets are.
-        attacked: How many of the test images are attacked; 0 leaves the accuracy under attack as it was.
+        card: Card as it is now.
+        data_root: Root folder of the data sets.
+        attacked: Number of test images to attack; 0 leaves the accuracy under attack as it was.
 
     Returns:
         The card with other measurements; all else is left as it was.

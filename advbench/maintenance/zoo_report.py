@@ -15,7 +15,7 @@ from advbench.records.atomic import write_atomic
 from advbench.report.wording import describe_score
 
 LARGEST = 5_000_000
-"""Bytes of the largest weights that are shipped."""
+"""Size of the largest weights that are shipped, bytes."""
 
 _REPORT = Path("reports/zoo")
 
@@ -45,8 +45,8 @@ def publish(trained: Path, package: Path = FOLDER) -> list[str]:
     """Copy finished trainings into the package: each card, and the weights that are small enough and may be shipped.
 
     Args:
-        trained: Holds a folder for each training, named after its recipe.
-        package: Where to.
+        trained: Folder that holds one for each training, named after its recipe.
+        package: Folder of the package to copy to.
 
     Returns:
         The names of the models that were found.
@@ -69,10 +69,10 @@ def publish(trained: Path, package: Path = FOLDER) -> list[str]:
 
 
 def report(package: Path = FOLDER) -> str:
-    """The table of what is claimed and what was measured, as Markdown.
+    """The table of claims and measurements, as Markdown.
 
     Args:
-        package: Where the cards are.
+        package: Folder of the package with the cards.
     """
     cards = {name: read_card(name, package) for name in ZOO}
     lines = [
@@ -125,7 +125,7 @@ def verdict(row: ZooRow, cards: dict[str, dict[str, Any]]) -> str:
     """Whether the claim for a model holds, in a few words.
 
     Args:
-        row: The model.
+        row: Row of the model.
         cards: Name -> card of every model; empty where it has not been trained.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Networks in files that answer with several things: which of them are the logits."""
+"""Networks in files that have several outputs: which of them are the logits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +11,15 @@ from advbench.errors import UserError
 from attacks.queries.answers import read_logits
 
 _LOGITS = "logits"
-"""An output of that name is taken for them."""
+"""Name of an output that is taken for the logits."""
 
 
 class Chosen(nn.Module):
-    """A network of whose answer one part is given.
+    """A network with several outputs, reduced to one of them.
 
     Args:
-        module: The network.
-        output: Name of the part, or its place from 0.
+        module: Network with several outputs.
+        output: Name of the output, or its place from 0.
 
     Example:
         >>> Chosen(lambda x: {"features": x, "logits": 2 * x}, "logits")(torch.ones(1, 2))
@@ -58,8 +58,8 @@ def with_logits(module: nn.Module, x: Tensor, output: str | int | None, file: Pa
     Args:
         module: Images to any answer.
         x: Images (N, C, H, W) to ask it about.
-        output: As the description says.
-        file: Where the network came from.
+        output: Name or place of the output, from the description.
+        file: File of the network, for messages.
 
     Raises:
         UserError: It cannot be told which of several outputs holds the logits, or the output holds none.

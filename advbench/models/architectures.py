@@ -14,8 +14,8 @@ class Scramble(nn.Module):
     """One fixed permutation of the pixels of each channel, the same for every image.
 
     Args:
-        pixels: Height times width.
-        seed: Of the permutation, which is kept with the weights.
+        pixels: Number of pixels, height times width.
+        seed: Seed of the permutation, which is kept with the weights.
 
     Example:
         >>> x = torch.arange(4.0).view(1, 1, 2, 2)
@@ -101,7 +101,7 @@ def mlp_mnist() -> nn.Sequential:
 
 
 def mlp_scrambled() -> nn.Sequential:
-    """:func:`mlp_mnist` behind :class:`Scramble`: to a dense layer, the order of its inputs is nothing."""
+    """:func:`mlp_mnist` behind :class:`Scramble`: to a dense layer, the order of its inputs is irrelevant."""
     return nn.Sequential(Scramble(28 * 28), *_mlp(28))
 
 

@@ -27,12 +27,12 @@ class Classifier(nn.Module):
             latter nothing is frozen or put in eval mode.
         num_classes: Number of classes, at least 2.
         mean: Subtracted from the images: one number, or one for each channel, in image units [0, 1].
-        std: What is then divided by, greater than 0; one number, or one for each channel.
+        std: Divisor after that, greater than 0; one number, or one for each channel.
         classes: The names of the classes in order; None means "0", "1", ...
-        input_size: Of the input in pixels: the side of a square, or (height, width); None if the network takes any.
+        input_size: Size of the input in pixels: side of a square, or (height, width); None if the network takes any.
         preprocess: Picture -> input (C, H, W) in [0, 1]. None means: resize until `input_size` is covered and crop
             the centre, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
-        name: What it is called in messages and records.
+        name: Name in messages and records.
         weights_sha256: sha256 of the file the weights came from, if they came from one.
 
     Raises:
@@ -148,7 +148,7 @@ class Classifier(nn.Module):
         return found[0]
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the network."""
+        """Attributes that `repr` shows beside the network."""
         return f"name={self.name!r}, num_classes={self.num_classes}, input_size={self.input_size}"
 
 
@@ -156,7 +156,7 @@ _ONE_LOGIT = ": one logit z of two classes becomes two as torch.cat([torch.zeros
 
 
 class _Function(nn.Module):
-    """A callable that is no network, such as one that asks a server."""
+    """A callable that is not a torch module, such as one that asks a server."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files of `advbench train`: what their header says they hold, and how their weights get into a network."""
+"""Files of `advbench train`: the description in their header, and the loading of their weights."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ _KEY = "advbench"
 
 
 class Contents(BaseModel):
-    """What network a file of weights belongs to.
+    """Description of the network that a file of weights belongs to.
 
     Example:
         >>> Contents(model="resnet50", classes=("cat", "dog"), new_top=True).classes
@@ -30,17 +30,17 @@ class Contents(BaseModel):
     model: str
     """The network: a name in `advbench models`, or one of timm's, or `file.py:function`."""
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names in the order of the logits."""
+    """Names of the classes, in the order of the logits."""
     new_top: bool = False
-    """Its last layer was replaced by one for these classes."""
+    """Whether its last layer was replaced by one for these classes."""
 
 
 def packed(module: nn.Module, contents: Contents, *, half: bool) -> bytes:
     """The weights of a network as a safetensors file.
 
     Args:
-        module: The network.
-        contents: What it is.
+        module: Network with the weights.
+        contents: Description of the network.
         half: Whether floats are written in half precision.
     """
     tensors = {
@@ -51,7 +51,7 @@ def packed(module: nn.Module, contents: Contents, *, half: bool) -> bytes:
 
 
 def contents_of(file: Path) -> Contents | None:
-    """What a safetensors file says of itself; None if it holds weights alone.
+    """The description in the header of a safetensors file; None if it holds weights alone.
 
     Raises:
         UserError: The file is damaged, or its header is not one of advbench's.
@@ -71,17 +71,17 @@ def filled(base: Classifier, contents: Contents, file: Path, name: str) -> Class
     """Put the weights of a file into the network that they belong to.
 
     Args:
-        base: The network, whose weights are changed, and which loses its top if the file has another.
-        contents: What the file says.
-        file: The file.
-        name: What the classifier is called.
+        base: Network whose weights are changed, and which loses its top if the file has another.
+        contents: Description from the header of the file.
+        file: File with the weights.
+        name: Name of the classifier.
 
     Raises:
         UserError: The weights do not fit.
     """
     width = len(contents.classes)
     if not contents.new_top and width != base.num_classes:
-        raise UserError(f"{file} names {width} classes, and {contents.model} tells {base.num_classes} apart")
+        raise UserError(f"{file} names {width} classes, but {contents.model} has {base.num_classes}")
     module = with_new_top(base, width) if contents.new_top else base.module
     load_into(module, read_state_dict(file), file, contents.model)
     return rewrapped(base, module, contents.classes, name=name, digest=sha256_of(file))
@@ -91,10 +91,10 @@ def rewrapped(base: Classifier, module: nn.Module, classes: tuple[str, ...], *, 
     """A network as a classifier that takes the same pictures as another one.
 
     Args:
-        base: The other one.
+        base: Classifier that takes the same pictures.
         module: Normalised images to logits.
-        classes: Names in the order of the logits.
-        name: What it is called.
+        classes: Names of the classes, in the order of the logits.
+        name: Name of the new classifier.
         digest: sha256 of its weights.
     """
     return Classifier(

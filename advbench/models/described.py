@@ -1,4 +1,4 @@
-"""A network from a file as a classifier: what the file says of its input, and what the description beside it says."""
+"""A network from a file as a classifier, with what the file and the description beside it say of its input."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +16,20 @@ from advbench.models.weights import sha256_of
 _COLOURS = (1, 3)
 
 Shape = Sequence[int | None]
-"""Of the input as the file says, (N, C, H, W) or (N, H, W, C); None for each size that it leaves open."""
+"""Shape of the input in the file, (N, C, H, W) or (N, H, W, C); None for each size that it leaves open."""
 UNKNOWN: Shape = (None, None, None, None)
-"""Of a file that says nothing."""
+"""Shape from a file that does not state it."""
 
 
 def described(module: nn.Module, file: Path, name: str, shape: Shape = UNKNOWN) -> Classifier:
-    """Wrap a network from a file with what the description beside it says.
+    """Make a classifier of a network from a file, with the description beside it.
 
     Args:
         module: Normalised images to an answer with logits: them alone, or several things of which one are they.
-        file: Where it came from; its description has the same name and ends in .toml.
-        name: Of the classifier.
-        shape: Of its input. Where the last of the sizes is that of colours, and the second is not, images are handed
-            over with their channels last.
+        file: File of the network; its description has the same name and ends in .toml.
+        name: Name of the classifier.
+        shape: Shape of its input. Where the last size can be the number of channels and the second cannot, images are
+            given with their channels last.
 
     Raises:
         UserError: The description cannot be read, the input size is nowhere to be found, or the network fails or gives
@@ -93,7 +93,7 @@ class _ChannelsLast(nn.Module):
 
 
 class _InBatches(nn.Module):
-    """A network that takes so many images at once and no other number."""
+    """A network that takes only batches of one fixed size."""
 
     def __init__(self, module: nn.Module, size: int) -> None:
         super().__init__()
@@ -110,8 +110,8 @@ def in_batches(module: nn.Module, size: int | None) -> nn.Module:
     """Make a network of a fixed batch size take any number of images.
 
     Args:
-        module: The network.
-        size: How many images it takes; None if any.
+        module: Network to be wrapped.
+        size: Number of images that it takes; None for any number.
 
     Example:
         >>> in_batches(nn.Flatten(), 4)(torch.zeros(6, 1, 2, 2)).shape
@@ -125,8 +125,8 @@ def input_shape(shape: Sequence[object], file: Path, got: str) -> Shape:
 
     Args:
         shape: A whole number for each size that is fixed; empty if the file says nothing.
-        file: The file.
-        got: Its inputs in words.
+        file: File of the network, for messages.
+        got: Inputs of the network in words.
 
     Raises:
         UserError: It has other than four sizes.
@@ -137,7 +137,7 @@ def input_shape(shape: Sequence[object], file: Path, got: str) -> Shape:
 
 
 def other_inputs(file: Path, got: str) -> UserError:
-    """That a network takes something else than images."""
+    """The error for a network that takes something other than images."""
     return UserError(
         f"{file} takes other inputs than one batch of images (N, C, H, W): {got}",
         hint="export it with images alone as its input, or name a function that makes it take them: file.py:function",
@@ -145,7 +145,7 @@ def other_inputs(file: Path, got: str) -> UserError:
 
 
 def other_type(file: Path, got: str) -> UserError:
-    """That a network takes images of a type in which there are no small changes."""
+    """The error for a network that takes images of a type without small changes."""
     return UserError(
         f"{file} takes images of type {got}, which have no values between 0 and 1",
         hint="export it without the conversion from whole numbers, so that it takes floats",

@@ -1,4 +1,4 @@
-"""What a file with a network does not say itself: `net.toml` beside `net.onnx`."""
+"""Description of a network beside its file, for what the file does not state: `net.toml` beside `net.onnx`."""
 
 import tomllib
 from pathlib import Path
@@ -18,7 +18,7 @@ _Values = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 class Description(BaseModel):
-    """What a file with a network does not say itself.
+    """Description of a network, for what its file does not state.
 
     Example:
         >>> Description(input_size=32, mean=[0.5], std=[0.25]).mean
@@ -28,25 +28,25 @@ class Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_size: Annotated[Any, AfterValidator(_checked)] = None
-    """In pixels: the side of a square, or [height, width]; None: as the file says."""
+    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file."""
     mean: _Values | None = None
-    """Subtracted from images in [0, 1], for each channel; one value makes the images grey. None: nothing is."""
+    """Mean subtracted from images in [0, 1], for each channel; one value makes the images grey. None: no mean."""
     std: _Values | None = None
-    """What is then divided by; None: nothing is."""
+    """Divisor after that, for each channel; None: no division."""
     classes: tuple[str, ...] | None = None
-    """Names in the order of the logits; None: numbers."""
+    """Names of the classes, in the order of the logits; None: numbers."""
     output: str | int | None = None
-    """Which of several outputs holds the logits: its name, or its place from 0 where they have none."""
+    """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
 
     @property
     def channels(self) -> int | None:
-        """Of the images; None: as the file says."""
+        """Number of channels of the images; None: as in the file."""
         given = [len(values) for values in (self.mean, self.std) if values]
         return max(given) if given else None
 
 
 def read_description(file: Path) -> Description:
-    """The description in a file; one that says nothing, if there is no file.
+    """Read the description from a file; an empty one if there is no file.
 
     Raises:
         UserError: It cannot be read, or says what no description says.

@@ -1,4 +1,4 @@
-"""A pretrained network whose last layer gives way to a new one."""
+"""A pretrained network whose last layer is replaced by a new one."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 
 PRETRAINED = "features."
-"""How the names of the weights begin that were not made here."""
+"""Prefix of the names of the pretrained weights."""
 
 
 class Transferred(nn.Module):
@@ -106,11 +106,11 @@ def last_layer(model: Classifier) -> str:
 
 
 def unfreeze(features: nn.Module, layers: int) -> None:
-    """Have the last layers of a network trained.
+    """Mark the last layers of a network for training.
 
     Args:
-        features: The network, all of it frozen.
-        layers: How many: convolutions and dense layers, each with the biases and norms that follow it.
+        features: Network, all of it frozen.
+        layers: Number of layers: convolutions and dense layers, each with the biases and norms that follow it.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.BatchNorm1d(2)).requires_grad_(False)

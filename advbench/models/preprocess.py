@@ -13,10 +13,10 @@ from torch import Tensor
 from advbench.errors import UserError
 
 MAX_PIXELS = 50_000_000
-"""No picture is scaled to more pixels than this; a long, thin one would otherwise fill the memory."""
+"""Largest number of pixels that a picture is scaled to; a long, thin one would otherwise fill the memory."""
 
 Size = int | tuple[int, int]
-"""Pixels: the side of a square, or height and width."""
+"""Size in pixels: the side of a square, or height and width."""
 
 
 def height_and_width(size: Size) -> tuple[int, int]:
@@ -30,11 +30,11 @@ def height_and_width(size: Size) -> tuple[int, int]:
 
 
 def checked_size(name: str, size: Size | Sequence[int]) -> Size:
-    """A size as it is kept: of a square, the side alone.
+    """A size in its shortest form: for a square, the side alone.
 
     Args:
-        name: What it is called in messages.
-        size: The side of a square, or height and width, in pixels.
+        name: Name of the size in messages.
+        size: Side of a square, or height and width, in pixels.
 
     Raises:
         ValueError: It is neither, or a side is less than 1.
@@ -58,10 +58,10 @@ class ResizeAndCrop:
     pixels are those that torchvision's `ImageClassification` transform gives before it normalises.
 
     Args:
-        size: Of the result in pixels, the side of a square or (height, width); None keeps the picture as it is.
-        resize: What the picture covers before it is cropped, at least `size`; for a square, the length of its short
-            side. None means `size`.
-        interpolation: How pixels are resampled; always antialiased.
+        size: Size of the result in pixels, side of a square or (height, width); None keeps that of the picture.
+        resize: Size that the picture covers before it is cropped, at least `size`; for a square, the length of its
+            short side. None means `size`.
+        interpolation: Method of resampling, always antialiased.
         mode: "RGB" for three channels, "L" for one grey channel.
 
     Raises:
@@ -117,7 +117,7 @@ def covering(picture: tuple[int, int], size: Size) -> tuple[int, int]:
 
     Args:
         picture: Width and height of the picture, as PIL has them.
-        size: What is to be covered, in pixels.
+        size: Size to be covered, in pixels.
 
     Raises:
         UserError: The picture is so long and thin that scaling it would take too much memory.

@@ -1,4 +1,4 @@
-"""The first time that a model is asked: what it, or its preprocessing, raises then is told in one sentence."""
+"""The first pass of a model: an error in it, or in its preprocessing, is reported in one sentence."""
 
 from weakref import WeakKeyDictionary
 
@@ -13,18 +13,18 @@ from advbench.models.preprocess import ResizeAndCrop
 _ANSWERED: "WeakKeyDictionary[Classifier, set[torch.Size]]" = WeakKeyDictionary()
 """Shapes of the images that a model has answered."""
 _SIDE = 64
-"""Of an image for a network that takes any size, pixels."""
+"""Side of the image for a network that takes any size, pixels."""
 
 
 def try_model(model: Classifier, image: Tensor) -> None:
-    """Ask a model about an image, unless it has answered one of that shape before.
+    """Run a model on an image, unless it has answered one of that shape before.
 
     Args:
-        model: The classifier.
+        model: Classifier to be tried.
         image: One image (C, H, W) in [0, 1], or of zeros.
 
     Raises:
-        UserError: It fails, or what it answers are no logits.
+        UserError: It fails, or its answers are not logits.
 
     Example:
         >>> net = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), num_classes=2, input_size=2, name="net")
@@ -46,11 +46,11 @@ def try_model(model: Classifier, image: Tensor) -> None:
 
 
 def input_of(model: Classifier, picture: Image.Image) -> Tensor:
-    """What a model takes for a picture.
+    """The input of a model for a picture.
 
     Args:
-        model: The classifier.
-        picture: Of any size and mode.
+        model: Classifier to be tried.
+        picture: Picture of any size and mode.
 
     Returns:
         (C, H, W), float32 in [0, 1].
@@ -80,7 +80,7 @@ def input_of(model: Classifier, picture: Image.Image) -> Tensor:
 def _check_input(image: object, what: str) -> None:
     if not isinstance(image, Tensor) or image.dtype != torch.float32 or image.ndim != 3 or not image.numel():
         got = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise UserError(f"{what} is no image: expected float32 (C, H, W), got {got}")
+        raise UserError(f"{what} is not an image: expected float32 (C, H, W), got {got}")
     if not (image.min() >= 0 and image.max() <= 1):
         raise UserError(f"{what} has values outside [0, 1]", hint="leave the normalisation to Classifier: mean and std")
 
@@ -110,10 +110,10 @@ def _other_type(network: nn.Module) -> torch.dtype | None:
 
 
 def in_its_type(model: Classifier) -> Classifier:
-    """The classifier, which is made to give its network images of the type of its weights if it takes no others.
+    """The classifier, changed to give its network images in the type of its weights if it takes no others.
 
     Args:
-        model: The classifier. A network in half or double precision may turn the images by itself: then it is left so.
+        model: Classifier to be tried. A network in half or double precision that converts images itself is left so.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).double()
@@ -132,7 +132,7 @@ def in_its_type(model: Classifier) -> Classifier:
         model.module = InType(network, dtype)
         if _answers(model, image):
             return model
-    model.module = network  # what it raises is told once it is asked
+    model.module = network  # what it raises is reported at its first pass
     return model
 
 
@@ -148,8 +148,8 @@ class InType(nn.Module):
     """A network that is given images of another type, and whose answers come back in the type of the images.
 
     Args:
-        module: The network.
-        dtype: Of the images that it takes.
+        module: Network with another type of input.
+        dtype: Type of the images that it takes.
 
     Example:
         >>> InType(nn.Linear(2, 2).double(), torch.float64)(torch.zeros(1, 2)).dtype

@@ -1,4 +1,4 @@
-"""Weights files: read without running anything that stands in them; a bad one is refused with the reason."""
+"""Weights files: read without running anything in them; a bad one is refused with the reason."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from advbench.errors import UserError
 
 ENDINGS = (".safetensors", ".pt", ".pth")
-"""How the names of weights files end."""
+"""Suffixes of weights files."""
 
 MAX_RATIO = 10
 """torch compresses no tensors: a file that unpacks to more than this many times its size is an attack."""
@@ -29,8 +29,8 @@ def sha256_of(path: str | Path, *, what: str = "weights file") -> str:
     """The sha256 of a file as 64 lower-case hexadecimal digits.
 
     Args:
-        path: The file.
-        what: What it is called in messages.
+        path: Path of the file.
+        what: Kind of the file, for messages.
 
     Raises:
         UserError: The file is missing, is a folder, is empty or cannot be read.
@@ -78,9 +78,9 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
     """Copy weights into a network. Every entry must be there, have the right shape and be finite.
 
     Args:
-        module: The network; it is left as it was if the entries or their shapes do not fit.
-        state_dict: From `read_state_dict`.
-        path: Where the weights came from, for messages.
+        module: Network to be filled; it is left as it was if the entries or their shapes do not fit.
+        state_dict: State dict from `read_state_dict`.
+        path: File of the weights, for messages.
         expected: Name of the architecture, for messages.
 
     Raises:
@@ -175,4 +175,4 @@ def _copy(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path)
         raise UserError(f"weights file {path} cannot be copied: {str(error).splitlines()[-1].strip()}") from None
     for key, value in module.state_dict().items():
         if not value.isfinite().all():
-            raise UserError(f"weights file {path} is no use: entry {key!r} has values that are not finite")
+            raise UserError(f"weights file {path} is unusable: entry {key!r} has values that are not finite")

@@ -1,4 +1,4 @@
-"""The file that an interrupted fit of a universal perturbation goes on from."""
+"""Checkpoints from which an interrupted fit of a universal perturbation continues."""
 
 import json
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ _TENSORS = ("delta", "momentum", "best")
 
 
 def write_state(path: Path, state: FitState, about: Mapping[str, Any], form: str) -> None:
-    """Write where a fit stands; the file before is replaced only when this one is whole.
+    """Write the state of a fit; the previous file is replaced only when this one is complete.
 
     Args:
-        path: The file.
-        state: Where it stands.
-        about: What the fit is of, as JSON holds it.
-        form: Of the network that gives the gradients, see :func:`attacks.fast`; the fit goes on with the same.
+        path: File of the checkpoint.
+        state: State of the fit.
+        about: Description of the fit, as JSON holds it.
+        form: Form of the network that gives the gradients, see :func:`attacks.fast`; the fit continues with the same.
 
     Raises:
         UserError: It cannot be written.
@@ -34,7 +34,7 @@ def write_state(path: Path, state: FitState, about: Mapping[str, Any], form: str
 
 
 def read_state(path: Path, about: Mapping[str, Any]) -> tuple[FitState | None, str | None]:
-    """What :func:`write_state` wrote; None and None if there is no such file.
+    """Read what :func:`write_state` wrote; None and None if there is no such file.
 
     Raises:
         UserError: The file is damaged, or of a fit of something else.

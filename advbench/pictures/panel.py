@@ -71,8 +71,8 @@ def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None
     """Draw the confidences of the first classes, the first on top.
 
     Args:
-        axes: Where.
-        guesses: The classes; five are shown.
+        axes: Axes to draw on.
+        guesses: Classes with their confidences; five are shown.
         old: Indices of the classes that are blue; the others are orange.
     """
     shown = guesses[:_BARS]
@@ -87,7 +87,7 @@ def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None
 
 
 def _write_facts(axes: "Axes", outcome: "PictureResult") -> None:
-    """Size and cost, and what the colours of the bars mean."""
+    """Size and cost, and the meaning of the colours of the bars."""
     k = len(outcome.record.clean_topk or ())
     axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)
     axes.text(0.01, 0.10, "■", color=OLD, fontsize=13)

@@ -1,4 +1,4 @@
-"""Images that advbench carries along, for attacks on single pictures that need one to start from."""
+"""Images in the package, for attacks on single pictures that need one to start from."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,8 +21,8 @@ def carried_starts(model: Classifier, name: str) -> list[Tensor]:
     as many classes; else photographs.
 
     Args:
-        model: Whose input they become.
-        name: Of the model, as on the command line.
+        model: Model that takes the images.
+        name: Name of the model, as on the command line.
 
     Returns:
         Images (C, H, W), on the device of the model; none where they cannot be read.

@@ -28,7 +28,7 @@ class UseConfig:
     """All that `advbench universal eval` and `apply` are asked for."""
 
     perturbation: Path
-    """The file."""
+    """File of the perturbation."""
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
     model: str | None = None
@@ -36,35 +36,35 @@ class UseConfig:
     weights: Path | None = None
     """A file with the model's weights."""
     resize: bool = False
-    """Whether another model or size is meant."""
+    """Whether another model or size than that of the fit is allowed."""
     goal: GoalSpec | None = None
-    """What counts as fooled; None: what it was made for."""
+    """Goal, which says what counts as fooled; None: the goal of the fit."""
     labels: Path | None = None
     """CSV with the columns `file` and `index`: the true class of each picture."""
     batch_size: int = 32
-    """Pictures at once."""
+    """Number of pictures attacked together."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     out: Path | None = None
     """Folder for the results."""
 
 
 class Measured(NamedTuple):
-    """How often a perturbation fools."""
+    """Result of measuring a perturbation."""
 
     perturbation: Perturbation
-    """With its card."""
+    """The perturbation, with its card."""
     counts: FoolingCounts
-    """Of the pictures it was measured on."""
+    """Counts over the pictures it was measured on."""
     classes: tuple[tuple[str, int], ...]
-    """Names of the classes that perturbed pictures are put into most, with how many."""
+    """Most frequent classes of perturbed pictures, with their counts."""
     problems: tuple[PictureError, ...]
-    """What could not be read."""
+    """Pictures that could not be read."""
     folder: Path | None = None
-    """Where the files are."""
+    """Folder of the files."""
 
     def as_row(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The result as `--json` prints it."""
         counts = self.counts._asdict() | {"classes": [list(each) for each in self.classes]}
         made = {"norm": self.perturbation.norm.name, "eps": self.perturbation.eps, "card": dict(self.perturbation.card)}
         return made | counts | {"folder": None if self.folder is None else str(self.folder)}
@@ -74,7 +74,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     """Measure how often a perturbation fools a model on pictures.
 
     Raises:
-        UserError: A file that is no perturbation; one for another model or size; no pictures; labels that are lacking.
+        UserError: A file that is not a perturbation; one for another model or size; no pictures; missing labels.
     """
     perturbation = read_perturbation(config.perturbation)
     found = find_pictures(config.paths)
@@ -91,7 +91,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
 
 
 def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> list[PictureResult]:
-    """Add a perturbation to pictures, and write what came of each, as `advbench attack` does.
+    """Add a perturbation to pictures, and write the results, as `advbench attack` does.
 
     Raises:
         UserError: As :func:`measure_perturbation` does.
@@ -132,7 +132,7 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
     """The perturbation for a model's images.
 
     Raises:
-        UserError: It was made for another model or size, and that is not said to be meant; or for other colours.
+        UserError: It was made for another model or size, which was not allowed; or for other colours.
     """
     made_for = perturbation.card.get("weights")
     if made_for and made_for != model_digest(model) and not config.resize:

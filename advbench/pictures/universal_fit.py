@@ -29,7 +29,7 @@ from attacks.standins.fast import fast, in_form
 
 _UNTARGETED = GoalSpec("untargeted")
 SAVE_EVERY = 25
-"""Steps between two checkpoints."""
+"""Number of steps between two checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,27 +45,27 @@ class FitConfig:
     algorithm: str = "steps"
     """steps: :class:`attacks.UniversalPerturbation`; deepfool: the original, :class:`attacks.UniversalDeepFool`."""
     goal: GoalSpec = _UNTARGETED
-    """What counts as fooled."""
+    """Goal, which says what counts as fooled."""
     norm: str = "linf"
-    """linf or l2."""
+    """Name of the norm, linf or l2."""
     eps: float = 10 / 255
     """Largest allowed size, image units."""
     steps: int = 800
-    """Gradient steps; of deepfool, passes through the pictures at most."""
+    """Number of gradient steps; for deepfool, most passes through the pictures."""
     held_out: float = 0.2
-    """Fraction of the pictures that are not fitted to: they choose the perturbation and tell how often it fools."""
+    """Fraction of the pictures held out, to choose the perturbation and to measure how often it fools."""
     batch_size: int = 16
-    """Pictures in a step."""
+    """Number of pictures in a step."""
     seed: int = 0
-    """Of all that is random."""
+    """Seed of all random draws."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     out: Path = Path("reports/universal-perturbation")
     """Folder for the results."""
 
 
 def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) -> Measured:
-    """Fit a perturbation, or go on with a fit that was interrupted, and measure it on the pictures held out.
+    """Fit a perturbation, or continue a fit that was interrupted, and measure it on the pictures held out.
 
     The folder receives `checkpoint.safetensors` on the way, then `perturbation.safetensors` with its card,
     `perturbation.png` and `panel.png`.
@@ -129,11 +129,11 @@ def _fit(
 
 
 class _Checkpoint(NamedTuple):
-    """Where a fit is kept while it goes on."""
+    """Path of the checkpoint while a fit runs."""
 
     path: Path
     about: dict[str, Any]
-    """What the fit is of; a checkpoint of another is refused."""
+    """Description of the fit; a checkpoint of another is refused."""
 
     def read(self) -> tuple[FitState | None, str | None]:
         return read_state(self.path, self.about)

@@ -1,4 +1,4 @@
-"""Adversarial training: what is learnt from in place of clean images, and the guard that watches over it."""
+"""Adversarial training: the images that take the place of clean ones, and the guard against collapse."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from attacks import PGD, Linf, Untargeted
 from attacks.goals import met
 
 Logits = Callable[[Tensor], Tensor]
-"""Images in [0, 1] -> logits."""
+"""Function from images in [0, 1] to logits."""
 
 COLLAPSE = 0.3
-"""By how much the accuracy under the guard's attack may lie below that on the batches that were learnt from."""
+"""Largest gap between the accuracy on the training batches and that under the guard's attack."""
 _NEARLY_ALL = 0.99
-"""Share of the images that makes an answer the only one."""
+"""Share of the images beyond which an answer counts as the only one."""
 
 
 def adversarial_loss(
@@ -24,12 +24,12 @@ def adversarial_loss(
     """The loss of one batch.
 
     Args:
-        logits: The network.
+        logits: Network to be trained.
         x: Images (N, C, H, W) in [0, 1].
-        y: Labels (N,).
-        how: The method.
+        y: True labels (N,).
+        how: Method of adversarial training.
         progress: Fraction of the training that is done, for the warm-up.
-        generator: For the random starts.
+        generator: Generator of the random starts.
 
     Returns:
         The loss, and the logits (N, C) of the adversarial images.
@@ -56,10 +56,10 @@ def adversarial_loss(
 
 
 def eps_at(how: Adversarial, progress: float) -> float:
-    """The eps of the moment.
+    """The current eps of the warm-up.
 
     Args:
-        how: The method, whose warm-up counts.
+        how: Method with its warm-up.
         progress: Fraction of the training that is done.
 
     Example:
@@ -76,9 +76,9 @@ def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, eps: float) -> float:
     this falls to nearly 0 within an epoch, while the accuracy on the training's own adversarial images rises.
 
     Args:
-        logits: The network in eval mode.
+        logits: Network in eval mode.
         x: Images (N, C, H, W) in [0, 1].
-        y: Labels (N,).
+        y: True labels (N,).
         eps: Largest Linf change, greater than 0.
     """
     goal = Untargeted(y)
@@ -99,9 +99,9 @@ def one_answer(logits: Logits, x: Tensor, y: Tensor) -> int | None:
     ends there, and :func:`guard_accuracy` is then as high as the share of that class.
 
     Args:
-        logits: The network in eval mode.
+        logits: Network in eval mode.
         x: Images (N, C, H, W) in [0, 1].
-        y: Labels (N,).
+        y: True labels (N,).
 
     Example:
         >>> x = torch.rand(4, 1, 2, 2)

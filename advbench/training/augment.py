@@ -5,13 +5,13 @@ from torch import Tensor
 
 
 def augmented(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
-    """Shift images at random, and mirror them where that is asked for.
+    """Shift images at random, and mirror them if asked to.
 
     Args:
         x: Images (N, C, H, W), of any type.
         how: "none", "shift": up to an eighth of the side in each direction, black where nothing is left; or "flip":
             the same, and half of them mirrored.
-        generator: Of all that is random here.
+        generator: Generator of all random draws.
 
     Returns:
         Images of the same shape and type.

@@ -16,13 +16,13 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
 def write_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
-    """Write the state of a training; the one before is replaced only when this one is whole.
+    """Write the state of a training; the previous checkpoint is replaced only when this one is complete.
 
     Args:
-        path: The file.
-        module: The network.
-        optimizer: With its momenta.
-        progress: What else is needed to go on, as JSON can hold it.
+        path: File of the checkpoint.
+        module: Network in training.
+        optimizer: Optimizer with its momenta.
+        progress: Everything else needed to continue, as JSON can hold it.
 
     Raises:
         UserError: It cannot be written; the checkpoint before is still there.
@@ -35,10 +35,10 @@ def write_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optim
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """What `write_checkpoint` was given besides tensors.
+    """Read what `write_checkpoint` was given besides tensors.
 
     Raises:
-        UserError: The file is damaged, or is no checkpoint.
+        UserError: The file is damaged, or is not a checkpoint.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -51,7 +51,7 @@ def read_progress(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a network and an optimizer into the state that was written.
+    """Restore a network and an optimizer from a checkpoint.
 
     Raises:
         UserError: The file is damaged, or does not belong to this network.

@@ -19,10 +19,10 @@ from advbench.errors import UserError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
-"""The two halves of a data set."""
+"""Names of the two splits of a data set."""
 
 _PIXELS = 2**20
-"""Of each channel, in a part of :func:`in_parts`: enough to keep a processor busy."""
+"""Pixels of each channel in a part of :func:`in_parts`: enough to keep a processor busy."""
 
 
 class Images(NamedTuple):
@@ -50,9 +50,9 @@ def in_parts(images: Images, most: int = 500, *, first: int | None = None) -> It
     """Cut a set of images into parts, smaller ones where the images are large.
 
     Args:
-        images: The set.
-        most: Images in a part, at most.
-        first: Stop after so many images; None: give all of them.
+        images: Images to be cut.
+        most: Largest number of images in a part.
+        first: Number of images to stop after; None: all of them.
 
     Yields:
         Images and labels of each part, in memory.
@@ -69,14 +69,14 @@ def in_parts(images: Images, most: int = 500, *, first: int | None = None) -> It
 
 
 def load_split(name: str, root: Path, split: Split) -> Images:
-    """Read one half of a data set.
+    """Read one split of a data set.
 
     Looked for in this order: IDX files (gzipped or not) as MNIST publishes them, `<name>-<split>.npz`, and what
     torchvision's own class reads; each in the data root, in its folder `<name>`, and where torchvision puts it.
 
     Args:
         name: Key in `advbench.catalog.zoo.DATA`.
-        root: The data root.
+        root: Root folder of the data sets.
         split: "train" or "test".
 
     Returns:
@@ -186,7 +186,7 @@ def _checked(dataset: ZooData, x: NDArray[Any], y: NDArray[Any], source: str) ->
 
 
 def _grey(x: Tensor) -> Tensor:
-    """Grey as Pillow makes it of a colour picture, bit for bit."""
+    """Grey values of a colour picture, bit for bit as Pillow computes them."""
     if x.shape[1] == 1:
         return x
     weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)

@@ -21,86 +21,86 @@ from attacks.searches.draws import derive
 from attacks.standins.fast import computes_bfloat16
 
 GUARDED = 500
-"""Training images on which the guard attacks."""
+"""Number of training images on which the guard attacks."""
 _LATELY = 50
-"""Batches at the end of an epoch with which the guard compares."""
+"""Number of batches at the end of an epoch with which the guard compares."""
 _RISE = 0.2
 """Fraction of the training over which the learning rate rises."""
 _CALMER = 0.5
-"""Factor of the learning rate after the network fell for one answer to everything."""
+"""Factor of the learning rate after the network collapsed to a single answer."""
 _GENTLE = 0.1
-"""Share of the learning rate for layers that came with their weights."""
+"""Share of the learning rate for pretrained layers."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done, steps in all."""
+"""Function called with the current activity, the steps done, and the steps in all."""
 
 
 class Epoch(NamedTuple):
-    """What is known after an epoch: one row of the learning curves."""
+    """Measurements after an epoch: one row of the learning curves."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     train_loss: float
     """Mean cross-entropy on training images, in eval mode, clean."""
     train_accuracy: float
-    """On as many of the training images as there are test images."""
+    """Accuracy on as many of the training images as there are test images."""
     test_loss: float
-    """On the test set."""
+    """Mean cross-entropy on the test set."""
     test_accuracy: float
-    """On the test set."""
+    """Accuracy on the test set."""
     guard_accuracy: float | None
-    """Accuracy under the guard's attack on training images, at the eps of the moment; None without adversarial
+    """Accuracy under the guard's attack on training images, at the current eps; None without adversarial
     training."""
     undone: bool
-    """The guard saw the training collapse, so that the weights are those of the epoch before: where the robustness was
-    an illusion, steps are doubled; where everything got the same answer, the learning rate is halved."""
+    """Whether the guard saw the training collapse, so that the weights are those of the epoch before: where the
+    robustness was an illusion, steps are doubled; where everything got the same answer, the learning rate is halved."""
     seconds: float
-    """Of the processor, for training alone."""
+    """Processor time in seconds, for training alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training: all that decides its result, and where it happens."""
+    """A training: everything that decides its result, and the device."""
 
     recipe: Recipe
-    """What to do."""
+    """Recipe of the training."""
     train: Images
-    """To learn from."""
+    """Training images with labels."""
     test: Images
-    """To test on, after each epoch."""
+    """Test images, measured after each epoch."""
     mean: tuple[float, ...]
-    """Subtracted from the images, image units."""
+    """Mean subtracted from the images, image units."""
     std: tuple[float, ...]
-    """What is then divided by."""
+    """Divisor after that, image units."""
     seed: int = 0
-    """Of weights, order, augmentation, dropout and random starts."""
+    """Seed of weights, order, augmentation, dropout and random starts."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     checkpoint: Path
-    """The file that is written after each epoch, and continued where it is there."""
+    """Checkpoint that is written after each epoch, and continued if it exists."""
 
 
 class Trained(NamedTuple):
-    """What a training leaves."""
+    """The result of a training."""
 
     module: nn.Module
-    """Normalised images to logits, in eval mode, on the CPU."""
+    """Network from normalised images to logits, in eval mode, on the CPU."""
     history: list[Epoch]
-    """One row for each epoch; none for a forest."""
+    """Rows of the learning curves, one for each epoch; none for a forest."""
     seconds: float
-    """Of the processor, for training alone."""
+    """Processor time in seconds, for training alone."""
 
 
 def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_: None) -> Trained:
-    """Train a network, or go on with what a checkpoint holds.
+    """Train a network, or continue from a checkpoint.
 
     An epoch draws its random numbers from (seed, epoch) alone, so that a training that was interrupted and resumed
     ends with the same weights, bit for bit, as one that was not; on the same machine with as many threads.
 
     Args:
-        job: What to train, on what.
-        build: Makes the network with fresh weights; called with torch's random numbers seeded.
-        progress: Told of every step.
+        job: Training to do.
+        build: Function that makes the network with fresh weights; called with torch's random numbers seeded.
+        progress: Called after every step.
 
     Returns:
         The network after the last epoch.
@@ -265,7 +265,7 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def _identity(job: Job) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be continued, as JSON gives it back."""
+    """What must agree for a checkpoint to be continued, as JSON gives it back."""
     labels = hashlib.sha256(torch.cat([job.train.y, job.test.y]).numpy().tobytes()).hexdigest()
     counts = {"train": len(job.train.y), "test": len(job.test.y)}
     return {**asdict(job.recipe), "seed": job.seed, **counts, "labels": labels[:8]}

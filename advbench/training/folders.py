@@ -15,7 +15,7 @@ from advbench.models.preprocess import ResizeAndCrop
 from advbench.training.data import SPLITS, Images, find_split, load_split
 
 TESTED = 5
-"""One picture of so many is set aside for testing, where the folder has no test part of its own."""
+"""One picture in this number is set aside for testing, where the folder has no test part of its own."""
 
 _TRAIN, _TEST = ("train",), ("test", "val", "valid", "validation")
 
@@ -28,9 +28,9 @@ class FolderData(NamedTuple):
     classes: tuple[str, ...]
     """Names of the subfolders, sorted."""
     train: Images
-    """To learn from."""
+    """Training images with labels."""
     test: Images
-    """To test on."""
+    """Test images with labels."""
 
 
 def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -> tuple[ZooData, Images, Images]:
@@ -38,9 +38,9 @@ def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -
 
     Args:
         name: Key in `advbench.catalog.zoo.DATA`.
-        root: The data root, as :func:`advbench.training.data.load_split` takes it; or a folder as :func:`load_folder`
-            does, its pictures cut to the size of the data set's.
-        seed: Of the split of a folder.
+        root: Root folder of the data sets, as :func:`advbench.training.data.load_split` takes it; or a folder as
+            :func:`load_folder` does, its pictures cut to the size of the data set's.
+        seed: Seed of the split of a folder.
         instead: Another data set to read, whose images have the same shape; normalised as those of the first.
 
     Returns:
@@ -86,11 +86,11 @@ def load_folder(
     Every picture is read once, so that one that cannot be read is known before the work.
 
     Args:
-        root: Holds the subfolders; or holds `train` and `test` (or `val`), each of which holds them. Where there is no
-            test part, one picture in five of each class is set aside.
-        preprocess: Picture to values in [0, 1] of shape (C, H, W).
-        seed: Decides which pictures are set aside.
-        progress: Told of every picture.
+        root: Folder that holds the subfolders; or holds `train` and `test` (or `val`), each of which holds them.
+            Where there is no test part, one picture in five of each class is set aside.
+        preprocess: Function from a picture to values in [0, 1] of shape (C, H, W).
+        seed: Seed that decides which pictures are set aside.
+        progress: Called after every picture.
 
     Returns:
         The pictures and the names of the classes.

@@ -17,12 +17,12 @@ def grow(recipe: ForestRecipe, forest: Forest, train: Images, mean: float, std: 
     """Grow the trees of a forest.
 
     Args:
-        recipe: How.
-        forest: Whose size decides how many trees and leaves there are; it is filled.
+        recipe: Recipe of the training.
+        forest: Forest to be filled; its size decides the number of trees and leaves.
         train: Grey images with labels.
-        mean: Subtracted from the images that the forest will be given, image units.
-        std: What these are then divided by.
-        seed: Of samples and splits.
+        mean: Mean subtracted from the images that the forest will be given, image units.
+        std: Divisor of the images after that.
+        seed: Seed of samples and splits.
 
     Returns:
         The forest.
@@ -44,11 +44,11 @@ def grown_out(recipe: ForestRecipe, trees: int, train: Images, test: Images, see
     """Accuracy of the same forest with no limit on its leaves: scikit-learn's, which is not kept.
 
     Args:
-        recipe: How it is grown.
-        trees: How many.
+        recipe: Recipe of the training.
+        trees: Number of trees.
         train: Grey images with labels.
-        test: To measure on.
-        seed: Of samples and splits.
+        test: Test images with labels.
+        seed: Seed of samples and splits.
 
     Raises:
         UserError: scikit-learn is not installed.

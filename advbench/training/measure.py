@@ -1,4 +1,4 @@
-"""What a trained classifier can do: accuracy with its interval, confusion, and accuracy under attack."""
+"""Measurements of a trained classifier: accuracy with its interval, confusion, and accuracy under attack."""
 
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from advbench.models.classifier import Classifier
 from advbench.training.data import Images, in_parts, units
 
 QUERIES = 5000
-"""Of the attack on models without a gradient."""
+"""Number of queries of the attack on models without a gradient."""
 PRECISIONS = (0.9, 0.95, 0.98, 0.99)
-"""For which models with two classes are given a threshold."""
+"""Precisions for which models with two classes are given a threshold."""
 _BATCH = 250
 
 
@@ -25,26 +25,26 @@ class Score(NamedTuple):
     """A fraction of images, with its 95 % Wilson interval."""
 
     accuracy: float
-    """Of the images."""
+    """Fraction of the images classified correctly."""
     n: int
-    """Images."""
+    """Number of images."""
     low: float
     """Lower end of the interval."""
     high: float
-    """Upper end."""
+    """Upper end of the interval."""
 
 
 class Robustness(NamedTuple):
     """Accuracy under attack."""
 
     score: Score
-    """Images that are classified right and that no attack changed; one on which an attack failed counts as changed."""
+    """Fraction of images classified correctly whose class no attack changed; a failed attack counts as a change."""
     norm: str
     """Name of the norm."""
     eps: str
-    """As people write it: `8/255`."""
+    """Budget as people write it: `8/255`."""
     attack: str
-    """What was tried."""
+    """Description of the attack."""
 
 
 def score(right: int, n: int) -> Score:
@@ -66,12 +66,12 @@ def answers(model: Classifier, images: Images) -> Tensor:
 
 
 def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    """How classes are mistaken for one another.
+    """The confusion matrix of the classes.
 
     Args:
-        truth: Labels (N,).
-        found: Predictions (N,).
-        classes: Names.
+        truth: True labels (N,).
+        found: Predicted classes (N,).
+        classes: Names of the classes.
 
     Returns:
         Counts (true class, predicted class), and precision, recall, F1 and support by class name.
@@ -92,12 +92,12 @@ def robustness(
     """Measure accuracy under the strongest attack there is; success is decided by the judge.
 
     Args:
-        model: The classifier.
-        images: Of which some are attacked, with labels.
+        model: Classifier to be measured.
+        images: Images with labels, of which some are attacked.
         eps: Largest Linf change, as people write it.
-        first: How many are attacked, at most.
-        seed: Of the attacks.
-        gradients: Whether the model has any.
+        first: Largest number of images to attack.
+        seed: Seed of the attacks.
+        gradients: Whether the model has gradients.
     """
     attack = attacks.Standard() if gradients else attacks.Square(steps=QUERIES)
     device = next(model.buffers()).device
@@ -115,14 +115,14 @@ def robustness(
 
 
 def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradients: bool) -> dict[str, Any]:
-    """All that a card says about what a classifier can do.
+    """All measurements on the card of a classifier.
 
     Args:
-        model: The classifier.
-        test: Test images.
+        model: Classifier to be measured.
+        test: Test images with labels.
         eps: Largest Linf change, as people write it.
-        attacked: How many of the test images are attacked; 0: none.
-        gradients: Whether the model has any.
+        attacked: Number of test images to attack; 0: none.
+        gradients: Whether the model has gradients.
 
     Returns:
         `clean`: accuracy; `robust`: accuracy under attack, None where nothing was attacked; `classes`: precision,
@@ -145,11 +145,11 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
 
 
 def at_precision(truth: Tensor, scores: Tensor) -> dict[str, dict[str, float]]:
-    """What a threshold that makes sure of a precision costs: recall and accuracy of the second class of two.
+    """The cost of a threshold that reaches a precision: recall and accuracy of the second class of two.
 
     Args:
-        truth: Labels (N,), 0 or 1.
-        scores: The higher, the surer of class 1 (N,).
+        truth: True labels (N,), 0 or 1.
+        scores: Scores for class 1 (N,).
 
     Returns:
         Precision as text -> the highest recall that any threshold reaches with it, and the accuracy there.

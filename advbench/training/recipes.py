@@ -38,7 +38,7 @@ class Adversarial:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides a training, but for the data and the seed.
+    """Everything that decides a training except the data and the seed.
 
     The learning rate rises over the first fifth of the training and falls to zero over the rest.
     """
@@ -46,23 +46,23 @@ class Recipe:
     model: str
     """Name in `advbench models`, or `transfer`."""
     epochs: int
-    """Passes over the training set."""
+    """Number of passes over the training set."""
     batch_size: int = 128
-    """Images to a step."""
+    """Number of images in a step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum of 0.9."""
     lr: float = 2e-3
     """Peak learning rate."""
     weight_decay: float = 1e-4
-    """As the optimizer takes it."""
+    """Weight decay, as the optimizer takes it."""
     augment: Literal["none", "shift", "flip"] = "none"
     """`shift`: random crops of the image padded by an eighth of its side; `flip`: mirrored too."""
     dropout: bool = True
     """Whether the architecture's dropout is on."""
     adversarial: Adversarial | None = None
-    """None: on clean images."""
+    """Method of adversarial training; None: training on clean images."""
     start_sha256: str = ""
-    """Of the file of weights that it starts from, known once they are loaded; empty: fresh ones."""
+    """SHA-256 digest of the weights file that it starts from, known once it is loaded; empty: fresh weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class TransferRecipe(Recipe):
     base: str = DEFAULT_MODEL
     """The pretrained network: a name in `advbench models`, or a model of the user's own."""
     fine_tune: int = 0
-    """How many of its last layers are trained too."""
+    """Number of its last layers that are trained too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,4 +140,4 @@ _RECIPES = (
 RECIPES: Registry[Recipe | ForestRecipe] = Registry(
     "recipe", [(recipe.model, recipe) for recipe in _RECIPES], listed_by="advbench train --help"
 )
-"""By the name of the model that each makes; `transfer` makes one of any other."""
+"""Name of the model -> its recipe; `transfer` makes a model of any other."""

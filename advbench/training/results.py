@@ -1,4 +1,4 @@
-"""What a training leaves behind for people: learning curves, a card for programs and one to read."""
+"""The written results of a training: learning curves, a card for programs and one for people."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ def write_curves(folder: Path, title: str, history: Sequence[Epoch]) -> None:
     """Write the learning curves as `curves.csv` and `curves.png`: where test leaves train, the network overfits.
 
     Args:
-        folder: Where to.
+        folder: Folder for the files.
         title: Name of the model.
-        history: One row for each epoch.
+        history: Rows of the learning curves, one for each epoch.
 
     Raises:
         UserError: They cannot be written.
@@ -61,8 +61,8 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write the model card as `<name>.json` for programs and as `README.md` for people.
 
     Args:
-        folder: Where to.
-        card: As :func:`advbench.training.run.train` makes it.
+        folder: Folder for the files.
+        card: Card from :func:`advbench.training.run.train`.
 
     Raises:
         UserError: They cannot be written.

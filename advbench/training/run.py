@@ -1,4 +1,4 @@
-"""From a recipe to a folder with weights, curves and cards: what stands behind `advbench train`."""
+"""From a recipe to a folder with weights, curves and cards: the work of `advbench train`."""
 
 import time
 from dataclasses import asdict, replace
@@ -24,15 +24,15 @@ from advbench.training.transfer import transfer
 
 
 def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str, Any]:
-    """Train a model, or go on with a training that was interrupted, and measure it.
+    """Train a model, or continue a training that was interrupted, and measure it.
 
     The folder receives `checkpoint.safetensors` after each epoch, and in the end the weights, `<name>.json`,
     `README.md`, and the learning curves as `curves.csv` and `curves.png`. The weights say what network they belong
     to, so that `advbench attack --model FOLDER/<name>.safetensors` finds all that it needs in them.
 
     Args:
-        config: What to do.
-        progress: Told of every step.
+        config: Configuration of `advbench train`.
+        progress: Called after every step.
 
     Returns:
         The card: what was trained, how, and what was measured.
@@ -110,7 +110,7 @@ def _rounded(module: nn.Module) -> nn.Module:
 
 
 def _size(module: nn.Module) -> int:
-    """Numbers that were learnt: the parameters, or what a forest holds."""
+    """Number of learnt values: the parameters, or the contents of a forest."""
     return sum(value.numel() for value in module.parameters()) or sum(value.numel() for value in module.buffers())
 
 

@@ -1,4 +1,4 @@
-"""What a training is asked for, and what it makes."""
+"""The configuration of a training, and the trained classifier."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ class TrainConfig:
     """All that `advbench train` is asked for."""
 
     recipe: Recipe | ForestRecipe
-    """What to train, and how."""
+    """Recipe of the training."""
     command: str
-    """As it would be typed again."""
+    """Command line that repeats the training."""
     data_root: Path
     """Folder with the data sets, or a folder of pictures with a subfolder for each class."""
     data: str | None = None
@@ -27,33 +27,33 @@ class TrainConfig:
     out: Path
     """Folder for the results."""
     weights: Path | None = None
-    """To start from; None: fresh ones, or for `transfer` the published ones."""
+    """File of weights to start from; None: fresh weights, or for `transfer` the published ones."""
     seed: int = 0
-    """Of all that is random."""
+    """Seed of all random draws."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     attacked: int = 200
-    """Test images on which the accuracy under attack is measured; 0: not measured."""
+    """Number of test images on which the accuracy under attack is measured; 0: not measured."""
 
 
 class Made(NamedTuple):
-    """A trained classifier, and what it was trained and is to be measured on."""
+    """A trained classifier, with its training data and its test data."""
 
     model: Classifier
     """The classifier, with the weights as the file will hold them."""
     trained: Trained
-    """How it was trained."""
+    """Trained network, with its learning curves."""
     recipe: Recipe | ForestRecipe
-    """By which recipe."""
+    """Recipe it was trained by."""
     data: ZooData
-    """What the images are."""
+    """Data set of the zoo that describes the images."""
     train: Images
-    """Learnt from."""
+    """Training images with labels."""
     test: Images
-    """To test on."""
+    """Test images with labels."""
     contents: Contents
-    """What the file will say of itself."""
+    """Description for the header of the file."""
     half: bool
     """Whether the file holds half precision."""
     licence: str
-    """Of the weights."""
+    """Licence of the weights."""

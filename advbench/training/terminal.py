@@ -12,11 +12,11 @@ from advbench.sanitize import display_name
 
 
 def trained(card: dict[str, Any], folder: Path) -> RenderableType:
-    """What is printed of a trained classifier: accuracy, and how it does on each class.
+    """The summary of a trained classifier: its accuracy, overall and for each class.
 
     Args:
-        card: As `advbench train` writes it.
-        folder: Where its files are.
+        card: Card that `advbench train` writes.
+        folder: Folder of its files.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class")

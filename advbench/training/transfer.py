@@ -26,15 +26,15 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
     Where the old layers stay as they are, what they make of each picture is computed once and kept in memory.
 
     Args:
-        config: What is asked for; its data root is a folder of pictures.
-        recipe: How.
-        progress: Told of every step.
+        config: Configuration of the training; its data root is a folder of pictures.
+        recipe: Recipe of the training.
+        progress: Called after every step.
 
     Returns:
         The classifier, with the classes of the folder.
 
     Raises:
-        UserError: The pretrained network cannot be had, or the folder or the checkpoint is no use.
+        UserError: The pretrained network cannot be obtained, or the folder or the checkpoint is unusable.
     """
     base = load_model(recipe.base, weights=config.weights)
     last_layer(base)  # known before any picture is read
@@ -115,7 +115,7 @@ def _top_alone(job: Job, network: Transferred, progress: Progress) -> Trained:
 
 @torch.no_grad()
 def _features(job: Job, network: Transferred, images: Images, progress: Progress) -> Images:
-    """What the old layers make of pictures, each an image of one pixel."""
+    """Features of pictures from the pretrained layers, each an image of one pixel."""
     old = network.features.to(job.device)
     mean, std = (torch.tensor(values, device=job.device).view(1, -1, 1, 1) for values in (job.mean, job.std))
     parts: list[Tensor] = []

@@ -103,7 +103,7 @@ def test_idx_files_packed_and_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"\0\0\x0d\x01\0\0\0\x01", b"\0\0\x08\x01\0\0\0\x05abc", b"\0\0\x08\x03\0"])
 def test_damaged_idx_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad").write_bytes(content)
-    with pytest.raises(UserError, match="damaged or no IDX file"):
+    with pytest.raises(UserError, match="damaged or not an IDX file"):
         read_idx(tmp_path / "bad")
 
 

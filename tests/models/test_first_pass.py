@@ -123,7 +123,7 @@ FAILURES = {
     "one_class": "nets.py:one_class failed: ValueError: expected num_classes >= 2, got 1: one logit z of two classes",
     "odd_picture": "preprocess of nets.py:odd_picture fails on a picture of 28 x 28 pixels: AttributeError: ",
     "normalised": "what preprocess of nets.py:normalised makes of a picture has values outside [0, 1]",
-    "bytes_": "what preprocess of nets.py:bytes_ makes of a picture is no image: expected float32 (C, H, W), got ",
+    "bytes_": "what preprocess of nets.py:bytes_ makes of a picture is not an image: expected float32 (C, H, W), got ",
 }
 
 

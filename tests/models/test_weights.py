@@ -321,7 +321,7 @@ def test_misfit_names_keys_shapes_and_architecture(net):
 def test_weights_must_be_finite(net, bad):
     state = net.state_dict()
     state["3.bias"][1] = bad
-    with pytest.raises(UserError, match=r"w.pth is no use: entry '3.bias' has values that are not finite"):
+    with pytest.raises(UserError, match=r"w.pth is unusable: entry '3.bias' has values that are not finite"):
         load_into(net, state, "w.pth", "net")
 
 

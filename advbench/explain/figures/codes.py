@@ -15,11 +15,11 @@ class Coded(NamedTuple):
     """Images and their activations, those of a class one after the other."""
 
     units: Array
-    """(N, units)."""
+    """Activations (N, units)."""
     names: tuple[str, ...]
-    """Class of each image, in order."""
+    """Class of each image, in the same order."""
     places: Array
-    """On the map (N, 2)."""
+    """Places on the map (N, 2)."""
     moves: tuple[tuple[int, int], ...] = ()
     """Pairs of rows: a clean image, and the adversarial one made of it."""
 
@@ -28,9 +28,9 @@ def draw_codes(title: str, coded: Coded, note: str) -> bytes:
     """Bar codes and the map.
 
     Args:
-        title: Of the figure.
-        coded: The images.
-        note: What the columns of the bar codes are.
+        title: Title of the figure.
+        coded: Images and their activations.
+        note: Explanation of the columns of the bar codes.
 
     Returns:
         A PNG file of 1000 pixels' width; 22 images take 1084 pixels' height.

@@ -22,10 +22,11 @@ def draw_path(
     """Confidences along the straight line, and the classes in the plane around it.
 
     Args:
-        title: Of the figure.
-        places: On the line (T,): 0 the clean picture, 1 the adversarial one.
-        confidences: Of the classes (T, K); the first is the clean picture's, the second the adversarial one's.
-        names: Of the K classes; where the surface has others, they follow.
+        title: Title of the figure.
+        places: Places on the line (T,): 0 the clean picture, 1 the adversarial one.
+        confidences: Confidences of the classes (T, K); the first is the clean picture's, the second the
+            adversarial one's.
+        names: Names of the K classes; where the surface has others, they follow.
         surface: Places along (W,) and aside (H,), and log-probabilities (H, W, K) of those classes.
 
     Returns:

@@ -14,14 +14,14 @@ from advbench.sanitize import display_name
 DPI = 100
 """Pixels per inch of every figure."""
 WIDTH = 10.0
-"""Of every figure, inches."""
+"""Width of every figure, inches."""
 HEAT = LinearSegmentedColormap.from_list("heat", ["black", "#8a0a0a", "#e52618", "#ff9a1f", "#ffee66"])
-"""From black through red to yellow."""
+"""Colour map from black through red to yellow."""
 DIFFERENCE = "RdBu_r"
-"""Blue for less, red for more."""
+"""Colour map with blue for less and red for more."""
 
 _CELL = 48
-"""Pixels of a mosaic's cell at least, so that its separators are thin."""
+"""Smallest side of a mosaic's cell, pixels, so that its separators are thin."""
 
 Array = NDArray[np.float32]
 
@@ -30,8 +30,8 @@ def new_figure(height: float, title: str) -> Figure:
     """An empty figure of 1000 pixels' width.
 
     Args:
-        height: Inches.
-        title: Written over it, taken as plain text.
+        height: Height in inches.
+        title: Title of the figure, taken as plain text.
     """
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     figure.suptitle(plain(title, 110), fontsize=13, parse_math=False)
@@ -67,8 +67,8 @@ def mosaic(cells: Array, columns: int) -> Array:
     """Pictures side by side in rows, with thin gaps of NaN between them.
 
     Args:
-        cells: (K, H, W) or (K, H, W, C).
-        columns: Pictures in a row.
+        cells: Pictures (K, H, W) or (K, H, W, C).
+        columns: Number of pictures in a row.
 
     Example:
         >>> mosaic(np.zeros((3, 48, 48)), columns=2).shape

@@ -11,7 +11,7 @@ def draw_predictions(title: str, rows: "tuple[tuple[str, Array, tuple[Guess, ...
     """Each picture with the bars of its first five classes; blue are those that the clean one has among its first five.
 
     Args:
-        title: Of the figure.
+        title: Title of the figure.
         rows: Heading, picture (C, H, W) and first classes, the clean picture first.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a layer makes of a picture, and what its filters look for."""
+"""The maps of a layer, and the pictures that excite its filters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,10 +23,10 @@ def draw_maps(title: str, clean: Array, adversarial: Array | None, numbers: Sequ
     """The maps of a layer; with an adversarial picture those of both side by side, and the difference.
 
     Args:
-        title: Of the figure.
+        title: Title of the figure.
         clean: Maps (K, H, W) of the clean picture.
         adversarial: Maps of the adversarial picture, or None.
-        numbers: Of the K filters.
+        numbers: Numbers of the K filters.
 
     Returns:
         A PNG file of 1000 pixels' width; 32 maps of a pair take 740 pixels' height, of one picture 570.
@@ -61,9 +61,9 @@ def draw_one_map(title: str, pictures: Sequence[Array], maps: Sequence[Array]) -
     """The map of one filter, beside the picture, and for a pair the difference.
 
     Args:
-        title: Of the figure.
+        title: Title of the figure.
         pictures: Clean and, where there is one, adversarial (C, H, W).
-        maps: Of each picture (H, W).
+        maps: Map of each picture (H, W).
 
     Returns:
         A PNG file of 1000 x 620 pixels for a pair, 1000 x 500 for one picture.
@@ -93,9 +93,9 @@ def draw_filters(title: str, panels: Mapping[str, Array], numbers: Sequence[Sequ
     """Mosaics of the pictures that excite filters most.
 
     Args:
-        title: Of the figure.
+        title: Title of the figure.
         panels: Heading -> pictures (K, C, H, W) of one layer; one panel, or three side by side.
-        numbers: Of the filters of each panel.
+        numbers: Numbers of the filters of each panel.
 
     Returns:
         A PNG file of 1000 pixels' width; 64 pictures of one layer, 8 in a row, take 1020 pixels' height.
@@ -117,8 +117,8 @@ def draw_pictures(title: str, pictures: Mapping[str, Array]) -> bytes:
     """Up to four pictures in a row, each under its name.
 
     Args:
-        title: Of the figure.
-        pictures: Name -> (C, H, W).
+        title: Title of the figure.
+        pictures: Name -> picture (C, H, W).
 
     Returns:
         A PNG file of 1000 pixels' width and 400 pixels' height, for fewer than three pictures 560.

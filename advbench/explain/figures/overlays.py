@@ -12,20 +12,20 @@ class Row(NamedTuple):
     """One picture and its maps."""
 
     heading: str
-    """What the picture is, with its first class."""
+    """Heading of the picture, with its predicted class."""
     picture: Array
-    """(C, H, W)."""
+    """Picture (C, H, W)."""
     maps: tuple[Array, ...]
-    """For each class that is asked about (H, W)."""
+    """Map for each class that is asked about (H, W)."""
 
 
 def draw_attribution(title: str, classes: tuple[str, ...], rows: tuple[Row, ...], *, style: str) -> bytes:
-    """Pictures and, for each class, where what speaks for it lies.
+    """Draw pictures and, for each class, the pixels that speak for it.
 
     Args:
-        title: Of the figure.
+        title: Title of the figure.
         classes: Headings of the maps.
-        rows: The pictures with their maps.
+        rows: Pictures with their maps.
         style: "strength" draws maps by themselves, from nothing to much; "overlay" lays them over the picture;
             "signed" does so with what speaks against the class in blue. All maps of a figure have one scale,
             but for "strength" and "overlay", where each has its own.

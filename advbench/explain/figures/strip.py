@@ -13,18 +13,18 @@ class Tile(NamedTuple):
     """One picture of the row."""
 
     heading: str
-    """Over it."""
+    """Heading over the picture."""
     picture: Array
-    """(C, H, W), in [0, 1]."""
+    """Picture (C, H, W), in [0, 1]."""
     heat: Array | None = None
-    """Laid over it (H, W), where it has a map."""
+    """Map laid over the picture (H, W), if it has one."""
 
 
 def draw_strip(title: str, tiles: Sequence[Tile]) -> bytes:
     """Draw the row.
 
     Args:
-        title: Of the figure.
+        title: Title of the figure.
         tiles: Three to five pictures.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Where classifiers come from."""
+"""The sources of classifiers."""

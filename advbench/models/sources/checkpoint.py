@@ -16,8 +16,8 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a network that `advbench train` wrote.
 
     Args:
-        card: Its name is the file.
-        weights: Refused: the file holds its own.
+        card: Card whose name is the file.
+        weights: Refused, because the file holds its own.
 
     Raises:
         UserError: The file is damaged, holds weights alone, or belongs to a network that is not known here or whose

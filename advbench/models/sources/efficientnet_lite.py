@@ -20,15 +20,15 @@ from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 MEAN, STD = 127 / 255, 128 / 255
 MARGIN = 32
-"""How many pixels the resized short side exceeds the crop by."""
+"""Number of pixels by which the resized short side exceeds the crop."""
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load one of the models that packages carry.
 
     Args:
-        card: Its card.
-        weights: A file to use instead of the package's.
+        card: Card of the model.
+        weights: File to use instead of the package's.
 
     Returns:
         The classifier, on the CPU.

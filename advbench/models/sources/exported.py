@@ -22,8 +22,8 @@ def load_script(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a TorchScript archive.
 
     Args:
-        card: Its name is the file.
-        weights: Refused: the archive holds its own.
+        card: Card whose name is the file.
+        weights: Refused, because the archive holds its own.
 
     Raises:
         UserError: The file is no TorchScript archive, takes other inputs than images, does not say which of several
@@ -56,8 +56,8 @@ def load_exported(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a program that `torch.export.save` wrote.
 
     Args:
-        card: Its name is the file.
-        weights: Refused: the program holds its own.
+        card: Card whose name is the file.
+        weights: Refused, because the program holds its own.
 
     Raises:
         UserError: The file is no such program, does not take one batch of images, or does not say which of several
@@ -87,7 +87,7 @@ def _kind(value: Any) -> str:
 
 
 class _Exported(nn.Module):
-    """An exported program, which refuses to be told about training and evaluation."""
+    """An exported program, which refuses to switch between training and evaluation."""
 
     def __init__(self, program: nn.Module) -> None:
         super().__init__()

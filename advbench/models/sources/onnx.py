@@ -14,15 +14,15 @@ from advbench.models.described import described, input_shape, other_inputs, othe
 from advbench.models.sources.user_code import own_file
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-"""Types of images, as ONNX calls them, that floats can be turned into."""
+"""ONNX names of the input types that floats can be converted to."""
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load an ONNX file. Attacks that need a gradient say that there is none.
 
     Args:
-        card: Its name is the file.
-        weights: Refused: the file holds its own.
+        card: Card whose name is the file.
+        weights: Refused, because the file holds its own.
 
     Raises:
         UserError: onnxruntime is not installed, the file is no ONNX classifier of images, or it does not say which of

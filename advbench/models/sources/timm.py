@@ -23,8 +23,8 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a model of timm, from the cache of the Hugging Face hub or from the hub itself.
 
     Args:
-        card: Its name is `timm/` and a name of timm's.
-        weights: A file to use instead of the published weights.
+        card: Card whose name is `timm/` and a name of timm's.
+        weights: File to use instead of the published weights.
 
     Raises:
         UserError: timm is not installed, there is no such model, or its weights cannot be had or do not fit.

@@ -22,7 +22,7 @@ from advbench.models.preprocess import ResizeAndCrop
 from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 TIMEOUT = 30.0
-"""Seconds without an answer after which a download is given up."""
+"""Seconds without an answer after which a download is abandoned."""
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -33,7 +33,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load one of torchvision's classification models.
 
     Args:
-        card: Its card.
+        card: Card of the model.
         weights: A file with a state dict to use instead of the published weights; it is taken to want
             the same preprocessing.
 
@@ -41,7 +41,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
         The classifier, on the CPU.
 
     Raises:
-        UserError: The weights cannot be had, are damaged or do not fit.
+        UserError: The weights cannot be obtained, are damaged or do not fit.
     """
     published = torchvision.models.get_model_weights(card.name).DEFAULT
     if weights is None:
@@ -76,7 +76,7 @@ def architecture(name: str, published: Any) -> nn.Module:
 
     Args:
         name: torchvision's name of the model.
-        published: Its `Weights` member.
+        published: Member of its `Weights`.
 
     Returns:
         The network with random weights, without auxiliary heads: those take part in training only.

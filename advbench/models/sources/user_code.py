@@ -23,7 +23,7 @@ def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Call a function of the user's that makes a classifier.
 
     Args:
-        card: Its name is `file.py:function`.
+        card: Card whose name is `file.py:function`.
         weights: Handed to the function, if one is given; but for a file of `advbench train transfer`, whose weights are
             put into what the function returns.
 

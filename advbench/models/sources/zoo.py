@@ -1,4 +1,4 @@
-"""The small classifiers that the project trains itself; the weights of most are carried along."""
+"""The small classifiers that the project trains itself; the weights of most are in the package."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a classifier of the zoo.
 
     Args:
-        card: Its card.
-        weights: A file to use instead of the weights that are carried along, such as `advbench train` writes.
+        card: Card of the model.
+        weights: File to use instead of the weights in the package, such as `advbench train` writes.
 
     Returns:
         The classifier, on the CPU.
@@ -60,8 +60,8 @@ def wrap(module: nn.Module, name: str, data: ZooData) -> Classifier:
 
     Args:
         module: Normalised images to logits.
-        name: What it is called.
-        data: What it was trained on: its classes, size and normalisation.
+        name: Name of the classifier.
+        data: Data set it was trained on, with classes, size and normalisation.
     """
     return Classifier(
         module,
@@ -78,7 +78,7 @@ def architecture(name: str, *, dropout: bool = True) -> nn.Module:
     """One of `advbench.models.architectures` with fresh weights.
 
     Args:
-        name: Of the function.
+        name: Name of the function.
         dropout: False sets the rate of every dropout to 0.
 
     Example:
