@@ -15,7 +15,7 @@ from advbench.analysis.arrays import Bools
 from advbench.analysis.consistency import contradicted
 from advbench.analysis.metrics import levels
 from advbench.analysis.statistics import Proportion
-from advbench.analysis.threats import ROBUST, ThreatResults, Trial, gather, states
+from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import describe_size
@@ -29,22 +29,14 @@ UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
 
 
-def check_frame(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """All trust flags that the rows of a run raise.
+def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
+    """Flags raised by single rows: invalid perturbations (A1) and successes that the predictions deny (A2).
 
     Args:
-        frame: Rows of the run.
-        classes: Data set -> names of its classes; a data set that is missing is not checked for chance level, nor for
-            goals that name a class otherwise than by its number.
-
-    Returns:
-        Flags A1, A2, A7, A8, A10 and A11, sorted by id.
+        frame: Rows of a run.
+        classes: Data set -> names of its classes; a data set that is missing is not checked for goals that name a
+            class otherwise than by its number.
     """
-    return [*check_rows(frame, classes), *check_evidence(gather(frame), {name: len(classes[name]) for name in classes})]
-
-
-def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """Flags raised by single rows: invalid perturbations (A1) and successes that the predictions deny (A2)."""
     found = []
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
         where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
@@ -81,7 +73,12 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags raised by comparing attacks: A7, A8, A10 and A11."""
+    """Flags raised by comparing attacks: A7, A8, A10 and A11.
+
+    Args:
+        evidence: Results of each threat of a run.
+        classes: Data set -> number of its classes; a data set that is missing is not checked for chance level.
+    """
     found = []
     for each in evidence:
         found += [*_iterative(each), *_white_box(each), *_monotone(each)]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from advbench.analysis.arrays import Bools, Floats
 from advbench.analysis.statistics import Proportion, Quantile, quantile
-from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, ThreatResults, Trial, gather, states, within
+from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, ThreatResults, Trial, states, within
 
 WORST_CASE = "worst case"
 """Label of all attacks together: an image counts as broken if any of them broke it."""
@@ -72,35 +72,32 @@ class Cell:
     """Number of images left out of all numbers, because the goal wants the class that they should have."""
 
 
-def cells(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Cell]:
-    """All numbers of a run.
+def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
+    """All numbers of one threat.
 
     A perturbation counts at every eps that is not smaller than its measured size, so robust accuracy never grows with
     eps. Unknown images widen a number to an interval; none of them counts as robust.
 
     Args:
-        frame: Rows of a run; see `advbench.records.record.COLUMNS`.
+        evidence: Results of one threat.
         eps: Budgets at which to report attacks that look for the smallest perturbation, if the run has no attack with
             an eps that belongs to the same threat; without any they are reported without bound alone.
 
     Returns:
-        For each threat and eps first the worst case, then each attack.
+        At each eps first the worst case, then each attack.
 
     Example:
+        >>> from advbench.analysis.threats import gather
         >>> row = {"model": "net", "dataset": "toy", "goal": "untargeted", "norm": "linf", "attack": "pgd",
         ...        "params": "{}", "eps": 0.1, "sample_id": "a", "label": 3, "clean_class": 3, "adv_class": 5,
         ...        "flipped": True, "met": True, "linf": 0.05, "status": "ok", "forwards": 9.0, "backwards": 8.0,
         ...        "seconds": 0.1}
         >>> spared = row | {"sample_id": "b", "adv_class": 3, "flipped": False, "met": False, "linf": None}
-        >>> worst, pgd = cells(pd.DataFrame([row, spared]))
+        >>> (evidence,) = gather(pd.DataFrame([row, spared]))
+        >>> worst, pgd = cells_of(evidence)
         >>> print(pgd.robust)
         50.0 % (1/2) [9.5, 90.5]
     """
-    return [cell for evidence in gather(frame) for cell in cells_of(evidence, eps)]
-
-
-def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
-    """The numbers of one threat; arguments and order as of :func:`cells`."""
     found = []
     for level in levels(evidence, eps):
         speaking = [trial for trial in evidence.trials if trial.at(level) is not None]

@@ -145,10 +145,6 @@ class Processes:
         for worker in self._workers.values():
             _end(worker)
 
-    def pids(self) -> list[int]:
-        """Process ids of the workers that are alive."""
-        return [worker.pid for worker in self._workers.values() if worker.poll() is None]
-
     def _attend(self, place: int) -> None:
         """Give a worker one unit after the other, until there is none."""
         while not self._closed:

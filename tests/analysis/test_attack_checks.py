@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from frames import frame, images, many, row, unknown
 
-from advbench.analysis.attack_checks import check_frame
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, Search
 from advbench.records.record import Reason
@@ -14,7 +14,7 @@ TEN = {"toy": tuple(f"class {i}" for i in range(10))}
 
 
 def raised(rows, classes=TEN):
-    return {flag.id: flag for flag in check_frame(frame(rows), classes)}
+    return {flag.id: flag for flag in RunAnalysis(frame=frame(rows), manifest={"classes": classes}).flags}
 
 
 def budgets(count, **columns):

@@ -7,7 +7,7 @@ import fakes
 import pytest
 import torch
 from click.testing import CliRunner
-from frames import frame, left_out, row, unknown
+from frames import cells, frame, left_out, row, unknown
 from runs import a_run, write_run
 from safetensors.torch import load_file
 
@@ -15,7 +15,7 @@ import advbench
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.compare import compare, outcomes
 from advbench.analysis.gates import evaluate
-from advbench.analysis.metrics import WORST_CASE, as_dict, cells
+from advbench.analysis.metrics import WORST_CASE, as_dict
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import gather
 from advbench.cli.main import main

@@ -295,7 +295,7 @@ class TestWorkers:
             def submit_all(self, units):
                 for outcome in super().submit_all(units):
                     if not killed:
-                        killed.extend(self.pids()[:1])
+                        killed.append(next(each.pid for each in self._workers.values() if each.poll() is None))
                         os.kill(killed[0], signal.SIGKILL)
                     yield outcome
 

@@ -1,15 +1,14 @@
 """Frames of runs, made by hand: what a runner would have written, without a model."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from advbench.records.record import COLUMNS, Reason, Record
-
-NAMES = {field.name: field.default for field in fields(Record)}
+from advbench.analysis.metrics import Budgets, Cell
+from advbench.analysis.run_analysis import RunAnalysis
+from advbench.records.record import COLUMNS, Reason
 
 
 def row(sample: str = "a", **columns: Any) -> dict[str, Any]:
@@ -57,3 +56,8 @@ def many(count: int, *, seed: int = 0, **columns: Any) -> list[dict[str, Any]]:
     eps = columns.get("eps", 8 / 255)
     sizes = np.random.default_rng(seed).exponential(6 / 255, count)
     return images([None if eps is not None and size > eps else float(size) for size in sizes], **columns)
+
+
+def cells(data: pd.DataFrame, budgets: Budgets | None = None) -> list[Cell]:
+    """The numbers of a run with this frame, as every output of the product gets them."""
+    return list(RunAnalysis(frame=data, budgets=budgets).cells)
