@@ -66,7 +66,7 @@ def test_a1_perturbations_that_are_none(bad, count):
 
 def test_a_frame_older_than_the_reasons_is_still_checked():
     rows = frame([row("s0", size=8.1 / 255), unknown("s1"), *images([None] * 9, attack="square")])
-    (flag,) = check_frame(rows.drop(columns="reason"), {})
+    (flag,) = RunAnalysis(frame=rows.drop(columns="reason")).flags
     assert (flag.id, flag.value) == ("A1", 0.5)
 
 
