@@ -12,8 +12,8 @@ from attacks.norms import L2, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import slope
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.search import Bisection
 from attacks.searches.adam import Adam
+from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
 from attacks.searches.track import Survivors
 
