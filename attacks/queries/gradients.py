@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +35,10 @@ class Slope(NamedTuple):
     """Of each image's loss with respect to that image, shaped like the batch."""
     fooled: Tensor
     """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says of the logits."""
+
+    def select(self, index: Tensor) -> Self:
+        """The same for some of the images only: a mask or positions."""
+        return self._make(part[index] for part in self)
 
 
 def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
