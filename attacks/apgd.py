@@ -154,9 +154,9 @@ class _Descent(NamedTuple):
         none, flat = torch.zeros_like(never), torch.zeros_like(x_adv)
         return cls(x_adv, x_adv, step, flat, x_adv, flat, never, never, none, never, none.bool())
 
-    def select(self, index: Tensor) -> Self:
+    def select(self, index: Tensor) -> "_Descent":
         """The state of some of the images."""
-        return self._make(part[index] for part in self)
+        return _Descent(*(part[index] for part in self))
 
     def after(self, loss: Tensor, gradient: Tensor) -> Self:
         """The state once the loss and gradient at the present point are known."""

@@ -124,9 +124,9 @@ class _Run(NamedTuple):
         never, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
         return cls(w, x, torch.arange(len(x), device=x.device), constant, never, patience)
 
-    def select(self, index: Tensor) -> Self:
+    def select(self, index: Tensor) -> "_Run":
         """The state of some of the images."""
-        return self._make(part[index] for part in self)
+        return _Run(*(part[index] for part in self))
 
     def after(self, value: Tensor) -> Self:
         """The state once the sum of both terms (n,) has been looked at."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from functools import partial
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,9 +36,9 @@ class Slope(NamedTuple):
     fooled: Tensor
     """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says of the logits."""
 
-    def select(self, index: Tensor) -> Self:
+    def select(self, index: Tensor) -> "Slope":
         """The same for some of the images only: a mask or positions."""
-        return self._make(part[index] for part in self)
+        return Slope(*(part[index] for part in self))
 
 
 def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:

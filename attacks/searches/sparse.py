@@ -92,9 +92,9 @@ class _Descent(NamedTuple):
         never, share, changed = (torch.full_like(eps, value) for value in (torch.inf, 0.2, values))
         return cls(x_adv, x_adv, x_adv, x_adv, never, eps, share, changed)
 
-    def select(self, index: Tensor) -> Self:
+    def select(self, index: Tensor) -> "_Descent":
         """The state of some of the images."""
-        return self._make(part[index] for part in self)
+        return _Descent(*(part[index] for part in self))
 
     def after(self, loss: Tensor, gradient: Tensor) -> Self:
         """The state once the loss and gradient at the present point are known."""
