@@ -36,7 +36,8 @@ from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
 from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
-from attacks.search import Bisection, EpsSearch, binary_search_eps
+from attacks.search import EpsSearch, binary_search_eps
+from attacks.searches.bisection import Bisection
 from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square

@@ -99,37 +99,40 @@ def descend(
     """
     if active.norm.name == "l1":
         return sparse.descend(active, x_adv, loss, steps)
-    before, step, state = x_adv, first_step * active.eps, _Progress.begin(x_adv)
-    checkpoints = _checkpoints(steps)
+    state, checkpoints = _Descent.begin(x_adv, first_step * active.eps), _checkpoints(steps)
     for i in range(steps):
         if not len(active):
             return state.best
-        at = active.slope(x_adv, loss)
-        x_adv, before, step, value, gradient, *rest = active.retire(
-            x_adv, at.fooled, before, step, at.loss, at.gradient, *state
-        )
-        state = _Progress(*rest).after(x_adv, value, gradient)
+        at = active.slope(state.x_adv, loss)
+        if (stay := active.take_out(state.x_adv, at.fooled)) is not None:
+            state, at = state.select(stay), at.select(stay)
+        state = state.after(at.loss, at.gradient)
         if i in checkpoints:
-            stalled, state = state.check(rho * checkpoints[i])
-            step = torch.where(stalled, step / 2, step)
-            back = column(stalled, x_adv)
-            x_adv, before = torch.where(back, state.best, x_adv), torch.where(back, state.best, before)
-            gradient = torch.where(back, state.best_gradient, gradient)
-        aim = active.ball.nearest(x_adv + descent(active.norm, x_adv, gradient, step))
-        weight = momentum if i else 1.0
-        moved = x_adv.lerp(aim, weight).add_(x_adv - before, alpha=1 - weight)
-        x_adv, before = active.ball.nearest(moved), x_adv
+            state = state.check(rho * checkpoints[i])
+        x_adv, weight = state.x_adv, momentum if i else 1.0
+        aim = active.ball.nearest(x_adv + descent(active.norm, x_adv, state.gradient, state.step))
+        moved = x_adv.lerp(aim, weight).add_(x_adv - state.before, alpha=1 - weight)
+        state = state._replace(x_adv=active.ball.nearest(moved), before=x_adv)
     if len(active):  # the last point has no gradient yet, and needs none
-        logits = forward(active.model, x_adv, active.goal)
+        logits = forward(active.model, state.x_adv, active.goal)
         value = loss(logits, active.aim)
-        x_adv, value, *rest = active.retire(x_adv, met(active.goal, logits), value, *state)
-        state = _Progress(*rest).after(x_adv, value, x_adv)
+        if (stay := active.take_out(state.x_adv, met(active.goal, logits))) is not None:
+            state, value = state.select(stay), value[stay]
+        state = state.after(value, state.gradient)
     return state.best
 
 
-class _Progress(NamedTuple):
-    """How the descent of each image goes; a row for each survivor."""
+class _Descent(NamedTuple):
+    """Where the descent of each image is, and how it goes; a row for each survivor."""
 
+    x_adv: Tensor
+    """Present point."""
+    before: Tensor
+    """The point before."""
+    step: Tensor
+    """Length of the next step."""
+    gradient: Tensor
+    """Gradient to follow from the present point."""
     best: Tensor
     """Point of the lowest loss."""
     best_gradient: Tensor
@@ -146,29 +149,42 @@ class _Progress(NamedTuple):
     """Whether the step was halved there."""
 
     @classmethod
-    def begin(cls, x_adv: Tensor) -> Self:
+    def begin(cls, x_adv: Tensor, step: Tensor) -> Self:
         never = x_adv.new_full((len(x_adv),), torch.inf)
-        none = torch.zeros_like(never)
-        return cls(x_adv, torch.zeros_like(x_adv), never, never, none, never, none.bool())
+        none, flat = torch.zeros_like(never), torch.zeros_like(x_adv)
+        return cls(x_adv, x_adv, step, flat, x_adv, flat, never, never, none, never, none.bool())
 
-    def after(self, x_adv: Tensor, loss: Tensor, gradient: Tensor) -> Self:
-        """The state once the loss and gradient at ``x_adv`` are known."""
+    def select(self, index: Tensor) -> "_Descent":
+        """The state of some of the images."""
+        return _Descent(*(part[index] for part in self))
+
+    def after(self, loss: Tensor, gradient: Tensor) -> Self:
+        """The state once the loss and gradient at the present point are known."""
         better = loss < self.best_loss
-        image = column(better, x_adv)
+        image = column(better, self.x_adv)
         return self._replace(
-            best=torch.where(image, x_adv, self.best),
+            gradient=gradient,
+            best=torch.where(image, self.x_adv, self.best),
             best_gradient=torch.where(image, gradient, self.best_gradient),
             best_loss=torch.where(better, loss, self.best_loss),
             last_loss=loss,
             lowered=self.lowered + (loss < self.last_loss),
         )
 
-    def check(self, enough: float) -> tuple[Tensor, Self]:
-        """At a checkpoint: which images have stalled, and the state from here on."""
+    def check(self, enough: float) -> Self:
+        """The state after a checkpoint: images that have stalled halve their step and go back to their best point."""
         unchanged = ~self.halved_then & (self.best_loss >= self.loss_then)
         stalled = (self.lowered <= enough) | unchanged
-        fresh = self._replace(lowered=torch.zeros_like(self.lowered), loss_then=self.best_loss, halved_then=stalled)
-        return stalled, fresh
+        back = column(stalled, self.x_adv)
+        return self._replace(
+            x_adv=torch.where(back, self.best, self.x_adv),
+            before=torch.where(back, self.best, self.before),
+            step=torch.where(stalled, self.step / 2, self.step),
+            gradient=torch.where(back, self.best_gradient, self.gradient),
+            lowered=torch.zeros_like(self.lowered),
+            loss_then=self.best_loss,
+            halved_then=stalled,
+        )
 
 
 def _checkpoints(steps: int) -> dict[int, int]:

@@ -1,7 +1,7 @@
 """Carlini and Wagner's attack: a minimum-L2 attack."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from attacks.norms import L2, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import slope
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.search import Bisection
 from attacks.searches.adam import Adam
+from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
 from attacks.searches.track import Survivors
 
@@ -78,36 +78,60 @@ class CW:
 
     def _descend(self, active: Survivors, best: Nearest, constant: Tensor) -> Tensor:
         """One run; bool (n,) where it fooled."""
-        # White and black lie at infinity.
-        w = torch.atanh((2 * active.x - 1) * (1 - 1e-6))
-        adam, ever = Adam(w), torch.zeros_like(constant, dtype=torch.bool)
-        rows, x, goal = torch.arange(len(active), device=w.device), active.x, active.goal
-        before, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
+        run, goal = _Run.begin(active.x, constant), active.goal
+        adam, ever = Adam(run.w), torch.zeros_like(constant, dtype=torch.bool)
         for step in range(self.steps):
-            tanh = w.tanh()
+            tanh = run.w.tanh()
             x_adv = (tanh + 1).div_(2)
             at = slope(active.model, x_adv, goal, hinge)
-            delta = x_adv - x
+            delta = x_adv - run.x
             size = self.norm.measure(delta)
-            best.offer_for(rows, x_adv, at.fooled, size)
-            ever[rows] |= at.fooled
-            gradient = (column(constant, delta) * at.gradient).add_(delta, alpha=2)
+            best.offer_for(run.rows, x_adv, at.fooled, size)
+            ever[run.rows] |= at.fooled
+            gradient = (column(run.constant, delta) * at.gradient).add_(delta, alpha=2)
             gradient.mul_(tanh.square_().neg_().add_(1).div_(2))
-            w = w.sub_(adam.step(gradient), alpha=self.step_size)
+            run.w.sub_(adam.step(gradient), alpha=self.step_size)
             if step % max(self.steps // _LOOKS, 1) == 0:
-                value = size.square() + constant * at.loss
-                patience = torch.where(value < _ENOUGH * before, _PATIENCE, patience - 1)
-                before = value
-                on = (patience > 0).nonzero().squeeze(1)
+                run = run.after(size.square() + run.constant * at.loss)
+                on = (run.patience > 0).nonzero().squeeze(1)
                 if not len(on):
                     break
-                if len(on) < len(rows):
-                    w, rows, x, constant, before, patience = (
-                        part[on] for part in (w, rows, x, constant, before, patience)
-                    )
-                    goal = goal.select(on)
+                if len(on) < len(run.rows):
+                    run, goal = run.select(on), goal.select(on)
                     adam.select(on)
         return ever
+
+
+class _Run(NamedTuple):
+    """One run with one constant for each image; a row for each image that is still in it."""
+
+    w: Tensor
+    """Candidates, as the points that tanh takes there."""
+    x: Tensor
+    """Clean images."""
+    rows: Tensor
+    """Their places among all."""
+    constant: Tensor
+    """Weight of the hinge."""
+    before: Tensor
+    """Sum of both terms when it was looked at last."""
+    patience: Tensor
+    """Looks without progress before an image leaves."""
+
+    @classmethod
+    def begin(cls, x: Tensor, constant: Tensor) -> Self:
+        w = torch.atanh((2 * x - 1) * (1 - 1e-6))  # white and black lie at infinity
+        never, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
+        return cls(w, x, torch.arange(len(x), device=x.device), constant, never, patience)
+
+    def select(self, index: Tensor) -> "_Run":
+        """The state of some of the images."""
+        return _Run(*(part[index] for part in self))
+
+    def after(self, value: Tensor) -> Self:
+        """The state once the sum of both terms (n,) has been looked at."""
+        patience = torch.where(value < _ENOUGH * self.before, _PATIENCE, self.patience - 1)
+        return self._replace(before=value, patience=patience)
 
 
 _LOOKS, _ENOUGH, _PATIENCE = 10, 0.9999, 2

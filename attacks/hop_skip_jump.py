@@ -12,7 +12,7 @@ from attacks.norms import L2, Norm, column, within
 from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.search import Bisection
+from attacks.searches.bisection import Bisection
 from attacks.searches.draws import normal
 from attacks.searches.nearest import Nearest
 from attacks.searches.starts import check_fit, check_starts, find_starts, why_none

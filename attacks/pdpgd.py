@@ -14,8 +14,8 @@ from attacks.norms import L1, Linf, Norm, column
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.search import pull_back
 from attacks.searches.adam import Adam
+from attacks.searches.bisection import pull_back
 from attacks.searches.nearest import Nearest
 from attacks.searches.track import Survivors
 

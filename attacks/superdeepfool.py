@@ -13,7 +13,7 @@ from attacks.norms import L2, Norm, column, flat
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.search import pull_back
+from attacks.searches.bisection import pull_back
 from attacks.searches.nearest import Nearest, nearby
 from attacks.searches.track import Survivors
 

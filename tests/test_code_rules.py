@@ -46,6 +46,12 @@ WRONG: list[tuple[Checker, str, str]] = [
         "only attacks.foolbox knows foolbox",
     ),
     (within(forbidden_imports, "attacks.pgd"), "if TYPE_CHECKING:\n    import advbench", "must not import advbench"),
+    (within(forbidden_imports, "attacks.geometry.quantize"), "from attacks.search import x", "parts know no attack"),
+    (
+        within(forbidden_imports, "attacks.searches.track"),
+        "def f():\n    from attacks import PGD",
+        "parts know no attack",
+    ),
     (within(forbidden_imports, "advbench.config.attack"), "try:\n    import torch\nexcept ImportError: ...", "line 2"),
     (within(forbidden_imports, "advbench.records.atomic"), "class A:\n    import torch.nn", "inside the function"),
     (within(forbidden_imports, "advbench.report.columns"), "def f():\n    import torch", "readable without torch"),
@@ -111,6 +117,8 @@ WRONG: list[tuple[Checker, str, str]] = [
 RIGHT: list[tuple[Checker, str]] = [
     (within(forbidden_imports, "attacks.foolbox"), "def get():\n    import foolbox\n    import eagerpy"),
     (within(forbidden_imports, "attacks.pgd"), "import math\nimport torch\nfrom .foolbox import get"),
+    (within(forbidden_imports, "attacks.geometry.quantize"), "from attacks.searches.bisection import Bisection"),
+    (within(forbidden_imports, "attacks.searches.track"), "from attacks.goals import Goal\nfrom attacks import losses"),
     (within(forbidden_imports, "advbench.config.attack"), "def f():\n    import torch"),
     (within(forbidden_imports, "advbench.records.record"), "if TYPE_CHECKING:\n    from torch import Tensor"),
     (within(forbidden_imports, "advbench.report.wording"), "if TYPE_CHECKING:\n    from torch import Tensor"),

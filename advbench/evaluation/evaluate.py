@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from advbench.evaluation.judge import Verdicts, check_candidates, judge, nearest_levels
+from advbench.evaluation.memory import keep_memory
 from advbench.evaluation.meter import Meter
 from attacks import Attack, AttackError, Goal, Model, quantize
 from attacks.norms import column
@@ -161,6 +162,7 @@ def attempt(
         ValueError: If it refuses its arguments or returns something that is no batch of candidates.
     """
     errors: dict[int, str] = {}
+    keep_memory(x.device)
     with Meter(model, goal.ids, on_pass) as metered:
         try:
             # A copy: what the attack does to its images must not move the point that it is measured from.

@@ -15,6 +15,7 @@ from advbench.datasets.image_files import find_pictures
 from advbench.datasets.loader import PictureStream, files_digest
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.memory import keep_memory
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress
@@ -100,6 +101,7 @@ def _fit(
     checkpoint: "_Checkpoint",
     progress: Progress,
 ) -> Perturbation:
+    keep_memory(next(model.buffers()).device)
     norm, goal = NORMS[config.norm](), goal_maker(config.goal, model)
     if config.algorithm == "deepfool":
         progress("DeepFool, picture by picture", 0, config.steps)

@@ -11,7 +11,7 @@ from attacks.protocols import Model
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_arguments
-from attacks.search import Bisection
+from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
 
 _WHITE = 255

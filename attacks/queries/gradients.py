@@ -37,6 +37,10 @@ class Slope(NamedTuple):
     fooled: Tensor
     """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says of the logits."""
 
+    def select(self, index: Tensor) -> "Slope":
+        """The same for some of the images only: a mask or positions."""
+        return Slope(*(part[index] for part in self))
+
 
 def forward(model: Model, x: Tensor, goal: Goal) -> Tensor:
     """Logits (N, C) of images ``x``, whose rows are those of ``goal``; no graph is kept.

@@ -16,7 +16,6 @@ from attacks.queries.answers import are_probabilities, read_logits
 from attacks.queries.gradients import Slope, first_look, forward, slope
 from attacks.queries.modes import check_mode
 from attacks.queries.plain import plain_number
-from attacks.speed.memory import keep_memory
 
 _KINDS: dict[Any, tuple[Any, str]] = {
     int: (Integral, "a whole number"),
@@ -129,7 +128,6 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
         ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
     """
     check_arguments(model, x, goal, norm, eps)
-    keep_memory(x.device)
     with first_look():
         logits = forward(model, x, goal)
     check_logits(logits, goal)
@@ -149,7 +147,6 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
         tensor([[ 2., -2.]])
     """
     check_arguments(model, x, goal, norm, eps)
-    keep_memory(x.device)
 
     def checked(logits: Tensor, goal: Goal) -> Tensor:
         check_logits(logits, goal)

@@ -1,5 +1,7 @@
 """Auto-PGD in L1: sparse steps whose sparsity follows that of the best point."""
 
+from typing import NamedTuple, Self
+
 import torch
 from torch import Tensor
 
@@ -44,31 +46,75 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
         tensor([[0.4750, 0.5000]])
     """
     values, interval = x_adv[0].numel() if len(x_adv) else 1, max(int(0.04 * steps), 1)
-    best, best_gradient, lowest = x_adv, x_adv, torch.full_like(active.eps, torch.inf)
-    step, share, changed = active.eps, torch.full_like(active.eps, 0.2), torch.full_like(active.eps, values)
+    state = _Descent.begin(x_adv, active.eps, values)
     for i in range(steps):
         if not len(active):
-            return best
-        at = active.slope(x_adv, loss)
-        x_adv, value, gradient, best, best_gradient, lowest, step, share, changed = active.retire(
-            x_adv, at.fooled, at.loss, at.gradient, best, best_gradient, lowest, step, share, changed
-        )
-        better = value < lowest
-        lowest = torch.where(better, value, lowest)
-        best = torch.where(column(better, x_adv), x_adv, best)
-        best_gradient = torch.where(column(better, x_adv), gradient, best_gradient)
+            return state.best
+        at = active.slope(state.x_adv, loss)
+        if (stay := active.take_out(state.x_adv, at.fooled)) is not None:
+            state, at = state.select(stay), at.select(stay)
+        state = state.after(at.loss, at.gradient)
         if i and i % interval == 0:
-            before, changed = changed, L0().measure(best - active.x)
-            sparser, share = changed < 0.95 * before, changed / values / 1.5
-            step = torch.where(sparser, active.eps, torch.maximum(step / 1.5, active.eps / 10))
-            back = column(sparser, x_adv)
-            x_adv, gradient = torch.where(back, best, x_adv), torch.where(back, best_gradient, gradient)
-        move = descent(active.norm, x_adv, gradient, step, share)
-        x_adv = active.ball.nearest(x_adv + move)
+            state = state.check(L0().measure(state.best - active.x), active.eps, values)
+        move = descent(active.norm, state.x_adv, state.gradient, state.step, state.share)
+        state = state._replace(x_adv=active.ball.nearest(state.x_adv + move))
     if len(active):  # the last point has no gradient yet, and needs none
-        logits = forward(active.model, x_adv, active.goal)
-        x_adv, best, lowest, value = active.retire(
-            x_adv, met(active.goal, logits), best, lowest, loss(logits, active.aim)
+        logits = forward(active.model, state.x_adv, active.goal)
+        value = loss(logits, active.aim)
+        if (stay := active.take_out(state.x_adv, met(active.goal, logits))) is not None:
+            state, value = state.select(stay), value[stay]
+        state = state.after(value, state.gradient)
+    return state.best
+
+
+class _Descent(NamedTuple):
+    """Where the descent of each image is, and how it goes; a row for each survivor."""
+
+    x_adv: Tensor
+    """Present point."""
+    gradient: Tensor
+    """Gradient to follow from there."""
+    best: Tensor
+    """Point of the lowest loss."""
+    best_gradient: Tensor
+    """Gradient there."""
+    lowest: Tensor
+    """Lowest loss."""
+    step: Tensor
+    """Length of the next step."""
+    share: Tensor
+    """Share of the values that it goes to."""
+    changed: Tensor
+    """How many values the best point changed at the last checkpoint."""
+
+    @classmethod
+    def begin(cls, x_adv: Tensor, eps: Tensor, values: int) -> Self:
+        never, share, changed = (torch.full_like(eps, value) for value in (torch.inf, 0.2, values))
+        return cls(x_adv, x_adv, x_adv, x_adv, never, eps, share, changed)
+
+    def select(self, index: Tensor) -> "_Descent":
+        """The state of some of the images."""
+        return _Descent(*(part[index] for part in self))
+
+    def after(self, loss: Tensor, gradient: Tensor) -> Self:
+        """The state once the loss and gradient at the present point are known."""
+        better = loss < self.lowest
+        image = column(better, self.x_adv)
+        return self._replace(
+            gradient=gradient,
+            best=torch.where(image, self.x_adv, self.best),
+            best_gradient=torch.where(image, gradient, self.best_gradient),
+            lowest=torch.where(better, loss, self.lowest),
         )
-        best = torch.where(column(value < lowest, x_adv), x_adv, best)
-    return best
+
+    def check(self, changed: Tensor, eps: Tensor, values: int) -> Self:
+        """The state after a checkpoint at which the best points change so many values (n,)."""
+        sparser = changed < 0.95 * self.changed
+        back = column(sparser, self.x_adv)
+        return self._replace(
+            x_adv=torch.where(back, self.best, self.x_adv),
+            gradient=torch.where(back, self.best_gradient, self.gradient),
+            step=torch.where(sparser, eps, torch.maximum(self.step / 1.5, eps / 10)),
+            share=changed / values / 1.5,
+            changed=changed,
+        )

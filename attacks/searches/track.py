@@ -130,12 +130,21 @@ class Survivors:
         Returns:
             ``x_adv`` and ``state``, without the rows of those taken out.
         """
+        stay = self.take_out(x_adv, fooled)
+        return (x_adv, *state) if stay is None else (x_adv[stay], *(tensor[stay] for tensor in state))
+
+    def take_out(self, x_adv: Tensor, fooled: Tensor) -> Tensor | None:
+        """What :meth:`retire` does, for an attack that keeps its state in a record with a method ``select``.
+
+        Returns:
+            Positions, among the survivors so far, of those that stay (m,); None: all do.
+        """
         if self._stay or not bool(fooled.any()):
-            return x_adv, *state
+            return None
         self.found[self.rows[fooled]] = x_adv[fooled]
-        active = (~fooled).nonzero().squeeze(1)
-        self._keep(active)
-        return x_adv[active], *(tensor[active] for tensor in state)
+        stay = (~fooled).nonzero().squeeze(1)
+        self._keep(stay)
+        return stay
 
     @property
     def ball(self) -> Ball:
@@ -184,11 +193,11 @@ class Survivors:
             eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]
             best.x_adv[rows[wrong]] = self._anew(precise(self.model), self.x[rows[wrong]], goal.select(wrong), eps)
 
-    def _keep(self, active: Tensor) -> None:
-        aim = self.aim.select(active) if self.aim is not self.goal else None
-        self.x, self.goal = self.x[active], self.goal.select(active)
+    def _keep(self, stay: Tensor) -> None:
+        aim = self.aim.select(stay) if self.aim is not self.goal else None
+        self.x, self.goal = self.x[stay], self.goal.select(stay)
         self.aim = aim or self.goal
-        self.eps, self.rows, self._ball = self.eps[active], self.rows[active], None
+        self.eps, self.rows, self._ball = self.eps[stay], self.rows[stay], None
 
 
 class Lowest:

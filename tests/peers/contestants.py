@@ -28,7 +28,7 @@ from attacks import (
     binary_search_eps,
 )
 from attacks.norms import column
-from attacks.search import Bisection
+from attacks.searches.bisection import Bisection
 from tests.peers.libraries import Call, adv_lib, foolbox, torchattacks
 
 STEPS = 998

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.evaluation.judge import judge
+from advbench.evaluation.memory import keep_memory
 from attacks import Untargeted
 from tests.peers.libraries import Call
 from tests.peers.match import Match
@@ -43,6 +44,7 @@ def contest(
             rows[library] = {"seconds": [], "wall_seconds": [], "unbroken": [], "median_size": []}
         except Exception as error:
             failures[library] = f"{type(error).__name__}: {error}"
+    keep_memory(target.x.device)  # for every library alike, as advbench does before an attack
     for turn in range(rounds):
         for library, row in rows.items():
             torch.manual_seed(turn)

@@ -9,8 +9,8 @@ from attacks.norms import column
 from attacks.objectives.ranking import outside
 from attacks.protocols import Model
 from attacks.queries.gradients import slope
-from attacks.search import Bisection
 from attacks.searches.adam import Adam
+from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
 
 

@@ -17,6 +17,10 @@ PACKAGES = (
 those before it, wherever the import stands: in the module, in a function, for typing alone."""
 ATTACKS = "attacks"
 """The library, which every package of advbench may import and which imports none of them."""
+PARTS = ("geometry", "objectives", "searches", "queries", "speed", "standins")
+"""Folders of the library that hold what attacks are made of."""
+BELOW_ATTACKS = ("goals", "norms", "losses", "protocols", *PARTS)
+"""All of the library that a part may import: no attack, and not the package that lists them."""
 WITHOUT_TORCH = ("errors", "sanitize", "catalog", "config", "records", "analysis", "report", "pytest_plugin", "cli")
 """Packages of advbench that a person may use without waiting for torch: importing a module of theirs imports none."""
 NEVER_TORCH = ("analysis", "report")
@@ -76,7 +80,7 @@ def imports_of(name: str, sources: dict[str, str]) -> list[Import]:
 
 
 def package_of(name: str) -> str:
-    """``advbench.report.page`` -> ``report``; empty for ``advbench`` itself."""
+    """``advbench.report.page`` -> ``report``; empty for ``advbench`` itself. In attacks a module is its own package."""
     return (*name.split("."), "")[1]
 
 
@@ -97,7 +101,10 @@ def _objection(name: str, found: Import) -> str:
     if top in ONLY_IN and not under(name, ONLY_IN[top]):
         return f"only {ONLY_IN[top]} knows {top}"
     if under(name, ATTACKS):
-        return "the library stands on torch alone" if top in ("advbench", "pandas") else ""
+        if top in ("advbench", "pandas"):
+            return "the library stands on torch alone"
+        knows = package_of(found.name) in BELOW_ATTACKS
+        return "" if top != ATTACKS or package_of(name) not in PARTS or knows else "parts know no attack"
     if top == "advbench":
         return _against_the_order(name, found.name)
     if package_of(name) in NEVER_TORCH and found.where != "typing" and under(found.name, *TORCH):

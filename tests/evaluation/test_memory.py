@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from attacks.speed.memory import keep_memory
+from advbench.evaluation.memory import keep_memory
 
 
 @pytest.mark.skipif(
