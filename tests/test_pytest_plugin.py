@@ -274,7 +274,7 @@ def test_an_image_that_crashes_the_attack_is_lost_alone_as_in_a_run(batch_size):
         result = bench()(fakes.classifier(), x, attack="crash", eps=0.1, batch_size=batch_size)
     rows = result.frame[result.frame["attack"] == "crash"]
     assert rows["status"].tolist() == ["ok"] * 3 + ["unknown"]
-    assert rows["reason"].tolist() == [None] * 3 + ["crashed"]
+    assert rows["reason"].fillna("").tolist() == [""] * 3 + ["crashed"]
 
 
 def test_an_attack_that_crashes_on_every_image_is_an_error():
