@@ -261,7 +261,7 @@ def test_an_image_on_which_the_attack_fails_is_unknown_and_not_robust():
     rows = result.frame[result.frame["attack"] == "fails"]
     assert rows["status"].tolist() == ["ok"] * 3 + ["unknown"] * 2
     assert "attack 'fails' failed on '3': TimeoutError: the white one took too long" in rows["error"].iloc[3]
-    assert rows["reason"].tolist() == [None] * 3 + ["crashed"] * 2
+    assert rows["reason"].fillna("").tolist() == [""] * 3 + ["crashed"] * 2
     assert result.cell.robust.unknown == 2
     with pytest.raises(AssertionError, match="robust accuracy is"):
         result.assert_robust(min=0.7)
@@ -274,7 +274,7 @@ def test_an_image_that_crashes_the_attack_is_lost_alone_as_in_a_run(batch_size):
         result = bench()(fakes.classifier(), x, attack="crash", eps=0.1, batch_size=batch_size)
     rows = result.frame[result.frame["attack"] == "crash"]
     assert rows["status"].tolist() == ["ok"] * 3 + ["unknown"]
-    assert rows["reason"].tolist() == [None] * 3 + ["crashed"]
+    assert rows["reason"].fillna("").tolist() == [""] * 3 + ["crashed"]
 
 
 def test_an_attack_that_crashes_on_every_image_is_an_error():
