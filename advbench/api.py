@@ -84,14 +84,14 @@ def run(
         The run, read back from its folder.
 
     Raises:
-        UserError: The suite is not in order, something cannot be loaded, the folder holds another run or cannot be
+        UserError: The suite is invalid, something cannot be loaded, the folder holds another run or cannot be
             written to, or another process is running in it.
         StoppedError: Results could not be written; what was done before is saved.
 
     Example:
         >>> run({"name": "x"})
         Traceback (most recent call last):
-        advbench.errors.UserError: suite is not in order
+        advbench.errors.UserError: suite is invalid
         models: is missing
         datasets: is missing
         attacks: is missing

@@ -60,7 +60,7 @@ def of_run(folder: Path) -> "Baseline":
     """Make the baseline of the run in a folder.
 
     Raises:
-        UserError: It is no finished run.
+        UserError: The run is not finished, or the folder is not that of a run.
     """
     from advbench.analysis.baseline import Baseline
     from advbench.analysis.run_analysis import RunAnalysis

@@ -86,7 +86,7 @@ def _pipe_may_close() -> Iterator[None]:
 
 
 def _output_lost(error: OSError) -> ExitCode:
-    """Say that the output cannot be written, if there is still somebody to say it to; the exit code."""
+    """Report that the output cannot be written, if anything can still be reported; the exit code."""
     closed = error.errno == errno.EPIPE
     silence(sys.stdout)
     try:

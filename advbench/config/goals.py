@@ -75,7 +75,7 @@ def parse_goal(text: str) -> GoalSpec:
             raise UserError(f"goal 'untargeted' takes no argument, got '{argument}'")
         return GoalSpec(kind)
     if not argument:
-        raise UserError(f"goal '{kind}' lacks its argument", hint=f"write it as {GOAL_FORMS[kind]}")
+        raise UserError(f"goal '{kind}' needs an argument", hint=f"write it as {GOAL_FORMS[kind]}")
     if kind in ("targeted", "ordered-topk"):
         # A class name may hold a comma, so a single target is taken whole.
         parts = [argument] if kind == "targeted" else [part.strip() for part in argument.split(",")]

@@ -49,13 +49,13 @@ def load_suite(
         The suite. Relative paths in a file start at the file.
 
     Raises:
-        UserError: There is no such suite, or it is not in order; every mistake is named with file and key. Or it
-            names models that run code, and may not.
+        UserError: There is no such suite, or it is invalid; every mistake is named with file and key. Or it names
+            models that run code, which was not allowed.
 
     Example:
         >>> load_suite({"name": "x", "models": "vgg61", "datasets": "mnist-samples", "attacks": "pgd"})
         Traceback (most recent call last):
-        advbench.errors.UserError: suite is not in order
+        advbench.errors.UserError: suite is invalid
         models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
     """
     if isinstance(source, Suite):
@@ -81,7 +81,7 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
 
 
 def refuse_code(suite: Suite) -> None:
-    """Refuse a suite that names models whose code would be run: it may come from somebody else.
+    """Refuse a suite that names models whose code would be run: it may come from a stranger.
 
     Raises:
         UserError: It does; the files are named.
@@ -117,7 +117,7 @@ def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = ()) 
     try:
         return Suite.model_validate(table, context={"names": names})
     except ValidationError as error:
-        raise UserError(f"{where} is not in order", hint="\n".join(_mistakes(error))) from None
+        raise UserError(f"{where} is invalid", hint="\n".join(_mistakes(error))) from None
 
 
 def _mistakes(error: ValidationError) -> Iterator[str]:

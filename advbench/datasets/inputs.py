@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
 
 
 def read_inputs(data: Any) -> Inputs:
-    """Understand what somebody wants attacked.
+    """Understand the data to be attacked.
 
     Args:
         data: Images, a pair (images, labels) as a tuple or a list, or a mapping with both; or any iterable of those, of
@@ -154,7 +154,7 @@ def _whole_batch(entry: Any) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """How many dimensions something has; -1 if it is no tensor, array, number, text or nest of those."""
+    """Number of dimensions of something; -1 if it is not a tensor, array, number, text or nest of those."""
     if hasattr(value, "ndim"):
         return int(value.ndim)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

@@ -22,7 +22,7 @@ def send(stream: IO[bytes], message: Message) -> None:
     """Write a message.
 
     Raises:
-        OSError: Nobody is there to read it.
+        OSError: The reader has closed the pipe.
     """
     header = json.dumps(message.header).encode()
     lengths = _LENGTHS.pack(len(header), len(message.content), len(message.extra))

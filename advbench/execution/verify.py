@@ -44,10 +44,10 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     Args:
         folder: Folder of the run.
         plugins: Plugin modules, as for :func:`advbench.execution.runner.run`.
-        allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
+        allow_code: Whether the code of models of one's own may be run: the folder may come from a stranger.
 
     Raises:
-        UserError: It is no folder of a run, a model cannot be loaded, or it would run code and may not.
+        UserError: The folder is not that of a run, or a model cannot be loaded, or would run code without permission.
     """
     load_plugins(plugins)
     run = read_run(folder)

@@ -70,7 +70,7 @@ def paint(spectrum: Tensor, size: Size) -> Tensor:
 
 
 def jiggle(images: Tensor, ids: Tensor, draw: int, seed: int, *, shift: float, turn: float, zoom: float) -> Tensor:
-    """Shift, turn and zoom each picture at random: what excites a filter only at one place is no shape.
+    """Shift, turn and zoom each picture at random: a pattern that excites a filter at one place alone is not a shape.
 
     Args:
         images: Images (N, C, H, W), mirrored beyond their edges.

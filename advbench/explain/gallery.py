@@ -50,15 +50,15 @@ def explain_run(
         folder: Folder of the run, in which adversarial images were kept.
         worst: Number of images, over all models together.
         device: Device of the models.
-        allow_code: Whether the code of models of one's own may be run: the folder may come from somebody else.
+        allow_code: Whether the code of models of one's own may be run: the folder may come from a stranger.
         progress: Called after every image.
 
     Returns:
         For each model a section with a strip for each of its images, and one with the last hidden layer of all.
 
     Raises:
-        UserError: It is no run, it kept no image that was fooled, or a model of it cannot be loaded, or would run code
-            and may not.
+        UserError: The folder is not that of a run, no image kept was fooled, or a model of it cannot be loaded, or
+            would run code without permission.
     """
     run = read_run(folder)
     if not allow_code:

@@ -25,7 +25,7 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
     """A card with what is measured today.
 
     Args:
-        name: One of `advbench.catalog.zoo.ZOO`, with weights that are carried along.
+        name: One of `advbench.catalog.zoo.ZOO`, with weights in the package.
         card: Card as it is now.
         data_root: Root folder of the data sets.
         attacked: Number of test images to attack; 0 leaves the accuracy under attack as it was.
@@ -60,7 +60,7 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
 @click.option("--data-root", type=click.Path(path_type=Path), default="data", show_default=True, metavar="FOLDER")
 @click.option("--attacked", type=click.IntRange(min=0), default=1000, show_default=True, help="Test images to attack.")
 def main(names: tuple[str, ...], data_root: Path, attacked: int) -> None:
-    """Renew the cards of the models NAME, or of all whose weights are carried along."""
+    """Renew the cards of the models NAME, or of all whose weights are in the package."""
     for name in names or [name for name in ZOO if read_card(name).get("weights_sha256")]:
         try:
             card = renewed(name, read_card(name), data_root, attacked)

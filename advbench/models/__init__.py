@@ -28,7 +28,7 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
         The classifier in eval mode with frozen parameters: images (N, 3, H, W) in [0, 1] to logits.
 
     Raises:
-        UserError: Unknown name or device; weights that cannot be had, are damaged or do not fit.
+        UserError: Unknown name or device; weights that cannot be obtained, are damaged or do not fit.
 
     Example:
         >>> model = load_model("vgg61")

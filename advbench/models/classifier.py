@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         preprocess: Picture -> input (C, H, W) in [0, 1]. None means: resize until `input_size` is covered and crop
             the centre, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
         name: Name in messages and records.
-        weights_sha256: sha256 of the file the weights came from, if they came from one.
+        weights_sha256: SHA-256 of the weights file, if there is one.
 
     Raises:
         ValueError: An argument is out of range or does not fit the others.

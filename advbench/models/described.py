@@ -124,7 +124,7 @@ def input_shape(shape: Sequence[object], file: Path, got: str) -> Shape:
     """The shape of an input as a file says it.
 
     Args:
-        shape: A whole number for each size that is fixed; empty if the file says nothing.
+        shape: A whole number for each size that is fixed; empty if the file does not state them.
         file: File of the network, for messages.
         got: Inputs of the network in words.
 

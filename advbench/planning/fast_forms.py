@@ -175,7 +175,7 @@ def try_models(names: Iterable[str]) -> Iterator[str]:
             yield f"{name}: plain, it cannot be tried: {str(error).partition(chr(10))[0]}"
             continue
         if next(model.parameters(), None) is None:
-            yield f"{name}: plain, it is no network"
+            yield f"{name}: plain, it is not a network"
         elif size.flops < LEAST:
             yield f"{name}: plain, it has few operations ({size.flops / 1e6:.1f} million a pass)"
         else:

@@ -89,7 +89,7 @@ def read_run(folder: str | Path) -> StoredRun:
         The run. Every file is compared with the digest inside it.
 
     Raises:
-        UserError: It is no such folder, or its manifest or plan is damaged or of another version.
+        UserError: The folder is not that of a run, or its manifest or plan is damaged or of another version.
 
     Example:
         >>> read_run("no such folder")

@@ -93,7 +93,7 @@ def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, eps: float) -> float:
 
 
 def one_answer(logits: Logits, x: Tensor, y: Tensor) -> int | None:
-    """The class that nearly all images are given although they are not all of it; None where there is no such class.
+    """The class predicted for nearly all images although their labels vary; None where there is no such class.
 
     A network that always gives the same answer withstands every attack: adversarial training that is too hard for it
     ends there, and :func:`guard_accuracy` is then as high as the share of that class.

@@ -176,10 +176,10 @@ def _checked(dataset: ZooData, x: NDArray[Any], y: NDArray[Any], source: str) ->
         raise UserError(f"{source} holds other arrays than 8-bit images (N, H, W) or (N, H, W, C) and labels: {got}")
     if x.shape[1:3] != (dataset.side, dataset.side):
         size = f"{x.shape[1]} x {x.shape[2]} pixels instead of {dataset.side} x {dataset.side}"
-        raise UserError(f"{source} is no part of {dataset.title}: its images have {size}")
+        raise UserError(f"{source} is not a part of {dataset.title}: its images have {size}")
     if not 0 <= y.min() <= y.max() < len(dataset.classes):
         count = f"labels from {y.min()} to {y.max()}, and there are {len(dataset.classes)} classes"
-        raise UserError(f"{source} is no part of {dataset.title}: it has {count}")
+        raise UserError(f"{source} is not a part of {dataset.title}: it has {count}")
     planes = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(np.ascontiguousarray(planes))
     return Images(_grey(pixels) if len(dataset.mean) == 1 else pixels, torch.from_numpy(y.astype(np.int64)), source)

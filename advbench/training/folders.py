@@ -135,7 +135,7 @@ def _halves(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, _Labelled
     classes = tuple(folder.name for folder in folders)
     if len(classes) < 2:
         raise UserError(
-            f"{root} is no folder of pictures with a subfolder for each class",
+            f"{root} is not a folder of pictures with a subfolder for each class",
             hint=f"expected {root}/CLASS/*.jpg for two classes or more, or {root}/train and {root}/test with them",
         )
     if train is None or test is None:

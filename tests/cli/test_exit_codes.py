@@ -139,7 +139,7 @@ def test_an_interrupt_ends_with_130_and_what_was_finished_is_saved(folder):
     [
         (("--model", "vgg61"), "error: unknown model 'vgg61'\ndid you mean vgg16"),
         (("--attack", "dnn"), "error: unknown attack 'dnn'\ndid you mean ddn"),
-        (("--goal", "topk-exclusion"), "error: goal 'topk-exclusion' lacks its argument\nwrite it as topk-exclusion:K"),
+        (("--goal", "topk-exclusion"), "error: goal 'topk-exclusion' needs an argument\nwrite it as topk-exclusion:K"),
         (("--goal", "tok-exclusion:7"), "error: unknown goal 'tok-exclusion:7'\ndid you mean topk-exclusion:K?"),
         (
             ("--goal", "topk-exclusion:11"),

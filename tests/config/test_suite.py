@@ -130,7 +130,7 @@ def test_what_is_missing_is_named():
     [
         (b"models = = 3", r"suite\.toml is not TOML: .*line 1"),
         (b"\xff\xfe", r"suite\.toml is not UTF-8 text"),
-        (b'models = "vgg61"', r"suite\.toml is not in order\nmodels\[0\]\.name: unknown model"),
+        (b'models = "vgg61"', r"suite\.toml is invalid\nmodels\[0\]\.name: unknown model"),
     ],
 )
 def test_a_file_is_named_in_its_mistakes(tmp_path, text, message):

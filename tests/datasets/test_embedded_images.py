@@ -1,4 +1,4 @@
-"""The test images that are carried along: read without a network, refused where they were changed, made again."""
+"""The test images in the package: read without a network, refused where they were changed, made again."""
 
 import gzip
 import io

@@ -210,7 +210,7 @@ def test_onnx_from_the_command_line(network: nn.Module, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("net.onnx", "no ONNX file"), ("net.pt2", "no program of torch.export"), ("net.pt", "no TorchScript archive")],
+    [("net.onnx", "no ONNX file"), ("net.pt2", "not a program of torch.export"), ("net.pt", "no TorchScript archive")],
 )
 def test_damaged_files(tmp_path: Path, name: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)

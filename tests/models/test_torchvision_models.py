@@ -159,7 +159,7 @@ def test_a_download_with_the_wrong_hash_is_thrown_away(monkeypatch, cache, serve
     torch.save(seeded("squeezenet1_1").state_dict(), tmp_path / "served" / "w.pth")
     file = publish(monkeypatch, "squeezenet1_1", tmp_path / "served" / "w.pth", server)
     file.write_bytes(file.read_bytes()[:-1] + b"!")
-    with pytest.raises(UserError, match="what came from the network has the wrong sha256"):
+    with pytest.raises(UserError, match="the download has the wrong sha256"):
         load_model("squeezenet1_1")
     assert list(cache.iterdir()) == []
 

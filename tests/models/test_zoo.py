@@ -104,7 +104,7 @@ def test_weights_for_another_number_of_classes_are_refused(tmp_path: Path) -> No
 def test_a_model_without_weights_says_how_to_train_it() -> None:
     card = dataclasses.replace(MODELS["cifar10_vgg4"], weights_sha256="")
     assert availability(card).state == "train"
-    with pytest.raises(UserError, match="not carried along") as error:
+    with pytest.raises(UserError, match="not in the package") as error:
         zoo.load(card)
     assert "advbench train cifar10_vgg4" in error.value.hint
 

@@ -128,7 +128,7 @@ def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
         (("lenet", "--from", "vgg16"), "--from is for the recipe transfer, not for lenet"),
         (("gray_forest", "--fine-tune", "3"), "--fine-tune is for the recipe transfer"),
         (("transfer", "--from", "vgg61"), "unknown model 'vgg61'"),
-        (("transfer", "--from", "cifar10_vgg1"), "model cifar10_vgg1 is not carried along"),
+        (("transfer", "--from", "cifar10_vgg1"), "model cifar10_vgg1 is not in the package"),
     ],
 )
 def test_flags_that_do_not_go_together(

@@ -23,7 +23,7 @@ def test_weights_alone_do_not_say_what_they_belong_to(tmp_path: Path) -> None:
     ("contents", "message"),
     [
         (Contents(model="lenet6", classes=tuple("0123456789")), "a network that is not known here: 'lenet6'"),
-        (Contents(model="lenet", classes=("a", "b")), "names 2 classes, and lenet tells 10 apart"),
+        (Contents(model="lenet", classes=("a", "b")), "names 2 classes, but lenet has 10"),
         (Contents(model="mlp_mnist", classes=tuple("0123456789")), "does not fit mlp_mnist"),
         (Contents(model="lenet", classes=("a", "b"), new_top=True), "does not fit lenet"),
     ],

@@ -36,7 +36,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
 def _fresh(name: str, file: Path) -> Classifier:
     """The network that a file says it belongs to."""
     if FACTORY.fullmatch(name):
-        # A file from somebody else must not decide what code is run.
+        # A file from a stranger must not decide what code is run.
         raise UserError(
             f"{file} belongs to a network that your own code makes: {name}",
             hint=f"if you would run that code, name it too: --model {name} --weights {file}",

@@ -60,14 +60,14 @@ def load_exported(card: ModelCard, weights: Path | None = None) -> Classifier:
         weights: Refused, because the program holds its own.
 
     Raises:
-        UserError: The file is no such program, does not take one batch of images, or does not say which of several
+        UserError: The file is not such a program, does not take one batch of images, or does not say which of several
             outputs holds the logits.
     """
     file = own_file(card, weights)
     try:
         program = torch.export.load(file)
     except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
-        raise UserError(f"{file} is no program of torch.export: {reason(error)}") from None
+        raise UserError(f"{file} is not a program of torch.export: {reason(error)}") from None
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     got = ", ".join(_kind(each) for each in inputs) or "none"

@@ -27,7 +27,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
         weights: File to use instead of the published weights.
 
     Raises:
-        UserError: timm is not installed, there is no such model, or its weights cannot be had or do not fit.
+        UserError: timm is not installed, there is no such model, or its weights cannot be obtained or do not fit.
     """
     name, config = _known(card)
     file = weights or _published(card.name, config.hf_hub_id)

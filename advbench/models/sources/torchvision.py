@@ -121,7 +121,7 @@ def _published_state_dict(card: ModelCard, published: Any, file: Path) -> tuple[
     except RuntimeError as error:
         if "invalid hash value" not in str(error):
             raise
-        raise _unavailable(card, published.url, file, "what came from the network has the wrong sha256") from None
+        raise _unavailable(card, published.url, file, "the download has the wrong sha256") from None
     return state_dict, digest or _checked_sha256(file)
 
 

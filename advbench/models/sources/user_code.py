@@ -63,7 +63,7 @@ def _told(error: BaseException) -> str:
 
 
 def _trained_here(weights: Path | None) -> Contents | None:
-    """What a file says of itself that holds a network of a function of the user's with another top."""
+    """The description in a file that holds the network of a user's function with another top."""
     if weights is None or weights.suffix != ".safetensors" or not weights.is_file():
         return None
     contents = contents_of(weights)

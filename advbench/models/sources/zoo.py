@@ -28,7 +28,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     file = weights or FOLDER / card.weights_file
     if weights is None and not card.weights_sha256:
         raise UserError(
-            f"model {card.name} is not carried along: {_why_not(card.name)}",
+            f"model {card.name} is not in the package: {_why_not(card.name)}",
             hint=f"train it: advbench train {card.name}; then give the file: --weights FILE",
         )
     digest = sha256_of(file)
