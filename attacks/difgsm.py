@@ -1,4 +1,4 @@
-"""Diverse-input FGSM: iterative, on randomly resized images."""
+"""Diverse-input FGSM: iterative, on resized images."""
 
 from dataclasses import dataclass
 from typing import ClassVar

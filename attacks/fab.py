@@ -1,4 +1,4 @@
-"""Fast adaptive boundary: projections onto linear boundaries."""
+"""FAB: projections onto linearised decision boundaries."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -51,7 +51,7 @@ def test_attack_card_is_complete(card):
     assert card.norms == tuple(norm for norm in NORMS if norm in card.norms)
     assert card.target.partition(":")[0] == f"attacks.{card.name}"
     assert "\n" not in card.summary
-    assert 0 < len(card.summary) < 60
+    assert 0 < len(card.summary) <= 56  # what a line of the listing holds
 
 
 def test_cards_cannot_be_changed():
