@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from attack_table import NEED_PLANES, build, each_attack, each_entry
+from goal_kinds import each_kind
 from oracles import Constant, Quantised, RowByRow, convnet, goals, images, mlp
 from torch import nn
 
@@ -15,11 +16,8 @@ from attacks import ATTACKS, NORMS, LabelOutOfTopK, OrderedTopK, Targeted, TopKE
 STEPS = 4
 SHAPES = [(3, 8, 8), (1, 6, 6), (12,)]
 SMALL = (3, 2, 2)
-KINDS = ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"]
 EPS = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}
 """So that with the model below some images are fooled and others are not."""
-
-each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def network(shape, dtype=torch.float64):

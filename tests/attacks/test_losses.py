@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+from goal_kinds import KINDS, each_kind
 from oracles import goals
 
 from attacks import LabelOutOfTopK, Targeted, Untargeted
 from attacks.goals import met
 from attacks.losses import LOSSES, cross_entropy, dlr, hinge, margin
-
-KINDS = ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"]
 
 
 def logits(rows=6, num_classes=7, seed=0):
@@ -19,7 +18,7 @@ def test_the_table():
     assert {"margin": margin, "ce": cross_entropy, "dlr": dlr} == LOSSES
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each_kind
 @pytest.mark.parametrize("loss", LOSSES)
 def test_one_number_an_image_with_the_sign_of_the_margin(loss, kind):
     goal = goals(logits(), k=3)[kind]
@@ -44,7 +43,7 @@ def test_falls_towards_the_goal(loss, kind):
     assert ((gradient * to_goal).sum(1) > 0).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each_kind
 def test_margin_and_cross_entropy_are_the_goals_own(kind):
     goal = goals(logits())[kind]
     assert torch.equal(margin(logits(), goal), goal.margin(logits()))
@@ -60,7 +59,7 @@ def test_cross_entropy_saturates_and_margin_does_not():
     assert steady.tolist() == [[1, -1, 0]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each_kind
 def test_dlr_is_indifferent_to_scale_and_shift(kind):
     goal = goals(logits())[kind]
     torch.testing.assert_close(dlr(1000 * logits() - 7, goal), dlr(logits(), goal))
@@ -100,7 +99,7 @@ def test_dlr_is_finite_where_logits_are_equal():
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each_kind
 def test_the_hinge_is_the_margin_until_the_goal_is_met(kind):
     goal = goals(logits(), k=3)[kind]
     for z in (logits(), -logits(), torch.zeros(6, 7, dtype=torch.float64)):

@@ -6,16 +6,12 @@ from typing import Any
 
 import pandas as pd
 from frames import frame
+from run_folders import SUITE, make
 
-from advbench.records.atomic import write_atomic
 from advbench.records.record import Record
-from advbench.records.run_folder import RunFolder
-from advbench.records.shards import as_shard
 from advbench.records.stored_run import StoredRun
 from advbench.records.unit import FORMAT, Unit
 
-SUITE = {"name": "made", "models": ["vgg16"], "datasets": ["imagenet-samples"], "attacks": ["pgd"]}
-"""A suite that is in order."""
 MANIFEST = {
     "format": FORMAT,
     "run_id": "0123456789abcdef",
@@ -60,15 +56,14 @@ def write_run(folder: Path, rows: Iterable[dict[str, Any]], *, lost: int = 0, **
     units: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         units.setdefault(tuple(row[name] for name in _UNIT), []).append(row)
-    files, plan = RunFolder(folder), []
-    files.write_manifest(MANIFEST | {"suite": SUITE | suite})
+    done = {}
     for number, (names, own) in enumerate(units.items()):
         fields = dict(zip(_UNIT, names, strict=True))
-        plan.append(a_unit([row["sample_id"] for row in own], unit_id=f"{number:032x}", **fields))
-        if number < len(units) - lost:
-            records = [Record(**row | {"unit_id": plan[-1].unit_id}) for row in own]
-            write_atomic(files.shard(plan[-1].unit_id), as_shard(records, plan[-1].unit_id))
-    write_atomic(files.plan, "".join(f"{unit.to_json()}\n" for unit in plan).encode())
+        unit = a_unit([row["sample_id"] for row in own], unit_id=f"{number:032x}", **fields)
+        done[unit] = [Record(**row | {"unit_id": unit.unit_id}) for row in own]
+    undone = list(done)[len(done) - lost :]
+    finished = {unit: records for unit, records in done.items() if unit not in undone}
+    make(folder, finished, undone, **MANIFEST | {"suite": SUITE | suite})
     return folder
 
 
