@@ -150,6 +150,7 @@ class Bench:
     """Attacks models for one test; pytest's fixture `advbench` is one.
 
     Example:
+        >>> import torch
         >>> bench = Bench("test_it", None)
         >>> x = torch.rand(20, 3, 4, 4)
         >>> result = bench(lambda x: x.flatten(1)[:, :5], x, attack="fgsm", eps="8/255")
