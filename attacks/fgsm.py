@@ -26,6 +26,7 @@ class FGSM:
         very few.
 
     Example:
+        >>> import torch
         >>> from attacks import Untargeted
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
         >>> FGSM()(lambda x: x, x, goal, eps=0.125)

@@ -241,4 +241,4 @@ def check_result(content: bytes, unit: Unit) -> None:
     if unit.task == "attack":
         check_unit(content, unit)
     elif not is_intact(content) or unit.unit_id.encode() not in content[:4096]:
-        raise ValueError("it is not what was written: cut short, or changed")
+        raise ValueError("the file was truncated or changed")

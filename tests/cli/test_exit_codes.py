@@ -98,7 +98,8 @@ def test_a_lone_crash_is_unknown_and_the_exit_code_is_3(folder):
     result = run("attack", "white.png", "--model", "tiny", "--attack", "crash", "--json")
     assert result.exit_code == 3
     (row,) = rows_of(result)
-    assert (row["status"], row["met"], row["clean_topk_names"], row["files"]) == ("unknown", None, [], {})
+    assert (row["status"], row["reason"], row["met"], row["files"]) == ("unknown", "crashed", None, {})
+    assert len(row["clean_topk_names"]) == 7, "what the model says of the clean picture is known"
     (line,) = result.stderr.splitlines()
     assert line.startswith("failed: attack 'crash' failed on 'white.png': RuntimeError: the white one is too much; try")
     assert not Path("reports").exists()

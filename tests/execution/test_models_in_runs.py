@@ -88,7 +88,7 @@ def test_successes_on_a_black_box_of_numpy_count(attack):
     found, expected = (evaluate(model, attack, X, goal, eps=eps, seed=0) for model in (numpy, NET))
     assert torch.equal(found.x_adv, expected.x_adv)
     assert found.verdicts.met.any()
-    assert found.verdicts.survives_8bit[found.verdicts.met].all()
+    assert found.verdicts.met_8bit[found.verdicts.met].all()
 
 
 def test_gradient_attacks_refuse_a_black_box_of_numpy():

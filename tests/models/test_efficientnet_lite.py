@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from advbench import catalog
 from advbench.catalog import MODELS, availability
 from advbench.errors import UserError
 from advbench.models import load_model
@@ -113,7 +112,7 @@ def test_a_changed_file_in_the_package_is_found_out():
 
 
 def test_missing_packages_are_named_with_the_command(monkeypatch):
-    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError) as caught:
         embedded.load(MODELS["efficientnet_lite1"])
     assert caught.value.message == (

@@ -191,7 +191,7 @@ def test_imports_are_followed_wherever_they_stand(tmp_path):
         tmp_path,
         **{
             "execution.tasks": "import advbench.one as other\n",
-            "one": "def f():\n    \n",
+            "one": "def f():\n    from advbench.two import (  # why\n        x,\n        y,\n    )\n",
             "two": "if True:\n    from advbench import three, x\n",
             "three": "text = 'from advbench.four import x'\n",
             "four": "",

@@ -67,6 +67,14 @@ class HandsOver:
     def norm(self):
         return self.attack.norm
 
+    @property
+    def access(self):
+        return self.attack.access
+
+    @property
+    def search(self):
+        return self.attack.search
+
     def __call__(self, model, x, goal, **options):
         try:
             return self.attack(model, x, goal, **options)

@@ -101,10 +101,10 @@ def test_a_folder_may_bring_its_own_test_part(tmp_path: Path, name: str) -> None
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no folder of pictures with a subfolder for each class"):
+    with pytest.raises(UserError, match="not a folder of pictures with a subfolder for each class"):
         load_folder(tmp_path / "nowhere", pixels, seed=0)
     put(tmp_path / "1", 1, slice(3))
-    with pytest.raises(UserError, match="no folder of pictures") as error:
+    with pytest.raises(UserError, match="not a folder of pictures") as error:
         load_folder(tmp_path, pixels, seed=0)
     assert "/CLASS/*.jpg" in error.value.hint
     put(tmp_path / "2", 2, slice(1))
