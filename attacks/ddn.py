@@ -48,7 +48,7 @@ class DDN:
     norm: Norm = L2()
     """The norm that is made small."""
     steps: int = 100
-    """Gradient steps."""
+    """Number of gradient steps."""
     init_eps: float = 1.0
     """First radius of the sphere, image units."""
     gamma: float = 0.05

@@ -38,7 +38,7 @@ class FGSM:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 

@@ -34,7 +34,7 @@ class Noise:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     draws: int = 100
     """Random points tried for each image."""
 

@@ -113,7 +113,7 @@ class UniversalPerturbation:
     relative_step: float = 0.3
     """Length of the first step as a fraction of ``eps``; falls to a fiftieth along a cosine."""
     decay: float = 0.9
-    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     zoom: float = 1.4
     """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
     predicts the same for the mirror image; 1: never."""
