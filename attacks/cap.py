@@ -181,7 +181,7 @@ class _Purse:
                 raise _SpentError
             return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
-        # An image that is cut off stays so: smaller questions it has passes left for might depend on the others.
+        # An image that is cut off stays so: the cheaper questions it has passes left for might depend on the others.
         over = (self._spent > self._limit.max_passes)[rows] | self.cut[rows]
         if not bool(over.any()):
             return self._ask(model, x, rows, sure=sure)

@@ -31,7 +31,7 @@ class CW:
 
     Deviations:
         No confidence: the nearest fooling image is looked for, and no more. An image that makes no more
-        progress leaves the run by itself; in the authors' code the whole batch goes on until that holds for all. There
+        progress leaves the run on its own; in the authors' code the whole batch goes on until that holds for all. There
         the last of ten or more constants is the smallest that fooled, once again; here it is a new one. L2 alone; for
         Linf, which the paper reaches by a series of penalties, FMN and APGD find less with less.
 

@@ -20,7 +20,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class DDN:
-    """Walks along a sphere around the image, and shrinks the sphere while fooled, grows it while not.
+    """Walks along a sphere around the image, which shrinks while the image is fooled and grows while it is not.
 
     References:
         Rony et al., Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses

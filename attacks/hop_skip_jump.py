@@ -177,7 +177,7 @@ class _Estimate(NamedTuple):
 
 
 def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
-    """From images that meet the goal straight towards ``x``, as far as they still meet it."""
+    """Move images that meet the goal straight towards ``x``, as far as they still meet it."""
     far = norm.measure(x_adv - x)
     search, nearest = Bisection(far / 2, high=far), x_adv
     for _ in range(_HALVINGS):
@@ -189,7 +189,7 @@ def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
 
 
 def _jump(ask: _Oracle, norm: Norm, x_adv: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
-    """As far along the direction as still meets the goal: ``reach`` (n,), or half of it, or a quarter, ..."""
+    """Move along the direction as far as the goal is still met: ``reach`` (n,), or half of it, or a quarter, ..."""
     rows, landed = torch.arange(len(x_adv), device=x_adv.device), x_adv.clone()
     for _ in range(_HALVINGS):
         if not len(rows):

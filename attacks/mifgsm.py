@@ -16,7 +16,7 @@ from attacks.searches.momentum import begin, descend
 
 @dataclass(frozen=True, kw_only=True)
 class MIFGSM:
-    """Gradient steps with momentum, which carries past the peculiarities of one model.
+    """Gradient steps with momentum, which carries them past the peculiarities of one model.
 
     References:
         Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.

@@ -86,12 +86,12 @@ class EpsSearch:
         return failed.report(x_adv, found)
 
     def _whole(self, radius: Tensor) -> Tensor:
-        """For L0, which counts, a whole number."""
+        """The radius; for L0, which counts, as a whole number."""
         return radius.floor().clamp_min(1) if self.norm.name == "l0" else radius
 
 
 def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:
-    """A minimum-norm attack made of a budget attack: bisection over ``eps``, for each image by itself.
+    """A minimum-norm attack made of a budget attack: bisection over ``eps``, for each image on its own.
 
     The first ``eps`` is 1/64 of the largest perturbation that [0, 1] allows, and is doubled until the image is
     fooled; then the interval between the largest ``eps`` that failed and the size of the smallest perturbation found

@@ -264,7 +264,7 @@ def _bumps(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pyramid(height: int, width: int, like: Tensor) -> Tensor:
-    """Of length 1, falling from the middle: at distance d it is 1/(d+1)^2 + 1/(d+2)^2 + ... up to the far edge."""
+    """A bump of length 1, falling from its middle: at distance d 1/(d+1)^2 + 1/(d+2)^2 + ... up to the far edge."""
     rows, columns = ((torch.arange(n, device=like.device) - n // 2).abs() for n in (height, width))
     distance = torch.maximum(rows.unsqueeze(1), columns)
     terms = torch.arange(1, max(height, width) // 2 + 2, device=like.device).to(like).pow(-2)

@@ -93,7 +93,7 @@ def smooth(gradient: Tensor, kernel_size: int) -> Tensor:
         kernel_size: Side of the kernel, pixels, odd.
 
     Returns:
-        Shaped like ``gradient``.
+        The smoothed gradients, shaped like ``gradient``.
 
     Example:
         >>> middle = torch.zeros(1, 1, 3, 3).index_fill(2, torch.tensor([1]), 1.0)

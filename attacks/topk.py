@@ -181,7 +181,7 @@ class _Walk:
         self._radius = torch.zeros_like(active.eps)
         self._log_weights = torch.zeros_like(gaps(aim, active.logits[active.rows]))
         self._raise = self._log_weights
-        # Once a race is over: whose rising classes are those of the moment, bool (n, 1).
+        # Once a race is over: the images whose rising classes are the first outside at each step, bool (n, 1).
         self._free: Tensor | None = None
 
     def step(self, done: float) -> None:

@@ -1,7 +1,7 @@
 """Every attack of Foolbox 3.3.4 behind the two protocols of this library.
 
-What each of them is, takes, needs and gets wrong stands in :mod:`attacks.foolbox.table`. Foolbox is imported when one
-of them is made.
+What each of them is, takes, needs and gets wrong is listed in :mod:`attacks.foolbox.table`. Foolbox is imported when
+one of them is made.
 """
 
 import importlib.util

@@ -118,4 +118,4 @@ BUDGET: tuple[Row, ...] = (
         faults=("gen_attack.py:158: takes a logit for its exponential; ValueError where a logit is above 88",),
     ),
 )
-"""In the order in which they are listed."""
+"""Rows of the budget attacks, in the order in which they are listed."""

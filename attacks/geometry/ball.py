@@ -14,7 +14,7 @@ def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
         x: Images (N, ...).
 
     Returns:
-        (N,); infinite where there is no bound.
+        The radii (N,); infinite where there is no bound.
 
     Example:
         >>> radii(0.25, torch.zeros(2, 3)), radii(None, torch.zeros(1, 3))

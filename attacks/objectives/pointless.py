@@ -14,7 +14,7 @@ def pointless(goal: Goal, classes: Tensor) -> Tensor:
         classes: The class that each should have, int64 (N,): its label, or else the class predicted when clean.
 
     Returns:
-        bool (N,); nowhere for goals that want to be rid of a class.
+        Where it is so, bool (N,); nowhere for goals that drive a class out.
 
     Example:
         >>> pointless(Targeted(torch.tensor([3, 3])), torch.tensor([1, 3]))

@@ -21,7 +21,7 @@ def ranked_classes(logits: Tensor, k: int) -> Tensor:
         k: How many classes, at least 1.
 
     Returns:
-        int64 (N, min(k, C)).
+        Classes, int64 (N, min(k, C)).
 
     Example:
         >>> ranked_classes(torch.tensor([[1.0, 5.0, 5.0, 1.0]]), k=3)
@@ -55,7 +55,7 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
         k: How many classes outside the set must rise above all of it.
 
     Returns:
-        (N,): negative exactly if none of the set is among the first k.
+        The margins (N,): negative exactly if none of the set is among the first k.
 
     Example:
         >>> logits = torch.tensor([[5.0, 4.0, 3.0, 1.0]])
@@ -82,7 +82,7 @@ def order_margin(logits: Tensor, targets: Tensor) -> Tensor:
         targets: The classes that should be first, in order, int64 (N, k).
 
     Returns:
-        (N,): negative exactly if the first k classes are the targets, in their order.
+        The margins (N,): negative exactly if the first k classes are the targets, in their order.
 
     Example:
         >>> order_margin(torch.tensor([[3.0, 1.0, 4.0]]), torch.tensor([[2, 0]]))

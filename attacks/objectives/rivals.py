@@ -79,7 +79,7 @@ class Towards:
         self.goal.check(num_classes)
 
     def select(self, index: Tensor) -> Self:
-        """The same for some of the images: a mask, or positions, which may repeat."""
+        """The goal and its aim for some of the images: a mask, or positions, which may repeat."""
         return replace(self, goal=self.goal.select(index), aim=self.aim.select(index))
 
 

@@ -134,7 +134,7 @@ def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
         keep: Whether the graph is needed again.
 
     Returns:
-        Shaped like ``x``.
+        The gradient, shaped like ``x``.
 
     Raises:
         NoGradientError: If the value does not depend on the images, or torch cannot differentiate something on the way.

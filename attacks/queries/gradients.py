@@ -38,7 +38,7 @@ class Slope(NamedTuple):
     """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says about the logits."""
 
     def select(self, index: Tensor) -> "Slope":
-        """The same for some of the images only: a mask or positions."""
+        """The slope of some of the images only: a mask or positions."""
         return Slope(*(part[index] for part in self))
 
 

@@ -27,7 +27,7 @@ class Nearest:
     x_adv: Tensor
     """The nearest fooling image, or the clean one where none was found."""
     size: Tensor
-    """Its distance (n,); infinite where none was found."""
+    """The distance of that image (n,); infinite where none was found."""
     complete: bool
     """Whether one was found for every image."""
 
@@ -63,7 +63,7 @@ class Nearest:
         return better
 
     def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
-        """The same where there are candidates for some of the images only: those at the places ``rows`` (m,)."""
+        """What :meth:`offer` does, with candidates for some of the images only: those in the rows ``rows`` (m,)."""
         size = self._norm.measure(x_adv - self._x[rows]) if size is None else size
         better = fooled & (size < self._enough[rows])
         chosen = better.nonzero().squeeze(1)

@@ -180,7 +180,7 @@ class UniversalPerturbation:
         return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=value)
 
     def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
-        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows as they are.
+        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows unchanged.
 
         Images are mirrored only if the model predicts the same for the mirror image: a mirrored digit is not a digit.
         """
