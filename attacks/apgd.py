@@ -50,13 +50,13 @@ class APGD:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 100
-    """Gradient steps."""
+    """Number of gradient steps."""
     rho: float = 0.75
     """Fraction of steps that must lower the loss for the step length to stay."""
     momentum: float = 0.75
-    """Weight of the new step; the rest repeats the move before."""
+    """Weight of the new step; the rest repeats the previous move."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 
@@ -88,11 +88,11 @@ def descend(
     Args:
         active: The images, their budgets, and the aim that is descended.
         x_adv: Where to start (n, ...).
-        loss: Of the aim.
-        steps: Gradient steps.
+        loss: The loss of the aim.
+        steps: Number of gradient steps.
         first_step: Length of the first step, as a fraction of ``eps``.
-        rho: See :class:`APGD`.
-        momentum: See :class:`APGD`.
+        rho: Fraction of steps that must lower the loss, see :class:`APGD`.
+        momentum: Weight of the new step, see :class:`APGD`.
 
     Returns:
         For the images still active, the points with the lowest loss.
@@ -123,10 +123,10 @@ def descend(
 
 
 class _Descent(NamedTuple):
-    """Where the descent of each image is, and how it goes; a row for each survivor."""
+    """The state of each image's descent; a row for each survivor."""
 
     x_adv: Tensor
-    """Present point."""
+    """The present point."""
     before: Tensor
     """The point before."""
     step: Tensor
@@ -134,11 +134,11 @@ class _Descent(NamedTuple):
     gradient: Tensor
     """Gradient to follow from the present point."""
     best: Tensor
-    """Point of the lowest loss."""
+    """The point of the lowest loss."""
     best_gradient: Tensor
-    """Gradient there."""
+    """The gradient at that point."""
     best_loss: Tensor
-    """Lowest loss."""
+    """The lowest loss so far."""
     last_loss: Tensor
     """Loss at the last step."""
     lowered: Tensor
@@ -146,7 +146,7 @@ class _Descent(NamedTuple):
     loss_then: Tensor
     """Lowest loss at the last checkpoint."""
     halved_then: Tensor
-    """Whether the step was halved there."""
+    """Whether the step was halved at the last checkpoint."""
 
     @classmethod
     def begin(cls, x_adv: Tensor, step: Tensor) -> Self:

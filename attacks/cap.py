@@ -29,7 +29,7 @@ class Capped:
     """
 
     attack: Attack
-    """Of either kind."""
+    """The attack, of either kind."""
     max_passes: int
     """Forward and backward passes on each image."""
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
@@ -40,22 +40,22 @@ class Capped:
 
     @property
     def kind(self) -> Kind:
-        """That of its attack."""
+        """The kind of its attack."""
         return self.attack.kind
 
     @property
     def norm(self) -> Norm:
-        """That of its attack."""
+        """The norm of its attack."""
         return self.attack.norm
 
     @property
     def access(self) -> Access | None:
-        """That of its attack; None where that does not say."""
+        """The most its attack asks of a model; None where the attack does not say."""
         return access_of([self.attack])
 
     @property
     def search(self) -> Search | None:
-        """That of its attack; None where that does not say."""
+        """How its attack searches; None where the attack does not say."""
         return search_of([self.attack])
 
     def __call__(
@@ -75,7 +75,7 @@ class Capped:
             x_adv = self.attack(purse, x, goal, eps=eps, seed=seed)  # type: ignore[arg-type]
         except _SpentError:
             x_adv = purse.best
-        except AttackError as error:  # what it says of an image that was cut off is that it was
+        except AttackError as error:  # what it says about an image that was cut off is that it was
             x_adv = error.x_adv
             errors = {row: why for row, why in error.errors.items() if not purse.cut[row]}
         errors |= purse.lost()
@@ -89,10 +89,10 @@ def capped(attack: Attack, max_passes: int) -> Capped:
     """The attack, cut off on each image after ``max_passes`` passes, with the best candidate seen so far.
 
     The best is the candidate within the budget with the lowest margin, or for a minimum-norm attack the nearest one
-    that met the goal. An image on which the attack finished earlier has what the attack returned for it.
+    that met the goal. For an image on which the attack finished earlier, what the attack returned is kept.
 
     Args:
-        attack: Of either kind, of this library or any other. The ids of the images are all different.
+        attack: An attack of either kind, from this library or any other. The ids of the images must all be different.
         max_passes: Forward and backward passes on each image, at least 1. Several gradients of one forward pass count
             one by one.
 
@@ -111,10 +111,10 @@ def capped(attack: Attack, max_passes: int) -> Capped:
 
 
 def spent(model: Model, ids: Tensor) -> bool:
-    """Whether a model answers no more about any of the images with these ids, since they have cost what they may.
+    """Whether a model no longer answers about any of the images with these ids, since their passes are spent.
 
-    An attack on many images at once need not ask: it is told what it was told before, until it has done with the
-    others. One that goes on until its model says something else should stop.
+    An attack on many images at once need not ask: it gets the last answer again, until it has finished with the
+    others. One that goes on until the model's answer changes should stop.
 
     Example:
         >>> spent(lambda x: x, torch.tensor([0]))
@@ -124,7 +124,7 @@ def spent(model: Model, ids: Tensor) -> bool:
 
 
 class _SpentError(BaseException):
-    """All is spent. No ``Exception``, so that no attack takes it for an error of the model that it can live with."""
+    """All passes are spent. Not an ``Exception``, so that no attack takes it for an error of the model and goes on."""
 
 
 class _Purse:
@@ -144,7 +144,7 @@ class _Purse:
         self._began = torch.full((len(x),), not needs_start(limit.attack), device=x.device)
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits; of images that may not be asked about any more, those of the last time, without a gradient."""
+        """Logits; for images that may not be asked about any more, those of the last time, without a gradient."""
         return self._answer(self._model, x)
 
     @property
@@ -154,16 +154,16 @@ class _Purse:
 
     @property
     def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one: it costs as much, and no success is taken from its word."""
+        """The model's faster form, if it has one: it costs as much, and no success is accepted on its word."""
         form = quick_form(self._model)
         return None if form is None else partial(self._answer, form, sure=False)
 
     def refuses(self, ids: Tensor) -> bool:
-        """Whether it is cut off on all of these images."""
+        """Whether the attack is cut off on all of these images."""
         return bool(self.cut[self._places(ids)].all())
 
     def lost(self) -> dict[int, str]:
-        """Place of each image that was cut off too early for anything to be said of it -> why."""
+        """Row of each image that was cut off too early for anything to be known about it -> why."""
         reached = f"its limit of {self._limit.max_passes} passes was reached"
         lost = (self.cut & ~self._began).nonzero().flatten().tolist()
         unknown = (self.cut & ~self.known).nonzero().flatten().tolist()
@@ -174,14 +174,14 @@ class _Purse:
     def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
         rows = self._rows(x)
         price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
-        if rows is None:  # nobody knows whose rows these are: all images pay alike
+        if rows is None:  # it is not known whose rows these are: all images pay alike
             self._spent += price * len(x) / len(self._x)
             if bool((self._spent > self._limit.max_passes).any()):
                 self.cut[:] = True
                 raise _SpentError
             return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
-        # Who is cut off once stays so: smaller questions that there would be passes for might depend on the others.
+        # An image that is cut off stays so: the cheaper questions it has passes left for might depend on the others.
         over = (self._spent > self._limit.max_passes)[rows] | self.cut[rows]
         if not bool(over.any()):
             return self._ask(model, x, rows, sure=sure)

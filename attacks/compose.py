@@ -30,7 +30,7 @@ class WorstCase:
     """
 
     attacks: tuple[Attack, ...]
-    """In the order in which they run; all of one kind and one norm."""
+    """The attacks in the order in which they run; all of one kind and one norm."""
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     def __post_init__(self) -> None:
@@ -45,22 +45,22 @@ class WorstCase:
 
     @property
     def kind(self) -> Kind:
-        """That of its attacks."""
+        """The kind of its attacks."""
         return self.attacks[0].kind
 
     @property
     def norm(self) -> Norm:
-        """That of its attacks."""
+        """The norm of its attacks."""
         return self.attacks[0].norm
 
     @property
     def access(self) -> Access | None:
-        """The most of its attacks'; None where one does not say."""
+        """The most that any of its attacks asks; None where one does not say."""
         return access_of(self.attacks)
 
     @property
     def search(self) -> Search | None:
-        """The most of its attacks'; None where one does not say."""
+        """The most thorough search of its attacks; None where one does not say."""
         return search_of(self.attacks)
 
     def __call__(
@@ -69,7 +69,7 @@ class WorstCase:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
         A budget attack sees only the images that those before it left; the ``i``-th attack draws with the ``i``-th
-        seed derived from ``seed``. Of minimum-norm attacks each sees every image, and the nearest result is kept.
+        seed derived from ``seed``. Every minimum-norm attack sees every image, and the nearest result is kept.
         An attack that fails on an image leaves it to the others; only if none of them fools it is nothing known.
         """
         check_call(self, eps, seed)
@@ -87,7 +87,7 @@ class MultiTargeted:
     """
 
     attack: Attack
-    """Is given a rival to aim at."""
+    """The attack, which is given a rival to aim at."""
     targets: int = 9
     """How many rivals, the nearest first."""
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
@@ -98,22 +98,22 @@ class MultiTargeted:
 
     @property
     def kind(self) -> Kind:
-        """That of its attack."""
+        """The kind of its attack."""
         return self.attack.kind
 
     @property
     def norm(self) -> Norm:
-        """That of its attack."""
+        """The norm of its attack."""
         return self.attack.norm
 
     @property
     def access(self) -> Access | None:
-        """That of its attack; None where that does not say."""
+        """The most its attack asks of a model; None where the attack does not say."""
         return access_of([self.attack])
 
     @property
     def search(self) -> Search | None:
-        """That of its attack; None where that does not say."""
+        """How its attack searches; None where the attack does not say."""
         return search_of([self.attack])
 
     def __call__(
@@ -129,7 +129,7 @@ class MultiTargeted:
 def _in_turn(
     model: Model, x: Tensor, goal: Goal, turns: Sequence[tuple[Attack, Goal]], eps: float | Tensor | None, seed: int
 ) -> Tensor:
-    """Each attack with what it aims at, and the best candidate of all."""
+    """Run each attack towards its aim, and keep the best candidate of all."""
     first, norm = turns[0][0], turns[0][0].norm
     check_arguments(model, x, goal, norm, eps)
     x = best = x.detach()
@@ -154,13 +154,13 @@ def _in_turn(
 
 
 def worst_case(attacks: Sequence[Attack]) -> WorstCase:
-    """One attack out of several, image by image as strong as the strongest of them.
+    """One attack made of several, on each image as strong as the strongest of them.
 
     Args:
         attacks: All budget or all minimum-norm attacks, in one norm. Put the cheapest first.
 
     Raises:
-        ValueError: If there is none, or they are of two kinds or norms.
+        ValueError: If there are no attacks, or they differ in kind or norm.
 
     Example:
         >>> from attacks import FGSM, PGD
@@ -198,7 +198,7 @@ def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
         attacks <https://arxiv.org/abs/2003.01690>, 2020.
 
     Args:
-        attack: Of either kind. With ``APGD(loss="margin")`` this is APGD-T, but for the scale of its loss.
+        attack: An attack of either kind. With ``APGD(loss="margin")`` this is APGD-T, but for the scale of its loss.
         targets: How many rivals; at most the number of classes but one.
 
     Raises:

@@ -30,9 +30,9 @@ class CW:
         <https://arxiv.org/abs/1608.04644>, 2017.
 
     Deviations:
-        No confidence: the nearest fooling image is looked for, and no more. An image of which nothing more comes
-        leaves the run by itself; in the authors' code the whole batch goes on until that holds for all. There the
-        last of ten or more constants is the smallest that fooled, once again; here it is a new one. L2 alone; for
+        No confidence: the nearest fooling image is looked for, and no more. An image that makes no more
+        progress leaves the run on its own; in the authors' code the whole batch goes on until that holds for all. There
+        the last of ten or more constants is the smallest that fooled, once again; here it is a new one. L2 alone; for
         Linf, which the paper reaches by a series of penalties, FMN and APGD find less with less.
 
     Example:
@@ -55,9 +55,9 @@ class CW:
     constants: int = 9
     """How many constants are tried."""
     first_constant: float = 0.1
-    """Grows tenfold until it fools."""
+    """The constant tried first; it grows tenfold until it fools."""
     step_size: float = 0.01
-    """Of Adam, in w."""
+    """Adam's step size, in w."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -77,7 +77,7 @@ class CW:
         return active.finish(best)
 
     def _descend(self, active: Survivors, best: Nearest, constant: Tensor) -> Tensor:
-        """One run; bool (n,) where it fooled."""
+        """One run with one constant for each image; returns where it fooled, bool (n,)."""
         run, goal = _Run.begin(active.x, constant), active.goal
         adam, ever = Adam(run.w), torch.zeros_like(constant, dtype=torch.bool)
         for step in range(self.steps):
@@ -106,17 +106,17 @@ class _Run(NamedTuple):
     """One run with one constant for each image; a row for each image that is still in it."""
 
     w: Tensor
-    """Candidates, as the points that tanh takes there."""
+    """Candidates, as the points that tanh maps to them."""
     x: Tensor
-    """Clean images."""
+    """The clean images."""
     rows: Tensor
-    """Their places among all."""
+    """Their rows among all images."""
     constant: Tensor
     """Weight of the hinge."""
     before: Tensor
-    """Sum of both terms when it was looked at last."""
+    """Sum of both terms at the last check."""
     patience: Tensor
-    """Looks without progress before an image leaves."""
+    """Checks without progress that are left before an image leaves."""
 
     @classmethod
     def begin(cls, x: Tensor, constant: Tensor) -> Self:
@@ -129,11 +129,12 @@ class _Run(NamedTuple):
         return _Run(*(part[index] for part in self))
 
     def after(self, value: Tensor) -> Self:
-        """The state once the sum of both terms (n,) has been looked at."""
+        """The state after a check of the sum of both terms (n,)."""
         patience = torch.where(value < _ENOUGH * self.before, _PATIENCE, self.patience - 1)
         return self._replace(before=value, patience=patience)
 
 
 _LOOKS, _ENOUGH, _PATIENCE = 10, 0.9999, 2
-"""So often in a run it is asked whether an image's sum has fallen below this fraction of what it was the time before;
-an image leaves the run after so many times without. (Not of its lowest: a sum that overshoots comes down again.)"""
+"""Checks in a run of whether an image's sum has fallen below a fraction of its value at the last check; that fraction;
+and the checks without such a fall after which an image leaves. (Not of its lowest: a sum that overshoots comes down
+again.)"""

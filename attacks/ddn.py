@@ -20,7 +20,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class DDN:
-    """Walks along a sphere around the image, and shrinks the sphere while fooled, grows it while not.
+    """Walks along a sphere around the image, which shrinks while the image is fooled and grows while it is not.
 
     References:
         Rony et al., Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses
@@ -48,7 +48,7 @@ class DDN:
     norm: Norm = L2()
     """The norm that is made small."""
     steps: int = 100
-    """Gradient steps."""
+    """Number of gradient steps."""
     init_eps: float = 1.0
     """First radius of the sphere, image units."""
     gamma: float = 0.05

@@ -55,7 +55,7 @@ class DeepFool:
     candidates: int = 10
     """Boundaries looked at."""
     overshoot: float = 0.02
-    """By what fraction a step is longer than it would have to be."""
+    """By what fraction a step is longer than it needs to be."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -82,19 +82,19 @@ def rivals(active: Survivors, count: int) -> list[Goal]:
 def cross(
     active: Survivors, rows: Tensor, x: Tensor, ways: Sequence[Goal], norm: Norm, steps: int, overshoot: float
 ) -> tuple[Tensor, Tensor]:
-    """Walk from ``x`` to beyond the nearest boundary.
+    """Walk from ``x`` across the nearest boundary.
 
     Args:
         active: The images; none of them leaves.
-        rows: Which of them walk (m,).
+        rows: Rows of those that walk (m,).
         x: Where these start (m, ...); none of them is fooled yet.
-        ways: To meet the goal, of all images.
-        norm: In which boundaries are near.
-        steps: At most so many.
-        overshoot: By what fraction a step is longer than it would have to be.
+        ways: Ways to meet the goal, for all images.
+        norm: The norm in which boundaries are near.
+        steps: Largest number of steps.
+        overshoot: By what fraction a step is longer than it needs to be.
 
     Returns:
-        The first points that meet the goal, or the last where none did (m, ...), and the places of the latter.
+        The first points that meet the goal, or the last where none did (m, ...), and the positions of the latter.
     """
     x, walking = x.clone(), torch.arange(len(rows), device=x.device)
     for _ in range(steps):
@@ -116,8 +116,8 @@ def beyond(margin: Tensor, logits: Tensor, steepness: Tensor) -> Tensor:
     """By how much a margin must fall to lie a little behind the boundary, where the goal counts as met.
 
     Args:
-        margin: (n,) or (n, K).
-        logits: (n, C).
+        margin: The margins (n,) or (n, K).
+        logits: Logits of the images (n, C).
         steepness: By how much a step of size 1 lowers the margin, shaped like it.
 
     Example:

@@ -45,15 +45,15 @@ class DIFGSM:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 10
-    """Gradient steps."""
+    """Number of gradient steps."""
     relative_step: float = 0.1
     """Length of a step as a fraction of ``eps``."""
     decay: float = 1.0
-    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     probability: float = 0.5
-    """Of an image's being resized in a step, at most 1."""
+    """Probability that an image is resized in a step, at most 1."""
     smallest: float = 0.9
     """Least size of a resized image as a fraction of its sides, at most 1."""
     loss: str = "ce"
@@ -94,7 +94,7 @@ class DIFGSM:
         )
 
     def _changes(self, x: Tensor, random: Tensor) -> tuple[Tensor, Resizing]:
-        """Which images are made smaller and moved, and how: ``random`` (n, 4) in [0, 1) says so."""
+        """Which images are made smaller and moved, and how, as ``random`` (n, 4) in [0, 1) decides."""
         resized = (random[:, 0] < self.probability).nonzero().squeeze(1)
         scale = self.smallest + (1 - self.smallest) * random[resized, 1]
         shift = (random[resized, 2:] - 0.5) * (1 - scale).unsqueeze(1)

@@ -23,7 +23,7 @@ from attacks.searches.track import Survivors
 class FAB:
     """Moves to the boundary of the linearised model within [0, 1], drawn towards the point of it nearest to the image.
 
-    Once beyond the boundary a part of the way back is gone, and so on. This is done for several rivals, the nearest
+    Once beyond the boundary it goes a part of the way back, and so on. This is done for several rivals, the nearest
     first (FAB-T); the nearest point of all is kept.
 
     References:
@@ -60,7 +60,7 @@ class FAB:
     overshoot: float = 1.05
     """How far to go, where 1 is the boundary of the linearised model."""
     retreat: float = 0.9
-    """What is left of the perturbation after a step back."""
+    """Fraction of the perturbation that is left after a step back."""
     search_steps: int = 10
     """Halvings, at the end, of the line between the image and the point found."""
 
@@ -88,7 +88,7 @@ class FAB:
         return active.finish(best)
 
     def _step(self, active: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
-        """To the linearised boundary, from here and from the image, and between the two."""
+        """Steps to the linearised boundary from here and from the image, and the point between the two."""
         at = slope(active.model, x_adv, aim, margin)
         depth = beyond(at.loss, at.logits, self.norm.dual(at.gradient))
         climb = (flat(at.gradient) * flat(active.x - x_adv)).sum(1)

@@ -15,15 +15,15 @@ from attacks.queries.inputs import check_call, check_parameters, clean_slope
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM:
-    """The point of the ball that a linear model would find worst: FGSM for Linf, its kin for the other norms.
+    """The point of the ball that a linear model would find worst: FGSM for Linf, its analogues for the other norms.
 
     References:
         Goodfellow et al., Explaining and harnessing adversarial examples <https://arxiv.org/abs/1412.6572>, 2015.
 
     Deviations:
-        Any goal, any norm; values that are at the end of their range already are passed over in L2, L1 and L0. In
-        L1 the step is spread over the 1 % of the values that count most, where a linear model would like best the
-        very few.
+        Any goal, any norm; values that are already at the end of their range are passed over in L2, L1 and L0. In
+        L1 the step is spread over the 1 % of the values that count most, where the best step for a linear model
+        would change very few.
 
     Example:
         >>> import torch
@@ -39,7 +39,7 @@ class FGSM:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 

@@ -51,7 +51,7 @@ class FMN:
     norm: Norm = Linf()
     """The norm that is made small."""
     steps: int = 100
-    """Gradient steps."""
+    """Number of gradient steps."""
     step_size: float = 1.0
     """L2 length of the first step, image units; it falls to a hundredth along a cosine."""
     gamma: float = 0.05
@@ -100,15 +100,15 @@ def follow(norm: Norm, radius: Tensor, reach: Tensor | None, gamma: float, foole
     """The next radius of each image: smaller where it is fooled, larger where it is not.
 
     Args:
-        norm: Of the ball.
-        radius: Now (n,).
+        norm: The norm of the ball.
+        radius: The radius now (n,).
         reach: Where a linear model would place the boundary (n,); None where a fooling image is known for all.
         gamma: By what fraction the radius changes.
-        fooled: At the present point, bool (n,).
+        fooled: Whether the goal is met at the present point, bool (n,).
         best: The nearest fooling images so far.
 
     Returns:
-        (n,).
+        The next radii (n,).
     """
     # An image on the boundary itself starts with no radius at all, which would never grow.
     smaller, larger = torch.minimum(radius, best.size).mul_(1 - gamma), (radius * (1 + gamma)).clamp_min_(1e-6)

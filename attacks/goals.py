@@ -29,7 +29,7 @@ class Goal(Protocol):
 
     @property
     def ids(self) -> Tensor:
-        """Identity of each image, int64 (N,): what it draws and what its passes are booked on."""
+        """Identity of each image, int64 (N,): it decides what the image draws, and its passes are counted by it."""
         ...
 
     def margin(self, logits: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class Goal(Protocol):
         ...
 
     def check(self, num_classes: int) -> None:
-        """Raise ``ValueError`` if this goal makes no sense for so many classes."""
+        """Raise ``ValueError`` if this goal makes no sense for that number of classes."""
         ...
 
     def select(self, index: Tensor) -> Self:

@@ -21,10 +21,10 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump:
-    """Walks along the decision boundary, and is told of each image it asks about only whether the goal is met.
+    """Walks along the decision boundary, and learns about each image it tries only whether the goal is met.
 
     From an image that meets the goal, a given or a drawn one, it goes straight towards the clean one up to the
-    boundary. There it asks about small random steps, which tells where the boundary falls away; it jumps that way, and
+    boundary. There it tries small random steps, which show where the boundary falls away; it jumps that way, and
     returns to the boundary nearer to the clean image. An image for which no start is found is reported as failed.
 
     References:
@@ -54,7 +54,7 @@ class HopSkipJump:
     norm: Norm = L2()
     """The norm that is made small."""
     steps: int = 32
-    """Jumps; each costs about 20 queries and those that its direction takes."""
+    """Jumps; each costs about 20 queries plus those for its direction."""
     start_draws: int = 100
     """Drawn images tried as a start, where no given one meets the goal."""
     directions: int = 100
@@ -119,7 +119,7 @@ class HopSkipJump:
 
 
 class _Oracle(NamedTuple):
-    """Tells of candidates whether they meet the goal, and nothing else."""
+    """Says whether candidates meet the goal, and nothing else."""
 
     model: Model
     goal: Goal
@@ -148,14 +148,14 @@ class _Estimate(NamedTuple):
     hits: Tensor
     """How many steps met the goal (n,)."""
     tried: int = 0
-    """How many steps there were."""
+    """How many steps were tried."""
 
     @classmethod
     def begin(cls, x: Tensor) -> Self:
         return cls(torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(len(x)))
 
     def after(self, ask: _Oracle, x: Tensor, length: Tensor, noise: Tensor) -> Self:
-        """Having asked about steps of that length (n,) from ``x`` (n, ...) along ``noise`` (n, k, ...)."""
+        """The estimate after steps of that length (n,) from ``x`` (n, ...) along ``noise`` (n, k, ...) were tried."""
         size = column(length, x).unsqueeze(1)
         unit = L2().steepest(noise.flatten(0, 1), 1.0).view_as(noise)
         probe = (x.unsqueeze(1) + size * unit).clamp_(0, 1)
@@ -170,14 +170,14 @@ class _Estimate(NamedTuple):
         )
 
     def direction(self) -> Tensor:
-        """Towards the goal, (n, ...); of any length."""
+        """The direction towards the goal, (n, ...); of any length."""
         share = column(self.hits / self.tried, self.yes)
-        # Where all answers are alike their mean tells nothing but the sign.
+        # Where all answers are alike their mean says nothing but the sign.
         return torch.where((share == 0) | (share == 1), (2 * share - 1) * self.every, self.yes - share * self.every)
 
 
 def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
-    """From images that meet the goal straight towards ``x``, as far as they still meet it."""
+    """Move images that meet the goal straight towards ``x``, as far as they still meet it."""
     far = norm.measure(x_adv - x)
     search, nearest = Bisection(far / 2, high=far), x_adv
     for _ in range(_HALVINGS):
@@ -189,7 +189,7 @@ def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
 
 
 def _jump(ask: _Oracle, norm: Norm, x_adv: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
-    """As far along the direction as still meets the goal: ``reach`` (n,), or half of it, or a quarter, ..."""
+    """Move along the direction as far as the goal is still met: ``reach`` (n,), or half of it, or a quarter, ..."""
     rows, landed = torch.arange(len(x_adv), device=x_adv.device), x_adv.clone()
     for _ in range(_HALVINGS):
         if not len(rows):
@@ -202,9 +202,9 @@ def _jump(ask: _Oracle, norm: Norm, x_adv: Tensor, direction: Tensor, reach: Ten
 
 
 _HALVINGS = 16
-"""Of a distance to the boundary or of a jump, which makes them exact to 1/65,536."""
+"""How often a distance to the boundary or a jump is halved, which makes them exact to 1/65,536."""
 _VALUES = 2**14
 """Random numbers drawn for an image at a time."""
 _PASS = 2**18
-"""Values that a pass of small steps holds, or those of the whole batch if they are more: what a processor's caches no
-longer hold takes it more than twice as long."""
+"""Values in one pass of small steps, or those of the whole batch if they are more: a pass that no longer fits into a
+processor's caches takes it more than twice as long."""

@@ -23,7 +23,7 @@ def margin(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def hinge(logits: Tensor, goal: Goal) -> Tensor:
-    """The margin as long as the goal is not met, then zero: nothing is won by overdoing it.
+    """The margin as long as the goal is not met, then zero: nothing is gained by going further.
 
     Example:
         >>> from attacks import Untargeted
@@ -51,7 +51,7 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
 
     It does not change when all logits are multiplied or shifted. For an untargeted goal the gap ends at the third
     logit. For all others it ends halfway between the third and the fourth, as in the paper's targeted form: ended at
-    the third, the ratio would be 1 wherever the target comes third, and have no gradient.
+    the third, the ratio would be 1 wherever the target is third, and have no gradient.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free

@@ -16,7 +16,7 @@ from attacks.searches.momentum import begin, descend
 
 @dataclass(frozen=True, kw_only=True)
 class MIFGSM:
-    """Gradient steps with momentum, which carries past the peculiarities of one model.
+    """Gradient steps with momentum, which carries them past the peculiarities of one model.
 
     References:
         Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.
@@ -39,13 +39,13 @@ class MIFGSM:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 10
-    """Gradient steps."""
+    """Number of gradient steps."""
     relative_step: float = 0.1
     """Length of a step as a fraction of ``eps``."""
     decay: float = 1.0
-    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
     early_stop: bool = False

@@ -17,7 +17,7 @@ from attacks.searches.track import Survivors
 class Noise:
     """Random points of the ball, until one meets the goal. Needs no gradient.
 
-    A number quoted for an attack means little if as much noise does the same.
+    A number quoted for an attack means little if noise of the same size does as well.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ class Noise:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     draws: int = 100
     """Random points tried for each image."""
 

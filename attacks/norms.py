@@ -62,7 +62,7 @@ def flat(delta: Tensor) -> Tensor:
 
 
 def column(value: float | Tensor, like: Tensor) -> Tensor:
-    """A number (or a truth) for each image, (N,), shaped to broadcast against images ``like`` (N, ...).
+    """A number (or a truth value) for each image, (N,), shaped to broadcast against images ``like`` (N, ...).
 
     Example:
         >>> column(torch.ones(2), torch.zeros(2, 3, 4, 4)).shape

@@ -57,16 +57,16 @@ class PDPGD:
     norm: Norm = L1()
     """The norm that is made small."""
     steps: int = 1000
-    """Gradient steps."""
+    """Number of gradient steps."""
     step_size: float = 0.2
     """Length of the first step, image units a value; falls to a hundredth exponentially. In the second search, and
-    where there is one alone, steps are twice as long."""
+    where there is only one, steps are twice as long."""
     dual_step: float = 0.1
     """By how much the logarithm of the multiplier moves in the first step; falls to a tenth."""
     multiplier: float = 100.0
-    """At first: weight of the margin, where that of the size is 1."""
+    """Weight of the margin at first, where that of the size is 1."""
     floor: float = 0.5
-    """Of the proximal step's metric, as a fraction of its largest value, at most 1; falls to a hundredth of that."""
+    """Floor of the proximal step's metric, a fraction of its largest value, at most 1; falls to a hundredth of that."""
     search_steps: int = 10
     """Halvings, at the end, of the line between the image and the point found."""
 
@@ -106,7 +106,7 @@ class PDPGD:
             best.offer(active.x + delta, fooled)
             rate = length * 0.01**done
             delta = delta - rate * adam.step(at.gradient)
-            # What the step of a value is worth, in the units of the margin, is what Adam divided it by.
+            # The worth of a value's step, in units of the margin, is what Adam divided it by.
             metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
             cost = rate * column((1 - weight) / weight, delta) / metric
             delta = _SHRINK[self.norm.name](delta, cost)
@@ -117,11 +117,11 @@ class PDPGD:
 
 
 _FARTHEST = math.log(1e6)
-"""Of the logarithm of the multiplier from 0."""
+"""The greatest distance of the multiplier's logarithm from 0."""
 _ENOUGH = 600
-"""Steps that are worth two searches: with fewer than half of them the multiplier does not come where it belongs."""
+"""Steps that are enough for two searches: with fewer than half of them the multiplier does not settle."""
 _LONGER, _FLOOR = 2.0, 0.2
-"""Of the second search: steps so many times as long, as in one that is alone, and a floor that stays."""
+"""How many times as long steps are in the second search, or in the only one; and the second one's constant floor."""
 _SHRINK = {"l1": soft, "l0": firm}
 
 

@@ -45,9 +45,9 @@ class PGD:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 40
-    """Gradient steps."""
+    """Number of gradient steps."""
     relative_step: float = 0.0625
     """Length of a step as a fraction of ``eps``: 40 of them reach 2.5 times as far as needed."""
     random_start: bool = True

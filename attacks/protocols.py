@@ -13,12 +13,12 @@ Kind = Literal["budget", "minimum norm"]
 Access = Literal["gradients", "scores", "decisions", "nothing"]
 """The most that an attack asks of a model: its gradients, its logits, whether the goal is met, or not even that."""
 Search = Literal["many steps", "for transfer", "one step", "blind"]
-"""How an attack comes to its candidates: by many steps, each guided by what the model says of the last; by such steps,
-but so that other models are fooled too, at the cost of this one; by one step; or by changes that owe nothing to the
-model, of which it keeps what fools."""
+"""How an attack finds its candidates: by many steps, each guided by the model's answer to the last; by such steps,
+but so that other models are fooled too, at the cost of this one; by one step; or by changes that do not depend on the
+model, of which it keeps those that fool."""
 Precision = Literal["bfloat16", "float32", "exact"]
 """The roughest arithmetic that an attack can take its gradients from, where a model has faster forms: half precision,
-good enough for a budget attack; float32 rounded otherwise than by the model, good enough for the way to a boundary if
+good enough for a budget attack; float32 rounded differently than by the model, good enough for the way to a boundary if
 the model confirms what is found there; or that of the model itself, which an attack gets that declares nothing."""
 
 
@@ -26,7 +26,7 @@ class Model(Protocol):
     """Any callable from images to logits; normalisation, if any, happens inside.
 
     One with an attribute ``quick_form``, a faster model for gradients that may be rough, and ``exact_form``, one whose
-    answers differ by rounding alone, is made by :func:`attacks.standins.fast.fast`. What wraps a model hands it on as
+    answers differ by rounding alone, is made by :func:`attacks.standins.fast.fast`. What wraps a model exposes it as
     its attribute ``wrapped``, so that :func:`attacks.queries.modes.check_mode` sees the networks inside.
 
     A model that fails when its images require a gradient, or whose answer has none, is one without a gradient. Answers
@@ -66,24 +66,24 @@ class BudgetAttack(Protocol):
 
     @property
     def norm(self) -> Norm:
-        """In which perturbations are measured."""
+        """The norm in which perturbations are measured."""
         ...
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """Return candidates within ``eps`` of ``x`` and within [0, 1]; whether they succeed is for others to judge.
 
-        Images that meet the goal already come back unchanged. The model, its mode, weights and gradients are
+        Images that already meet the goal are returned unchanged. The model, its mode, weights and gradients are
         left as they were; one with batch norms in training mode, which every pass would change, is refused. Images do
         not influence each other: what is drawn and decided for one depends on ``seed``, its id and the model's answers
-        about it alone. (Those of a large network may be rounded otherwise in another batch size, and candidates with
-        them.)
+        about it alone. (Those of a large network may be rounded differently at another batch size, and so may
+        candidates.)
 
         Args:
             model: Images in [0, 1] -> logits.
             x: Images (N, ...), float32 or float64, in [0, 1].
             goal: What counts as fooled, for these N images.
             eps: Largest allowed size of a perturbation in the attack's norm, image units; a number or (N,).
-            seed: Of all random draws.
+            seed: The seed of all random draws.
 
         Returns:
             Images shaped like ``x``, of its dtype, on its device.
@@ -117,7 +117,7 @@ class MinNormAttack(Protocol):
 
     @property
     def norm(self) -> Norm:
-        """In which perturbations are measured."""
+        """The norm in which perturbations are measured."""
         ...
 
     def __call__(
@@ -130,7 +130,7 @@ class MinNormAttack(Protocol):
             x: Images (N, ...), float32 or float64, in [0, 1].
             goal: What counts as fooled, for these N images.
             eps: Look no further than this; None: as far as it takes.
-            seed: Of all random draws.
+            seed: The seed of all random draws.
 
         Returns:
             Images shaped like ``x``; where nothing was found the original image.
@@ -142,7 +142,7 @@ class MinNormAttack(Protocol):
 
 
 class AttackError(RuntimeError):
-    """An attack could not be carried out on some images: about these it says nothing. The others are done.
+    """An attack could not be carried out on some images: nothing is known about these. The others are done.
 
     Args:
         x_adv: Candidates (N, ...) for all images, the original ones where the attack failed.
@@ -162,4 +162,4 @@ class AttackError(RuntimeError):
 
 
 Attack = BudgetAttack | MinNormAttack
-"""Either kind."""
+"""An attack of either kind."""

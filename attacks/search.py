@@ -21,7 +21,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True)
 class EpsSearch:
-    """A budget attack, asked again and again with another ``eps``; see :func:`binary_search_eps`.
+    """A budget attack, called again and again with another ``eps``; see :func:`binary_search_eps`.
 
     Example:
         >>> from attacks import PGD
@@ -33,7 +33,7 @@ class EpsSearch:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     attack: BudgetAttack
-    """Is given an ``eps`` for each image."""
+    """The attack, which is given an ``eps`` for each image."""
     steps: int = 10
     """Calls of the attack."""
 
@@ -45,17 +45,17 @@ class EpsSearch:
 
     @property
     def norm(self) -> Norm:
-        """That of its attack."""
+        """The norm of its attack."""
         return self.attack.norm
 
     @property
     def access(self) -> Access | None:
-        """That of its attack; None where that does not say."""
+        """The most its attack asks of a model; None where the attack does not say."""
         return access_of([self.attack])
 
     @property
     def search(self) -> Search | None:
-        """That of its attack; None where that does not say."""
+        """How its attack searches; None where the attack does not say."""
         return search_of([self.attack])
 
     def __call__(
@@ -86,12 +86,12 @@ class EpsSearch:
         return failed.report(x_adv, found)
 
     def _whole(self, radius: Tensor) -> Tensor:
-        """For L0, which counts, a whole number."""
+        """The radius; for L0, which counts, as a whole number."""
         return radius.floor().clamp_min(1) if self.norm.name == "l0" else radius
 
 
 def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:
-    """A minimum-norm attack made of a budget attack: bisection over ``eps``, for each image by itself.
+    """A minimum-norm attack made of a budget attack: bisection over ``eps``, for each image on its own.
 
     The first ``eps`` is 1/64 of the largest perturbation that [0, 1] allows, and is doubled until the image is
     fooled; then the interval between the largest ``eps`` that failed and the size of the smallest perturbation found

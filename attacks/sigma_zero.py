@@ -30,7 +30,7 @@ class SigmaZero:
         <https://arxiv.org/abs/2402.01879>, 2025.
 
     Deviations:
-        The last candidates are looked at too, which costs a forward pass more.
+        The last candidates are looked at too, which costs one more forward pass.
 
     Example:
         >>> from attacks import Untargeted
@@ -48,13 +48,13 @@ class SigmaZero:
     norm: Norm = L0()
     """The norm that is made small."""
     steps: int = 300
-    """Gradient steps."""
+    """Number of gradient steps."""
     step_size: float = 1.0
     """Length of the first step, image units a value; falls to a tenth along a cosine."""
     sigma: float = 1e-3
     """How sharply the smooth count tells changed from unchanged, image units squared."""
     threshold: float = 0.3
-    """At first, image units."""
+    """The threshold at first, image units."""
     threshold_step: float = 0.01
     """By how much the threshold moves, as a fraction of the step length."""
 

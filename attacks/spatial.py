@@ -49,7 +49,7 @@ class Spatial:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """In which the nearest is chosen, and ``eps`` measured where there is one."""
+    """The norm in which the nearest is chosen, and ``eps`` measured where there is one."""
     max_rotation: float = 30.0
     """Largest angle either way, degrees."""
     max_translation: float = 0.1
@@ -91,5 +91,5 @@ class Spatial:
 
 
 def _evenly(count: int) -> Tensor:
-    """So many numbers from -1 to 1; the middle alone if it is one."""
+    """``count`` evenly spaced numbers from -1 to 1; 0 alone if ``count`` is 1."""
     return torch.linspace(-1, 1, count, dtype=torch.float32) if count > 1 else torch.zeros(1, dtype=torch.float32)

@@ -25,7 +25,7 @@ class Square:
     """Changes a random square at a time and keeps what lowers the loss; the squares shrink. Needs no gradient.
 
     In Linf every value of the square moves to the same end of its range; in L2 the square receives a smooth bump,
-    paid for with what another square had.
+    paid for with the perturbation of another square.
 
     References:
         Andriushchenko et al., Square attack: a query-efficient black-box adversarial attack via random search
@@ -33,9 +33,9 @@ class Square:
 
     Deviations:
         Each image draws its own squares. A square that would change nothing is drawn with the opposite sign. The
-        schedule of sizes is stretched to ``steps``, as in AutoAttack. Images without rows or channels have one; where
-        an image is too low for a square the patch is a rectangle of the same area. The margin is the default loss for
-        every goal; the paper takes ``loss="ce"`` for targeted ones.
+        schedule of sizes is stretched to ``steps``, as in AutoAttack. Images without rows or channels count as having
+        one; where an image is too low for a square the patch is a rectangle of the same area. The margin is the default
+        loss for every goal; the paper takes ``loss="ce"`` for targeted ones.
 
     Example:
         >>> from attacks import Untargeted
@@ -51,7 +51,7 @@ class Square:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 5000
     """Queries, after the one that looks at the clean image."""
     initial_fraction: float = 0.8
@@ -114,8 +114,8 @@ def search(
         active: The images and their budgets.
         x_adv: Where to start (n, ...); asked about first.
         fractions: Share of the image that each square covers.
-        seed: Of all random draws.
-        loss: Of the goal.
+        seed: The seed of all random draws.
+        loss: The loss of the goal.
 
     Returns:
         For the images still active, the points with the lowest loss, and that loss (n,).
@@ -142,7 +142,7 @@ _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 class _Draw(NamedTuple):
-    """Which random numbers to use."""
+    """Identifies the random numbers to use."""
 
     seed: int
     ids: Tensor
@@ -264,7 +264,7 @@ def _bumps(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pyramid(height: int, width: int, like: Tensor) -> Tensor:
-    """Of length 1, falling from the middle: at distance d it is 1/(d+1)^2 + 1/(d+2)^2 + ... up to the far edge."""
+    """A bump of length 1, falling from its middle: at distance d 1/(d+1)^2 + 1/(d+2)^2 + ... up to the far edge."""
     rows, columns = ((torch.arange(n, device=like.device) - n // 2).abs() for n in (height, width))
     distance = torch.maximum(rows.unsqueeze(1), columns)
     terms = torch.arange(1, max(height, width) // 2 + 2, device=like.device).to(like).pow(-2)
@@ -277,4 +277,4 @@ _MOVES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     "linf": (_stripes, _square),
     "l2": (_tiles, _bump),
 }
-"""Norm -> how to start, and how to go on."""
+"""Norm -> the function that starts, and the function that makes a step."""

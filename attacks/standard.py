@@ -33,10 +33,10 @@ RESTART = 10
 BOUNDARY = 50
 """Steps along the boundary, in L2."""
 LEAD = 2
-"""Gradients count as masked where squares lowered the margin by so many times as much."""
+"""Gradients count as masked where squares lowered the margin by more than this many times as much."""
 
 _Legs = Sequence[tuple[float, int]]
-"""Of a descent: in how many times the budget, and for how many gradient steps; the last within the budget itself."""
+"""Legs of a descent: the ball as a multiple of the budget, and the gradient steps; the last is within the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class Standard:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 15
     """Gradient steps of each descent."""
     targets: int = 9
@@ -147,7 +147,7 @@ class Standard:
     def _square(
         self, active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
     ) -> None:
-        """Random squares, from afresh or around the best points."""
+        """Try random squares, from a new start or around the best points."""
         if self.norm.name not in Square.norms or active.x.ndim > 4:
             return
         start = best.of(active) if around_best else scatter(active, next(seeds))
@@ -156,7 +156,7 @@ class Standard:
 
 
 def _from_outside(steps: int) -> _Legs:
-    """So many gradient steps, from a ball larger than the budget inwards."""
+    """The legs of a descent of ``steps`` gradient steps, from a ball larger than the budget inwards."""
     parts = sum(share for _, share in OUTSIDE)
     return [(times, max(share * steps // parts, 1)) for times, share in OUTSIDE]
 

@@ -55,7 +55,7 @@ class SuperDeepFool:
     candidates: int = 10
     """Boundaries looked at."""
     overshoot: float = 0.02
-    """By what fraction a step of DeepFool is longer than it would have to be."""
+    """By what fraction a step of DeepFool is longer than it needs to be."""
     search_steps: int = 10
     """Halvings, at the end, of the line between the image and the point found."""
 

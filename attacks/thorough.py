@@ -20,13 +20,13 @@ from attacks.standard import Standard
 SCOUTS = 4
 """Walkers sent towards each rival class to see which is near."""
 SECOND = 8
-"""One walker in so many tries the second nearest rival; the others try the nearest."""
+"""One walker in ``SECOND`` tries the second nearest rival; the others try the nearest."""
 PACE = 10
-"""Generations after which walkers are polished, and it is asked how far an image has come."""
+"""Generations after which walkers are polished, and an image's progress is checked."""
 FINE = (0.02, 0.00005)
 """Lengths of the first and the last step of a polish, as fractions of ``eps``: coarser ones end beside the minimum."""
 EARLY, AHEAD = 100, 50
-"""An image has to look as if it could be fooled by so many generations from the start, later by so many from now."""
+"""Generations, from the start and later from now, within which an image must look as if it could be fooled."""
 NEAR = 0.1
 """An image is nearly fooled if the margin is below this fraction of the clean image's."""
 AT_ONCE = 2**20
@@ -35,7 +35,7 @@ AT_ONCE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Thorough:
-    """Many walkers for each image go downhill, and their children start where two of them are mixed.
+    """Many walkers for each image go downhill, and their children start from mixtures of two of them.
 
     The images that :class:`attacks.Standard` does not fool go through a memetic search:
 
@@ -76,19 +76,19 @@ class Thorough:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     first: Standard = field(default_factory=Standard)
-    """What is tried before, in this attack's norm."""
+    """The attack that is tried first, in this attack's norm."""
     walkers: int = 64
-    """Of each image."""
+    """Number of walkers for each image."""
     generations: int = 300
-    """At most; few images have more than 100."""
+    """Most generations; few images have more than 100."""
     steps: int = 20
     """Gradient steps of a child, and of a scout; the first walkers take twice as many."""
     targets: int = 9
     """Rival classes to look at."""
     populations: int = 6
-    """At most; a further one for images that the one before came near to fooling."""
+    """Most populations; a further one for images that the one before came near to fooling."""
 
     def __post_init__(self) -> None:
         check_parameters(self)

@@ -45,15 +45,15 @@ class TIFGSM:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     steps: int = 10
-    """Gradient steps."""
+    """Number of gradient steps."""
     relative_step: float = 0.1
     """Length of a step as a fraction of ``eps``."""
     decay: float = 1.0
-    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     kernel_size: int = 15
-    """Side of the kernel, pixels, odd. The paper's, for images of 299; small images want a smaller one."""
+    """Side of the kernel, pixels, odd. The default is the paper's, for 299 pixels; small images want a smaller one."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
     early_stop: bool = False
@@ -89,11 +89,11 @@ def smooth(gradient: Tensor, kernel_size: int) -> Tensor:
     """Smooth each channel with a Gaussian kernel whose sides are three standard deviations from its middle.
 
     Args:
-        gradient: (n, C, H, W).
+        gradient: Gradients of images (n, C, H, W).
         kernel_size: Side of the kernel, pixels, odd.
 
     Returns:
-        Shaped like ``gradient``.
+        The smoothed gradients, shaped like ``gradient``.
 
     Example:
         >>> middle = torch.zeros(1, 1, 3, 3).index_fill(2, torch.tensor([1]), 1.0)

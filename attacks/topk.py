@@ -24,7 +24,7 @@ from attacks.searches.ways import nearest_ways, price
 
 
 class _Pace(NamedTuple):
-    """How a descent goes, where its settings do not say."""
+    """The settings of a descent, where they are not given."""
 
     step_size: float
     gamma: float
@@ -43,11 +43,11 @@ _PACE_TO_AN_ORDER = {
     "l1": _Pace(0.25, 0.05, 0.7),
     "l0": _Pace(0.25, 0.05, 0.7),
 }
-"""A whole order of classes is far away, and long steps lose the way to it."""
+"""Shorter steps: a whole order of classes is far away, and long steps lose the way to it."""
 _GROWTH = 5.0
 """A gamma for all steps to an order together: with many large ones the ball outgrows the descent in it."""
 _CHOICE, _RACE = 0.12, 0.4
-"""Shares of all gradients that may go into the choice of sets and into races."""
+"""Shares of all gradients that may be spent on the choice of sets and on races."""
 _AGAIN = 0.5
 """Where on its cosine a descent goes on after the race, which runs a whole one: long steps do not tell who is near."""
 
@@ -58,8 +58,8 @@ class TopK:
 
     Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. Where classes
     are few and steps are enough, the sets for which the linearised model asks the least are found first
-    (:func:`attacks.searches.ways.nearest_ways`). They race with a descent that lets rise whichever classes are the
-    first outside at every step, and what is nearest after the first leg is followed to the end.
+    (:func:`attacks.searches.ways.nearest_ways`). They race with a descent that raises whichever classes are the
+    first outside at every step, and the nearest after the first leg is followed to the end.
 
     The margin looks at one pair of classes at a time, and that pair changes from step to step. The smooth margin looks
     at all of them at once. Once a fooling image is known, each pair has a multiplier that grows while its gap is larger
@@ -101,7 +101,7 @@ class TopK:
     momentum: float | None = None
     """Share of the earlier gradients in each step. None: 0.6; from 0.6 to 0.8, by norm, for an order."""
     temperature: float = 0.3
-    """Of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine."""
+    """Temperature of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine."""
     dual_step: float = 0.1
     """By how much the logarithm of a multiplier grows for a gap of one temperature."""
     quantized: bool = False
@@ -160,8 +160,8 @@ class _Walk:
     """One descent for each image of a batch: where it is, and what it remembers.
 
     Args:
-        attack: Its settings.
-        active: The images.
+        attack: The attack whose settings it follows.
+        active: The images that are attacked.
         aim: What is descended for the sake of their goal.
     """
 
@@ -181,11 +181,11 @@ class _Walk:
         self._radius = torch.zeros_like(active.eps)
         self._log_weights = torch.zeros_like(gaps(aim, active.logits[active.rows]))
         self._raise = self._log_weights
-        # Once a race is over: whose rising classes are those of the moment, bool (n, 1).
+        # Once a race is over: the images whose rising classes are the first outside at each step, bool (n, 1).
         self._free: Tensor | None = None
 
     def step(self, done: float) -> None:
-        """One gradient step, when so large a part of all is done."""
+        """One gradient step, after a share ``done`` of all steps."""
         pace, active, norm, x_adv = self._pace, self._active, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
         at = active.slope(x_adv, self._loss(fall), aim=self._aim)
@@ -201,7 +201,7 @@ class _Walk:
         self._x_adv = within(norm, active.x, x_adv + move, self._radius)
 
     def finish(self) -> None:
-        """Look at the point reached last."""
+        """Ask the model about the point reached last."""
         active = self._active
         self.best.offer(self._x_adv, met(active.goal, forward(active.model, self._x_adv, active.goal)))
 
@@ -236,7 +236,7 @@ class _Walk:
         self._log_weights = torch.where(self.best.found.unsqueeze(1), raised, self._log_weights)
 
     def _temperature(self, logits: Tensor, fall: float) -> Tensor:
-        # As logits.std(1), whose last bits depend on the neighbours in the batch.
+        # Like logits.std(1), whose last bits depend on the other images in the batch.
         apart = L2().measure(logits.detach() - logits.detach().mean(1, keepdim=True))
         # Equal logits have no deviation, and a temperature of 0 no gradient.
         return self._attack.temperature * (0.3 + 0.7 * fall) * (apart / math.sqrt(logits.shape[1] - 1)).clamp_min(1e-6)

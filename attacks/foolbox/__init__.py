@@ -1,7 +1,7 @@
 """Every attack of Foolbox 3.3.4 behind the two protocols of this library.
 
-What each of them is, takes, needs and gets wrong stands in :mod:`attacks.foolbox.table`. Foolbox is imported when one
-of them is made.
+What each of them is, takes, needs and gets wrong is listed in :mod:`attacks.foolbox.table`. Foolbox is imported when
+one of them is made.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ from attacks.searches.track import Survivors
 __all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
 
 TIME_LIMIT = 600.0
-"""Seconds for an image, where nothing else is said."""
+"""Seconds for an image, by default."""
 
 
 def get(
@@ -45,16 +45,16 @@ def get(
 
     Args:
         name: A key of :data:`ROWS`: "linf-pgd", "ddn", "l2-carlini-wagner", ...
-        norm: In which perturbations are measured; None: the first of the attack's norms.
-        time_limit: Seconds for an image (for images attacked together, times their number); what takes longer has
-            failed. The solvers of the four brendel-bethge attacks can loop where no limit reaches: run these in a
-            process that you can end.
+        norm: The norm in which perturbations are measured; None: the first of the attack's norms.
+        time_limit: Seconds for an image (for images attacked together, times their number); an attack that takes
+            longer has failed. The solvers of the four brendel-bethge attacks can loop out of reach of any limit: run
+            these in a process that you can end.
         feed: Images (M, ...) in [0, 1] for "dataset" to choose from; None: the 20 photographs (3 channels) or digits
             (1 channel) that Foolbox carries, resized.
         starts: Images (M, ...) in [0, 1] from which an attack that needs starting points begins where ``init_attack``
             has found none: the nearest that meets the goal is taken. Where there is none either, images are drawn.
-        **parameters: Those of Foolbox's class, except ``distance`` and ``constraint`` (see ``norm``), ``channel_axis``
-            and ``tensorboard``. ``init_attack`` is the name of a minimum-norm attack of Foolbox.
+        **parameters: Parameters of Foolbox's class, except ``distance`` and ``constraint`` (see ``norm``),
+            ``channel_axis`` and ``tensorboard``. ``init_attack`` is the name of a minimum-norm attack of Foolbox.
 
     Returns:
         The attack, with all its parameters.
@@ -92,7 +92,7 @@ def get(
 
 
 class NoStartError(RuntimeError):
-    """Nothing was found that an attack could start from."""
+    """No image was found that an attack could start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +112,9 @@ class FoolboxAttack:
     name: str
     """Key of :data:`ROWS`."""
     norm: Norm
-    """In which perturbations are measured."""
+    """The norm in which perturbations are measured."""
     parameters: dict[str, object]
-    """Of Foolbox's class, all of them."""
+    """All parameters of Foolbox's class."""
     time_limit: float = TIME_LIMIT
     """Seconds for an image."""
     feed: Tensor | None = field(default=None, repr=False)
@@ -134,7 +134,7 @@ class FoolboxAttack:
 
     @property
     def search(self) -> Search:
-        """How it comes to its candidates."""
+        """How it finds its candidates."""
         return self._row.search
 
     @property
@@ -162,7 +162,7 @@ class FoolboxAttack:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
         Where nothing was found that meets the goal within ``eps`` the original image is returned; the black, grey or
-        random images that Foolbox returns then are no results.
+        random images that Foolbox returns in that case are not results.
         """
         check_call(self, eps, seed)
         check_arguments(model, x, goal, self.norm, eps)
@@ -198,7 +198,7 @@ class FoolboxAttack:
             raise ValueError(f"expected feed=images for images {tuple(x.shape)}, got None")
 
     def _together(self, active: Survivors) -> list[Tensor]:
-        """Places of the survivors, split into those that may be attacked together."""
+        """Rows of the survivors, split into groups that may be attacked together."""
         match self._row.draws:
             case "always" | "never" as draws:
                 alone = draws == "always"
@@ -207,7 +207,7 @@ class FoolboxAttack:
             case parameter:
                 alone = bool(self.parameters[parameter])
         places = torch.arange(len(active), device=active.x.device)
-        # Foolbox takes one eps for all.
+        # Foolbox takes one eps for the whole batch.
         together = not alone and not self._row.mixes and bool((active.eps == active.eps[0]).all())
         return [places] if together else list(places.unsqueeze(1))
 
@@ -217,9 +217,9 @@ class FoolboxAttack:
         """Put candidates for some of the survivors into ``x_adv``, or what went wrong into ``errors``."""
         try:
             x_adv[rows] = self._propose(model, active, rows, seed)
-        # Foolbox stops with anything, AssertionError and IndexError among them; it concerns these images only.
+        # Foolbox may raise anything, AssertionError and IndexError among them; it concerns these images only.
         except Exception as error:
-            # What was being worked on may be gigabytes for each image.
+            # The frames may hold gigabytes for each image.
             traceback.clear_frames(error.__traceback__)
             if len(rows) == 1:
                 errors[int(rows)] = error
@@ -236,7 +236,7 @@ class FoolboxAttack:
             after = self._run(door, before, float(eps[0]), seed)
         if not bool(after.isfinite().all()):
             raise ArithmeticError("Foolbox returned an image that is not finite")
-        # What was not touched stays exactly as it was, in whatever precision.
+        # Values that were not changed stay exactly as they were, in any precision.
         x_adv = torch.where(after == before, x, after.to(x.dtype)).clamp(0, 1)
         return within(self.norm, x, x_adv, eps) if self.kind == "budget" else x_adv
 
@@ -253,7 +253,7 @@ class FoolboxAttack:
         return answer(self._row, parameters, door, x, options)
 
     def _starting_points(self, door: FoolboxModel, x: Tensor, seed: int) -> Tensor:
-        """Images (n, ...) that fool, to start from: Foolbox's own where there are, then given ones, then drawn ones."""
+        """Images (n, ...) that fool, to start from: those that Foolbox finds, then given ones, then drawn ones."""
         settings = {} if self.parameters.get("init_attack") else self._row.start_parameters
         own = get(self._start, feed=self.feed, **settings)._run(door, x, torch.inf, seed)
         found = door.fools(own, torch.arange(len(x), device=x.device))

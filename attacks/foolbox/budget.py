@@ -11,14 +11,14 @@ _L1_STEP = "gradient_descent_base.py:240,243: steps along the whole gradient, an
 def _descent(
     name: str, attack: str, norms: tuple[str, ...] = _LP, faults: tuple[str, ...] = (), **facts: Any
 ) -> tuple[Row, ...]:
-    """Those of one base class, gradient_descent_base.py."""
+    """Rows of the attacks of one base class, gradient_descent_base.py."""
     shared = {"kind": "budget", "access": "gradients", "draws": "random_start", **facts}
     every = ((norm, (*faults, *((_L1_STEP,) if norm == "l1" else ()))) for norm in norms)
     return tuple(row for norm, known in every for row in family(name, attack, (norm,), faults=known, **shared))
 
 
 def _noise(name: str, attack: str, norms: tuple[str, ...] = ("l2",), **facts: Any) -> tuple[Row, ...]:
-    """Noise drawn once, and the same drawn until it fools."""
+    """Rows of the attacks that draw noise once, and of those that draw it until it fools."""
     shared = {"kind": "budget", "access": "decisions", "search": "blind", "goals": ANY, "draws": "always", **facts}
     once = family(name.format(""), attack.format(""), norms, **shared)
     return once + family(name.format("repeated-"), attack.format("Repeated"), norms, **shared)
@@ -118,4 +118,4 @@ BUDGET: tuple[Row, ...] = (
         faults=("gen_attack.py:158: takes a logit for its exponential; ValueError where a logit is above 88",),
     ),
 )
-"""In the order in which they are listed."""
+"""Rows of the budget attacks, in the order in which they are listed."""

@@ -20,21 +20,21 @@ _HAIR = 2 * SLACK
 
 
 class Bounds(NamedTuple):
-    """Of the values of an image."""
+    """The range of an image's values."""
 
     lower: float = 0.0
-    """Black."""
+    """The value of black."""
     upper: float = 1.0
-    """White."""
+    """The value of white."""
 
 
 class FoolboxModel:
-    """Takes and gives the tensors of EagerPy, as Foolbox's own models do.
+    """A model that takes and returns EagerPy's tensors, as Foolbox's own models do.
 
     Args:
         model: Images in [0, 1] -> logits.
-        goal: Of the images; each call has a row for each of them.
-        dtype: In which the model wants its images; Foolbox works in float32.
+        goal: The goal of the images; each call has a row for each of them.
+        dtype: The dtype in which the model wants its images; Foolbox works in float32.
         seconds: After this time the next call raises ``TimeoutError``.
 
     Example:
@@ -48,7 +48,7 @@ class FoolboxModel:
     data_format = "channels_first"
 
     goal: Goal
-    """Of the images."""
+    """The goal of the images."""
 
     def __init__(self, model: Model, goal: Goal, dtype: torch.dtype, seconds: float) -> None:
         self._model, self.goal, self._dtype = model, goal, dtype
@@ -69,11 +69,11 @@ class FoolboxModel:
             return type(inputs)(self.logits(x))
 
     def repeated(self, count: int) -> "FoolboxModel":
-        """The same for ``count`` copies of its only image, within the same time."""
+        """The model for ``count`` copies of its only image, with the same deadline."""
         return self._of(torch.zeros(count, dtype=torch.long, device=self.goal.ids.device))
 
     def fools(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Whether images (m, ...) meet the goal of the images at the places ``rows`` (m,): bool (m,)."""
+        """Whether images (m, ...) meet the goal of the images in the rows ``rows`` (m,): bool (m,)."""
         other = self._of(rows)
         with torch.no_grad():
             return cleared(other.goal, other.logits(x))
@@ -94,7 +94,7 @@ class FoolboxModel:
         return _strict(self.goal, logits)
 
     def _of(self, rows: Tensor) -> "FoolboxModel":
-        """The same for some of the images, which may repeat."""
+        """The model for some of the images, which may repeat."""
         other = copy.copy(self)
         other.goal = self.goal.select(rows)
         return other
@@ -123,7 +123,7 @@ class _Differentiable(torch.autograd.Function):
 
 
 def cleared(goal: Goal, logits: Tensor) -> Tensor:
-    """Whether logits (N, C) that a :class:`FoolboxModel` gave meet the goal: bool (N,)."""
+    """Whether logits (N, C) from a :class:`FoolboxModel` meet the goal: bool (N,)."""
     hair = 0 if type(goal) in (Untargeted, Targeted) else _hair(logits).squeeze(1)
     return goal.margin(logits) < -hair
 
@@ -131,9 +131,9 @@ def cleared(goal: Goal, logits: Tensor) -> Tensor:
 def _strict(goal: Goal, logits: Tensor) -> Tensor:
     """The logits with the label a hair ahead, or the target a hair behind.
 
-    Foolbox compares classes in many places of its own; so all of them come to the same verdict.
+    Foolbox compares classes in many places of its own; this way all of them come to the same verdict.
     """
-    # What is derived from the two may mean something else.
+    # Classes derived from these two may mean something else.
     if type(goal) is Untargeted:
         return logits.scatter_add(1, goal.labels.unsqueeze(1), _hair(logits))
     if type(goal) is Targeted:

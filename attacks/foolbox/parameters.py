@@ -29,16 +29,16 @@ _FROM_0 = _SHARES | {
     "regularization",
     "source_step_convergance",
 }
-"""Numbers that may be 0; the others are above it."""
+"""Numbers that may be 0; the others must be positive."""
 
 
 def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, object]:
     """All parameters of one of Foolbox's attacks.
 
     Args:
-        row: Of the attack.
-        attack: Foolbox's class.
-        given: Those that are not to have their defaults.
+        row: The attack's row.
+        attack: The class of Foolbox.
+        given: The parameters that are not to have their defaults.
 
     Raises:
         ValueError: ``expected ..., got ...`` for an unknown parameter or a value of the wrong type.
@@ -69,7 +69,7 @@ def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, o
         elif not _fits(value, hints[name], name):
             wanted = _wanted(hints[name], name)
             raise ValueError(f"expected {name} of foolbox/{row.name} to be {wanted}, got {value!r}")
-    # Numbers of numpy would not go into a record.
+    # NumPy's numbers could not be written to a record.
     return known | {name: value.item() if hasattr(value, "item") else value for name, value in given.items()}
 
 

@@ -24,21 +24,21 @@ class Row:
     """One attack class of Foolbox."""
 
     name: str
-    """As in ``attacks.foolbox.get(name)``."""
+    """The name for ``attacks.foolbox.get(name)``."""
     attack: str
     """Name of the class in ``foolbox.attacks``."""
     kind: Literal["budget", "minimum norm", "plain"]
-    """Given an ``eps``; looks for the smallest perturbation; or neither, and run like a minimum-norm attack."""
+    """Is given an ``eps``; looks for the smallest perturbation; or neither, and is run like a minimum-norm attack."""
     norms: tuple[str, ...]
-    """The default first. All four: the attack goes a way of its own, and they only measure what it found."""
+    """Names of its norms, the default first. All four: no norm guides the attack, and they only measure its results."""
     access: Access
     """The most it asks of a model."""
     search: Search = "many steps"
-    """How it comes to its candidates."""
+    """How it finds its candidates."""
     goals: tuple[str, ...] = CLASSES
     """Names of the goals it takes."""
     needs: tuple[Need, ...] = ()
-    """What it cannot do without."""
+    """What it cannot run without."""
     draws: Draws = "never"
     """When it draws random numbers."""
     mixes: str = ""
@@ -48,9 +48,9 @@ class Row:
     start: str = ""
     """Attack that finds the starting points, unless the parameter ``init_attack`` names another."""
     start_parameters: Mapping[str, Any] = field(default_factory=dict)
-    """With what parameters that attack runs."""
+    """Parameters with which that attack runs."""
     black: bool = False
-    """A black image stands for "found nothing"."""
+    """Whether a black image stands for "found nothing"."""
     faults: tuple[str, ...] = ()
     """Known errors and limits, with files and lines of ``foolbox/attacks``."""
 
@@ -59,12 +59,12 @@ _CLASS_PREFIX = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "Linf"}
 
 
 def family(name: str, attack: str, norms: tuple[str, ...], **facts: Any) -> tuple[Row, ...]:
-    """A row for each norm of attacks that Foolbox names alike.
+    """A row for each norm, for attacks whose names in Foolbox differ only in the norm.
 
     Args:
-        name: Of all of them, without the norm.
-        attack: Likewise, of Foolbox's classes.
-        norms: Of each of them.
+        name: The name they share, without the norm.
+        attack: The name that Foolbox's classes share, without the norm.
+        norms: Names of the norms, one for each row.
         **facts: Other fields of the rows.
 
     Example:

@@ -17,10 +17,10 @@ from attacks.goals import Goal, Targeted, Untargeted
 from attacks.norms import column, flat
 
 _AT_ONCE = 16
-"""Images of the pool that "dataset" looks at together."""
+"""How many images of the pool "dataset" looks at together."""
 
 CARRIED = {1: "mnist", 3: "imagenet"}
-"""Channels -> Foolbox's name of the 20 images of that kind that it carries."""
+"""Number of channels -> Foolbox's name for the 20 images of that kind that come with it."""
 
 
 def load() -> Any:
@@ -33,7 +33,7 @@ def load() -> Any:
         >>> load().__version__
         '3.3.4'
     """
-    # Foolbox's zoo, which nobody here uses, imports GitPython, and that refuses to be imported where there is no git.
+    # Foolbox's zoo, which is not used here, imports GitPython, which refuses to be imported where git is missing.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please import `gaussian_filter`", DeprecationWarning)
@@ -47,16 +47,16 @@ def load() -> Any:
 
 @contextmanager
 def apart(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds the generators of torch and numpy, and leaves them as they were; silences what Foolbox has to say.
+    """Seed the generators of torch and numpy, restore them afterwards, and silence Foolbox's messages and warnings.
 
     Args:
-        seed: For both; any integer.
-        device: Of the images.
+        seed: The seed for both; any integer.
+        device: The device of the images.
     """
     import numpy as np
 
     before = np.random.get_state()  # noqa: NPY002  Foolbox draws from this generator
-    # Where nobody listens, the first of Foolbox's messages would have all messages of the program printed from then on.
+    # Without a handler, Foolbox's first message would have all messages of the program printed from then on.
     listener = logging.NullHandler()
     logging.root.addHandler(listener)
     accelerators = [] if device.type == "cpu" else [device]
@@ -83,14 +83,14 @@ def apart(seed: int, device: torch.device) -> Iterator[None]:
 def answer(
     row: Row, parameters: Mapping[str, object], door: FoolboxModel, x: Tensor, options: Mapping[str, object]
 ) -> Tensor:
-    """What an attack of Foolbox makes of images.
+    """Run one of Foolbox's attacks on images.
 
     Args:
-        row: Of the attack.
-        parameters: Of its class.
-        door: The model.
+        row: The attack's row.
+        parameters: The parameters of its class.
+        door: The model, as Foolbox sees it.
         x: Images (n, ...), float32, in [0, 1].
-        options: Of the run: ``epsilon``, ``starting_points``.
+        options: Options of the run: ``epsilon``, ``starting_points``.
 
     Returns:
         Images (n, ...), unchecked; the original ones in place of black ones that stand for "found nothing".
@@ -98,7 +98,7 @@ def answer(
     from eagerpy.astensor import astensor
 
     attack = getattr(load().attacks, row.attack)(**parameters)
-    # Some attacks take the tensors of EagerPy only.
+    # Some attacks only take EagerPy's tensors.
     wrapped = {key: astensor(value) if isinstance(value, Tensor) else value for key, value in options.items()}
     x_adv: Tensor = attack.run(door, astensor(x), _criterion(door.goal), **wrapped).raw
     if row.black:
@@ -107,9 +107,9 @@ def answer(
 
 
 def choose(door: FoolboxModel, x: Tensor, feed: Tensor | None) -> Tensor:
-    """What Foolbox's DatasetAttack makes of one image (1, ...): the first of the fed images, in any order, that fools.
+    """Run Foolbox's DatasetAttack on one image (1, ...): the first of the fed images, in random order, that fools.
 
-    Foolbox draws only from as many fed images as its batch is long, so the image is attacked in as many copies.
+    Foolbox draws from no more fed images than its batch is long, so the batch is made of that many copies of the image.
     """
     from eagerpy.astensor import astensor
 
@@ -127,7 +127,7 @@ def choose(door: FoolboxModel, x: Tensor, feed: Tensor | None) -> Tensor:
 
 
 def _samples(x: Tensor) -> Tensor:
-    """The images that Foolbox carries, of the size of ``x`` (1, C, H, W)."""
+    """The images that come with Foolbox, resized to the size of ``x`` (1, C, H, W)."""
     images, _ = load().samples(
         None, CARRIED[x.shape[1]], batchsize=20, data_format="channels_first", bounds=FoolboxModel.bounds
     )

@@ -14,7 +14,7 @@ def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
         x: Images (N, ...).
 
     Returns:
-        (N,); infinite where there is no bound.
+        The radii (N,); infinite where there is no bound.
 
     Example:
         >>> radii(0.25, torch.zeros(2, 3)), radii(None, torch.zeros(1, 3))
@@ -26,13 +26,13 @@ def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
 class Ball:
     """The images within ``eps`` of ``x`` and in [0, 1].
 
-    What :func:`attacks.norms.within` does for one point is done here for many: in Linf the ends of every value are
-    worked out once.
+    It does what :func:`attacks.norms.within` does, for many points in turn: in Linf the ends of every value are
+    computed once.
 
     Args:
-        norm: In which ``eps`` is measured.
+        norm: The norm in which ``eps`` is measured.
         x: Centres (n, ...), in [0, 1].
-        eps: Radii (n,).
+        eps: The radii (n,).
 
     Example:
         >>> ball = Ball(Linf(), torch.tensor([[0.05, 0.5]]), torch.tensor([0.25]))
@@ -47,7 +47,7 @@ class Ball:
             self._low, self._high = (x - bound).clamp_min_(0), (x + bound).clamp_max_(1)
 
     def nearest(self, x_adv: Tensor) -> Tensor:
-        """Bring candidates (n, ...) back into it."""
+        """Project candidates (n, ...) onto the ball."""
         if not isinstance(self._norm, Linf):
             return within(self._norm, self._x, x_adv, self._eps)
         inside = torch.maximum(x_adv, self._low)  # three times as fast as clamp with tensors

@@ -5,11 +5,11 @@ from torch import Tensor
 
 
 def largest(size: Tensor, count: Tensor) -> Tensor:
-    """The ``count`` largest numbers of each row, of equal ones the first.
+    """The ``count`` largest numbers of each row; among equal ones the first.
 
     Args:
-        size: Not negative (n, d).
-        count: Not negative (n, 1); what is behind the point does not count.
+        size: The numbers (n, d), not negative.
+        count: How many to choose in each row (n, 1), not negative; fractions are rounded down.
 
     Returns:
         Bool (n, d).

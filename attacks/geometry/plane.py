@@ -20,11 +20,11 @@ def reach(norm: Norm, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
     Args:
         norm: Linf, L2 or L1.
         x: Images (n, ...) in [0, 1].
-        normal: Of the hyperplanes (n, ...).
-        rise: (n,), of either sign.
+        normal: Normals of the hyperplanes (n, ...).
+        rise: The inner products wanted (n,), of either sign.
 
     Returns:
-        (n, ...); where [0, 1] does not reach the hyperplane, what comes closest to it.
+        Perturbations (n, ...); where [0, 1] does not reach the hyperplane, those that come closest to it.
 
     Example:
         >>> from attacks import Linf
@@ -39,7 +39,7 @@ def reach(norm: Norm, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
 
 
 def _fill(steepness: Tensor, room: Tensor, rise: Tensor) -> Tensor:
-    """L1: the steepest first, the last of them only in part."""
+    """L1: the steepest values first, the last of them only in part."""
     order = steepness.argsort(dim=1, descending=True, stable=True)
     gain = (steepness * room).gather(1, order)
     missing = (rise - (gain.cumsum(1) - gain)).clamp_min(0)
@@ -48,7 +48,7 @@ def _fill(steepness: Tensor, room: Tensor, rise: Tensor) -> Tensor:
 
 
 def _stretch(norm: Norm, steepness: Tensor, room: Tensor, rise: Tensor) -> Tensor:
-    """Linf and L2: all at once, each at its own speed."""
+    """Linf and L2: all values at once, each at its own speed."""
     speed = steepness if isinstance(norm, L2) else (steepness > 0).to(steepness)
     time, size = torch.zeros_like(rise), torch.zeros_like(room)
     enough = 4 * torch.finfo(rise.dtype).eps * rise

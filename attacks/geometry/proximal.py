@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def soft(delta: Tensor, cost: Tensor) -> Tensor:
-    """The z that makes ``(z - delta)^2 / 2 + cost |z|`` smallest.
+    """The z that minimises ``(z - delta)^2 / 2 + cost |z|``.
 
     Example:
         >>> soft(torch.tensor([0.5, -0.5, 0.25]), torch.tensor(0.25))
@@ -17,15 +17,15 @@ def soft(delta: Tensor, cost: Tensor) -> Tensor:
 
 
 def firm(delta: Tensor, cost: Tensor) -> Tensor:
-    """The z that makes ``(z - delta)^2 / 2 + cost |z|^(2/3)`` smallest: it drops what is small, and spares the rest.
+    """The z that minimises ``(z - delta)^2 / 2 + cost |z|^(2/3)``: small values are dropped, the others little changed.
 
     References:
         Cao et al., Fast image deconvolution using closed-form thresholding formulas of Lq (q = 1/2, 2/3)
         regularization, Journal of Visual Communication and Image Representation, 2013.
 
     Args:
-        delta: Any shape.
-        cost: Of a shape that goes with it, not negative.
+        delta: Changes, of any shape.
+        cost: Prices, not negative, of a shape that broadcasts against ``delta``.
 
     Example:
         >>> firm(torch.tensor([1.0, -1.0, 0.5]), torch.tensor(0.25))

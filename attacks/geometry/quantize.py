@@ -35,20 +35,20 @@ def quantize(
     L0 the perturbation is stretched until enough of its largest values survive the rounding; how far is found by
     bisection. Where no stretching helps, and for Linf, the image is moved on down the margin, always looking at the
     rounded image (a straight-through gradient), until that meets the goal. For Linf it may move by as few levels as
-    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. Of a model
-    without a gradient no more than answers is asked: for it the perturbation is stretched in Linf too.
+    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. A model
+    without a gradient is asked for answers alone: for it the perturbation is stretched in Linf too.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Clean images (N, ...), in [0, 1].
         x_adv: Adversarial images, shaped like ``x``.
         goal: What counts as fooled.
-        norm: In which ``eps`` is measured.
+        norm: The norm in which ``eps`` is measured.
         eps: Largest allowed size, image units, a number or (N,); None: no bound.
         steps: Gradient steps before the next level is tried.
 
     Raises:
-        ValueError: As attacks do for images, goals, ``eps`` and models that are not as they should be.
+        ValueError: As attacks do for invalid images, goals, ``eps`` and models.
 
     Returns:
         Images whose values are multiples of 1/255. Where no 8-bit image was found that meets the goal within

@@ -7,21 +7,21 @@ from torch import Tensor
 def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
     """Take the same amount off all numbers of a row, never below 0, so that their sum is at most ``total``.
 
-    With bounds, what remains of each number is cut to its bound, so that a number that is far above pays last. The
+    With bounds, what remains of each number is cut to its bound, so that a number far above it is reduced last. The
     amount is the root of a piecewise linear function, found by Newton's method, and by halving where that fails;
-    each row goes its own way. On rows of some thousand numbers this takes a quarter of the time of sorting them.
+    each row on its own. On rows of some thousand numbers this takes a quarter of the time of sorting them.
 
     References:
         Croce and Hein, Mind the box: l1-APGD for sparse adversarial attacks on image classifiers
         <https://arxiv.org/abs/2103.01208>, 2021; there the root is found by sorting.
 
     Args:
-        size: Not negative (n, d).
-        total: Not negative, (n, 1); may be infinite.
+        size: The numbers (n, d), not negative.
+        total: The most that each row may sum to (n, 1), not negative; may be infinite.
         most: Bound of each number, not negative (n, d); None: no bounds.
 
     Returns:
-        (n, d), rows that fit unchanged but for the bounds.
+        The numbers (n, d); rows that fit are unchanged but for the bounds.
 
     Example:
         >>> shrink(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([[3.0]]))
@@ -33,7 +33,7 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
     fits = shrunk.sum(1) <= total.squeeze(1)
     if bool(fits.all()):
         return shrunk
-    # What is left at the end is mostly the largest few, which decide the amount alone.
+    # Mostly only the largest few numbers remain above 0, and they alone decide the amount.
     top, places = size.topk(-(-size.shape[1] // _PART), dim=1, sorted=False)
     amount = _amount(top, total, None if most is None else most.gather(1, places))
     amount[fits] = 0
@@ -41,7 +41,7 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
     if len(more):
         amount[more] = _amount(size[more], total[more], None if most is None else most[more])
     shrunk = _cut((size - amount).clamp_(min=0), most)
-    # What rounding leaves above the total.
+    # Scales away what rounding leaves above the total.
     return shrunk * (total / shrunk.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
 
 
@@ -50,7 +50,7 @@ def _cut(size: Tensor, most: Tensor | None) -> Tensor:
 
 
 def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
-    """How much to take off (n, 1), where something must."""
+    """How much to take off each number (n, 1), for rows that do not fit."""
     high, low = size.amax(1, keepdim=True), torch.zeros_like(total)
     done = total <= 0
     amount = torch.where(done, high, low)
@@ -70,5 +70,5 @@ def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
 
 
 _PART = 8
-"""One number in so many is looked at first."""
+"""The largest numbers are looked at first: one in ``_PART``."""
 _ROUNDS = 64

@@ -17,7 +17,7 @@ def warp(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         shift: Downwards and to the right, as a fraction of height and width (n, 2).
 
     Returns:
-        Shaped like ``x``.
+        Images shaped like ``x``.
 
     Example:
         >>> x = torch.tensor([[0.0, 0.5], [0.0, 1.0]]).view(1, 1, 2, 2)
@@ -52,11 +52,11 @@ class Resizing(NamedTuple):
     rows: Tensor
     """What each row of an image takes from its rows (n, H, H)."""
     columns: Tensor
-    """The same for columns (n, W, W)."""
+    """What each column of an image takes from its columns (n, W, W)."""
 
     @classmethod
     def of(cls, x: Tensor, scale: Tensor, shift: Tensor) -> Self:
-        """That of images (n, C, H, W), by the ``scale`` (n,) and the ``shift`` (n, 2) of :func:`warp`."""
+        """The resizing of images (n, C, H, W) by the ``scale`` (n,) and the ``shift`` (n, 2) of :func:`warp`."""
         return cls(*(_fetched(size, scale, shift[:, i], x) for i, size in enumerate(x.shape[2:])))
 
     def apply(self, x: Tensor) -> Tensor:

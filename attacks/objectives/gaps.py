@@ -12,17 +12,17 @@ def gaps(goal: Goal, logits: Tensor) -> Tensor:
     """All differences of logits that must become negative for a goal to be met.
 
     The largest is the goal's margin; but for an order of classes it may exceed that, since every class is compared with
-    all that should stand above it, where the margin looks at neighbours. Neighbours alone would tell nothing of how a
-    class in the middle has to move, as it stands in two gaps with opposite signs.
+    all that should stand above it, where the margin looks at neighbours. Neighbours alone would not say how a class
+    in the middle has to move, as it is in two gaps with opposite signs.
 
-    Where it is free which classes rise, they are the first outside the old ones, in their order of the moment.
+    Where any classes may rise, they are the first outside the old ones, in their present order.
 
     Args:
-        goal: For N images. One that is not of this library has a single gap, its margin.
-        logits: (N, C).
+        goal: The goal for N images. One from outside this library has a single gap, its margin.
+        logits: Logits of the images (N, C).
 
     Returns:
-        (N, P); minus infinity where there is nothing to overtake.
+        The gaps (N, P); minus infinity where there is nothing to overtake.
 
     Example:
         >>> from attacks import TopKExclusion
@@ -50,12 +50,12 @@ def soft_maximum(gaps: Tensor, temperature: Tensor, log_weights: Tensor | float 
     """A smooth form of the largest gap, to which every gap adds according to its size and its weight.
 
     Args:
-        gaps: (N, P).
-        temperature: (N,), in logits. As it falls, the result tends to the largest gap.
-        log_weights: (N, P); 0 for all makes it an upper bound.
+        gaps: Gaps of the images (N, P).
+        temperature: One for each image (N,), in logits. As it falls, the result tends to the largest gap.
+        log_weights: Logarithms of the gaps' weights (N, P); 0 for all makes it an upper bound.
 
     Returns:
-        (N,).
+        A number for each image (N,).
 
     Example:
         >>> soft_maximum(torch.tensor([[1.0, 1.0, -9.0]]), torch.tensor([0.1]))

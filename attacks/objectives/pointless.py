@@ -7,14 +7,14 @@ from attacks.goals import Goal, OrderedTopK, Targeted
 
 
 def pointless(goal: Goal, classes: Tensor) -> Tensor:
-    """Where the class that a goal wants first is the one that the image has, so that meeting it fools nobody.
+    """Where the class that a goal wants first is the one that the image has, so that meeting it fools no one.
 
     Args:
-        goal: For N images.
-        classes: The class that each should have, int64 (N,): its label, or else what it was taken for when clean.
+        goal: The goal for N images.
+        classes: The class that each should have, int64 (N,): its label, or else the class predicted when clean.
 
     Returns:
-        bool (N,); nowhere for goals that want to be rid of a class.
+        Where it is so, bool (N,); nowhere for goals that drive a class out.
 
     Example:
         >>> pointless(Targeted(torch.tensor([3, 3])), torch.tensor([1, 3]))

@@ -5,23 +5,23 @@ from torch import Tensor
 
 SLACK = 1e-5
 """Attacks ask for a margin below ``-SLACK`` times the :func:`scale` of the logits, so that a later forward pass in
-another batch, whose sums are rounded otherwise, comes to the same verdict."""
+another batch, whose sums are rounded differently, comes to the same verdict."""
 _RULED_OUT = 1000.0
-"""Logits this many times as large as the first are none that a network came to."""
+"""Logits this many times as large as the first are not a network's own."""
 
 
 def ranked_classes(logits: Tensor, k: int) -> Tensor:
     """The first k classes of each image, best first; all of them where there are fewer.
 
     Of equal logits the lower class comes first, and NaN before any number, so that the first of them is always that of
-    ``torch.argmax``. Classes are ranked here and nowhere else: ``torch.topk`` names any of those that are equal.
+    ``torch.argmax``. Classes are ranked here and nowhere else: ``torch.topk`` may name any of several equal ones.
 
     Args:
-        logits: (N, C).
-        k: How many, at least 1.
+        logits: Logits of the images (N, C).
+        k: How many classes, at least 1.
 
     Returns:
-        int64 (N, min(k, C)).
+        Classes, int64 (N, min(k, C)).
 
     Example:
         >>> ranked_classes(torch.tensor([[1.0, 5.0, 5.0, 1.0]]), k=3)
@@ -36,8 +36,8 @@ def outside(logits: Tensor, classes: Tensor) -> Tensor:
     """Hide some classes of each image behind minus infinity.
 
     Args:
-        logits: (N, C).
-        classes: Those to hide, int64 (N, k).
+        logits: Logits of the images (N, C).
+        classes: The classes to hide, int64 (N, k).
 
     Example:
         >>> outside(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2]]))
@@ -50,12 +50,12 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
     """Largest logit inside a set of classes minus the k-th largest outside it.
 
     Args:
-        logits: (N, C).
+        logits: Logits of the images (N, C).
         classes: The set, int64 (N, m).
         k: How many classes outside the set must rise above all of it.
 
     Returns:
-        (N,): negative exactly if none of the set is among the first k.
+        The margins (N,): negative exactly if none of the set is among the first k.
 
     Example:
         >>> logits = torch.tensor([[5.0, 4.0, 3.0, 1.0]])
@@ -69,7 +69,7 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
     rival = ranked_classes(others, k)[:, -1:]
     if classes.shape[1] > 1:
         classes = classes.gather(1, known.gather(1, classes).argmax(1, keepdim=True))
-    # Two logits decide. The gradient of a product is several times as cheap as that of looking both of them up.
+    # Two logits decide. The gradient of a product costs a fraction of that of looking both of them up.
     sign = torch.zeros_like(known).scatter_(1, classes, 1.0).scatter_(1, rival, -1.0)
     return (logits * sign).sum(1)
 
@@ -78,11 +78,11 @@ def order_margin(logits: Tensor, targets: Tensor) -> Tensor:
     """The largest amount by which a class stands above one that should precede it.
 
     Args:
-        logits: (N, C).
+        logits: Logits of the images (N, C).
         targets: The classes that should be first, in order, int64 (N, k).
 
     Returns:
-        (N,): negative exactly if the first k classes are the targets, in their order.
+        The margins (N,): negative exactly if the first k classes are the targets, in their order.
 
     Example:
         >>> order_margin(torch.tensor([[3.0, 1.0, 4.0]]), torch.tensor([[2, 0]]))
@@ -101,15 +101,15 @@ def fooling(margin: Tensor, logits: Tensor) -> Tensor:
         tensor([ True, False, False])
     """
     beyond = margin < 0
-    # In most steps no image is, and looking takes half the time of judging how far.
+    # In most steps no image is, and checking that takes half the time of judging how far.
     return margin < scale(logits).mul_(-SLACK) if bool(beyond.any()) else beyond
 
 
 def scale(logits: Tensor) -> Tensor:
     """How large the logits (N, C) of each image are, by which the rounding of their differences is judged: (N,).
 
-    The largest of their absolute values. But classes are ruled out by huge negative logits, and measured by those no
-    difference of the others would ever count.
+    The largest of their absolute values. But classes are ruled out by huge negative logits, next to which no
+    difference of the others would count.
 
     Example:
         >>> scale(torch.tensor([[2.0, -3.0, 0.5], [2.0, 0.5, -1e9]]))

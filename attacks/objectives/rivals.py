@@ -12,7 +12,7 @@ from attacks.objectives.ranking import outside, ranked_classes
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Overtake:
-    """All of some classes stand above all of some others. It implies the goal that it was made for.
+    """Every class of one set stands above every class of another, which implies the goal this was made for.
 
     Example:
         >>> aim = Overtake(old=torch.tensor([[0]]), new=torch.tensor([[2]]), ids=torch.tensor([0]))
@@ -46,7 +46,7 @@ class Overtake:
 
 @dataclass(frozen=True, eq=False)
 class Towards:
-    """A goal that is met in any of its ways, but walked to along one of them.
+    """A goal that is met in any of its ways, but approached along one of them.
 
     Example:
         >>> goal = Untargeted(torch.tensor([0]))
@@ -58,7 +58,7 @@ class Towards:
     goal: Goal
     """What is to be met."""
     aim: Goal
-    """A way to meet it: what implies it."""
+    """A way to meet the goal: an aim that implies it."""
 
     @property
     def ids(self) -> Tensor:
@@ -66,34 +66,34 @@ class Towards:
         return self.goal.ids
 
     def margin(self, logits: Tensor) -> Tensor:
-        """The aim's; the goal's own where that is met, be it on another way."""
+        """The aim's margin; the goal's own where the goal is met, even in another way."""
         margin = self.goal.margin(logits)
         return torch.where(margin < 0, margin, self.aim.margin(logits))
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """The aim's."""
+        """The aim's cross-entropy."""
         return self.aim.cross_entropy(logits)
 
     def check(self, num_classes: int) -> None:
-        """Raise ``ValueError`` if the goal makes no sense for so many classes."""
+        """Raise ``ValueError`` if the goal makes no sense for that number of classes."""
         self.goal.check(num_classes)
 
     def select(self, index: Tensor) -> Self:
-        """The same for some of the images: a mask, or positions, which may repeat."""
+        """The goal and its aim for some of the images: a mask, or positions, which may repeat."""
         return replace(self, goal=self.goal.select(index), aim=self.aim.select(index))
 
 
 def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
-    """So many ways to meet a goal, the nearest first.
+    """``count`` ways to meet a goal, the nearest first.
 
     To drive a label out of the first k, the k - 1 strongest of the other classes and one more, each in turn, must
-    rise above it; k is 1 for an untargeted goal. A goal that says itself which classes are to be first can be met in
+    rise above it; k is 1 for an untargeted goal. A goal that itself says which classes are to be first can be met in
     one way. Where there are fewer ways than asked for, they start again from the first.
 
     Args:
-        goal: What is to be met.
-        logits: Of the images (N, C); they say what is near.
-        count: How many.
+        goal: The goal that is to be met.
+        logits: Logits of the images (N, C); they say which classes are near.
+        count: How many ways are wanted.
 
     References:
         Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
@@ -115,7 +115,7 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
 
 
 def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
-    """At most so many ways to meet a goal, as :func:`aims` gives them, none of them twice.
+    """At most ``most`` ways to meet a goal, as :func:`aims` gives them, none of them twice.
 
     Example:
         >>> goal = Untargeted(torch.tensor([0]))

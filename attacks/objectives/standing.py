@@ -14,11 +14,11 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
     step to step, so that the steps for different images undo each other. Here all other classes are the rival.
 
     Args:
-        logits: (N, C).
-        goal: For these images.
+        logits: Logits of the images (N, C).
+        goal: The goal for these images.
 
     Returns:
-        (N,); lower is closer to the goal.
+        A number for each image (N,); lower is closer to the goal.
 
     Example:
         >>> import torch
@@ -42,8 +42,8 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
 def unlike(clean: Tensor) -> Loss:
     """How much the logits are like those of the clean images: the cosine between them, both around their mean.
 
-    All that was high is to be low and the reverse, so that a few classes rise for all images. It is for the goals that
-    drive out what came first; for the others it is :func:`standing`.
+    What was high is to become low and the reverse, so that the same few classes rise for all images. It is for the
+    goals that drive out what came first; for the others it is :func:`standing`.
 
     Args:
         clean: Logits of the clean images (N, C).
@@ -53,7 +53,7 @@ def unlike(clean: Tensor) -> Loss:
         <https://openaccess.thecvf.com/content/ICCV2021/html/Zhang_Data-Free_Universal_Adversarial_Perturbation_and_Black-Box_Attack_ICCV_2021_paper.html>.
 
     Deviations:
-        The mean logit is taken away, which changes no probability: where all logits lie on one side of 0, as after a
+        The mean logit is subtracted, which changes no probability: where all logits lie on one side of 0, as after a
         last ReLU, any two are alike by that alone.
 
     Example:

@@ -17,9 +17,9 @@ _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output 
 def ask(model: Model, x: Tensor) -> Tensor:
     """Logits (N, C) of images ``x``, of their dtype and on their device.
 
-    The model is handed a copy: one that works on its input in place (``x.sub_(mean)``) would otherwise move the
-    images that the attack goes on with. Where no gradients are wanted the answer is copied too, without a graph: a
-    model may hand out the same buffer each time.
+    The model is given a copy: one that works on its input in place (``x.sub_(mean)``) would otherwise change the
+    images that the attack continues with. Where no gradients are wanted the answer is copied too, without a graph: a
+    model may return the same buffer each time.
 
     Args:
         model: Images in [0, 1] -> logits, or an answer that holds them; see :func:`read_logits`.
@@ -41,7 +41,7 @@ def ask(model: Model, x: Tensor) -> Tensor:
 
 
 def read_logits(answer: Any, count: int) -> Tensor:
-    """The logits in what a model answered.
+    """The logits in a model's answer.
 
     Understood are a tensor (N, C); a tuple or list whose first entry is one, as torchvision's models with auxiliary
     heads return; a mapping or an object with ``logits``, as those of Hugging Face do, or a mapping with one entry; and
@@ -105,14 +105,14 @@ def _held(answer: Any) -> Any:
 
 
 def are_probabilities(answers: Tensor) -> bool:
-    """Whether what a model answered are probabilities: every row is nonnegative and sums to 1.
+    """Whether a model's answers are probabilities: every row is nonnegative and sums to 1.
 
-    The sum may miss 1 by what the coarsest type rounds to that could have held all of these values: of a softmax in
-    half precision, or in bfloat16, it does. A row of logits may look so by accident, the more easily the fewer its
-    classes; where so few rows and classes are there that this is no wonder, they are taken for logits.
+    The sum may differ from 1 by the rounding error of the coarsest type that could have held all of these values, as it
+    does after a softmax in half precision or in bfloat16. A row of logits may look like that by accident, the more
+    easily the fewer its classes; with too few rows and classes to rule that out, they are taken for logits.
 
     Args:
-        answers: (N, C), of any float dtype.
+        answers: The answers (N, C), of any float dtype.
 
     Example:
         >>> answers = torch.tensor([[0.0, 1.0, 3.0], [0.2, 0.5, 0.1]]).half().softmax(1)
@@ -135,6 +135,6 @@ def _fits(values: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _rounding(dtype: torch.dtype, classes: int) -> float:
-    """By how much probabilities of a type, for so many classes, may miss the sum 1."""
+    """By how much the sum of probabilities of a type, for a number of classes, may differ from 1."""
     known = torch.finfo(dtype)
     return float(known.eps + classes * known.smallest_normal * known.eps)

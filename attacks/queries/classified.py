@@ -7,7 +7,7 @@ from attacks.protocols import Access, Attack, Search
 
 
 def access_of(attacks: Iterable[Attack]) -> Access | None:
-    """The most that any of some attacks asks of a model; None where one of them does not say.
+    """The most that any of several attacks asks of a model; None where one of them does not say.
 
     Example:
         >>> from attacks import PGD, Square
@@ -19,7 +19,7 @@ def access_of(attacks: Iterable[Attack]) -> Access | None:
 
 
 def search_of(attacks: Iterable[Attack]) -> Search | None:
-    """The most thorough way in which any of some attacks searches; None where one of them does not say.
+    """The most thorough way in which any of several attacks searches; None where one of them does not say.
 
     Example:
         >>> from attacks import FGSM, PGD

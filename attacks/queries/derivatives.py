@@ -15,7 +15,7 @@ _GRADIENTS = re.compile(
     "requires?[ _](a )?grad|graph leaves|inference tensor|derivative|differentia|autograd|gradient comput|backward",
     re.IGNORECASE,
 )
-"""What torch says where it cannot differentiate, or hand on a tensor that is to be differentiated."""
+"""What torch says where it cannot differentiate, or pass on a tensor that is to be differentiated."""
 
 
 class NoGradientError(ValueError):
@@ -50,7 +50,7 @@ def ask_with_graph(model: Model, x: Tensor) -> Tensor:
     except Exception as error:
         if not _about_gradients(error):
             raise
-        # Where warnings are errors, torch's compiler fails on a copy, as on all that is the result of something.
+        # Where warnings are errors, torch's compiler fails on a copy, as on any tensor computed from another.
         found = _attempt(lambda: read_logits(model(x), len(x)).to(x))
         if found is None and _answers_without(model, x):
             raise NoGradientError(_first_line(error)) from error
@@ -82,7 +82,7 @@ def has_gradient(model: Model, x: Tensor) -> bool:
 
 
 def differentiate(model: Model, x: Tensor, measure: Measure) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Numbers made from a model's logits, and their gradients with respect to the images: one pass there and back.
+    """Numbers made from a model's logits, and their gradients with respect to the images: one pass each way.
 
     A model that overwrites what its own gradient needs (``x *= x``) is asked once more in a way that keeps a copy.
 
@@ -119,9 +119,9 @@ def _differentiate(model: Model, x: Tensor, measure: Measure) -> tuple[Tensor, T
         raise NoGradientError
     columns = value.unbind(1) if value.ndim > 1 else (value,)
     last = len(columns) - 1
-    # Of the sum, not with a vector of ones: given that, torch imports its symbolic algebra, half a second.
+    # Of the sum, not with a vector of ones: given one, torch imports its symbolic algebra, half a second.
     gradients = [gradient_of(column.sum(), x, keep=i < last) for i, column in enumerate(columns)]
-    # A copy: the model may hand out the same buffer the next time.
+    # A copy: the model may return the same buffer the next time.
     return logits.detach().clone(), value.detach(), gradients
 
 
@@ -129,12 +129,12 @@ def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
     """The gradient of a number with respect to images.
 
     Args:
-        value: Made from logits of :func:`ask_with_graph`, with a graph.
+        value: A number made from logits of :func:`ask_with_graph`, with a graph.
         x: The images (N, ...) that the model was asked about.
         keep: Whether the graph is needed again.
 
     Returns:
-        Shaped like ``x``.
+        The gradient, shaped like ``x``.
 
     Raises:
         NoGradientError: If the value does not depend on the images, or torch cannot differentiate something on the way.

@@ -24,14 +24,14 @@ class Failures:
         self._errors: dict[int, str] = {}
 
     def catch(self, attack: Attack, model: Model, x: Tensor, goal: Goal, *, rows: Tensor, **options: Any) -> Tensor:
-        """What the attack returns, or the candidates that it failed with.
+        """The images that the attack returns, or the candidates it had when it failed.
 
         Args:
-            attack: Of either kind.
+            attack: An attack of either kind.
             model: Images in [0, 1] -> logits.
             x: Some images of the batch (n, ...).
-            goal: Of these.
-            rows: Their places in the batch (n,).
+            goal: The goal of these images.
+            rows: Their rows in the batch (n,).
             **options: ``eps`` and ``seed``.
         """
         try:

@@ -26,19 +26,19 @@ _asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(Non
 
 
 class Slope(NamedTuple):
-    """What one forward and backward pass tells of a batch, all without graph."""
+    """What one forward and backward pass says about a batch; nothing in it keeps a graph."""
 
     logits: Tensor
-    """(N, C)."""
+    """The images' logits (N, C)."""
     loss: Tensor
-    """(N,)."""
+    """The images' losses (N,)."""
     gradient: Tensor
-    """Of each image's loss with respect to that image, shaped like the batch."""
+    """The gradient of each image's loss with respect to that image, shaped like the batch."""
     fooled: Tensor
-    """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says of the logits."""
+    """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says about the logits."""
 
     def select(self, index: Tensor) -> "Slope":
-        """The same for some of the images only: a mask or positions."""
+        """The slope of some of the images only: a mask or positions."""
         return Slope(*(part[index] for part in self))
 
 
@@ -73,7 +73,7 @@ def slope(
         x: Images (N, ...).
         goal: What counts as fooled, for these images.
         loss: Logits (N, C), aim -> (N,).
-        aim: What the loss is of; None: the goal itself.
+        aim: The aim whose loss it is; None: the goal itself.
         precision: Which of the model's forms to use, where it has faster ones (see
             :func:`attacks.standins.fast.fast`). With "bfloat16" the logits of images that meet the goal, or nearly do,
             are the model's own all the same; what is found with "float32" the model has to confirm, see
@@ -103,9 +103,9 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss, count: int) -> Slo
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        goal: For these images.
+        goal: The goal for these images.
         losses: Logits (N, C), goal -> (N, K).
-        count: K. It is said beforehand, so that whoever limits passes knows how many are coming.
+        count: K, given beforehand, so that whatever limits passes knows how many are coming.
 
     Returns:
         As :func:`slope`, with losses (N, K) and gradients (N, K, ...).
@@ -123,7 +123,7 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss, count: int) -> Slo
 
 
 def quick_form(model: Model) -> Model | None:
-    """The faster form of a model, where it has one; whoever wraps a model should hand it on.
+    """The faster form of a model, where it has one; whatever wraps a model should pass it on.
 
     Example:
         >>> print(quick_form(lambda x: x))
@@ -134,7 +134,7 @@ def quick_form(model: Model) -> Model | None:
 
 
 def exact_form(model: Model) -> Model | None:
-    """The form of float32 of a model, where it has one; whoever wraps a model may hand it on.
+    """The float32 form of a model, where it has one; whatever wraps a model may pass it on.
 
     Example:
         >>> print(exact_form(lambda x: x))
@@ -162,7 +162,7 @@ def form_for(model: Model, precision: Precision) -> Model:
 
 
 def precise(model: Model) -> Model:
-    """The model without its faster forms, for images of which every last bit counts.
+    """The model without its faster forms, for images where the last bit counts.
 
     Example:
         >>> precise(lambda x: 2 * x)(torch.tensor([1.0]))
@@ -182,7 +182,7 @@ def _differentiate(
     model: Model, x: Tensor, goal: Goal, loss: Loss, count: int = 1
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Logits, losses (N,) or (N, K), and the gradient of each column."""
-    # Tensors made in inference mode can take no part in a graph, copies made outside of it can.
+    # Tensors made in inference mode cannot be part of a graph, copies made outside of it can.
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _differentiate(model, x, goal, loss, count)
@@ -196,17 +196,17 @@ def _differentiate(
 
 def _finite(gradient: Tensor) -> Tensor:
     """Where the gradient is not finite (a square root at 0) it gives no direction."""
-    # Looking takes a fifth of the time of replacing.
+    # Checking takes a fifth of the time of replacing.
     if math.isfinite(gradient.sum()):
         return gradient
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def booked_on(ids: Tensor, backwards: int = 1) -> AbstractContextManager[None]:
-    """Within it, a model can tell which images the rows of its batch belong to, and what will be asked of its answer.
+    """Inside this context a model can tell which images its rows belong to, and how many gradients will follow.
 
     Args:
-        ids: Of the images (N,); see :func:`asked_ids`.
+        ids: Ids of the images (N,); see :func:`asked_ids`.
         backwards: Backward passes that follow a forward pass with a graph; see :func:`asked_backwards`.
     """
     return _Booked(ids, backwards)
@@ -224,7 +224,7 @@ def asked_backwards() -> int:
 
 @contextmanager
 def first_look() -> Iterator[None]:
-    """Within it, a model can tell that an attack begins, and asks about its clean images; see :func:`is_first_look`."""
+    """Inside this context a model can tell that an attack asks about its clean images; see :func:`is_first_look`."""
     token = _first_look.set(True)
     try:
         yield
@@ -244,7 +244,7 @@ def is_first_look() -> bool:
 
 
 class _Booked(AbstractContextManager[None]):
-    """A class, since a generator takes several times as long, and there is one for every pass."""
+    """The context of :func:`booked_on`: a class, since a generator takes several times as long, once for every pass."""
 
     __slots__ = ("_asks", "_token")
 

@@ -23,20 +23,20 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     bool: (bool, "True or False"),
     str: (str, "a text"),
 }
-"""Annotation of a field -> what its value must be."""
+"""Annotation of a field -> the kind of its value, and that kind in words."""
 
 
 class InNorm(Protocol):
-    """What is made for certain norms and works in one of them."""
+    """Anything that is made for certain norms and works in one of them."""
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Their names."""
+        """Names of the norms it is made for."""
         ...
 
     @property
     def norm(self) -> Norm:
-        """The one."""
+        """The norm it works in."""
         ...
 
 
@@ -74,9 +74,9 @@ def check_norm(name: str, norm: object, norms: tuple[str, ...]) -> None:
     """Check that a norm is one of those an attack works in.
 
     Args:
-        name: Of the attack.
-        norm: What it was given for one.
-        norms: Names of those it works in.
+        name: The attack's name.
+        norm: What it was given as its norm.
+        norms: Names of the norms it works in.
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -135,7 +135,7 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
 
 
 def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None, loss: Loss) -> Slope:
-    """What :func:`clean_logits` does, with the loss of the clean images and its gradient out of the same pass.
+    """What :func:`clean_logits` does, with the loss of the clean images and its gradient from the same pass.
 
     Raises:
         ValueError: As :func:`clean_logits` and :func:`attacks.queries.gradients.slope` do.
@@ -253,7 +253,7 @@ def check_images(x: Any, what: str = "images") -> None:
 
     Args:
         x: What should be images (N, ...), float32 or float64, in [0, 1].
-        what: In the message, for it.
+        what: What the message calls it.
 
     Raises:
         ValueError: ``expected ..., got ...``

@@ -40,7 +40,7 @@ def check_mode(model: object) -> None:
 
 
 def learns(part: nn.Module) -> bool:
-    """Whether a layer by itself, in training mode, normalises by its batch or is changed by every pass.
+    """Whether a layer itself, in training mode, normalises by its batch or is changed by every pass.
 
     Example:
         >>> learns(nn.BatchNorm2d(3)), learns(nn.InstanceNorm2d(3)), learns(nn.Dropout())
@@ -81,12 +81,12 @@ def parts(model: object) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _held(model: object) -> Iterator[object]:
-    """What a model that is no network, or a layer, is made of."""
+    """The parts of a model that is not a network, or of a layer."""
     if isinstance(model, functools.partial):
         yield from (model.func, *model.args, *model.keywords.values())
     elif isinstance(model, MethodType):
         yield model.__self__
-    # Not by getattr alone: what stands for something on another machine has any attribute.
+    # Not by getattr alone: a proxy for something on another machine has any attribute.
     yield from (getattr(model, name) for name in _WRAPPED if hasattr(type(model), name))
     for name, value in getattr(model, "__dict__", {}).items():
         if name in _WRAPPED or isinstance(value, nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def plain_number(value: Any) -> Any:
-    """A number as an ``int`` or a ``float``, whatever it was written as; what is no single number comes back as it is.
+    """A number as an ``int`` or a ``float``, whatever its type; what is not a single number is returned unchanged.
 
     Torch multiplies tensors by Python's numbers, and refuses fractions; JSON holds no others either.
 

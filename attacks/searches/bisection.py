@@ -11,14 +11,14 @@ from attacks.searches.track import Survivors
 
 
 class Bisection:
-    """Searches, for each image by itself, for the smallest value that succeeds.
+    """Searches for the smallest value that succeeds, for each image on its own.
 
     As long as nothing has succeeded the value grows by a factor; from then on the interval is halved.
 
     Args:
         first: The first values to try (n,), positive.
-        high: Values known to succeed (n,); None: not known.
-        factor: By which a value that fails grows.
+        high: Values known to succeed (n,); None: none is known.
+        factor: The factor by which a value that fails grows.
 
     Example:
         >>> search = Bisection(torch.tensor([1.0]))
@@ -31,7 +31,7 @@ class Bisection:
     """
 
     value: Tensor
-    """What to try next (n,)."""
+    """The value to try next (n,)."""
     low: Tensor
     """The largest value that failed (n,); 0 if none did."""
     high: Tensor
@@ -43,16 +43,16 @@ class Bisection:
         self._factor = factor
 
     def tell(self, success: Tensor, reached: Tensor | None = None) -> None:
-        """Say how it went, and move on to the next value.
+        """Record the outcome, and move on to the next value.
 
         Args:
             success: Whether ``value`` succeeded, bool (n,).
-            reached: Values that turned out to be enough where it did (n,); None: ``value`` itself.
+            reached: Values that turned out to be enough where it succeeded (n,); None: ``value`` itself.
         """
         enough = self.value if reached is None else torch.minimum(reached, self.value)
         self.high = torch.where(success, torch.minimum(enough, self.high), self.high)
         low = torch.where(success, self.low, torch.maximum(self.value, self.low))
-        # A success below a failure shows that the failure was bad luck.
+        # A success below a failure shows that the failure was a matter of chance.
         self.low = torch.where(low < self.high, low, 0)
         middle = (self.low + self.high) / 2
         self.value = torch.where(self.high.isfinite(), middle, self.value * self._factor)
@@ -63,12 +63,12 @@ class Bisection:
 
 
 def pull_back(active: Survivors, best: Nearest, steps: int) -> None:
-    """Draw the images found straight towards the clean ones, as far as they still fool, by so many halvings.
+    """Move the images found straight towards the clean ones, as far as they still fool, by ``steps`` halvings.
 
     Args:
         active: The images that are attacked.
-        best: What was found for them, and will be.
-        steps: Forward passes.
+        best: The nearest fooling images so far; nearer ones are added.
+        steps: Number of forward passes.
 
     Example:
         >>> from attacks import L2, Untargeted

@@ -1,9 +1,9 @@
 """Randomness that belongs to the image: what is drawn depends on (seed, image id, draw) alone.
 
 An ordinary generator hands out numbers in the order they are asked for, so the noise an image gets would
-depend on the batch it stands in. Here every number is a hash of where it is used (a counter-based generator,
+depend on the batch it is in. Here every number is a hash of where it is used (a counter-based generator,
 as in Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011; the hash is the finaliser of
-SplitMix64, Steele et al., 2014), so batches may be cut, shuffled and resumed, and the noise stays the same,
+SplitMix64, Steele et al., 2014), so batches may be split, shuffled and resumed, and the noise stays the same,
 on every device.
 """
 
@@ -23,10 +23,10 @@ def uniform(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
     """Uniform numbers in [0, 1), one block of ``shape`` for each image.
 
     Args:
-        seed: Of the run; any integer.
+        seed: The seed of the run; any integer.
         ids: The images' ids, int64 (N,).
         draw: Which draw of this image it is: different draws are independent.
-        shape: Of the block of one image.
+        shape: Shape of the block of one image.
 
     Returns:
         float32 (N, *shape), on the device of ``ids``.

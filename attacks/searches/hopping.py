@@ -14,12 +14,12 @@ LEAST, MOST = 0.05, 0.5
 
 
 def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
-    """Some values of each image, at random, go where a random point of the ball's surface has them.
+    """Replace some values of each image, chosen at random, by those of a random point on the ball's surface.
 
     Args:
         active: The active images, and their budgets.
         x_adv: The points to kick (n, ...).
-        seed: Of all random draws.
+        seed: The seed of all random draws.
 
     Returns:
         Points in the ball and in [0, 1] (n, ...).
@@ -42,16 +42,16 @@ def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
 
 
 def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: float = 0.75) -> None:
-    """One kick of the best points and the walk down from there, with momentum and ever shorter steps.
+    """Kick the best points once and walk down from there, with momentum and ever shorter steps.
 
-    Images that get fooled leave; what is better goes into ``best``.
+    Images that get fooled leave; better points are stored in ``best``.
 
     Args:
         active: The active images.
-        best: Their best points.
-        seed: Of all random draws.
+        best: The best points so far.
+        seed: The seed of all random draws.
         steps: Gradient steps; the first is half of ``eps`` long.
-        decay: Weight of the gradients before.
+        decay: Weight of the earlier gradients.
 
     References:
         Wales and Doye, Global optimization by basin-hopping <https://arxiv.org/abs/cond-mat/9803344>, 1997.

@@ -18,7 +18,7 @@ Look = Callable[[Tensor, int], Slope]
 
 
 def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
-    """The running sum (n, ...) with one more gradient, which is scaled to L1 norm 1; ``decay`` weighs the sum before.
+    """The running sum (n, ...) with one more gradient, which is scaled to L1 norm 1; ``decay`` weights the old sum.
 
     Example:
         >>> accumulate(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, -1.0]]), decay=0.5)
@@ -30,7 +30,7 @@ def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
 def begin(
     attack: BudgetAttack, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, loss: Loss
 ) -> tuple[Survivors, Tensor]:
-    """The images that are to be fooled and the first gradient of each (n, ...), out of one pass over the clean images.
+    """The images that are to be fooled and the first gradient of each (n, ...), from one pass over the clean images.
 
     Raises:
         ValueError: As :func:`attacks.queries.inputs.clean_slope` does.
@@ -63,15 +63,15 @@ def descend(
 
     Args:
         active: The images that are to be fooled, with their goals and budgets.
-        gradient: The first one of each (n, ...), at the images themselves.
-        look: Where the others come from.
-        steps: Gradient steps.
+        gradient: The first gradient of each (n, ...), at the images themselves.
+        look: Gives the gradients of the later steps.
+        steps: Number of gradient steps.
         relative_step: Length of a step as a fraction of ``eps``.
-        decay: Weight of the sum before.
+        decay: Weight of the sum of earlier gradients.
         early_stop: Whether an image is done at the first step that meets the goal, instead of after the last.
 
     Returns:
-        Candidates for the whole batch.
+        Candidates for the whole batch (N, ...).
 
     Example:
         >>> from attacks import MIFGSM, Untargeted

@@ -12,8 +12,8 @@ class Nearest:
 
     Args:
         x: Clean images (n, ...).
-        norm: In which distance is measured.
-        eps: Candidates further away than this are not taken; None: no bound.
+        norm: The norm in which distance is measured.
+        eps: Candidates further away than this are ignored; None: no bound.
 
     Example:
         >>> from attacks import Linf
@@ -27,13 +27,13 @@ class Nearest:
     x_adv: Tensor
     """The nearest fooling image, or the clean one where none was found."""
     size: Tensor
-    """Its distance (n,); infinite where none was found."""
+    """The distance of that image (n,); infinite where none was found."""
     complete: bool
     """Whether one was found for every image."""
 
     def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
         self._x, self._norm = x, norm
-        # Only what is nearer than that is taken.
+        # Only candidates nearer than this are taken.
         self._enough = at_most(radii(eps, x))
         self.x_adv = x.clone()
         self.size = x.new_full((len(x),), torch.inf)
@@ -51,7 +51,7 @@ class Nearest:
         self.complete = bool(self.found.all())
 
     def offer(self, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
-        """Keep those of ``x_adv`` (n, ...) that fool and are nearer than what there was; bool (n,) which.
+        """Keep those of ``x_adv`` (n, ...) that fool and are nearer than the best so far; returns which, bool (n,).
 
         Their distance ``size`` (n,) may be given where it is known already.
         """
@@ -63,7 +63,7 @@ class Nearest:
         return better
 
     def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
-        """The same where there are candidates for some of the images only: those at the places ``rows`` (m,)."""
+        """What :meth:`offer` does, with candidates for some of the images only: those in the rows ``rows`` (m,)."""
         size = self._norm.measure(x_adv - self._x[rows]) if size is None else size
         better = fooled & (size < self._enough[rows])
         chosen = better.nonzero().squeeze(1)

@@ -1,7 +1,7 @@
 """Images drawn at random: noise, colours, stripes, rings, clouds, and blends of them with the image itself.
 
-What a network says of them differs far more than what it says of noise alone. All is arithmetic that every device and
-batch size does alike: waves are triangles, and no function is evaluated that could be rounded one way or the other.
+A network's predictions on them are far more varied than on noise alone. All of it is arithmetic with the same result on
+every device and in every batch size: waves are triangles, and no function is evaluated whose rounding could differ.
 """
 
 import math
@@ -18,13 +18,13 @@ def pattern(seed: int, ids: Tensor, draw: int, x: Tensor) -> Tensor:
     """A random image for each image, of a kind that the number of the draw decides.
 
     The kinds take turns: noise, noise of 2, 4 or 8 grains along each side, one colour, stripes, a checkerboard, a ring,
-    clouds, and what is made of the clean image: its negative, mirror images, later mixtures with one of the others. In
+    clouds, and images made from the clean one: its negative, mirror images, later mixtures with one of the others. In
     every other round the colours are black and white.
 
     Args:
-        seed: Of the run.
-        ids: Of the images (n,).
-        draw: Number of the draw.
+        seed: The seed of the run.
+        ids: Ids of the images (n,).
+        draw: The number of the draw, from 0.
         x: Clean images (n, ...) in [0, 1].
 
     Returns:
@@ -48,19 +48,19 @@ def pattern(seed: int, ids: Tensor, draw: int, x: Tensor) -> Tensor:
 
 
 class _Draw(NamedTuple):
-    """Which random numbers to use."""
+    """Identifies the random numbers to use."""
 
     seed: int
     ids: Tensor
     draw: int
 
     def numbers(self, count: int) -> list[Tensor]:
-        """So many uniform numbers of each image, (n,) each."""
+        """``count`` uniform numbers for each image, as that many tensors (n,)."""
         return list(uniform(self.seed, self.ids, self.draw, (count,)).unbind(1))
 
 
 def _drawn(draw: _Draw, shape: tuple[int, ...], kind: int, turn: int) -> Tensor:
-    """Images (n, *shape) of one of the kinds that owe nothing to the clean image."""
+    """Images (n, *shape) of one of the kinds that do not depend on the clean image."""
     match kind:
         case 0:
             return uniform(*draw, shape)
@@ -70,7 +70,7 @@ def _drawn(draw: _Draw, shape: tuple[int, ...], kind: int, turn: int) -> Tensor:
 
 
 def _grains(draw: _Draw, shape: tuple[int, ...], most: int) -> Tensor:
-    """Noise (n, *shape) of at most so many grains along each side."""
+    """Noise (n, *shape) of at most ``most`` grains along each side."""
     lead, sides = _split(shape)
     grains = [min(side, most) for side in sides]
     x = uniform(*draw, (*lead, *grains))
@@ -116,7 +116,7 @@ def _column(number: Tensor, grid: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _slanted(numbers: list[Tensor], grid: tuple[Tensor, Tensor], most: float) -> Tensor:
-    """A wave in some direction, with up to so many periods along a side."""
+    """A wave in a random direction, with at most ``most`` periods along a side."""
     a, b, shift = (_column(number, grid) for number in numbers)
     return _wave(most * ((a - 0.5) * grid[0] + (b - 0.5) * grid[1]) + shift)
 
@@ -138,7 +138,7 @@ def _checkerboard(numbers: list[Tensor], grid: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _ring(numbers: list[Tensor], grid: tuple[Tensor, Tensor]) -> Tensor:
-    """Around somewhere near the middle; thick ones are discs."""
+    """A ring around a point near the middle; thick ones are discs."""
     top, left, radius, width = (_column(number, grid) for number in numbers[:4])
     rows, columns = grid[0] - (top - 0.5) / 2, grid[1] - (left - 0.5) / 2
     distance = (rows * rows + columns * columns).sqrt()
@@ -146,7 +146,7 @@ def _ring(numbers: list[Tensor], grid: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _clouds(numbers: list[Tensor], grid: tuple[Tensor, Tensor]) -> Tensor:
-    """Long waves, one over the other."""
+    """Long waves, superimposed."""
     waves = [_slanted(numbers[first : first + 3], grid, 2.5) for first in range(0, _NUMBERS, 3)]
     return sum(waves[1:], waves[0]) / len(waves)
 
@@ -157,10 +157,10 @@ _OWN: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.flip(-2 if x.ndim > 2 else -1).roll(x.shape[-1] // 2, -1),
     lambda x: 1 - x.flip(-1),
 )
-"""What is made of the clean image alone: its negative, and mirror images."""
+"""Images made from the clean image alone: its negative, and mirror images."""
 _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
-"""Of the other image in a mixture."""
+"""Weights of the other image in a mixture."""
 _NUMBERS = 12
-"""Random numbers that a plane is made of."""
+"""How many random numbers a plane is made from."""
 _PLANES = (_plain, _stripes, _checkerboard, _ring, _clouds)
-"""Each makes planes (n, *sides) with values in [0, 1] of random numbers and the coordinates of the places."""
+"""Each makes planes (n, *sides) with values in [0, 1] from random numbers and the coordinates of the pixels."""

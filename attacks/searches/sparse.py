@@ -15,7 +15,7 @@ from attacks.searches.track import Survivors
 def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
     """The steps of APGD in L1, for the active images; those that get fooled leave.
 
-    A step goes to a share of the values, a fifth at first. At checkpoints the share of an image becomes two thirds of
+    A step changes a share of the values, a fifth at first. At checkpoints the share of an image becomes two thirds of
     what its best point changes. If that point has become sparser the step is as long as ``eps`` again and starts from
     there; if not it shrinks by a third, down to a tenth of ``eps``.
 
@@ -30,8 +30,8 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
     Args:
         active: The images, their budgets, and the aim that is descended.
         x_adv: Where to start (n, ...).
-        loss: Of the aim.
-        steps: Gradient steps.
+        loss: The loss of the aim.
+        steps: Number of gradient steps.
 
     Returns:
         For the images still active, the points with the lowest loss.
@@ -68,22 +68,22 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
 
 
 class _Descent(NamedTuple):
-    """Where the descent of each image is, and how it goes; a row for each survivor."""
+    """The state of each image's descent; a row for each survivor."""
 
     x_adv: Tensor
-    """Present point."""
+    """The present point."""
     gradient: Tensor
     """Gradient to follow from there."""
     best: Tensor
-    """Point of the lowest loss."""
+    """The point of the lowest loss."""
     best_gradient: Tensor
-    """Gradient there."""
+    """The gradient at that point."""
     lowest: Tensor
-    """Lowest loss."""
+    """The lowest loss so far."""
     step: Tensor
     """Length of the next step."""
     share: Tensor
-    """Share of the values that it goes to."""
+    """Share of the values that the step changes."""
     changed: Tensor
     """How many values the best point changed at the last checkpoint."""
 
@@ -108,7 +108,7 @@ class _Descent(NamedTuple):
         )
 
     def check(self, changed: Tensor, eps: Tensor, values: int) -> Self:
-        """The state after a checkpoint at which the best points change so many values (n,)."""
+        """The state after a checkpoint; ``changed`` (n,) is how many values the best points change."""
         sparser = changed < 0.95 * self.changed
         back = column(sparser, self.x_adv)
         return self._replace(

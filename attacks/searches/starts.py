@@ -12,11 +12,11 @@ from attacks.queries.inputs import check_images
 from attacks.searches.patterns import pattern
 
 Fools = Callable[[Tensor, Tensor], Tensor]
-"""Candidates (m, ...) and the places (m,) of the images that ask about them -> whether the goal is met, bool (m,)."""
+"""Candidates (m, ...) and the rows (m,) of the images they are tried for -> whether the goal is met, bool (m,)."""
 
 
 def needs_start(attack: Any) -> bool:
-    """Whether an attack can do nothing for an image until it has found one that meets the goal.
+    """Whether an attack can do nothing for an image until it has found a start that meets the goal.
 
     An attack says so by its attribute ``needs_start``; one that is made of attacks needs a start if all of them do.
 
@@ -30,7 +30,7 @@ def needs_start(attack: Any) -> bool:
 
 
 def takes_starts(attack: Any) -> bool:
-    """Whether an attack, or one that it is made of, may be given images to start from.
+    """Whether an attack, or one of those it is made of, can be given images to start from.
 
     Example:
         >>> from attacks import DDN, HopSkipJump, worst_case
@@ -42,10 +42,10 @@ def takes_starts(attack: Any) -> bool:
 
 
 def with_starts(attack: Any, starts: Tensor) -> Any:
-    """The attack with images to start from; one that needs none comes back as it is.
+    """The attack with images to start from; one that needs none is returned unchanged.
 
     Args:
-        attack: Of either kind. What needs a start has a field ``starts``; the attacks that it is made of get theirs.
+        attack: An attack of either kind. One that needs a start has a field ``starts``; those inside it are filled too.
         starts: Images (M, ...) in [0, 1].
 
     Example:
@@ -72,7 +72,7 @@ def check_starts(starts: Tensor | None) -> None:
     """Check the images that an attack is given to start from, before there are images to attack.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if they are no images.
+        ValueError: ``expected ..., got ...`` if they are not images.
 
     Example:
         >>> check_starts(torch.full((1, 4), 2.0))
@@ -84,7 +84,7 @@ def check_starts(starts: Tensor | None) -> None:
 
 
 def check_fit(starts: Tensor | None, x: Tensor) -> None:
-    """Check that the images to start from are of the size of those to attack, (N, ...).
+    """Check that the images to start from have the size of those to attack, (N, ...).
 
     Raises:
         ValueError: ``expected ..., got ...`` if they are not.
@@ -104,17 +104,17 @@ def find_starts(
 ) -> tuple[Tensor, Tensor]:
     """An image that meets the goal for each image: the nearest given one that does, or else the first drawn one.
 
-    Each image asks about the given ones in the order of their distance and stops at the first that meets the goal; one
-    that is among them does not ask about itself. What is drawn is told by :func:`attacks.searches.patterns.pattern`.
+    For each image the given ones are tried in the order of their distance, up to the first that meets the goal; an
+    image that is among them is not tried for itself. What is drawn: see :func:`attacks.searches.patterns.pattern`.
 
     Args:
-        fools: Asks the model.
-        norm: In which the given images are near.
+        fools: Asks the model whether candidates meet the goal.
+        norm: The norm in which the given images are near or far.
         x: Clean images (n, ...).
-        ids: Of the images (n,).
+        ids: Ids of the images (n,).
         starts: The given images (M, ...); None: there are none.
-        seed: Of the draws, which are numbered from 0.
-        draws: How many each image asks about at most.
+        seed: The seed of the draws, which are numbered from 0.
+        draws: How many drawn images are tried for each image at most.
 
     Returns:
         A start for each image (n, ...), the clean image where there is none; and where there is one, bool (n,).
@@ -154,10 +154,10 @@ def why_none(drawn: int, starts: Tensor | None) -> str:
 
 
 def _nearest_first(norm: Norm, x: Tensor, found: Tensor, starts: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The given images in the order of their distance from each image (n, ...) that is not ``found`` in the meantime.
+    """The given images in the order of their distance from each image (n, ...), as long as it is not ``found``.
 
     Yields:
-        Given images (m, ...), and the places of the images that are to ask about them (m,).
+        Given images (m, ...), and the rows (m,) of the images they are to be tried for.
     """
     if starts is None or not len(x):
         return

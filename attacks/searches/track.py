@@ -21,16 +21,17 @@ from attacks.searches.nearest import Nearest
 class Survivors:
     """The images of a batch that are not fooled yet.
 
-    Images leave the batch the moment they are fooled (those that meet the goal unchanged at once), so no pass is
-    spent on them any more.
+    Images leave the batch the moment they are fooled (those that meet the goal unchanged at once), so no more
+    passes are spent on them.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...), in [0, 1].
         goal: What counts as fooled.
-        norm: In which ``eps`` is measured.
+        norm: The norm in which ``eps`` is measured.
         eps: Largest allowed size, a number or (N,); None: no bound.
-        logits: The model's for ``x`` (N, C), where they are known and all has been checked; None: it is asked.
+        logits: The model's logits of ``x`` (N, C), where they are known and everything has been checked; None: the
+            model is asked.
 
     Raises:
         ValueError: As :func:`attacks.queries.inputs.clean_logits` does.
@@ -46,23 +47,23 @@ class Survivors:
     model: Model
     """Images in [0, 1] -> logits."""
     norm: Norm
-    """In which the budgets are measured."""
+    """The norm in which the budgets are measured."""
     x: Tensor
     """The survivors' clean images (n, ...)."""
     goal: Goal
-    """Their goal."""
+    """The survivors' goal."""
     aim: Goal
-    """What is descended for its sake: the goal itself, or one that implies it."""
+    """What is descended to meet the goal: the goal itself, or one that implies it."""
     eps: Tensor
-    """Their budgets (n,)."""
+    """The survivors' budgets (n,)."""
     rows: Tensor
-    """Their places in the whole batch (n,)."""
+    """The survivors' rows in the whole batch (n,)."""
     found: Tensor
     """For the whole batch: the fooling image where there is one, else the latest candidate."""
     logits: Tensor
-    """The model's for the clean images of the whole batch (N, C)."""
+    """The model's logits of the clean images of the whole batch (N, C)."""
     precision: Precision
-    """Of their gradients."""
+    """The precision of the survivors' gradients."""
     _ball: Ball | None
 
     def __init__(
@@ -115,7 +116,7 @@ class Survivors:
         Args:
             x_adv: Candidates (n, ...).
             loss: Logits (n, C), aim -> (n,).
-            aim: What the loss is of; None: the survivors' own aim.
+            aim: The aim whose loss it is; None: the survivors' own.
         """
         return slope(self.model, x_adv, self.goal, loss, aim=aim or self.aim, precision=self.precision)
 
@@ -148,17 +149,17 @@ class Survivors:
 
     @property
     def ball(self) -> Ball:
-        """Where the survivors' candidates belong."""
+        """The set in which the survivors' candidates must lie."""
         self._ball = self._ball or Ball(self.norm, self.x, self.eps)
         return self._ball
 
     @property
     def farthest(self) -> Tensor:
-        """How far away a candidate may be (n,): no further than ``eps``, and nothing in [0, 1] is further than this."""
+        """How far away a candidate may be (n,): at most ``eps``, and no further than the farthest point of [0, 1]."""
         return torch.minimum(self.norm.measure(torch.maximum(self.x, 1 - self.x)), self.eps)
 
     def widened(self, times: float) -> Self:
-        """The same images with budgets so many times as large. Nobody leaves: what is out there is no result yet."""
+        """The same images, budgets ``times`` as large. None leaves: a candidate beyond its budget is no result yet."""
         wide = copy(self)
         wide.eps, wide._stay, wide._ball = times * self.eps, True, None
         return wide
@@ -172,7 +173,7 @@ class Survivors:
         """Put the last candidates (n, ...), or the nearest found, in their places and return the whole batch (N, ...).
 
         Where the nearest were judged by another form of the model, the model itself is asked about them, and an image
-        on which it does not agree is attacked anew without that form.
+        on which it disagrees is attacked again without that form.
         """
         if isinstance(last, Nearest):
             self._confirm(last)
@@ -187,7 +188,7 @@ class Survivors:
         if not len(rows):
             return
         goal = self.goal.select(rows)
-        # What was met with some slack is met without any: that is what the slack is for.
+        # A goal that was met with some slack is met without any: that is what the slack is for.
         wrong = ~(goal.margin(forward(self.model, best.x_adv[rows], goal)) < 0)
         if bool(wrong.any()):
             eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]
@@ -218,9 +219,9 @@ class Lowest:
     """
 
     x_adv: Tensor
-    """For the whole batch (N, ...)."""
+    """The best candidates of the whole batch (N, ...)."""
     margin: Tensor
-    """Of the goal (N,); infinite where the clean image was fooled."""
+    """The goal's margin there (N,); infinite where the clean image met the goal."""
 
     def __init__(self, active: Survivors) -> None:
         self.x_adv = active.found.clone()

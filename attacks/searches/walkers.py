@@ -17,11 +17,11 @@ from attacks.searches.track import Survivors
 FAR, NEAR, LAST = 0.6, 0.1, 0.002
 """Lengths of steps as fractions of ``eps``: the first of a walk from anywhere, the first of a child's, and the last."""
 DECAY = 0.75
-"""Weight of the gradients before in the direction of a step."""
+"""Weight of the earlier gradients in the direction of a step."""
 LEAST, MOST = 0.001, 0.05
 """Share of a child's values that mutate: between these, small ones as likely as large ones."""
 REACH = 4
-"""Partners stand at most so many places away, in the ring of an image's walkers."""
+"""The most places between partners, in the ring of an image's walkers."""
 PARTNERED = 0.9
 """Share of the children that have two parents."""
 
@@ -33,7 +33,7 @@ class Walkers:
 
     Args:
         active: The images that are to be fooled.
-        ways: To meet their goal.
+        ways: Ways to meet their goal.
         which: The way that each walker tries, its place in ``ways``, int64 (n, W).
 
     Example:
@@ -47,11 +47,11 @@ class Walkers:
     """
 
     ways: list[Goal]
-    """To meet the goal; their rows are images."""
+    """Ways to meet the goal; their rows are images."""
     x_adv: Tensor
     """The best point of each walker (n, W, ...)."""
     margin: Tensor
-    """The margin there of the walker's aim (n, W)."""
+    """The margin of each walker's aim at that point (n, W)."""
 
     def __init__(self, active: Survivors, ways: list[Goal], which: Tensor) -> None:
         self.ways, self._active, self._which = ways, active, which
@@ -63,7 +63,7 @@ class Walkers:
         return self._points(self.margin.argmin(1, keepdim=True)).squeeze(1)
 
     def lowest(self) -> Tensor:
-        """Its margin (n,)."""
+        """The margin of the best walker of each image (n,)."""
         return self.margin.amin(1)
 
     def mean(self) -> Tensor:
@@ -82,7 +82,7 @@ class Walkers:
         self.leave(self.lowest() == -torch.inf)
 
     def leave(self, done: Tensor) -> None:
-        """Take images out, bool (n,), with the best point that was found for each."""
+        """Take out the images that are ``done``, bool (n,), with the best point that was found for each."""
         if bool(done.any()):
             self._active.give_up(done, self.best())
             rows = (~done).nonzero().squeeze(1)
@@ -93,8 +93,8 @@ class Walkers:
         """A child of each walker (n, W, ...), which has any share of its values, here and there, from a partner.
 
         The partner is the better of two random walkers that stand near in the ring, so that what one has found spreads
-        slowly, and the others go on finding something else. Then a few values mutate: they go where a random corner
-        of the budget has them.
+        slowly, and the others go on finding something else. Then a few values mutate: they take those of a random
+        corner of the budget.
         """
         active, (count, *shape) = self._active, self.x_adv.shape[1:]
         numbers = uniform(seed, active.goal.ids, 0, (5, count)).to(self.x_adv)
@@ -135,7 +135,7 @@ class Walkers:
 
 
 def corners(active: Survivors, count: int, seed: int) -> Tensor:
-    """Random extreme points of the budgets of the active images, so many for each (n, count, ...).
+    """Random extreme points of the budgets of the active images, ``count`` for each (n, count, ...).
 
     Example:
         >>> from attacks import Linf, Untargeted

@@ -13,7 +13,7 @@ from attacks.protocols import Model
 from attacks.queries.gradients import slopes
 
 _VALUES = 2**26
-"""Gradients of so many values are held at once."""
+"""How many values of gradients are held at once, at most."""
 _ITERATIONS = 300
 
 
@@ -35,15 +35,15 @@ def nearest_ways(
     Where the model is linear, the least L2 perturbation that lifts k given classes above all of the old ones is a
     quadratic programme over the Gram matrix of the logits' gradients. Candidates are the classes with the highest
     logits. The search begins with the first k and exchanges, as long as that helps, the class with the
-    largest multiplier for the candidate that takes most off.
+    largest multiplier for the candidate that reduces the distance most.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        goal: For these images.
-        logits: The model's for them (N, C).
+        goal: The goal for these images.
+        logits: The model's logits of them (N, C).
         old: Classes that must fall, int64 (N, m).
-        k: How many must rise.
+        k: How many classes must rise.
         count: How many sets are wanted for each image. Where fewer were seen, the nearest is repeated.
 
     Returns:

@@ -29,7 +29,7 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
 
     One pass of a model that draws random numbers says little about it: its gradient is mostly noise, and a candidate
     that fools it once need not do so again. Every call draws anew, so that an attack cannot fit one set of draws. What
-    the model draws for an image depends on the batch it stands in, and so does the result: draws belong to the image
+    the model draws for an image depends on the batch it is in, and so does the result: draws belong to the image
     only where they are the attack's own.
 
     References:
@@ -38,7 +38,8 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
     Args:
         model: Images in [0, 1] -> logits, with torch's global generator behind its randomness.
         samples: Passes for each call.
-        seed: Of the passes. A new wrapper with the same seed repeats them; torch's generator is left as it was.
+        seed: The seed of the passes. A new wrapper with the same seed repeats them; torch's generator is left
+            unchanged.
 
     Returns:
         A model whose gradient is that of the mean.
@@ -64,7 +65,7 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
             torch.manual_seed(derive(seed, calls))
             return torch.stack([ask(model, x) for _ in range(samples)]).mean(0)
 
-    # So that the networks in the model are seen behind it.
+    # This lets checks see the networks inside the model.
     return update_wrapper(averaged, model, assigned=(), updated=())
 
 
@@ -75,7 +76,7 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
         Athalye et al., Obfuscated gradients give a false sense of security <https://arxiv.org/abs/1802.00420>, 2018.
 
     Args:
-        transform: What the defence does to the images; may leave torch on its way.
+        transform: What the defence does to the images; it may leave torch in between.
         backward: A differentiable function like it, with the same shape of output.
 
     Returns:
@@ -95,7 +96,7 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
     """
 
     def passed(x: Tensor) -> Tensor:
-        # A copy: what works on arrays often works in place.
+        # A copy: functions on arrays often work in place.
         exact, stand_in = transform(x.detach().clone()), backward(x)
         if exact.shape != stand_in.shape:
             raise ValueError(f"expected backward to give shape {tuple(exact.shape)}, got {tuple(stand_in.shape)}")

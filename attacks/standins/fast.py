@@ -17,29 +17,27 @@ from attacks.speed.forms import Forms, can_change
 PATIENCE = 0.1
 """Seconds for which each form is tried."""
 WORTHWHILE = 0.9
-"""A form is only preferred to a less changed one if it takes at most so much of its time."""
+"""A form is only preferred to a less changed one if it takes less than this fraction of its time."""
 
 
 class Fast:
-    """A model that has a faster form of itself beside it; see :func:`fast`.
+    """A model with a faster form of itself; see :func:`fast`.
 
     It answers as the original does. :func:`attacks.queries.gradients.slope` takes gradients from the faster form for
-    attacks that say they can bear it, and asks the original about every image that the faster form says is fooled, or
-    nearly. Attacks that can bear no more than the rounding of float32 ask a form of float32, and the original in the
-    end.
+    attacks that declare they tolerate it, and asks the original about every image that the faster form says is fooled,
+    or nearly. Attacks that tolerate only the rounding of float32 ask a float32 form, and the original in the end.
 
-    Whether the form still says what the original says is looked at whenever an attack begins: its answers about the
-    clean images are compared with the original's own, which costs one more forward pass of it (for a form in bfloat16
-    that of float32 answers for the first image). Where they differ by more than
-    :data:`attacks.speed.agreement.TOLERANCE`, it is made anew, and where that does not help this attack goes without.
-    On the first images it is tried more thoroughly, with single images and gradients. What
-    :class:`attacks.speed.watch.Watch` sees change in the original is followed at once, all else when the next attack
-    begins.
+    Whether the form still agrees with the original is checked whenever an attack begins: its answers about the clean
+    images are compared with the original's own, which costs one more forward pass of it (for a form in bfloat16 the
+    float32 form answers for the first image). Where they differ by more than
+    :data:`attacks.speed.agreement.TOLERANCE`, it is rebuilt, and where that does not help this attack runs without it.
+    On the first images it is tried more thoroughly, with single images and gradients. Changes in the original that
+    :class:`attacks.speed.watch.Watch` sees are followed at once, all others when the next attack begins.
 
     Args:
         model: Images in [0, 1] -> logits.
         form: One of :data:`attacks.speed.folding.FORMS`.
-        example: Images (N, ...) to try the form on before there is an attack; None: it is not tried before.
+        example: Images (N, ...) to try the form on before the first attack; None: it is not tried until then.
 
     Raises:
         ValueError: If there is no such form, the model cannot be brought into it, or a batch norm is in training mode.
@@ -69,7 +67,7 @@ class Fast:
         self._forms.images = None if example is None else example.detach()[:FEW].clone()
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """What the original says."""
+        """The original's answer."""
         if self._forms is None or not is_first_look():
             return self._model(x)
         clean = x.detach().clone()  # the model may work on its images in place
@@ -84,17 +82,17 @@ class Fast:
 
     @property
     def quick_form(self) -> Model | None:
-        """The faster form; None if the original is as fast, or says something else."""
+        """The faster form; None if the original is as fast, or answers differently."""
         return None if self._forms is None else self._forms.get(self.form)
 
     @property
     def exact_form(self) -> Model | None:
-        """The same, but of float32: its answers differ by rounding alone."""
+        """The faster form in float32: its answers differ by rounding alone."""
         return None if self._forms is None else self._forms.get(milder(self.form, EXACT))
 
 
 def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
-    """The same model for attacks, in a fraction of the time.
+    """The same model for attacks, at a fraction of the time.
 
     Attacks within a budget take their gradients from the form of the network that is fastest here: batch norms folded
     into the layers before them, channels last in memory, bfloat16 where the processor computes in it. Whether an image
@@ -103,16 +101,16 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
 
     A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is compiled or scripted,
     has hooks, is not of float32, draws random numbers, counts its passes, or cannot be followed by :mod:`torch.fx` in
-    any part; and one whose form says something else on the example. The model itself is never changed.
+    any part; and one whose form answers differently on the example. The model itself is never changed.
 
-    When the model changes, the faster form is made anew or left out, no matter how the model was changed, from the next
+    When the model changes, the faster form is rebuilt or left out, no matter how the model was changed, from the next
     call of an attack on; :class:`Fast` says how that is noticed. Within a call nothing is compared.
 
     Args:
         model: Images in [0, 1] -> logits; in eval mode.
         example: Images (N, ...) like those to be attacked, to try the forms on.
-        form: One of :data:`attacks.speed.folding.FORMS`, which is left out if it says something else on the example;
-            None: the fastest, which may be another on another machine.
+        form: One of :data:`attacks.speed.folding.FORMS`, which is left out if it answers differently on the example;
+            None: the fastest, which may differ between machines.
 
     Raises:
         ValueError: If the model does not take the example, a batch norm is in training mode, or the model cannot be
@@ -173,7 +171,7 @@ def usable(model: Model, example: Tensor) -> Iterator[Fast]:
 
 
 def in_form(model: Model, form: str, example: Tensor) -> Fast:
-    """The model in a form that was chosen earlier; as it is where that form cannot be had or says something else.
+    """The model in a form that was chosen earlier; unchanged where that form cannot be built or answers differently.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -195,7 +193,7 @@ def in_form(model: Model, form: str, example: Tensor) -> Fast:
 
 
 def seconds(model: Fast, example: Tensor) -> float:
-    """How long a gradient of the example takes: the shortest of some passes.
+    """How long a gradient of the example takes: the shortest of several passes.
 
     On the wall clock; but a single thread of a processor is timed while it runs, whatever else the machine does.
     """

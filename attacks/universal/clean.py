@@ -18,9 +18,9 @@ class Clean(NamedTuple):
     """A batch of clean images, as the model sees them."""
 
     logits: Tensor
-    """(N, C)."""
+    """The images' logits (N, C)."""
     ids: Tensor
-    """Made of the images' content, int64 (N,)."""
+    """Ids made from the images' content, int64 (N,)."""
 
 
 class CleanLogits:
@@ -28,7 +28,7 @@ class CleanLogits:
 
     Args:
         model: Images in [0, 1] -> logits.
-        most_bytes: So much is remembered; images beyond that are asked about each time.
+        most_bytes: How much is remembered at most; the model is asked about images beyond that each time.
 
     Example:
         >>> asked = CleanLogits(lambda x: 2 * x)
@@ -61,7 +61,7 @@ class CleanLogits:
 
 
 def logits_of(model: Model, x: Tensor) -> Tensor:
-    """What a model says of images (N, ...), of which no goal is known yet: (N, C).
+    """A model's logits (N, C) of images (N, ...) for which there is no goal yet.
 
     Raises:
         ValueError: As attacks do, for images and logits that are not as they should be.
@@ -75,7 +75,7 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
 
 
 def content_ids(x: Tensor) -> Tensor:
-    """A number made of each image's content: (N, ...) -> int64 (N,), not negative.
+    """A number made from each image's content: (N, ...) -> int64 (N,), not negative.
 
     Example:
         >>> ids = content_ids(torch.tensor([[0.5, 0.25], [0.25, 0.5], [0.5, 0.25]]))

@@ -16,13 +16,13 @@ from attacks.universal.clean import logits_of
 MakeGoal = Callable[..., Goal]
 """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled for these images."""
 Loader = Iterable[Tensor | Sequence[Tensor]]
-"""Gives batches of images (N, ...) in [0, 1], alone or with their labels (N,); can be gone through again."""
+"""Gives batches of images (N, ...) in [0, 1], alone or with their labels (N,); can be iterated over repeatedly."""
 Apply = Callable[[Tensor], Tensor]
 """Images (N, ...) -> the same, perturbed."""
 
 
 def untargeted(logits: Tensor, ids: Tensor) -> Untargeted:
-    """The goal that the class which is first on the clean image is so no longer.
+    """The goal that the first class of the clean image is no longer first.
 
     Example:
         >>> untargeted(torch.tensor([[0.0, 2.0]]), ids=torch.tensor([5])).labels
@@ -42,24 +42,24 @@ class FoolingCounts(NamedTuple):
     """
 
     images: int = 0
-    """All images."""
+    """The number of all images."""
     changed: int = 0
     """Those whose first class is no longer the one on the clean image: the usual fooling rate."""
     met: int = 0
-    """Those that meet the goal, without the pointless."""
+    """Those that meet the goal, without the pointless ones."""
     labelled: int = 0
     """Those whose true class is known."""
     right: int = 0
-    """Of these, classified right when clean."""
+    """Labelled images that are classified right when clean."""
     wrong: int = 0
-    """Of these, misclassified when perturbed: the other fooling rate."""
+    """Labelled images that are misclassified when perturbed: the other fooling rate."""
     pointless: int = 0
-    """Those that were of the class already that the goal wants first, so that it says nothing about them."""
+    """Those that were already of the class that the goal wants first, so that it says nothing about them."""
     classes: tuple[tuple[int, int], ...] = ()
-    """Into which classes images are put when perturbed, with how many each, the most frequent first."""
+    """The classes predicted for perturbed images, each with its number of images, the most frequent first."""
 
     def __add__(self, other: object) -> Self:
-        """The counts of both."""
+        """The sums of the counts of both."""
         if not isinstance(other, FoolingCounts):
             return NotImplemented
         together = Counter(dict(self.classes))
@@ -77,7 +77,7 @@ class FoolingCounts(NamedTuple):
 
 
 def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untargeted) -> FoolingCounts:
-    """Count the images that a perturbation fools; nothing is kept of them.
+    """Count the images that a perturbation fools, without keeping them.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -86,7 +86,7 @@ def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untarget
         goal: Makes the goal of a batch from its clean logits.
 
     Raises:
-        ValueError: As attacks do for images, goals and logits that are not as they should be.
+        ValueError: As attacks do for invalid images, goals and logits.
 
     Example:
         >>> x = torch.tensor([[0.9, 0.3], [0.6, 0.5], [0.2, 0.8]])
@@ -102,7 +102,7 @@ def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untarget
 
 
 def unpacked(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Images, and labels where there are some, of what a loader gives.
+    """The images, and the labels if there are any, in a batch from a loader.
 
     Example:
         >>> unpacked([torch.zeros(1, 2), torch.tensor([3])])[1]

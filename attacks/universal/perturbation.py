@@ -25,13 +25,13 @@ _ENTRY = "universal perturbation"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Perturbation:
-    """One change for every image of a size.
+    """One change for all images of one size.
 
     Args:
-        delta: What is added, float (C, H, W) or any other shape of one image, image units.
-        norm: In which it is small.
+        delta: The change that is added, float (C, H, W) or any other shape of one image, image units.
+        norm: The norm in which it is small.
         eps: How small it had to be.
-        card: What else is known of it, as JSON can hold it: for which model, from which images, how often it fools.
+        card: What else is known about it, as JSON can hold it: for which model, from which images, how often it fools.
 
     Raises:
         ValueError: If it is not finite, or larger than ``eps``.
@@ -82,7 +82,7 @@ class Perturbation:
         return (x + self.delta.to(x)).clamp_(0, 1)
 
     def resized(self, height: int, width: int) -> Self:
-        """The same for images of another height and width: bilinear, and brought back into ``eps``.
+        """The perturbation for images of another height and width: bilinear, and projected back to within ``eps``.
 
         Sizes are kept as the norm asks for it: an L2 or L1 perturbation is scaled to the length it had.
 
@@ -106,7 +106,7 @@ class Perturbation:
         return replace(self, delta=self.norm.project(other, self.eps)[0])
 
     def on_grid(self) -> Self:
-        """The same in whole steps of 1/255, within ``eps``: added to a picture of 8 bits it gives one of 8 bits.
+        """The perturbation in whole steps of 1/255, within ``eps``: added to an 8-bit picture it gives an 8-bit one.
 
         Example:
             >>> from attacks import Linf
@@ -183,11 +183,11 @@ class Universal:
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
     perturbation: Perturbation
-    """What is added."""
+    """The perturbation that is added."""
 
     @property
     def norm(self) -> Norm:
-        """That of the perturbation."""
+        """The norm of the perturbation."""
         return self.perturbation.norm
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:

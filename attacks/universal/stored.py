@@ -13,7 +13,7 @@ from attacks.universal.perturbation import Perturbation, Universal
 
 @dataclass(frozen=True, kw_only=True)
 class StoredUniversal:
-    """Adds the perturbation of a file to every image, whatever the model and the goal.
+    """Adds the perturbation in a file to every image, whatever the model and the goal.
 
     Raises:
         ValueError: No file is named, it is no perturbation, or one of another norm or another content than expected.
@@ -35,14 +35,14 @@ class StoredUniversal:
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
     norm: Norm = Linf()
-    """That of the perturbation."""
+    """The norm of the perturbation."""
     perturbation: str = ""
     """The file, as :meth:`attacks.Perturbation.save` writes it."""
     digest: str = ""
-    """Of its content; empty: whatever it is now, which is then filled in."""
+    """Digest of the file's content; empty: whatever it is now, which is then filled in."""
 
     content: Perturbation = field(init=False, repr=False, compare=False)
-    """What was read."""
+    """The perturbation that was read."""
 
     def __post_init__(self) -> None:
         if not self.perturbation:

@@ -42,17 +42,17 @@ class FitState(NamedTuple):
     batch: int
     """Number of the next batch in its pass."""
     delta: Tensor
-    """Where the steps have come to (1, C, H, W)."""
+    """The perturbation after these steps (1, C, H, W)."""
     momentum: Tensor
     """Running sum of gradients (1, C, H, W)."""
     best: Tensor
     """The perturbation, filled out, that met the goal on most images held out; the last one where none are."""
     best_rate: float = -1.0
-    """On what fraction of them; -1 before the first look."""
+    """The fraction of those images; -1 before the first look."""
     over: bool = False
-    """Whether all of them are fooled, and they are enough to go by."""
+    """Whether all images held out are fooled, and they are enough to go by."""
     loss: float = 0.0
-    """Mean over the latest batch."""
+    """The mean loss over the latest batch."""
 
     def __repr__(self) -> str:
         where = f"step={self.step}, epoch={self.epoch}, batch={self.batch}, best_rate={self.best_rate:.4g}"
@@ -62,18 +62,18 @@ class FitState(NamedTuple):
 MANY = 100
 """With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
 CERTAIN = 9.0
-"""So many nats below certainty the likelihood of a class is low enough."""
+"""How many nats below certainty the log-likelihood of a class is low enough."""
 STRETCH = 2.0
-"""Steps to and fro leave many values inside the budget; in the end all are made so many times larger and projected."""
+"""Steps back and forth leave many values inside the budget; in the end all are multiplied by this and projected."""
 ENOUGH = 50
 """With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
 AT_ONCE = 2**20
-"""Gradients of images of so many values are asked for at once: more take more memory, and more time for each."""
+"""How many values of images gradients are asked for at once: more take more memory, and more time for each."""
 
 _NOTHING = FitState(step=0, epoch=0, batch=0, delta=torch.zeros(1), momentum=torch.zeros(1), best=torch.zeros(1))
 
 OnStep = Callable[[FitState], None]
-"""Told of every step."""
+"""Called after every step with the state of the fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class UniversalPerturbation:
     precision: ClassVar[Precision] = "bfloat16"
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     eps: float = 10 / 255
     """Largest allowed size, image units."""
     goal: MakeGoal = untargeted
@@ -113,10 +113,10 @@ class UniversalPerturbation:
     relative_step: float = 0.3
     """Length of the first step as a fraction of ``eps``; falls to a fiftieth along a cosine."""
     decay: float = 0.9
-    """Weight of the gradients before; each gradient is scaled to L1 norm 1."""
+    """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     zoom: float = 1.4
     """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
-    says the same of the mirror image; 1: never."""
+    predicts the same for the mirror image; 1: never."""
     looks: int = 10
     """How often the images held out are looked at."""
 
@@ -139,17 +139,17 @@ class UniversalPerturbation:
         Args:
             model: Images in [0, 1] -> logits. Of one that :func:`attacks.fast` made, gradients come from the faster
                 form, and labels and rates from the original.
-            loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are not looked at. It is gone
-                through as often as it takes; one with a method ``set_epoch`` is told the number of each pass.
+            loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are not looked at. It is
+                iterated over as often as needed; if it has a method ``set_epoch``, that gets the number of each pass.
             held_out: Images that choose among the perturbations on the way; the fit is over when all are fooled
                 and they are at least :data:`ENOUGH`.
-            on_step: Told of every step; what it is given can be kept, and is not changed afterwards.
+            on_step: Called after every step; the state it is given can be kept, and is not changed afterwards.
             start: Where an interrupted fit with the same parameters and loader stood. The result is the same.
-            seed: Of all random draws.
+            seed: The seed of all random draws.
 
         Raises:
             ValueError: If a batch or the model's output is not as above, batches have images of different sizes, the
-                loader is empty or cannot be gone through again, or the goal makes no sense for the model's classes.
+                loader is empty or cannot be iterated over again, or the goal makes no sense for the model's classes.
         """
         clean, state = CleanLogits(model), start or _NOTHING
         batches = _batches(loader, state.epoch, state.batch)
@@ -171,8 +171,8 @@ class UniversalPerturbation:
         chance = uniform(seed, goal.ids, state.step, (4,)).to(x)
         moved = (self._seen(x, asked, clean, chance) + state.delta).clamp_(0, 1)
         value, gradient = _descent(form_for(model, self.precision), moved, goal, asked.logits)
-        # Also where a value was cut off: otherwise a pixel that most images have black, and that was made darker once,
-        # would have no gradient that leads it back.
+        # Also where a value was clamped: otherwise a pixel that is black in most images, and was made darker once,
+        # would have no gradient to bring it back.
         momentum = accumulate(state.momentum, gradient, self.decay)
         fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
         move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
@@ -180,15 +180,15 @@ class UniversalPerturbation:
         return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=value)
 
     def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
-        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows as they are.
+        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows unchanged.
 
-        Only images of which the model says the same when they are mirrored: a digit in the mirror is none.
+        Images are mirrored only if the model predicts the same for the mirror image: a mirrored digit is not a digit.
         """
         if x.ndim != 4 or self.zoom <= 1:
             return x
         same = clean(x.flip(3)).logits.argmax(1) == asked.logits.argmax(1)
         scale = 1 + (self.zoom - 1) * chance[:, 0]
-        # So far that the edge of the image comes to the edge of the frame.
+        # At most so far that the edge of the image comes to the edge of the frame.
         shift = (chance[:, 1:3] - 0.5) * (scale - 1).unsqueeze(1)
         seen = warp(x, torch.zeros_like(scale), scale, shift)
         mirrored = (chance[:, 3] < 0.5) & same
@@ -219,12 +219,12 @@ def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float,
 
 
 def _likelihood(logits: Tensor, goal: Goal) -> Tensor:
-    """As :func:`attacks.losses.cross_entropy`, but an image that is fooled beyond doubt has no say any more."""
+    """As :func:`attacks.losses.cross_entropy`, but an image that is fooled beyond doubt no longer contributes."""
     return cross_entropy(logits, goal).clamp_min(-CERTAIN)
 
 
 def _batches(loader: Loader, epoch: int, batch: int) -> Iterator[tuple[int, int, Tensor]]:
-    """The batches of a loader again and again, from one on: number of the pass, number in the pass, images."""
+    """The batches of a loader, over and over, from a given one on: number of the pass, number in the pass, images."""
     for number in itertools.count(epoch):
         if (told := getattr(loader, "set_epoch", None)) is not None:
             told(number)

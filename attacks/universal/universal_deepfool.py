@@ -19,7 +19,7 @@ from attacks.universal.perturbation import Perturbation
 class UniversalDeepFool:
     """Goes through the images; where one is not fooled yet, adds the smallest step that fools it, and projects.
 
-    Here as the reference; :class:`attacks.UniversalPerturbation` fools more images in less time.
+    It is here as the reference; :class:`attacks.UniversalPerturbation` fools more images in less time.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017.
@@ -37,7 +37,7 @@ class UniversalDeepFool:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = Linf()
-    """In which ``eps`` is measured."""
+    """The norm in which ``eps`` is measured."""
     eps: float = 10 / 255
     """Largest allowed size, image units."""
     goal: MakeGoal = untargeted
@@ -47,11 +47,11 @@ class UniversalDeepFool:
     enough: float = 0.8
     """Stop after a pass when this fraction of the images is fooled."""
     steps: int = 50
-    """Of DeepFool on each image at most."""
+    """Most steps of DeepFool on each image."""
     candidates: int = 10
     """Boundaries that DeepFool looks at."""
     overshoot: float = 0.02
-    """By what fraction a step of DeepFool is longer than it would have to be."""
+    """By what fraction a step of DeepFool is longer than it needs to be."""
 
     def __post_init__(self) -> None:
         check_eps(self.norm, self.eps)

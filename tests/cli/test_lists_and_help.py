@@ -84,7 +84,7 @@ def test_one_attack_in_full():
     }
     shown = run("attacks", "pgd").stdout
     assert "norms  linf, l2, l1" in shown
-    assert re.search(r"^steps +40 +Gradient steps\. *$", shown, re.MULTILINE)
+    assert re.search(r"^steps +40 +Number of gradient steps\. *$", shown, re.MULTILINE)
     assert re.search(r"^random_start +true +Whether", shown, re.MULTILINE)
     assert "faults" not in shown
 
