@@ -143,7 +143,7 @@ def _two_ended(seen: _Seen) -> Iterator[str]:
 def _cut_off(seen: _Seen) -> Iterator[str]:
     """On many images the answer of the top class is exactly the largest of all, or of the second the smallest."""
     answers = seen.checked
-    if len(answers) < _FEWEST or torch.unique(answers).numel() < len(answers):  # votes are often equal without any clipping
+    if len(answers) < _FEWEST or torch.unique(answers).numel() < len(answers):  # votes are often equal
         return
     moves = (answers != answers[0]).any(0)  # one class of two may have the logit 0 by construction
     ranked, bounds = ranked_classes(answers, 2), (seen.inside.max(), seen.inside.min())
