@@ -44,7 +44,7 @@ class BatchAttack:
     keep: int
     """Number of top classes that a record keeps."""
     attack_all: bool = False
-    """Whether to attack also the images that already are of the class that the goal wants first."""
+    """Whether to attack even the images that already are of the class that the goal wants first."""
     on_pass: Callable[[], None] = lambda: None
     """Called at each forward pass of the attack."""
 

@@ -12,7 +12,7 @@ from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, 
 from attacks.objectives.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
-"""Clean logits (N, C), image ids (N,) and labels (N,), where they are known -> the goal of the batch."""
+"""Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch."""
 
 
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:

@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def working(self) -> torch.dtype:
-        """The type to attack in: that of the model, or float32 for one of half precision, too coarse for steps."""
+        """The type to attack in: the model's own, or float32 if that is half precision, too coarse for small steps."""
         return torch.float32 if self._dtype in _HALF else self._dtype
 
     def __call__(self, x: Tensor, /) -> Tensor:

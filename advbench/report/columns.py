@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Column(NamedTuple, Generic[_T]):
-    """One column of a table, in every form of the report."""
+    """One column of a table, for every format of the report."""
 
     heading: str
     """Heading of one or two words."""

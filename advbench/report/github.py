@@ -31,7 +31,7 @@ def shortened(markdown: str) -> str:
 
 
 def write_summary(markdown: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Append a report to the summary of the step, where there is one.
+    """Append a report to the summary of the step, if there is one.
 
     Raises:
         UserError: It cannot be written.

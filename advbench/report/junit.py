@@ -30,8 +30,7 @@ def run_junit(verdict: Verdict, run: "StoredRun") -> str:
 def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> str:
     """The report of a run.
 
-    A gate that failed is a failure of the test case of its number; an incomplete run is an error, whatever the gates
-    say.
+    A failed gate is a failure of the test case of its number; an incomplete run is an error, whatever the gates say.
 
     Args:
         verdict: Verdict on the run.
