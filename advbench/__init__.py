@@ -33,7 +33,7 @@ _PACKAGES = ("explain",)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for, so that `import advbench` stays instant."""
+    """Import a public name when it is first used, so that `import advbench` stays instant."""
     if name not in _HOMES and name not in _PACKAGES:
         raise AttributeError(f"module 'advbench' has no attribute {name!r}")
     import importlib

@@ -1,4 +1,4 @@
-"""Robustness as an assertion: attack a model in a test, and say what must hold. The pytest plug-in hands this out."""
+"""Robustness as an assertion: attack a model in a test, and state what must hold. Used by the pytest plug-in."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,41 +37,41 @@ _CHECKED = 32
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """What an attack did to a model, to be asserted about.
+    """The result of an attack on a model, with assertions about it.
 
-    `print(result)` gives the table, `result.frame` the rows.
+    `print(result)` shows the table; `result.frame` has the rows.
     """
 
     analysis: RunAnalysis
     """Rows, numbers and trust flags."""
     name: str
-    """The test, and which of its calls."""
+    """Name of the test, with the number of the call after the first."""
     baseline: Path | None = None
-    """Where outcomes of an earlier session lie."""
+    """File with the outcomes of an earlier session; None if there is none."""
     updating: bool = False
-    """This session writes the baseline, so that there is nothing to compare with yet."""
+    """Whether this session writes the baseline, so that there is nothing to compare with yet."""
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row for each image and attack; the columns are those of a run."""
+        """The results as a table, a row for each image and attack, with the columns of a run."""
         return self.analysis.frame
 
     @property
     def cell(self) -> Cell:
-        """The numbers in the worst case over the attack and as much noise, at the largest eps."""
+        """The numbers in the worst case over the attack and noise of the same size, at the largest eps."""
         return [cell for cell in self.analysis.cells if cell.attack == WORST_CASE][-1]
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """Trust flags."""
+        """The trust flags that were raised."""
         return self.analysis.flags
 
     def assert_robust(self, min: float) -> None:  # noqa: A002 - it reads as it is meant: assert_robust(min=0.4)
-        """Assert a least robust accuracy, 0 to 1. Unknown images do not count as robust.
+        """Assert that robust accuracy is at least ``min``, from 0 to 1. Unknown images do not count as robust.
 
         Raises:
-            AssertionError: It is lower, or a flag of severity E says that the number means nothing.
-            ValueError: ``min`` is no share.
+            AssertionError: It is lower, or a flag of severity E says that the number is meaningless.
+            ValueError: ``min`` is not from 0 to 1.
         """
         __tracebackhide__ = True
         if not 0 <= min <= 1:
@@ -85,7 +85,7 @@ class Result:
         """Assert that no trust flag of these severities is raised.
 
         Raises:
-            AssertionError: One is.
+            AssertionError: There is such a flag.
         """
         __tracebackhide__ = True
         found = [flag for flag in self.flags if flag.severity in severities]
@@ -96,12 +96,12 @@ class Result:
         """Assert that the model is not less robust than in the baseline, image by image.
 
         Args:
-            max_pp: Percentage points by which it may be lower.
-            alpha: A larger drop counts if it is significant at this level (exact McNemar test, one-sided).
+            max_pp: Largest allowed drop of robust accuracy, in percentage points.
+            alpha: Level at which a larger drop must be significant to count (exact McNemar test, one-sided).
 
         Raises:
-            AssertionError: It is less robust.
-            UserError: There is no baseline, or it is of other images or another attack.
+            AssertionError: The model is less robust, or there is no baseline file.
+            UserError: The baseline lacks this test, cannot be read, or was made with other images or another attack.
         """
         __tracebackhide__ = True
         if self.updating:
@@ -147,7 +147,7 @@ class Result:
 
 @dataclass
 class Bench:
-    """Attacks models for one test; pytest's fixture `advbench` is one.
+    """Attacks models for one test; the pytest fixture `advbench` is one.
 
     Example:
         >>> import torch
@@ -161,13 +161,13 @@ class Bench:
     test: str
     """Name of the test."""
     baseline: Path | None
-    """Outcomes of an earlier session."""
+    """File with the outcomes of an earlier session; None if there is none."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the calls that leave them out."""
+    """Options for calls that do not set them."""
     updating: bool = False
-    """This session writes the baseline."""
+    """Whether this session writes the baseline."""
     results: list[Result] = field(default_factory=list)
-    """Of the calls so far."""
+    """Results of the calls so far."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -177,21 +177,21 @@ class Bench:
 
         Args:
             model: Images (N, C, H, W) in [0, 1] -> logits (N, classes), or an answer that holds them: a tuple with the
-                logits first, a mapping or an object with `logits`. Looked at for reasons to distrust it first.
+                logits first, a mapping or an object with `logits`. It is checked for trust flags first.
             data: Images; or (images, labels), as a tuple, a list or a mapping; or an iterable of such batches or of
-                single images, a `DataLoader` or a data set, all of whose images are kept in memory. Images are a
-                tensor, an array or a list: floats in [0, 1], of the type that the model takes, or 8-bit values, which
-                are divided by 255. Labels are whole numbers of any type, (N,) or (N, 1), or one-hot rows (N, classes).
-                Without labels, correct means: as when clean.
+                single images, such as a `DataLoader` or a data set, all of whose images are held in memory. Images are
+                a tensor, an array or a list: floats in [0, 1], of the type that the model takes, or 8-bit values, which
+                are divided by 255. Labels are integers of any type, (N,) or (N, 1), or one-hot rows (N, classes).
+                Without labels, correct means classified as when clean.
             **options: `attack` (a name of `advbench attacks`; default pgd), `norm` (default: the attack's first), `eps`
-                (a number of any kind or a text such as "8/255"; default 2/255 in Linf), `goal` (default untargeted),
-                `seed` (default 0), `params` (of the attack), `batch_size` (default 64); in place of those, the defaults
-                of the marker `advbench`.
+                (a number of any kind or a string such as "8/255"; default 2/255 in Linf), `goal` (default untargeted),
+                `seed` (default 0), `params` (of the attack), `batch_size` (default 64). The marker `advbench` sets
+                other defaults.
 
         Raises:
             UserError: An unknown name, a parameter that the attack does not take, or an eps of the wrong scale.
-            ValueError: An option that there is not; images, labels or a model that are not as above, or do not belong
-                together; or a model that fails on the images.
+            ValueError: An option that does not exist; images, labels or a model that are not as described above, or do
+                not match each other; or a model that fails on the images.
         """
         job = read_options(dict(self.defaults) | options)
         check_callable(model)
@@ -213,7 +213,7 @@ class Bench:
 
 
 def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
-    """A row for each image under the attack, and under as much noise where it is given an eps."""
+    """A row for each image under the attack, and under noise of the same size if there is an eps."""
     known: Sequence[int | None] = [None] * len(inputs.x) if inputs.y is None else inputs.y.tolist()
     samples = [
         Sample(name, str(i), label) for i, (name, label) in enumerate(zip(sample_ids(inputs.x), known, strict=True))
@@ -239,11 +239,11 @@ def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: Make
 
 
 def _check_attacked(results: Sequence[ImageResult], model: Subject, x: Tensor, attack: str) -> None:
-    """Check that some image of a batch could be attacked; images that are left out say nothing about that.
+    """Check that at least one image of a batch could be attacked; images that are left out do not count.
 
     Raises:
-        UserError, ValueError: The attack or the model raised something on every image; the first of these is told in a
-            sentence.
+        UserError, ValueError: The attack or the model raised an exception on every image; the message reports the
+            first.
     """
     crashes = [result.crash for result in results if not result.pointless]
     error = crashes[0] if crashes and all(crashes) else None

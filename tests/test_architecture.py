@@ -136,39 +136,7 @@ def test_everything_public_is_documented(name: str) -> None:
         fail_on(undocumented(SOURCES[name]), name)
 
 
-PLAIN_ENGLISH = (
-    "attacks",
-    "advbench.records",
-    "advbench.config",
-    "advbench.datasets",
-    "advbench.models",
-    "advbench.planning",
-    "advbench.execution.executor",
-    "advbench.execution.messages",
-    "advbench.execution.progress",
-    "advbench.execution.runner",
-    "advbench.execution.time_limit",
-    "advbench.execution.verify",
-    "advbench.execution.worker",
-    "advbench.analysis",
-    "advbench.explain",
-    "advbench.training",
-    "advbench.maintenance",
-    "advbench.cli",
-    "advbench.pictures.fit_checkpoint",
-    "advbench.pictures.panel",
-    "advbench.pictures.starting",
-    "advbench.pictures.universal",
-    "advbench.pictures.universal_fit",
-    "advbench.api",
-    "advbench.errors",
-    "advbench.sanitize",
-    "advbench.pytest_plugin",
-)
-"""Packages and modules whose every entry names its subject; the aim is all of them."""
-
-
-@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, *PLAIN_ENGLISH)])
+@each_module
 def test_entries_name_what_they_describe(name: str) -> None:
     fail_on(unidiomatic(SOURCES[name]), name)
 

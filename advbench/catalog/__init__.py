@@ -1,4 +1,4 @@
-"""What there is to load and to run: the tables of models, attacks and data sets. Plain data; imports no torch."""
+"""The tables of models, attacks and data sets that can be loaded and run by name. Plain data; imports no torch."""
 
 from advbench.catalog.attacks import ATTACKS, DEFAULT_ATTACK, EXTRAS, UNIVERSAL, lacking
 from advbench.catalog.datasets import DATASETS

@@ -1,4 +1,4 @@
-"""What attacks say of themselves, for those who cannot ask them: a copy. Imports no torch."""
+"""A copy of the facts that attacks state about themselves, for code that must not import them. Imports no torch."""
 
 import json
 from functools import cache
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 ATTACK_FACTS = Path(__file__).with_name("attack_facts.json")
-"""Written by `python -m advbench.maintenance.attack_facts`."""
+"""File of the facts, written by `python -m advbench.maintenance.attack_facts`."""
 
 
 @cache
 def attack_facts() -> dict[str, dict[str, Any]]:
-    """Name of an attack of the catalog -> what it says of itself: all that its card, its listing and the checks need.
+    """Name of an attack of the catalog -> its facts: all that its card, its listing and the checks need.
 
     Example:
         >>> facts = attack_facts()["square"]

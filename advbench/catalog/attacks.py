@@ -1,4 +1,4 @@
-"""The table of attacks, made from what they say of themselves. Imports no torch."""
+"""The table of attacks, made from the facts that they state about themselves. Imports no torch."""
 
 import importlib.util
 from typing import Any
@@ -8,15 +8,15 @@ from advbench.catalog.cards import AttackCard
 from advbench.catalog.registry import Registry
 
 DEFAULT_ATTACK = "topk"
-"""The attack used where none is named."""
+"""The attack used if none is named."""
 UNIVERSAL = "universal"
-"""The attack that a file is part of."""
+"""The attack that applies a perturbation from a file."""
 EXTRAS = {"numba": "brendel-bethge"}
-"""Package -> the extra that brings it."""
+"""Package -> the extra of advbench that installs it."""
 
 
 def lacking(card: AttackCard) -> str:
-    """The pip command for what an attack needs and is not installed; empty if nothing is."""
+    """The pip command for a package that an attack needs and that is not installed; empty if there is none."""
     if not card.needs or importlib.util.find_spec(card.needs):
         return ""
     return f'pip install "advbench[{EXTRAS[card.needs]}]"'

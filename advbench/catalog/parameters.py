@@ -1,4 +1,4 @@
-"""The parameters of attacks: which there are, and how a person gives them. Imports no torch."""
+"""The parameters of attacks: their names and defaults, and how a user sets them. Imports no torch."""
 
 import math
 import tomllib
@@ -12,28 +12,28 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 Parameter = bool | int | float | str
-"""A parameter of an attack, as a suite or the command line gives it."""
+"""A value of a parameter, as it is set in a suite or on the command line."""
 
 
 class Known(NamedTuple):
     """A parameter that an attack has."""
 
     name: str
-    """As in `--param NAME=VALUE`."""
+    """Name of the parameter, as in `--param NAME=VALUE`."""
     default: Any
-    """A number, text or truth value; None where there is none; or what stands in the code, as text."""
+    """Default as a number, string or boolean; None if there is none; any other default as its source text."""
     meaning: str
-    """One line; empty where nobody wrote it down."""
+    """Description in one line; empty if it has none."""
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, Parameter]:
-    """Parameters as a person gives them on the command line, each with the type that it would have in a suite.
+    """Parse parameters from the command line, each into the type that it would have in a suite.
 
     Args:
-        texts: `NAME=VALUE` each; a value is one of TOML, or text without quotes.
+        texts: Parameters as `NAME=VALUE`; a value is written as in TOML, or is text without quotes.
 
     Raises:
-        UserError: Another form, a name that occurs twice, or a number that is not finite.
+        UserError: A text has another form, a name occurs twice, or a number is not finite.
 
     Example:
         >>> parse_parameters(["steps=200", "relative_step=0.1", "random_start=false", "loss=ce"])
@@ -53,7 +53,7 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, Parameter]:
 
 
 def _value(text: str) -> Parameter:
-    # What a message of an attack calls True or False is written in small letters in TOML.
+    # Messages of attacks print True and False, as Python does; TOML writes them in lower case.
     text = text.lower() if text in ("True", "False") else text
     try:
         read = tomllib.loads(f"value = {text}")
@@ -67,11 +67,11 @@ def check_names(card: AttackCard, given: Mapping[str, object]) -> None:
     """Check that an attack has the parameters that it is given.
 
     Args:
-        card: Of the attack.
-        given: Name -> value.
+        card: Card of the attack.
+        given: Name -> value of each parameter.
 
     Raises:
-        UserError: It has no parameter of that name; the hint has its near misses and all that there are.
+        UserError: It has no parameter of that name; the hint lists similar names and all parameters.
     """
     known = parameters_of_card(card)
     if known is None:
@@ -88,7 +88,7 @@ def check_names(card: AttackCard, given: Mapping[str, object]) -> None:
 
 
 def parameters_of_card(card: AttackCard) -> tuple[Known, ...] | None:
-    """The parameters of an attack that can be written as text; None for one that comes from elsewhere.
+    """The parameters of an attack that can be written as text; None for an attack from outside the library.
 
     Example:
         >>> from advbench.catalog import ATTACKS

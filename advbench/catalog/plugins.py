@@ -1,8 +1,8 @@
-"""Models, attacks and data sets of your own, under names of your own. No torch.
+"""Models, attacks and data sets of your own, under names of your own. Imports no torch.
 
 A plugin is a Python module with one or more of the tables `MODELS`, `ATTACKS` and `DATASETS`: name -> card, like those
-of `advbench.catalog`. It is code, and runs with your rights; so it is named on the command line or in Python, never in
-a suite file, which may come from somebody else.
+of `advbench.catalog`. It is code and runs with your privileges, so it is named on the command line or in Python, never
+in a suite file, which may come from somebody else.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ _LOADED: dict[str, str] = {}
 
 
 def load_plugins(names: Iterable[str]) -> None:
-    """Import plugins and add what they bring to the tables; one that has been loaded is left as it is.
+    """Import plugins and add their cards to the tables; a plugin that has been loaded before is skipped.
 
     Raises:
-        UserError: One cannot be imported, brings nothing, or brings a name that is taken.
+        UserError: A plugin cannot be imported, has no table, or uses a name that is taken.
 
     Example:
         >>> load_plugins(["no_such_plugin"])
@@ -47,5 +47,5 @@ def load_plugins(names: Iterable[str]) -> None:
 
 
 def loaded_plugins() -> dict[str, str]:
-    """Name -> digest of the source, of each plugin that has been loaded."""
+    """Name of each plugin that has been loaded -> digest of its source."""
     return dict(_LOADED)

@@ -1,4 +1,4 @@
-"""Explicit tables of what there is, by name; nothing is imported before it is asked for."""
+"""Explicit tables of names; nothing is imported before it is needed."""
 
 import difflib
 import importlib
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A frozen table from names to cards.
+    """A table from names to cards; only plugins add to it.
 
     Args:
-        kind: What the entries are, in the singular: "model", "attack". Used in messages.
-        table: Name -> card, or the same as pairs. Names are exact; two names that differ only in case
+        kind: Kind of the entries in the singular, such as "model" or "attack". Used in messages.
+        table: Name -> card, or the same as pairs. Names are matched exactly; two names that differ only in case
             or in `-` against `_` are refused, because nobody could tell them apart.
         listed_by: The command that lists them; empty for `advbench` and the kind in the plural.
 
@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         """The card of that name.
 
         Raises:
-            UserError: There is no such name; the hint has its near misses and the command that lists all.
+            UserError: There is no such name; the hint gives similar names and the command that lists all.
         """
         if name in self._cards:
             return self._cards[name]
@@ -64,10 +64,10 @@ class Registry(Generic[T]):
         return len(self._cards)
 
     def add(self, cards: Mapping[str, T]) -> None:
-        """Add what a plugin brings.
+        """Add the cards of a plugin.
 
         Raises:
-            UserError: A name is taken already, or cannot be told from one that is.
+            UserError: A name is taken already, or too similar to one that is.
         """
         taken = {_fold(name): name for name in self._cards}
         for name, card in cards.items():
@@ -81,12 +81,12 @@ class Registry(Generic[T]):
 
 
 def resolve(target: str) -> Any:
-    """Import what "module:attr" names.
+    """Import the object that "module:attr" names.
 
-    Targets stand in advbench's own tables; never pass one that came from a file or a flag.
+    Targets come from advbench's own tables; never pass one that came from a file or a flag.
 
     Args:
-        target: A dotted module and the name of one attribute of it, such as "attacks.pgd:PGD".
+        target: Dotted name of a module and name of one of its attributes, such as "attacks.pgd:PGD".
 
     Returns:
         The attribute.
@@ -108,8 +108,8 @@ def resolve(target: str) -> Any:
 def near_misses(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The known names that someone who typed `name` may have meant, best first.
 
-    Case is ignored, and `-`, `_` and blanks are alike. Names that contain what was typed come first, the
-    shortest ahead; then those made of the same letters; then those spelled almost so.
+    Case is ignored, and `-`, `_` and spaces are equivalent. Names that contain what was typed come first, the
+    shortest ahead; then those made of the same letters; then those with a similar spelling.
 
     Example:
         >>> near_misses("VGG61", ["vgg19", "vgg16", "resnet50"])

@@ -1,4 +1,4 @@
-"""Models of the user's own, named by a file or by a name of timm's: how each is told apart. No torch."""
+"""The user's own models, given as a file or as a timm name, and how to tell them apart. Imports no torch."""
 
 import hashlib
 import re
@@ -11,12 +11,12 @@ from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 
 OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
-"""What a model of the user's own is named by."""
+"""The ways to name one of the user's own models."""
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
-"""`path/to/file.py:function`."""
+"""Names such as `path/to/file.py:function`."""
 TIMM = "timm/"
-"""How the names of timm's models begin."""
+"""Prefix of the names of timm's models."""
 
 _LOADERS = {
     ".onnx": "advbench.models.sources.onnx:load",
@@ -25,7 +25,7 @@ _LOADERS = {
     ".pt": "advbench.models.sources.exported:load_script",
     ".ts": "advbench.models.sources.exported:load_script",
 }
-"""Ending of a file -> what loads it."""
+"""Suffix of a file -> the function that loads it."""
 
 
 def model_card(name: str) -> ModelCard:
@@ -33,10 +33,10 @@ def model_card(name: str) -> ModelCard:
 
     Args:
         name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and a name of timm's.
+            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a timm model.
 
     Returns:
-        The card; of a model of the user's own it says little before it is loaded.
+        The card. That of a user's own model says little before the model is loaded.
 
     Raises:
         UserError: There is no such name.
@@ -61,7 +61,7 @@ def model_card(name: str) -> ModelCard:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of a model of the user's own.
+    """Whether a name is that of one of the user's own models.
 
     Example:
         >>> is_own("nets.py:small"), is_own("vgg16")
@@ -72,7 +72,7 @@ def is_own(name: str) -> bool:
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:
-    """The name of a model with the path of its file changed, if it has one.
+    """The name of a model with the path of its file, if it has one, changed.
 
     Example:
         >>> moved("nets.py:small", lambda path: Path("work") / path), moved("vgg16", lambda path: Path("work") / path)
@@ -84,13 +84,13 @@ def moved(name: str, move: Callable[[Path], Path]) -> str:
 
 
 def origin(name: str) -> dict[str, str]:
-    """What decides the answers of a model beside its weights: its name, or the content of its file.
+    """What determines the answers of a model besides its weights: its name, or the content of its file.
 
     Args:
-        name: As :func:`model_card` takes it, or any other.
+        name: Name of the model, as for :func:`model_card`, or any other.
 
     Returns:
-        Plain data. Of a function it is about the file in which it stands, not about what that imports.
+        Plain data. For a function it covers the file that defines it, not the modules that the file imports.
 
     Raises:
         UserError: There is no such file.

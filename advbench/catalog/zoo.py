@@ -1,4 +1,4 @@
-"""The classifiers that the project trains itself, and the data they are trained on. Plain data; no torch."""
+"""The classifiers that the project trains itself, and their training data. Plain data; imports no torch."""
 
 import json
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parents[1] / "models" / "zoo"
-"""Where the trained weights and their cards lie."""
+"""Folder of the trained weights and their cards."""
 
 
 class ZooData(NamedTuple):
     """A data set for training."""
 
     title: str
-    """As in `advbench models`."""
+    """Title of the data set, as in `advbench models`."""
     folder: str
-    """Name of its folder and beginning of its npz files in a data root."""
+    """Name of its folder in a data root, and prefix of its npz files there."""
     classes: tuple[str, ...]
-    """Names in the order of the labels."""
+    """Names of the classes in the order of the labels."""
     side: int
     """Height and width in pixels."""
     mean: tuple[float, ...]
-    """Of each channel of the training images, image units."""
+    """Mean of each channel of the training images, image units."""
     std: tuple[float, ...]
-    """Of the same."""
+    """Standard deviation of each channel of the training images, image units."""
     eps: str
-    """Largest Linf change at which robustness is measured; for digits and CIFAR-10 the one that papers use."""
+    """Linf eps at which robustness is measured; for digits and CIFAR-10 the one that papers use."""
     licence: str
-    """What is known of the licence of its images."""
+    """Licence of its images, as far as it is known."""
     torchvision: str = ""
     """Name of its class in `torchvision.datasets`, if there is one."""
     shipped: bool = True
-    """Whether weights that were trained on it are carried along."""
+    """Whether weights trained on it are part of advbench."""
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -98,23 +98,23 @@ DATA = {
 """Name -> data set."""
 
 PHOTOGRAPHS = "4/255"
-"""Largest Linf change at which robustness is measured on pictures of one's own: what papers use for photographs."""
+"""Linf eps at which robustness is measured on the user's own pictures: the one that papers use for photographs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZooRow:
-    """One classifier: what it is, and what is claimed for it."""
+    """One classifier, and the claims about it."""
 
     name: str
-    """As in `advbench models` and `advbench train`."""
+    """Name of the classifier, as in `advbench models` and `advbench train`."""
     data: str
     """Key in `DATA`."""
     architecture: str
     """Name of the function in `advbench.models.architectures`."""
     claimed: float | None = None
-    """Test accuracy that the founding text states, if it does."""
+    """Test accuracy, 0 to 1, that the founding text states; None if it states none."""
     claim: str = ""
-    """What else it states."""
+    """Other claims of the founding text, in words."""
 
 
 def _row(name: str, data: str, claimed: float | None = None, claim: str = "") -> ZooRow:
@@ -146,14 +146,14 @@ ZOO = {row.name: row for row in _ROWS}
 
 
 def read_card(name: str, folder: Path = FOLDER) -> dict[str, Any]:
-    """What was measured of a trained classifier: its card.
+    """The card of a trained classifier, with its measurements.
 
     Args:
-        name: One of `ZOO`.
-        folder: Where the card lies.
+        name: Name of the classifier, a key of `ZOO`.
+        folder: Folder of the card.
 
     Returns:
-        The card as `advbench train` wrote it; empty where it has not been trained.
+        The card as `advbench train` wrote it; empty if the classifier has not been trained.
 
     Example:
         >>> read_card("mnist_convnet", folder=Path("nowhere"))

@@ -11,20 +11,20 @@ from attacks import NORMS, Attack, capped
 from attacks.queries.plain import plain_number
 
 MAX_PASSES = "max_passes"
-"""Key, among the parameters of an attack, of the most passes it may spend on each image."""
+"""Key, among the parameters of an attack, for the largest number of passes it may spend on each image."""
 
 
 def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
-    """An attack of the table.
+    """Make an attack of the table.
 
     Args:
-        name: Registry name.
-        norm: In which it works.
-        params: Its parameters; what is no number, text or truth value is a part of the attack and left alone. With
-            `MAX_PASSES` among them it is cut off on each image after that number of passes.
+        name: Name of the attack in the table.
+        norm: Name of the norm it works in.
+        params: Its parameters. Values other than numbers, strings and booleans are parts of the attack and passed on
+            unchecked. With `MAX_PASSES` among them, the attack stops on each image after that number of passes.
 
     Raises:
-        UserError: It does not take these parameters.
+        UserError: The attack does not take these parameters.
 
     Example:
         >>> make_attack("pgd", "l2", {"steps": 7}).steps

@@ -1,4 +1,4 @@
-"""The options of an attack on a model under test, understood and checked before any work."""
+"""The options of an attack on a model under test, parsed and checked before any work is done."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "params": {},
     "batch_size": 64,
 }
-"""Every option -> what it is where it is not given; None: what suits the attack."""
+"""Name of each option -> its default; None: whatever suits the attack."""
 NOISE = "noise"
 _NOISE_DRAWS = 20
 
@@ -30,36 +30,36 @@ class AttackOptions:
     """One attack, as a test asks for it."""
 
     attack: Attack
-    """Made for the norm."""
+    """The attack itself, made for the norm."""
     name: str
-    """Of the attack, as in `advbench attacks`."""
+    """Name of the attack, as in `advbench attacks`."""
     norm: str
     """One of `advbench.config.budgets.NORMS`."""
     eps: float | None
-    """Image units; None: no bound."""
+    """Largest allowed size, in image units; None: no bound."""
     goal: str
-    """As :func:`advbench.config.goals.parse_goal` takes it."""
+    """The goal as text, in the form that :func:`advbench.config.goals.parse_goal` reads."""
     seed: int
-    """Of all random draws."""
+    """Seed of all random draws."""
     batch_size: int
-    """Images that are attacked together."""
+    """Number of images attacked together."""
 
     def attacks(self) -> Iterator[tuple[str, Attack]]:
-        """The attack, and as much noise where it is given an eps."""
+        """The attack, followed by noise of the same size if there is an eps."""
         yield self.name, self.attack
         if self.eps is not None and self.name != NOISE:
             yield NOISE, make_attack(NOISE, self.norm, {"draws": _NOISE_DRAWS})
 
 
 def read_options(given: Mapping[str, Any]) -> AttackOptions:
-    """Understand the options of a test.
+    """Parse and check the options of a test.
 
     Args:
-        given: Some of `DEFAULTS`, with other values.
+        given: Options that differ from `DEFAULTS`, by name.
 
     Raises:
         UserError: An unknown name, a norm or a parameter that the attack does not take, or an eps of the wrong scale.
-        ValueError: ``expected ..., got ...`` for an option that there is not, or a value of the wrong kind.
+        ValueError: ``expected ..., got ...`` for an option that does not exist, or a value of the wrong type.
 
     Example:
         >>> read_options({"attack": "fgsm", "eps": "8/255"}).norm

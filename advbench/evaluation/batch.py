@@ -1,7 +1,7 @@
 """Attack a batch of images and make a record of each.
 
 Images for which the goal has no meaning are left out. Where the batch fails, its images are attacked one by one, so
-that only those at fault are lost. The judge measures; the callers decide what is kept and shown.
+that only those at fault are lost. The judge measures; callers decide what to keep and show.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,17 +34,17 @@ class BatchAttack:
     """One attack on one model, as it is set up for every batch."""
 
     model: Model
-    """Images -> logits; a :class:`attacks.Fast` one helps the attack alone, and is judged as its original."""
+    """Images -> logits; a :class:`attacks.Fast` model serves the attack only, and its original is judged."""
     attack: Attack
-    """Made for the norm, with images to start from if it needs any."""
+    """The attack, made for the norm, with images to start from if it needs any."""
     make_goal: MakeGoal
-    """Clean logits, ids and labels to the goal."""
+    """Makes the goal from clean logits, ids and labels."""
     source: Provenance
-    """What stands in every record; its columns say which eps and seed the attack is given."""
+    """The columns that all records share; the eps and the seed of the attack are taken from them."""
     keep: int
-    """How many of the first classes a record keeps."""
+    """Number of top classes that a record keeps."""
     attack_all: bool = False
-    """Attack also the images that are of the class already that the goal wants first."""
+    """Whether to attack even the images that already are of the class that the goal wants first."""
     on_pass: Callable[[], None] = lambda: None
     """Called at each forward pass of the attack."""
 
@@ -53,28 +53,28 @@ class Candidate(NamedTuple):
     """A valid candidate for one image, and what was measured of it."""
 
     measured: Measurement
-    """Plain numbers."""
+    """The measurements as plain numbers."""
     x_adv: Tensor
-    """As the attack returned it (C, H, W)."""
+    """The image as the attack returned it (C, H, W)."""
     x_8bit: Tensor
-    """The same in 8 bits (C, H, W)."""
+    """The image in 8 bits (C, H, W)."""
     logits: Tensor
-    """What the model says of it (classes,)."""
+    """The model's logits for it (classes,)."""
 
 
 class ImageResult(NamedTuple):
     """The result of one image of a batch."""
 
     record: Record
-    """Its row."""
+    """The image's row in the results."""
     clean: Tensor | None
-    """What the model says of the clean image (classes,); None where it failed on it."""
+    """Logits of the clean image (classes,); None if the model failed on it."""
     candidate: Candidate | None = None
-    """None where the image was left out, or nothing is known of it."""
+    """The valid candidate; None if the image was left out or its outcome is unknown."""
     pointless: bool = False
-    """The image is of the class already that the goal wants first."""
+    """Whether the image already is of the class that the goal wants first."""
     crash: Exception | None = None
-    """What was raised where the attack was given this image alone."""
+    """The exception raised when the image was attacked on its own, if any."""
 
 
 def attack_batch(
@@ -83,16 +83,16 @@ def attack_batch(
     """Attack images together; if that fails, one by one, so that only the image at fault is lost.
 
     Args:
-        setup: What is done to them.
+        setup: The attack, the model and the goal.
         x: Images (N, C, H, W) in [0, 1].
-        samples: What they are called (N); the names stand in sentences about failures. The goal is about the labels
-            if all of them are known.
-        clean: What the model says of them (N, classes), if that is known: then it is not asked again, and 8-bit images
-            are rounded as by :func:`advbench.evaluation.evaluate.evaluate_quickly`. None: it is asked, and 8-bit
+        samples: Ids, names and labels of the images (N); failures are reported under the names. The goal refers to the
+            labels if all of them are known.
+        clean: Clean logits (N, classes), if they are known: the model is not asked again, and 8-bit images are
+            rounded as by :func:`advbench.evaluation.evaluate.evaluate_quickly`. None: they are computed, and 8-bit
             images are searched for as by :func:`advbench.evaluation.evaluate.evaluate`.
 
     Returns:
-        The result of each image, in their order. Whatever the attack or the model raises is in the results.
+        The results, in the order of the images. Exceptions of the attack or the model are stored there, not raised.
 
     Example:
         >>> import attacks
@@ -111,7 +111,7 @@ def attack_batch(
             with torch.no_grad():
                 known = setup.model(x)
         return _together(setup, x, samples, known, quickly=clean is not None)
-    except Exception as error:  # an attack or a network may throw anything; it concerns the images in its hands
+    except Exception as error:  # an attack or a network may raise anything; only its own images are affected
         if len(x) == 1:
             return [_crashed(setup, samples[0], None if known is None else known[0], error)]
     return [
@@ -124,14 +124,14 @@ def attack_batch(
 def unattacked(
     source: Provenance, samples: Sequence[Sample], reason: Reason, why: Sequence[str], aside: Sequence[bool]
 ) -> list[Record]:
-    """The records of images that no attack was given, because they or their whole unit failed.
+    """The records of images that were never attacked, because they or their whole unit failed.
 
     Args:
-        source: The run.
+        source: The columns that all records share.
         samples: The images (N).
-        reason: Why nothing is known of them.
-        why: The same as a sentence for each (N).
-        aside: Those for which the goal has no meaning (N): they are left out, whatever failed.
+        reason: The kind of failure.
+        why: A sentence for each image that explains it (N).
+        aside: Whether the goal has no meaning for an image (N); such images are left out, whatever failed.
     """
     return [
         left_out(sample, source) if out else lost(sample, source, reason, sentence)
@@ -140,12 +140,12 @@ def unattacked(
 
 
 def labelled_pointless(make_goal: MakeGoal, samples: Sequence[Sample], classes: int) -> list[bool]:
-    """The labelled images (N) for which a goal has no meaning; the model is not asked.
+    """Whether a goal has no meaning for each image (N), judged by the labels alone, without asking the model.
 
     Args:
-        make_goal: Clean logits, ids and labels to the goal.
-        samples: The images; of those without a label nothing is said.
-        classes: How many the model has.
+        make_goal: Makes the goal from clean logits, ids and labels.
+        samples: The images (N); False for those without a label.
+        classes: Number of classes of the model.
     """
     known = [row for row, sample in enumerate(samples) if sample.label is not None]
     found = [False] * len(samples)
@@ -167,7 +167,7 @@ def labels_of(samples: Sequence[Sample], x: Tensor) -> Tensor | None:
 def _together(
     setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor, *, quickly: bool
 ) -> list[ImageResult]:
-    """Attack images together, but for those for which the goal has no meaning."""
+    """Attack images together, except those for which the goal has no meaning."""
     labels = labels_of(samples, x)
     goal = setup.make_goal(clean, content_ids(x, [sample.sample_id for sample in samples]), labels)
     aside = set_apart(goal, clean, labels)

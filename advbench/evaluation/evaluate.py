@@ -1,4 +1,4 @@
-"""One attack on one batch: run it under the meter, round its images to 8 bits, let the judge measure."""
+"""One attack on one batch: run it under the meter, round its images to 8 bits, and let the judge measure them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,20 +20,20 @@ class Evaluation(NamedTuple):
     x_adv: Tensor
     """Candidates (N, ...), as the attack returned them."""
     x_8bit: Tensor
-    """The same in 8 bits: of :func:`evaluate`, rounded by a search for what still meets the goal; of
-    :func:`evaluate_quickly`, each value to the nearest level, and the clean images where the goal is not met."""
+    """The candidates in 8 bits: :func:`evaluate` searches for a rounding that still meets the goal;
+    :func:`evaluate_quickly` takes the nearest levels, and the clean image where the goal is not met."""
     verdicts: Verdicts
     """The judge's measurements."""
     forwards: Tensor
     """Forward passes of the attack on each image (N,); rounding and judging are not counted."""
     backwards: Tensor
-    """Backward passes (N,)."""
+    """Backward passes of the attack on each image (N,)."""
     answered: Tensor
-    """All answers that the attack got from the model about the image were finite, bool (N,)."""
+    """Whether every answer of the model to the attack about the image was finite, bool (N,)."""
     seconds: float
     """Wall time of the attack, divided by N."""
     errors: dict[int, str]
-    """Row of each image on which the attack failed -> why."""
+    """Row of each image on which the attack failed -> the reason."""
 
 
 def evaluate(
@@ -46,19 +46,19 @@ def evaluate(
     seed: int,
     on_pass: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Attack a batch and measure what came of it.
+    """Attack a batch and measure the candidates.
 
     Args:
-        model: The classifier; a :class:`attacks.Fast` one helps the attack alone, and is judged as its original.
+        model: The classifier; a :class:`attacks.Fast` model serves the attack only, and its original is judged.
         attack: Any attack, of either kind.
         x: Images (N, C, H, W) in [0, 1].
         goal: What counts as fooled.
         eps: Largest allowed size in the attack's norm; None: no bound.
-        seed: Of all random draws.
+        seed: Seed of all random draws.
         on_pass: Called at each forward pass of the attack.
 
     Raises:
-        ValueError: If the attack refuses its arguments or returns something that is no batch of candidates.
+        ValueError: The attack refuses its arguments, or returns something other than a batch of candidates.
     """
     tried = attempt(model, attack, x, goal, eps=eps, seed=seed, on_pass=on_pass)
     x_8bit = quantize(model, x, tried.x_adv, goal, attack.norm, eps=eps)
@@ -69,22 +69,22 @@ def evaluate(
 def evaluate_quickly(
     model: Model, attack: Attack, x: Tensor, clean: Tensor, goal: Goal, *, eps: float | None, seed: int
 ) -> Evaluation:
-    """What :func:`evaluate` does, with few passes of its own.
+    """Do the same as :func:`evaluate`, with few passes beyond those of the attack.
 
-    Images that the attack left as they are get the answers known before, the others one pass. No 8-bit image is
-    searched for: those that meet the goal are rounded to the nearest levels, as the judge does.
+    Images that the attack did not change keep their known logits; the others take one pass. 8-bit images are not
+    searched for: candidates that meet the goal are rounded to the nearest levels, as by the judge.
 
     Args:
-        model: As of :func:`evaluate`.
+        model: The classifier, as for :func:`evaluate`.
         attack: Any attack, of either kind.
         x: Images (N, C, H, W) in [0, 1].
-        clean: Their logits (N, classes).
+        clean: Logits of the images (N, classes).
         goal: What counts as fooled.
         eps: Largest allowed size in the attack's norm; None: no bound.
-        seed: Of all random draws.
+        seed: Seed of all random draws.
 
     Raises:
-        ValueError: As :func:`evaluate`.
+        ValueError: As for :func:`evaluate`.
     """
     tried = attempt(model, attack, x, goal, eps=eps, seed=seed)
     known = Remembered(model, x, clean)
@@ -101,7 +101,7 @@ class Remembered:
     Args:
         model: Images -> logits.
         x: Images (N, ...).
-        logits: What the model says of them (N, C).
+        logits: The model's logits for them (N, C).
 
     Example:
         >>> model = Remembered(lambda x: 1 / x, torch.ones(2, 2), torch.ones(2, 2))
@@ -114,7 +114,7 @@ class Remembered:
         self._model, self._known = model, [(x, logits)]
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits (N, C); rows that are those of the known images bit for bit are not computed again."""
+        """Logits (N, C); rows that equal the known images bit for bit are not computed again."""
         for images, logits in self._known:
             if torch.equal(x, images):
                 return logits
@@ -123,7 +123,7 @@ class Remembered:
         return logits.index_copy(0, new, ask(self._model, x[new]).to(logits)) if len(new) else logits
 
     def learn(self, x: Tensor) -> Tensor:
-        """The logits of ``x``, which are known from now on."""
+        """The logits of ``x``, which are remembered from now on."""
         logits = self(x)
         self._known.append((x, logits))
         return logits
@@ -137,13 +137,13 @@ class Attempt(NamedTuple):
     forwards: Tensor
     """Forward passes on each image (N,)."""
     backwards: Tensor
-    """Backward passes (N,)."""
+    """Backward passes on each image (N,)."""
     answered: Tensor
-    """All answers about the image were finite, bool (N,)."""
+    """Whether every answer about the image was finite, bool (N,)."""
     seconds: float
     """Wall time, divided by N."""
     errors: dict[int, str]
-    """Row of each image on which it failed -> why."""
+    """Row of each image on which it failed -> the reason."""
 
 
 def attempt(
@@ -159,13 +159,13 @@ def attempt(
     """Run an attack under the meter.
 
     Raises:
-        ValueError: If it refuses its arguments or returns something that is no batch of candidates.
+        ValueError: The attack refuses its arguments, or returns something other than a batch of candidates.
     """
     errors: dict[int, str] = {}
     keep_memory(x.device)
     with Meter(model, goal.ids, on_pass) as metered:
         try:
-            # A copy: what the attack does to its images must not move the point that it is measured from.
+            # A copy: the attack may work in place, and the clean images must stay what distances are measured from.
             x_adv = attack(metered, x.clone(), goal, eps=eps, seed=seed)  # type: ignore[arg-type]
         except AttackError as error:
             x_adv, errors = error.x_adv, error.errors

@@ -1,4 +1,4 @@
-"""From a goal as it was asked for to the goal of a batch."""
+"""From the goal that was asked for to the goal of a batch."""
 
 from collections.abc import Callable
 
@@ -12,17 +12,17 @@ from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, 
 from attacks.objectives.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
-"""Clean logits (N, C), image ids (N,) and labels (N,), where they are known -> the goal of the batch."""
+"""Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch."""
 
 
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
-    """Bind a goal to a model's classes; what it needs of the clean images it takes from their logits.
+    """Bind a goal to a model's classes; what it needs to know of the clean images is read from their logits.
 
-    Untargeted and label-out-of-topk are about the label; where that is not known, about the class that is first on the
-    clean image.
+    Untargeted and label-out-of-topk refer to the label, or to the model's top class on the clean image if the label
+    is not known.
 
     Raises:
-        UserError: A class that the model does not have, or a k that its classes do not allow.
+        UserError: The goal names a class that the model does not have, or a k too large for its number of classes.
     """
     wanted = [model.class_index(name) for name in spec.classes]
     largest = model.num_classes // 2 if spec.kind == "topk-exclusion" else model.num_classes - 1
@@ -52,12 +52,12 @@ def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
 
 
 def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The images for which a goal has no meaning, because they are of the class already that it wants first.
+    """The images for which a goal has no meaning, because they already are of the class that it wants first.
 
     Args:
-        goal: For N images.
-        clean: What the model says of them (N, C).
-        labels: Their true classes (N,). None: what the model takes them for, where its answers are finite.
+        goal: The goal for N images.
+        clean: The model's logits for them (N, C).
+        labels: Their true classes (N,). None: the classes that the model predicts, where its logits are finite.
 
     Returns:
         bool (N,).

@@ -1,7 +1,7 @@
 """The judge: the only place that decides whether an image was fooled.
 
-An attack hands over candidate images and is not believed in anything: predictions come from a fresh forward pass of
-the original model, sizes and limits are measured here.
+An attack hands over candidate images, and none of its own claims is trusted: predictions come from a fresh forward
+pass of the original model, and sizes and limits are measured here.
 """
 
 from typing import NamedTuple
@@ -20,31 +20,31 @@ class Verdicts(NamedTuple):
     """What the judge found, a row for each image."""
 
     clean_logits: Tensor
-    """Of the original images (N, C)."""
+    """Logits of the original images (N, C)."""
     adv_logits: Tensor
-    """Of the candidates (N, C)."""
+    """Logits of the candidates (N, C)."""
     valid: Tensor
-    """The candidate is finite, in [0, 1] and within eps, bool (N,)."""
+    """Whether the candidate is finite, in [0, 1] and within eps, bool (N,)."""
     met: Tensor
-    """The candidate is valid and meets the goal, bool (N,)."""
+    """Whether the candidate is valid and meets the goal, bool (N,)."""
     survives_8bit: Tensor
-    """It still does so, within eps, with each value rounded to the nearest of 256 levels, bool (N,)."""
+    """Whether it still does, within eps, with each value rounded to the nearest of 256 levels, bool (N,)."""
     met_8bit: Tensor
-    """The 8-bit image that is kept of it, however it was rounded, is valid and meets the goal, bool (N,)."""
+    """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal, bool (N,)."""
     size_8bit: Tensor
-    """Of that image's change, in the norm of eps (N,)."""
+    """Size of the perturbation of that version, in the norm of eps (N,)."""
     l0: Tensor
-    """Changed values (N,)."""
+    """Number of changed values (N,)."""
     l1: Tensor
-    """Sum of changes (N,), image units."""
+    """Sum of the absolute changes (N,), image units."""
     l2: Tensor
-    """Euclidean length (N,), image units."""
+    """Euclidean length of the perturbation (N,), image units."""
     linf: Tensor
-    """Largest change (N,), image units."""
+    """Largest absolute change (N,), image units."""
 
     @property
     def flipped(self) -> Tensor:
-        """The first class changed, whatever the goal, bool (N,)."""
+        """Whether the predicted class changed, whatever the goal, bool (N,)."""
         return self.clean_logits.argmax(1) != self.adv_logits.argmax(1)
 
 
@@ -54,20 +54,20 @@ def judge(
     """Measure candidates.
 
     Args:
-        model: The original model, float32; never the form that an attack may have used.
+        model: The original model in float32, never the faster form that an attack may have used.
         x: Clean images (N, ...) in [0, 1].
         x_adv: Candidates, shaped like ``x``.
         goal: What counts as fooled.
-        norm: In which ``eps`` is measured.
+        norm: Norm of the perturbations and of ``eps``.
         eps: Largest allowed size; None: no bound.
-        x_8bit: What is kept of the candidates in 8 bits; None: what :func:`nearest_levels` makes of those that meet
-            the goal, and the clean images in place of the others.
+        x_8bit: The candidates as they are stored in 8 bits; None: those that meet the goal, rounded by
+            :func:`nearest_levels`, and the clean images in place of the others.
 
     Returns:
         The verdicts.
 
     Raises:
-        ValueError: If the candidates have another shape or type than the images: then the attack is broken.
+        ValueError: The candidates differ from the images in shape or type, so the attack is broken.
 
     Example:
         >>> from attacks import Untargeted
@@ -114,7 +114,7 @@ def check_candidates(x: Tensor, x_adv: Tensor) -> None:
     """Check that what an attack returned is a batch of candidates for the images ``x``.
 
     Raises:
-        ValueError: If it is no tensor, or of another shape, type or device.
+        ValueError: It is not a tensor, or differs in shape, type or device.
 
     Example:
         >>> check_candidates(torch.zeros(2, 4), torch.zeros(1, 4))

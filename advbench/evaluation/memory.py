@@ -1,18 +1,18 @@
-"""Memory that one step of an attack frees, kept for the next."""
+"""Keep the memory that one step of an attack frees for the next step."""
 
 import torch
 
 _BLOCK = 2**25 - 2**16
-"""Bytes, with what surrounds them just below the largest block that counts."""
+"""Size in bytes; with the allocator's own header just below the largest block that counts."""
 
 
 def keep_memory(device: torch.device) -> None:
-    """Make glibc keep freed memory instead of giving it back to the system after every pass through a small network.
+    """Make glibc keep freed memory instead of returning it to the system after every pass through a small network.
 
-    It gives back what is free at the end of its heap as soon as that exceeds twice the largest block that was mapped
-    by itself and freed; the next pass then faults it in again, page by page, which takes up to a third of the time of
+    glibc returns the free memory at the end of its heap once that exceeds twice the largest block that was mapped
+    separately and freed. The next pass then faults it in again, page by page, which takes up to a third of the time of
     an attack. One block of 32 MiB, never touched, raises the limit to 64 MiB for the whole process. Other allocators
-    and devices are not affected. It takes some microseconds.
+    and devices are not affected. The call takes a few microseconds.
 
     Args:
         device: Where the images are.

@@ -1,4 +1,4 @@
-"""What an attack call costs: forward and backward passes of each image, and time."""
+"""The cost of an attack: forward and backward passes for each image, and time."""
 
 import math
 import time
@@ -16,10 +16,10 @@ from attacks.queries.gradients import asked_ids, exact_form, quick_form
 
 
 class Meter:
-    """A model that counts, to be attacked in place of the model.
+    """A wrapper that counts passes, to be attacked in place of the model.
 
-    Attacks say which images they ask about, so that every pass is booked on its image although images leave the
-    batch when they are fooled. Where an attack does not say so (a foreign one), its rows are shared out evenly.
+    Attacks say which images they ask about, so that every pass is charged to its image even as images leave the
+    batch once they are fooled. Where an attack does not (one from another library), its rows are shared out evenly.
 
     Args:
         model: Images -> logits.
@@ -36,11 +36,11 @@ class Meter:
     """
 
     forwards: Tensor
-    """Forward passes of each image (N,)."""
+    """Forward passes for each image (N,)."""
     backwards: Tensor
-    """Backward passes of each image (N,)."""
+    """Backward passes for each image (N,)."""
     not_finite: Tensor
-    """How many answers about each image held NaN or infinity (N,)."""
+    """Number of answers about each image that held NaN or infinity (N,)."""
     seconds: float
     """Wall time between entering and leaving the context."""
 
@@ -55,7 +55,7 @@ class Meter:
         self.seconds = 0.0
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """The model's logits; the passes are booked."""
+        """The model's logits; the passes are counted."""
         return self._pass(self._model, x)
 
     @property
@@ -65,13 +65,13 @@ class Meter:
 
     @property
     def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one; its passes are booked like all others."""
+        """The model's faster form, if it has one; its passes are counted like all others."""
         form = quick_form(self._model)
         return None if form is None else partial(self._pass, form)
 
     @property
     def exact_form(self) -> Model | None:
-        """The model's form of float32, if it has one; its passes are booked like all others."""
+        """The model's form in float32, if it has one; its passes are counted like all others."""
         form = exact_form(self._model)
         return None if form is None else partial(self._pass, form)
 
@@ -80,7 +80,7 @@ class Meter:
         rows = len(x)
         places = self._places(asked_ids(), rows)
         self._book(self.forwards, places, rows)
-        # It may work on its images in place. Attacks that say whose images they are hand over a copy.
+        # The model may work on its images in place. Attacks that name their images hand over a copy already.
         logits = find_logits(model(x.clone() if asked_ids() is None else x), rows)
         if isinstance(logits, Tensor):
             self._look(logits, places, rows)
@@ -88,9 +88,9 @@ class Meter:
         return answer
 
     def _look(self, logits: Tensor, places: Tensor | None, rows: int) -> None:
-        """Book answers that are not finite, and the backward pass when it comes."""
+        """Count answers that are not finite, and the backward pass when it comes."""
         found = logits.detach()
-        if not math.isfinite(found.sum()):  # a quicker question than whether each of them is, and rarely a wrong alarm
+        if not math.isfinite(found.sum()):  # quicker than to test each of them, and rarely a false alarm
             self._book(self.not_finite, places, rows, _not_finite(found).float())
         if logits.requires_grad:
             logits.register_hook(lambda _: self._book(self.backwards, places, rows))  # type: ignore[no-untyped-call]
@@ -105,7 +105,7 @@ class Meter:
         self.seconds = time.perf_counter() - self._start
 
     def _places(self, ids: Tensor | None, count: int) -> Tensor | None:
-        """Where the rows of a batch are counted; None: nobody says whose they are."""
+        """Where the rows of a batch are counted; None if it is not known which images they are of."""
         if ids is None or len(ids) != count:
             return None
         if ids is not self._last[0]:  # as long as no image leaves the batch, its ids are the same tensor
@@ -113,7 +113,7 @@ class Meter:
         return self._last[1]
 
     def _book(self, count: Tensor, places: Tensor | None, rows: int, values: Tensor | None = None) -> None:
-        """Add 1, or a value for each row, at the places of the rows."""
+        """Add 1, or one value per row, at the places of the rows."""
         if places is None:
             count += (rows if values is None else values.sum()) / len(count)
         else:

@@ -22,9 +22,9 @@ from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.queries.modes import learns, parts
 
 FORWARDS = 5
-"""How often the model is asked the same question."""
+"""Number of times the model is run on the same images."""
 SPREAD = 1e-4
-"""By how much its answers may differ, as vectors of length 1 (M2) or in parts of the largest logit (M3)."""
+"""Tolerated difference of its answers, as unit vectors (M2) or relative to the largest logit (M3)."""
 _ALONE = 8
 
 
@@ -39,15 +39,15 @@ class _Finding(NamedTuple):
 def check_model(
     model: Model, x: Tensor, labels: Tensor | None = None, *, dataset: str, name: str | None = None, seed: int = 0
 ) -> list[Flag]:
-    """Look for reasons to distrust what will be measured of a model.
+    """Look for reasons to distrust the numbers that will be measured on a model.
 
     Args:
-        model: Images -> logits; the checks of its modules are left out for a plain function.
+        model: Images -> logits; for a plain function the checks of its modules are skipped.
         x: A few images (N, ...) in [0, 1].
         labels: True classes (N,); None: those that the model predicts.
-        dataset: Where the images are from, for the flags.
-        name: The model's, for the flags; None: its attribute `name`.
-        seed: Of the random numbers that a randomised model draws; the global generator is left as it was.
+        dataset: Name of the images' data set, for the flags.
+        name: Name of the model, for the flags; None: its attribute `name`.
+        seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
         Flags M1 to M6. A model in training mode gets that flag alone, and so does one whose answers are not finite.
@@ -83,7 +83,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
 
 
 def _training(model: Model, x: Tensor) -> Iterator[_Finding]:
-    """M1: a part of the model is in training mode, and that matters: dropout is on, or batches are normalised."""
+    """M1: part of the model is in training mode, and it matters: dropout is on, or batch statistics are used."""
     training = [(name, part) for name, part in parts(model) if part.training]
     if not training or not _mode_matters(model, x, [part for _, part in training]):
         return
@@ -95,18 +95,18 @@ def _training(model: Model, x: Tensor) -> Iterator[_Finding]:
 
 
 def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
-    """Whether passes change a model, or it answers otherwise than in evaluation mode, because of these parts."""
+    """Whether, because of these parts, passes change the model or its answers differ from those in evaluation mode."""
     if any(learns(part) for part in training):
         return True
     try:
         one, other = _in_both_modes(model, x)
-    except Exception:  # it cannot be copied, or not be asked in one of its modes
+    except Exception:  # it cannot be copied, or fails in one of its modes
         return any(_depends_on_mode(part) for part in training)
     return not float((one - other).abs().max()) <= SPREAD * (1 + float(one.abs().max()))
 
 
 def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of a copy of the model in evaluation mode, and in the mode it is in."""
+    """Logits of a copy of the model, in evaluation mode and in its present mode."""
     twin = copy.deepcopy(model)
     modes = [(part, part.training) for _, part in parts(twin)]
     kept = {id(part) for _, part in parts(model)}
@@ -116,14 +116,14 @@ def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
     for as_it_is in (False, True):
         for part, mode in modes:
             part.training = mode and as_it_is
-        torch.manual_seed(0)  # what is drawn in both modes is no difference
+        torch.manual_seed(0)  # both modes draw the same random numbers, so that only the mode makes a difference
         with torch.no_grad():
             answers.append(ask(twin, x))
     return answers[0], answers[1]
 
 
 def _depends_on_mode(part: nn.Module) -> bool:
-    """Whether a layer by itself is known to do something else in training mode, or not known at all."""
+    """Whether a layer is known to behave differently in training mode, or is not known at all."""
     if isinstance(part, _DropoutNd):
         return part.p > 0
     if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
@@ -161,13 +161,13 @@ def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Fin
 
 
 def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[_Finding]:
-    """M4: the answers are no logits, but something whose gradients vanish where the model is sure."""
+    """M4: the answers are not logits, but squashed values whose gradients vanish where the model is confident."""
     if reason := why_no_logits(model, x, logits):
         yield _Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
 
 
 def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
-    """M5 and M6: gradients of two losses that are not finite, not there, or zero."""
+    """M5 and M6: the gradients of two losses are not finite, missing, or zero."""
     losses = {"cross-entropy": _cross_entropy, "margin": _margin}
     zero = {}
     for name, loss in losses.items():

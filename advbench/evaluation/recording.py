@@ -15,18 +15,18 @@ from attacks import Attack
 from attacks.objectives.ranking import ranked_classes
 
 INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
-"""Why nothing is known of an image whose candidate is none."""
+"""Reason why the outcome of an image is unknown if its candidate is invalid."""
 UNANSWERED = "the model's answers are not all finite"
-"""Why nothing is known of an image about which the model gave no answers."""
+"""Reason why the outcome of an image is unknown if the model gave no usable answers."""
 ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
-"""Why an image is left out: its label is known, or it is not and counts as what the model takes it for."""
+"""Reasons to leave an image out: by its label, or by the class that the model predicts if it has no label."""
 
 
 class Provenance(NamedTuple):
-    """What decides the results of a run and stands in each of its rows."""
+    """What determines the results of a run and is repeated in each of its rows."""
 
     run_id: str
-    """Digest of the rest."""
+    """Digest of everything that determines the results."""
     columns: dict[str, Any]
     """Columns of the record that are the same for all images."""
 
@@ -37,61 +37,61 @@ class Sample(NamedTuple):
     sample_id: str
     """Digest of its content."""
     sample_name: str
-    """What its data set calls it."""
+    """Its name in the data set."""
     label: int | None
-    """Its true class, where it is known."""
+    """Its true class, if known."""
 
 
 class Measurement(NamedTuple):
     """What was measured of one image under attack, as plain numbers."""
 
     valid: bool
-    """The candidate is finite, in [0, 1] and within eps."""
+    """Whether the candidate is finite, in [0, 1] and within eps."""
     answered: bool
-    """The goal was met, or all answers of the model were finite: without answers, no image withstands."""
+    """Whether the goal was met or all answers of the model were finite; without answers no image counts as robust."""
     flipped: bool
-    """The first class changed, whatever the goal."""
+    """Whether the predicted class changed, whatever the goal."""
     met: bool
-    """The candidate is valid and meets the goal."""
+    """Whether the candidate is valid and meets the goal."""
     survives_8bit: bool
-    """It still does, within eps, with each value rounded to the nearest of 256 levels."""
+    """Whether it still does, within eps, with each value rounded to the nearest of 256 levels."""
     met_8bit: bool
-    """The 8-bit image that is kept of it is valid and meets the goal, however it was rounded."""
+    """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal."""
     size_8bit: float
-    """Size of that image's change, in the norm of eps."""
+    """Size of the perturbation of that version, in the norm of eps."""
     l0: float
-    """Changed values."""
+    """Number of changed values."""
     l1: float
-    """Sum of changes, image units."""
+    """Sum of the absolute changes, image units."""
     l2: float
-    """Euclidean length, image units."""
+    """Euclidean length of the perturbation, image units."""
     linf: float
-    """Largest change, image units."""
+    """Largest absolute change, image units."""
     forwards: float
     """Forward passes of the attack on this image."""
     backwards: float
-    """Backward passes."""
+    """Backward passes of the attack on this image."""
     seconds: float
-    """Wall time of the attack, divided by the images of its batch."""
+    """Wall time of the attack, divided by the number of images in its batch."""
 
 
 class Ranking(NamedTuple):
-    """The first classes of an image, best first; none where the model gave no answer that ranks them."""
+    """The top classes of an image, best first; empty if the model's answer does not rank them."""
 
     classes: tuple[int, ...]
-    """Their indices."""
+    """Indices of the classes."""
     confidences: tuple[float, ...]
-    """Their softmax probabilities."""
+    """Softmax probabilities of the classes."""
 
     def first(self, k: int) -> "Ranking":
-        """The first k of them."""
+        """The ranking cut down to the first k classes."""
         return Ranking(self.classes[:k], self.confidences[:k])
 
     def columns(self, when: str) -> dict[str, Any]:
-        """Those columns of a record that say which classes were first, empty where there are none.
+        """The columns of a record that hold the top classes; empty if there are none.
 
         Args:
-            when: "clean" or "adv".
+            when: Prefix of the columns, "clean" or "adv".
 
         Example:
             >>> Ranking((3, 1), (0.7, 0.2)).columns("clean")
@@ -104,17 +104,17 @@ class Ranking(NamedTuple):
 
 
 def rank(logits: Tensor, k: int) -> list[Ranking]:
-    """The first k classes of each image, or all of them where there are fewer.
+    """The top k classes of each image, or all of them if there are fewer.
 
-    Equal logits are ranked as by :func:`attacks.objectives.ranking.ranked_classes`. An image about which the model
-    answered NaN or infinity has no first class, whatever argmax makes of that.
+    Equal logits are ranked as by :func:`attacks.objectives.ranking.ranked_classes`. An image whose logits hold NaN or
+    infinity has no top class, whatever argmax returns.
 
     Example:
         >>> import torch
         >>> rank(torch.tensor([[0.0, 1000.0, -1000.0]]), k=2)
         [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
     """
-    # By their logits: where the softmax is saturated, it ties classes that have an order.
+    # By the logits: a saturated softmax ties classes that have an order.
     best = ranked_classes(logits, k)
     shares = logits.softmax(1).gather(1, best)
     ranked = zip(best.tolist(), shares.tolist(), shares.isfinite().all(1).tolist(), strict=True)
@@ -126,7 +126,7 @@ def measurements(result: Evaluation) -> Iterator[Measurement]:
     verdicts = result.verdicts
     columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
     columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
-    # An image that was not fooled while the model gave no answers is not one that withstood.
+    # An image that was not fooled while the model gave no answers must not count as robust.
     columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
     lists = {name: values.tolist() for name, values in columns.items()}
     for values in zip(*lists.values(), strict=True):
@@ -134,13 +134,13 @@ def measurements(result: Evaluation) -> Iterator[Measurement]:
 
 
 def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tuple[Ranking, Ranking]) -> Record:
-    """The record of one image; where the candidate is invalid, it keeps only the clean classes and the cost.
+    """The record of one image; with an invalid candidate, it holds only the clean classes and the cost.
 
     Args:
-        source: The run.
-        sample: The image.
-        seen: Its measurements.
-        ranked: Its first classes before and after.
+        source: The columns that all records share.
+        sample: Id, name and label of the image.
+        seen: The measurements of the image.
+        ranked: The top classes before and after the attack.
     """
     before, after = ranked
     columns = (
@@ -165,14 +165,14 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
 
 
 def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: Ranking | None = None) -> Record:
-    """The record of an image of which nothing is known, but perhaps what the model says of it when it is clean.
+    """The record of an image whose outcome is unknown, with its clean classes where those are known.
 
     Args:
-        sample: The image.
-        source: The run.
-        reason: Why nothing is known of it.
-        why: The same as a sentence.
-        before: Its first classes, where they are known.
+        sample: Id, name and label of the image.
+        source: The columns that all records share.
+        reason: The kind of failure.
+        why: A sentence that explains it.
+        before: The top classes of the clean image, if known.
     """
     return _unattacked(sample, source, before, status=UNKNOWN, reason=reason, error=why)
 
@@ -201,9 +201,9 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 
 
 def parameters(attack: Attack) -> str:
-    """All parameters of an attack but its norm, as JSON; attacks inside it stand as a list of what Python writes.
+    """All parameters of an attack except its norm, as JSON; an attack inside it becomes a list that holds its repr.
 
-    Images that it was given to start from are none of them: they belong to the data set.
+    Images to start from are not among the parameters: they belong to the data set.
 
     Example:
         >>> from attacks import PGD
@@ -215,7 +215,7 @@ def parameters(attack: Attack) -> str:
 
 
 def short_digest(*parts: object) -> str:
-    """16 hexadecimal digits that change with any of the parts.
+    """A digest of 16 hexadecimal digits, which changes with any of the parts.
 
     Example:
         >>> len(short_digest("0.1.0", {"eps": 0.5}))

@@ -1,7 +1,7 @@
-"""Whether a model's answers are logits, or logits squashed: by a softmax, a sigmoid, a tanh, or cut off at a bound.
+"""Whether a model's answers are logits, or have been squashed by a softmax, a sigmoid or a tanh, or clipped.
 
-Where a squashing function saturates its gradient vanishes, and attacks that follow the gradient fail for that reason
-alone. A logit has no bound, so answers that keep to one, about images of any contrast, tell.
+Where a squashing function saturates, its gradient vanishes, and attacks that follow the gradient fail for that reason
+alone. Logits are unbounded, so answers that stay within bounds on images of any contrast give it away.
 """
 
 from collections.abc import Iterator
@@ -15,53 +15,53 @@ from attacks.protocols import Model
 from attacks.queries.answers import are_probabilities, ask
 
 _OTHERS = 8
-"""Images of each kind that are looked at beside those that are checked."""
+"""Number of extra images of each kind, beside those under check."""
 _CONTRAST = 1000.0
-"""How many times as strong the strong images are: whatever can saturate does."""
+"""Factor by which the contrast of strong images is raised: whatever can saturate does."""
 _SHARES = 0.01
-"""By how much the sums of shares may differ, in parts of the sum: two units in the last place of bfloat16."""
+"""Tolerated relative difference of the sums of shares: two units in the last place of bfloat16."""
 _SPREAD = 0.05
-"""The same, in parts of the distance between two images' answers."""
+"""Tolerated difference of the sums, relative to the distance between two images' answers."""
 _UNITS = {"a sigmoid": (0.0, 1.0), "a tanh": (-1.0, 1.0), "percentages": (0.0, 100.0)}
-"""Bounds that no logits have by accident."""
+"""Bounds that logits do not have by accident."""
 _AT_END = 0.01
-"""What counts as being at an end of an interval, in parts of its width."""
+"""Distance that counts as at an end of an interval, relative to its width."""
 _NEAR_END = 0.05
-"""What counts as being so near to it that the gradient suffers."""
+"""Distance from an end at which the gradient already suffers, relative to the width."""
 _MOST = 0.95
-"""Share of the answers about strong images that are at an end where answers are bounded."""
+"""Share of the answers on strong images that lie at an end if answers are bounded."""
 _MANY = 0.25
-"""Share of the images that makes a bound matter."""
+"""Share of the images from which a bound matters."""
 _FEWEST = 4
-"""Different answers from which a share of them says anything."""
+"""Smallest number of distinct answers from which shares can be judged."""
 
 
 class _Seen(NamedTuple):
-    """Answers without those that are not finite, and without repetitions (n, C)."""
+    """Distinct finite answers (n, C)."""
 
     checked: Tensor
-    """About the images that are checked."""
+    """Answers on the images under check."""
     inside: Tensor
-    """About these and others in [0, 1]."""
+    """Answers on these and on others in [0, 1]."""
     strong: Tensor
-    """About images far outside of [0, 1]; none if the model does not take them."""
+    """Answers on images far outside [0, 1]; empty if the model refuses them."""
 
     @property
     def all(self) -> Tensor:
-        """Everything (n, C)."""
+        """All answers together (n, C)."""
         return torch.cat([self.inside, self.strong])
 
 
 def why_no_logits(model: Model, x: Tensor, answers: Tensor) -> str:
-    """What shows that a model's answers are no logits; empty where nothing does.
+    """The sign that a model's answers are not logits, as a sentence; empty if there is none.
 
-    Log-probabilities are logits. That answers are bounded is no fault as long as they stay far from the bounds, unless
-    these are those of a probability or of a tanh.
+    Log-probabilities count as logits. Bounded answers are no fault as long as they stay far from the bounds, unless
+    the bounds are those of a probability or of a tanh.
 
     Args:
         model: Images -> answers.
-        x: The images that are checked (N, ...), in [0, 1].
-        answers: About these (N, C), finite.
+        x: The images under check (N, ...), in [0, 1].
+        answers: The model's answers on them (N, C), finite.
 
     Example:
         >>> x = torch.rand(8, 5, generator=torch.Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def _look(model: Model, x: Tensor, answers: Tensor) -> _Seen:
     inside = torch.cat([answers, ask(model, others)])
     try:
         strong = ask(model, (torch.cat([x[: 2 * _OTHERS], others]) - 0.5) * _CONTRAST + 0.5)
-    except Exception:  # a model may refuse such images in any way; then they tell nothing
+    except Exception:  # a model may refuse such images in any way; then they say nothing
         strong = answers[:0]
     return _Seen(_distinct(answers), _distinct(inside), _distinct(strong))
 
@@ -102,7 +102,7 @@ def _are_log_probabilities(answers: Tensor) -> bool:
 
 
 def _shares(seen: _Seen) -> Iterator[str]:
-    """Nonnegative, with one sum for all images: a softmax, or percentages, in whatever precision."""
+    """Answers are nonnegative and have the same sum on all images: a softmax, or percentages, in any precision."""
     if are_probabilities(seen.inside):
         yield "the answers are probabilities, not logits"
         return
@@ -115,11 +115,11 @@ def _shares(seen: _Seen) -> Iterator[str]:
 
 
 def _unit_interval(seen: _Seen) -> Iterator[str]:
-    """Within the bounds of a sigmoid or a tanh, and up to one of them."""
+    """Answers stay within the bounds of a sigmoid or a tanh, and reach one of them."""
     low, high = (float(bound) for bound in seen.all.aminmax())
     for name, (least, most) in _UNITS.items() if len(seen.all) >= _FEWEST else ():
         near = _AT_END * (most - least)
-        # Nothing is unusual about nonnegative logits, so of an interval that wide the upper end must be seen.
+        # Nonnegative logits are nothing unusual, so the upper end of a wide interval must be reached.
         reached = high > most - near or (low < least + near and most == 1)
         if least <= low and high <= most and reached:
             yield f"the answers keep to [{least:g}, {most:g}], as those of {name} do"
@@ -127,7 +127,7 @@ def _unit_interval(seen: _Seen) -> Iterator[str]:
 
 
 def _two_ended(seen: _Seen) -> Iterator[str]:
-    """About strong images all answers are at one of two bounds, and many about the images themselves are near."""
+    """On strong images all answers are at one of two bounds, and on the images themselves many come near."""
     if len(seen.strong) < _FEWEST:
         return
     low, high = (float(bound) for bound in seen.all.aminmax())
@@ -141,9 +141,9 @@ def _two_ended(seen: _Seen) -> Iterator[str]:
 
 
 def _cut_off(seen: _Seen) -> Iterator[str]:
-    """On many images the first class, or the second, has exactly the largest, or the smallest, of all answers."""
+    """On many images the answer of the top class is exactly the largest of all, or of the second the smallest."""
     answers = seen.checked
-    if len(answers) < _FEWEST or torch.unique(answers).numel() < len(answers):  # votes are equal by themselves
+    if len(answers) < _FEWEST or torch.unique(answers).numel() < len(answers):  # votes are often equal
         return
     moves = (answers != answers[0]).any(0)  # one class of two may have the logit 0 by construction
     ranked, bounds = ranked_classes(answers, 2), (seen.inside.max(), seen.inside.min())

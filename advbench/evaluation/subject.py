@@ -1,4 +1,4 @@
-"""A model of anybody's, as the harness asks it: its answers are read, and its failures told in a sentence."""
+"""Any model, wrapped for the harness: its answers are read, and its failures are reported in a sentence."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,17 +17,17 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class Subject:
-    """A model with what goals need of one; classes are called by their names where it has any, else by their indices.
+    """A model with what goals need; classes go by their names if the model has any, otherwise by their indices.
 
     Args:
         model: Images (N, ...) in [0, 1] -> logits, or an answer that holds them; see
             :func:`attacks.queries.answers.read_logits`.
-        x: Images (N, ...); it is asked about the first two.
-        dtypes: In which types it may be given images: the first that it answers to is used.
+        x: Images (N, ...); the model is tried on the first two.
+        dtypes: Types in which it may be given images; the first that works is used.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if it is no model, is on another device than the images, fails on them in
-            every type, or gives no logits of two classes at least.
+        ValueError: ``expected ..., got ...`` if it is not a model, is on another device than the images, fails on them
+            in every type, or does not give logits of at least two classes.
 
     Example:
         >>> half = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).half()
@@ -37,9 +37,9 @@ class Subject:
     """
 
     name: str
-    """What it is called in tables."""
+    """Name of the model in tables."""
     num_classes: int
-    """As many as it gives logits."""
+    """Number of classes, one for each logit."""
 
     def __init__(self, model: Model, x: Tensor, dtypes: Sequence[torch.dtype]) -> None:
         check_callable(model)
@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def working(self) -> torch.dtype:
-        """The type to attack in: that of the model, but half precision is too coarse for steps."""
+        """The type to attack in: the model's own, or float32 if that is half precision, too coarse for small steps."""
         return torch.float32 if self._dtype in _HALF else self._dtype
 
     def __call__(self, x: Tensor, /) -> Tensor:
@@ -63,11 +63,11 @@ class Subject:
         return ask(self._answer, x).to(x.device)
 
     def named_modules(self) -> Iterable[tuple[str, nn.Module]]:
-        """Its parts, as those of a network; of other callables there are none."""
+        """The modules of the network, with their names; none for other callables."""
         return self._model.named_modules() if isinstance(self._model, nn.Module) else ()
 
     def class_index(self, name: str) -> int:
-        """The index that a class is called by.
+        """The index of a class, given its name.
 
         Raises:
             UserError, ValueError: There is no such class.
@@ -79,7 +79,7 @@ class Subject:
         return int(name)
 
     def _first_answer(self, x: Tensor, dtypes: Sequence[torch.dtype]) -> Tensor:
-        """The logits in the first type that the model takes; if it takes none, the first failure is told."""
+        """The logits in the first type that the model takes; if it takes none, the first failure is raised."""
         failures = []
         for self._dtype in dtypes:
             try:
@@ -94,17 +94,17 @@ class Subject:
             return self._model(x.to(self._dtype))
         except UserError:
             raise
-        except Exception as error:  # a network may throw anything
+        except Exception as error:  # a network may raise anything
             why = (str(error).strip() or "no reason given").splitlines()[0]
             took = f"images {tuple(x.shape)} of {self._dtype} on {x.device}"
-            # A black box made of arrays, say: attacks that need no gradient are told so, and go on.
+            # A black box made of arrays, say: attacks that need no gradient can handle this and go on.
             no_gradient = x.requires_grad and isinstance(error, RuntimeError) and "grad" in why
             raise (NoGradientError if no_gradient else ValueError)(
                 f"expected the model {self.name} to answer for {took}, got {type(error).__name__}: {why}{self._hint(x)}"
             ) from error
 
     def _hint(self, x: Tensor) -> str:
-        """What may be done so that it takes such images, as the end of a sentence."""
+        """How to make the model take such images, as the end of a sentence."""
         modules = [module for _, module in self.named_modules()]
         wanted = {p.dtype for module in modules[:1] for p in module.parameters() if p.is_floating_point()}
         if wanted and self._dtype not in wanted:
@@ -120,10 +120,10 @@ class Subject:
 
 
 def check_callable(model: Any) -> None:
-    """Check that something may be a model.
+    """Check that something can be used as a model.
 
     Raises:
-        ValueError: ``expected ..., got ...``
+        ValueError: ``expected ..., got ...`` if it is a class, or cannot be called.
 
     Example:
         >>> check_callable("resnet50")

@@ -1,4 +1,4 @@
-"""Do one unit of work: predict, check or attack, and give back the file that holds what came of it."""
+"""Do one unit of work: predict, check or attack, and return the file with its result."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -35,48 +35,48 @@ from attacks import Attack
 from attacks.searches.starts import takes_starts, with_starts
 
 FIRST = 5
-"""How many of the first classes a row keeps; more where the goal is about more."""
+"""Number of top classes that a row keeps; more if the goal involves more."""
 CLEAN_BATCH = 32
-"""Images that are predicted together."""
+"""Number of clean images in one forward pass."""
 
 
 class Done(NamedTuple):
-    """What came of a unit."""
+    """The result of a unit, as the contents of its files."""
 
     content: bytes
-    """Of the file with its result."""
+    """Content of the file with the result."""
     adversarials: bytes | None = None
-    """Of the file with adversarial images, where some are kept."""
+    """Content of the file with adversarial images; None if none are kept."""
     unknown: int = 0
-    """Images of which nothing is known."""
+    """Number of images whose outcome is unknown."""
 
 
 class TaskContext(NamedTuple):
-    """What a worker has before it."""
+    """Everything that a worker needs besides the unit itself."""
 
     suite: Suite
-    """What is run."""
+    """The suite that is run."""
     folder: RunFolder
-    """Where results of earlier units are found."""
+    """Folder of the run, with the results of earlier units."""
     run_id: str
-    """Of the run."""
+    """Id of the run."""
     clean: dict[tuple[str, str], Unit]
     """Model and data set -> the unit that predicts the clean images."""
     resources: Resources
-    """Models and images."""
+    """Models and images, loaded when they are needed."""
     models: dict[str, str]
-    """Label of each model -> the digest that it was planned with."""
+    """Label of each model -> its digest when the run was planned."""
 
 
 def do(unit: Unit, context: TaskContext) -> Done:
     """Do a unit of work. The result depends on the unit alone, whatever was done before in this process.
 
     Args:
-        unit: What to do.
-        context: What to do it with.
+        unit: The unit to do.
+        context: The run that it belongs to.
 
     Raises:
-        UserError: A model, an image or a file is missing or not the one that was planned with.
+        UserError: A model, an image or a file is missing, or has changed since the run was planned.
     """
     if context.resources.digest(unit.model) != context.models[unit.model]:
         raise UserError(f"model {unit.model} has changed since the run was planned")
@@ -151,9 +151,9 @@ class _Found(NamedTuple):
     x: Tensor
     """The clean image (C, H, W)."""
     clean: Tensor
-    """What the model says of it (classes,)."""
+    """The model's logits for it (classes,)."""
     candidate: Candidate
-    """What the attack returned, and what was measured of it."""
+    """The candidate and its measurements."""
 
 
 def _found(images: UnitImages, results: list[ImageResult]) -> Iterator[_Found]:
@@ -164,7 +164,7 @@ def _found(images: UnitImages, results: list[ImageResult]) -> Iterator[_Found]:
 
 
 def _kept(unit: Unit, found: list[_Found]) -> bytes | None:
-    """The adversarial images to keep, beside the clean ones, with the logits of both."""
+    """The adversarial images to keep, with the clean ones and the logits of both."""
     if not found:
         return None
     tensors = {
@@ -178,7 +178,7 @@ def _kept(unit: Unit, found: list[_Found]) -> bytes | None:
 
 
 def _most_interesting(found: list[_Found], norm: str) -> list[_Found]:
-    """The smallest perturbation, the most confident mistake, and an image that withstood."""
+    """The smallest perturbation, the most confident mistake, and an image that was not broken."""
     fooled = [each for each in found if each.candidate.measured.met and each.candidate.measured.flipped]
     chosen = []
     if fooled:
@@ -197,13 +197,13 @@ def _unreadable(unit: Unit, context: TaskContext, why: Mapping[int, str]) -> dic
 
 
 def lost_shard(unit: Unit, context: TaskContext, reason: Reason, why: str) -> bytes:
-    """The shard of a unit of which nothing is known.
+    """The shard of a unit that failed: the outcomes of all its images are unknown.
 
     Args:
-        unit: The unit.
-        context: Of the run.
-        reason: What stopped it.
-        why: The same as a sentence.
+        unit: The unit that failed.
+        context: The run that it belongs to.
+        reason: The kind of failure.
+        why: A sentence that explains it.
     """
     samples = context.resources.samples(unit)
     said = [failure(sample.sample_name, unit.attack, why) for sample in samples]
@@ -213,7 +213,7 @@ def lost_shard(unit: Unit, context: TaskContext, reason: Reason, why: str) -> by
 def _unattacked(
     unit: Unit, context: TaskContext, samples: list[Sample], reason: Reason, why: list[str]
 ) -> list[Record]:
-    """The records of images of a unit that were not attacked; those that the goal has no meaning for are left out."""
+    """The records of images that were not attacked; those for which the goal has no meaning are left out."""
     model = context.resources.model(unit.model)
     aside = labelled_pointless(goal_maker(parse_goal(unit.goal), model), samples, model.num_classes)
     return unattacked(_provenance(unit, context, model), samples, reason, why, aside)
@@ -227,7 +227,7 @@ def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenan
 
 def _tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:
     """Tensors as a sealed safetensors file."""
-    # one entry: safetensors writes several in any order
+    # a single entry: safetensors writes several in arbitrary order
     metadata = {"advbench": f"unit {unit.unit_id}, format {FORMAT}, {BLANK}"}
     return sealed(safetensors.torch.save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata))
 
@@ -236,7 +236,7 @@ def check_result(content: bytes, unit: Unit) -> None:
     """Check that a file holds the result of a unit.
 
     Raises:
-        ValueError: It was cut short or changed, or it is of another unit or version.
+        ValueError: It was truncated or changed, or belongs to another unit or version.
     """
     if unit.task == "attack":
         check_unit(content, unit)

@@ -1,4 +1,4 @@
-"""Attack pictures: what stands behind `advbench attack`."""
+"""Attack pictures: the work behind `advbench attack`."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -36,7 +36,7 @@ from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, pictures done, pictures in all."""
+"""Called with the current activity, the number of pictures done, and their total number."""
 
 
 MakeAttack = Callable[[Classifier], Attack]
@@ -49,19 +49,19 @@ def attack_pictures(
     """Attack every picture that can be read; the results of each batch are written as soon as it is done.
 
     Args:
-        config: What to do.
-        progress: Told of every forward pass.
+        config: The options of the command, checked.
+        progress: Called at every forward pass.
         make_attack: Makes an attack that is not in the table; None: the one that the configuration names.
 
     Returns:
-        An outcome for each picture and each path that led to none; those that failed have status `unknown`, those
-        that are of the target class already `left out`.
+        An outcome for each picture and for each path without one. Pictures that failed have status `unknown`, those
+        that already are of the target class `left out`.
 
     Raises:
         UserError: The attack does not take its parameters, nothing could be read, the model cannot be loaded, or the
             results cannot be written.
     """
-    # A parameter that the attack refuses is told before anything is read.
+    # Made here so that a parameter that the attack refuses is reported before anything is read.
     named = attack_of_table(config.attack, config.norm, config.params) if make_attack is None else None
     found = find_pictures(config.paths)
     if not found.pictures:
@@ -90,22 +90,22 @@ class Session(NamedTuple):
     """One model, attack and goal, for all pictures."""
 
     config: AttackConfig
-    """What was asked for."""
+    """The options of the command."""
     model: Classifier
-    """The classifier."""
+    """The classifier as it was loaded."""
     asked: Model
-    """The same, perhaps with a faster form of it beside for the attack."""
+    """The same classifier, possibly with a faster form for the attack."""
     attack: Attack
-    """Made for the norm."""
+    """The attack, made for the norm."""
     make_goal: MakeGoal
-    """Clean logits and ids to the goal."""
+    """Makes the goal from clean logits and ids."""
     source: Provenance
-    """What stands in every record."""
+    """The columns that all records share."""
     starts: tuple[Tensor, ...] = ()
     """Images (C, H, W) from which the attack may start, if it needs any."""
 
     def attack_on(self, x: Tensor) -> Attack:
-        """The attack for images (N, C, H, W), with those to start from that have their shape."""
+        """The attack for images (N, C, H, W), with the starting images of the same shape."""
         starts = of_shape(self.starts, x)
         return self.attack if starts is None else with_starts(self.attack, starts)
 
@@ -115,11 +115,11 @@ class _Picture(NamedTuple):
 
     path: Path
     folder: Path
-    """Where its results go."""
+    """Folder for its results."""
     image: Tensor
-    """(C, H, W), in [0, 1]."""
+    """The image (C, H, W), in [0, 1]."""
     sample: str
-    """Its id, which no other picture has, be it the same."""
+    """Its id, unique even among identical pictures."""
 
 
 _Job = tuple[Path, Path]
@@ -127,7 +127,7 @@ _Job = tuple[Path, Path]
 
 
 def open_session(config: AttackConfig, model: Classifier, attack: Attack | None = None) -> Session:
-    """Make the attack, where none is given, and the goal that a configuration names.
+    """Make the goal that a configuration names, and its attack if none is given.
 
     Raises:
         UserError: The goal names a class or a k that the model does not have, or the attack does not take its
@@ -144,11 +144,11 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
 
 
 def hastened(session: Session, paths: Iterable[Path]) -> Session:
-    """The session with the form of its network that is fastest here, if its attack can take gradients from one.
+    """The session with the fastest form of its network on this machine, if its attack can take gradients from one.
 
     Args:
-        session: With the network as it is.
-        paths: Of pictures; the forms are tried on the first that can be read.
+        session: The session with the network as it was loaded.
+        paths: Paths of pictures; the forms are timed on the first that can be read.
     """
     config, model, attack = session.config, session.model, session.attack
     if (most := bears(config.attack, attack, config.goal.kind)) == PLAIN:
@@ -180,11 +180,11 @@ def _attack_chunk(
 
 
 def read_input(path: Path, model: Classifier) -> Tensor:
-    """The model's input (C, H, W) for a picture, which the model has been seen to take.
+    """The model's input (C, H, W) for a picture, tried on the model.
 
     Raises:
-        PictureError: It cannot be read, or is too long and thin to be scaled; or the model, which does not say what
-            size it takes, does not take this one.
+        PictureError: It cannot be read, or is too long and thin to be scaled; or the model, which does not declare its
+            input size, does not take this one.
         UserError: The model fails on an image of its own size.
     """
     picture = read_picture(path)
@@ -219,7 +219,7 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
         make_goal=session.make_goal,
         source=session.source,
         keep=_kept(config),
-        # A universal perturbation is made already: whoever applies it wants to see it on every picture.
+        # A universal perturbation already exists, and whoever applies it wants to see it on every picture.
         attack_all=config.attack == UNIVERSAL,
         on_pass=tick,
     )
@@ -229,29 +229,29 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
 
 
 def _written(session: Session, picture: _Picture, image: Tensor, result: ImageResult) -> PictureResult:
-    """The outcome of a picture, with the files that were written of a valid candidate."""
+    """The outcome of a picture, with the files written for a valid candidate."""
     outcome = picture_result(picture.path, result, session.model)
     if result.candidate is None:
         return outcome
     try:
         files = write_files(picture.folder, outcome, image, result.candidate.x_adv, result.candidate.x_8bit)
     except UserError:
-        raise  # the results cannot be written: no picture will fare better
-    except Exception as error:  # drawing may fail on one picture; it concerns that picture
+        raise  # the results cannot be written, so no other picture will succeed either
+    except Exception as error:  # drawing may fail on one picture; the others go on
         why = failure(picture.path, session.config.attack, f"{type(error).__name__}: {error}".rstrip(": "))
         return failed(picture.path, why, session.source, picture.sample, Reason.CRASHED)
     return outcome._replace(files=files)
 
 
 def _kept(config: AttackConfig) -> int:
-    """How many of the first classes a record keeps."""
+    """Number of top classes that a record keeps."""
     k = max(config.goal.k, len(config.goal.classes))
     return k if k > 1 else SHOWN
 
 
 def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | None) -> list[Path]:
-    """Where the results of each picture go."""
-    # The first two stand beside the folders when there are several.
+    """Folder for the results of each picture."""
+    # The first two names are taken by files beside the folders when there are several.
     names = unique_slugs(["record.parquet", "record.csv", *(picture.stem for picture in pictures)])[2:]
     if together is not None:
         return [together / name for name in names]

@@ -1,4 +1,4 @@
-"""From the judge's tensors to what is kept and shown of each picture."""
+"""From the judge's tensors to what is stored and shown for each picture."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,40 +17,40 @@ from advbench.sanitize import display_name
 from attacks import Attack
 
 SHOWN = 7
-"""How many of the first classes a person is shown."""
+"""Number of top classes that a person is shown."""
 
 
 class Guess(NamedTuple):
-    """One of the first classes of a picture."""
+    """One of the top classes of a picture."""
 
     class_index: int
-    """Of the class."""
+    """Index of the class."""
     name: str
-    """Of the class."""
+    """Name of the class."""
     confidence: float
-    """Softmax probability."""
+    """Softmax probability of the class."""
 
 
 class PictureResult(NamedTuple):
-    """What became of one picture."""
+    """The outcome of one picture."""
 
     path: Path
-    """As it was named."""
+    """Path of the picture, as the user gave it."""
     record: Record
-    """The row that is kept."""
+    """The row that is stored."""
     before: tuple[Guess, ...] = ()
-    """The first classes of the clean picture."""
+    """The top classes of the clean picture."""
     after: tuple[Guess, ...] = ()
-    """The first classes of the adversarial picture."""
+    """The top classes of the adversarial picture."""
     files: Mapping[str, Path] = MappingProxyType({})
-    """Name -> path of what was written."""
+    """Name -> path of each file written."""
     met_8bit: bool | None = None
-    """The 8-bit picture that is written meets the goal within eps; None where nothing is known."""
+    """Whether the 8-bit picture that was written meets the goal within eps; None if unknown."""
     size_8bit: float | None = None
-    """Size of that picture's change in the norm of eps; None where nothing is known."""
+    """Size of that picture's perturbation in the norm of eps; None if unknown."""
 
     def as_row(self) -> dict[str, Any]:
-        """The record with what `--json` adds: names, confidences, files, and what holds of the 8-bit picture."""
+        """The record with what `--json` adds: names, confidences, files, and the result for the 8-bit picture."""
         k = len(self.record.clean_topk or ())
         return as_row(self.record) | {
             "image": str(self.path),
@@ -70,11 +70,11 @@ def provenance(
     """Describe a run of `advbench attack`.
 
     Args:
-        config: What was asked for.
-        model: The classifier.
-        attack: The attack.
-        version: Of advbench.
-        form: Of the network, from which the attack takes its gradients.
+        config: The options of the command.
+        model: The classifier under attack.
+        attack: The attack, for its parameters.
+        version: The version of advbench.
+        form: Form of the network that the attack takes its gradients from.
     """
     columns = {
         "model": config.model,
@@ -94,13 +94,13 @@ def provenance(
 def failed(
     path: Path, why: str, source: Provenance, sample: str = "", reason: Reason = Reason.UNREADABLE
 ) -> PictureResult:
-    """The outcome of a picture that could not be read or attacked: nothing is known about it.
+    """The outcome of a picture that could not be read or attacked, with status `unknown`.
 
     Args:
-        path: The picture.
-        why: What failed, in a sentence that names the picture.
-        source: The run.
-        sample: Id of the image, where it could be read.
+        path: Path of the picture.
+        why: The failure, in a sentence that names the picture.
+        source: The columns that all records share.
+        sample: Id of the image, if it could be read.
         reason: The kind of failure.
     """
     unit = short_digest(source.run_id, sample or str(path))
@@ -109,12 +109,12 @@ def failed(
 
 
 def picture_result(path: Path, result: ImageResult, model: Classifier) -> PictureResult:
-    """The outcome of a picture that was attacked, or left out.
+    """The outcome of a picture that was attacked or left out.
 
     Args:
-        path: The picture.
-        result: Of the image, called by the path.
-        model: For the names of the classes.
+        path: Path of the picture.
+        result: Result of the image, whose name is that path.
+        model: The classifier, for the names of the classes.
     """
     # Pictures given one by one have no names in a data set, only paths.
     record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id), sample_name="")
@@ -128,14 +128,14 @@ def picture_result(path: Path, result: ImageResult, model: Classifier) -> Pictur
 
 
 def _left_out(path: Path, record: Record, name: str) -> Record:
-    """The record of a picture that is of the class already that the goal wants first: nothing is said of the goal."""
+    """The record of a picture that already is of the class that the goal wants first, without a verdict."""
     path_shown, name_shown = (display_name(each, limit=200) for each in (path, name))
     why = f"'{path_shown}' is of the class '{name_shown}' already, which the goal wants"
     return replace(record, status=LEFT_OUT, met=None, survives_8bit=None, error=why)
 
 
 def _first_classes(logits: Tensor | None, kept: tuple[int, ...] | None, model: Classifier) -> tuple[Guess, ...]:
-    """The first classes of a picture: as many as its record keeps or a person is shown, whichever is more."""
+    """The top classes of a picture: as many as its record keeps or a person is shown, whichever is more."""
     if logits is None:
         return ()
     (ranking,) = rank(logits.unsqueeze(0), max(len(kept or ()), SHOWN))
@@ -143,16 +143,16 @@ def _first_classes(logits: Tensor | None, kept: tuple[int, ...] | None, model: C
 
 
 def first_classes(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:
-    """The first classes of each image.
+    """The top classes of each image.
 
     Args:
-        logits: (N, classes).
-        count: How many.
-        model: For the names.
+        logits: Logits of the images (N, classes).
+        count: Number of classes for each image.
+        model: The classifier, for the names of the classes.
     """
     return [_guesses(ranking, model) for ranking in rank(logits, count)]
 
 
 def _guesses(ranking: Ranking, model: Classifier) -> tuple[Guess, ...]:
-    """The first classes with their names."""
+    """The top classes with their names."""
     return tuple(Guess(index, model.classes[index], confidence) for index, confidence in zip(*ranking, strict=True))

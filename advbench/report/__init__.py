@@ -1,1 +1,1 @@
-"""What people look at: pictures, panels and tables."""
+"""The reports that people read: tables, figures and pages."""

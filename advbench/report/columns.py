@@ -1,4 +1,4 @@
-"""The numbers of a run as rows of text: one place for what stands in every table."""
+"""The numbers of a run as rows of text: one place for the contents of every table."""
 
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -12,44 +12,44 @@ from advbench.config.budgets import describe_eps, describe_norm
 from advbench.sanitize import display_name
 
 UNLIKE = "* the two runs took their gradients from different forms of the network"
-"""What a star in the table of a comparison means."""
+"""Meaning of a star in the table of a comparison."""
 NO_LABELS = "without labels: correct means classified as when clean"
-"""Said of numbers that are relative to the clean predictions."""
+"""Note for numbers that are relative to the clean predictions."""
 _T = TypeVar("_T")
 
 
 class Column(NamedTuple, Generic[_T]):
-    """One column of a table, in every form of the report."""
+    """One column of a table, for every format of the report."""
 
     heading: str
-    """One word, or two."""
+    """Heading of one or two words."""
     text: Callable[[_T], str]
-    """What stands in it; a column that is empty throughout is not shown."""
+    """Makes the text of a cell; a column without any text is not shown."""
     meaning: str = ""
-    """For the legend; empty where the heading says it all."""
+    """Explanation for the legend; empty if the heading says it all."""
     kind: Literal["name", "number", "range", "share"] = "number"
-    """A name stands left; a range has two ends, which a terminal shortens; a share is a range in percent."""
+    """A name is aligned left; a range has two ends, which a terminal shortens; a share is a range in percent."""
     terminal: bool = True
     """Whether a terminal of 100 columns has room for it."""
     dropped: int = 0
-    """Its turn to be left out on a terminal that is narrower: 1 goes first, 0 stays."""
+    """Order in which columns are dropped on a narrower terminal: 1 goes first, 0 stays."""
     bar: bool = False
-    """Whether the HTML page draws the number as a bar, too."""
+    """Whether the HTML page also draws the number as a bar."""
 
 
 class Table(NamedTuple):
     """The numbers of one threat."""
 
     threat: Threat
-    """What is measured."""
+    """The threat that is measured."""
     title: str
     """Model, data set, goal and norm in words."""
     clean: str
     """Clean accuracy in words."""
     cells: tuple[Cell, ...]
-    """The numbers."""
+    """The numbers, one cell for each row."""
     rows: tuple[tuple[str, ...], ...]
-    """Their texts, under `COLUMNS`."""
+    """Their texts, under the headings of `COLUMNS`."""
 
 
 def tables(cells: Iterable[Cell]) -> list[Table]:
@@ -64,7 +64,7 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
 
 
 def describe_left_out(cell: Cell) -> str:
-    """How many images a goal has no meaning for, as the end of a sentence; empty if it has one for all."""
+    """The number of images that a goal has no meaning for, as the end of a sentence; empty if there are none."""
     if not cell.left_out:
         return ""
     target = "the first target" if cell.threat.goal.startswith("ordered") else "the target"
@@ -74,7 +74,7 @@ def describe_left_out(cell: Cell) -> str:
 
 
 def _form(cells: Iterable[Cell]) -> str:
-    """From which form of the network attacks took their gradients, where that is not the network as it is."""
+    """The forms of the network that attacks took their gradients from, other than the plain one, in words."""
     forms = sorted({form for cell in cells for form in cell.form.split(", ")} - {"", "plain"})
     return f"; gradients from the form {' and '.join(forms)}, verdicts from the network itself" if forms else ""
 
@@ -104,17 +104,17 @@ def describe_place(threat: Threat, eps: float | None) -> str:
 
 
 def row(cell: Cell) -> tuple[str, ...]:
-    """The texts of one number, under `COLUMNS`."""
+    """The texts of one cell, under the headings of `COLUMNS`."""
     return tuple(column.text(cell) for column in COLUMNS)
 
 
 def describe_bound(norm: str, eps: float | None) -> str:
-    """An eps in a table."""
+    """An eps as it is written in a table."""
     return "no bound" if eps is None else describe_eps(norm, eps)
 
 
 def describe_median(norm: str, median: Quantile | None, eps: float | None) -> str:
-    """A median in a table, in the unit of its eps; empty if the attack was given it, `none` if too few succeeded."""
+    """A median for a table, in the unit of its eps; empty for an attack within an eps, `none` if too few succeeded."""
     if median is None:
         return ""
     return "none" if median.value is None else describe_eps(norm, median.value, like=eps)
@@ -126,9 +126,9 @@ class Differences(NamedTuple):
     title: str
     """Models, data set, goal and norm in words."""
     changes: tuple[Change, ...]
-    """The cells."""
+    """The changes, one for each row."""
     rows: tuple[tuple[str, ...], ...]
-    """Their texts, under `CHANGE_COLUMNS`."""
+    """Their texts, under the headings of `CHANGE_COLUMNS`."""
 
 
 def differences(changes: Iterable[Change]) -> list[Differences]:
@@ -143,12 +143,12 @@ def differences(changes: Iterable[Change]) -> list[Differences]:
 
 
 def change_row(change: Change) -> tuple[str, ...]:
-    """The texts of one change, under `CHANGE_COLUMNS`."""
+    """The texts of one change, under the headings of `CHANGE_COLUMNS`."""
     return tuple(column.text(change) for column in CHANGE_COLUMNS)
 
 
 def describe_outcomes(outcomes: Outcomes) -> str:
-    """A cell that only one of two runs has."""
+    """A cell that only one of two runs has, in words."""
     place = describe_place(outcomes.threat, outcomes.key.eps)
     attack = outcomes.key.params if outcomes.key.attack == WORST_CASE else outcomes.key.attack
     return f"{place}: {display_name(attack, limit=200)}"
@@ -206,11 +206,11 @@ COLUMNS: tuple[Column[Cell], ...] = (
     Column("passes", _passes, "forward and backward, for each image", dropped=4),
     Column("s/image", lambda cell: "" if cell.seconds is None else f"{cell.seconds:.2g}", terminal=False),
 )
-"""Of the table of a threat."""
+"""Columns of the table of a threat."""
 
 
 def legend(columns: Iterable[Column[Cell]]) -> str:
-    """What columns of that table mean, in one sentence.
+    """The meaning of some columns of that table, in one sentence.
 
     Example:
         >>> legend(COLUMNS[:3]).partition(";")[0]
@@ -221,7 +221,7 @@ def legend(columns: Iterable[Column[Cell]]) -> str:
 
 
 LEGEND = legend(COLUMNS)
-"""What the columns of that table mean."""
+"""Meaning of all columns of that table."""
 
 
 def _change_bound(change: Change) -> str:
@@ -239,11 +239,11 @@ CHANGE_COLUMNS: tuple[Column[Change], ...] = (
     Column("images", lambda change: str(change.pairs)),
     Column("before", lambda change: change.before.share.percent),
     Column("after", lambda change: change.after.share.percent),
-    # points by which the second run is higher
+    # percentage points by which the second run is higher
     Column("points", lambda change: f"{0.0 - change.drop_pp:+.1f} ±{change.half_width_pp:.1f}"),
     Column("broken", lambda change: str(len(change.broken)), dropped=2),
     Column("mended", lambda change: str(len(change.mended)), dropped=1),
     Column("p", lambda change: f"{change.p_value:.2g}", dropped=3),
     Column("p (Holm)", lambda change: f"{change.p_adjusted:.2g}"),
 )
-"""Of the table of a comparison; points, broken, mended and p are about those images that both runs know of."""
+"""Columns of the table of a comparison; points, broken, mended and p refer to the images known in both runs."""

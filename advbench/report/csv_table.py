@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def as_csv(verdict: "Verdict", _run: "StoredRun") -> str:
-    """The numbers of a run, a row each; a text that a spreadsheet would run as a formula is led by an apostrophe.
+    """The numbers of a run, a row each; an apostrophe guards texts that a spreadsheet would run as a formula.
 
     Args:
-        verdict: On the run.
+        verdict: Verdict on the run.
     """
     table = as_frame(verdict.analysis.cells)
     texts = table.select_dtypes(["object", "string"]).columns

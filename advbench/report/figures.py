@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG that turns dark where its page does. No torch."""
+"""The figures of a report, as SVG that turns dark when its page does. Does not import torch."""
 
 import io
 import warnings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INK, _SOFT, _RULE, _ACCENT = "#010203", "#010204", "#010205", "#010206"
-"""Colours that the theme replaces."""
+"""Placeholder colours, which the theme replaces."""
 _THEME = """<style>
 :root { --ink: #1c1b19; --soft: #6b6862; --rule: #e4e0d9; --accent: #1f5f8b }
 @media (prefers-color-scheme: dark) { :root { --ink: #ecebe7; --soft: #9d9a93; --rule: #33363b; --accent: #7ab8e6 } }
@@ -37,12 +37,12 @@ _CORNER: Any = {"fontsize": 8.5, "ha": "right", "va": "top", "color": _SOFT}
 
 
 class Figure(NamedTuple):
-    """A figure and what it shows."""
+    """A figure with its alternative text."""
 
     svg: bytes
-    """The file."""
+    """Content of the SVG file."""
     alt: str
-    """For those who do not see it."""
+    """Text for readers who do not see the figure."""
 
 
 def curves(evidence: ThreatResults) -> Figure:
@@ -112,14 +112,14 @@ def histogram(evidence: ThreatResults) -> Figure | None:
 
 
 def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, **style: object) -> None:
-    """One attack: steps where it is known everywhere, points where it was measured."""
+    """Draw one attack: as steps if it is known at every eps, otherwise as the points that were measured."""
     drawn = {"drawstyle": "steps-post"} if line.exact else {"marker": "o", "markersize": 3.5}
     name = display_name(label, limit=28)
     axes.plot(line.eps * scale, 100 * line.rate, label=name.lstrip("_") or "_", **drawn, **style)  # type: ignore[arg-type]
 
 
 def _widest(evidence: ThreatResults) -> float:
-    """Where the axis of eps ends: a little beyond the largest budget, or where minimum-norm attacks are done."""
+    """The end of the eps axis: a little beyond the largest budget, or beyond nearly all minimum-norm results."""
     if evidence.eps:
         return 1.12 * evidence.eps[-1]
     radius = smallest(evidence, evidence.trials)
@@ -128,7 +128,7 @@ def _widest(evidence: ThreatResults) -> float:
 
 
 def _unit(evidence: ThreatResults) -> tuple[float, str]:
-    """What sizes are multiplied with, and in what they are then told: for Linf in 255ths, unless people say 0.3."""
+    """The factor for sizes, and the unit that results: 1/255 for Linf, unless all budgets are decimals such as 0.3."""
     norm = evidence.threat.norm
     if norm == "linf" and not (evidence.eps and all(map(is_decimal, evidence.eps))):
         return 255.0, "Linf, 1/255"
@@ -140,7 +140,7 @@ def _listed(trials: Sequence[Trial]) -> str:
 
 
 def _drawn(draw: Callable[["Axes"], None], alt: str) -> Figure:
-    """A figure with the theme in place of its colours; its texts are escaped by matplotlib."""
+    """A figure with the theme in place of the placeholder colours; matplotlib escapes its texts."""
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 

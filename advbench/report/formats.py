@@ -1,4 +1,4 @@
-"""The forms in which a run is reported: one table. Nothing is imported before it is asked for."""
+"""The formats in which a run is reported, as one table. Nothing is imported before it is needed."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """One form of the report."""
+    """One format of the report."""
 
     target: str
     """"module:attr" of a function `(verdict, run) -> str`."""
     extension: str
-    """Of a file in this form, without a dot."""
+    """Extension of a file in this format, without the dot."""
     help: str
-    """What it is, in a few words, for `advbench report --help`."""
+    """Description in a few words, for `advbench report --help`."""
     printed: bool = True
-    """Whether it is printed where no file is named; else it is written into the folder of the run."""
+    """Whether it is printed if no file is named; otherwise it is written into the folder of the run."""
 
 
 FORMATS = {
@@ -30,23 +30,23 @@ FORMATS = {
     "json": Format("advbench.report.json_object:as_json", "json", "verdict, flags and numbers"),
     "junit": Format("advbench.report.junit:run_junit", "xml", "for a CI server"),
 }
-"""Name, as in `advbench report --format NAME` -> the form."""
+"""Name, as in `advbench report --format NAME` -> the format."""
 
 
 def render(name: str, verdict: "Verdict", run: "StoredRun") -> str:
-    """The report of a run in one form.
+    """The report of a run in one format.
 
     Args:
         name: One of `FORMATS`.
-        verdict: On the run.
-        run: Where its pictures and its manifest are read from.
+        verdict: Verdict on the run.
+        run: The stored run, for its pictures and its manifest.
     """
     content: str = resolve(FORMATS[name].target)(verdict, run)
     return content
 
 
 def describe_formats() -> str:
-    """All forms in one sentence.
+    """All formats in one sentence.
 
     Example:
         >>> describe_formats().partition(";")[0]

@@ -1,4 +1,4 @@
-"""The most telling images of a run, from the adversarial images that it kept. No torch."""
+"""The most telling images of a run, chosen from the adversarial images that it kept. Does not import torch."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,22 +27,22 @@ KINDS = {
     "confident": "most confident mistakes",
     "unbroken": "never broken",
 }
-"""What makes an image telling, in the order in which they are shown."""
+"""Kind of telling images -> heading, in the order in which they are shown."""
 _EACH = 4
 _BARS = 3
 _SMALL = 96
-"""Pixels up to which a picture is kept without loss, and drawn with hard edges."""
+"""Largest side in pixels of a picture that is stored losslessly and drawn with hard edges."""
 
 
 class Bar(NamedTuple):
-    """A class and how sure the model is of it."""
+    """A class and the model's confidence in it."""
 
     name: str
-    """Of the class."""
+    """Name of the class."""
     percent: float
     """Softmax probability, 0 to 100."""
     first: bool
-    """It is the class that was first on the original."""
+    """Whether it was the top class on the original."""
 
 
 class Picture(NamedTuple):
@@ -51,26 +51,26 @@ class Picture(NamedTuple):
     kind: str
     """A key of `KINDS`."""
     model: str
-    """Which model it fooled."""
+    """The model under attack."""
     name: str
-    """Of the image in its data set."""
+    """Name of the image in its data set."""
     caption: str
     """Attack, size and outcome in words."""
     images: tuple[str, str, str]
     """Original, perturbation and adversarial picture, as addresses of an `<img>`."""
     before: tuple[Bar, ...]
-    """The first classes of the original."""
+    """The top classes of the original."""
     after: tuple[Bar, ...]
-    """The first classes of the adversarial picture."""
+    """The top classes of the adversarial picture."""
     small: bool
-    """It has so few pixels that each should be seen."""
+    """Whether it has few enough pixels to show each of them."""
 
 
 def gallery(run: "StoredRun", classes: Mapping[str, Sequence[str]]) -> list[Picture]:
     """Choose and read the most telling images.
 
     Args:
-        run: With `adv/` where adversarial images were kept; without, the gallery is empty.
+        run: The stored run; without adversarial images in `adv/` the gallery is empty.
         classes: Data set -> names of its classes.
     """
     kept = list(kept_rows(run))
@@ -82,7 +82,7 @@ def gallery(run: "StoredRun", classes: Mapping[str, Sequence[str]]) -> list[Pict
 
 
 def _chosen(rows: pd.DataFrame) -> Iterator[tuple[str, Row]]:
-    """A few images of each kind, each image once, and models in turn."""
+    """A few images of each kind, each image once, taking the models in turn."""
     met = rows["met"].fillna(False).to_numpy(bool)
     changed = rows[met & rows["flipped"].fillna(False).to_numpy(bool)]
     sizes = pd.Series(np.nan, changed.index)
@@ -102,7 +102,7 @@ def _chosen(rows: pd.DataFrame) -> Iterator[tuple[str, Row]]:
 
 
 def _in_turn(rows: pd.DataFrame, seen: set[str]) -> list[Row]:
-    """The first rows, of each model as many as of the others, without images that were seen."""
+    """The first rows, shared out evenly among the models, without images seen before."""
     fresh = rows[~rows["sample_id"].isin(seen)].drop_duplicates("sample_id")
     turn = fresh.groupby("model", observed=True, sort=False).cumcount().to_numpy()
     found: list[Row] = fresh.iloc[np.argsort(turn, kind="stable")[:_EACH]].to_dict("records")  # type: ignore[assignment]
@@ -133,7 +133,7 @@ def _outcome(row: Row) -> str:
 
 
 def _bars(logits: NDArray[np.generic], names: Sequence[str], first: int) -> tuple[Bar, ...]:
-    """The first classes with their probabilities."""
+    """The top classes with their probabilities."""
     shifted = np.exp(logits.astype(float) - float(np.max(logits)))
     shares = shifted / shifted.sum()
     order = np.argsort(-shares, kind="stable")[:_BARS].tolist()
@@ -145,7 +145,7 @@ def _bars(logits: NDArray[np.generic], names: Sequence[str], first: int) -> tupl
 
 
 def _scaled(delta: Pixels) -> Pixels:
-    """A perturbation whose largest value is black or white; grey is no change."""
+    """A perturbation scaled so that its largest value is black or white; grey means no change."""
     largest = float(np.abs(delta).max()) or 1.0
     scaled: Pixels = (delta / largest + 1) * np.float32(128 / 255)
     return scaled

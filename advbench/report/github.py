@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: the summary of the step and its annotations."""
+"""The parts of a run that GitHub Actions shows: the summary of the step and its annotations."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -9,20 +9,20 @@ from advbench.errors import UserError
 from advbench.report.columns import describe_place
 
 MOST_BYTES = 1024 * 1024 - 4096
-"""GitHub drops the whole summary of a step above 1 MiB."""
+"""Largest summary in bytes; above 1 MiB, GitHub drops the whole of it."""
 MOST_ANNOTATIONS = 10
-"""GitHub shows so many of a step and kind, and drops the rest."""
+"""Most annotations of one kind that GitHub shows for a step; it drops the rest."""
 
 _CUT = "\n\nThe report is longer than GitHub shows; `advbench report` makes the whole of it.\n"
 
 
 def in_actions(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is a step of GitHub Actions."""
+    """Whether this process runs in a step of GitHub Actions."""
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
 def shortened(markdown: str) -> str:
-    """A report that GitHub shows: whole lines, less than 1 MiB."""
+    """A report cut down to what GitHub shows: whole lines, less than 1 MiB."""
     content = markdown.encode()
     if len(content) <= MOST_BYTES:
         return markdown
@@ -31,7 +31,7 @@ def shortened(markdown: str) -> str:
 
 
 def write_summary(markdown: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Append a report to the summary of the step, where there is one.
+    """Append a report to the summary of the step, if there is one.
 
     Raises:
         UserError: It cannot be written.
@@ -45,9 +45,9 @@ def write_summary(markdown: str, environment: Mapping[str, str] = os.environ) ->
 
 
 def annotations(verdict: Verdict) -> Iterator[str]:
-    """Workflow commands, a line each: an error for each gate that failed, a warning for each trust flag.
+    """Workflow commands, one per line: an error for each gate that failed, a warning for each trust flag.
 
-    Where there are more than GitHub shows, the last one says how many are left out.
+    If there are more than GitHub shows, the last one says how many are left out.
     """
     problems = [("advbench", verdict.headline)] if not verdict.decided else []
     problems += [
@@ -56,7 +56,7 @@ def annotations(verdict: Verdict) -> Iterator[str]:
     ]
     flags = [(f"advbench: trust flag {flag.id}", str(flag)) for flag in verdict.analysis.flags if flag.severity in "EF"]
     for command, found in (("error", problems), ("warning", flags)):
-        # Ten of each kind are shown; half of that each keeps a step well below what a whole job may have.
+        # Ten of each kind are shown; half of that keeps a step well below the limit of the whole job.
         most = MOST_ANNOTATIONS // 2
         shown = found if len(found) <= most else found[: most - 1]
         for title, message in shown:
@@ -66,7 +66,7 @@ def annotations(verdict: Verdict) -> Iterator[str]:
 
 
 def _data(text: str) -> str:
-    """A message, so that nothing in it ends the command or begins another."""
+    """A message, escaped so that nothing in it ends the command or begins another."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

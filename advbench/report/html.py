@@ -1,7 +1,7 @@
-"""HTML pages of one file each: templates that escape everything, pictures inside of them, no scripts and no network.
+"""Self-contained HTML pages: everything is escaped, pictures are inlined, and there are no scripts and no network.
 
-`templates/base.html` holds what all pages share: typography, colours for light and dark and for paper, a header, a
-footer, and a policy that lets a browser load nothing. A page extends it and fills its blocks.
+`templates/base.html` holds what all pages share: typography, colours for light, dark and print, a header, a footer,
+and a policy that forbids a browser to load anything. A page extends it and fills its blocks.
 """
 
 import base64
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in one of the templates; whatever is filled in is escaped.
+    """Fill in one of the templates; all values are escaped.
 
     Args:
-        template: Its name in `templates/`, such as "run.html".
-        **values: What it names.
+        template: Name of the template in `templates/`, such as "run.html".
+        **values: Values of the variables in the template.
 
     Returns:
         The page.
@@ -33,7 +33,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def data_uri(content: bytes, kind: Literal["image/png", "image/svg+xml", "image/webp"]) -> str:
-    """A picture as the address of an `<img>`, inside of the page. Scripts in an SVG do not run there.
+    """A picture as the address of an `<img>`, inlined in the page. Scripts in an SVG do not run there.
 
     Example:
         >>> data_uri(b"<svg/>", "image/svg+xml")
@@ -59,5 +59,5 @@ def _environment() -> "Environment":
 
 
 def _shown(name: object, limit: int = 80) -> str:
-    """The filter for names from strangers: one line, of a bounded length."""
+    """The filter for untrusted names: one line of bounded length."""
     return display_name(str(name), limit=limit)

@@ -1,4 +1,4 @@
-"""A run as JUnit XML, which every CI server reads: a test case for each number."""
+"""A run as JUnit XML, which every CI server reads: one test case for each number."""
 
 import re
 import xml.etree.ElementTree as ET  # only ever written, never read
@@ -16,11 +16,11 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def run_junit(verdict: Verdict, run: "StoredRun") -> str:
-    """The report of a run, with what identifies it as properties.
+    """The report of a run, with its identity as properties.
 
     Args:
-        verdict: On the run.
-        run: Which run it is about.
+        verdict: Verdict on the run.
+        run: The stored run, for its id, suite and versions.
     """
     known = {"run_id": run.manifest["run_id"], "suite": run.suite.name, "seed": run.suite.seed}
     known |= run.manifest.get("versions", {})
@@ -30,10 +30,10 @@ def run_junit(verdict: Verdict, run: "StoredRun") -> str:
 def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> str:
     """The report of a run.
 
-    The gates of a number are failures of its test case; an incomplete run is an error, whatever the gates say.
+    A failed gate is a failure of the test case of its number; an incomplete run is an error, whatever the gates say.
 
     Args:
-        verdict: On the run.
+        verdict: Verdict on the run.
         properties: Names and values, such as the run's id and the versions.
     """
     root = ET.Element("testsuites", name="advbench")
@@ -52,7 +52,7 @@ def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> st
 
 
 def _about(verdict: Verdict, cell: Cell) -> list[GateResult]:
-    """The gates that speak about a number."""
+    """The gates that failed on a number."""
     if cell.attack != WORST_CASE:
         return []
     return [result for result in verdict.failures if (result.threat, result.eps) == (cell.threat, cell.eps)]
@@ -74,7 +74,7 @@ def _case(suite: ET.Element, cell: Cell, failures: Iterable[GateResult]) -> ET.E
 
 
 def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
-    """What is about no single number: whether the run is complete, and flags that had to be clear."""
+    """Add the results that belong to no single number: completeness of the run, and flags that had to be clear."""
     suite = ET.SubElement(root, "testsuite", name="run")
     case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
     if not verdict.decided:

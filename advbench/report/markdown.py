@@ -1,4 +1,4 @@
-"""A run, and two runs side by side, as Markdown that also GitHub shows as it is meant."""
+"""A run, or two runs side by side, as Markdown that GitHub also renders as intended."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 def escaped(text: str) -> str:
-    r"""A text from a stranger, so that neither Markdown nor HTML takes it for a command.
+    r"""An untrusted text, escaped so that neither Markdown nor HTML interprets any of it.
 
     Example:
         >>> escaped("<b>a|b</b>\n`x`")
@@ -33,8 +33,8 @@ def run_markdown(verdict: Verdict, run: "StoredRun") -> str:
     """The report of a run under the name of its suite.
 
     Args:
-        verdict: On the run.
-        run: Which run it is about.
+        verdict: Verdict on the run.
+        run: The stored run, for the name of its suite.
     """
     return as_markdown(verdict, f"advbench {run.suite.name}")
 
@@ -43,8 +43,8 @@ def as_markdown(verdict: Verdict, title: str) -> str:
     """The report of a run.
 
     Args:
-        verdict: On the run.
-        title: Its name.
+        verdict: Verdict on the run.
+        title: Heading of the report.
     """
     return "\n".join(_lines(verdict, title))
 
@@ -73,7 +73,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
 
 
 def compared_markdown(comparison: Comparison) -> str:
-    """What changed from one run to another."""
+    """The changes from one run to another."""
     lines = []
     for table in differences(comparison.changes):
         lines += [f"## {escaped(table.title)}\n"]
@@ -84,7 +84,7 @@ def compared_markdown(comparison: Comparison) -> str:
 
 
 def _listed(sentences: Iterable[str]) -> list[str]:
-    """As a list, with a blank line after it where there is one."""
+    """The lines of a list, with a blank line after it; none if there are no sentences."""
     lines = [f"- {escaped(sentence)}" for sentence in sentences]
     return [*lines, ""] if lines else []
 

@@ -1,4 +1,4 @@
-"""How a verdict looks in each form of the report."""
+"""The look of a verdict in each format of the report."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ from advbench.errors import ExitCode
 
 
 class Mark(NamedTuple):
-    """How one verdict looks."""
+    """The look of one verdict."""
 
     style: str
-    """On a terminal, as rich names it."""
+    """Style on a terminal, in the notation of rich."""
     sign: str
-    """In Markdown."""
+    """Sign shown in Markdown."""
     state: str
-    """Its class in the style sheet of the HTML page."""
+    """Class in the style sheet of the HTML page."""
 
 
 _UNDECIDED = Mark("bold yellow", "⚠️", "warn")
@@ -24,4 +24,4 @@ MARKS = {
     ExitCode.INCOMPLETE: _UNDECIDED,
     ExitCode.NOTHING: _UNDECIDED,
 }
-"""The exit code of a verdict -> how the verdict looks."""
+"""Exit code of a verdict -> its look."""

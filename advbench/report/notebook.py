@@ -1,4 +1,4 @@
-"""What a notebook shows of a run: its tables, with everything escaped."""
+"""The tables of a run as a notebook shows them, with everything escaped."""
 
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.report.columns import COLUMNS, tables

@@ -1,4 +1,4 @@
-"""The report of a run as one HTML page: verdict, numbers, curves, pictures, and how to get them again. No torch."""
+"""The report of a run as one HTML page: verdict, numbers, curves, pictures, and how to reproduce them. No torch."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,52 +27,52 @@ _MOST_PAIRS = 12
 
 
 class Flip(NamedTuple):
-    """How many images of one class were taken for another."""
+    """The number of images of one class that were classified as another."""
 
     source: str
-    """The class that an image should have."""
+    """The class that the images should have."""
     target: str
-    """The class that it was taken for."""
+    """The class that they were classified as."""
     images: int
-    """How many."""
+    """Number of such images."""
     share: float
-    """Of the most frequent flip, 0 to 1."""
+    """Number relative to the most frequent flip, 0 to 1."""
 
 
 class Flips(NamedTuple):
     """The flips of one threat."""
 
     title: str
-    """Which attacks, at which eps."""
+    """Attacks and eps in words."""
     targets: list[str]
     """Headings of the matrix; empty if there are too many classes for one."""
     matrix: list[tuple[str, list[Flip]]]
-    """A row for each class; empty if there are too many."""
+    """Rows of the matrix, one for each class; empty if there are too many classes."""
     pairs: list[Flip]
     """The most frequent flips, in place of a matrix."""
 
 
 class Part(NamedTuple):
-    """All that the page says of one threat."""
+    """All that the page says about one threat."""
 
     title: str
-    """In words."""
+    """The threat in words."""
     clean: str
     """Clean accuracy in words."""
     levels: list[list[dict[str, Any]]]
-    """The rows of the table, one list for each eps."""
+    """Rows of the table, one list for each eps."""
     figures: list[tuple[str, str, str]]
     """Address, alternative text and caption of each figure."""
     flips: Flips | None
-    """Where the images went."""
+    """The classes that the images flipped to."""
 
 
 def as_page(verdict: Verdict, run: "StoredRun") -> str:
     """The report of a run.
 
     Args:
-        verdict: On the run.
-        run: Where its pictures and its manifest lie.
+        verdict: Verdict on the run.
+        run: The stored run, for its pictures and its manifest.
 
     Returns:
         HTML; it loads nothing, runs no script, and turns dark where the reader's system is dark.
@@ -103,7 +103,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
 
 
 def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The worst cases of each model, data set and goal, under their names."""
+    """The worst cases, grouped under the names of model, data set and goal."""
     cells = (cell for cell in verdict.analysis.cells if cell.attack == WORST_CASE)
     groups = groupby(cells, key=lambda cell: describe_threat(cell.threat._replace(norm="")))
     return [
@@ -115,7 +115,7 @@ def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
 def _facts(verdict: Verdict, run: "StoredRun") -> str:
     """Size of the run in words."""
     frame = verdict.analysis.frame
-    # of models that see the same pictures in different sizes, the same picture has different ids
+    # the same picture has different ids for models that take it in different sizes
     images = frame.groupby(["dataset", "model"], observed=True)["sample_id"].nunique().groupby("dataset").max().sum()
     counts = [
         (frame["model"].nunique(), "model"),
@@ -167,7 +167,7 @@ def _figures(evidence: ThreatResults) -> Iterator[tuple[str, str, str]]:
 
 
 def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
-    """From which class to which class the images went, under all attacks but noise."""
+    """The classes that the images flipped from and to, under all attacks except noise."""
     trials = [trial for trial in evidence.trials if trial.attack != NOISE]
     eps = evidence.eps[-1] if evidence.eps else None
     table = flips(evidence, trials, eps)
@@ -194,7 +194,7 @@ def _called(index: int, names: Sequence[str]) -> str:
 
 
 def _made(run: "StoredRun") -> list[tuple[str, str]]:
-    """How the run was made, as names and values."""
+    """The conditions of the run, as names and values."""
     manifest = run.manifest
     machine = manifest.get("environment") or {}
     found: list[tuple[str, Any]] = [(name, manifest.get(name)) for name in ("run_id", "started", "finished", "workers")]
@@ -210,7 +210,7 @@ def _made(run: "StoredRun") -> list[tuple[str, str]]:
 
 
 def _forms(run: "StoredRun") -> str:
-    """From which form of each network attacks took their gradients; empty if all are as they are."""
+    """The form of each network that attacks took their gradients from; empty if none was chosen."""
     forms = (run.manifest.get("identity") or {}).get("forms") or {}
     return ", ".join(f"{name}: {choice['form']}" for name, choice in forms.items())
 
@@ -230,7 +230,7 @@ def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
 
 
 def _errors(verdict: Verdict) -> list[tuple[str, int]]:
-    """What went wrong, the most frequent first."""
+    """The errors of the run with their counts, the most frequent first."""
     frame = verdict.analysis.frame
     errors = frame.loc[frame["status"] == UNKNOWN, "error"].dropna().astype(str)
     return [(str(error), int(count)) for error, count in errors.value_counts().head(8).items()]

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _ENDLESS = 10_000
-"""Columns of a terminal where everything has room."""
+"""Width, in columns, that has room for everything."""
 _MOST_IMAGES = 8
-"""Changed images that are named for each number."""
+"""Most changed images that are named for each number."""
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; its cells are taken as plain text, never as markup. Without names of columns it has no head."""
+    """Print a table; its cells are plain text, never markup. If all names of columns are empty it has no header."""
     table = Table(
         title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", show_header=any(columns)
     )
@@ -67,7 +67,7 @@ def as_text(verdict: Verdict, _run: "StoredRun") -> str:
     """The summary of a run as plain text of 100 columns, for a file.
 
     Args:
-        verdict: On the run.
+        verdict: Verdict on the run.
     """
     lines = io.StringIO()
     Console(width=100, highlight=False, file=lines).print(summary(verdict))
@@ -75,7 +75,7 @@ def as_text(verdict: Verdict, _run: "StoredRun") -> str:
 
 
 def numbers(analysis: RunAnalysis) -> RenderableType:
-    """Flags and numbers of a run, whatever its gates."""
+    """Flags and numbers of a run, without its gates."""
     lines: list[RenderableType] = [
         Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in analysis.flags
     ]
@@ -88,7 +88,7 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
 
 
 def compared(comparison: Comparison) -> RenderableType:
-    """What changed from one run to another, and the images that did."""
+    """The changes from one run to another, and the images behind them."""
     lines: list[RenderableType] = []
     for table in differences(comparison.changes):
         lines += [Text(table.title, style="bold"), Grid(CHANGE_COLUMNS, table.rows, [False] * len(table.rows))]
@@ -100,7 +100,7 @@ def compared(comparison: Comparison) -> RenderableType:
 
 
 def changed_images(table: Differences) -> Iterator[str]:
-    """Sentences that name the images behind the numbers of a table, of many only the first."""
+    """Sentences that name the images behind the numbers of a table, or the first few of many."""
     for change, cells in zip(table.changes, table.rows, strict=True):
         for word, images in (("newly broken", change.broken), ("newly robust", change.mended)):
             if images:
@@ -110,7 +110,7 @@ def changed_images(table: Differences) -> Iterator[str]:
 
 
 def unmatched(comparison: Comparison) -> Iterator[str]:
-    """Sentences on what only one of two runs has: one for each threat and size, with parameters where those differ."""
+    """Sentences about cells of only one run: one for each threat and eps, with parameters where those differ."""
     sides = {"first": comparison.only_before, "second": comparison.only_after}
     called = [{(cell.threat, cell.key.eps, cell.key.attack) for cell in cells} for cells in sides.values()]
     twins = called[0] & called[1]
@@ -125,7 +125,7 @@ def unmatched(comparison: Comparison) -> Iterator[str]:
 
 
 def stars(comparison: Comparison) -> Iterator[str]:
-    """What the stars in the tables mean, with the forms of the network, if there are any."""
+    """The meaning of the stars in the tables, if there are any, with the forms of the network."""
     pairs = {(change.before.form, change.after.form) for change in comparison.changes if change.unlike}
     if pairs:
         yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
@@ -134,13 +134,13 @@ def stars(comparison: Comparison) -> Iterator[str]:
 class Grid(Generic[_T]):
     """A table whose cells are plain text.
 
-    Columns that are empty throughout are left out, and so are, where a terminal has no room, those that a column's
-    `dropped` names, one after the other.
+    Columns without any text are left out. On a terminal that is too narrow, further ones go one after the other, in
+    the order of `Column.dropped`.
 
     Args:
-        columns: Of the table.
-        rows: A text for each column.
-        strong: Which rows stand out.
+        columns: Columns of the table.
+        rows: Rows, with a text for each column.
+        strong: Whether each row stands out.
     """
 
     def __init__(self, columns: Sequence[Column[_T]], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> None:
@@ -148,7 +148,7 @@ class Grid(Generic[_T]):
         self._rows = [[_short(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """What rich prints."""
+        """Yield what rich prints."""
         every = range(len(self._columns))
         shown = [i for i in every if self._columns[i].terminal and any(row[i] for row in self._rows)]
         table, endless = self._table(shown), options.update(max_width=_ENDLESS)
@@ -173,7 +173,7 @@ class Grid(Generic[_T]):
 
 
 def _short(column: Column[_T], text: str) -> str:
-    """A text in fewer characters: the heading says percent, a dash from and to."""
+    """A shortened text: the heading says percent, and a dash replaces "to"."""
     if column.kind not in ("range", "share"):
         return text
     return re.sub(" to |, ", "-", text.strip("[]").removesuffix(" %"))

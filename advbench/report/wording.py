@@ -1,4 +1,4 @@
-"""How sizes, costs and verdicts are put into words, for the terminal and for pictures alike."""
+"""Accuracies in words, for the terminal and for pages alike."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ def describe_score(score: Mapping[str, Any]) -> str:
     """An accuracy with its interval and the number of images.
 
     Args:
-        score: With `accuracy`, `low`, `high` and `n`.
+        score: Mapping with `accuracy`, `low`, `high` and `n`.
 
     Example:
         >>> describe_score({"accuracy": 0.99, "low": 0.98, "high": 0.995, "n": 1000})
