@@ -54,6 +54,20 @@ class UserError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+def first_line(error: BaseException, otherwise: str = "no reason given") -> str:
+    r"""First line of the message of an error.
+
+    Args:
+        error: The exception, with a message of any number of lines.
+        otherwise: Returned if it has no message.
+
+    Example:
+        >>> first_line(ValueError("one\ntwo")), first_line(ValueError())
+        ('one', 'no reason given')
+    """
+    return (str(error).strip() or otherwise).splitlines()[0]
+
+
 def reason(error: BaseException) -> str:
     """The reason why foreign code failed, in one line.
 

@@ -17,7 +17,7 @@ from advbench.config.goals import parse_goal
 from advbench.datasets.image_ids import sample_ids
 from advbench.datasets.inputs import Inputs, read_inputs
 from advbench.datasets.labels import check_classes
-from advbench.errors import UserError
+from advbench.errors import UserError, first_line
 from advbench.evaluation.attack_options import AttackOptions, read_options
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
 from advbench.evaluation.goals import MakeGoal, goal_maker
@@ -251,7 +251,7 @@ def _check_attacked(results: Sequence[ImageResult], model: Subject, x: Tensor, a
         return
     if isinstance(error, UserError | ValueError):
         raise error
-    why = (str(error).strip() or "no reason given").splitlines()[0]
+    why = first_line(error)
     took = f"images {tuple(x.shape)} of {x.dtype} on {x.device}"
     raise ValueError(
         f"expected to attack the model {model.name} with {attack} on {took}, got {type(error).__name__}: {why}"

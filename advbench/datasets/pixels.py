@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from advbench.errors import first_line
+
 CHANNELS = (1, 3, 4)
 """Possible numbers of channels of a picture."""
 
@@ -140,7 +142,7 @@ def _tensor(given: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         kind = type(given).__name__
         kind += f" of {type(given[0]).__name__}" if isinstance(given, list | tuple) and given else ""
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise ValueError(f"{_WANTED}, got {kind}: {why}") from error
 
 

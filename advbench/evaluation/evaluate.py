@@ -63,7 +63,7 @@ def evaluate(
     tried = attempt(model, attack, x, goal, eps=eps, seed=seed, on_pass=on_pass)
     x_8bit = quantize(model, x, tried.x_adv, goal, attack.norm, eps=eps)
     verdicts = judge(model, x, tried.x_adv, goal, attack.norm, eps, x_8bit)
-    return Evaluation(tried.x_adv, x_8bit, verdicts, *tried[1:])
+    return Evaluation(x_8bit=x_8bit, verdicts=verdicts, **tried._asdict())
 
 
 def evaluate_quickly(
@@ -92,7 +92,7 @@ def evaluate_quickly(
         known.learn(tried.x_adv)
     verdicts = judge(known, x, tried.x_adv, goal, attack.norm, eps)
     x_8bit = torch.where(column(verdicts.met, x), nearest_levels(tried.x_adv), x)
-    return Evaluation(tried.x_adv, x_8bit, verdicts, *tried[1:])
+    return Evaluation(x_8bit=x_8bit, verdicts=verdicts, **tried._asdict())
 
 
 class Remembered:

@@ -68,17 +68,16 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
     yield from modes
     if modes:
         return
-    asked = partial(ask, model)
     with torch.no_grad():
-        answers = torch.stack([asked(x) for _ in range(FORWARDS)])
+        answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
         yield _Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
         return
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
-    yield from randomised or _batch_dependent(asked, x, answers[0])
-    yield from _squashed(asked, x, answers[0])
+    yield from randomised or _batch_dependent(model, x, answers[0])
+    yield from _squashed(model, x, answers[0])
     yield from _gradients(model, x, truth)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.datasets.pixels import channels_last
-from advbench.errors import UserError
+from advbench.errors import UserError, first_line
 from advbench.models.classifier import Classifier
 from attacks import Model
 from attacks.queries.answers import ask
@@ -95,7 +95,7 @@ class Subject:
         except UserError:
             raise
         except Exception as error:  # a network may raise anything
-            why = (str(error).strip() or "no reason given").splitlines()[0]
+            why = first_line(error)
             took = f"images {tuple(x.shape)} of {self._dtype} on {x.device}"
             # A black box made of arrays, say: attacks that need no gradient can handle this and go on.
             no_gradient = x.requires_grad and isinstance(error, RuntimeError) and "grad" in why

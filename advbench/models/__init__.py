@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from advbench.catalog.registry import resolve
 from advbench.catalog.user_models import is_own, model_card
-from advbench.errors import UserError, reason
+from advbench.errors import UserError, first_line, reason
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ def usable_device(name: "str | torch.device") -> "torch.device":
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA is built in
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"device {str(name)!r} cannot be used here: {reason}", hint="`--device cpu` always works"
         ) from None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from advbench import __version__
 from advbench.catalog import ATTACKS
+from advbench.errors import first_line
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.planning.environment import processor
@@ -172,7 +173,7 @@ def try_models(names: Iterable[str]) -> Iterator[str]:
         try:
             size = footprint(model, image)
         except (RuntimeError, ValueError) as error:
-            yield f"{name}: plain, it cannot be tried: {str(error).partition(chr(10))[0]}"
+            yield f"{name}: plain, it cannot be tried: {first_line(error)}"
             continue
         if next(model.parameters(), None) is None:
             yield f"{name}: plain, it is not a network"

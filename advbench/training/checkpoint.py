@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from advbench.errors import UserError
+from advbench.errors import UserError, first_line
 from advbench.records.atomic import write_atomic
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
@@ -63,7 +63,7 @@ def read_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
         optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
         _lay_out_as_parameters(optimizer)
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise UserError(
             f"checkpoint {path} cannot be used: {why}", hint="delete it to train anew, or choose another --out"
         ) from None

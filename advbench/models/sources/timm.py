@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import TIMM
-from advbench.errors import UserError
+from advbench.errors import UserError, first_line
 from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering
@@ -79,7 +79,7 @@ def _wrap(name: str, config: Any) -> Classifier:
     try:
         module: nn.Module = timm.create_model(name, pretrained=False)
     except Exception as error:  # some need a package that timm does not bring, and each says so in its own way
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error, otherwise=type(error).__name__)
         raise UserError(f"timm cannot make {name}: {why}") from error
     preprocess = TimmTransform(config)
     return Classifier(
@@ -182,7 +182,7 @@ def _published(name: str, repository: str | None) -> Path:
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except Exception as error:  # no network, no such file, no permission: each has a class of its own
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error, otherwise=type(error).__name__)
         raise UserError(
             f"{name} lacks its weights: they are not in the cache, and cannot be downloaded: {why}",
             hint=f"on a connected machine: hf download {repository} model.safetensors\nor give a file: --weights FILE",
