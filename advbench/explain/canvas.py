@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from advbench.models.preprocess import Size, height_and_width
+from advbench.config.image_size import Size, height_and_width
 from attacks.searches import draws
 
 _START = 0.01

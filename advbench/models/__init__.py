@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from advbench.catalog.registry import resolve
 from advbench.catalog.user_models import is_own, model_card
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, first_line, reason
 
 if TYPE_CHECKING:
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
     from advbench.models.classifier import Classifier
 
 
-def load_model(name: str, *, weights: "str | Path | None" = None, device: "str | torch.device" = "cpu") -> "Classifier":
+def load_model(
+    name: str,
+    *,
+    weights: "str | Path | None" = None,
+    about: Description = NOTHING,
+    device: "str | torch.device" = "cpu",
+) -> "Classifier":
     """Load a pretrained classifier by name.
 
     torch's global random numbers are left as they were.
@@ -22,6 +29,7 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
         name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16"; or a model of your own, as
             :func:`advbench.catalog.user_models.model_card` takes it. The code of your own file is run.
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
+        about: What you say of a model of your own that its file or function does not.
         device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
 
     Returns:
@@ -37,12 +45,15 @@ def load_model(name: str, *, weights: "str | Path | None" = None, device: "str |
         did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
     """
     card = model_card(name)
+    if about != NOTHING and not is_own(name):
+        raise UserError(f"model {name} is described in the catalogue already", hint="leave out what you say of it")
     import torch
 
     target = usable_device(device)
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
-        classifier: Classifier = load(card, None if weights is None else Path(weights))
+        file = None if weights is None else Path(weights)
+        classifier: Classifier = load(card, file, about) if is_own(name) else load(card, file)
     return _moved(classifier, target) if is_own(name) else classifier.to(target)
 
 

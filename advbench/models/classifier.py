@@ -8,8 +8,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advbench.catalog.registry import near_misses
+from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
-from advbench.models.preprocess import ResizeAndCrop, Size, checked_size, height_and_width
+from advbench.models.preprocess import ResizeAndCrop
 from attacks.queries.answers import find_logits
 
 Preprocess = Callable[[Image.Image], Tensor]

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from advbench.config.image_size import Size, height_and_width
+from advbench.config.model_description import NOTHING, Description, read_description
 from advbench.errors import UserError, reason
 from advbench.models.answers import with_logits
 from advbench.models.classifier import Classifier
-from advbench.models.description import Description, read_description
-from advbench.models.preprocess import Size, height_and_width
 from advbench.models.weights import sha256_of
 
 _COLOURS = (1, 3)
@@ -21,7 +21,9 @@ UNKNOWN: Shape = (None, None, None, None)
 """Shape from a file that does not state it."""
 
 
-def described(module: nn.Module, file: Path, name: str, shape: Shape = UNKNOWN) -> Classifier:
+def described(
+    module: nn.Module, file: Path, name: str, shape: Shape = UNKNOWN, about: Description = NOTHING
+) -> Classifier:
     """Make a classifier of a network from a file, with the description beside it.
 
     Args:
@@ -30,12 +32,13 @@ def described(module: nn.Module, file: Path, name: str, shape: Shape = UNKNOWN) 
         name: Name of the classifier.
         shape: Shape of its input. Where the last size can be the number of channels and the second cannot, images are
             given with their channels last.
+        about: What the user says of the network beyond that; it goes before the description in the file.
 
     Raises:
         UserError: The description cannot be read, the input size is nowhere to be found, or the network fails or gives
             no logits.
     """
-    about = read_description(file.with_suffix(".toml"))
+    about = about.over(read_description(file.with_suffix(".toml")))
     if shape[3] in _COLOURS and shape[1] not in _COLOURS:
         module, shape = _ChannelsLast(module), (shape[0], shape[3], shape[1], shape[2])
     size = _size(about, shape, file)

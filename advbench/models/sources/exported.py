@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
 from advbench.models.described import described, input_shape, other_inputs, other_type
@@ -18,12 +19,13 @@ from advbench.models.sources.user_code import own_file
 from advbench.models.trial import InType
 
 
-def load_script(card: ModelCard, weights: Path | None = None) -> Classifier:
+def load_script(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
     """Load a TorchScript archive.
 
     Args:
         card: Card whose name is the file.
         weights: Refused, because the archive holds its own.
+        about: What the user says of the model.
 
     Raises:
         UserError: The file is no TorchScript archive, takes other inputs than images, does not say which of several
@@ -41,7 +43,7 @@ def load_script(card: ModelCard, weights: Path | None = None) -> Classifier:
                 hint="weights alone go with the name of their architecture: --model NAME --weights FILE",
             ) from None
         _check_inputs(module, file)
-    return described(module, file, card.name)
+    return described(module, file, card.name, about=about)
 
 
 def _check_inputs(module: Any, file: Path) -> None:
@@ -52,12 +54,13 @@ def _check_inputs(module: Any, file: Path) -> None:
         raise other_inputs(file, ", ".join(f"{each.name} ({each.type})" for each in needed) or "none")
 
 
-def load_exported(card: ModelCard, weights: Path | None = None) -> Classifier:
+def load_exported(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
     """Load a program that `torch.export.save` wrote.
 
     Args:
         card: Card whose name is the file.
         weights: Refused, because the program holds its own.
+        about: What the user says of the model.
 
     Raises:
         UserError: The file is not such a program, does not take one batch of images, or does not say which of several
@@ -79,7 +82,7 @@ def load_exported(card: ModelCard, weights: Path | None = None) -> Classifier:
     network: nn.Module = _Exported(program.module())
     if inputs[0].dtype != torch.float32:
         network = InType(network, inputs[0].dtype)
-    return described(network, file, card.name, shape)
+    return described(network, file, card.name, shape, about)
 
 
 def _kind(value: Any) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
 from advbench.models.described import described, input_shape, other_inputs, other_type
@@ -17,12 +18,13 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(do
 """ONNX names of the input types that floats can be converted to."""
 
 
-def load(card: ModelCard, weights: Path | None = None) -> Classifier:
+def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
     """Load an ONNX file. Attacks that need a gradient say that there is none.
 
     Args:
         card: Card whose name is the file.
         weights: Refused, because the file holds its own.
+        about: What the user says of the model.
 
     Raises:
         UserError: onnxruntime is not installed, the file is no ONNX classifier of images, or it does not say which of
@@ -48,7 +50,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     shape = input_shape(inputs[0].shape, file, got)
     if inputs[0].type not in _TYPES:
         raise other_type(file, inputs[0].type.removeprefix("tensor(").removesuffix(")"))
-    return described(_Session(session), file, card.name, shape)
+    return described(_Session(session), file, card.name, shape, about)
 
 
 class _Session(nn.Module):
