@@ -64,7 +64,7 @@ class DatasetCard:
     name: str
     """Name of the data set, as in a suite: `datasets = [NAME]`."""
     loader: str
-    """"module:attr" of a function `(card, path: Path | None) -> Dataset`."""
+    """"module:attr" of a function `(card, source: DataSource) -> Dataset`."""
     data: str
     """Name of the data that it is a sample of; models with the same `data` can be run on it."""
     classes: int

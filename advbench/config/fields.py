@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from advbench.catalog.registry import Registry
+from advbench.catalog.user_datasets import dataset_card
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.goals import parse_goal
@@ -41,6 +42,17 @@ def known_model(name: Any, info: ValidationInfo) -> Any:
         return name
     try:
         model_card(name)
+    except UserError as error:
+        raise plain(error) from None
+    return name
+
+
+def known_dataset(name: Any, info: ValidationInfo) -> Any:
+    """A name of the table of data sets, one of the Hugging Face hub, or a name that the context knows."""
+    if not isinstance(name, str) or waived(info, name):
+        return name
+    try:
+        dataset_card(name)
     except UserError as error:
         raise plain(error) from None
     return name

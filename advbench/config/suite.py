@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationInfo, model_validator
 
-from advbench.catalog import ATTACKS, DATASETS, lacking
+from advbench.catalog import ATTACKS, lacking
 from advbench.catalog.cards import AttackCard
+from advbench.catalog.data_source import DataSource
 from advbench.catalog.parameters import Parameter
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.fields import (
@@ -21,6 +22,7 @@ from advbench.config.fields import (
     NormNames,
     Strict,
     known,
+    known_dataset,
     known_model,
     listed,
     named,
@@ -62,10 +64,25 @@ class DatasetSpec(Strict):
         {'linf': (0.1, 0.3)}
     """
 
-    name: Annotated[str, known(DATASETS)]
-    """A data set that `advbench datasets` lists."""
+    name: Annotated[str, BeforeValidator(known_dataset)]
+    """A data set that `advbench datasets` lists, or `hf/NAME` for one of the Hugging Face hub."""
     path: Path | None = None
     """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
+    root: Path | None = None
+    """The folder of a data set that torchvision knows; None: that of `ADVBENCH_DATA`."""
+    split: str | None = None
+    """The part that is meant, such as "test"; None: the one that models are measured on."""
+    config: str | None = None
+    """The configuration of a data set of the Hugging Face hub; None: the only one."""
+    revision: str | None = None
+    """The revision of a data set of the Hugging Face hub; None: the newest that is there."""
+    image_column: str | None = None
+    """The column of the images, of a data set with columns; None: it is found."""
+    label_column: str | None = None
+    """The column of the labels; None: it is found."""
+    classes: Path | None = None
+    """A JSON file that maps the classes of the data set to those of the models; a relative path starts at the suite
+    file. None: classes are matched by name, WordNet id or number."""
     images: PositiveInt | None = None
     """Number of images, in place of the suite's."""
     eps: EpsTable = Field(default={})
@@ -77,6 +94,11 @@ class DatasetSpec(Strict):
     @classmethod
     def _label(cls, values: Any) -> Any:
         return _with_label(values)
+
+    @property
+    def source(self) -> DataSource:
+        """The place of the images."""
+        return DataSource(**{name: getattr(self, name) for name in DataSource.__slots__})
 
 
 class AttackSpec(Strict):

@@ -22,6 +22,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "floors": Floor,
 }
 
+_PATHS = ("path", "root", "classes")
+"""Fields of a data set that are paths."""
 _NAMED = ("models", "datasets", "attacks")
 
 
@@ -155,7 +157,10 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
         spec.model_copy(update={"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)})
         for spec in suite.models
     )
-    datasets = tuple(spec.model_copy(update={"path": spec.path and seen(spec.path)}) for spec in suite.datasets)
+    datasets = tuple(
+        spec.model_copy(update={key: path and seen(path) for key in _PATHS for path in [getattr(spec, key)]})
+        for spec in suite.datasets
+    )
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
     return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
 

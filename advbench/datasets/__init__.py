@@ -1,27 +1,31 @@
 """Images with labels: the batch that attacks work on, and how each kind of data set is read."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from advbench.catalog import DATASETS
+from advbench.catalog.data_source import DataSource
 from advbench.catalog.registry import resolve
+from advbench.catalog.user_datasets import dataset_card
 from advbench.errors import UserError
 
 if TYPE_CHECKING:
     from advbench.datasets.dataset import Dataset
 
 
-def load_dataset(name: str, *, path: "str | Path | None" = None) -> "Dataset":
-    """Open a data set by name.
+def load_dataset(name: str, path: "str | Path | None" = None, **source: Any) -> "Dataset":
+    """Open a data set by name. Its images are read when they are needed.
 
     Args:
-        name: One of `advbench.catalog.DATASETS`, such as "imagenet-samples".
+        name: A name of `advbench datasets`, such as "folder" or "imagenet-samples"; or `hf/` and a name of the Hugging
+            Face hub.
         path: The file or folder, for a data set that is read from one.
+        **source: The other fields of :class:`advbench.catalog.data_source.DataSource`: `split`, `label_column`, ...
 
     Returns:
         The data set.
 
     Raises:
+        TypeError: An option that does not exist.
         UserError: An unknown name, a path where none is taken or none where one is, or files that cannot be read.
 
     Example:
@@ -29,10 +33,11 @@ def load_dataset(name: str, *, path: "str | Path | None" = None) -> "Dataset":
         >>> len(mnist), mnist.labels[0], mnist.read(0).size
         (20, 7, (28, 28))
     """
-    card = DATASETS[name]
-    if path is None and card.takes_path:
+    card = dataset_card(name)
+    given = DataSource(path=None if path is None else Path(path), **source)
+    if given.path is None and card.takes_path:
         raise UserError(f"data set {name!r} needs a path", hint=f'write {{ name = "{name}", path = "..." }}')
-    if path is not None and not card.takes_path:
-        raise UserError(f"data set {name!r} takes no path, got {path}")
-    dataset: Dataset = resolve(card.loader)(card, None if path is None else Path(path))
+    if given.path is not None and not card.takes_path:
+        raise UserError(f"data set {name!r} takes no path, got {given.path}")
+    dataset: Dataset = resolve(card.loader)(card, given)
     return dataset

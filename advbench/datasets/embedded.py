@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
+from advbench.catalog.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_ids import Batch, make_batch
 from advbench.errors import UserError
@@ -114,12 +115,12 @@ def read_embedded(name: str) -> Embedded:
         return Embedded(arrays["images"], arrays["labels"], arrays["index"])
 
 
-def load(card: DatasetCard, path: Path | None = None) -> Dataset:
+def load(card: DatasetCard, source: DataSource) -> Dataset:
     """One of the sets as a data set; what its card names as the loader.
 
     Args:
         card: One whose name is in `EMBEDDED`.
-        path: Ignored; the images are in the package.
+        source: Ignored; the images are in the package.
 
     Raises:
         UserError: As :func:`read_embedded`.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from advbench.catalog.cards import DatasetCard
+from advbench.catalog.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import read_picture
 from advbench.errors import UserError
@@ -60,12 +61,12 @@ def samples(dataset: str) -> tuple[LabelledImage, ...]:
     return tuple(LabelledImage(path, int(match[2]), match[1]) for path, match in matches)
 
 
-def load(card: DatasetCard, path: Path | None = None) -> Dataset:
+def load(card: DatasetCard, source: DataSource) -> Dataset:
     """The samples as a data set; what its card names as the loader.
 
     Args:
         card: One whose name is that of one of `SAMPLE_SETS` and `-samples`, or `cifar10-grey-samples`.
-        path: Ignored; the images are in Foolbox's package.
+        source: Ignored; the images are in Foolbox's package.
 
     Raises:
         UserError: As :func:`samples`.

@@ -66,7 +66,7 @@ class Resources:
         for model in suite.models:
             self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
         for data in suite.datasets:
-            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, path=data.path)
+            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.source.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
         self._models: dict[str, Classifier] = {}

@@ -7,6 +7,7 @@ from accidents import SUITE
 from layers import imports_of
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
+from advbench.catalog.data_source import DataSource
 from advbench.catalog.user_models import origin
 from advbench.config.suite import HARMLESS as FIELDS
 from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
@@ -36,6 +37,13 @@ DECIDING = {
     (ModelSpec, "label"): {"models": ONE | {"label": "mine"}},
     (DatasetSpec, "name"): {"datasets": {"name": "other", "label": "smooth"}},
     (DatasetSpec, "path"): {"datasets": {"name": "broken", "label": "smooth", "path": "broken.txt"}},
+    (DatasetSpec, "root"): {"datasets": DATA | {"root": "elsewhere"}},
+    (DatasetSpec, "split"): {"datasets": DATA | {"split": "train"}},
+    (DatasetSpec, "config"): {"datasets": DATA | {"config": "plain"}},
+    (DatasetSpec, "revision"): {"datasets": DATA | {"revision": "v2"}},
+    (DatasetSpec, "image_column"): {"datasets": DATA | {"image_column": "img"}},
+    (DatasetSpec, "label_column"): {"datasets": DATA | {"label_column": "fine"}},
+    (DatasetSpec, "classes"): {"datasets": DATA | {"classes": "map.json"}},
     (DatasetSpec, "images"): {"datasets": DATA | {"images": 5}},
     (DatasetSpec, "eps"): {"datasets": DATA | {"eps": {"linf": 0.2, "l2": 0.5}}},
     (DatasetSpec, "label"): {"datasets": DATA | {"label": "ours"}},
@@ -55,7 +63,8 @@ INNOCENT = {
     (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
 }
 """Field that does not -> the same."""
-FREE = {(Suite, "device"), (Suite, "precise"), (DatasetSpec, "name")}
+SOURCE = {(DatasetSpec, name) for name in (*DataSource.__slots__, "classes") if name != "path"}
+FREE = {(Suite, "device"), (Suite, "precise"), (DatasetSpec, "name"), *SOURCE}
 """What decides by what comes of it: where it computes, in which form of a network, which images there are."""
 
 

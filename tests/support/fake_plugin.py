@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.catalog.cards import AttackCard, DatasetCard, ModelCard
+from advbench.catalog.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
@@ -26,7 +27,7 @@ def load_tiny(card: ModelCard, weights: Path | None = None) -> Classifier:
     return model
 
 
-def pictures(card: DatasetCard, path: Path | None = None) -> Dataset:
+def pictures(card: DatasetCard, source: DataSource) -> Dataset:
     """Smooth pictures with the classes that the small model finds in them, but for the first, which has another.
 
     A path holds the numbers of those that cannot be read.
@@ -36,7 +37,7 @@ def pictures(card: DatasetCard, path: Path | None = None) -> Dataset:
     x = (nn.functional.interpolate(spots, (fakes.SIZE, fakes.SIZE), mode="bilinear") * 255).round() / 255
     labels = fakes.classifier()(x).argmax(1)
     labels[0] = (labels[0] + 1) % len(fakes.CLASSES)
-    broken = {int(number) for number in path.read_text().split()} if path else set()
+    broken = {int(number) for number in source.path.read_text().split()} if source.path else set()
     count = 0 if card.name == "nothing" else COUNT
 
     def read(number: int) -> Tensor:

@@ -1,0 +1,39 @@
+"""Where the images of a data set are, as far as its name does not say. Plain data; imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSource:
+    """The place of a data set and the part of it that is meant.
+
+    Example:
+        >>> DataSource(path=Path("val"), split="test").revision is None
+        True
+    """
+
+    path: Path | None = None
+    """The file or folder, for a data set that is read from one."""
+    root: Path | None = None
+    """The folder of a data set that torchvision knows; None: that of `ADVBENCH_DATA`."""
+    split: str | None = None
+    """The part that is meant, such as "test"; None: the one that models are measured on."""
+    config: str | None = None
+    """The configuration of a data set of the Hugging Face hub; None: the only one."""
+    revision: str | None = None
+    """The revision of a data set of the Hugging Face hub; None: the newest that is there."""
+    image_column: str | None = None
+    """The column of the images; None: it is found."""
+    label_column: str | None = None
+    """The column of the labels; None: it is found."""
+
+    def given(self) -> dict[str, Any]:
+        """The fields that say something.
+
+        Example:
+            >>> DataSource(split="test").given()
+            {'split': 'test'}
+        """
+        return {field: value for field in self.__slots__ if (value := getattr(self, field)) is not None}

@@ -1,0 +1,35 @@
+"""Data sets that stand in no table: those of the Hugging Face hub. Imports no torch."""
+
+from advbench.catalog.cards import DatasetCard
+from advbench.catalog.datasets import DATASETS
+
+HUB = "hf/"
+"""Prefix of the names of data sets of the Hugging Face hub."""
+
+
+def dataset_card(name: str) -> DatasetCard:
+    """The card of a data set of the catalogue, or of one of the Hugging Face hub.
+
+    Args:
+        name: A name of `advbench datasets`, or `hf/` and the name of a data set of the hub, such as "hf/cifar10".
+
+    Returns:
+        The card. That of the hub says little before the data set is loaded.
+
+    Raises:
+        UserError: There is no such name.
+
+    Example:
+        >>> dataset_card("hf/user/pets").loader
+        'advbench.datasets.hub:load'
+    """
+    if name.startswith(HUB) and name not in DATASETS:
+        return DatasetCard(
+            name=name,
+            loader="advbench.datasets.hub:load",
+            data="",
+            classes=0,
+            images=None,
+            summary="a data set of the Hugging Face hub",
+        )
+    return DATASETS[name]
