@@ -26,6 +26,18 @@ def _carried(name: str, data: str) -> tuple[str, DatasetCard]:
     )
 
 
+def _yours(name: str, loader: str, summary: str) -> tuple[str, DatasetCard]:
+    return name, DatasetCard(
+        name=name,
+        loader=f"advbench.datasets.sources.{loader}:load",
+        data="",
+        classes=0,
+        images=None,
+        summary=summary,
+        takes_path=True,
+    )
+
+
 DATASETS: Registry[DatasetCard] = Registry(
     "dataset",
     [
@@ -37,6 +49,7 @@ DATASETS: Registry[DatasetCard] = Registry(
         _samples("cifar100-samples", "CIFAR-100", 100),
         _samples("mnist-samples", "MNIST", 10),
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
+        _yours("arrays", "arrays", "your images and labels in .npz, .npy or .safetensors files"),
     ],
 )
 """Every data set that a suite can name."""

@@ -1,0 +1,1 @@
+"""The kinds of data sets that are read from files, and the hub."""
