@@ -50,6 +50,7 @@ DATASETS: Registry[DatasetCard] = Registry(
         _samples("mnist-samples", "MNIST", 10),
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
         _yours("arrays", "arrays", "your images and labels in .npz, .npy or .safetensors files"),
+        _yours("parquet", "parquet", "your Parquet files with encoded images, as the Hugging Face hub stores them"),
     ],
 )
 """Every data set that a suite can name."""

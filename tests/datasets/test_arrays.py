@@ -91,7 +91,9 @@ def test_the_test_part_is_taken_unless_another_is_asked_for(tmp_path):
     named = load_dataset("arrays", path, image_column="x_train", label_column="fine")
     assert named.labels == tuple(Y[::-1].tolist())
     assert len(load_dataset("arrays", path, image_column="x_train")) == 6
-    with pytest.raises(UserError, match="no images with labels of the split 'val' in .*, which holds x_train, y_train"):
+    with pytest.raises(
+        UserError, match=r"no images with labels of the split 'val' in .*, which holds x_train, y_train"
+    ):
         load_dataset("arrays", path, split="val")
     with pytest.raises(UserError, match="there is no array 'z' in"):
         load_dataset("arrays", path, image_column="z")
@@ -137,7 +139,7 @@ def test_pickled_objects_are_never_loaded(tmp_path, compressed):
         with pytest.raises(UserError, match="holds pickled Python objects, which are never loaded"):
             load_dataset("arrays", path)
     (tmp_path / "bare.npz").write_bytes(pickle.dumps(Mine(mark)))
-    with pytest.raises(UserError, match="bare.npz cannot be read: .*not a zip file"):
+    with pytest.raises(UserError, match=r"bare.npz cannot be read: .*not a zip file"):
         load_dataset("arrays", tmp_path / "bare.npz")
     assert not mark.exists()
 
@@ -184,7 +186,7 @@ def test_files_cut_short_are_refused(tmp_path, save, cut):
     path = save(tmp_path, x=RGB, y=Y)
     file = path / "x.npy" if path.is_dir() else path
     file.write_bytes(file.read_bytes()[:cut])
-    with pytest.raises(UserError, match="cannot be read|damaged"):
+    with pytest.raises(UserError, match=r"cannot be read|damaged"):
         load_dataset("arrays", path)
 
 
@@ -195,7 +197,7 @@ def test_a_zip_member_that_lies_about_its_size_is_refused(tmp_path):
     np.save(tmp_path / "y.npy", Y)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "a") as archive:
         archive.write(tmp_path / "y.npy", "y.npy")
-    with pytest.raises(UserError, match="x in .*bomb.npz is damaged: its size is not that of its shape"):
+    with pytest.raises(UserError, match=r"x in .*bomb.npz is damaged: its size is not that of its shape"):
         load_dataset("arrays", tmp_path / "bomb.npz")
 
 
@@ -214,5 +216,5 @@ def test_tensors_of_other_types_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(2, 3, 4, 4).bfloat16(), "y": torch.arange(2)}, tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match="x in .* is of type BF16, which numpy does not have"):
+    with pytest.raises(UserError, match=r"x in .* is of type BF16, which numpy does not have"):
         load_dataset("arrays", tmp_path / "x.safetensors")

@@ -195,7 +195,7 @@ def _tensors_in(path: Path) -> Arrays:
 
     try:
         file = safe_open(path, framework="np")
-        names = list(file.keys())
+        names: list[str] = list(file.keys())  # type: ignore[no-untyped-call]
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {reason(error)}", hint=_AGAIN) from None
     return {name: _opener(_tensor, file, name, path) for name in names}

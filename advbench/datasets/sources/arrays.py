@@ -22,7 +22,8 @@ from advbench.sanitize import display_name
 PAIRS = (("x", "y"), ("images", "labels"), ("image", "label"), ("data", "labels"), ("data", "targets"))
 """Keys of images and of their labels, in any case; with the split before or behind them, as in x_test or test_images.
 """
-_SPLITS = {None: ("test", "", "val", "validation", "train")}
+_TRIED = ("test", "", "val", "validation", "train")
+"""Splits that are looked for if none is named, in this order; the empty one for keys that name none."""
 _CHANNELS = (1, 3)
 _LOOKED_AT = 16
 """Images whose values are looked at when the file is opened; each of the others when it is read."""
@@ -71,7 +72,7 @@ def _keys(arrays: Arrays, path: Path, source: DataSource) -> tuple[str, str]:
     for key in (source.image_column, source.label_column):
         if key is not None and key not in arrays:
             raise UserError(f"there is no array {key!r} in {path}", hint=f"there are: {listed}")
-    splits = _SPLITS.get(source.split, (source.split or "",))
+    splits = (source.split,) if source.split else _TRIED
     pairs = [pair for split in splits for pair in _pairs(split)]
     for place, key in enumerate((source.image_column, source.label_column)):
         pairs = [pair for pair in pairs if pair[place] == (key or "").lower()] or pairs

@@ -89,7 +89,8 @@ def _numbers(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
         if not hot:
             got = f"rows of {labels.shape[1]} values that are not one-hot"
             raise UserError(f"{where}: expected one label for each image, got {got}", hint=_ONE_EACH)
-        return labels.argmax(axis=1).astype(np.int64)
+        classes: NDArray[np.int64] = labels.argmax(axis=1).astype(np.int64)
+        return classes
     if labels.size != count:
         raise UserError(f"{where}: expected one label for each image, got shape {labels.shape}", hint=_ONE_EACH)
     if labels.dtype.kind == "f":
