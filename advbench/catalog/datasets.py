@@ -51,6 +51,7 @@ DATASETS: Registry[DatasetCard] = Registry(
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
         _yours("arrays", "arrays", "your images and labels in .npz, .npy or .safetensors files"),
         _yours("parquet", "parquet", "your Parquet files with encoded images, as the Hugging Face hub stores them"),
+        _yours("webdataset", "webdataset", "your tar shards, such as val-{000..049}.tar"),
     ],
 )
 """Every data set that a suite can name."""

@@ -40,6 +40,8 @@ def test_names_are_numbered_in_their_order_or_in_that_of_the_file():
         ([0, 5], "expected labels from 0 to 4, got 5"),
         ([[0, 1, 1], [1, 0, 0]], "rows of 3 values that are not one-hot"),
         ([[0], [1, 2]], "lists of several lengths"),
+        (["1.0", "2"], "got floats such as 1"),
+        (["0", "-1"], "image 1 has the label -1"),
         (["cat", " "], "the label of image 1 is empty"),
         (["a", "zebra"], "'zebra' is none of the 5 classes"),
         ([{}, {}], "expected labels as whole numbers"),
@@ -50,6 +52,10 @@ def test_names_are_numbered_in_their_order_or_in_that_of_the_file():
 def test_what_is_refused(given, message):
     with pytest.raises(UserError, match=f"^set.npz: .*{message}"):
         true_labels(given, min(len(given), 2), "set.npz", list("abcde"))
+
+
+def test_names_that_are_written_numbers():
+    assert true_labels(["7", "1"], 2, "y", ["1", "7"]).numbers == (1, 0)
 
 
 def test_labels_counted_from_1_are_recognised():

@@ -1,5 +1,6 @@
 """The labels of a data set of the user's own, checked before any work: one mistake among them ruins every number."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -79,6 +80,8 @@ def _array(given: Any, where: str) -> NDArray[Any]:
     return labels
 
 
+_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]*)?")
+"""A number that is written as text, which is not the name of a class."""
 _ONE_EACH = "give each image one class, as a number counted from 0 or as a name"
 _UNLABELLED = "test splits are often published without labels: name the validation split, or leave these images out"
 
@@ -106,8 +109,9 @@ def _named(names: list[str], count: int, where: str, classes: Sequence[str] | No
     """Labels that are names; written numbers count as numbers."""
     if len(names) != count:
         raise UserError(f"{where}: expected one label for each image, got several", hint=_ONE_EACH)
-    if all(name.isdecimal() and name.isascii() and len(name) < 10 for name in names):
-        numbers = np.array([int(name) for name in names])
+    if not set(names) <= set(classes or ()) and all(map(_NUMBER.fullmatch, names)):
+        written = np.array([float(name) for name in names])
+        numbers = _numbers(written if any("." in name for name in names) else written.astype(np.int64), count, where)
         _check(numbers, where, classes)
         return TrueLabels(tuple(numbers.tolist()), None if classes is None else tuple(classes))
     if empty := [row for row, name in enumerate(names) if not name.strip()]:
