@@ -21,15 +21,11 @@ from advbench.catalog.cards import DatasetCard
 from advbench.catalog.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import PictureError, decode_picture
+from advbench.datasets.sources.columns import LABELS, listed, pick
 from advbench.datasets.sources.shards import shards
 from advbench.datasets.sources.true_labels import TrueLabels, true_labels
 from advbench.errors import UserError, reason
 from advbench.sanitize import display_name
-
-IMAGES = ("image", "images", "img", "picture", "photo", "jpg", "png")
-"""Names of columns of images, of which the first is taken if there are several such columns."""
-LABELS = ("label", "labels", "class", "target", "y", "cls")
-"""The same for labels."""
 
 _BATCH_BYTES = 16 * 2**20
 """Bytes of images that are read at once, about."""
@@ -126,14 +122,14 @@ def _columns(schema: Any, source: DataSource, file: Path) -> _Columns:
     paths = [name for name, field in fields.items() if pa.types.is_struct(field.type) and name not in images]
     # A column of whole numbers alone says nothing: it may hold widths or the numbers of the images.
     labels = [name for name in fields if name in names or name.lower() in LABELS]
-    image = _one(images, source.image_column, IMAGES, fields, "image", file)
+    image = pick(images, source.image_column, "image", display_name(file, limit=200), fields)
     if image is None:
         told = f"; column {paths[0]} holds no bytes" if paths else ""
         message = f"no column of {display_name(file, limit=200)} holds encoded images{told}"
-        raise UserError(message, hint=f"store their bytes; paths are not followed. There are: {_listed(fields)}")
-    label = _one(labels, source.label_column, LABELS, fields, "label", file)
+        raise UserError(message, hint=f"store their bytes; paths are not followed. There are: {listed(fields)}")
+    label = pick(labels, source.label_column, "label", display_name(file, limit=200), fields)
     if label is None:
-        hint = f'name it: label_column = "...". There are: {_listed(fields)}'
+        hint = f'name it: label_column = "...". There are: {listed(fields)}'
         raise UserError(f"no column of {display_name(file, limit=200)} holds labels", hint=hint)
     inside = _bytes_in(fields[image])
     if inside is None:
@@ -151,28 +147,6 @@ def _bytes_in(field: Any) -> str | None:
         inner = kind.field(place).type
         return ".bytes" if pa.types.is_binary(inner) or pa.types.is_large_binary(inner) else None
     return None
-
-
-def _one(
-    found: list[str], named: str | None, usual: Sequence[str], fields: dict[str, Any], what: str, file: Path
-) -> str | None:
-    """The column that is meant; None if there is none."""
-    if named is not None:
-        if named not in fields:
-            message = f"there is no column {named!r} in {display_name(file, limit=200)}"
-            raise UserError(message, hint=f"there are: {_listed(fields)}")
-        return named
-    if len(found) < 2:
-        return found[0] if found else None
-    lower = {name.lower(): name for name in found}
-    if known := next((lower[name] for name in usual if name in lower), None):
-        return known
-    message = f"several columns of {display_name(file, limit=200)} could hold the {what}s: {_listed(found)}"
-    raise UserError(message, hint=f'say which: {what}_column = "{found[0]}"')
-
-
-def _listed(names: Sequence[str] | dict[str, Any]) -> str:
-    return ", ".join(display_name(name) for name in list(names)[:20])
 
 
 def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
