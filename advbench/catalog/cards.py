@@ -75,6 +75,8 @@ class DatasetCard:
     """Contents and origin in one line."""
     takes_path: bool = False
     """Whether it is read from a file or folder that the user names."""
+    fetched: bool = False
+    """Whether its files have to be fetched first, with `advbench datasets --download NAME`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
