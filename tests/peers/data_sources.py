@@ -34,8 +34,8 @@ Made by `python -m tests.peers.data_sources{flags}`; the numbers are in `data_so
 
 The same {count:,} random images of {side} x {side} pixels, as each kind of data set. Opening finds the images and reads
 the labels; planning reads, decodes and hashes every image. Peak memory is that of the whole process: Python and torch
-take {bare:.0f} MB before anything is opened, and planning keeps decoded images for the units that follow, as long as they fit
-its limit. One process each, one thread, {processor}. The bars are {seconds} s for planning and {megabytes:,} MB.
+take {bare:.0f} MB before anything is opened, and planning keeps decoded images for the units that follow, up to its
+limit. One process each, one thread, {processor}. The bars are {seconds} s for planning and {megabytes:,} MB.
 
 | data set | files | on disk, MB | opening, s | planning, s | peak memory, MB |
 |---|---|--:|--:|--:|--:|
