@@ -177,7 +177,7 @@ def test_the_training_part_may_be_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"mnist-full has no split 'val'\nthere are: test, train"):
         load_dataset("mnist-full", root=tmp_path, split="val")
     imagenette(tmp_path, monkeypatch)
-    assert len(load_dataset("imagenette", root=tmp_path, split="validation")) == 3
+    assert len(load_dataset("imagenette", root=str(tmp_path), split="validation")) == 3
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -157,7 +157,7 @@ def _split(name: str, splits: Sequence[str], wanted: str | None) -> str:
 
 def _place(name: str, inside: str, source: DataSource) -> Path:
     """The root that torchvision's object is given."""
-    root = source.root or Path(os.environ.get(ROOT) or "")
+    root = Path(source.root or os.environ.get(ROOT) or "")
     if root == Path() and source.root is None:
         hint = f"name it with --data-root, as root in a suite, or in the environment variable {ROOT}"
         raise UserError(f"data set {name} needs the folder in which torchvision's data sets are", hint=hint)
