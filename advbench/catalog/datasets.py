@@ -26,6 +26,19 @@ def _carried(name: str, data: str) -> tuple[str, DatasetCard]:
     )
 
 
+def _folder(name: str, summary: str, *, classes: int = 0, restricted: bool = False) -> tuple[str, DatasetCard]:
+    return name, DatasetCard(
+        name=name,
+        loader="advbench.datasets.sources.folder:load",
+        data="",
+        classes=classes,
+        images=None,
+        summary=summary,
+        takes_path=True,
+        restricted=restricted,
+    )
+
+
 DATASETS: Registry[DatasetCard] = Registry(
     "dataset",
     [
@@ -37,6 +50,11 @@ DATASETS: Registry[DatasetCard] = Registry(
         _samples("cifar100-samples", "CIFAR-100", 100),
         _samples("mnist-samples", "MNIST", 10),
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
+        _folder("folder", "your folder: a subfolder for each class, or labels.csv beside the pictures"),
+        _folder("imagenet-v2", "your folder of ImageNet-V2: subfolders 0 to 999", classes=1000),
+        _folder("imagenet-sketch", "your folder of ImageNet-Sketch: WordNet ids", classes=1000),
+        _folder("imagenet-a", "your folder of ImageNet-A; judged among its 200 classes", classes=200, restricted=True),
+        _folder("imagenet-r", "your folder of ImageNet-R; judged among its 200 classes", classes=200, restricted=True),
     ],
 )
 """Every data set that a suite can name."""

@@ -12,19 +12,26 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
     Raises:
         UserError: A model or a data set has no partner.
     """
+    misfits: dict[str, UserError] = {}
 
     def fit(model: ModelSpec, data: DatasetSpec) -> bool:
-        if model.name in MODELS and data.name in DATASETS:
-            return MODELS[model.name].data == DATASETS[data.name].data
-        if data.name in DATASETS:
+        if data.name in DATASETS and (shows := DATASETS[data.name].data):
+            if model.name in MODELS:
+                return MODELS[model.name].data == shows
             return DATASETS[data.name].classes == resources.model(model.label).num_classes
-        labels = resources.dataset(data.label).labels
-        return not labels or max(labels) < resources.model(model.label).num_classes
+        try:
+            labels = resources.matched(model.label, data.label).dataset.labels
+        except UserError as error:
+            misfits[data.label] = error
+            return False
+        return not labels or max(labels) < resources.judged(model.label, data.label).num_classes
 
     pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
     for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
         for spec in specs:
             if not any(pair[place] is spec for pair in pairs):
+                if kind == "data set" and spec.label in misfits:
+                    raise misfits[spec.label]
                 other = "data set" if kind == "model" else "model"
                 message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
                 raise UserError(f"{message}{_made_for(spec, resources)}")

@@ -80,6 +80,7 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "weights.txt").write_text("1.25")
     (tmp_path / "broken.txt").write_text("3 7")
     (tmp_path / "whole.txt").write_text("")
+    (tmp_path / "map.json").write_text("{}")
 
 
 def planned(change):

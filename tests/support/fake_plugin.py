@@ -46,7 +46,8 @@ def pictures(card: DatasetCard, source: DataSource) -> Dataset:
         return x[number]
 
     names = tuple(f"picture {number}" for number in range(count))
-    return Dataset(name=card.name, images=names, labels=tuple(labels[:count].tolist()), read=read)
+    known = tuple(labels[:count].tolist())
+    return Dataset(name=card.name, images=names, labels=known, read=read, classes=tuple(fakes.CLASSES))
 
 
 class Hang(fakes.Fake):
