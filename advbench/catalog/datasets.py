@@ -26,10 +26,12 @@ def _carried(name: str, data: str) -> tuple[str, DatasetCard]:
     )
 
 
-def _folder(name: str, summary: str, *, classes: int = 0, restricted: bool = False) -> tuple[str, DatasetCard]:
+def _yours(
+    name: str, loader: str, summary: str, *, classes: int = 0, restricted: bool = False
+) -> tuple[str, DatasetCard]:
     return name, DatasetCard(
         name=name,
-        loader="advbench.datasets.sources.folder:load",
+        loader=f"advbench.datasets.sources.{loader}:load",
         data="",
         classes=classes,
         images=None,
@@ -50,11 +52,26 @@ DATASETS: Registry[DatasetCard] = Registry(
         _samples("cifar100-samples", "CIFAR-100", 100),
         _samples("mnist-samples", "MNIST", 10),
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
-        _folder("folder", "your folder: a subfolder for each class, or labels.csv beside the pictures"),
-        _folder("imagenet-v2", "your folder of ImageNet-V2: subfolders 0 to 999", classes=1000),
-        _folder("imagenet-sketch", "your folder of ImageNet-Sketch: WordNet ids", classes=1000),
-        _folder("imagenet-a", "your folder of ImageNet-A; judged among its 200 classes", classes=200, restricted=True),
-        _folder("imagenet-r", "your folder of ImageNet-R; judged among its 200 classes", classes=200, restricted=True),
+        _yours("folder", "folder", "your folder: a subfolder for each class, or labels.csv beside the pictures"),
+        _yours("imagenet-v2", "folder", "your folder of ImageNet-V2: subfolders 0 to 999", classes=1000),
+        _yours("imagenet-sketch", "folder", "your folder of ImageNet-Sketch: WordNet ids", classes=1000),
+        _yours(
+            "imagenet-a",
+            "folder",
+            "your folder of ImageNet-A; judged among its 200 classes",
+            classes=200,
+            restricted=True,
+        ),
+        _yours(
+            "imagenet-r",
+            "folder",
+            "your folder of ImageNet-R; judged among its 200 classes",
+            classes=200,
+            restricted=True,
+        ),
+        _yours("arrays", "arrays", "your images and labels in .npz, .npy or .safetensors files"),
+        _yours("parquet", "parquet", "your Parquet files with encoded images, as the Hugging Face hub stores them"),
+        _yours("webdataset", "webdataset", "your tar shards, such as val-{000..049}.tar"),
     ],
 )
 """Every data set that a suite can name."""
