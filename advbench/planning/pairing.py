@@ -19,6 +19,7 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
             if model.name in MODELS:
                 return MODELS[model.name].data == shows
             return DATASETS[data.name].classes == resources.model(model.label).num_classes
+        resources.dataset(data.label)  # one that cannot be opened is an error, whatever else there is
         try:
             labels = resources.matched(model.label, data.label).dataset.labels
         except UserError as error:
@@ -27,11 +28,12 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
         return not labels or max(labels) < resources.judged(model.label, data.label).num_classes
 
     pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
+    for data in suite.datasets:
+        if data.label in misfits and not any(pair[1] is data for pair in pairs):
+            raise misfits[data.label]
     for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
         for spec in specs:
             if not any(pair[place] is spec for pair in pairs):
-                if kind == "data set" and spec.label in misfits:
-                    raise misfits[spec.label]
                 other = "data set" if kind == "model" else "model"
                 message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
                 raise UserError(f"{message}{_made_for(spec, resources)}")
