@@ -65,11 +65,11 @@ class DatasetCard:
     """Name of the data set, as in a suite: `datasets = [NAME]`."""
     loader: str
     """"module:attr" of a function `(card, source: DataSource) -> Dataset`."""
-    data: str
+    data: str = ""
     """Name of the data that it is a sample of, as on the cards of the models for it; empty: its classes decide."""
-    classes: int
+    classes: int = 0
     """Number of classes; 0: the files at the user's path decide."""
-    images: int | None
+    images: int | None = None
     """Number of images; None if the files at the user's path decide."""
     summary: str
     """Contents and origin in one line."""

@@ -1,5 +1,7 @@
 """The table of data sets. Plain data; imports no torch."""
 
+from typing import Any
+
 from advbench.catalog.cards import DatasetCard
 from advbench.catalog.registry import Registry
 
@@ -26,19 +28,9 @@ def _carried(name: str, data: str) -> tuple[str, DatasetCard]:
     )
 
 
-def _yours(
-    name: str, loader: str, summary: str, *, classes: int = 0, restricted: bool = False
-) -> tuple[str, DatasetCard]:
-    return name, DatasetCard(
-        name=name,
-        loader=f"advbench.datasets.sources.{loader}:load",
-        data="",
-        classes=classes,
-        images=None,
-        summary=summary,
-        takes_path=True,
-        restricted=restricted,
-    )
+def _yours(name: str, loader: str, summary: str, **more: Any) -> tuple[str, DatasetCard]:
+    target = f"advbench.datasets.sources.{loader}:load"
+    return name, DatasetCard(name=name, loader=target, summary=summary, takes_path=True, **more)
 
 
 DATASETS: Registry[DatasetCard] = Registry(

@@ -103,8 +103,8 @@ def match_classes(
         UserError: A class is not among the model's, is ambiguous, or two are the same.
 
     Example:
-        >>> [match.index for match in match_classes(["tiger_shark", "n02129604"], _IMAGENET_LIKE, "zoo")]
-        [3, 292]
+        >>> [match.index for match in match_classes(["Tiger_Shark", "0"], ["tench", "tiger shark"], "zoo")]
+        [1, 0]
     """
     table = table or {}
     search = _Search(classes)
@@ -226,6 +226,3 @@ def wordnet_ids() -> tuple[str, ...]:
         'n02129604'
     """
     return tuple((Path(__file__).parent / "files" / "imagenet_wordnet_ids.txt").read_text().split())
-
-
-_IMAGENET_LIKE = ("tench", "goldfish", "great white shark", "tiger shark", *(f"class {i}" for i in range(4, 1000)))

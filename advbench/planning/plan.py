@@ -70,19 +70,19 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     rest: list[Unit] = []
     images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
     for model, data in pairs:
-        numbers = chosen(suite, data, len(resources.matched(model.label, data.label).dataset))
+        judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
+        numbers = chosen(suite, data, len(labelled.dataset))
         ids = _ids(resources, model.label, data.label, numbers)
         _check_labels(resources, model.label, data.label)
         cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
         for goal in {cell.goal for cell in cells}:
-            goal_maker(parse_goal(goal), resources.judged(model.label, data.label))
+            goal_maker(parse_goal(goal), judged)
         key = around | {
             "format": FORMAT,
             "model_digest": digests[model.label],
-            "labels": resources.matched(model.label, data.label).dataset.labels,
+            "labels": labelled.dataset.labels,
         }
-        if (among := resources.matched(model.label, data.label).among) is not None:
-            key |= {"among": among}
+        key |= {} if labelled.among is None else {"among": labelled.among}
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
         images[name] = short_digest(ids)
@@ -90,7 +90,6 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
-        judged = resources.judged(model.label, data.label)
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]

@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
 from advbench.config.suite import Suite
 from advbench.datasets import load_dataset
@@ -68,10 +69,12 @@ class Resources:
         for model in suite.models:
             self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
         for data in suite.datasets:
-            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.source.given())
+            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
         self._tables = {data.label: data.classes for data in suite.datasets}
+        given = {label for label, data in (datasets or {}).items() if data.restricted}
+        self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
         self._models: dict[str, Classifier] = {}
         self._digests: dict[str, str] = {}
         self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
@@ -86,10 +89,14 @@ class Resources:
 
     def judged(self, label: str, dataset: str) -> Classifier:
         """The classifier with the classes among which it is judged on a data set; nearly always all that it has."""
-        among = self.matched(label, dataset).among
+        among = self._among(label, dataset)
         if among is None:
             return self.model(label)
-        return self._once(f"model {label} on {dataset}", lambda: restricted(self.model(label), among))
+        return self._once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
+
+    def _among(self, label: str, dataset: str) -> tuple[int, ...] | None:
+        """The classes among which a model is judged; the data set is opened only where they are not all."""
+        return self.matched(label, dataset).among if dataset in self._restricted else None
 
     def matched(self, label: str, dataset: str) -> Matched:
         """The data set with labels that are classes of a model.
@@ -117,7 +124,7 @@ class Resources:
             except ValueError:
                 return Fast(model, FORMS[0])
 
-        return self._once(f"model {model.name} of {model.num_classes} classes, {form}", make)
+        return self._once(f"model {label} among {self._among(label, dataset)}, {form}", make)
 
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
@@ -214,6 +221,11 @@ class Resources:
             self._made[what] = make()
         found: T = self._made[what]
         return found
+
+
+def _is_restricted(name: str) -> bool:
+    """Whether models are judged among the classes of a data set alone; False for one that no table has."""
+    return name in DATASETS and DATASETS[name].restricted
 
 
 def spread(images: Sequence[T]) -> Sequence[T]:

@@ -18,7 +18,7 @@ from tables import tables_restored
 import advbench
 from advbench.api import run
 from advbench.catalog import plugins
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.errors import UserError
 from advbench.execution.runner import StoppedError
 from advbench.planning import batches, footprint, passes

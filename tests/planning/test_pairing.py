@@ -2,6 +2,7 @@
 
 import fakes
 import pytest
+import torch
 from PIL import Image
 
 from advbench.config.suite import Suite
@@ -42,3 +43,28 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     suite, found = resources(path=tmp_path / "nowhere")
     with pytest.raises(UserError, match="does not exist"):
         fitting_pairs(suite, found)
+
+
+def test_two_sets_that_restrict_a_model_to_as_many_classes_have_a_form_each(tmp_path):
+    suite = Suite.model_validate(
+        {
+            "name": "x",
+            "models": "mine",
+            "datasets": [
+                {"name": "imagenet-a", "path": folder(tmp_path / "a", "0", "2")},
+                {"name": "imagenet-r", "path": folder(tmp_path / "r", "1", "3")},
+            ],
+            "attacks": "pgd",
+        },
+        context={"names": {"mine"}},
+    )
+    found, x = Resources(suite, models={"mine": fakes.classifier()}), torch.rand(2, 3, fakes.SIZE, fakes.SIZE)
+    whole = found.model("mine")(x)
+    for name, among in (("imagenet-a", [0, 2]), ("imagenet-r", [1, 3])):
+        assert found.judged("mine", name).classes == tuple(fakes.CLASSES[index] for index in among)
+        torch.testing.assert_close(found.fast("mine", name, "plain", x)(x), whole[:, among])
+
+
+def test_what_judges_is_known_without_opening_a_data_set_that_restricts_nothing(tmp_path):
+    _, found = resources(path=tmp_path / "nowhere")
+    assert found.judged("mine", "folder") is found.model("mine")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.catalog.cards import AttackCard, DatasetCard, ModelCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import SUFFIXES, find_pictures, read_picture
+from advbench.datasets.sources.columns import listed
 from advbench.errors import UserError
 from advbench.sanitize import display_name
 
@@ -43,7 +44,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"cannot read the folder '{display_name(folder, limit=200)}': it {what}")
     labelled = _from_file(folder, source) if (folder / LABELS).is_file() else _from_subfolders(folder)
-    classes = tuple(sorted(set(labelled.values()))) if (folder / LABELS).is_file() else _subfolders(folder)
+    classes = tuple(sorted(set(labelled.values())))
     numbers = {name: number for number, name in enumerate(classes)}
     files = tuple(labelled)
     return Dataset(
@@ -56,14 +57,9 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     )
 
 
-def _subfolders(folder: Path) -> tuple[str, ...]:
-    """Names of the subfolders, hidden ones aside, sorted by code points."""
-    return tuple(sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")))
-
-
 def _from_subfolders(folder: Path) -> dict[str, str]:
     """Path of each picture below the folder -> name of the subfolder that it is in."""
-    names = _subfolders(folder)
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     shown = display_name(folder, limit=200)
     if not names:
         flat = any(each.suffix.lower() in SUFFIXES for each in folder.iterdir())
@@ -129,4 +125,4 @@ def _column(columns: Sequence[str], named: str | None, usual: Sequence[str], wha
         if name in columns:
             return name
     hint = "name them with image_column and label_column"
-    raise UserError(f"{file} has no column {' or '.join(wanted)} for {what}: it has {', '.join(columns)}", hint=hint)
+    raise UserError(f"{file} has no column {' or '.join(wanted)} for {what}: it has {listed(columns)}", hint=hint)

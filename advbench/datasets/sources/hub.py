@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
 from advbench.catalog.user_datasets import HUB
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import PictureError, decode_picture, read_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick
@@ -125,7 +125,7 @@ def _dataset(name: str, found: Any, source: DataSource) -> Dataset:
         hint = f'name it: label_column = "...". There are: {listed(features)}'
         raise UserError(f"no column of {name} holds labels", hint=hint)
     values = found.select_columns([label]).with_format(None)[:][label]
-    truth = true_labels(_complete(values), len(values), f"column {label} of {name}", named.get(label))
+    truth = true_labels(values, len(values), f"column {label} of {name}", named.get(label))
     rows = found.select_columns([image]).with_format(None).cast_column(image, package.Image(decode=False))
 
     def read(number: int) -> Image.Image:
@@ -133,13 +133,6 @@ def _dataset(name: str, found: Any, source: DataSource) -> Dataset:
 
     images = tuple(f"row_{number:05}" for number in range(len(values)))
     return Dataset(name=name, images=images, labels=truth.numbers, read=read, classes=truth.classes)
-
-
-def _complete(values: list[Any]) -> Any:
-    """Labels, as objects where one is missing, so that the gap is reported."""
-    import numpy as np
-
-    return np.array(values, dtype=object) if any(value is None for value in values) else values
 
 
 def _picture(stored: Any, what: str) -> Image.Image:

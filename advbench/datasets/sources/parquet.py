@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import PictureError, decode_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick
 from advbench.datasets.sources.shards import shards
-from advbench.datasets.sources.true_labels import TrueLabels, true_labels
+from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
 from advbench.sanitize import display_name
 
@@ -69,7 +69,7 @@ def open_shards(name: str, files: Sequence[Path], source: DataSource) -> Dataset
             labels += _labels(opened, columns, file)
     starts = list(accumulate((group.rows for group in groups), initial=0))
     where = f"column {columns.label} of {display_name(files[0] if len(files) == 1 else files[0].parent, limit=200)}"
-    truth = _truth(labels, where, columns.names)
+    truth = true_labels(labels, len(labels), where, columns.names)
     reader = _Reader(groups, starts)
 
     def read(number: int) -> Image.Image:
@@ -182,12 +182,6 @@ def _labels(opened: Any, columns: _Columns, file: Path) -> list[Any]:
     column = opened.read(columns=[columns.label]).column(columns.label)
     labels: list[Any] = column.to_pylist()
     return labels
-
-
-def _truth(labels: list[Any], where: str, names: tuple[str, ...] | None) -> TrueLabels:
-    # numpy would make floats of whole numbers beside a null; as objects the null remains.
-    mixed = any(label is None for label in labels)
-    return true_labels(np.array(labels, dtype=object) if mixed else labels, len(labels), where, names)
 
 
 class _Reader:
