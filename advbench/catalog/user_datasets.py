@@ -25,12 +25,6 @@ def dataset_card(name: str) -> DatasetCard:
         'advbench.datasets.sources.hub:load'
     """
     if name.startswith(HUB) and name not in DATASETS:
-        return DatasetCard(
-            name=name,
-            loader="advbench.datasets.sources.hub:load",
-            data="",
-            classes=0,
-            images=None,
-            summary="a data set of the Hugging Face hub",
-        )
+        summary = "a data set of the Hugging Face hub"
+        return DatasetCard(name=name, loader="advbench.datasets.sources.hub:load", summary=summary)
     return DATASETS[name]

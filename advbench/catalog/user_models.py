@@ -26,6 +26,8 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
+_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"}
+"""The functions that read a description as well; what `advbench train` writes describes itself."""
 
 
 def model_card(name: str) -> ModelCard:
@@ -69,6 +71,16 @@ def is_own(name: str) -> bool:
     """
     own = FACTORY.fullmatch(name) or name.startswith(TIMM) or Path(name).suffix in _LOADERS
     return name not in MODELS and bool(own)
+
+
+def takes_description(name: str) -> bool:
+    """Whether a model is a network in a file that leaves things open: normalisation, names of classes, input size.
+
+    Example:
+        >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
+        (True, False, False)
+    """
+    return name not in MODELS and model_card(name).loader in _DESCRIBED
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:

@@ -1,1 +1,1 @@
-"""The kinds of data sets that are read from files, and the hub."""
+"""How each kind of data set is read: a module for each, with the function that its card names."""

@@ -1,7 +1,6 @@
 """Images and labels as arrays: an `.npz` or `.safetensors` file, or a folder of `.npy` files."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.pixels import check_pixels
 from advbench.datasets.sources.array_files import Arrays, Rows, arrays_in
@@ -45,7 +44,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     """
     path = source.path or Path()
     if path.suffix == ".npy" and path.is_file():
-        source = replace(source, image_column=path.stem)
+        source = source.model_copy(update={"image_column": path.stem})
         path = path.parent
     arrays = arrays_in(path)
     image_key, label_key = _keys(arrays, path, source)

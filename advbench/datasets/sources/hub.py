@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
 from advbench.catalog.user_datasets import HUB
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import PictureError, decode_picture, read_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick

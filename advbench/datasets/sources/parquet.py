@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import PictureError, decode_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import MAX_PIXELS, PictureError, read_picture
 from advbench.datasets.sources.true_labels import true_labels

@@ -60,8 +60,10 @@ def true_labels(given: Any, count: int, where: str, classes: Sequence[str] | Non
 
 
 def _array(given: Any, where: str) -> NDArray[Any]:
+    incomplete = isinstance(given, list) and any(label is None for label in given)
     try:
-        labels = np.asarray(given)
+        # As objects: of one-hot rows with a gap between them numpy would make no array at all.
+        labels = np.array(given, dtype=object) if incomplete else np.asarray(given)
     except ValueError:
         raise UserError(f"{where}: the labels are lists of several lengths", hint=_ONE_EACH) from None
     if labels.dtype.kind == "O":

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import MAX_BYTES, PictureError, decode_picture
 from advbench.datasets.sources.shards import shards
