@@ -8,6 +8,7 @@ import click
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, goal_with_k
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("paths", nargs=-1, metavar="[PICTURE]...")
+@chosen_options("Attack images of a data set")
 @click.option(
     "--model",
     default=DEFAULT_MODEL,
@@ -61,12 +63,12 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 @click.pass_context
 def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
-    """Attack pictures (files or folders of them) and write the adversarial pictures and their records.
+    """Attack pictures (files or folders of them, or --data) and write the adversarial pictures and their records.
 
     Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
     first seven any more.
     """
-    config = attack_config(goal=goal_with_k(goal, k), **options)
+    config = attack_config(goal=goal_with_k(goal, k), data=chosen_images(options), **options)
     announce_code(config.model)
     with progress(quiet) as told:
         from advbench.pictures.attack import attack_pictures

@@ -7,9 +7,10 @@ import click
 
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
+from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import Suite
-from advbench.config.suite_files import load_suite, refuse_code
+from advbench.config.suite import DatasetSpec, Suite
+from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 
@@ -44,19 +45,23 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
+@data_option("In place of the suite's data sets; repeatable", multiple=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda:N or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
-def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **options: Any) -> None:
+def run(
+    ctx: click.Context, /, suite: str, out: Path | None, data: tuple[DatasetSpec, ...], dry_run: bool, **options: Any
+) -> None:
     """Run a SUITE: the name of one in the package (smoke, ci, full, imagenet-sample) or a TOML file.
 
     A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
     """
     load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
+    wanted = on_other_data(wanted, data) if data else wanted
     wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
     if dry_run:
         _print_forecast(wanted, options["workers"])

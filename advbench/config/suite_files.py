@@ -103,6 +103,33 @@ def refuse_code(suite: Suite) -> None:
         raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
 
 
+def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
+    """The suite on other data sets than its own.
+
+    Args:
+        suite: Suite, whose budgets for single data sets go with them.
+        data: Data sets, at least one.
+
+    Raises:
+        UserError: Two of them have the same label, or a floor of the suite is for a data set that it has no more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
+        >>> [data.name for data in on_other_data(suite, (DatasetSpec(name="folder", path=Path("val")),)).datasets]
+        ['folder']
+    """
+    labels = [each.label for each in data]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        hint = f"give one of them a label: {data[0].name}...,label=NAME"
+        raise UserError(f"two data sets are called '{twice[0]}'", hint=hint)
+    if lost := [floor.dataset for floor in suite.gates.floors if floor.dataset not in (None, *labels)]:
+        hint = f"give it that name: --data NAME,label={lost[0]}"
+        raise UserError(
+            f"suite {suite.name} has a floor for the data set '{lost[0]}', which --data replaces", hint=hint
+        )
+    return suite.model_copy(update={"datasets": data})
+
+
 def _read(path: Path) -> Suite:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

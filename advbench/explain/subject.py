@@ -18,7 +18,8 @@ from advbench.evaluation.evaluate import evaluate
 from advbench.evaluation.goals import set_apart
 from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
-from advbench.pictures.attack import open_session, read_input
+from advbench.pictures.attack import open_session
+from advbench.pictures.choice import read_input
 from advbench.sanitize import display_name, one_line
 
 

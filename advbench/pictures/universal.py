@@ -17,7 +17,8 @@ from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of
-from advbench.pictures.attack import Progress, attack_pictures, read_input
+from advbench.pictures.attack import Progress, attack_pictures
+from advbench.pictures.choice import read_input
 from advbench.pictures.outcome import PictureResult
 from advbench.planning.identity import model_digest
 from attacks import FoolingCounts, Perturbation, Universal, fooled

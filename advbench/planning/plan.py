@@ -111,8 +111,18 @@ def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
         >>> chosen(suite, suite.datasets[0], size=20)
         (8, 9, 14)
     """
-    count = data.images or suite.images or size
-    shuffled = sorted(range(size), key=lambda number: short_digest(suite.seed, number))
+    return some_of(size, data.images or suite.images or size, suite.seed)
+
+
+def some_of(size: int, count: int, seed: int) -> tuple[int, ...]:
+    """Numbers of some images of a data set, ascending; see :func:`chosen`.
+
+    Args:
+        size: Number of images that there are.
+        count: Number of images wanted; all of them if it is larger.
+        seed: Seed of the choice.
+    """
+    shuffled = sorted(range(size), key=lambda number: short_digest(seed, number))
     return tuple(sorted(shuffled[:count]))
 
 
