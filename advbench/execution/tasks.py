@@ -18,12 +18,11 @@ from advbench.evaluation.batch import (
     ImageResult,
     attack_batch,
     labelled_pointless,
-    labels_of,
     unattacked,
 )
 from advbench.evaluation.goals import goal_maker
-from advbench.evaluation.model_checks import check_model
 from advbench.evaluation.recording import Provenance, Sample, failure
+from advbench.execution.checking import checked
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources, UnitImages, clean_logits
 from advbench.records.checksum import BLANK, is_intact, sealed
@@ -95,10 +94,7 @@ def _predict(unit: Unit, context: TaskContext) -> Done:
 
 
 def _check(unit: Unit, context: TaskContext) -> Done:
-    images, samples = context.resources.images(unit), context.resources.samples(unit)
-    labels = labels_of([samples[row] for row in images.rows], images.x)
-    model = context.resources.judged(unit.model, unit.dataset)
-    flags = check_model(model, images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    flags = checked(unit, context.clean[unit.model, unit.dataset], context.suite, context.resources)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
     return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
 

@@ -29,7 +29,7 @@ from advbench.records.unit import FORMAT, Task, Unit, digest
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder
 
-CHECKED = 32
+CHECKED = 64
 """Number of images of a data set that the trust checks look at."""
 
 
