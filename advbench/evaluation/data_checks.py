@@ -115,7 +115,7 @@ def _better_order(answers: Tensor, labels: Tensor) -> str:
 
 
 def at_least(successes: int, count: int, chance: float) -> float:
-    """Probability of so many successes or more (one-sided binomial test).
+    """Probability of at least this number of successes (one-sided binomial test).
 
     Args:
         successes: Number of successes.

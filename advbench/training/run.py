@@ -48,7 +48,7 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
         content = packed(made.model.module, made.contents, half=made.half)
         file = write_atomic(folder / f"{recipe.model}.safetensors", content)
         made.model.weights_sha256 = sha256_of(file)
-        # so that whoever measures the model later is told where these images are among the others
+        # a run that measures the model later finds its training images by these ids
         learnt = ids_of_pixels(x for x, _ in in_parts(made.train))
         write_atomic(file_beside(file), "".join(f"{name}\n" for name in learnt).encode())
         card = _card(config, made)
