@@ -28,7 +28,7 @@ COMMANDS = {
     "verify": "advbench.cli.verify:verify",
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
-    "datasets": "advbench.cli.listings:datasets",
+    "datasets": "advbench.cli.datasets:datasets",
     "schema": "advbench.cli.doctor:schema",
     "doctor": "advbench.cli.doctor:doctor",
 }
