@@ -1,6 +1,5 @@
 """Data sets as people write them in one word, such as `folder:val/,images=64`. No torch."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from pydantic import ValidationError
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_datasets import HUB, dataset_card
 from advbench.config.data_guess import guessed_name
+from advbench.config.data_word import at_home, parted
 from advbench.config.suite import DatasetSpec
 from advbench.errors import UserError
 from advbench.sanitize import display_name
@@ -17,9 +17,6 @@ DATA_FORM = "NAME[:PATH][,KEY=VALUE...]"
 """The form of such a text."""
 DATA_KEYS = tuple(name for name in DatasetSpec.model_fields if name not in ("name", "eps"))
 """Keys that may stand in it."""
-
-_KEY = re.compile(r",\s*([A-Za-z_]+)=")
-_PATHS = ("path", "root", "classes")
 
 
 class NamedData(NamedTuple):
@@ -64,7 +61,7 @@ def parse_data(text: str) -> DatasetSpec:
         advbench.errors.UserError: unknown key 'spilt' in folder:val,spilt=test
         did you mean split? There are: path, root, split, config, revision, image_column, label_column, classes, ...
     """
-    name, fields = _parted(text)
+    name, fields = parted(text)
     try:
         dataset_card(name)
     except UserError as error:
@@ -86,7 +83,7 @@ def data_at(text: str) -> NamedData:
         >>> data_at("mnist-samples")
         NamedData(spec=DatasetSpec(...name='mnist-samples'...), guessed=False)
     """
-    name, fields = _parted(text)
+    name, fields = parted(text)
     place = Path(name).expanduser()
     try:
         dataset_card(name)
@@ -98,19 +95,6 @@ def data_at(text: str) -> NamedData:
     return NamedData(_spec(text, name, fields))
 
 
-def _parted(text: str) -> tuple[str, dict[str, str]]:
-    """The name, and the value of each key."""
-    first, *rest = _KEY.split(text)
-    name, colon, path = first.partition(":")
-    pairs = [("path", path)] if colon else []
-    pairs += zip(rest[::2], rest[1::2], strict=True)
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        twice = next(key for key in fields if [each for each, _ in pairs].count(key) > 1)
-        raise UserError(f"the key '{twice}' stands twice in {display_name(text)}")
-    return name.strip(), fields
-
-
 def _spec(text: str, name: str, fields: dict[str, str]) -> DatasetSpec:
     shown = display_name(text, limit=200)
     for key, value in fields.items():
@@ -120,9 +104,8 @@ def _spec(text: str, name: str, fields: dict[str, str]) -> DatasetSpec:
             raise UserError(f"unknown key '{key}' in {shown}", hint=f"{guess}There are: {', '.join(DATA_KEYS)}")
         if not value.strip():
             raise UserError(f"the {key} is empty in {shown}", hint=f"the form is {DATA_FORM}")
-    given = {key: Path(value).expanduser() if key in _PATHS else value for key, value in fields.items()}
     try:
-        return DatasetSpec.model_validate({"name": name, **given}, context={"names": (name,)})
+        return DatasetSpec.model_validate({"name": name, **at_home(fields)}, context={"names": (name,)})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         wrong = f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"

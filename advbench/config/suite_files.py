@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from advbench.catalog.registry import near_misses
+from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
+from advbench.config.data_word import PATHS
 from advbench.config.suite import AttackSpec, DatasetSpec, Floor, Gates, ModelSpec, Suite
 from advbench.errors import UserError
 
@@ -22,8 +24,6 @@ _TABLES: dict[str, type[BaseModel]] = {
     "floors": Floor,
 }
 
-_PATHS = ("path", "root", "classes")
-"""Fields of a data set that are paths."""
 _NAMED = ("models", "datasets", "attacks")
 
 
@@ -184,12 +184,17 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
         spec.model_copy(update={"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)})
         for spec in suite.models
     )
-    datasets = tuple(
-        spec.model_copy(update={key: seen(path) for key in _PATHS if (path := getattr(spec, key)) is not None})
-        for spec in suite.datasets
-    )
+    datasets = tuple(_seen_data(spec, seen) for spec in suite.datasets)
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
     return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
+
+
+def _seen_data(spec: DatasetSpec, seen: Callable[[Path], Path]) -> DatasetSpec:
+    paths: dict[str, Any] = {key: seen(path) for key in PATHS if (path := getattr(spec, key)) is not None}
+    if spec.name.startswith(f"{HUB}."):  # a folder that the package datasets has saved
+        moved_to = seen(Path(spec.name.removeprefix(HUB))).as_posix()
+        paths |= {"name": f"{HUB}{moved_to if moved_to.startswith(('.', '/')) else f'./{moved_to}'}"}
+    return spec.model_copy(update=paths)
 
 
 def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:

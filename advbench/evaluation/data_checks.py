@@ -28,6 +28,8 @@ LEVEL = 0.001
 CLOSE_TO_CHANCE = 0.2
 """Accuracy above chance that must be ruled out, with 99 % confidence, before labels are said not to fit."""
 
+_Norm = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of each channel, or one for all."""
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 USUAL: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = MappingProxyType(
@@ -46,7 +48,14 @@ _BATCH = 32
 
 
 def check_data(
-    model: Model, x: Tensor, labels: Tensor, *, dataset: str, name: str | None = None, seed: int = 0
+    model: Model,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    dataset: str,
+    name: str | None = None,
+    seed: int = 0,
+    within: object = None,
 ) -> list[Flag]:
     """Look for labels, a normalisation and an order of channels that the model was not trained with.
 
@@ -59,6 +68,7 @@ def check_data(
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
+        within: What the model wraps, which tells how it normalises if it is a :class:`Classifier`; None: the model.
 
     Returns:
         Flags D1 to D3.
@@ -70,12 +80,14 @@ def check_data(
     """
     called = name or str(getattr(model, "name", type(model).__name__))
     x, labels = x[:LOOKED_AT], labels[:LOOKED_AT].to(x.device)
+    asked = model if within is None else within
+    norm = (asked.mean, asked.std) if isinstance(asked, Classifier) else USUAL["no normalisation"]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
+        return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels, norm)]
 
 
-def _findings(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
+def _findings(model: Model, x: Tensor, labels: Tensor, norm: _Norm) -> Iterator[Finding]:
     if not len(x):
         return
     logits = _ask(model, x)
@@ -83,7 +95,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
         return
     yield from _labels(logits.argmax(1), labels)
     if x.ndim == 4:
-        yield from _normalisation(model, x, labels, logits.argmax(1) == labels)
+        yield from _normalisation(model, x, labels, logits.argmax(1) == labels, norm)
         yield from _channels(model, x, labels, logits)
 
 
@@ -136,11 +148,11 @@ def _upper(successes: int, count: int, z: float = 2.576) -> float:
     return float((share + z * z / (2 * count) + half) / (1 + z * z / count))
 
 
-def _normalisation(model: Model, x: Tensor, labels: Tensor, right: Tensor) -> Iterator[Finding]:
+def _normalisation(model: Model, x: Tensor, labels: Tensor, right: Tensor, norm: _Norm) -> Iterator[Finding]:
     """D2: the model is right much more often if its images are normalised in another usual way."""
     count, wrong = len(x), ~right
     best, most = "", 0.0
-    for what, change in _ways(model, x.shape[1]).items():
+    for what, change in _ways(norm, x.shape[1]).items():
         mended = _right(model, change(x[wrong]), labels[wrong])
         if mended is None or at_least(int(mended.sum()), int(mended.sum()), 0.5) > LEVEL:
             continue
@@ -160,21 +172,17 @@ def _normalisation(model: Model, x: Tensor, labels: Tensor, right: Tensor) -> It
         )  # fmt: skip
 
 
-def _ways(model: Model, channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
+def _ways(norm: _Norm, channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
     """What to give the model in place of images, so that its network sees them normalised in other ways."""
-    mean, std = (model.mean, model.std) if isinstance(model, Classifier) else ((0.0,), (1.0,))
     found: dict[str, Callable[[Tensor], Tensor]] = {}
     for what, usual in USUAL.items():
         new = _of_channels(usual, channels)
-        if new != (mean, std):
-            found[what] = partial(_renormalised, old=(mean, std), new=new)
+        if new != norm:
+            found[what] = partial(_renormalised, old=norm, new=new)
     for what in _TWICE:
         old = _of_channels(USUAL[what], channels)
         found[f"{what} undone once"] = partial(_renormalised, old=old, new=((0.0,), (1.0,)))
     return found
-
-
-_Norm = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def _of_channels(usual: _Norm, channels: int) -> _Norm:

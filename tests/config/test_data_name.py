@@ -6,6 +6,7 @@ import pytest
 
 from advbench.config.data_guess import guessed_name
 from advbench.config.data_name import data_at, parse_data
+from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
 
 
@@ -79,3 +80,18 @@ def test_a_path_in_place_of_a_name_is_taken_or_explained(tmp_path, monkeypatch):
         parse_data("val/,images=3")
     with pytest.raises(UserError, match="unknown dataset 'nothing/here'"):
         data_at("nothing/here")
+
+
+def test_a_suite_takes_the_same_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("deep").mkdir()
+    Path("deep/s.toml").write_text(
+        'models = "lenet"\nattacks = "fgsm"\ndatasets = ["folder:val,split=test", "hf/./saved", "hf/cifar10,label=c"]\n'
+    )
+    folder, saved, hub = load_suite("deep/s.toml").datasets
+    assert (folder.name, folder.path, folder.split, folder.label) == ("folder", Path("deep/val"), "test", "folder")
+    assert (saved.name, saved.label) == ("hf/./deep/saved", "hf/./saved")
+    assert (hub.name, hub.label) == ("hf/cifar10", "c")
+    Path("wrong.toml").write_text('models = "lenet"\nattacks = "fgsm"\ndatasets = "folder:val,spilt=test"\n')
+    with pytest.raises(UserError, match=r"datasets\[0\].spilt: unknown key; did you mean split"):
+        load_suite("wrong.toml")
