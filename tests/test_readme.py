@@ -77,12 +77,19 @@ def parsed(command: str) -> Command:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a photograph called ``tiger.jpg`` in it, and two folders of photographs."""
+    """The current folder, with photographs in it, and the files that the README writes down with their names."""
     shutil.copy(samples("imagenet")[0].path, tmp_path / "tiger.jpg")
     for name, some in (("photographs", samples("imagenet")[1:4]), ("other-photographs", samples("imagenet")[4:6])):
         (tmp_path / name).mkdir()
         for picture in some:
             shutil.copy(picture.path, tmp_path / name)
+    for name, some in (("cat", samples("imagenet")[6:9]), ("dog", samples("imagenet")[9:12])):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        for picture in some:
+            shutil.copy(picture.path, tmp_path / "val" / name)
+    for block in BLOCKS:
+        if named := re.match(r"# ([a-z]+\.(?:py|toml))\n", block.text):
+            (tmp_path / named[1]).write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -170,7 +177,7 @@ def test_blocks_are_found_and_taken_apart():
 @each("toml")
 def test_suites_are_in_order(block, folder):
     (folder / "suite.toml").write_text(block.text)
-    suite = load_suite("suite.toml")
+    suite = load_suite("suite.toml", allow_code=True)
     assert suite.gates != Gates()
 
 
