@@ -151,6 +151,8 @@ def _upper(successes: int, count: int, z: float = 2.576) -> float:
 def _normalisation(model: Model, x: Tensor, labels: Tensor, right: Tensor, norm: _Norm) -> Iterator[Finding]:
     """D2: the model is right much more often if its images are normalised in another usual way."""
     count, wrong = len(x), ~right
+    if at_least(int(wrong.sum()), int(wrong.sum()), 0.5) > LEVEL:  # too few are wrong for a gain to be significant
+        return
     best, most = "", 0.0
     for what, change in _ways(norm, x.shape[1]).items():
         mended = _right(model, change(x[wrong]), labels[wrong])
