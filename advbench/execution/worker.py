@@ -40,7 +40,7 @@ class Job(NamedTuple):
     """A unit of work as it is handed to a worker."""
 
     unit: Unit
-    """The unit."""
+    """The unit of work to do."""
     clean: CleanLogits | None = None
     """The logits of its clean images; None for units that do not need them."""
     most: int | None = None
@@ -87,7 +87,7 @@ def begin(setup: Setup, run: int) -> None:
     """Get ready to work for a run; called once in each new process.
 
     Args:
-        setup: The run.
+        setup: The run that it will work for.
         run: Id of the process that the run is in; the worker ends when that process does.
     """
     global _setup
