@@ -93,8 +93,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        # Evenly spread: a data set may be sorted by class, and the first images would be of one class.
-        checks.append(pair.unit("checks", range(0, len(numbers), -(-len(numbers) // CHECKED))))
+        checks.append(pair.unit("checks", _few(len(numbers))))
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
@@ -182,6 +181,11 @@ def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...
             return short_digest("unreadable", resources.matched(model, dataset).dataset.images[number])
 
     return tuple(map(Numbering(), map(name, numbers)))
+
+
+def _few(count: int) -> range:
+    """Rows of the images that the checks look at, evenly spread: the first ones may all be of one class."""
+    return range(0, count, -(-count // CHECKED))
 
 
 def _first_images(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
