@@ -6,20 +6,9 @@ from typing import Any
 import click
 
 from advbench.config.data_name import DATA_FORM, ChosenImages, parse_data
-from advbench.config.suite import DatasetSpec
 from advbench.errors import UserError
 
 HELP = "see `advbench datasets`; such as folder:val/ or cifar10,split=test."
-
-
-class DataType(click.ParamType):
-    """The type of the option: :func:`advbench.config.data_name.parse_data`."""
-
-    name = "data"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> DatasetSpec:
-        """The data set that a text names."""
-        return value if isinstance(value, DatasetSpec) else parse_data(str(value))
 
 
 def data_option(text: str, *, multiple: bool = False) -> Callable[..., Any]:
@@ -29,7 +18,15 @@ def data_option(text: str, *, multiple: bool = False) -> Callable[..., Any]:
         text: What the command does with it.
         multiple: Whether it may be given several times.
     """
-    return click.option("--data", type=DataType(), multiple=multiple, metavar=DATA_FORM, help=f"{text}; {HELP}")
+
+    def understood(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        """The data sets that texts name."""
+        if multiple:
+            return tuple(map(parse_data, value))
+        return None if value is None else parse_data(value)
+
+    told = f"{text}; {HELP}"
+    return click.option("--data", callback=understood, multiple=multiple, metavar=DATA_FORM, help=told)
 
 
 DEFAULT_LIMIT = 10

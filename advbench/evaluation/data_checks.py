@@ -100,7 +100,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor, norm: _Norm) -> Iterator[
 
 
 def _ask(model: Model, x: Tensor) -> Tensor:
-    return torch.cat([ask(model, part) for part in x.split(_BATCH)])
+    return torch.cat([ask(model, part) for part in torch.split(x, _BATCH)])
 
 
 def _labels(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
@@ -120,7 +120,7 @@ def _better_order(answers: Tensor, labels: Tensor) -> str:
     for step, what in ((1, "less"), (-1, "more")):
         if 2 * int((answers == labels - step).sum()) > count:
             return f"the model's answers are the labels with 1 {what}: count both from 0"
-    modes = [Counter(answers[labels == each].tolist()).most_common(1)[0][1] for each in labels.unique()]
+    modes = [Counter(answers[labels == each].tolist()).most_common(1)[0][1] for each in set(labels.tolist())]
     if count >= 4 * len(modes) and 3 * sum(modes) > 2 * count:
         return "the same class gets the same answer, but another one: the classes stand in another order; map them"
     return "look at them with `advbench datasets DATA --model M --out sheet.png`: are they of these classes?"

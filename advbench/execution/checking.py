@@ -37,7 +37,7 @@ def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
     images, samples = resources.images(unit), resources.samples(unit)
     labels = labels_of([samples[row] for row in images.rows], images.x)
     model, count = resources.judged(unit.model, unit.dataset), len(images.x)
-    size = count
+    size, flags = count, list[Flag]()
     while True:
         try:
             flags = _flags(model, images.x[:size], None if labels is None else labels[:size], unit)

@@ -218,7 +218,7 @@ def _asked(model: Classifier, read: Sequence[_Read]) -> list[Tensor]:
     for shape in {each.x.shape for each in read if each.x is not None}:
         rows = [row for row, each in enumerate(read) if each.x is not None and each.x.shape == shape]
         x = torch.stack([each.x for row, each in enumerate(read) if row in set(rows) and each.x is not None])
-        answers = torch.cat([model(part.to(device)).cpu() for part in x.split(_BATCH)])
+        answers = torch.cat([model(part.to(device)).cpu() for part in torch.split(x, _BATCH)])
         logits |= dict(zip(rows, answers, strict=True))
     return [logits[row] for row in range(len(read))]
 

@@ -71,7 +71,8 @@ def test_the_job_of_the_readme(job):
     assert run(*first).exit_code == 2  # there is no baseline yet
     assert run(*baseline).exit_code == 0
     assert run(*gate).exit_code == 0
-    Path("nets.py").write_text(NETS.format(mean=0.0, std=1.0))  # somebody forgot the normalisation
+    Path("nets.py").write_text(NETS.format(mean=0.0, std=1 / 255))  # somebody gives it values from 0 to 255
     failed = run(*[each if each != "now" else "later" for each in gate])
     assert failed.exit_code == 1
     assert "max_drop_pp" in failed.stdout
+    assert "flag F D2 mine on folder: accuracy is" in " ".join(failed.stdout.split())
