@@ -9,6 +9,7 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN, model_card
 from advbench.cli.attack import conclude
 from advbench.cli.console import Group, announce_code, console, print_result, progress
+from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.config.budgets import parse_eps
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
@@ -18,7 +19,8 @@ from advbench.sanitize import slug
 if TYPE_CHECKING:
     from advbench.pictures.universal import Measured
 
-_PICTURES = click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+_PICTURES = click.argument("paths", nargs=-1, metavar="[PICTURE]...")
+_DATA = chosen_options("Images of a data set in place of pictures", limit=None)
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
 _GOALS = "untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C."
@@ -48,6 +50,7 @@ def universal() -> None:
 
 @universal.command()
 @_PICTURES
+@_DATA
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
 )
@@ -83,6 +86,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
     """
     if eps is None and options["norm"] != "linf":
         raise UserError(f"a budget is needed in {options['norm']}", hint="give one, such as --eps 5")
+    options["data"] = chosen_images(options, limit=None)
     options["eps"] = parse_eps(eps or "10/255", options["norm"])
     options["goal"] = parse_goal(options["goal"])
     options["steps"] = options["steps"] or {"steps": 800, "deepfool": 10}[options["algorithm"]]
@@ -99,6 +103,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
 @universal.command(name="eval")
 @_FILE
 @_PICTURES
+@_DATA
 @click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="True classes: columns file and index.")
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
     """Measure how often PERTURBATION fools a model on pictures."""
@@ -112,6 +117,7 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @universal.command()
 @_FILE
 @_PICTURES
+@_DATA
 @_OUT
 @click.pass_context
 def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
@@ -129,10 +135,14 @@ for _command in (evaluate, apply):
 
 
 def _used(options: dict[str, Any]) -> dict[str, Any]:
-    goal, model = options["goal"], options["model"]
+    goal, model, data = options["goal"], options["model"], chosen_images(options, limit=None)
     if model:
         announce_code(model)
-    return options | {"goal": parse_goal(goal) if goal else None, "model": model and model_card(model).name}
+    return options | {
+        "data": data,
+        "goal": parse_goal(goal) if goal else None,
+        "model": model and model_card(model).name,
+    }
 
 
 def _tell(measured: "Measured", as_text: bool, quiet: bool) -> None:

@@ -20,6 +20,9 @@ from advbench.planning.fitting import fitted
 from advbench.planning.plan import some_of
 from advbench.sanitize import display_name
 
+Read = Callable[[Path], "Image.Image | Tensor"]
+"""Path of a picture, or name of an image -> picture, or finished input (C, H, W)."""
+
 
 class Choice(NamedTuple):
     """Pictures that a command works on."""
@@ -28,8 +31,8 @@ class Choice(NamedTuple):
     """Paths of the files, or names of the images in the data set."""
     problems: tuple[PictureError, ...] = ()
     """What could not be found."""
-    read: Callable[[Path], "Image.Image | Tensor"] = read_picture
-    """Path or name -> picture, or finished input (C, H, W); raises a `UserError` where it cannot be read."""
+    read: Read = read_picture
+    """Reads one of them; raises a `UserError` where that is impossible."""
     label: str = "files"
     """Label of the data set in records."""
     labels: Mapping[Path, int] = MappingProxyType({})
@@ -88,7 +91,7 @@ def suit(
     return choice._replace(labels=labels), found.model
 
 
-def read_input(path: Path, model: Classifier, read: Callable[[Path], "Image.Image | Tensor"] = read_picture) -> Tensor:
+def read_input(path: Path, model: Classifier, read: Read = read_picture) -> Tensor:
     """The model's input (C, H, W) for a picture, tried on the model.
 
     Args:

@@ -91,3 +91,33 @@ def test_a_suite_that_cannot_take_it(suite, options, message, tmp_path, monkeypa
     result = run("run", "small.toml", *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_explain_takes_an_image_of_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--model", "lenet", "--what", "predictions", "--device", "cpu", "--quiet")
+    assert run("explain", "--data", "mnist", "--image", "7", *options).exit_code == 0
+    assert Path("reports/mnist-7-lenet-explained/explain.html").is_file()
+    for more, message in (
+        (["--image", "7"], "--image is of a data set"),
+        (["--data", "mnist", "x.png"], "a picture was named and --data mnist too"),
+        (["--data", "mnist", "--image", "x"], "data set mnist has no image 'x'"),
+    ):
+        result = run("explain", *more, *options)
+        assert result.exit_code == 2
+        assert message in result.stderr
+
+
+def test_universal_perturbations_are_made_for_and_measured_on_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--data", "mnist", "--limit", "24", "--device", "cpu", "--quiet")
+    made = ("universal", "fit", "--model", "lenet", "--eps", "0.3", "--steps", "4", "--out", "made")
+    assert run(*made, *options).exit_code == 0
+    file = "made/perturbation.safetensors"
+    (row,) = rows_of(run("universal", "eval", file, *options, "--json"))
+    assert row["images"] == 24
+    rows = rows_of(run("universal", "apply", file, *options[:2], "--limit", "3", "--device", "cpu", "--json"))
+    assert [row["sample_name"] for row in rows] == ["mnist_04510", "mnist_05130", "mnist_05430"]
+    refused = run("universal", "eval", file)
+    assert refused.exit_code == 2
+    assert "no pictures were given" in refused.stderr
