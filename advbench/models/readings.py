@@ -106,7 +106,7 @@ def understood(model: Classifier) -> Classifier:
         images = varied(count, *model.sides(otherwise=_SIDE)).to(next(model.buffers()).device)
         try:
             reading = _reading(model, images)
-        except (Exception, SystemExit):  # noqa: PERF203, S112 - the user's code may raise anything
+        except (Exception, SystemExit):  # noqa: S112 - the user's code may raise anything
             continue
         if reading is not None:
             model.module = AsLogits(model.module, reading)
