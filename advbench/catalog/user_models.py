@@ -26,6 +26,14 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
+_FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
+_NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
+_DESCRIBED = {
+    _FACTORY_LOADER: _NETWORK,
+    **{loader: _NETWORK for suffix, loader in _LOADERS.items() if suffix != ".safetensors"},
+}
+"""The functions that read a description as well -> its fields that they read. What `advbench train` writes describes
+itself."""
 
 
 def model_card(name: str) -> ModelCard:
@@ -50,7 +58,7 @@ def model_card(name: str) -> ModelCard:
     if name in MODELS:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
-        return _own(name, "advbench.models.sources.user_code:load_factory", match["file"], runs=True)
+        return _own(name, _FACTORY_LOADER, match["file"], runs=True)
     if name.startswith(TIMM):
         return _own(name, "advbench.models.sources.timm:load", "timm", runs=False)
     suffix = Path(name).suffix
@@ -69,6 +77,26 @@ def is_own(name: str) -> bool:
     """
     own = FACTORY.fullmatch(name) or name.startswith(TIMM) or Path(name).suffix in _LOADERS
     return name not in MODELS and bool(own)
+
+
+def described_fields(name: str) -> tuple[str, ...]:
+    """The fields of a description that are read when a model is loaded; none for a model that describes itself.
+
+    Example:
+        >>> described_fields("trained.safetensors"), "mean" in described_fields("net.onnx")
+        ((), True)
+    """
+    return () if name in MODELS else _DESCRIBED.get(model_card(name).loader, ())
+
+
+def takes_description(name: str) -> bool:
+    """Whether a model leaves things open: normalisation, names of classes, input size.
+
+    Example:
+        >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
+        (True, False, False)
+    """
+    return bool(described_fields(name))
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:

@@ -6,17 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError, ValidationInfo
 
+from advbench.catalog.user_models import described_fields
+from advbench.config.fields import Strict
 from advbench.config.image_size import Size, checked_size
 from advbench.errors import UserError
 
@@ -46,39 +39,40 @@ def _list(values: Any) -> Any:
     return [values] if isinstance(values, int | float) and not isinstance(values, bool) else values
 
 
-Values = Annotated[tuple[float, ...], BeforeValidator(_list), Field(min_length=1)]
+Values = Annotated[
+    tuple[float, ...], BeforeValidator(_list, json_schema_input_type=float | list[float]), Field(min_length=1)
+]
 """One number for each channel, or one for all."""
 Side = Annotated[Any, AfterValidator(_checked)]
 """Side of a square in pixels, or [height, width]."""
-Names = Annotated[tuple[str, ...], BeforeValidator(_from_file), Field(min_length=1)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_from_file, json_schema_input_type=str | list[str]), Field(min_length=1)
+]
 """Texts, or the file that holds them: .txt with one a line, or .json with a list."""
 
 
-class Description(BaseModel):
-    """Description of a network, for what its file does not state.
+class Description(Strict):
+    """Description of a network, for what its file or its code does not state.
 
     Example:
         >>> Description(input_size=32, mean=[0.5], std=[0.25]).mean
         (0.5,)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     num_classes: PositiveInt | None = None
-    """Number of classes; None: as in the file, or as the network answers."""
+    """Number of classes, which is checked; None: as many as the network answers with."""
     input_size: Side = None
-    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file."""
+    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file, or a usual size that
+    the network takes."""
     mean: Values | None = None
     """Mean subtracted from images in [0, 1], for each channel; one value makes the images grey. None: no mean."""
     std: Values | None = None
     """Divisor after that, for each channel; None: no division."""
     classes: Names | None = None
-    """Names of the classes, in the order of the logits, or the file that holds them; None: numbers."""
+    """Names of the classes, in the order of the logits, or the file that holds them: .txt with one a line, or .json
+    with a list. None: numbers."""
     output: str | int | None = None
     """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
-    templates: Names | None = None
-    """Prompts of a zero-shot classifier, with {} for the name of a class, or the file that holds them; None: those of
-    the model."""
     gradients_from: str | None = None
     """Name of a model of the same task whose gradients stand in for those that this one lacks; None: its own."""
 
@@ -95,7 +89,7 @@ class Description(BaseModel):
             >>> Description(mean=[0.5]).over(Description(mean=[0.1], std=[0.25])).std
             (0.25,)
         """
-        return other.model_copy(update=self.model_dump(exclude_none=True))
+        return other.model_copy(update=self.model_dump(include=_FIELDS, exclude_none=True))
 
     def said(self) -> dict[str, Any]:
         """The fields that say something, as plain data.
@@ -104,7 +98,7 @@ class Description(BaseModel):
             >>> Description(input_size=32).said()
             {'input_size': 32}
         """
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", include=_FIELDS, exclude_none=True)
 
     def without(self, *names: str) -> "Description":
         """This description, silent about some fields.
@@ -116,8 +110,34 @@ class Description(BaseModel):
         return self.model_copy(update=dict.fromkeys(names))
 
 
+_FIELDS = set(Description.model_fields)
 NOTHING = Description()
 """The description of a network of which the user says nothing."""
+
+
+def refuse_unread(name: str, about: Description) -> None:
+    """Refuse what is said of a model that states it itself, since nothing would become of it.
+
+    Args:
+        name: Name of the model.
+        about: What the user says of it; `gradients_from` may be said of any.
+
+    Raises:
+        UserError: There is no such model, or it takes no such description.
+
+    Example:
+        >>> refuse_unread("vgg16", Description(mean=[0.5]))
+        Traceback (most recent call last):
+        advbench.errors.UserError: model vgg16 takes no mean: it says itself what its input and its classes are
+        leave it out; file.py:function, .onnx, .pt2, .pt and .ts files take a description
+    """
+    read = (*described_fields(name), "gradients_from")
+    if unread := [field for field in about.said() if field not in read]:
+        it = "it" if len(unread) == 1 else "them"
+        raise UserError(
+            f"model {name} takes no {' and no '.join(unread)}: it says itself what its input and its classes are",
+            hint=f"leave {it} out; file.py:function, .onnx, .pt2, .pt and .ts files take a description",
+        )
 
 
 def describe(said: Mapping[str, Any], spelled: Callable[[str], str] = str) -> Description:
@@ -148,7 +168,7 @@ def read_description(file: Path) -> Description:
         UserError: It cannot be read, or says what no description says.
     """
     if not file.is_file():
-        return Description()
+        return NOTHING
     try:
         said = tomllib.loads(file.read_text(encoding="utf-8"))
         return Description.model_validate(said, context={"folder": file.parent})
@@ -161,5 +181,5 @@ def read_description(file: Path) -> Description:
 def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
     first = error.errors()[0]
     name, *rest = map(str, first["loc"])
-    place = f" (number {rest[0]})" if rest and rest[0].isdecimal() else ""
+    place = f" (number {int(rest[0]) + 1})" if rest and rest[0].isdecimal() else ""
     return f"{spelled(name)}{place}: {first['msg'].removeprefix('Value error, ')}"

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advbench.catalog.registry import resolve
-from advbench.catalog.user_models import is_own, model_card
-from advbench.config.model_description import NOTHING, Description, describe
+from advbench.catalog.user_models import described_fields, is_own, model_card, takes_description
+from advbench.config.model_description import NOTHING, Description, describe, refuse_unread
 from advbench.errors import UserError, first_line, reason
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_model(
         about: What you say of a model of your own that its file or function does not.
         device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
         **said: The same in single words, which go before those of `about`: `num_classes`, `input_size`, `mean`, `std`,
-            `classes`, `output`, `templates`; and, for any model, `gradients_from`. They are the fields of
+            `classes`, `output`; and, for any model, `gradients_from`. They are the fields of
             :class:`advbench.config.model_description.Description`.
 
     Returns:
@@ -58,21 +58,20 @@ def load_model(
     """
     card = model_card(name)
     about = describe(said).over(about) if said else about
-    from advbench.models.described import refuse_description
-
-    if not is_own(name):
-        refuse_description(about, f"model {name} is of the catalogue, which")
+    refuse_unread(name, about)
     import torch
 
     target = usable_device(device)
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
         file = None if weights is None else Path(weights)
-        classifier: Classifier = load(card, file, about) if is_own(name) else load(card, file)
+        classifier: Classifier = load(card, file, about) if takes_description(name) else load(card, file)
     classifier = _moved(classifier, target) if is_own(name) else classifier.to(target)
+    if about.gradients_from is not None:
+        classifier = _with_twin(classifier, about.gradients_from, about, target)
     for note in classifier.notes:
         _LOG.info(note)
-    return classifier if about.gradients_from is None else _with_twin(classifier, about.gradients_from, about, target)
+    return classifier
 
 
 def _with_twin(classifier: "Classifier", name: str, about: Description, device: "torch.device") -> "Classifier":
@@ -86,9 +85,9 @@ def _with_twin(classifier: "Classifier", name: str, about: Description, device: 
     from advbench.models.described import SaysItselfError
     from advbench.models.twins import paired
 
-    same = about.without("gradients_from", "output") if is_own(name) else NOTHING
+    mine = [field for field in about.said() if field not in described_fields(name) or field == "output"]
     try:
-        twin = load_model(name, about=same, device=device)
+        twin = load_model(name, about=about.without(*mine), device=device)
     except SaysItselfError:
         twin = load_model(name, device=device)
     return paired(classifier, twin)

@@ -72,7 +72,6 @@ def bare(
     if not fits:
         raise first or UserError(f"{name} was not tried on any image", hint=_HINT)
     fit = fits[0]
-    _check_classes(fit.classes, about, name)
     some = about.input_size is None and len(fits) > 1
     model = assembled(
         fit.network, fit.classes, about, channels=fit.channels, size=None if some else fit.size, name=name
@@ -148,15 +147,6 @@ def _class_count(answers: tuple[Any, Any], name: str) -> int:
     if count != other:
         raise UserError(f"{name} answers with {count} classes about two images, and with {other} about one")
     return count
-
-
-def _check_classes(found: int, about: Description, name: str) -> None:
-    # One number for each image stands for two classes, and people say either.
-    if about.num_classes not in (None, found) and not (found == 2 and about.num_classes == 1):
-        raise UserError(
-            f"{name} answers with {found} classes, and was said to have {about.num_classes}",
-            hint="leave num_classes out",
-        )
 
 
 def _failed(name: str, channels: int, size: Size, error: BaseException) -> UserError:

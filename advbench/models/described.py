@@ -86,8 +86,7 @@ def assembled(
         >>> assembled(nn.Flatten(), 4, Description(mean=0.5), channels=1, size=2, name="net").notes
         ()
     """
-    if about.classes is not None and len(about.classes) != width:
-        raise UserError(f"{name} has {width} classes, and its description names {len(about.classes)}")
+    _check_width(width, about, name)
     try:
         model = Classifier(
             network,
@@ -103,6 +102,18 @@ def assembled(
     if about.mean is None and about.std is None:
         model.notes += (f"{name} has no mean and std, so that images go in as they are, from 0 to 1",)
     return model
+
+
+def _check_width(width: int, about: Description, name: str) -> None:
+    """Compare the number of classes in a network's answers with the description."""
+    # One number for each image stands for two classes, and people say either.
+    if about.num_classes not in (None, width) and not (width == 2 and about.num_classes == 1):
+        raise UserError(
+            f"{name} answers with {width} classes, and was said to have {about.num_classes}",
+            hint="leave num_classes out, or name the output that has so many",
+        )
+    if about.classes is not None and len(about.classes) != width:
+        raise UserError(f"{name} has {width} classes, and its description names {len(about.classes)}")
 
 
 class SaysItselfError(UserError):
