@@ -70,9 +70,7 @@ def announce(model: str | None, about: Description) -> None:
     Raises:
         UserError: There is no such model.
     """
-    for name in dict.fromkeys((model, about.gradients_from)):
-        if name is not None:
-            announce_code(name)
+    announce_code(*(name for name in (model, about.gradients_from) if name is not None))
 
 
 def _spelled(field: str) -> str:

@@ -83,7 +83,7 @@ def attack_pictures(
                 write_records(together / "record", [outcome.record for outcome in done])
     if not any(map(_was_read, done)):
         raise UserError("\n".join(str(outcome.record.error) for outcome in done))
-    return done
+    return [outcome._replace(notes=model.notes) for outcome in done]
 
 
 class Session(NamedTuple):
