@@ -10,7 +10,7 @@ from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 
-OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
+OWN = "file.py:function, net.onnx, net.keras, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
 """The ways to name one of the user's own models."""
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
@@ -19,6 +19,7 @@ TIMM = "timm/"
 """Prefix of the names of timm's models."""
 
 _LOADERS = {
+    ".keras": "advbench.models.sources.keras:load",
     ".onnx": "advbench.models.sources.onnx:load",
     ".safetensors": "advbench.models.sources.checkpoint:load",
     ".pt2": "advbench.models.sources.exported:load_exported",
@@ -26,6 +27,8 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
+_RUNTIMES = {".onnx": "onnxruntime", ".keras": "keras"}
+"""Suffix of a file -> the package that runs it."""
 _FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
 _NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
 _DESCRIBED = {
@@ -40,8 +43,9 @@ def model_card(name: str) -> ModelCard:
     """The card of a model of the catalog, or of one of the user's own.
 
     Args:
-        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a timm model.
+        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .keras, .pt2 (torch.export),
+            .pt or .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a
+            timm model.
 
     Returns:
         The card. That of a user's own model says little before the model is loaded.
@@ -129,7 +133,7 @@ def origin(name: str) -> dict[str, str]:
         return {"name": name}
     if name.startswith(TIMM):
         return {"name": name, "timm": version("timm")}
-    runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
+    runtime = {package: version(package) for suffix, package in _RUNTIMES.items() if name.endswith(suffix)}
     description = Path(name).with_suffix(".toml")
     told = {"description": _sha256(description)} if description.is_file() else {}
     return {"sha256": _sha256(Path(name))} | told | runtime

@@ -87,7 +87,8 @@ def _guesses(fit: _Fit, about: Description, name: str, *, several: bool) -> Iter
     elif about.input_size is None:
         height, width = height_and_width(fit.size)
         colours = "grey" if fit.channels == 1 else "colour"
-        yield f"{name} was found to take {colours} images of {height} x {width} pixels: input_size (--input-size) says otherwise"
+        found = f"{name} was found to take {colours} images of {height} x {width} pixels"
+        yield f"{found}: input_size (--input-size) says otherwise"
 
 
 def _chosen(network: Any, output: str | int, name: str) -> nn.Module:
