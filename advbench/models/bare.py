@@ -10,7 +10,7 @@ from advbench.config.image_size import Size, height_and_width
 from advbench.config.model_description import Description
 from advbench.errors import UserError, reason
 from advbench.models.answers import Chosen, parts_of
-from advbench.models.classifier import Classifier
+from advbench.models.classifier import Classifier, switchable
 from advbench.models.described import assembled
 from advbench.models.readings import single, varied
 from advbench.models.trial import InType, other_type
@@ -57,7 +57,7 @@ def bare(
         (10, 28, 2)
     """
     if isinstance(network, nn.Module):
-        network.eval()
+        network = switchable(network)
     asked = network if about.output is None else _chosen(network, about.output, name)
     fits, first = list[_Fit](), None
     for channels in (about.channels,) if about.channels else _CHANNELS:
