@@ -11,7 +11,7 @@ from advbench import load_dataset, load_model
 pytest.importorskip("torchao", reason="the package torchao is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-NETS = '''
+NETS = """
 import torch
 
 from advbench import load_model
@@ -45,7 +45,7 @@ def dynamic():
     network = twin()
     quantize_(network, Int8DynamicActivationInt8WeightConfig())
     return network
-'''
+"""
 
 
 @pytest.mark.parametrize("way", ["static", "dynamic"])
