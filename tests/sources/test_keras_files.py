@@ -141,7 +141,7 @@ def test_a_hostile_file_runs_nothing(tmp_path: Path, module: str, name: str) -> 
     with zipfile.ZipFile(file, "w") as archive:
         for each, content in contents.items():
             archive.writestr(each, content)
-    with pytest.raises(UserError, match="is no Keras file that can be loaded|would run code"):
+    with pytest.raises(UserError, match=r"is no Keras file that can be loaded|would run code"):
         load_model(str(file))
     assert not mark.exists()
 
