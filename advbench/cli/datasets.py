@@ -8,7 +8,8 @@ import click
 
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, announce_code, console, print_result
+from advbench.cli.console import Command, console, print_result
+from advbench.cli.model_options import announce, described, description
 from advbench.config.data_name import DATA_FORM, NamedData, data_at
 from advbench.errors import UserError
 from advbench.records.record import as_json
@@ -25,6 +26,7 @@ _SHOWN = 12
 @click.argument("data", required=False, metavar=f"[PATH|{DATA_FORM}]")
 @click.option("--model", metavar="NAME", help=f"The model it is for; see `advbench models`, or {OWN}.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
+@described()
 @click.option(
     "--limit", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Images to be read."
 )
@@ -83,11 +85,11 @@ def _download(name: str, root: Path | None) -> None:
 def _look(named: NamedData, out: Path | None, *, as_text: bool, model: str | None, **asked: Any) -> None:
     if asked["weights"] and not model:
         raise UserError("--weights are of a model", hint="name it with --model")
-    if model:
-        announce_code(model)
+    about = description(asked, model)
+    announce(model, about)
     from advbench.pictures.look import LookConfig, look_at
 
-    look = look_at(LookConfig(spec=named.spec, model=model, **asked))
+    look = look_at(LookConfig(spec=named.spec, model=model, about=about, **asked))
     if out is not None:
         from advbench.pictures.contact_sheet import draw_sheet
         from advbench.records.atomic import folder_for_results, write_atomic

@@ -7,8 +7,9 @@ import click
 
 from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.cli.console import Command, console, print_result, progress
 from advbench.cli.data_options import data_option
+from advbench.cli.model_options import announce, described, description
 from advbench.config.budgets import NORMS
 from advbench.config.data_name import ChosenImages
 from advbench.config.explain import EXPLANATIONS, Options, explain_config
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
 )
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@described()
 @click.option("--what", multiple=True, metavar="NAME,...", help=f"{', '.join(EXPLANATIONS)}. Default: all.")
 @click.option("--layer", metavar="NAME", help="Of features, filters and grad-cam; `--what layers` lists them.")
 @click.option("--filter", "filters", multiple=True, type=click.IntRange(min=0), help="Number of a filter; repeatable.")
@@ -62,9 +64,10 @@ def explain(*, as_text: bool, quiet: bool, **asked: Any) -> None:
     if image and data is None:
         raise UserError("--image is of a data set", hint="name one with --data")
     asked["data"] = data and ChosenImages(data, (image,) if image else (), 1)
-    config = explain_config(options=Options(**chosen), attack=attack, **asked)
+    about = description(asked, asked["model"] if asked["run"] is None else None)
+    config = explain_config(options=Options(**chosen), attack=attack, about=about, **asked)
     if config.run is None:
-        announce_code(config.model)
+        announce(config.model, about)
     with progress(quiet) as told:
         from advbench.explain import explain_picture
 

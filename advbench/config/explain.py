@@ -11,6 +11,7 @@ from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import model_card
 from advbench.config.attack import AttackConfig, attack_config
 from advbench.config.data_name import ChosenImages
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.sanitize import slug
 
@@ -65,6 +66,8 @@ class ExplainConfig:
     """A name of `advbench models`, or a model of the user's own."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     what: tuple[str, ...] = ()
     """Names of `EXPLANATIONS`; none: all of them."""
     options: Options = Options()
@@ -128,8 +131,8 @@ occlusion, path, embedding, features, filters, class-image, layers
     if picture and data:
         raise UserError(f"a picture was named and --data {data.spec.name} too", hint="leave one of them out")
     if run is not None:
-        if picture or data or adversarial or made or names:
-            raise UserError("--run explains the images of a run: it takes neither a picture nor an attack nor --what")
+        if picture or data or adversarial or made or names or rest.get("about", NOTHING) != NOTHING:
+            raise UserError("--run explains the images of a run: it takes no picture, attack, --what or description")
         return ExplainConfig(model=model, options=options, out=out or run / "explained", **rest)
     given = picture or data
     if given is None and (not names or set(names) - set(WITHOUT_PICTURE)):

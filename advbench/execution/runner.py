@@ -98,6 +98,7 @@ class _Session(NamedTuple):
             "workers": self.workers.number,
             "workers_why": self.workers.why,
             "classes": self.plan.classes,
+            "notes": {label: list(self.resources.model(label).notes) for label in self.plan.identity["models"]},
             "units": len(self.plan.units),
         }
         if self.folder.manifest.exists():

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.analysis.statistics import Proportion
+from advbench.config.model_description import NOTHING, Description
 from advbench.config.suite import DatasetSpec
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
@@ -44,6 +45,8 @@ class LookConfig:
     """Name of the model that it is for; None: the data set alone is looked at."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What the user says of a model of their own."""
     limit: int = LOOKED_AT
     """Largest number of images that are read."""
     device: str = "auto"
@@ -147,7 +150,7 @@ def look_at(config: LookConfig) -> Look:
         raise UserError(f"data set {spec.label} has no images")
     if config.model is None:
         return _alone(config, whole)
-    model = load_model(config.model, weights=config.weights, device=config.device)
+    model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
     found = fitted(model, config.model, whole, spec)
     if not len(found.dataset):
         raise UserError(f"the map of classes leaves no image of data set {spec.label}")

@@ -12,6 +12,7 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.config.budgets import describe_norm
 from advbench.config.data_name import ChosenImages
 from advbench.config.goals import GoalSpec
+from advbench.config.model_description import NOTHING, Description
 from advbench.datasets.loader import PictureStream, files_digest
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
@@ -47,6 +48,8 @@ class FitConfig:
     """A name of `advbench models`."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     algorithm: str = "steps"
     """steps: :class:`attacks.UniversalPerturbation`; deepfool: the original, :class:`attacks.UniversalDeepFool`."""
     goal: GoalSpec = _UNTARGETED
@@ -81,7 +84,7 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems)
     progress(f"loading {config.model}", 0, config.steps)
-    model = load_model(config.model, weights=config.weights, device=config.device)
+    model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, config.model)
     fitted, kept = _split(model, found, config)
@@ -164,6 +167,7 @@ def _split(model: Classifier, found: Choice, config: FitConfig) -> tuple[Picture
 def _about(config: FitConfig, model: Classifier, paths: tuple[Path, ...]) -> dict[str, Any]:
     """What decides a fit, as JSON holds it."""
     given = {name: getattr(config, name) for name in _DECIDING}
+    given |= {"about": said} if (said := config.about.said()) else {}
     return given | {
         "goal": str(config.goal),
         "weights": model_digest(model),

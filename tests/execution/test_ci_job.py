@@ -47,7 +47,7 @@ def job(tmp_path, monkeypatch):
         writer.writeheader()
         writer.writerows(rows)
     Path("robustness.toml").write_text(shown("# robustness.toml"))
-    Path("nets.py").write_text(NETS.format(mean="base.mean", std="base.std"))
+    Path("mine.py").write_text(NETS.format(mean="base.mean", std="base.std"))
 
 
 def _beside_the_checkout():
@@ -71,7 +71,7 @@ def test_the_job_of_the_readme(job):
     assert run(*first).exit_code == 2  # there is no baseline yet
     assert run(*baseline).exit_code == 0
     assert run(*gate).exit_code == 0
-    Path("nets.py").write_text(NETS.format(mean=0.0, std=1 / 255))  # somebody gives it values from 0 to 255
+    Path("mine.py").write_text(NETS.format(mean=0.0, std=1 / 255))  # somebody gives it values from 0 to 255
     failed = run(*[each if each != "now" else "later" for each in gate])
     assert failed.exit_code == 1
     assert "max_drop_pp" in failed.stdout
