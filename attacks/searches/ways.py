@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal
+from attacks.goals import Exclusion, Goal
 from attacks.objectives.ranking import outside, ranked_classes
-from attacks.objectives.rivals import Overtake
+from attacks.objectives.rivals import Ways
 from attacks.protocols import Model
 from attacks.queries.gradients import slopes
 
@@ -27,9 +27,7 @@ def price(old: int, k: int, num_classes: int) -> int:
     return old + min(max(2 * k, 9), num_classes - old)
 
 
-def nearest_ways(
-    model: Model, x: Tensor, goal: Goal, logits: Tensor, old: Tensor, k: int, count: int
-) -> list[Overtake]:
+def nearest_ways(model: Model, x: Tensor, goal: Goal, logits: Tensor, exclusion: Exclusion, count: int) -> Ways:
     """Sets of k classes that can rise above the old ones, those first for which the linearised model asks the least.
 
     Where the model is linear, the least L2 perturbation that lifts k given classes above all of the old ones is a
@@ -42,12 +40,11 @@ def nearest_ways(
         x: Images (N, ...).
         goal: The goal for these images.
         logits: The model's logits of them (N, C).
-        old: Classes that must fall, int64 (N, m).
-        k: How many classes must rise.
+        exclusion: The goal's own: the classes that must fall, (N, m), and how many others must rise.
         count: How many sets are wanted for each image. Where fewer were seen, the nearest is repeated.
 
     Returns:
-        A list of ``count``, the nearest first.
+        ``count`` ways, the nearest first.
 
     References:
         The quadratic programme is that of Paniagua, Grainger and Wu, QuadAttacK: a quadratic programming approach to
@@ -58,19 +55,18 @@ def nearest_ways(
         >>> from attacks import TopKExclusion
         >>> x = torch.tensor([[0.9, 0.5, 0.4]])
         >>> scaled = lambda x: x * torch.tensor([1.0, 1.0, 4.0]) - torch.tensor([0.0, 0.0, 1.3])
-        >>> goal, old = TopKExclusion.from_logits(scaled(x), k=1), torch.tensor([[0]])
-        >>> [way.new.tolist() for way in nearest_ways(scaled, x, goal, scaled(x), old, k=1, count=2)]
-        [[[2]], [[1]]]
+        >>> goal = TopKExclusion.from_logits(scaled(x), k=1)
+        >>> nearest_ways(scaled, x, goal, scaled(x), goal.exclusion, count=2).new.tolist()
+        [[[2], [1]]]
     """
-    m = old.shape[1]
+    (old, k), m = exclusion, exclusion.classes.shape[1]
     candidates = ranked_classes(outside(logits, old), price(m, k, logits.shape[1]) - m)
     classes = torch.cat([old, candidates], 1)
     sets, distances = _search(_gram(model, x, goal, classes), logits.gather(1, classes).double(), m, k)
     order = distances.argsort(dim=1, stable=True)[:, :count]
     order = torch.where(distances.gather(1, order).isfinite(), order, order[:, :1])
     chosen = [order[:, min(i, order.shape[1] - 1)].view(-1, 1, 1).expand(-1, 1, k) for i in range(count)]
-    news = [classes.gather(1, sets.gather(1, pick).squeeze(1)) for pick in chosen]
-    return [Overtake(old=old, new=new, ids=goal.ids) for new in news]
+    return Ways(goal, torch.stack([classes.gather(1, sets.gather(1, pick).squeeze(1)) for pick in chosen], 1))
 
 
 def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 from attacks.goals import met
-from attacks.objectives.gaps import gaps, soft_maximum
+from attacks.objectives.gaps import soft_maximum
 from attacks.objectives.ranking import SLACK
 
 
@@ -116,7 +116,7 @@ def test_descending_any_form_leads_to_the_goal(kind, loss):
         temperature = torch.full((20,), 0.3)
         value = {
             "margin": lambda z: goal.margin(z),
-            "smooth": lambda z: soft_maximum(gaps(goal, z), temperature),  # noqa: B023 used in this turn of the loop
+            "smooth": lambda z: soft_maximum(goal.gaps(z), temperature),  # noqa: B023 used in this turn of the loop
             "cross_entropy": lambda z: goal.cross_entropy(z),
         }[loss](logits)
         (gradient,) = torch.autograd.grad(value.sum(), logits)
