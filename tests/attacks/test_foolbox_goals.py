@@ -52,7 +52,7 @@ class TestGoals:
                 return logits[:, 1::2].amax(1) - logits[:, ::2].amax(1)
 
         class Own(BaseGoal):
-            margin = Even.margin
+            margin, cross_entropy = Even.margin, Even.cross_entropy
 
             def check(self, num_classes):
                 pass
