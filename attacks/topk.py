@@ -187,12 +187,14 @@ class _Walk:
         pace, active, norm, x_adv = self._pace, self._active, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
         at = active.slope(x_adv, self._loss(fall), aim=self._aim)
+        # After the gradient: it belongs to the weights that the loss was made with.
         self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
         reach = straight(norm, norm.measure(x_adv - active.x), at)
         radius = follow(norm, self._radius, reach, pace.gamma * (0.01 + 0.99 * fall), fooled, self.best)
         self._radius = torch.minimum(radius, active.eps)
+        # Gradients of length 1, or the few large ones near a kink would decide the direction for many steps.
         self._drift = pace.momentum * self._drift + (1 - pace.momentum) * L2().steepest(at.gradient, 1.0)
         length = self._geometry.measure(x_adv - active.x).maximum(self._least_length()).clamp_min(1e-4)
         move = self._geometry.steepest(-self._drift, pace.step_size * (0.03 + 0.97 * fall) * length)
@@ -233,6 +235,7 @@ class _Walk:
 
     def _reweigh(self) -> None:
         """Raise the multipliers of large gaps, lower the others; before the boundary they distract."""
+        # Exponential multipliers stay positive, so none is lost for good; the floor lets a small one come back in time.
         raised = (self._log_weights + self._raise).log_softmax(1).clamp_min(-12)
         self._log_weights = torch.where(self.best.found.unsqueeze(1), raised, self._log_weights)
 

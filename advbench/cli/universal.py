@@ -10,7 +10,7 @@ from advbench.catalog.user_models import OWN, model_card
 from advbench.cli.attack import conclude
 from advbench.cli.console import Group, announce_code, console, print_result, progress
 from advbench.config.budgets import parse_eps
-from advbench.config.goals import parse_goal
+from advbench.config.goals import FORMS_TEXT, parse_goal
 from advbench.errors import UserError
 from advbench.records.record import as_json
 from advbench.sanitize import slug
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PICTURES = click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
-_GOALS = "untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C."
+_GOALS = f"{FORMS_TEXT}."
 _DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 _BATCH = click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at once."

@@ -16,10 +16,10 @@ Example:
     {'untargeted': 1.0, 'targeted': -1.0}
 """
 
-from attacks.goals.base import BaseGoal
 from attacks.goals.label_out_of_topk import LabelOutOfTopK
 from attacks.goals.ordered_topk import OrderedTopK
 from attacks.goals.protocol import Exclusion, Goal, met
+from attacks.goals.shared import BaseGoal
 from attacks.goals.targeted import Targeted
 from attacks.goals.topk_exclusion import TopKExclusion
 from attacks.goals.untargeted import Untargeted

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.goals.base import BaseGoal, check_range
+from attacks.goals.shared import BaseGoal, check_range
 from attacks.objectives.ranking import order_margin, outside
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.goals.base import BaseGoal, check_range
+from attacks.goals.shared import BaseGoal, check_range
 from attacks.objectives.ranking import order_margin
 
 

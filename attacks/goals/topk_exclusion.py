@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from attacks.goals.base import BaseGoal, check_range
 from attacks.goals.protocol import Exclusion
+from attacks.goals.shared import BaseGoal, check_range
 from attacks.objectives.ranking import exclusion_margin, outside, ranked_classes
 
 

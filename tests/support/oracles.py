@@ -5,18 +5,15 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, pairwise
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from goal_kinds import KINDS, orders, unmet
 from scipy import optimize
 from torch import Tensor, nn
 
-from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
-
-Pairs = list[tuple[int, int]]
-"""Classes (above, below): the first must have the larger logit."""
+from attacks import Goal
 
 
 def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3, high: float = 0.7) -> Tensor:
@@ -28,36 +25,7 @@ def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3,
 def goals(logits: Tensor, k: int = 2) -> dict[str, Goal]:
     """One goal of each kind that ``logits`` (N, C) do not meet, where there are classes enough for it."""
     order = logits.detach().argsort(dim=1, descending=True)
-    found: dict[str, Goal] = {"untargeted": Untargeted(order[:, 0]), "targeted": Targeted(order[:, -1])}
-    if logits.shape[1] >= 2 * k:
-        found["topk-exclusion"] = TopKExclusion(order[:, :k])
-        found["label-out-of-topk"] = LabelOutOfTopK(order[:, 0], k)
-        found["ordered-topk"] = OrderedTopK(order[:, [k, k - 1]] if k > 1 else order[:, [1]])
-    return found
-
-
-def orders(goal: Goal, row: int, num_classes: int) -> Iterator[Pairs]:
-    """The ways to meet a goal for one image; each is a list of pairs that must all hold."""
-    everything = set(range(num_classes))
-    match goal:
-        case Untargeted():
-            label = int(goal.labels[row])
-            yield from ([(other, label)] for other in everything - {label})
-        case Targeted():
-            target = int(goal.targets[row])
-            yield [(target, other) for other in everything - {target}]
-        case TopKExclusion():
-            old = set(goal.classes[row].tolist())
-            for new in combinations(everything - old, len(old)):
-                yield [(above, below) for above in new for below in old]
-        case LabelOutOfTopK():
-            label = int(goal.labels[row])
-            for new in combinations(everything - {label}, goal.k):
-                yield [(above, label) for above in new]
-        case OrderedTopK():
-            first = goal.targets[row].tolist()
-            rest = everything - set(first)
-            yield [*pairwise(first), *((first[-1], other) for other in rest)]
+    return {kind: unmet(kind, order, k) for kind in (KINDS if logits.shape[1] >= 2 * k else KINDS[:2])}
 
 
 class Linear(nn.Module):
