@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 
 KINDS = ["untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk"]
+WANTING = ("targeted", "ordered-topk")
+"""Kinds that want the classes they name; the others want them to fall."""
 Pairs = list[tuple[int, int]]
 """Classes (above, below): the first must have the larger logit."""
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -33,7 +35,12 @@ def unmet(kind, order, k):
     """The goal of this kind that is furthest from images whose classes, best first, are ``order`` (N, C)."""
     if kind == "ordered-topk":
         return build(kind, order[:, [k, k - 1] if k > 1 else [1]], 2)
-    return build(kind, order.flip(1) if kind == "targeted" else order, k)
+    return build(kind, order.flip(1) if kind in WANTING else order, k)
+
+
+def fulfilled(kind, order, k):
+    """A goal of this kind that images whose classes, best first, are ``order`` (N, C) meet."""
+    return build(kind, order if kind in WANTING else order.flip(1), k)
 
 
 def orders(goal: Goal, row: int, num_classes: int) -> Iterator[Pairs]:
