@@ -8,6 +8,7 @@ import pytest
 import torch
 from attack_table import NEED_PLANES, build, each_attack, each_entry
 from goal_kinds import each_kind, fulfilled
+from norm_rows import EPS
 from oracles import Constant, Quantised, RowByRow, convnet, goals, images, mlp
 from torch import nn
 
@@ -16,7 +17,6 @@ from attacks import ATTACKS, NORMS, TopKExclusion, Untargeted
 STEPS = 4
 SHAPES = [(3, 8, 8), (1, 6, 6), (12,)]
 SMALL = (3, 2, 2)
-EPS = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}
 """So that with the model below some images are fooled and others are not."""
 
 
