@@ -81,7 +81,8 @@ def test_a_rounding_error_is_forgiven_and_no_more(norm, excess, valid):
     if norm is L0:
         x_adv[0, : 1 + (not valid)] = 0.5
     else:
-        x_adv[0, 1] = size
+        x_adv[0, 1] = 1
+        x_adv *= size / norm().measure(x_adv)
     assert bool(judged(x_adv, x=x, norm=norm(), eps=eps).valid) is valid
 
 

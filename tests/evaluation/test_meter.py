@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fakes import SIZE, Counting, classifier, quick
+from norm_rows import EPS
 
 from advbench.catalog import ATTACKS as CARDS
 from advbench.evaluation.meter import Meter
