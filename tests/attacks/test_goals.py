@@ -1,6 +1,9 @@
 """Goals against their definition class by class, the goals of parts of a batch, and what makes no sense."""
 
 import math
+import re
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
-from attacks.goals import met
+from attacks.goals import GOALS, met
 from attacks.objectives.gaps import soft_maximum
 from attacks.objectives.ranking import SLACK
 
@@ -233,3 +236,31 @@ def test_check_accepts_whatever_has_a_margin(kind, data):
     goal = build(kind, classes, k)
     goal.check(logits.shape[1])
     assert goal.margin(logits).isfinite().all()
+
+
+# --- what attacks ask ---
+
+
+@each_kind
+def test_a_goal_says_which_classes_fall_or_which_come_first(kind):
+    goal = build(kind, torch.tensor([[2, 0, 1, 3, 4, 5]]), k=2)
+    assert (goal.exclusion is None) == (kind in WANTING)
+    assert (goal.order is None) == (kind not in WANTING)
+    named = goal.order if goal.exclusion is None else goal.exclusion.classes
+    assert named.tolist() in ([[2]], [[2, 0]])
+    assert GOALS[kind] is type(goal)
+
+
+def test_a_goal_derived_from_another_is_not_known_by_its_name():
+    class Sure(Untargeted):
+        pass
+
+    assert (Sure(torch.tensor([0])).name, Untargeted.name) == ("", "untargeted")
+
+
+def test_no_attack_asks_for_the_class_of_a_goal_or_a_norm():
+    asks = re.compile(r"(isinstance|type)\((\w+\.)*(goal|aim|norm)\b(?!\)\.__name__)|match (\w+\.)*(goal|aim|norm)\b")
+    folder = Path(str(files("attacks")))
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if asks.search(path.read_text("utf-8"))}
+    # The first checks what a person gave, the second looks at layers of a network.
+    assert found <= {"queries/inputs.py", "speed/folding.py"}
