@@ -10,7 +10,7 @@ from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 
-OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
+OWN = "file.py:function, net.onnx, net.keras, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
 """The ways to name one of the user's own models."""
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
@@ -19,6 +19,7 @@ TIMM = "timm/"
 """Prefix of the names of timm's models."""
 
 _LOADERS = {
+    ".keras": "advbench.models.sources.keras:load",
     ".onnx": "advbench.models.sources.onnx:load",
     ".safetensors": "advbench.models.sources.checkpoint:load",
     ".pt2": "advbench.models.sources.exported:load_exported",
@@ -26,16 +27,25 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
-_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"}
-"""The functions that read a description as well; what `advbench train` writes describes itself."""
+_RUNTIMES = {".onnx": "onnxruntime", ".keras": "keras"}
+"""Suffix of a file -> the package that runs it."""
+_FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
+_NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
+_DESCRIBED = {
+    _FACTORY_LOADER: _NETWORK,
+    **{loader: _NETWORK for suffix, loader in _LOADERS.items() if suffix != ".safetensors"},
+}
+"""The functions that read a description as well -> its fields that they read. What `advbench train` writes describes
+itself."""
 
 
 def model_card(name: str) -> ModelCard:
     """The card of a model of the catalog, or of one of the user's own.
 
     Args:
-        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a timm model.
+        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .keras, .pt2 (torch.export),
+            .pt or .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a
+            timm model.
 
     Returns:
         The card. That of a user's own model says little before the model is loaded.
@@ -52,7 +62,7 @@ def model_card(name: str) -> ModelCard:
     if name in MODELS:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
-        return _own(name, "advbench.models.sources.user_code:load_factory", match["file"], runs=True)
+        return _own(name, _FACTORY_LOADER, match["file"], runs=True)
     if name.startswith(TIMM):
         return _own(name, "advbench.models.sources.timm:load", "timm", runs=False)
     suffix = Path(name).suffix
@@ -73,14 +83,24 @@ def is_own(name: str) -> bool:
     return name not in MODELS and bool(own)
 
 
+def described_fields(name: str) -> tuple[str, ...]:
+    """The fields of a description that are read when a model is loaded; none for a model that describes itself.
+
+    Example:
+        >>> described_fields("trained.safetensors"), "mean" in described_fields("net.onnx")
+        ((), True)
+    """
+    return () if name in MODELS else _DESCRIBED.get(model_card(name).loader, ())
+
+
 def takes_description(name: str) -> bool:
-    """Whether a model is a network in a file that leaves things open: normalisation, names of classes, input size.
+    """Whether a model leaves things open: normalisation, names of classes, input size.
 
     Example:
         >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
         (True, False, False)
     """
-    return name not in MODELS and model_card(name).loader in _DESCRIBED
+    return bool(described_fields(name))
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:
@@ -113,7 +133,7 @@ def origin(name: str) -> dict[str, str]:
         return {"name": name}
     if name.startswith(TIMM):
         return {"name": name, "timm": version("timm")}
-    runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
+    runtime = {package: version(package) for suffix, package in _RUNTIMES.items() if name.endswith(suffix)}
     description = Path(name).with_suffix(".toml")
     told = {"description": _sha256(description)} if description.is_file() else {}
     return {"sha256": _sha256(Path(name))} | told | runtime

@@ -5,13 +5,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
-from advbench.config.suite import Suite
+from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_ids import content_of, sample_id
@@ -23,8 +22,6 @@ from advbench.models.classifier import Classifier
 from advbench.models.restricted import restricted
 from advbench.models.trial import input_of
 from advbench.planning.identity import model_digest
-from advbench.records.checksum import is_intact
-from advbench.records.run_folder import RunFolder
 from advbench.records.unit import Unit, digest
 from attacks import Fast
 from attacks.speed.folding import FORMS
@@ -63,11 +60,15 @@ class Resources:
         models: Mapping[str, Classifier] | None = None,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> None:
-        self.device = usable_device(suite.device)
+        self.device = usable_device(suite.device.partition(",")[0])  # "cuda:0,2" is for several processes
         self._makers: dict[str, Callable[[], Any]] = {}
-        self._names = {model.label: model.name for model in suite.models if model.label not in (models or {})}
+        self._specs = {model.label: model for model in suite.models if model.label not in (models or {})}
         for model in suite.models:
-            self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
+            self._makers[f"model {model.label}"] = partial(
+                load_model, model.name, weights=model.weights, about=model.about
+            )
+            if model.label not in self._specs and (said := model.about.said()):
+                raise UserError(f"model {model.label} is given as an object, which says {' and '.join(said)} itself")
         for data in suite.datasets:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
@@ -129,7 +130,7 @@ class Resources:
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
         if label not in self._digests:
-            made_from = origin(self._names[label]) if label in self._names else {}
+            made_from = _made_from(self._specs[label]) if label in self._specs else {}
             self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
         return self._digests[label]
 
@@ -223,6 +224,13 @@ class Resources:
         return found
 
 
+def _made_from(spec: ModelSpec) -> dict[str, Any]:
+    """What determines the answers of a model besides its weights."""
+    told = {"about": said} if (said := spec.about.without("gradients_from").said()) else {}
+    twin = {} if spec.gradients_from is None else {"gradients_from": origin(spec.gradients_from)}
+    return origin(spec.name) | told | twin
+
+
 def _is_restricted(name: str) -> bool:
     """Whether models are judged among the classes of a data set alone; False for one that no table has."""
     return name in DATASETS and DATASETS[name].restricted
@@ -236,32 +244,6 @@ def spread(images: Sequence[T]) -> Sequence[T]:
         ([1, 2, 3], 250, range(0, 12, 4))
     """
     return images[:: max(-(-len(images) // MOST_STARTS), 1)]
-
-
-def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:
-    """Logits of the model for some clean images, as the unit of that task recorded them.
-
-    Args:
-        folder: Folder of the run.
-        unit: Unit of the task "clean".
-        numbers: Numbers of the images in the data set.
-
-    Returns:
-        Logits (n, classes), on the CPU.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    path = folder.clean(unit.unit_id)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if not is_intact(content):
-        raise UserError(f"{path} was truncated or changed")
-    tensors = safetensors.torch.load(content)
-    place = {number: row for row, number in enumerate(tensors["samples"].tolist())}
-    return tensors["logits"][[place[number] for number in numbers]]
 
 
 def _check(image: Tensor, what: str) -> None:
