@@ -68,6 +68,9 @@ def dask(folder: Path, workers: int = 0, **options):
     try:
         for _ in range(workers):
             found.worker()
+        for number in range(workers):
+            while "Registered to" not in (folder / f"worker {number}.log").read_text():
+                time.sleep(0.1)
         yield found
     finally:
         found.end()
