@@ -155,9 +155,9 @@ class TestAccidents:
                 run(SUITE, out=tmp_path / "run", cluster=found.address)
             import dask as package
 
-            own = {"ca-file": str(tmp_path / "ca.pem")}
-            own["client"] = {"cert": str(tmp_path / "node.pem"), "key": str(tmp_path / "node.key")}
-            with package.config.set({"distributed.comm.tls": own}):
+            names = {"ca-file": "ca.pem", "client.cert": "node.pem", "client.key": "node.key"}
+            own = {f"distributed.comm.tls.{name}": str(tmp_path / file) for name, file in names.items()}
+            with package.config.set(own):
                 same(golden, run(SUITE, out=tmp_path / "run", cluster=found.address))
 
     def test_a_worker_with_another_version_is_refused_by_name(self, tmp_path):
