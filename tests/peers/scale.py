@@ -141,8 +141,8 @@ def _write_many(folder: Path, images: int) -> None:
                 Record(
                     **same, run_id="r", weights_sha256="ab", sample_id=each, sample_name=each, label=0, clean_class=0,
                     clean_confidence=0.75, adv_class=1, adv_confidence=0.5, clean_topk=(0,), adv_topk=(1,),
-                    flipped=True, met=bool(size <= eps / 255), l0=3.0, l1=0.25, l2=0.125, linf=float(size), forwards=8.0,
-                    backwards=7.0, seconds=0.5, survives_8bit=True, status=OK,
+                    flipped=True, met=bool(size <= eps / 255), l0=3.0, l1=0.25, l2=0.125, linf=float(size),
+                    forwards=8.0, backwards=7.0, seconds=0.5, survives_8bit=True, status=OK,
                 )
                 for each, size in zip(ids, sizes, strict=True)
             ]  # fmt: skip
