@@ -138,7 +138,7 @@ class _Session(NamedTuple):
                 return Job(unit)
             return Job(unit, read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples))
 
-        count = Count(len(self.plan.units), len(self.plan.units) - len(units), self.progress)
+        count = Count(len(self.plan.units), units, self.progress)
         executor = self._executor(context, prepare, len(units))
         try:
             for stage in (["clean"], ["checks", "attack"]):  # attacks need the clean predictions
@@ -151,9 +151,13 @@ class _Session(NamedTuple):
     def _executor(self, context: TaskContext, prepare: Callable[[Unit], Job], units: int) -> Executor:
         limit = self.suite.time_limit
         if self.workers.number == 1 or units == 1:
-            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit)
+            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit, self._begun)
         plugins = list(loaded_plugins())
-        return Processes(prepare, [setup_of(context, plugins, device) for device in self.workers.devices], limit)
+        setups = [setup_of(context, plugins, device) for device in self.workers.devices]
+        return Processes(prepare, setups, limit, self._begun)
+
+    def _begun(self, unit: Unit, worker: str) -> None:
+        self.folder.log("begin", unit=unit.unit_id, worker=worker)
 
     def _save(self, outcome: UnitResult, context: TaskContext) -> None:
         unit, done, mistake = outcome.unit, outcome.done, self.folder.error(outcome.unit.unit_id)
