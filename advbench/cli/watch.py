@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TERMINAL_SECONDS, LOG_SECONDS = 2.0, 30.0
 """Seconds between two looks by default, on a terminal and elsewhere."""
 SHARE = 5
-"""A look may take at most one part in so many of the time, or a run with millions of rows would keep a core busy."""
+"""A look takes at most a fifth of the time, or a run with millions of rows would keep a core busy."""
 MOST = 20
 """Largest number of lines on robust accuracy."""
 
