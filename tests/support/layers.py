@@ -32,6 +32,9 @@ ONLY_IN = {
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",
     "onnxruntime": "advbench.models.sources.onnx",
+    "onnx": "advbench.models.sources.onnx_graph",
+    "onnx2torch": "advbench.models.sources.onnx_twin",
+    "onnx2pytorch": "advbench.models.sources.onnx_twin",
 }
 """Library -> the one module or package that knows it."""
 NOT_SHIPPED = ("reports", "tests")

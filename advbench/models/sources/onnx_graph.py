@@ -91,7 +91,7 @@ def rounding(model: Any) -> str:
     """The first operation of a graph that rounds, so that no gradient gets through it; empty if there is none.
 
     Args:
-        model: `onnx.ModelProto`.
+        model: Graph as an `onnx.ModelProto`.
     """
     found = [node.op_type for node in model.graph.node if node.op_type in _ROUNDING and node.domain in _DEFAULT_DOMAIN]
     return found[0] if found else ""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from advbench.errors import UserError, first_line, reason
+from advbench.errors import reason
 from advbench.models.answers import parts_of
 from advbench.models.sources.onnx_graph import rounding, without_copies
 
@@ -46,19 +46,24 @@ def twin_of(model: Any | None, examples: Examples) -> Twin:
     reasons: dict[str, str] = {}
     for name, convert in _converters():
         for graph in {id(each): each for each in (model, without_copies(model))}.values():
-            try:
-                with warnings.catch_warnings(), redirect_stdout(StringIO()):
-                    warnings.simplefilter("ignore")
-                    network = convert(graph).eval().requires_grad_(False)
-                    why = _disagreement(network, examples)
-            except Exception as error:  # a converter may raise anything
-                why = first_line(UserError(reason(error)))
+            network, why = _converted(convert, graph, examples)
             if not why:
                 return Twin(network, name)
             reasons.setdefault(name, why)
     if not reasons:
         return Twin(None, f"no package that converts it is installed: {_INSTALL}")
     return Twin(None, "; ".join(f"{name}: {why}" for name, why in reasons.items()))
+
+
+def _converted(convert: Callable[[Any], nn.Module], graph: Any, examples: Examples) -> tuple[nn.Module | None, str]:
+    """The network that a converter makes of a graph, and why it will not do; empty if it will."""
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            network = convert(graph).eval().requires_grad_(False)
+            return network, _disagreement(network, examples)
+    except Exception as error:  # a converter may raise anything
+        return None, reason(error)
 
 
 _INSTALL = 'pip install "advbench[onnx]"'
