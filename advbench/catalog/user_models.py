@@ -3,20 +3,38 @@
 import hashlib
 import re
 from collections.abc import Callable
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 
-OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
+OWN = (
+    "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME, hf/NAME, "
+    "a folder with config.json (transformers), clip/ARCH:PRETRAINED, robustbench/DATASET/THREAT/NAME"
+)
 """The ways to name one of the user's own models."""
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """Names such as `path/to/file.py:function`."""
 TIMM = "timm/"
 """Prefix of the names of timm's models."""
+HUB = "hf/"
+"""Prefix of the names of image classifiers of the Hugging Face hub."""
+CLIP = "clip/"
+"""Prefix of the names of open_clip's models."""
+ROBUSTBENCH = "robustbench/"
+"""Prefix of the names of RobustBench's models."""
+
+_PACKAGES = {
+    TIMM: ("advbench.models.sources.timm:load", "timm", ("timm",)),
+    HUB: ("advbench.models.sources.transformers:load", "transformers", ("transformers",)),
+    CLIP: ("advbench.models.sources.open_clip:load", "open_clip", ("open_clip_torch", "timm")),
+    ROBUSTBENCH: ("advbench.models.sources.robustbench:load", "robustbench", ("robustbench", "timm")),
+}
+"""Prefix -> the function that loads a model of a package, the package, and what determines its networks."""
 
 _LOADERS = {
     ".onnx": "advbench.models.sources.onnx:load",
@@ -33,7 +51,9 @@ def model_card(name: str) -> ModelCard:
 
     Args:
         name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a timm model.
+            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; `timm/` and the name of a timm model;
+            `hf/` and the name of an image classifier of the Hugging Face hub, or a folder that transformers wrote;
+            `clip/`, an architecture of open_clip and its weights; or `robustbench/`, data set, threat and name.
 
     Returns:
         The card. That of a user's own model says little before the model is loaded.
@@ -51,8 +71,11 @@ def model_card(name: str) -> ModelCard:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
         return _own(name, "advbench.models.sources.user_code:load_factory", match["file"], runs=True)
-    if name.startswith(TIMM):
-        return _own(name, "advbench.models.sources.timm:load", "timm", runs=False)
+    if prefix := _prefix(name):
+        loader, package, _ = _PACKAGES[prefix]
+        return _own(name, loader, package, runs=False)
+    if _is_folder(name):
+        return _own(name, _PACKAGES[HUB][0], "transformers", runs=False)
     suffix = Path(name).suffix
     if suffix in _LOADERS:
         # torch.export keeps some values as pickles, and a TorchScript archive is a program.
@@ -67,8 +90,26 @@ def is_own(name: str) -> bool:
         >>> is_own("nets.py:small"), is_own("vgg16")
         (True, False)
     """
-    own = FACTORY.fullmatch(name) or name.startswith(TIMM) or Path(name).suffix in _LOADERS
+    own = FACTORY.fullmatch(name) or _prefix(name) or Path(name).suffix in _LOADERS or _is_folder(name)
     return name not in MODELS and bool(own)
+
+
+def _prefix(name: str) -> str:
+    """The prefix of a model of another package; empty if it has none."""
+    return next((prefix for prefix in _PACKAGES if name.startswith(prefix)), "")
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is that of a folder that transformers wrote, there or not."""
+    return name not in MODELS and (name.endswith(("/", "\\")) or (Path(name) / "config.json").is_file())
+
+
+def _local(name: str) -> tuple[str, str]:
+    """What stands before the path in the name of a model of open_clip, and the path; empty if there is none."""
+    start, colon, weights = name.partition(":")
+    if not name.startswith(CLIP) or not (start == f"{CLIP}local-dir" or "/" in weights or Path(weights).suffix):
+        return name, ""
+    return f"{start}{colon}", weights
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:
@@ -80,7 +121,12 @@ def moved(name: str, move: Callable[[Path], Path]) -> str:
     """
     if match := FACTORY.fullmatch(name):
         return f"{move(Path(match['file'])).as_posix()}:{match['function']}"
-    return move(Path(name)).as_posix() if is_own(name) and not name.startswith(TIMM) else name
+    if _prefix(name):
+        start, path = _local(name)
+        return f"{start}{move(Path(path)).as_posix()}" if path else name
+    # The slash at its end may be all that tells a folder.
+    ending = "/" if name.endswith("/") else ""
+    return f"{move(Path(name)).as_posix()}{ending}" if is_own(name) else name
 
 
 def origin(name: str) -> dict[str, str]:
@@ -99,12 +145,24 @@ def origin(name: str) -> dict[str, str]:
         return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
     if not is_own(name):
         return {"name": name}
-    if name.startswith(TIMM):
-        return {"name": name, "timm": version("timm")}
-    runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
+    if prefix := _prefix(name):
+        return {"name": name} | _versions(*_PACKAGES[prefix][2])
+    if _is_folder(name):
+        files = ("config.json", "preprocessor_config.json")
+        return {file: _sha256(Path(name) / file) for file in files} | _versions("transformers")
+    runtime = _versions("onnxruntime", "onnx2torch", "onnx2pytorch") if name.endswith(".onnx") else {}
     description = Path(name).with_suffix(".toml")
     told = {"description": _sha256(description)} if description.is_file() else {}
     return {"sha256": _sha256(Path(name))} | told | runtime
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """The versions of packages, of those that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _sha256(file: Path) -> str:

@@ -35,6 +35,9 @@ ONLY_IN = {
     "onnx": "advbench.models.sources.onnx_graph",
     "onnx2torch": "advbench.models.sources.onnx_twin",
     "onnx2pytorch": "advbench.models.sources.onnx_twin",
+    "open_clip": "advbench.models.sources.open_clip",
+    "robustbench": "advbench.models.sources.robustbench",
+    "transformers": "advbench.models.sources.transformers",
 }
 """Library -> the one module or package that knows it."""
 NOT_SHIPPED = ("reports", "tests")
