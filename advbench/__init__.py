@@ -12,16 +12,31 @@ if TYPE_CHECKING:
     from advbench import explain
     from advbench.api import Run, load_run, run
     from advbench.config.suite_files import load_suite
+    from advbench.datasets import load_dataset
+    from advbench.datasets.dataset import Dataset
     from advbench.models import load_model
     from advbench.models.classifier import Classifier
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Run", "__version__", "explain", "load_model", "load_run", "load_suite", "run"]
+__all__ = [
+    "Classifier",
+    "Dataset",
+    "Run",
+    "__version__",
+    "explain",
+    "load_dataset",
+    "load_model",
+    "load_run",
+    "load_suite",
+    "run",
+]
 
 _HOMES = {
     "Classifier": "advbench.models.classifier",
+    "Dataset": "advbench.datasets.dataset",
     "Run": "advbench.api",
+    "load_dataset": "advbench.datasets",
     "load_model": "advbench.models",
     "load_run": "advbench.api",
     "load_suite": "advbench.config.suite_files",

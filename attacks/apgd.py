@@ -6,9 +6,10 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES, Loss
-from attacks.norms import Linf, Norm, column, descent
+from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
@@ -97,7 +98,7 @@ def descend(
     Returns:
         For the images still active, the points with the lowest loss.
     """
-    if active.norm.name == "l1":
+    if active.norm.sparse:
         return sparse.descend(active, x_adv, loss, steps)
     state, checkpoints = _Descent.begin(x_adv, first_step * active.eps), _checkpoints(steps)
     for i in range(steps):
@@ -110,7 +111,7 @@ def descend(
         if i in checkpoints:
             state = state.check(rho * checkpoints[i])
         x_adv, weight = state.x_adv, momentum if i else 1.0
-        aim = active.ball.nearest(x_adv + descent(active.norm, x_adv, state.gradient, state.step))
+        aim = active.ball.nearest(x_adv + active.norm.step(x_adv, state.gradient, state.step))
         moved = x_adv.lerp(aim, weight).add_(x_adv - state.before, alpha=1 - weight)
         state = state._replace(x_adv=active.ball.nearest(moved), before=x_adv)
     if len(active):  # the last point has no gradient yet, and needs none

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from attacks.geometry.ball import keeps_to, radii
+from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
-from attacks.norms import Norm, column, flat
+from attacks.norms import Norm
 from attacks.protocols import Access, Attack, AttackError, Kind, Model, Search
 from attacks.queries.answers import ask
 from attacks.queries.classified import access_of, search_of

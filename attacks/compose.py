@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from attacks.geometry.ball import radii
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
-from attacks.norms import Norm, column
+from attacks.norms import Norm
 from attacks.objectives.rivals import Towards, distinct_aims
 from attacks.protocols import Access, Attack, Kind, Model, Search
 from attacks.queries.classified import access_of, search_of

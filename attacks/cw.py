@@ -6,9 +6,10 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import Goal
 from attacks.losses import hinge
-from attacks.norms import L2, Norm, column
+from attacks.norms import L2, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import slope
 from attacks.queries.inputs import check_call, check_parameters

@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
 from attacks.losses import LOSSES
-from attacks.norms import L2, Norm, column, flat
+from attacks.norms import L2, Norm
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters

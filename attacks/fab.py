@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from attacks.deepfool import beyond, rivals
-from attacks.geometry.plane import reach
+from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
 from attacks.losses import margin
-from attacks.norms import Linf, Norm, column, flat
+from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters
@@ -92,8 +92,8 @@ class FAB:
         at = slope(active.model, x_adv, aim, margin)
         depth = beyond(at.loss, at.logits, self.norm.dual(at.gradient))
         climb = (flat(at.gradient) * flat(active.x - x_adv)).sum(1)
-        from_here = reach(self.norm, x_adv, at.gradient, -depth)
-        from_image = reach(self.norm, active.x, at.gradient, -(depth + climb))
+        from_here = self.norm.to_plane(x_adv, at.gradient, -depth)
+        from_image = self.norm.to_plane(active.x, at.gradient, -(depth + climb))
         here, image = self.norm.measure(from_here), self.norm.measure(from_image)
         weight = column((here / (here + image).clamp_min(1e-12)).clamp_max(self.bias), x_adv)
         near, straight = x_adv + self.overshoot * from_here, active.x + self.overshoot * from_image

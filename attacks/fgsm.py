@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.geometry.ball import radii
 from attacks.goals import Goal
 from attacks.losses import LOSSES
-from attacks.norms import Linf, Norm, descent
+from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.inputs import check_call, check_parameters, clean_slope
 
@@ -52,4 +52,4 @@ class FGSM:
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
         size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays as it is
-        return (x + descent(self.norm, x, at.gradient, size)).clamp_(0, 1)
+        return (x + self.norm.step(x, at.gradient, size)).clamp_(0, 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.goals import Goal, met
 from attacks.losses import margin
-from attacks.norms import L2, Linf, Norm, within
+from attacks.norms import L2, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.gradients import Slope, forward
 from attacks.queries.inputs import check_call, check_parameters
@@ -80,7 +80,7 @@ class FMN:
             radius = follow(self.norm, radius, reach, self.gamma * (0.02 + 0.98 * fall), fooled, best)
             radius = torch.minimum(radius, active.eps)
             move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
-            x_adv = within(self.norm, active.x, x_adv - move, radius)
+            x_adv = self.norm.within(active.x, x_adv - move, radius)
         best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
         return active.finish(best)
 
@@ -110,11 +110,12 @@ def follow(norm: Norm, radius: Tensor, reach: Tensor | None, gamma: float, foole
     Returns:
         The next radii (n,).
     """
+    nearest = torch.minimum(radius, best.size)
     # An image on the boundary itself starts with no radius at all, which would never grow.
-    smaller, larger = torch.minimum(radius, best.size).mul_(1 - gamma), (radius * (1 + gamma)).clamp_min_(1e-6)
-    if norm.name == "l0":  # whole values only, at least one more or less
-        smaller = torch.minimum(smaller, torch.minimum(radius, best.size) - 1).floor().clamp_min(1)
-        larger = torch.maximum(larger, radius + 1).floor()
+    smaller, larger = nearest * (1 - gamma), (radius * (1 + gamma)).clamp_min_(1e-6)
+    if norm.grain:  # a smaller change of the radius would be rounded away
+        smaller = norm.round_radius(torch.minimum(smaller, nearest - norm.grain))
+        larger = norm.round_radius(torch.maximum(larger, radius + norm.grain))
     if reach is not None:
         larger = torch.where(best.found, larger, torch.maximum(larger, reach))
     return torch.where(fooled, smaller, larger)

@@ -7,8 +7,9 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
-from attacks.norms import L2, Norm, column, within
+from attacks.norms import L2, Norm
 from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
@@ -181,7 +182,7 @@ def _to_boundary(ask: _Oracle, norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
     far = norm.measure(x_adv - x)
     search, nearest = Bisection(far / 2, high=far), x_adv
     for _ in range(_HALVINGS):
-        between = within(norm, x, x_adv, search.value)
+        between = norm.within(x, x_adv, search.value)
         fooled = ask.fooled(between)
         nearest = torch.where(column(fooled, x), between, nearest)
         search.tell(fooled)

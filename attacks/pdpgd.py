@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from attacks.geometry.proximal import firm, soft
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
-from attacks.norms import L1, Linf, Norm, column
+from attacks.norms import L1, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
@@ -90,7 +91,7 @@ class PDPGD:
             again = self.steps // 2
             self._search(active, best, self.steps - again, self.step_size, self.floor, 0.01)
             self._search(active, best, again, _LONGER * self.step_size, _FLOOR, 1)
-        if self.norm.name != "l0":  # on the way back to the image as many values are changed
+        if not self.norm.grain:  # where changes are counted, as many values are changed on the way back to the image
             pull_back(active, best, self.search_steps)
         return active.finish(best)
 
@@ -123,6 +124,7 @@ _ENOUGH = 600
 _LONGER, _FLOOR = 2.0, 0.2
 """How many times as long steps are in the second search, or in the only one; and the second one's constant floor."""
 _SHRINK = {"l1": soft, "l0": firm}
+"""Norm -> its proximal step, value by value: only these two have one in closed form, L0 by way of the power 2/3."""
 
 
 def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:

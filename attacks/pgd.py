@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.losses import LOSSES
-from attacks.norms import Linf, Norm, descent
+from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.track import Survivors
@@ -71,6 +71,6 @@ class PGD:
                 break
             at = active.slope(x_adv, LOSSES[self.loss])
             x_adv, gradient = active.retire(x_adv, at.fooled, at.gradient)
-            step = descent(self.norm, x_adv, gradient, self.relative_step * active.eps)
+            step = self.norm.step(x_adv, gradient, self.relative_step * active.eps)
             x_adv = active.ball.nearest(x_adv + step)
         return active.finish(x_adv)

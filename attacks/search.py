@@ -66,7 +66,7 @@ class EpsSearch:
         active = Survivors.of(self, model, x, goal, eps, seed)
         best = Nearest(active.x, self.norm, active.eps)
         farthest = active.farthest
-        least = self._whole(farthest / 64)
+        least = self.norm.round_radius(farthest / 64)
         search = Bisection(torch.minimum(least, farthest))
         rows, failed = torch.arange(len(active), device=x.device), Failures()
         for step in range(self.steps):
@@ -77,17 +77,13 @@ class EpsSearch:
             fooled = met(some, forward(model, x_adv, some))
             best.offer_for(rows, x_adv, fooled)
             search.tell(fooled, self.norm.measure(x_adv - clean))
-            search.value = torch.minimum(self._whole(search.value), farthest[rows])
+            search.value = torch.minimum(self.norm.round_radius(search.value), farthest[rows])
             open_ = (search.value > search.low) & (search.value < search.high)
             search.select(open_)
             rows = rows[open_]
         x_adv = active.finish(best)
         found = torch.ones(len(x), dtype=torch.bool, device=x.device).index_copy(0, active.rows, best.found)
         return failed.report(x_adv, found)
-
-    def _whole(self, radius: Tensor) -> Tensor:
-        """The radius; for L0, which counts, as a whole number."""
-        return radius.floor().clamp_min(1) if self.norm.name == "l0" else radius
 
 
 def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:

@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
 from attacks.losses import hinge
-from attacks.norms import L0, Linf, Norm, column
+from attacks.norms import L0, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters

@@ -12,7 +12,7 @@ from attacks.apgd import descend
 from attacks.fmn import FMN
 from attacks.goals import Goal
 from attacks.losses import Loss, cross_entropy, margin
-from attacks.norms import Linf, Norm, within
+from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import aims
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.gradients import forward
@@ -30,8 +30,8 @@ OUTSIDE = ((3, 1), (2, 1), (1, 2))
 """Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
 RESTART = 10
 """Rounds whose hops cost as much as the long descent from outside that takes their place in L1."""
-BOUNDARY = 50
-"""Steps along the boundary, in L2."""
+BOUNDARY = {"l2": 50}
+"""Norm -> steps along the boundary; in the others there are none."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by more than this many times as much."""
 
@@ -108,9 +108,9 @@ class Standard:
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()
         best.look(active, descend(active, active.x, margin, self.steps))
-        if self.norm.name == "l2" and len(active):
-            best.look(active, FMN(norm=self.norm, steps=BOUNDARY)(model, active.x, active.goal, eps=active.eps))
-        if sparse := self.norm.name == "l1":
+        if (steps := BOUNDARY.get(self.norm.name)) and len(active):
+            best.look(active, FMN(norm=self.norm, steps=steps)(model, active.x, active.goal, eps=active.eps))
+        if sparse := self.norm.sparse:
             for loss in (cross_entropy, margin):
                 _descend(active, best, next(seeds), loss, _from_outside(LONG))
         legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
@@ -166,6 +166,6 @@ def _descend(active: Survivors, best: Lowest, seed: int, loss: Loss, legs: _Legs
     radius = legs[0][0] * active.eps
     x_adv = active.x + active.norm.random(active.x.shape[1:], radius, seed, active.goal.ids, draw=0).to(active.x)
     for times, steps in legs:
-        start = within(active.norm, active.x, x_adv, times * active.eps)
+        start = active.norm.within(active.x, x_adv, times * active.eps)
         x_adv = descend(active if times == 1 else active.widened(times), start, loss, steps)
     best.look(active, x_adv)

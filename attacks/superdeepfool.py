@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from attacks.deepfool import cross, rivals
+from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
 from attacks.losses import margin
-from attacks.norms import L2, Norm, column, flat
+from attacks.norms import L2, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward, slope
 from attacks.queries.inputs import check_call, check_parameters

@@ -12,7 +12,7 @@ from attacks.fmn import follow, straight
 from attacks.geometry.quantize import quantize
 from attacks.goals import Goal, OrderedTopK, met
 from attacks.losses import Loss
-from attacks.norms import L2, Linf, Norm, within
+from attacks.norms import L2, Linf, Norm
 from attacks.objectives.gaps import gaps, soft_maximum
 from attacks.objectives.rivals import Overtake, falling
 from attacks.protocols import Access, Kind, Model, Precision, Search
@@ -168,7 +168,7 @@ class _Walk:
     def __init__(self, attack: TopK, active: Survivors, aim: Goal) -> None:
         self._attack, self._active, self._aim = attack, active, aim
         # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
-        self._geometry = attack.norm if isinstance(attack.norm, Linf) else L2()
+        self._geometry = L2() if attack.norm.sparse else attack.norm
         pace = _PACE[attack.norm.name]
         if isinstance(active.goal, OrderedTopK):
             pace = _PACE_TO_AN_ORDER[attack.norm.name]
@@ -198,7 +198,7 @@ class _Walk:
         self._drift = pace.momentum * self._drift + (1 - pace.momentum) * L2().steepest(at.gradient, 1.0)
         length = self._geometry.measure(x_adv - active.x).maximum(self._least_length()).clamp_min(1e-4)
         move = self._geometry.steepest(-self._drift, pace.step_size * (0.03 + 0.97 * fall) * length)
-        self._x_adv = within(norm, active.x, x_adv + move, self._radius)
+        self._x_adv = norm.within(active.x, x_adv + move, self._radius)
 
     def finish(self) -> None:
         """Ask the model about the point reached last."""
@@ -243,4 +243,5 @@ class _Walk:
 
     def _least_length(self) -> Tensor:
         """Half the length of the ball's radius, so that the first steps reach the boundary."""
-        return (self._radius.sqrt() if self._attack.norm.name in ("l1", "l0") else self._radius) / 2
+        # In a sparse norm, r values moved by 1 each have size r and an L2 length of sqrt(r); no ball goes further.
+        return (self._radius.sqrt() if self._attack.norm.sparse else self._radius) / 2

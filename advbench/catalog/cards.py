@@ -65,16 +65,18 @@ class DatasetCard:
     """Name of the data set, as in a suite: `datasets = [NAME]`."""
     loader: str
     """"module:attr" of a function `(card, source: DataSource) -> Dataset`."""
-    data: str
-    """Name of the data that it is a sample of; models with the same `data` can be run on it."""
-    classes: int
-    """Number of classes."""
-    images: int | None
+    data: str = ""
+    """Name of the data that it is a sample of, as on the cards of the models for it; empty: its classes decide."""
+    classes: int = 0
+    """Number of classes; 0: the files at the user's path decide."""
+    images: int | None = None
     """Number of images; None if the files at the user's path decide."""
     summary: str
     """Contents and origin in one line."""
     takes_path: bool = False
     """Whether it is read from a file or folder that the user names."""
+    restricted: bool = False
+    """Whether models are judged among its classes alone, as its authors do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

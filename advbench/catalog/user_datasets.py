@@ -11,7 +11,8 @@ def dataset_card(name: str) -> DatasetCard:
     """The card of a data set of the catalogue, or of one of the Hugging Face hub.
 
     Args:
-        name: A name of `advbench datasets`, or `hf/` and the name of a data set of the hub, such as "hf/cifar10".
+        name: A name of `advbench datasets`, or `hf/` and the name of a data set of the hub, such as "hf/cifar10"; or
+            `hf/` and a folder that begins with `.`, `/` or `~`, such as "hf/./saved".
 
     Returns:
         The card. That of the hub says little before the data set is loaded.
@@ -21,15 +22,9 @@ def dataset_card(name: str) -> DatasetCard:
 
     Example:
         >>> dataset_card("hf/user/pets").loader
-        'advbench.datasets.hub:load'
+        'advbench.datasets.sources.hub:load'
     """
     if name.startswith(HUB) and name not in DATASETS:
-        return DatasetCard(
-            name=name,
-            loader="advbench.datasets.hub:load",
-            data="",
-            classes=0,
-            images=None,
-            summary="a data set of the Hugging Face hub",
-        )
+        summary = "a data set of the Hugging Face hub"
+        return DatasetCard(name=name, loader="advbench.datasets.sources.hub:load", summary=summary)
     return DATASETS[name]

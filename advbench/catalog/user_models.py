@@ -44,6 +44,8 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
+_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"}
+"""The functions that read a description as well; what `advbench train` writes describes itself."""
 
 
 def model_card(name: str) -> ModelCard:
@@ -110,6 +112,16 @@ def _local(name: str) -> tuple[str, str]:
     if not name.startswith(CLIP) or not (start == f"{CLIP}local-dir" or "/" in weights or Path(weights).suffix):
         return name, ""
     return f"{start}{colon}", weights
+
+
+def takes_description(name: str) -> bool:
+    """Whether a model is a network in a file that leaves things open: normalisation, names of classes, input size.
+
+    Example:
+        >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
+        (True, False, False)
+    """
+    return name not in MODELS and model_card(name).loader in _DESCRIBED
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:

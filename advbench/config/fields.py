@@ -1,13 +1,10 @@
 """The kinds of values in a suite, and how each is understood. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from advbench.catalog.registry import Registry
-from advbench.catalog.user_datasets import dataset_card
-from advbench.catalog.user_models import model_card
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
@@ -21,41 +18,23 @@ def plain(error: UserError) -> ValueError:
     return ValueError(f"{error.message}; {error.hint}" if error.hint else error.message)
 
 
-def known(table: Registry[Any]) -> BeforeValidator:
-    """A name of a table, or one that the context of the validation knows; see `AS_IT_WAS`."""
+def known(card_of: Callable[[str], object]) -> BeforeValidator:
+    """A name that has a card, or one that the context of the validation knows; see `AS_IT_WAS`.
+
+    Args:
+        card_of: Name -> card; raises a `UserError` where there is none.
+    """
 
     def check(name: Any, info: ValidationInfo) -> Any:
         if not isinstance(name, str) or waived(info, name):
             return name
         try:
-            table[name]
+            card_of(name)
         except UserError as error:
             raise plain(error) from None
         return name
 
     return BeforeValidator(check)
-
-
-def known_model(name: Any, info: ValidationInfo) -> Any:
-    """A name of the table of models, a model of the user's own, or a name that the context knows."""
-    if not isinstance(name, str) or waived(info, name):
-        return name
-    try:
-        model_card(name)
-    except UserError as error:
-        raise plain(error) from None
-    return name
-
-
-def known_dataset(name: Any, info: ValidationInfo) -> Any:
-    """A name of the table of data sets, one of the Hugging Face hub, or a name that the context knows."""
-    if not isinstance(name, str) or waived(info, name):
-        return name
-    try:
-        dataset_card(name)
-    except UserError as error:
-        raise plain(error) from None
-    return name
 
 
 AS_IT_WAS = {"any name": True}

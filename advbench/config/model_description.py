@@ -1,10 +1,10 @@
-"""What a user says of a model of their own: on the command line, in a suite, or in `net.toml` beside `net.onnx`."""
+"""What a user says of a network in a file: in Python, or in `net.toml` beside `net.onnx`."""
 
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from advbench.config.image_size import Size, checked_size
 from advbench.errors import UserError
@@ -27,8 +27,6 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_classes: PositiveInt | None = None
-    """Number of classes; None: as in the file, or as the network answers."""
     input_size: Annotated[Any, AfterValidator(_checked)] = None
     """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file."""
     mean: _Values | None = None
@@ -39,10 +37,6 @@ class Description(BaseModel):
     """Names of the classes, in the order of the logits; None: numbers."""
     output: str | int | None = None
     """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
-    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Prompts of a zero-shot classifier, with {} for the name of a class; None: those of the model."""
-    gradients_from: str | None = None
-    """Name of a model of the same task whose gradients stand in for those that this one lacks; None: its own."""
 
     @property
     def channels(self) -> int | None:

@@ -11,9 +11,11 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, Valida
 
 from advbench.catalog import ATTACKS, lacking
 from advbench.catalog.cards import AttackCard
-from advbench.catalog.data_source import DataSource
 from advbench.catalog.parameters import Parameter
+from advbench.catalog.user_datasets import dataset_card
+from advbench.catalog.user_models import model_card
 from advbench.config.budgets import NORMS, parse_eps
+from advbench.config.data_source import DataSource
 from advbench.config.fields import (
     EpsTable,
     Goal,
@@ -22,8 +24,6 @@ from advbench.config.fields import (
     NormNames,
     Strict,
     known,
-    known_dataset,
-    known_model,
     listed,
     named,
     plain,
@@ -40,7 +40,7 @@ class ModelSpec(Strict):
         'vgg16'
     """
 
-    name: Annotated[str, BeforeValidator(known_model)]
+    name: Annotated[str, known(model_card)]
     """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
     timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
     weights: Path | None = None
@@ -56,7 +56,7 @@ class ModelSpec(Strict):
         return _with_label(values)
 
 
-class DatasetSpec(Strict):
+class DatasetSpec(DataSource):
     """A data set of the suite.
 
     Example:
@@ -64,22 +64,8 @@ class DatasetSpec(Strict):
         {'linf': (0.1, 0.3)}
     """
 
-    name: Annotated[str, BeforeValidator(known_dataset)]
+    name: Annotated[str, known(dataset_card)]
     """A data set that `advbench datasets` lists, or `hf/NAME` for one of the Hugging Face hub."""
-    path: Path | None = None
-    """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
-    root: Path | None = None
-    """The folder of a data set that torchvision knows; None: that of `ADVBENCH_DATA`."""
-    split: str | None = None
-    """The part that is meant, such as "test"; None: the one that models are measured on."""
-    config: str | None = None
-    """The configuration of a data set of the Hugging Face hub; None: the only one."""
-    revision: str | None = None
-    """The revision of a data set of the Hugging Face hub; None: the newest that is there."""
-    image_column: str | None = None
-    """The column of the images, of a data set with columns; None: it is found."""
-    label_column: str | None = None
-    """The column of the labels; None: it is found."""
     classes: Path | None = None
     """A JSON file that maps the classes of the data set to those of the models; a relative path starts at the suite
     file. None: classes are matched by name, WordNet id or number."""
@@ -95,11 +81,6 @@ class DatasetSpec(Strict):
     def _label(cls, values: Any) -> Any:
         return _with_label(values)
 
-    @property
-    def source(self) -> DataSource:
-        """The place of the images."""
-        return DataSource(**{name: getattr(self, name) for name in DataSource.__slots__})
-
 
 class AttackSpec(Strict):
     """An attack of the suite.
@@ -109,7 +90,7 @@ class AttackSpec(Strict):
         ('l2',)
     """
 
-    name: Annotated[str, known(ATTACKS)]
+    name: Annotated[str, known(ATTACKS.__getitem__)]
     """An attack that `advbench attacks` lists."""
     params: dict[str, Parameter] = Field(default={})
     """Parameters of the attack; those not given have the attack's defaults."""

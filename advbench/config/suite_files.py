@@ -158,7 +158,7 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
         for spec in suite.models
     )
     datasets = tuple(
-        spec.model_copy(update={key: path and seen(path) for key in _PATHS for path in [getattr(spec, key)]})
+        spec.model_copy(update={key: seen(path) for key in _PATHS if (path := getattr(spec, key)) is not None})
         for spec in suite.datasets
     )
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)

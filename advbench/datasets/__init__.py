@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advbench.catalog.data_source import DataSource
 from advbench.catalog.registry import resolve
 from advbench.catalog.user_datasets import dataset_card
+from advbench.config.data_source import DataSource
 from advbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ def load_dataset(name: str, path: "str | Path | None" = None, **source: Any) -> 
         name: A name of `advbench datasets`, such as "folder" or "imagenet-samples"; or `hf/` and a name of the Hugging
             Face hub.
         path: The file or folder, for a data set that is read from one.
-        **source: The other fields of :class:`advbench.catalog.data_source.DataSource`: `split`, `label_column`, ...
+        **source: The other fields of :class:`advbench.config.data_source.DataSource`: `split`, `label_column`, ...
 
     Returns:
         The data set.
 
     Raises:
         TypeError: An option that does not exist.
+        ValueError: An option of another type.
         UserError: An unknown name, a path where none is taken or none where one is, or files that cannot be read.
 
     Example:
@@ -34,6 +35,8 @@ def load_dataset(name: str, path: "str | Path | None" = None, **source: Any) -> 
         (20, 7, (28, 28))
     """
     card = dataset_card(name)
+    if unknown := source.keys() - DataSource.model_fields:
+        raise TypeError(f"load_dataset() got an unexpected keyword argument {min(unknown)!r}")
     given = DataSource(path=None if path is None else Path(path), **source)
     if given.path is None and card.takes_path:
         raise UserError(f"data set {name!r} needs a path", hint=f'write {{ name = "{name}", path = "..." }}')

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_ids import Batch, make_batch
 from advbench.errors import UserError

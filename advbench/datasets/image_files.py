@@ -105,10 +105,7 @@ def find_pictures(paths: Iterable[str | Path]) -> Found:
 
 
 def read_picture(path: str | Path, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-    """Read a picture as a person sees it: upright, opaque, 8 bits a channel.
-
-    Transparency is laid over white, 16-bit values keep their high byte, the orientation that a camera
-    recorded is applied, colour profiles are not. Of a photograph with several views, the first is read.
+    """Read a picture file as a person sees it; see :func:`decode_picture`.
 
     Args:
         path: A JPEG, PNG, WebP or BMP file, whatever its suffix; at most 100 MB and 50 megapixels.
@@ -118,20 +115,36 @@ def read_picture(path: str | Path, mode: Literal["RGB", "L"] = "RGB") -> Image.I
         The decoded picture in that mode, without metadata and independent of the file.
 
     Raises:
-        PictureError: The file is missing, not a regular file, too large, damaged, animated or of another
-            format.
+        PictureError, ValueError: The file is missing or not a regular file, or as :func:`decode_picture`.
+    """
+    return decode_picture(_read_file(path), path, mode)
+
+
+def decode_picture(data: bytes, name: str | Path, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
+    """Decode a picture as a person sees it: upright, opaque, 8 bits a channel.
+
+    Transparency is laid over white, 16-bit values keep their high byte, the orientation that a camera
+    recorded is applied, colour profiles are not. Of a photograph with several views, the first is read.
+
+    Args:
+        data: Contents of a JPEG, PNG, WebP or BMP file; at most 100 MB and 50 megapixels.
+        name: File or entry that they come from, for messages.
+        mode: `"RGB"`, or `"L"` for grey.
+
+    Raises:
+        PictureError: The picture is empty, too large, damaged, animated or of another format.
         ValueError: The mode is another one.
     """
     if mode not in ("RGB", "L"):
         raise ValueError(f"expected mode 'RGB' or 'L', got {mode!r}")
-    data = _read_file(path)
+    _check_size(name, len(data))
     with warnings.catch_warnings():
         # Pillow warns about faults that it mends; a warning would print the stranger's text as it is.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = _open_header(path, data)
-        _check_header(path, image, data)
-        opaque = _decode(path, image)
+        image = _open_header(name, data)
+        _check_header(name, image, data)
+        opaque = _decode(name, image)
         turn = _UPRIGHT.get(_orientation(image))
     picture = (opaque.transpose(turn) if turn is not None else opaque).convert(mode)
     picture.info.clear()
@@ -191,15 +204,19 @@ def _read_file(path: str | Path) -> bytes:
         raise PictureError(path, "this is a folder; name a picture in it")
     if not stat.S_ISREG(status.st_mode):
         raise PictureError(path, "this is a pipe or a device; save the picture to a file first")
-    if status.st_size == 0:
-        raise PictureError(path, "the file is empty; fetch or save it again")
-    if status.st_size > MAX_BYTES:
-        size = f"{status.st_size / 1e6:,.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB"
-        raise PictureError(path, f"the file has {size}; save a smaller copy")
+    _check_size(path, status.st_size)
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise PictureError(path, _why(error)) from None
+
+
+def _check_size(path: str | Path, size: int) -> None:
+    if size == 0:
+        raise PictureError(path, "the file is empty; fetch or save it again")
+    if size > MAX_BYTES:
+        shown = f"{size / 1e6:,.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB"
+        raise PictureError(path, f"the file has {shown}; save a smaller copy")
 
 
 def _open_header(path: str | Path, data: bytes) -> ImageFile:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from advbench.catalog.cards import DatasetCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_files import read_picture
 from advbench.errors import UserError

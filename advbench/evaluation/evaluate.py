@@ -10,7 +10,7 @@ from advbench.evaluation.judge import Verdicts, check_candidates, judge, nearest
 from advbench.evaluation.memory import keep_memory
 from advbench.evaluation.meter import Meter
 from attacks import Attack, AttackError, Goal, Model, quantize
-from attacks.norms import column
+from attacks.geometry.rows import column
 from attacks.queries.answers import ask
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from attacks.geometry.rows import column
 from attacks.goals import Goal
-from attacks.norms import L0, L1, L2, Linf, Norm, column
+from attacks.norms import L0, L1, L2, Linf, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 

@@ -86,7 +86,7 @@ def do(unit: Unit, context: TaskContext) -> Done:
 
 
 def _predict(unit: Unit, context: TaskContext) -> Done:
-    images, model = context.resources.images(unit), context.resources.model(unit.model)
+    images, model = context.resources.images(unit), context.resources.judged(unit.model, unit.dataset)
     with torch.no_grad():
         batches = torch.split(images.x, CLEAN_BATCH) if images.rows else ()
         logits = torch.cat([torch.empty(0, model.num_classes), *(model(x).cpu() for x in batches)])
@@ -97,7 +97,8 @@ def _predict(unit: Unit, context: TaskContext) -> Done:
 def _check(unit: Unit, context: TaskContext) -> Done:
     images, samples = context.resources.images(unit), context.resources.samples(unit)
     labels = labels_of([samples[row] for row in images.rows], images.x)
-    flags = check_model(context.resources.model(unit.model), images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    model = context.resources.judged(unit.model, unit.dataset)
+    flags = check_model(model, images.x, labels, dataset=unit.dataset, seed=unit.seed)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
     return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
 
@@ -122,9 +123,9 @@ def _attack(unit: Unit, context: TaskContext) -> Done:
 
 def _setup(unit: Unit, context: TaskContext, x: Tensor) -> BatchAttack:
     """The attack of a unit on its model."""
-    model, goal = context.resources.model(unit.model), parse_goal(unit.goal)
+    model, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
     return BatchAttack(
-        model=context.resources.fast(unit.model, unit.form, x),
+        model=context.resources.fast(unit.model, unit.dataset, unit.form, x),
         attack=_equipped(unit, context, x),
         make_goal=goal_maker(goal, model),
         source=_provenance(unit, context, model),
@@ -214,7 +215,7 @@ def _unattacked(
     unit: Unit, context: TaskContext, samples: list[Sample], reason: Reason, why: list[str]
 ) -> list[Record]:
     """The records of images that were not attacked; those for which the goal has no meaning are left out."""
-    model = context.resources.model(unit.model)
+    model = context.resources.judged(unit.model, unit.dataset)
     aside = labelled_pointless(goal_maker(parse_goal(unit.goal), model), samples, model.num_classes)
     return unattacked(_provenance(unit, context, model), samples, reason, why, aside)
 

@@ -72,7 +72,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
             continue
         tensors = safetensors.torch.load(content)
         images += len(tensors["rows"])
-        problems += _differences(unit, resources.model(unit.model), tensors, rows[unit.unit_id])
+        problems += _differences(unit, resources.judged(unit.model, unit.dataset), tensors, rows[unit.unit_id])
     return Verification(len(rows), images, problems)
 
 

@@ -72,7 +72,8 @@ def explain_run(
         for row in own.to_dict("records"):
             progress(f"{label}: {row['sample_name']}", done, len(rows))
             images.append(_read(run, row, bench.device))
-            figures[f"{label}-{len(images):02}"] = _strip(model, images[-1])
+            judged = bench.judged(str(label), str(row["dataset"]))
+            figures[f"{label}-{len(images):02}"] = _strip(judged, images[-1])
             done += 1
         sections.append(Section(f"worst-{label}", f"{label}: fooled most easily", _TEXT, figures))
         if section := _embedding(str(label), model, images):

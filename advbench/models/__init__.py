@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advbench.catalog.registry import resolve
-from advbench.catalog.user_models import is_own, model_card
+from advbench.catalog.user_models import is_own, model_card, takes_description
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, first_line, reason
 
@@ -29,7 +29,7 @@ def load_model(
         name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16"; or a model of your own, as
             :func:`advbench.catalog.user_models.model_card` takes it. The code of your own file is run.
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
-        about: What you say of a model of your own that its file or function does not.
+        about: What you say of a network in an .onnx, .pt2, .pt or .ts file that the file does not.
         device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
 
     Returns:
@@ -45,15 +45,17 @@ def load_model(
         did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
     """
     card = model_card(name)
-    if about != NOTHING and not is_own(name):
-        raise UserError(f"model {name} is described in the catalogue already", hint="leave out what you say of it")
+    described = takes_description(name)
+    if about != NOTHING and not described:
+        hint = "leave out what you say of it; networks in .onnx, .pt2, .pt and .ts files take a description"
+        raise UserError(f"model {name} says itself what its input and its classes are", hint=hint)
     import torch
 
     target = usable_device(device)
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
         file = None if weights is None else Path(weights)
-        classifier: Classifier = load(card, file, about) if is_own(name) else load(card, file)
+        classifier: Classifier = load(card, file, about) if described else load(card, file)
     return _moved(classifier, target) if is_own(name) else classifier.to(target)
 
 

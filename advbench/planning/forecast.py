@@ -102,7 +102,7 @@ def _bytes(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> int:
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
     """Seconds of a pass on one image: a third of a forward and a backward pass, or a forward pass without gradients."""
     unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
-    x, model = resources.images(_first(unit, 8)).x, resources.model(pair[0])
+    x, model = resources.images(_first(unit, 8)).x, resources.judged(*pair)
     x.requires_grad_(has_gradient(model, x))
     best = float("inf")
     for _ in range(3):

@@ -12,16 +12,25 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
     Raises:
         UserError: A model or a data set has no partner.
     """
+    misfits: dict[str, UserError] = {}
 
     def fit(model: ModelSpec, data: DatasetSpec) -> bool:
-        if model.name in MODELS and data.name in DATASETS:
-            return MODELS[model.name].data == DATASETS[data.name].data
-        if data.name in DATASETS:
+        if data.name in DATASETS and (shows := DATASETS[data.name].data):
+            if model.name in MODELS:
+                return MODELS[model.name].data == shows
             return DATASETS[data.name].classes == resources.model(model.label).num_classes
-        labels = resources.dataset(data.label).labels
-        return not labels or max(labels) < resources.model(model.label).num_classes
+        resources.dataset(data.label)  # one that cannot be opened is an error, whatever else there is
+        try:
+            labels = resources.matched(model.label, data.label).dataset.labels
+        except UserError as error:
+            misfits[data.label] = error
+            return False
+        return not labels or max(labels) < resources.judged(model.label, data.label).num_classes
 
     pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
+    for data in suite.datasets:
+        if data.label in misfits and not any(pair[1] is data for pair in pairs):
+            raise misfits[data.label]
     for kind, specs, place in (("model", suite.models, 0), ("data set", suite.datasets, 1)):
         for spec in specs:
             if not any(pair[place] is spec for pair in pairs):

@@ -70,17 +70,19 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     rest: list[Unit] = []
     images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
     for model, data in pairs:
-        numbers = chosen(suite, data, len(resources.dataset(data.label)))
+        judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
+        numbers = chosen(suite, data, len(labelled.dataset))
         ids = _ids(resources, model.label, data.label, numbers)
         _check_labels(resources, model.label, data.label)
         cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
         for goal in {cell.goal for cell in cells}:
-            goal_maker(parse_goal(goal), resources.model(model.label))
+            goal_maker(parse_goal(goal), judged)
         key = around | {
             "format": FORMAT,
             "model_digest": digests[model.label],
-            "labels": resources.dataset(data.label).labels,
+            "labels": labelled.dataset.labels,
         }
+        key |= {} if labelled.among is None else {"among": labelled.among}
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
         images[name] = short_digest(ids)
@@ -88,16 +90,16 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
-        try_model(resources.model(model.label), first_images[0])
-        size = footprints[model.label, data.label] = footprint(resources.model(model.label), first_images[0])
+        try_model(judged, first_images[0])
+        size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
-            found[name] = forms.get(name) or choose_form(resources.model(model.label), first_images, size)
+            found[name] = forms.get(name) or choose_form(judged, first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
-    classes = {data.label: list(resources.model(model.label).classes) for model, data in reversed(pairs)}
+    classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *rest), identity, classes, footprints)
 
 
@@ -160,7 +162,7 @@ def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...
         try:
             return sample_id(resources.image(model, dataset, number))
         except UserError:
-            return short_digest("unreadable", resources.dataset(dataset).images[number])
+            return short_digest("unreadable", resources.matched(model, dataset).dataset.images[number])
 
     return tuple(map(Numbering(), map(name, numbers)))
 
@@ -185,7 +187,7 @@ def _first_images(resources: Resources, model: str, dataset: str, numbers: tuple
 
 
 def _check_labels(resources: Resources, model: str, dataset: str) -> None:
-    labels, classes = resources.dataset(dataset).labels, resources.model(model).num_classes
+    labels, classes = resources.matched(model, dataset).dataset.labels, resources.judged(model, dataset).num_classes
     if labels and not 0 <= min(labels) <= max(labels) < classes:
         got = f"labels from {min(labels)} to {max(labels)}"
         raise UserError(f"data set {dataset} has {got}, and model {model} has {classes} classes")

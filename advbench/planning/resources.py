@@ -9,15 +9,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
 from advbench.config.suite import Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_ids import content_of, sample_id
+from advbench.datasets.matching import Matched, matched
 from advbench.errors import UserError
 from advbench.evaluation.recording import Sample
 from advbench.models import load_model, usable_device
 from advbench.models.classifier import Classifier
+from advbench.models.restricted import restricted
 from advbench.models.trial import input_of
 from advbench.planning.identity import model_digest
 from advbench.records.checksum import is_intact
@@ -27,7 +30,7 @@ from attacks import Fast
 from attacks.speed.folding import FORMS
 
 T = TypeVar("T")
-"""An image, or its number in the data set."""
+"""Anything that is made once and kept, or an image or its number in the data set."""
 MOST_STARTS = 256
 """Largest number of images of a data set from which attacks that need a start may begin."""
 KEEP_BYTES = 256 * 2**20
@@ -66,9 +69,12 @@ class Resources:
         for model in suite.models:
             self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
         for data in suite.datasets:
-            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.source.given())
+            self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        self._tables = {data.label: data.classes for data in suite.datasets}
+        given = {label for label, data in (datasets or {}).items() if data.restricted}
+        self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
         self._models: dict[str, Classifier] = {}
         self._digests: dict[str, str] = {}
         self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
@@ -81,22 +87,44 @@ class Resources:
             self._models[label].name = label
         return self._models[label]
 
-    def fast(self, label: str, form: str, x: Tensor) -> Fast:
+    def judged(self, label: str, dataset: str) -> Classifier:
+        """The classifier with the classes among which it is judged on a data set; nearly always all that it has."""
+        among = self._among(label, dataset)
+        if among is None:
+            return self.model(label)
+        return self._once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
+
+    def _among(self, label: str, dataset: str) -> tuple[int, ...] | None:
+        """The classes among which a model is judged; the data set is opened only where they are not all."""
+        return self.matched(label, dataset).among if dataset in self._restricted else None
+
+    def matched(self, label: str, dataset: str) -> Matched:
+        """The data set with labels that are classes of a model.
+
+        Raises:
+            UserError: Its classes are not those of the model.
+        """
+        classes, table = self.model(label).classes, self._tables.get(dataset)
+        return self._once(f"classes of {label} on {dataset}", lambda: matched(self.dataset(dataset), classes, table))
+
+    def fast(self, label: str, dataset: str, form: str, x: Tensor) -> Fast:
         """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
 
         Args:
             label: Label of the classifier.
+            dataset: Label of the data set.
             form: One of :data:`attacks.speed.folding.FORMS`, as it was planned, perhaps on another machine.
             x: UnitImages (N, C, H, W) that are to be attacked.
         """
-        key = f"model {label}, {form}"
-        if key not in self._made:
+        model = self.judged(label, dataset)
+
+        def make() -> Fast:
             try:
-                self._made[key] = Fast(self.model(label), form, x)
+                return Fast(model, form, x)
             except ValueError:
-                self._made[key] = Fast(self.model(label), FORMS[0])
-        fast: Fast = self._made[key]
-        return fast
+                return Fast(model, FORMS[0])
+
+        return self._once(f"model {label} among {self._among(label, dataset)}, {form}", make)
 
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
@@ -120,7 +148,7 @@ class Resources:
         if number in kept:
             return kept[number]
         try:
-            picture = self.dataset(dataset).read(number)
+            picture = self.matched(model, dataset).dataset.read(number)
             image = picture if isinstance(picture, Tensor) else input_of(self.model(model), picture)
         except UserError:
             raise
@@ -178,7 +206,7 @@ class Resources:
 
     def samples(self, unit: Unit) -> list[Sample]:
         """Ids, names and labels of a unit's images."""
-        dataset = self.dataset(unit.dataset)
+        dataset = self.matched(unit.model, unit.dataset).dataset
         labels = dataset.labels
         return [
             Sample(each, dataset.images[number], None if labels is None else labels[number])
@@ -186,9 +214,18 @@ class Resources:
         ]
 
     def _make(self, what: str) -> Any:
+        return self._once(what, self._makers[what])
+
+    def _once(self, what: str, make: Callable[[], T]) -> T:
         if what not in self._made:
-            self._made[what] = self._makers[what]()
-        return self._made[what]
+            self._made[what] = make()
+        found: T = self._made[what]
+        return found
+
+
+def _is_restricted(name: str) -> bool:
+    """Whether models are judged among the classes of a data set alone; False for one that no table has."""
+    return name in DATASETS and DATASETS[name].restricted
 
 
 def spread(images: Sequence[T]) -> Sequence[T]:

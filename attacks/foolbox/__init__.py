@@ -17,7 +17,7 @@ from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
 from attacks.foolbox.table import ROWS, near_names
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
-from attacks.norms import NORMS, Norm, within
+from attacks.norms import NORMS, Norm
 from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, check_images, check_norm
@@ -238,7 +238,7 @@ class FoolboxAttack:
             raise ArithmeticError("Foolbox returned an image that is not finite")
         # Values that were not changed stay exactly as they were, in any precision.
         x_adv = torch.where(after == before, x, after.to(x.dtype)).clamp(0, 1)
-        return within(self.norm, x, x_adv, eps) if self.kind == "budget" else x_adv
+        return self.norm.within(x, x_adv, eps) if self.kind == "budget" else x_adv
 
     def _run(self, door: FoolboxModel, x: Tensor, eps: float, seed: int) -> Tensor:
         """Foolbox's own answer for images (n, ...), float32."""

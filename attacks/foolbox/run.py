@@ -13,8 +13,8 @@ from torch import Tensor
 
 from attacks.foolbox.model import FoolboxModel, cleared
 from attacks.foolbox.row import Row
+from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, Targeted, Untargeted
-from attacks.norms import column, flat
 
 _AT_ONCE = 16
 """How many images of the pool "dataset" looks at together."""

@@ -1,9 +1,12 @@
 """The images within reach of others: what a descent comes back to after every step."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
-from attacks.norms import Linf, Norm, column, within
+from attacks.geometry.rows import column
 
 
 def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
@@ -23,35 +26,63 @@ def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
     return torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device).expand(len(x))
 
 
-class Ball:
-    """The images within ``eps`` of ``x`` and in [0, 1].
-
-    It does what :func:`attacks.norms.within` does, for many points in turn: in Linf the ends of every value are
-    computed once.
-
-    Args:
-        norm: The norm in which ``eps`` is measured.
-        x: Centres (n, ...), in [0, 1].
-        eps: The radii (n,).
+class Ball(Protocol):
+    """The images within ``eps`` of others and in [0, 1], as a norm's ``ball`` gives them.
 
     Example:
-        >>> ball = Ball(Linf(), torch.tensor([[0.05, 0.5]]), torch.tensor([0.25]))
+        >>> from attacks import Linf
+        >>> ball: Ball = Linf().ball(torch.tensor([[0.05, 0.5]]), torch.tensor([0.25]))
         >>> ball.nearest(torch.tensor([[-0.3, 0.9]]))
         tensor([[0.0000, 0.7500]])
     """
 
-    def __init__(self, norm: Norm, x: Tensor, eps: Tensor) -> None:
-        self._norm, self._x, self._eps = norm, x, eps
-        if isinstance(norm, Linf):
-            bound = column(eps, x)
-            self._low, self._high = (x - bound).clamp_min_(0), (x + bound).clamp_max_(1)
+    def nearest(self, x_adv: Tensor) -> Tensor:
+        """Project candidates (n, ...) onto the ball."""
+        ...
+
+
+class Interval:
+    """The ball of a norm in which every value has an interval of its own: both ends are computed once.
+
+    Args:
+        x: Centres (n, ...), in [0, 1].
+        eps: Half the length of each image's intervals (n,).
+
+    Example:
+        >>> Interval(torch.tensor([[0.05, 0.5]]), torch.tensor([0.25])).nearest(torch.tensor([[-0.3, 0.9]]))
+        tensor([[0.0000, 0.7500]])
+    """
+
+    def __init__(self, x: Tensor, eps: Tensor) -> None:
+        bound = column(eps, x)
+        self._low, self._high = (x - bound).clamp_min_(0), (x + bound).clamp_max_(1)
+
+    def nearest(self, x_adv: Tensor) -> Tensor:
+        """Clamp every value of candidates (n, ...) to its interval."""
+        inside = torch.maximum(x_adv, self._low)  # three times as fast as clamp with tensors
+        return torch.minimum(inside, self._high, out=inside)
+
+
+class Around:
+    """The ball of any other norm.
+
+    Args:
+        within: Brings candidates back: centres (n, ...), candidates (n, ...) and radii (n,) -> candidates (n, ...).
+        x: Centres (n, ...), in [0, 1].
+        eps: The radii (n,).
+
+    Example:
+        >>> from attacks import L1
+        >>> Around(L1().within, torch.tensor([[0.75, 0.5]]), torch.tensor([0.5])).nearest(torch.tensor([[1.5, 0.75]]))
+        tensor([[1.0000, 0.7500]])
+    """
+
+    def __init__(self, within: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, eps: Tensor) -> None:
+        self._within, self._x, self._eps = within, x, eps
 
     def nearest(self, x_adv: Tensor) -> Tensor:
         """Project candidates (n, ...) onto the ball."""
-        if not isinstance(self._norm, Linf):
-            return within(self._norm, self._x, x_adv, self._eps)
-        inside = torch.maximum(x_adv, self._low)  # three times as fast as clamp with tensors
-        return torch.minimum(inside, self._high, out=inside)
+        return self._within(self._x, x_adv, self._eps)
 
 
 def at_most(eps: Tensor) -> Tensor:

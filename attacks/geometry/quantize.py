@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from attacks.geometry.ball import keeps_to, radii
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
 from attacks.losses import margin
-from attacks.norms import Norm, column, descent, within
+from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward, slope
@@ -68,7 +69,7 @@ def quantize(
     best = _rounded(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
     rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
-    if norm.name != "linf":
+    if not norm.per_value:
         stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
         best[rows[stretched.found]] = stretched.x_adv[stretched.found]
         rows = rows[~stretched.found]
@@ -78,7 +79,7 @@ def quantize(
         try:
             at = slope(model, x_q, goal.select(rows), margin)
         except NoGradientError:
-            if norm.name == "linf":
+            if norm.per_value:
                 stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
                 best[rows[stretched.found]] = stretched.x_adv[stretched.found]
             break
@@ -87,7 +88,7 @@ def quantize(
         best[rows[done]] = x_q[done]
         # Rounding lengthens a perturbation; the next one is given that much less room.
         room = torch.where(beyond, room * reach[rows] / norm.measure(x_q - x[rows]), room)
-        z = within(norm, x[rows], z + descent(norm, x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4), room)
+        z = norm.within(x[rows], z + norm.step(x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4), room)
         step += 1
         still = ~done & (first[rows] + step // steps <= last[rows])
         rows, z, room = rows[still], z[still], room[still]
@@ -116,7 +117,7 @@ def _beyond(norm: Norm, x: Tensor, x_q: Tensor, reach: Tensor) -> Tensor:
 
 def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
     """By how many levels a value may differ from the clean image, at first and at last: (N,), (N,)."""
-    if norm.name != "linf":
+    if not norm.per_value:
         return torch.full_like(size, _WHITE), torch.full_like(size, _WHITE)
     first = (size * _WHITE - _ROUNDING).ceil().clamp_min(1)
     return first, (reach * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)

@@ -288,8 +288,8 @@ def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:
     least, most = (float(bound) for bound in radius.aminmax())
     if not (least > 0 and most < math.inf):
         raise ValueError(f"expected eps > 0 and finite, got {eps}")
-    if norm.name == "linf" and most > 1:
+    if norm.per_value and most > 1:
         worst = f"{most:g}"
         raise ValueError(
-            f"expected eps of at most 1 for linf (images are in [0, 1]), got {worst}: did you mean {worst}/255?"
+            f"expected eps of at most 1 for {norm.name} (images are in [0, 1]), got {worst}: did you mean {worst}/255?"
         )

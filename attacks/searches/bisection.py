@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import met
-from attacks.norms import column
 from attacks.queries.gradients import forward
 from attacks.searches.nearest import Nearest
 from attacks.searches.track import Survivors

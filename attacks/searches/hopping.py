@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.losses import margin
-from attacks.norms import column, descent, within
 from attacks.searches.draws import derive, uniform
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Lowest, Survivors
@@ -38,7 +38,7 @@ def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
     share = LEAST * (MOST / LEAST) ** uniform(seed, ids, 0, ())
     chosen = uniform(seed, ids, 1, shape) < column(share, x_adv)
     far = active.norm.steepest(active.norm.random(shape, active.eps, other, ids, 0).to(x_adv), active.eps)
-    return within(active.norm, active.x, torch.where(chosen, active.x + far, x_adv), active.eps)
+    return active.norm.within(active.x, torch.where(chosen, active.x + far, x_adv), active.eps)
 
 
 def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: float = 0.75) -> None:
@@ -67,5 +67,5 @@ def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: f
         x_adv, gradient, sum_ = best.offer(active, x_adv, at.logits, at.gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
         length = 0.5 * (1 - step / steps) * active.eps
-        x_adv = active.ball.nearest(x_adv + descent(active.norm, x_adv, sum_, length))
+        x_adv = active.ball.nearest(x_adv + active.norm.step(x_adv, sum_, length))
     best.look(active, x_adv)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import Goal
 from attacks.losses import Loss
-from attacks.norms import L1, column, descent
+from attacks.norms import L1
 from attacks.protocols import BudgetAttack, Model
 from attacks.queries.gradients import Slope
 from attacks.queries.inputs import clean_slope
@@ -92,6 +93,6 @@ def descend(
             if early_stop:
                 x_adv, gradient, sum_ = active.retire(x_adv, at.fooled, gradient, sum_)
         sum_ = accumulate(sum_, gradient, decay)
-        move = descent(active.norm, x_adv, sum_, relative_step * active.eps)
+        move = active.norm.step(x_adv, sum_, relative_step * active.eps)
         x_adv = active.ball.nearest(move.add_(x_adv))
     return active.finish(x_adv)

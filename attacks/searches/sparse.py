@@ -5,9 +5,10 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import column
 from attacks.goals import met
 from attacks.losses import Loss
-from attacks.norms import L0, column, descent
+from attacks.norms import L0, L1
 from attacks.queries.gradients import forward
 from attacks.searches.track import Survivors
 
@@ -56,7 +57,7 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
         state = state.after(at.loss, at.gradient)
         if i and i % interval == 0:
             state = state.check(L0().measure(state.best - active.x), active.eps, values)
-        move = descent(active.norm, state.x_adv, state.gradient, state.step, state.share)
+        move = L1().step(state.x_adv, state.gradient, state.step, state.share)
         state = state._replace(x_adv=active.ball.nearest(state.x_adv + move))
     if len(active):  # the last point has no gradient yet, and needs none
         logits = forward(active.model, state.x_adv, active.goal)

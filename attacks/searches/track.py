@@ -150,7 +150,7 @@ class Survivors:
     @property
     def ball(self) -> Ball:
         """The set in which the survivors' candidates must lie."""
-        self._ball = self._ball or Ball(self.norm, self.x, self.eps)
+        self._ball = self._ball or self.norm.ball(self.x, self.eps)
         return self._ball
 
     @property

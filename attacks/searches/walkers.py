@@ -7,7 +7,6 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.losses import margin
-from attacks.norms import descent, within
 from attacks.objectives.rivals import Overtake
 from attacks.queries.gradients import slope
 from attacks.searches.draws import derive, uniform
@@ -123,14 +122,14 @@ class Walkers:
         )
         best, lowest, sum_ = x_adv, x_adv.new_full((len(x_adv),), torch.inf), torch.zeros_like(x_adv)
         for step in range(steps):
-            x_adv = within(active.norm, x, x_adv, eps)
+            x_adv = active.norm.within(x, x_adv, eps)
             at = slope(active.model, x_adv, goal, margin, aim=aim, precision=active.precision)
             value = at.loss.masked_fill(at.fooled, -torch.inf)
             better = value < lowest
             best, lowest = torch.where(_like(better, x_adv), x_adv, best), torch.minimum(value, lowest)
             sum_ = accumulate(sum_, at.gradient, DECAY)
             length = first * (last / first) ** (step / steps) * eps
-            x_adv = x_adv + descent(active.norm, x_adv, sum_, length)
+            x_adv = x_adv + active.norm.step(x_adv, sum_, length)
         return best, lowest
 
 
@@ -147,7 +146,7 @@ def corners(active: Survivors, count: int, seed: int) -> Tensor:
     shape = active.x.shape[1:]
     direction = uniform(seed, active.goal.ids, 0, (count, *shape)).to(active.x).flatten(0, 1) - 0.5
     x, eps = active.x.repeat_interleave(count, 0), active.eps.repeat_interleave(count)
-    return within(active.norm, x, x + active.norm.steepest(direction, eps), eps).view(len(active), count, *shape)
+    return active.norm.within(x, x + active.norm.steepest(direction, eps), eps).view(len(active), count, *shape)
 
 
 def _choose(ways: Sequence[Goal], which: Tensor) -> Goal:

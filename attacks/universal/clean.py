@@ -5,8 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import flat
 from attacks.goals import Untargeted
-from attacks.norms import Linf, flat
+from attacks.norms import Linf
 from attacks.protocols import Model
 from attacks.queries.inputs import clean_logits
 from attacks.searches.draws import GOLDEN

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from attacks.geometry.ball import keeps_to
 from attacks.goals import Goal
-from attacks.norms import L1, L2, NORMS, Norm, within
+from attacks.norms import NORMS, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.inputs import check_call
 from attacks.queries.plain import plain_number
@@ -101,7 +101,8 @@ class Perturbation:
             return self
         rows = self.delta.unsqueeze(0)
         other = functional.interpolate(rows, size=(height, width), mode="bilinear", antialias=True)
-        if isinstance(self.norm, L2 | L1):
+        # A sum over all values changes with their number; a bound on each does not, and no scaling changes a count.
+        if not self.norm.per_value and not self.norm.grain:
             other = other * (self.norm.measure(rows) / self.norm.measure(other).clamp_min(1e-12))
         return replace(self, delta=self.norm.project(other, self.eps)[0])
 
@@ -194,4 +195,4 @@ class Universal:
         """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
-        return active.finish(within(self.norm, active.x, self.perturbation.apply(active.x), active.eps))
+        return active.finish(self.norm.within(active.x, self.perturbation.apply(active.x), active.eps))

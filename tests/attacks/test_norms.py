@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from norm_rows import ALL, DUALS, SIZES, each_convex_norm, each_norm, ids, noise, radii, rows, values
 from scipy import optimize, stats
 
-from attacks import L0, L1, L2, NORMS, Linf, Norm, norms
-from attacks.norms import column, descent, flat, within
+from attacks import L0, L1, L2, NORMS, Linf, Norm
+from attacks.geometry.rows import column, flat
 
 # --- size ---
 
@@ -111,7 +111,7 @@ def test_random_points_are_finite_at_the_ends_of_the_generator(norm, extreme, pl
         block.view(len(ids), -1)[:, place] = extreme
         return block
 
-    monkeypatch.setattr(norms, "uniform", drawn)
+    monkeypatch.setattr(f"{type(norm).__module__}.uniform", drawn, raising=False)
     point = norm.random((2, 3), 2.0, seed=0, ids=ids(2), draw=0)
     assert point.isfinite().all()
     assert (norm.measure(point) <= 2 * (1 + 1e-6)).all()
@@ -175,8 +175,8 @@ def test_empty_batches_stay_empty(norm, eps):
         norm.project(nothing, eps),
         norm.steepest(nothing, eps),
         norm.random((3, 2, 2), eps, seed=0, ids=ids(0), draw=0),
-        descent(norm, nothing, nothing, eps),
-        within(norm, nothing, nothing, eps),
+        norm.step(nothing, nothing, eps),
+        norm.within(nothing, nothing, eps),
     ):
         assert result.shape == nothing.shape
 
@@ -188,7 +188,7 @@ def test_arguments_are_not_changed(norm):
     norm.measure(delta), norm.dual(delta), norm.project(delta, eps), norm.steepest(delta, eps)
     x = before.abs().clamp(0, 1)
     image = x.clone()
-    descent(norm, x, delta, eps), within(norm, x, x, eps)
+    norm.step(x, delta, eps), norm.within(x, x, eps)
     assert torch.equal(delta, before)
     assert torch.equal(x, image)
     assert eps.tolist() == [2, 2, 2]
@@ -213,7 +213,7 @@ def test_within_leaves_neither_ball_nor_box(norm, data, eps):
     x = data.draw(rows(st.floats(0, 1, width=32) | st.sampled_from([0.0, 1.0])))
     delta = data.draw(st.lists(values, min_size=x.numel(), max_size=x.numel()))
     x_adv = x + torch.tensor(delta, dtype=x.dtype).view_as(x)
-    result = within(norm, x, x_adv, eps)
+    result = norm.within(x, x_adv, eps)
     assert (result >= 0).all()
     assert (result <= 1).all()
     assert (norm.measure(result - x) <= eps * (1 + 1e-12) + 1e-12).all()
@@ -225,7 +225,7 @@ def test_within_leaves_neither_ball_nor_box(norm, data, eps):
 def test_float32_candidates_overshoot_by_rounding_at_most(norm):
     x = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     eps = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 20.0}[norm.name]
-    result = within(norm, x, x + noise(20, 3, 8, 8), eps)
+    result = norm.within(x, x + noise(20, 3, 8, 8), eps)
     assert (norm.measure(result - x) <= eps * (1 + 1e-5)).all()
 
 
@@ -234,7 +234,7 @@ def test_descent_passes_over_values_at_the_end_of_their_range(norm):
     x = torch.tensor([[0.0, 1.0, 0.5, 0.5, 0.0, 1.0]])
     gradient = torch.tensor([[9.0, -9.0, 1.0, -2.0, -3.0, 4.0]])
     # The first two would leave the box at once; the last two are at an end too, but move inwards.
-    step = descent(norm, x, gradient, 2.0)
+    step = norm.step(x, gradient, 2.0)
     assert step[0, :2].tolist() == [0, 0]
     assert torch.equal(step, norm.steepest(torch.tensor([[0.0, 0.0, -1.0, 2.0, 3.0, -4.0]]), 2.0))
     assert norm.measure(step).item() == pytest.approx(2)
@@ -243,7 +243,7 @@ def test_descent_passes_over_values_at_the_end_of_their_range(norm):
 def test_within_in_l1_is_the_nearest_point_of_ball_and_box():
     generator = torch.Generator().manual_seed(0)
     x, delta = torch.rand(40, 6, generator=generator).double(), noise(40, 6, dtype=torch.float64)
-    result = within(L1(), x, x + delta, 1.0)
+    result = L1().within(x, x + delta, 1.0)
     distance = (result - x - delta).square().sum(1)
     for seed in range(300):
         # Any other point of both; clamping keeps what the projection gives in the ball.
@@ -255,24 +255,24 @@ def test_within_in_l1_is_the_nearest_point_of_ball_and_box():
 
 def test_an_l1_step_goes_in_equal_parts_to_the_values_that_count_most():
     x, gradient = torch.full((2, 10), 0.5), noise(2, 10)
-    step = descent(L1(), x, gradient, 0.5, torch.tensor([0.3, 0.5]))
+    step = L1().step(x, gradient, 0.5, torch.tensor([0.3, 0.5]))
     for row, count in ((0, 3), (1, 5)):
         chosen = gradient[row].abs().topk(count).indices
         expected = torch.zeros(10).scatter(0, chosen, -gradient[row].sign()[chosen] * 0.5 / count)
         torch.testing.assert_close(step[row], expected)
     # No value can change by more than 1, so a long step takes more of them.
-    assert L0().measure(descent(L1(), x, gradient, 3.5)).tolist() == [4, 4]
+    assert L0().measure(L1().step(x, gradient, 3.5)).tolist() == [4, 4]
 
 
 def test_descent_in_linf_moves_every_value():
     x, gradient = torch.tensor([[0.0, 1.0, 0.5]]), torch.tensor([[9.0, -9.0, 1.0]])
-    assert descent(Linf(), x, gradient, 0.1).tolist() == [pytest.approx([-0.1, 0.1, -0.1])]
+    assert Linf().step(x, gradient, 0.1).tolist() == [pytest.approx([-0.1, 0.1, -0.1])]
 
 
 @each_norm
 def test_descent_lowers_a_linear_loss(norm):
     x, gradient = torch.rand(4, 9, generator=torch.Generator().manual_seed(0)), noise(4, 9)
-    step = descent(norm, x, gradient, 1.0)
+    step = norm.step(x, gradient, 1.0)
     assert ((step * gradient).sum(1) < 0).all()
 
 

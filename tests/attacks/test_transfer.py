@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from attacks import DIFGSM, L2, MIFGSM, NORMS, PGD, TIFGSM, Linf, Untargeted
 from attacks.geometry.warp import Resizing, warp
-from attacks.norms import descent
 from attacks.searches.draws import uniform
 from attacks.tifgsm import smooth
 
@@ -127,7 +126,7 @@ def test_difgsm_goes_along_the_gradient_at_the_resized_images():
     at = once.clone().requires_grad_()
     _, change = attack._changes(at, uniform(0, goal.ids, 1, (4,)).to(at))
     (gradient,) = torch.autograd.grad(goal.cross_entropy(model(change.apply(at))).sum(), at)
-    expected = descent(L2(), once, gradient, 0.01)
+    expected = L2().step(once, gradient, 0.01)
     torch.testing.assert_close(attack(model, x, goal, eps=0.1) - once, expected, rtol=1e-4, atol=1e-6)
 
 

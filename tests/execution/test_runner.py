@@ -18,6 +18,7 @@ from tables import tables_restored
 import advbench
 from advbench.api import run
 from advbench.catalog import plugins
+from advbench.config.data_source import DataSource
 from advbench.errors import UserError
 from advbench.execution.runner import StoppedError
 from advbench.planning import batches, footprint, passes
@@ -65,7 +66,7 @@ def test_every_image_of_every_cell_has_one_row(golden):
 def test_rows_say_what_a_judge_finds(golden):
     from fake_plugin import DATASETS, pictures
 
-    data = pictures(DATASETS["smooth"])
+    data = pictures(DATASETS["smooth"], DataSource())
     frame = golden.frame[golden.frame["attack"] == "pgd"]
     assert frame["label"].tolist() == [*data.labels, *data.labels]
     assert (frame["clean_class"] == frame["label"]).tolist() == [False, *[True] * 9] * 2
@@ -243,7 +244,7 @@ def test_models_and_data_sets_of_ones_own(golden, tmp_path):
     from fake_plugin import DATASETS, pictures
 
     suite = SUITE | {"models": "mine", "datasets": "ours"}
-    given = {"models": {"mine": fakes.classifier()}, "datasets": {"ours": pictures(DATASETS["smooth"])}}
+    given = {"models": {"mine": fakes.classifier()}, "datasets": {"ours": pictures(DATASETS["smooth"], DataSource())}}
     mine = run(suite, out=tmp_path / "run", **given)
     numbers = ["label", "clean_class", "adv_class", "met", "linf", "l2", "sample_id"]
     pd.testing.assert_frame_equal(mine.frame[numbers], golden.frame[numbers], check_categorical=False)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 from torch import Tensor, nn
 
 from advbench import Classifier, load_model
+from advbench.config.model_description import Description
 from advbench.errors import UserError
 
 SIDE, CLASSES = 4, 5
@@ -76,6 +77,18 @@ def test_the_description_names_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"net.onnx has no output 'z'") as error:
         load_model(name)
     assert error.value.hint == "it has: features (1, 48), y (1, 5)"
+
+
+def test_what_is_said_in_python_goes_before_the_file(tmp_path: Path) -> None:
+    name = onnx(tmp_path / "net.onnx", [FEATURES, Y])
+    (tmp_path / "net.toml").write_text('output = "features"')
+    same(load_model(name, about=Description(output="y")))
+
+
+@pytest.mark.parametrize("name", ["lenet", "nets.py:net", "trained.safetensors", "timm/resnet18.a1_in1k"])
+def test_other_models_take_no_description(name: str) -> None:
+    with pytest.raises(UserError, match="says itself what its input and its classes are"):
+        load_model(name, about=Description(mean=(0.5,)))
 
 
 def test_one_that_is_called_logits_is_taken(tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("size = 8", "size: Extra inputs"),
+        ("num_classes = 5", "num_classes: Extra inputs"),
         ("input_size = 0", "input_size: expected input_size >= 1"),
         ("input_size = [8]", r"expected input_size >= 1, or \(height, width\)"),
         ("mean = []", "mean: Tuple should have at least 1 item"),

@@ -27,7 +27,7 @@ from attacks import (
     Untargeted,
     binary_search_eps,
 )
-from attacks.norms import column
+from attacks.geometry.rows import column
 from attacks.searches.bisection import Bisection
 from tests.peers.libraries import Call, adv_lib, foolbox, torchattacks
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from attacks import L2, Norm, OrderedTopK, TopKExclusion
+from attacks.geometry.rows import column
 from attacks.goals import Goal, met
-from attacks.norms import column
 from attacks.objectives.ranking import outside
 from attacks.protocols import Model
 from attacks.queries.gradients import slope

@@ -137,10 +137,9 @@ def _bare(unit: Any, context: Any) -> Callable[[], Any]:
     from advbench.evaluation.attack_factory import make_attack
     from advbench.evaluation.goals import goal_maker
 
-    model, asked = context.resources.model(unit.model), context.resources.fast(unit.model, unit.form)
-    x = context.resources.images(unit).x
-    labels = context.resources.dataset(unit.dataset).labels
-    y = torch.tensor([labels[number] for number in unit.samples])
+    model, x = context.resources.judged(unit.model, unit.dataset), context.resources.images(unit).x
+    asked = context.resources.fast(unit.model, unit.dataset, unit.form, x)
+    y = torch.tensor([sample.label for sample in context.resources.samples(unit)])
     with torch.no_grad():
         goal = goal_maker(parse_goal(unit.goal), model)(model(x), content_ids(x), y)
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))

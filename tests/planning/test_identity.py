@@ -7,8 +7,8 @@ from accidents import SUITE
 from layers import imports_of
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
-from advbench.catalog.data_source import DataSource
 from advbench.catalog.user_models import origin
+from advbench.config.data_source import DataSource
 from advbench.config.suite import HARMLESS as FIELDS
 from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.planning import identity
@@ -63,7 +63,7 @@ INNOCENT = {
     (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
 }
 """Field that does not -> the same."""
-SOURCE = {(DatasetSpec, name) for name in (*DataSource.__slots__, "classes") if name != "path"}
+SOURCE = {(DatasetSpec, name) for name in (*DataSource.model_fields, "classes") if name != "path"}
 FREE = {(Suite, "device"), (Suite, "precise"), (DatasetSpec, "name"), *SOURCE}
 """What decides by what comes of it: where it computes, in which form of a network, which images there are."""
 
@@ -80,6 +80,7 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "weights.txt").write_text("1.25")
     (tmp_path / "broken.txt").write_text("3 7")
     (tmp_path / "whole.txt").write_text("")
+    (tmp_path / "map.json").write_text("{}")
 
 
 def planned(change):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.catalog.cards import AttackCard, DatasetCard, ModelCard
-from advbench.catalog.data_source import DataSource
+from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
@@ -46,7 +46,8 @@ def pictures(card: DatasetCard, source: DataSource) -> Dataset:
         return x[number]
 
     names = tuple(f"picture {number}" for number in range(count))
-    return Dataset(name=card.name, images=names, labels=tuple(labels[:count].tolist()), read=read)
+    known = tuple(labels[:count].tolist())
+    return Dataset(name=card.name, images=names, labels=known, read=read, classes=tuple(fakes.CLASSES))
 
 
 class Hang(fakes.Fake):

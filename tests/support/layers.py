@@ -28,6 +28,7 @@ NEVER_TORCH = ("analysis", "report")
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")
 """What imports torch."""
 ONLY_IN = {
+    "datasets": "advbench.datasets.sources.hub",
     "captum": "advbench.explain.attribution",
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",

@@ -6,20 +6,18 @@ from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.registry import resolve
 from advbench.catalog.user_models import FACTORY, TIMM, model_card
-from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.contents import contents_of, filled
 from advbench.models.sources.user_code import own_file
 
 
-def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
+def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a network that `advbench train` wrote.
 
     Args:
         card: Card whose name is the file.
         weights: Refused, because the file holds its own.
-        about: What the user says of the model.
 
     Raises:
         UserError: The file is damaged, holds weights alone, or belongs to a network that is not known here or whose

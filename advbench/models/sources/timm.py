@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import TIMM
-from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, first_line
 from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes
@@ -20,13 +19,12 @@ from advbench.models.preprocess import covering
 from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 
-def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
+def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Load a model of timm, from the cache of the Hugging Face hub or from the hub itself.
 
     Args:
         card: Card whose name is `timm/` and a name of timm's.
         weights: File to use instead of the published weights.
-        about: What the user says of the model.
 
     Raises:
         UserError: timm is not installed, there is no such model, or its weights cannot be obtained or do not fit.

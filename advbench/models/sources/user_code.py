@@ -11,7 +11,6 @@ from typing import Any
 
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.user_models import FACTORY
-from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.contents import Contents, contents_of, filled
@@ -20,14 +19,13 @@ from advbench.models.weights import sha256_of
 _WRAP = "return advbench.Classifier(network, num_classes=..., mean=..., std=..., input_size=...)"
 
 
-def load_factory(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
+def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
     """Call a function of the user's that makes a classifier.
 
     Args:
         card: Card whose name is `file.py:function`.
         weights: Handed to the function, if one is given; but for a file of `advbench train transfer`, whose weights are
             put into what the function returns.
-        about: What the user says of the model.
 
     Returns:
         What the function returns: an `advbench.Classifier`.

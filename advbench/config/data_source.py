@@ -1,12 +1,12 @@
-"""Where the images of a data set are, as far as its name does not say. Plain data; imports no torch."""
+"""Where the images of a data set are, as far as its name does not say. No torch."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from advbench.config.fields import Strict
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataSource:
+
+class DataSource(Strict):
     """The place of a data set and the part of it that is meant.
 
     Example:
@@ -15,7 +15,7 @@ class DataSource:
     """
 
     path: Path | None = None
-    """The file or folder, for a data set that is read from one."""
+    """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
     root: Path | None = None
     """The folder of a data set that torchvision knows; None: that of `ADVBENCH_DATA`."""
     split: str | None = None
@@ -25,15 +25,15 @@ class DataSource:
     revision: str | None = None
     """The revision of a data set of the Hugging Face hub; None: the newest that is there."""
     image_column: str | None = None
-    """The column of the images; None: it is found."""
+    """The column of the images, of a data set with columns; None: it is found."""
     label_column: str | None = None
     """The column of the labels; None: it is found."""
 
     def given(self) -> dict[str, Any]:
-        """The fields that say something.
+        """What is said of the place, by the names of the fields above.
 
         Example:
             >>> DataSource(split="test").given()
             {'split': 'test'}
         """
-        return {field: value for field in self.__slots__ if (value := getattr(self, field)) is not None}
+        return {name: value for name in DataSource.model_fields if (value := getattr(self, name)) is not None}

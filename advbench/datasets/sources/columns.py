@@ -1,0 +1,55 @@
+"""Which columns of a table hold the images and the labels."""
+
+from collections.abc import Iterable, Sequence
+
+from advbench.errors import UserError
+from advbench.sanitize import display_name
+
+IMAGES = ("image", "images", "img", "picture", "photo", "jpg", "png")
+"""Usual names of columns of images; the first that there is wins over other columns of images."""
+LABELS = ("label", "labels", "class", "target", "y", "cls")
+"""The same for labels."""
+
+
+def pick(found: Sequence[str], named: str | None, what: str, where: str, there: Iterable[str]) -> str | None:
+    """Pick the column that is meant.
+
+    Args:
+        found: Columns that could be it by their type or name.
+        named: The column that the user names, whatever its type; None: none.
+        what: "image" or "label".
+        where: Origin of the table in messages.
+        there: Names of all columns of the file.
+
+    Returns:
+        Its name; None if there is none.
+
+    Raises:
+        UserError: The named column does not exist, or several could be meant.
+
+    Example:
+        >>> pick(["img", "thumbnail"], None, "image", "a.parquet", ["img", "thumbnail", "label"])
+        'img'
+    """
+    if named is not None:
+        if named not in there:
+            raise UserError(f"there is no column {named!r} in {where}", hint=f"there are: {listed(there)}")
+        return named
+    if len(found) < 2:
+        return found[0] if found else None
+    lower = {name.lower(): name for name in found}
+    usual = IMAGES if what == "image" else LABELS
+    if known := next((lower[name] for name in usual if name in lower), None):
+        return known
+    message = f"several columns of {where} could hold the {what}s: {listed(found)}"
+    raise UserError(message, hint=f'say which: {what}_column = "{display_name(found[0])}"')
+
+
+def listed(names: Iterable[str]) -> str:
+    r"""Names from a file in a message, at most 20 of them.
+
+    Example:
+        >>> listed(["image", "lab\nel"])
+        'image, lab\\nel'
+    """
+    return ", ".join(display_name(name) for name in list(names)[:20]) or "none"

@@ -1,0 +1,26 @@
+"""Images as rows of a matrix, and one number for each image."""
+
+import torch
+from torch import Tensor
+
+
+def flat(delta: Tensor) -> Tensor:
+    """Each image as one row: (N, ...) -> (N, D).
+
+    Example:
+        >>> flat(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 48])
+    """
+    return delta.flatten(1)
+
+
+def column(value: float | Tensor, like: Tensor) -> Tensor:
+    """A number (or a truth value) for each image, (N,), shaped to broadcast against images ``like`` (N, ...).
+
+    Example:
+        >>> column(torch.ones(2), torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 1, 1, 1])
+    """
+    dtype = torch.bool if getattr(value, "dtype", None) is torch.bool else like.dtype
+    value = torch.as_tensor(value, dtype=dtype, device=like.device)
+    return (value if value.ndim else value.expand(len(like))).view(-1, *[1] * (like.ndim - 1))

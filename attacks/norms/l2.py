@@ -1,0 +1,65 @@
+"""L2: the Euclidean length."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.geometry.plane import all_at_once
+from attacks.geometry.rows import column, flat
+from attacks.norms.protocol import Norm
+from attacks.searches.draws import normal as gaussian
+
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class L2(Norm):
+    """The Euclidean length, in image units.
+
+    Example:
+        >>> L2().project(torch.tensor([[3.0, 4.0], [0.1, 0.1]]), 1.0)
+        tensor([[0.6000, 0.8000],
+                [0.1000, 0.1000]])
+    """
+
+    name: ClassVar[str] = "l2"
+
+    def measure(self, delta: Tensor) -> Tensor:
+        """Size of each row: (N, ...) -> (N,)."""
+        length: Tensor = torch.linalg.vector_norm(flat(delta), dim=1)
+        return length
+
+    def dual(self, gradient: Tensor) -> Tensor:
+        """The L2 norm of each row."""
+        return self.measure(gradient)
+
+    def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
+        """Shorten what is longer than ``eps``."""
+        length = column(self.measure(delta), delta)
+        bound = column(eps, delta)
+        return delta * torch.where(length > bound, bound / length, 1.0)
+
+    def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
+        """The gradient, of length ``eps``; zero where the gradient is zero."""
+        length = self.measure(gradient)
+        if not torch.equal(length, fair := length.clamp(1e-12, 1e12)):  # squares underflow, overflow; or no direction
+            largest = flat(gradient).abs().amax(1).clamp_min(_TINY)
+            gradient = gradient / column(torch.where(length == fair, 1, largest), gradient)
+            length = torch.where(length == fair, length, self.measure(gradient)).clamp_min(_TINY)
+        return gradient * column(eps / length, gradient)
+
+    def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
+        """Uniform in the ball."""
+        count = math.prod(shape)
+        point = gaussian(seed, ids, draw, (count + 1,))
+        # The last number of the block becomes the radius.
+        radius = torch.special.ndtr(point[:, -1]) ** (1 / count)
+        return self.steepest(point[:, :-1], radius * column(eps, point)[:, 0]).view(len(ids), *shape)
+
+    def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
+        """Every value moves as fast as it counts, until it reaches its end."""
+        return all_at_once(x, normal, rise, lambda steepness: steepness)

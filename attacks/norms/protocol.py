@@ -1,0 +1,80 @@
+"""What a norm is to an attack."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from attacks.geometry.ball import Around, Ball
+from attacks.geometry.box import free
+
+
+@runtime_checkable
+class Norm(Protocol):
+    """What an attack may ask of a norm.
+
+    A perturbation ``delta`` is a tensor (N, ...), one row for each image; an ``eps`` is a number or a tensor (N,). What
+    has a body here a norm may inherit: it is right for one whose sizes may be any number and whose values share a
+    budget, as in L2.
+
+    Example:
+        >>> from attacks import Linf
+        >>> isinstance(Linf(), Norm)
+        True
+    """
+
+    name: ClassVar[str]
+    """Lower-case name, as on the command line."""
+    per_value: ClassVar[bool] = False
+    """Whether each value has the whole budget to itself, as in Linf; if not, all values of an image share it."""
+    sparse: ClassVar[bool] = False
+    """Whether the steepest step moves a few values to their ends and leaves the others alone, as in L1 and L0."""
+    grain: ClassVar[float] = 0.0
+    """The least difference between two sizes: 1 in L0, which counts; 0 where a size may be any number."""
+
+    def measure(self, delta: Tensor) -> Tensor:
+        """Size of each row: (N, ...) -> (N,)."""
+        ...
+
+    def dual(self, gradient: Tensor) -> Tensor:
+        """Largest inner product of each row with a perturbation of size 1: (N, ...) -> (N,)."""
+        ...
+
+    def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
+        """The nearest perturbation (in L2) of size at most ``eps``, shaped like ``delta``."""
+        ...
+
+    def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
+        """The perturbation of size ``eps`` with the largest inner product with ``gradient``."""
+        ...
+
+    def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
+        """A random perturbation of size at most ``eps`` for each image: (N, *shape)."""
+        ...
+
+    def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
+        """The smallest perturbation of images ``x`` (n, ...) whose inner product with ``normal`` is ``rise`` (n,).
+
+        Images stay in [0, 1]; where the hyperplane is out of reach, the perturbation comes as close as possible.
+        """
+        ...
+
+    def step(self, x: Tensor, gradient: Tensor, eps: float | Tensor) -> Tensor:
+        """The step of size ``eps`` from ``x`` that lowers a linear loss with this gradient most.
+
+        Values that would leave [0, 1] at once are passed over, so that nothing of the step is wasted on them.
+        """
+        return self.steepest(-gradient * free(x, gradient), eps)
+
+    def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
+        """Bring candidates ``x_adv`` back into the ball of radius ``eps`` around ``x`` and into [0, 1]."""
+        # Clamping to [0, 1] brings every value nearer to x, so it never leaves the ball again.
+        return self.project(x_adv - x, eps).add_(x).clamp_(0, 1)
+
+    def ball(self, x: Tensor, eps: Tensor) -> Ball:
+        """The candidates that :meth:`within` gives, for many points in turn around the same images (n, ...)."""
+        return Around(self.within, x, eps)
+
+    def round_radius(self, radius: Tensor) -> Tensor:
+        """The largest radius up to ``radius`` (n,) that makes a difference: unchanged where any number does."""
+        return radius
