@@ -44,7 +44,9 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
-_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"}
+_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"} | {
+    _PACKAGES[prefix][0] for prefix in (HUB, CLIP)
+}
 """The functions that read a description as well; what `advbench train` writes describes itself."""
 
 

@@ -1,6 +1,7 @@
 """Image classifiers of transformers: `hf/NAME` from the Hugging Face hub, or a folder that `save_pretrained` wrote."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
 from advbench.models.sources.hub import CONFIG, snapshot, weights_in
 from advbench.models.sources.processors import CONFIG as PROCESSOR
-from advbench.models.sources.processors import Processor, read_json, read_processor
+from advbench.models.sources.processors import ProcessorTransform
 from advbench.models.weights import read_state_dict, sha256_of
 
 _REFUSED = {"auto_map": "code of its own", "quantization_config": "quantised weights"}
@@ -42,7 +43,7 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
     package = _transformers(card.name)
     folder = _folder(card.name, weights)
     config = _checked(folder, card.name)
-    processor = read_processor(folder / PROCESSOR)
+    processor = _processor(package, folder)
     kind = _kind(package, config, card.name)
     network = _filled(kind, folder, weights, card.name)
     model = _wrapped(network, processor, about, card.name)
@@ -51,7 +52,7 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
 
 
 def _refuse(about: Description, name: str) -> None:
-    said = [key for key in ("num_classes", "input_size", "mean", "std", "output", "templates") if getattr(about, key)]
+    said = [key for key, value in about.model_dump(exclude_none=True).items() if value and key != "classes"]
     if said:
         raise UserError(f"{name} says {' and '.join(said)} itself", hint="leave that out")
 
@@ -78,7 +79,7 @@ def _folder(name: str, weights: Path | None) -> Path:
 
 def _checked(folder: Path, name: str) -> dict[str, Any]:
     """The description of a network, which asks for nothing that is downloaded or run."""
-    config = read_json(folder / CONFIG)
+    config = _read_json(folder / CONFIG)
     if (folder / "adapter_config.json").exists():
         raise UserError(f"{name} is an adapter to another model", hint="merge it into that model, and save the whole")
     for key, what in _REFUSED.items():
@@ -90,6 +91,37 @@ def _checked(folder: Path, name: str) -> dict[str, Any]:
     if "model_type" not in config and ("architecture" in config or "pretrained_cfg" in config):
         raise UserError(f"{name} is a model of timm", hint=f"name it as timm does: timm/{Path(name).name}")
     return config
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read: {reason(error)}") from None
+    if not isinstance(said, dict):
+        raise UserError(f"{file} holds no JSON object")
+    return said
+
+
+def _processor(package: Any, folder: Path) -> ProcessorTransform:
+    """The image processor of a model; with the backend "pil", whose pixels do not depend on torchvision's version."""
+    file = folder / PROCESSOR
+    if not file.is_file():
+        raise UserError(
+            f"there is no {PROCESSOR} in {folder}, which says how pictures become inputs",
+            hint="save the image processor beside the network: processor.save_pretrained(FOLDER)",
+        )
+    try:
+        with _quietly():
+            made = package.AutoImageProcessor.from_pretrained(
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            )
+        return ProcessorTransform(made)
+    except Exception as error:  # a processor that does not fit may raise anything
+        raise UserError(
+            f"the image processor {file} cannot be used: {reason(error)}",
+            hint="make the classifier yourself, with its preprocess, and name the function: file.py:function",
+        ) from None
 
 
 def _entries(said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -183,7 +215,7 @@ class LogitsOf(nn.Module):
         return logits
 
 
-def _wrapped(network: Any, processor: Processor, about: Description, name: str) -> Classifier:
+def _wrapped(network: Any, processor: ProcessorTransform, about: Description, name: str) -> Classifier:
     size, channels = processor.size, int(getattr(network.config, "num_channels", 3))
     if len(processor.mean) != channels:
         raise UserError(f"{name} takes images of {channels} channels, and its processor gives {len(processor.mean)}")
