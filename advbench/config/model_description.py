@@ -37,6 +37,8 @@ class Description(BaseModel):
     """Names of the classes, in the order of the logits; None: numbers."""
     output: str | int | None = None
     """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
+    templates: tuple[str, ...] | None = None
+    """Prompts of a zero-shot classifier, with {} for the name of a class; None: those of the model."""
 
     @property
     def channels(self) -> int | None:
