@@ -75,6 +75,8 @@ class DatasetCard:
     """Contents and origin in one line."""
     takes_path: bool = False
     """Whether it is read from a file or folder that the user names."""
+    fetched: bool = False
+    """Whether its files have to be fetched first, with `advbench datasets --download NAME`."""
     restricted: bool = False
     """Whether models are judged among its classes alone, as its authors do."""
 

@@ -56,8 +56,9 @@ def of_shape(images: Sequence[Tensor], like: Tensor) -> Tensor | None:
 
 def _fitting(model: Classifier, name: str) -> DatasetCard:
     """The data set whose images are most like those that a model is for."""
-    # What a plugin brings may be anybody's, and large.
-    cards = [card for each in DATASETS if (card := DATASETS[each]).loader.startswith("advbench.") and card.images]
+    # What a plugin brings may be anybody's, and large; what has to be fetched may not be there.
+    own = [card for card in DATASETS.values() if card.loader.startswith("advbench.") and not card.fetched]
+    cards = [card for card in own if card.images]
     trained_on = MODELS[name].data if name in MODELS else ""
     same = [card for card in cards if card.data == trained_on]
     alike = [card for card in cards if card.classes == model.num_classes]

@@ -33,7 +33,7 @@ T = TypeVar("T")
 """Anything that is made once and kept, or an image or its number in the data set."""
 MOST_STARTS = 256
 """Largest number of images of a data set from which attacks that need a start may begin."""
-KEEP_BYTES = 256 * 2**20
+KEEP_BYTES = 128 * 2**20
 """Bytes of images kept in memory; beyond that images are read again."""
 
 

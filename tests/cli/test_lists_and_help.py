@@ -112,3 +112,17 @@ def test_the_list_of_models_tells_what_is_needed():
     assert rows["efficientnet_lite0"]["ready"] is True
     assert rows["efficientnet_lite0"]["input_size"] == 224
     assert set(rows["vgg16"]) == set(rows["efficientnet_lite0"])
+
+
+def test_download_says_what_it_needs_and_where_the_data_set_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("ADVBENCH_DATA", raising=False)
+    without = run("datasets", "--download", "cifar10")
+    assert without.exit_code == 2
+    assert "add --data-root DIR, or set the environment variable ADVBENCH_DATA" in without.stderr
+    other = run("datasets", "--download", "mnist", "--data-root", tmp_path)
+    assert other.exit_code == 2
+    assert "data set mnist needs no download" in other.stderr
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *args, **kwargs: None)
+    monkeypatch.setenv("ADVBENCH_DATA", str(tmp_path))
+    done = run("datasets", "--download", "cifar10")
+    assert (done.exit_code, done.stdout.strip()) == (0, f"cifar10 is in {tmp_path / 'cifar10'}")

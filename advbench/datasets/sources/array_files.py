@@ -1,12 +1,15 @@
 """Arrays in files, of which only what is asked for is read: `.npy`, `.npz` and `.safetensors`; nothing is unpickled.
 
-An `.npy` file and an uncompressed member of an `.npz` are mapped into memory where they stand. A compressed member has
-to be expanded before one image of it can be read: into memory if it is small, else into a temporary file that goes with
+Rows of an `.npy` file and of an uncompressed member of an `.npz` are read where they stand. A compressed member has to
+be expanded before one image of it can be read: into memory if it is small, else into a temporary file that goes with
 the process.
 """
 
+import math
+import os
 import shutil
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from advbench.errors import UserError, reason
 
-IN_MEMORY = 256 * 2**20
+IN_MEMORY = 64 * 2**20
 """Bytes of the largest array that is expanded in memory."""
 _AGAIN = "fetch or save it again"
 _AT_ONCE = 2**20
@@ -60,7 +63,7 @@ def arrays_in(path: Path) -> Arrays:
         UserError: It is missing, damaged or of another kind.
     """
     if path.is_dir():
-        found = {each.stem: _opener(_mapped, each) for each in sorted(path.glob("*.npy"))}
+        found = {each.stem: _opener(_stored, each) for each in sorted(path.glob("*.npy"))}
         if not found:
             hint = "name an .npz or .safetensors file, or a folder with x.npy and y.npy"
             raise UserError(f"there are no .npy files in {path}", hint=hint)
@@ -114,17 +117,38 @@ def _head(file: IO[bytes], what: str) -> _Head:
     return _Head(shape, fortran, dtype, file.tell() - start)
 
 
-def _mapped(path: Path, offset: int = 0, what: str = "") -> Rows:
+class _InPlace:
+    """An array in a file, row after row. A mapped file would count as memory of the process, page by page."""
+
+    def __init__(self, file: IO[bytes], start: int, head: _Head) -> None:
+        self._file, self._start = os.dup(file.fileno()), start
+        weakref.finalize(self, os.close, self._file)
+        self.shape, self.dtype = head.shape, head.dtype
+        if file.seek(0, os.SEEK_END) < start + head.size:
+            raise ValueError("it is cut short")
+
+    def __getitem__(self, row: Any) -> NDArray[Any]:
+        shape = self.shape if isinstance(row, slice) else self.shape[1:]
+        size = math.prod(shape) * self.dtype.itemsize
+        data = os.pread(self._file, size, self._start + (0 if isinstance(row, slice) else row * size))
+        return np.frombuffer(data, self.dtype).reshape(shape)
+
+
+def _in_file(file: IO[bytes], start: int, head: _Head) -> Rows:
+    """The values that begin somewhere in an open file."""
+    if head.fortran and len(head.shape) > 1:
+        return np.memmap(file, head.dtype, "r", start, head.shape, "F")
+    return _InPlace(file, start, head)
+
+
+def _stored(path: Path, offset: int = 0, what: str = "") -> Rows:
     """The array that begins somewhere in a file."""
     what = what or str(path)
     try:
         with path.open("rb") as file:
             file.seek(offset)
             head = _head(file, what)
-        if not head.size:
-            return np.empty(head.shape, head.dtype)
-        order: Any = "F" if head.fortran else "C"
-        return np.memmap(path, head.dtype, "r", offset + head.length, head.shape, order)
+            return _in_file(file, offset + head.length, head) if head.size else np.empty(head.shape, head.dtype)
     except (OSError, ValueError, OverflowError) as error:
         raise UserError(f"{what} cannot be read: {reason(error)}", hint=_AGAIN) from None
 
@@ -147,7 +171,7 @@ def _member(path: Path, info: zipfile.ZipInfo) -> Rows:
                 file.seek(info.header_offset)
                 local = file.read(_LOCAL_HEADER)
             behind = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-            return _mapped(path, info.header_offset + _LOCAL_HEADER + behind, what)
+            return _stored(path, info.header_offset + _LOCAL_HEADER + behind, what)
         with zipfile.ZipFile(path) as archive, archive.open(info) as member:
             head = _head(member, what)
             if head.size + head.length != info.file_size:
@@ -173,8 +197,7 @@ def _expanded(member: IO[bytes], head: _Head, what: str) -> Rows:
     with tempfile.TemporaryFile() as file:
         shutil.copyfileobj(member, file, _AT_ONCE)
         file.flush()
-        order: Any = "F" if head.fortran else "C"
-        return np.memmap(file, head.dtype, "r", 0, head.shape, order)
+        return _in_file(file, 0, head)
 
 
 class _Tensor:

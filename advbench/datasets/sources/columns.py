@@ -19,7 +19,7 @@ def pick(found: Sequence[str], named: str | None, what: str, where: str, there: 
         named: The column that the user names, whatever its type; None: none.
         what: "image" or "label".
         where: Origin of the table in messages.
-        there: Names of all columns of the file.
+        there: Names of all columns of the table.
 
     Returns:
         Its name; None if there is none.

@@ -31,6 +31,8 @@ _BATCH_BYTES = 16 * 2**20
 """Bytes of images that are read at once, about."""
 _BATCH_ROWS = 256
 """Most images that are read at once."""
+_BUFFERED: dict[str, Any] = {"memory_map": False, "pre_buffer": False, "buffer_size": 2**20}
+"""Pages are read one after the other, and not a whole column of a row group."""
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
@@ -108,7 +110,7 @@ class _Group(NamedTuple):
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
     try:
-        with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as opened:
+        with pq.ParquetFile(file, **_BUFFERED) as opened:
             yield opened
     except (pa.ArrowException, OSError, ValueError) as error:
         message = f"{display_name(file, limit=200)} cannot be read as Parquet: {reason(error)}"
@@ -222,7 +224,7 @@ class _Reader:
         file = self._open[1] if self._open and self._groups[self._open[0]].file == group.file else None
         if file is None:
             self._close()
-            file = pq.ParquetFile(group.file, memory_map=True, pre_buffer=False)
+            file = pq.ParquetFile(group.file, **_BUFFERED)
         batches = file.iter_batches(group.at_once, [group.number], [group.column], use_threads=False)
         self._open = place, file, map(_flat, batches)
         self._first, self._batch = 0, []

@@ -1,0 +1,199 @@
+"""How long a run takes to look at 50,000 images of each kind of data set: `python -m tests.peers.data_sources`.
+
+The same images are written once as each kind of file into a temporary folder. A process of its own then opens each data
+set and plans a run over all its images, which reads, decodes and hashes every one.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from advbench.catalog import DATASETS
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+SIDE = 32
+"""Height and width of the images, pixels."""
+SECONDS, MEGABYTES = 30, 1000
+"""Bars for planning and for peak memory."""
+
+_PAGE = """# Data sets of {count:,} images
+
+Made by `python -m tests.peers.data_sources{flags}`; the numbers are in `data_sources.json`.
+
+The same {count:,} random images of {side} x {side} pixels, as each kind of data set. Opening finds the images and reads
+the labels; planning reads, decodes and hashes every image. Peak memory is that of the whole process: Python and torch
+take {bare:.0f} MB before anything is opened, and planning keeps decoded images for the units that follow, up to its
+limit. One process each, one thread, {processor}. The bars are {seconds} s for planning and {megabytes:,} MB.
+
+| data set | files | on disk, MB | opening, s | planning, s | peak memory, MB |
+|---|---|--:|--:|--:|--:|
+{rows}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.data_sources", description=__doc__)
+    parser.add_argument("--images", type=int, metavar="N", default=50_000)
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), metavar="NAME")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    parser.add_argument("--measure", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
+        return
+    found = {}
+    for name in options.only:
+        with tempfile.TemporaryDirectory() as folder:
+            dataset, files, make = WAYS[name]
+            if dataset not in DATASETS:
+                print(f"{name}: there is no data set {dataset}", file=sys.stderr)
+                continue
+            path = make(Path(folder), options.images)
+            size = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
+            command = [sys.executable, "-m", "tests.peers.data_sources", "--measure", dataset, str(path)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found[name] = {"dataset": dataset, "files": files, "megabytes": size / 1e6} | json.loads(done.stdout)
+            print(name, found[name], file=sys.stderr, flush=True)
+    write(found, options)
+
+
+def measure(dataset: str, path: str) -> dict[str, float]:
+    """Open a data set and plan a run over it, in this process."""
+    import torch
+
+    from advbench.config.suite import Suite
+    from advbench.datasets import load_dataset
+    from advbench.models.classifier import Classifier
+    from advbench.planning.plan import make_plan
+    from advbench.planning.resources import Resources
+
+    torch.set_num_threads(1)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 10))
+    model = Classifier(network, num_classes=10, input_size=SIDE, name="linear")
+    bare, start = _peak(), time.perf_counter()
+    opened = load_dataset(dataset, path)
+    middle = time.perf_counter()
+    given = {"name": "cifar10-samples", "label": "given"}  # a name with the classes of the model, for the images given
+    suite = Suite(name="data", models="cifar10_cnn", datasets=[given], attacks="fgsm", precise=True)
+    plan = make_plan(suite, Resources(suite, models={"cifar10_cnn": model}, datasets={"given": opened}))
+    planned = sum(len(unit.samples) for unit in plan.units if unit.task == "clean")
+    end = time.perf_counter()
+    if planned != len(opened):
+        raise RuntimeError(f"expected {len(opened)} images in the plan, got {planned}")
+    return {"images": planned, "bare": bare, "opening": middle - start, "planning": end - middle, "peak": _peak()}
+
+
+def _peak() -> float:
+    """Peak memory of this process so far, MB."""
+    # What getrusage says of a new process begins with what the process had that started it.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def _pixels(count: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(0)
+    for _ in range(count):
+        yield generator.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+
+
+def _encoded(count: int) -> Iterator[bytes]:
+    for image in _pixels(count):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        yield file.getvalue()
+
+
+def _npz(folder: Path, count: int) -> Path:
+    np.savez(folder / "set.npz", x=np.stack([*_pixels(count)]), y=np.arange(count) % 10)
+    return folder / "set.npz"
+
+
+def _compressed(folder: Path, count: int) -> Path:
+    np.savez_compressed(folder / "set.npz", x=np.stack([*_pixels(count)]), y=np.arange(count) % 10)
+    return folder / "set.npz"
+
+
+def _parquet(rows: int) -> Callable[[Path, int], Path]:
+    def make(folder: Path, count: int) -> Path:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        images = pa.array([{"bytes": data, "path": None} for data in _encoded(count)])
+        table = pa.table({"image": images, "label": np.arange(count) % 10})
+        pq.write_table(table, folder / "val-00000-of-00001.parquet", row_group_size=rows)
+        return folder
+
+    return make
+
+
+def _tar(folder: Path, count: int) -> Path:
+    images = enumerate(_encoded(count))
+    shards = -(-count // 1000)
+    for shard in range(shards):
+        with tarfile.open(folder / f"val-{shard:03}.tar", "w") as tar:
+            for number, data in (next(images) for _ in range(min(1000, count - 1000 * shard))):
+                for extension, content in (("png", data), ("cls", b"%d" % (number % 10))):
+                    entry = tarfile.TarInfo(f"{number:06}.{extension}")
+                    entry.size = len(content)
+                    tar.addfile(entry, io.BytesIO(content))
+    return folder / f"val-{{000..{shards - 1:03}}}.tar"
+
+
+def _folder(folder: Path, count: int) -> Path:
+    for label in range(10):
+        (folder / str(label)).mkdir()
+    for number, data in enumerate(_encoded(count)):
+        (folder / str(number % 10) / f"{number:06}.png").write_bytes(data)
+    return folder
+
+
+WAYS: dict[str, tuple[str, str, Callable[[Path, int], Path]]] = {
+    "folder": ("folder", "PNG", _folder),
+    "parquet": ("parquet", "row groups of 100", _parquet(100)),
+    "parquet, one group": ("parquet", "one row group", _parquet(10**6)),
+    "webdataset": ("webdataset", "tar shards of 1,000", _tar),
+    "arrays": ("arrays", "npz", _npz),
+    "arrays, compressed": ("arrays", "npz, compressed", _compressed),
+}
+"""Name -> data set, its files, and a call that makes them."""
+
+
+def write(found: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write numbers and page, with what was measured before of the ways that are left out."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "data_sources.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["ways"] if path.exists() else {}
+    ways = {name: (before | found)[name] for name in WAYS if name in before | found}
+    path.write_text(json.dumps({"processor": processor(), "ways": ways}, indent=1) + "\n", encoding="utf-8")
+    rows = "\n".join(
+        f"| `{row['dataset']}` | {row['files']} | {row['megabytes']:,.0f} | {row['opening']:.1f} | "
+        f"{row['planning']:.1f} | {row['peak']:,.0f} |"
+        for row in ways.values()
+    )
+    page = _PAGE.format(
+        count=options.images,
+        flags="" if options.images == 50_000 else f" --images {options.images}",
+        side=SIDE,
+        bare=max(row["bare"] for row in ways.values()),
+        processor=processor(),
+        seconds=SECONDS,
+        megabytes=MEGABYTES,
+        rows=rows,
+    )
+    (options.out / "data_sources.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
