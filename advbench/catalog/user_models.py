@@ -45,7 +45,7 @@ _LOADERS = {
 }
 """Suffix of a file -> the function that loads it."""
 _DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"} | {
-    _PACKAGES[prefix][0] for prefix in (HUB, CLIP)
+    _PACKAGES[prefix][0] for prefix in (HUB, CLIP, ROBUSTBENCH)
 }
 """The functions that read a description as well; what `advbench train` writes describes itself."""
 

@@ -41,7 +41,9 @@ def folder(tmp_path: Path) -> Path:
     (made / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": PREPROCESS}))
     torch.manual_seed(0)
     network = open_clip.CLIP(**CONFIG)
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, made / "open_clip_model.safetensors")
+    save_file(
+        {key: value.contiguous() for key, value in network.state_dict().items()}, made / "open_clip_model.safetensors"
+    )
     return made
 
 
@@ -148,7 +150,7 @@ def test_a_folder_that_asks_for_code_or_lacks_its_weights(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(told)
     torch.save(load_file(folder / "open_clip_model.safetensors"), folder / "open_clip_pytorch_model.bin")
     (folder / "open_clip_model.safetensors").unlink()
-    with pytest.raises(UserError, match="lacks its weights: there is no open_clip_model.safetensors"):
+    with pytest.raises(UserError, match=r"lacks its weights: there is no open_clip_model.safetensors"):
         load_model(f"clip/local-dir:{folder}", about=SAID)
 
 

@@ -183,8 +183,10 @@ def _source(package: Any, name: str, weights: Path | None) -> _Source:
     if tag in tags:
         config = package.get_pretrained_cfg(arch, tag)
         _check_activation(package, arch, config, name)
-        return _Source(arch, weights or _published(package, name, config), {key: config.get(key) for key in _PREPROCESS})
-    if tag and Path(tag).suffix not in ENDINGS or not (tag or weights):
+        return _Source(
+            arch, weights or _published(package, name, config), {key: config.get(key) for key in _PREPROCESS}
+        )
+    if (tag and Path(tag).suffix not in ENDINGS) or not (tag or weights):
         what = f"no weights {tag!r} for" if tag else "to be told which weights are meant of"
         hint = f"there are: {', '.join(tags) or 'none'}\nor give a file: {CLIP}{arch}:FILE"
         raise UserError(f"open_clip has {what} {arch}", hint=hint)

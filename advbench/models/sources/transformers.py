@@ -1,6 +1,5 @@
 """Image classifiers of transformers: `hf/NAME` from the Hugging Face hub, or a folder that `save_pretrained` wrote."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from advbench.models.classifier import Classifier
 from advbench.models.sources.hub import CONFIG, snapshot, weights_in
 from advbench.models.sources.processors import CONFIG as PROCESSOR
 from advbench.models.sources.processors import ProcessorTransform
-from advbench.models.weights import read_state_dict, sha256_of
+from advbench.models.weights import read_state_dict, sha256_of_all
 
 _REFUSED = {"auto_map": "code of its own", "quantization_config": "quantised weights"}
 _FEW = 3
@@ -47,7 +46,7 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
     kind = _kind(package, config, card.name)
     network = _filled(kind, folder, weights, card.name)
     model = _wrapped(network, processor, about, card.name)
-    model.weights_sha256 = _digest((weights,) if weights else weights_in(folder))
+    model.weights_sha256 = sha256_of_all((weights,) if weights else weights_in(folder))
     return model
 
 
@@ -246,9 +245,3 @@ def _classes(config: Any, width: int) -> tuple[str, ...] | None:
     named = config.id2label or {}
     found = tuple(str(named[number]) for number in sorted(named))
     return found if sorted(named) == list(range(width)) else None
-
-
-def _digest(files: tuple[Path, ...]) -> str:
-    """SHA-256 of a file, or of the digests of several."""
-    digests = [sha256_of(file) for file in files]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
