@@ -44,10 +44,17 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
-_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"} | {
-    _PACKAGES[prefix][0] for prefix in (HUB, CLIP, ROBUSTBENCH)
+_FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
+_NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
+_DESCRIBED = {
+    _FACTORY_LOADER: _NETWORK,
+    _PACKAGES[HUB][0]: ("classes",),
+    _PACKAGES[CLIP][0]: ("classes", "templates"),
+    _PACKAGES[ROBUSTBENCH][0]: ("classes",),
+    **{loader: _NETWORK for suffix, loader in _LOADERS.items() if suffix != ".safetensors"},
 }
-"""The functions that read a description as well; what `advbench train` writes describes itself."""
+"""The functions that read a description as well -> its fields that they read. What `advbench train` writes describes
+itself."""
 
 
 def model_card(name: str) -> ModelCard:
@@ -74,7 +81,7 @@ def model_card(name: str) -> ModelCard:
     if name in MODELS:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
-        return _own(name, "advbench.models.sources.user_code:load_factory", match["file"], runs=True)
+        return _own(name, _FACTORY_LOADER, match["file"], runs=True)
     if prefix := _prefix(name):
         loader, package, _ = _PACKAGES[prefix]
         return _own(name, loader, package, runs=False)
@@ -116,14 +123,24 @@ def _local(name: str) -> tuple[str, str]:
     return f"{start}{colon}", weights
 
 
+def described_fields(name: str) -> tuple[str, ...]:
+    """The fields of a description that are read when a model is loaded; none for a model that describes itself.
+
+    Example:
+        >>> described_fields("trained.safetensors"), "mean" in described_fields("net.onnx")
+        ((), True)
+    """
+    return () if name in MODELS else _DESCRIBED.get(model_card(name).loader, ())
+
+
 def takes_description(name: str) -> bool:
-    """Whether a model is a network in a file that leaves things open: normalisation, names of classes, input size.
+    """Whether a model leaves things open: normalisation, names of classes, input size.
 
     Example:
         >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
         (True, False, False)
     """
-    return name not in MODELS and model_card(name).loader in _DESCRIBED
+    return bool(described_fields(name))
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:

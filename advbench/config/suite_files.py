@@ -94,7 +94,8 @@ def refuse_code(suite: Suite) -> None:
         advbench.errors.UserError: suite x names models that run code: nets.py
         if you would run that file yourself, say so with --allow-code, in Python with load_suite(..., allow_code=True)
     """
-    files = [spec.name for spec in suite.models if is_own(spec.name) and model_card(spec.name).runs]
+    named = [name for spec in suite.models for name in (spec.name, spec.gradients_from) if name is not None]
+    files = [name for name in named if is_own(name) and model_card(name).runs]
     if files:
         names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
         which = "that file" if len(files) == 1 else "these files"
@@ -112,12 +113,12 @@ def _read(path: Path) -> Suite:
         raise UserError(f"{path} is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    return _checked({"name": path.stem} | table, str(path))
+    return _checked({"name": path.stem} | table, str(path), folder=path.parent)
 
 
-def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = ()) -> Suite:
+def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = (), folder: Path = Path()) -> Suite:
     try:
-        return Suite.model_validate(table, context={"names": names})
+        return Suite.model_validate(table, context={"names": names, "folder": folder})
     except ValidationError as error:
         raise UserError(f"{where} is invalid", hint="\n".join(_mistakes(error))) from None
 
@@ -153,16 +154,19 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
     def seen(path: Path) -> Path:
         return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
 
-    models = tuple(
-        spec.model_copy(update={"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)})
-        for spec in suite.models
-    )
+    models = tuple(_seen_model(spec, seen) for spec in suite.models)
     datasets = tuple(
         spec.model_copy(update={key: seen(path) for key in _PATHS if (path := getattr(spec, key)) is not None})
         for spec in suite.datasets
     )
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
     return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
+
+
+def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:
+    changed = {"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)}
+    changed["gradients_from"] = spec.gradients_from and moved(spec.gradients_from, seen)
+    return spec.model_copy(update=changed)
 
 
 def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:

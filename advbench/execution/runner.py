@@ -90,6 +90,7 @@ class _Session(NamedTuple):
             "versions": versions(),
             "workers": self.workers,
             "classes": self.plan.classes,
+            "notes": {label: list(self.resources.model(label).notes) for label in self.plan.identity["models"]},
             "units": len(self.plan.units),
         }
         if self.folder.manifest.exists():

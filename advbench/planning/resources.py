@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
-from advbench.config.suite import Suite
+from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_ids import content_of, sample_id
@@ -65,9 +65,13 @@ class Resources:
     ) -> None:
         self.device = usable_device(suite.device)
         self._makers: dict[str, Callable[[], Any]] = {}
-        self._names = {model.label: model.name for model in suite.models if model.label not in (models or {})}
+        self._specs = {model.label: model for model in suite.models if model.label not in (models or {})}
         for model in suite.models:
-            self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
+            self._makers[f"model {model.label}"] = partial(
+                load_model, model.name, weights=model.weights, about=model.about
+            )
+            if model.label not in self._specs and (said := model.about.said()):
+                raise UserError(f"model {model.label} is given as an object, which says {' and '.join(said)} itself")
         for data in suite.datasets:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
@@ -129,7 +133,7 @@ class Resources:
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
         if label not in self._digests:
-            made_from = origin(self._names[label]) if label in self._names else {}
+            made_from = _made_from(self._specs[label]) if label in self._specs else {}
             self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
         return self._digests[label]
 
@@ -221,6 +225,13 @@ class Resources:
             self._made[what] = make()
         found: T = self._made[what]
         return found
+
+
+def _made_from(spec: ModelSpec) -> dict[str, Any]:
+    """What determines the answers of a model besides its weights."""
+    told = {"about": said} if (said := spec.about.without("gradients_from").said()) else {}
+    twin = {} if spec.gradients_from is None else {"gradients_from": origin(spec.gradients_from)}
+    return origin(spec.name) | told | twin
 
 
 def _is_restricted(name: str) -> bool:

@@ -105,7 +105,7 @@ def test_without_names_its_classes_are_those_of_imagenet(folder: Path) -> None:
         ({"classes": ["cat", "cat"]}, "each named once, got 'cat' twice"),
         ({"classes": ["cat"]}, "expected two classes or more for clip/local-dir:.*, got 1"),
         ({"classes": NAMES, "templates": ["a photo"]}, "template 'a photo' has no place for the name of a class"),
-        ({"classes": NAMES, "mean": [0.5]}, "says mean itself"),
+        ({"classes": NAMES, "mean": [0.5]}, "takes no mean"),
     ],
 )
 def test_descriptions_that_are_refused(folder: Path, about: dict[str, Any], message: str) -> None:

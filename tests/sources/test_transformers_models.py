@@ -258,7 +258,7 @@ def test_other_weights_and_other_names_of_classes(vit: Path, tmp_path: Path) -> 
     save_file(weights, vit / "model.safetensors", metadata={"format": "pt"})
     x = torch.rand(2, 3, SIDE, SIDE)
     torch.testing.assert_close(load_model(str(vit))(x), model(x))
-    with pytest.raises(UserError, match="says mean itself"):
+    with pytest.raises(UserError, match="takes no mean"):
         load_model(str(vit), about=Description(mean=[0.5]))
 
 

@@ -1,6 +1,5 @@
 """ONNX files: answers by onnxruntime, gradients by a torch network converted from the file, where the two agree."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from advbench.models.sources.onnx_graph import read_graph, without_softmax
 from advbench.models.sources.onnx_twin import Examples, twin_of
 from advbench.models.sources.user_code import own_file
 
-_log = logging.getLogger(__name__)
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 """ONNX names of the input types that floats can be converted to."""
 
@@ -30,8 +28,7 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
 
     Its answers are those of onnxruntime. Where onnx2torch or onnx2pytorch makes a network of it that answers alike, to
     within :data:`advbench.models.sources.onnx_twin.TOLERANCE`, that network gives the gradients; otherwise attacks that
-    need one say that there is none. A Softmax at its end is left out. Which of it applies is logged, and stands in
-    `classifier.module`'s :attr:`Session.remark`.
+    need one say that there is none. A Softmax at its end is left out. Which of it applies stands in the classifier's notes.
 
     Args:
         card: Card whose name is the file.
@@ -64,8 +61,7 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
         if network.twin
         else f"it has no gradients, because {told}"
     )
-    network.remark = f"{file}: {'; '.join(remarks)}"
-    _log.info("%s", network.remark)
+    classifier.notes += (f"{file}: {'; '.join(remarks)}",)
     return classifier
 
 
@@ -98,8 +94,6 @@ class Session(nn.Module):
 
     twin: nn.Module | None
     """A network of the same answers that gives the gradients; None: there are none."""
-    remark: str
-    """What a user should know of it, in one sentence."""
     dtype: torch.dtype
     """Type of the images that the file takes."""
 
@@ -110,7 +104,7 @@ class Session(nn.Module):
         self._type = _TYPES[session.get_inputs()[0].type]
         self._outputs: list[str] = [output.name for output in session.get_outputs()]
         self.dtype = torch.from_numpy(np.empty(0, self._type)).dtype
-        self.twin, self.remark = None, ""
+        self.twin = None
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Images (N, C, H, W) to what the file answers, by the names of its outputs."""

@@ -26,7 +26,6 @@ TEMPLATES = ("a photo of a {}.",)
 _FOLDER = "local-dir"
 _CONFIG = "open_clip_config.json"
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
-_ASKED = ("classes", "templates")
 
 
 def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
@@ -43,18 +42,15 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
 
     Raises:
         UserError: open_clip is not installed, there is no such architecture, its weights or its tokenizer cannot be
-            obtained, or the description is not one of classes and templates.
+            obtained, or the classes or templates make no prompts.
     """
-    said = [key for key in about.model_dump(exclude_none=True) if key not in _ASKED]
-    if said:
-        raise UserError(f"{card.name} says {' and '.join(said)} itself", hint="leave that out")
     package = _open_clip(card.name)
     names, prompts = _classes(package, about, card.name), _templates(about)
     source = _source(package, card.name, weights)
     network = _made(package, source, card.name)
     text = _text(package, source.arch, network, (names, prompts), card.name)
     transform = ClipTransform(package, network)
-    return Classifier(
+    model = Classifier(
         ZeroShot(network, text),
         num_classes=len(names),
         mean=transform.mean,
@@ -65,6 +61,9 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
         name=card.name,
         weights_sha256=sha256_of(source.file),
     )
+    if about.classes is None:
+        model.notes += (f"{card.name} was told no classes, and has those of ImageNet",)
+    return model
 
 
 class ZeroShot(nn.Module):

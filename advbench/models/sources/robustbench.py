@@ -25,6 +25,7 @@ from advbench.config.folders import cache_folder
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
+from advbench.models.described import with_classes
 from advbench.models.labels import imagenet_classes
 from advbench.models.pins import check_pin
 from advbench.models.preprocess import covering
@@ -51,9 +52,6 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
         UserError: The package cannot be used, there is no such model, or its weights cannot be obtained, are others
             than before, or do not fit.
     """
-    said = [key for key in about.model_dump(exclude_none=True) if key != "classes"]
-    if said:
-        raise UserError(f"{card.name} says {' and '.join(said)} itself", hint="leave that out")
     dataset, threat, name = _parts(card.name)
     with _package(card.name) as tables:
         entry = _entry(tables, card.name)
@@ -65,18 +63,16 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
             network = _filled(tables, (name, dataset, threat), folder, card.name)
         transform = PictureTransform(entry["preprocessing"]) if dataset == "imagenet" else None
     names = {"cifar10": DATA["cifar10"].classes, "imagenet": imagenet_classes()}
-    try:
-        return Classifier(
-            network,
-            num_classes=_WIDTHS[dataset],
-            classes=about.classes or names.get(dataset),
-            input_size=transform.size if transform else _SMALL,
-            preprocess=transform,
-            name=card.name,
-            weights_sha256=digest,
-        )
-    except ValueError as error:
-        raise UserError(f"{card.name} cannot be used: {error}") from None
+    model = Classifier(
+        network,
+        num_classes=_WIDTHS[dataset],
+        classes=names.get(dataset),
+        input_size=transform.size if transform else _SMALL,
+        preprocess=transform,
+        name=card.name,
+        weights_sha256=digest,
+    )
+    return with_classes(model, about)
 
 
 def listed(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from advbench.catalog.user_models import HUB
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
+from advbench.models.described import with_classes
 from advbench.models.sources.hub import CONFIG, snapshot, weights_in
 from advbench.models.sources.processors import CONFIG as PROCESSOR
 from advbench.models.sources.processors import ProcessorTransform
@@ -38,7 +39,6 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
         UserError: transformers is not installed; the model cannot be obtained, is of a kind that is not understood,
             or lacks some of its weights.
     """
-    _refuse(about, card.name)
     package = _transformers(card.name)
     folder = _folder(card.name, weights)
     config = _checked(folder, card.name)
@@ -48,12 +48,6 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
     model = _wrapped(network, processor, about, card.name)
     model.weights_sha256 = sha256_of_all((weights,) if weights else weights_in(folder))
     return model
-
-
-def _refuse(about: Description, name: str) -> None:
-    said = [key for key, value in about.model_dump(exclude_none=True).items() if value and key != "classes"]
-    if said:
-        raise UserError(f"{name} says {' and '.join(said)} itself", hint="leave that out")
 
 
 def _transformers(name: str) -> Any:
@@ -224,20 +218,20 @@ def _wrapped(network: Any, processor: ProcessorTransform, about: Description, na
             width = network(pixel_values=torch.zeros(1, channels, *side)).logits.shape[1]
     except Exception as error:  # a network that does not fit may raise anything
         raise UserError(f"{name} fails on an image of {side[0]} x {side[1]} pixels: {reason(error)}") from None
-    classes = about.classes or _classes(network.config, width)
     try:
-        return Classifier(
+        model = Classifier(
             LogitsOf(network),
             num_classes=width,
             mean=processor.mean,
             std=processor.std,
-            classes=classes,
+            classes=_classes(network.config, width),
             input_size=size,
             preprocess=processor,
             name=name,
         )
     except ValueError as error:
         raise UserError(f"{name} cannot be used: {error}") from None
+    return with_classes(model, about)
 
 
 def _classes(config: Any, width: int) -> tuple[str, ...] | None:
