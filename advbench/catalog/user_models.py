@@ -115,8 +115,22 @@ def _is_folder(name: str) -> bool:
     return name not in MODELS and (name.endswith(("/", "\\")) or (Path(name) / "config.json").is_file())
 
 
+def hub_folder(name: str) -> Path | None:
+    """The folder that a model of transformers is named by; None for a name of the hub.
+
+    Example:
+        >>> hub_folder("hf/./net").as_posix(), hub_folder("net/").as_posix(), hub_folder("hf/microsoft/resnet-18")
+        ('net', 'net', None)
+    """
+    path = name.removeprefix(HUB)
+    return Path(path) if path == name or path.startswith(("./", "../", "/")) else None
+
+
 def _local(name: str) -> tuple[str, str]:
-    """What stands before the path in the name of a model of open_clip, and the path; empty if there is none."""
+    """What stands before the path in the name of a package's model, and the path; empty if there is none."""
+    if name.startswith(HUB):
+        folder = hub_folder(name)
+        return (f"{HUB}./", folder.as_posix()) if folder else (name, "")
     start, colon, weights = name.partition(":")
     if not name.startswith(CLIP) or not (start == f"{CLIP}local-dir" or "/" in weights or Path(weights).suffix):
         return name, ""
@@ -154,7 +168,8 @@ def moved(name: str, move: Callable[[Path], Path]) -> str:
         return f"{move(Path(match['file'])).as_posix()}:{match['function']}"
     if _prefix(name):
         start, path = _local(name)
-        return f"{start}{move(Path(path)).as_posix()}" if path else name
+        changed = move(Path(path))
+        return f"{start.removesuffix('./') if changed.is_absolute() else start}{changed.as_posix()}" if path else name
     # The slash at its end may be all that tells a folder.
     ending = "/" if name.endswith("/") else ""
     return f"{move(Path(name)).as_posix()}{ending}" if is_own(name) else name
@@ -176,11 +191,13 @@ def origin(name: str) -> dict[str, str]:
         return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
     if not is_own(name):
         return {"name": name}
+    if _prefix(name) == HUB or _is_folder(name):
+        files, folder = ("config.json", "preprocessor_config.json"), hub_folder(name)
+        return ({"name": name} if folder is None else {file: _sha256(folder / file) for file in files}) | _versions(
+            "transformers"
+        )
     if prefix := _prefix(name):
         return {"name": name} | _versions(*_PACKAGES[prefix][2])
-    if _is_folder(name):
-        files = ("config.json", "preprocessor_config.json")
-        return {file: _sha256(Path(name) / file) for file in files} | _versions("transformers")
     runtime = _versions("onnxruntime", "onnx2torch", "onnx2pytorch") if name.endswith(".onnx") else {}
     description = Path(name).with_suffix(".toml")
     told = {"description": _sha256(description)} if description.is_file() else {}

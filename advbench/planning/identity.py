@@ -39,7 +39,7 @@ def surroundings(device: str) -> dict[str, Any]:
 
 
 def model_digest(model: Classifier) -> str:
-    """Digest of a classifier's weights, normalisation and number of classes, wherever they came from, and of its twin's.
+    """Digest of a classifier's weights, normalisation and number of classes, wherever they came from, and its twin's.
 
     Example:
         >>> from torch import nn

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch import nn
 
 import attacks
 from advbench import Classifier, load_model
+from advbench.catalog import MODELS
+from advbench.catalog.registry import resolve
+from advbench.catalog.zoo import DATA, ZOO
 from advbench.datasets import load_dataset
 from advbench.datasets.image_files import read_picture
 from advbench.models.sources import onnx_twin
@@ -23,7 +27,6 @@ from attacks.queries.derivatives import NoGradientError
 pytest.importorskip("onnx2torch", reason="needs onnx2torch, of the extra onnx")
 
 SIDE, CLASSES = 8, 5
-EPS = 8 / 255
 
 
 def exported(network: nn.Module, x: torch.Tensor, file: Path) -> str:
@@ -55,19 +58,28 @@ def remark(model: Classifier) -> str:
     return next(note for note in model.notes if "gradients" in note)
 
 
-@pytest.mark.parametrize("name", ["mnist_convnet", "lenet", "mlp_mnist", "gray_cnn", "cifar10_resnet_robust"])
+# without gray_forest, a forest of trees, which has no gradient
+LARGE = {"cifar10_vgg1", "cifar10_vgg2", "cifar10_vgg3", "cifar10_vgg4"}
+NETS = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in ZOO if name != "gray_forest"]
+
+
+@pytest.mark.parametrize("name", NETS)
 def test_the_same_images_are_fooled_as_by_the_original(name: str, tmp_path: Path) -> None:
-    original = load_model(name)
-    data = load_dataset("cifar10-samples" if max(len(original.mean), len(original.std)) == 3 else "mnist-samples")
+    card, about = MODELS[name], DATA[ZOO[name].data]
+    torch.manual_seed(0)
+    original: Classifier = load_model(name) if card.weights_sha256 else resolve(card.builder)(card)
+    data = load_dataset("mnist-samples" if card.data == "MNIST" else "cifar10-samples")
     pictures = [data.read(number) for number in range(8)]
     x = torch.stack([each if isinstance(each, torch.Tensor) else original.preprocess(each) for each in pictures])
     shipped = load_model(exported(original, x[:2], tmp_path / "net.onnx"))
     goal = Untargeted(original(x).argmax(1))
-    torch.testing.assert_close(shipped(x), original(x), atol=1e-4, rtol=1e-4)
-    fooled = [PGD(steps=10)(model, x, goal, eps=EPS) for model in (original, shipped)]
+    assert (shipped(x) - original(x)).abs().max() < 1e-4
+    eps = float(Fraction(about.eps))
+    fooled = [PGD(steps=3 if name in LARGE else 10)(model, x, goal, eps=eps) for model in (original, shipped)]
     verdicts = [original(each).argmax(1) != original(x).argmax(1) for each in fooled]
     assert torch.equal(*verdicts)
-    torch.testing.assert_close(fooled[0], fooled[1], atol=1e-3, rtol=0)
+    # not all: the sign of a gradient that is nearly zero may differ
+    assert (fooled[0] - fooled[1]).abs().mean() < 0.01 * eps
 
 
 def test_answers_are_those_of_onnxruntime_bit_for_bit(tmp_path: Path) -> None:

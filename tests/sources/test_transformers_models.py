@@ -244,6 +244,10 @@ def test_names_are_told_apart(vit: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert model_card(name).source == "transformers"
     assert moved("vit/", lambda path: Path("up") / path) == "up/vit/"
     assert moved("hf/someone/net", lambda path: Path("up") / path) == "hf/someone/net"
+    assert moved("hf/./vit", lambda path: Path("up") / path) == "hf/./up/vit"
+    assert moved("hf/./vit", lambda path: Path("/up") / path) == "hf//up/vit"
+    assert load_model("hf/./vit").num_classes == CLASSES
+    assert origin("hf/./vit") == origin("vit")
     assert set(origin("vit")) == {"config.json", "preprocessor_config.json", "transformers"}
     with pytest.raises(UserError, match=r"folder gone holds no config.json"):
         load_model("gone/")

@@ -1,5 +1,6 @@
 """ONNX files: answers by onnxruntime, gradients by a torch network converted from the file, where the two agree."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
 
     Its answers are those of onnxruntime. Where onnx2torch or onnx2pytorch makes a network of it that answers alike, to
     within :data:`advbench.models.sources.onnx_twin.TOLERANCE`, that network gives the gradients; otherwise attacks that
-    need one say that there is none. A Softmax at its end is left out. Which of it applies stands in the classifier's notes.
+    need one say that there is none. A Softmax at its end is left out. The notes of the classifier
+    say which of it applies.
 
     Args:
         card: Card whose name is the file.
@@ -113,7 +115,9 @@ class Session(nn.Module):
         named = {name: _as_tensor(answer, x) for name, answer in zip(self._outputs, answers, strict=True)}
         if self.twin is None or not (torch.is_grad_enabled() and x.requires_grad):
             return named
-        felt = parts_of(self.twin(x.to(self.dtype))).values()
+        with warnings.catch_warnings():  # what a converter's code does is no business of the user's
+            warnings.simplefilter("ignore")
+            felt = parts_of(self.twin(x.to(self.dtype))).values()
         return {name: _sloping(answer, other) for (name, answer), other in zip(named.items(), felt, strict=True)}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.registry import near_misses
-from advbench.catalog.user_models import HUB
+from advbench.catalog.user_models import HUB, hub_folder
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
@@ -62,9 +62,9 @@ def _transformers(name: str) -> Any:
 
 def _folder(name: str, weights: Path | None) -> Path:
     """The folder with the files of a model."""
-    if name.startswith(HUB):
+    folder = hub_folder(name)
+    if folder is None:
         return snapshot(name.removeprefix(HUB), weights=weights is None)
-    folder = Path(name)
     if not (folder / CONFIG).is_file():
         raise UserError(f"folder {folder} holds no {CONFIG}", hint="give a folder that save_pretrained wrote")
     return folder
