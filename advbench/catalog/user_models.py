@@ -12,7 +12,7 @@ from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 
 OWN = (
-    "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME, hf/NAME, "
+    "file.py:function, net.onnx, net.keras, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME, hf/NAME, "
     "a folder with config.json (transformers), clip/ARCH:PRETRAINED, robustbench/DATASET/THREAT/NAME"
 )
 """The ways to name one of the user's own models."""
@@ -37,6 +37,7 @@ _PACKAGES = {
 """Prefix -> the function that loads a model of a package, the package, and what determines its networks."""
 
 _LOADERS = {
+    ".keras": "advbench.models.sources.keras:load",
     ".onnx": "advbench.models.sources.onnx:load",
     ".safetensors": "advbench.models.sources.checkpoint:load",
     ".pt2": "advbench.models.sources.exported:load_exported",
@@ -44,6 +45,8 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
+_RUNTIMES = {".onnx": ("onnxruntime", "onnx2torch", "onnx2pytorch"), ".keras": ("keras",)}
+"""Suffix of a file -> the packages that run it."""
 _FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
 _NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
 _DESCRIBED = {
@@ -61,8 +64,8 @@ def model_card(name: str) -> ModelCard:
     """The card of a model of the catalog, or of one of the user's own.
 
     Args:
-        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; `timm/` and the name of a timm model;
+        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .keras, .pt2 (torch.export),
+            .pt or .ts (TorchScript), or in .safetensors if `advbench train` wrote it; `timm/` and the name of a timm model;
             `hf/` and the name of an image classifier of the Hugging Face hub, or a folder that transformers wrote;
             `clip/`, an architecture of open_clip and its weights; or `robustbench/`, data set, threat and name.
 
@@ -198,7 +201,7 @@ def origin(name: str) -> dict[str, str]:
         )
     if prefix := _prefix(name):
         return {"name": name} | _versions(*_PACKAGES[prefix][2])
-    runtime = _versions("onnxruntime", "onnx2torch", "onnx2pytorch") if name.endswith(".onnx") else {}
+    runtime = _versions(*_RUNTIMES.get(Path(name).suffix, ()))
     description = Path(name).with_suffix(".toml")
     told = {"description": _sha256(description)} if description.is_file() else {}
     return {"sha256": _sha256(Path(name))} | told | runtime

@@ -7,7 +7,8 @@ import click
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.cli.console import Command, console, print_result, progress
+from advbench.cli.model_options import announce, described, description
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, goal_with_k
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     help=f"See `advbench models`; or your own: {OWN}.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@described()
 @click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
 @click.option(
     "--param",
@@ -66,8 +68,9 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
     Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
     first seven any more.
     """
-    config = attack_config(goal=goal_with_k(goal, k), **options)
-    announce_code(config.model)
+    about = description(options, options["model"])
+    config = attack_config(goal=goal_with_k(goal, k), about=about, **options)
+    announce(config.model, about)
     with progress(quiet) as told:
         from advbench.pictures.attack import attack_pictures
 

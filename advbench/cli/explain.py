@@ -7,7 +7,8 @@ import click
 
 from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.cli.console import Command, console, print_result, progress
+from advbench.cli.model_options import announce, described, description
 from advbench.config.budgets import NORMS
 from advbench.config.explain import EXPLANATIONS, Options, explain_config
 from advbench.records.record import as_json
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
 )
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@described()
 @click.option("--what", multiple=True, metavar="NAME,...", help=f"{', '.join(EXPLANATIONS)}. Default: all.")
 @click.option("--layer", metavar="NAME", help="Of features, filters and grad-cam; `--what layers` lists them.")
 @click.option("--filter", "filters", multiple=True, type=click.IntRange(min=0), help="Number of a filter; repeatable.")
@@ -53,9 +55,10 @@ def explain(*, as_text: bool, quiet: bool, **asked: Any) -> None:
     """
     attack = {name: asked.pop(name) for name in ("attack", "goal", "norm", "eps")}
     chosen = {name: asked.pop(name) for name in ("layer", "filters", "every", "classes", "steps", "seed")}
-    config = explain_config(options=Options(**chosen), attack=attack, **asked)
+    about = description(asked, asked["model"] if asked["run"] is None else None)
+    config = explain_config(options=Options(**chosen), attack=attack, about=about, **asked)
     if config.run is None:
-        announce_code(config.model)
+        announce(config.model, about)
     with progress(quiet) as told:
         from advbench.explain import explain_picture
 

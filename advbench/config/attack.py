@@ -10,6 +10,7 @@ from advbench.catalog.parameters import Parameter, check_names, parse_parameters
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
 from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 
 
@@ -23,6 +24,8 @@ class AttackConfig:
     """A name of `advbench models`."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     attack: str = DEFAULT_ATTACK
     """A name of `advbench attacks`."""
     params: Mapping[str, Parameter] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import model_card
 from advbench.config.attack import AttackConfig, attack_config
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.sanitize import slug
 
@@ -62,6 +63,8 @@ class ExplainConfig:
     """A name of `advbench models`, or a model of the user's own."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     what: tuple[str, ...] = ()
     """Names of `EXPLANATIONS`; none: all of them."""
     options: Options = Options()
@@ -122,8 +125,8 @@ occlusion, path, embedding, features, filters, class-image, layers
     run: Path | None = rest.get("run")
     made = any(value is not None for value in attack.values())
     if run is not None:
-        if picture or adversarial or made or names:
-            raise UserError("--run explains the images of a run: it takes neither a picture nor an attack nor --what")
+        if picture or adversarial or made or names or rest.get("about", NOTHING) != NOTHING:
+            raise UserError("--run explains the images of a run: it takes no picture, attack, --what or description")
         return ExplainConfig(model=model, options=options, out=out or run / "explained", **rest)
     if picture is None and (not names or set(names) - set(WITHOUT_PICTURE)):
         alone = ", ".join(WITHOUT_PICTURE)

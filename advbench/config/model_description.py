@@ -132,14 +132,14 @@ def refuse_unread(name: str, about: Description) -> None:
         >>> refuse_unread("vgg16", Description(mean=[0.5]))
         Traceback (most recent call last):
         advbench.errors.UserError: model vgg16 takes no mean: it says itself what its input and its classes are
-        leave it out; file.py:function, .onnx, .pt2, .pt and .ts files take a description
+        leave it out; file.py:function, .onnx, .keras, .pt2, .pt and .ts files take a description
     """
     read = (*described_fields(name), "gradients_from")
     if unread := [field for field in about.said() if field not in read]:
         it = "it" if len(unread) == 1 else "them"
         raise UserError(
             f"model {name} takes no {' and no '.join(unread)}: it says itself what its input and its classes are",
-            hint=f"leave {it} out; file.py:function, .onnx, .pt2, .pt and .ts files take a description",
+            hint=f"leave {it} out; file.py:function, .onnx, .keras, .pt2, .pt and .ts files take a description",
         )
 
 

@@ -44,8 +44,8 @@ class ModelSpec(Description):
     """
 
     name: Annotated[str, known(model_card)]
-    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
-    timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
+    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
+    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
     gradients_from: Annotated[str, known(model_card)] | None = None
     """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
     own."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from advbench.evaluation.squashed import why_no_logits
+from advbench.models.readings import SQUASHED, AsLogits
+from advbench.models.twins import BORROW
 from advbench.records.flag import Flag, Severity
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -161,7 +163,11 @@ def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Fin
 
 def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[_Finding]:
     """M4: the answers are not logits, but squashed values whose gradients vanish where the model is confident."""
-    if reason := why_no_logits(model, x, logits):
+    read = [part.reading for _, part in parts(model) if isinstance(part, AsLogits) and part.reading in SQUASHED]
+    if read:
+        what = "the network answers with probabilities; their logarithms are attacked, which are flat where it is sure"
+        yield _Finding("M4", "F", what, "leave out the last softmax or sigmoid")
+    elif reason := why_no_logits(model, x, logits):
         yield _Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
 
 
@@ -175,7 +181,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
             _, _, (gradient,) = differentiate(model, inputs, partial(loss, labels=labels))
         except (RuntimeError, NoGradientError) as error:
             why = str(error.__cause__ or error).splitlines()[0]
-            yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)
+            yield _Finding("M6", "F", f"there is no gradient: {why}", f"{_MASKED}; or {BORROW}", 1.0)
             return
         if not gradient.isfinite().all():
             yield _Finding("M5", "E", f"gradients of the {name} are not finite", _DIVERGED)

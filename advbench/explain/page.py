@@ -75,7 +75,7 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
             lead = f"The {config.worst} images, at most, that the smallest perturbations fooled."
             return _write(config.out, f"What was fooled most easily in {display_name(config.run.name)}", lead, found)
         progress(f"loading {config.model}", 0, 1)
-        model = load_model(config.model, weights=config.weights, device=config.device)
+        model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
         for name in config.options.classes:
             model.class_index(name)
         if config.options.layer is not None:

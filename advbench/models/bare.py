@@ -10,7 +10,7 @@ from advbench.config.image_size import Size, height_and_width
 from advbench.config.model_description import Description
 from advbench.errors import UserError, reason
 from advbench.models.answers import Chosen, parts_of
-from advbench.models.classifier import Classifier
+from advbench.models.classifier import Classifier, switchable
 from advbench.models.described import assembled
 from advbench.models.readings import single, varied
 from advbench.models.trial import InType, other_type
@@ -57,7 +57,7 @@ def bare(
         (10, 28, 2)
     """
     if isinstance(network, nn.Module):
-        network.eval()
+        network = switchable(network)
     asked = network if about.output is None else _chosen(network, about.output, name)
     fits, first = list[_Fit](), None
     for channels in (about.channels,) if about.channels else _CHANNELS:
@@ -68,7 +68,7 @@ def bare(
             except UserError:
                 raise
             except (Exception, SystemExit) as error:  # the user's code may raise anything
-                first = first or _failed(name, channels, size, error)
+                first = first or _failed(name, channels, size, about, error)
     if not fits:
         raise first or UserError(f"{name} was not tried on any image", hint=_HINT)
     fit = fits[0]
@@ -83,11 +83,12 @@ def bare(
 
 def _guesses(fit: _Fit, about: Description, name: str, *, several: bool) -> Iterator[str]:
     if several:
-        yield f"{name} takes images of any size, and gets pictures as they are: --input-size scales them"
+        yield f"{name} takes images of any size, and gets pictures as they are: input_size (--input-size) scales them"
     elif about.input_size is None:
         height, width = height_and_width(fit.size)
         colours = "grey" if fit.channels == 1 else "colour"
-        yield f"{name} was found to take {colours} images of {height} x {width} pixels: --input-size says otherwise"
+        found = f"{name} was found to take {colours} images of {height} x {width} pixels"
+        yield f"{found}: input_size (--input-size) says otherwise"
 
 
 def _chosen(network: Any, output: str | int, name: str) -> nn.Module:
@@ -149,8 +150,9 @@ def _class_count(answers: tuple[Any, Any], name: str) -> int:
     return count
 
 
-def _failed(name: str, channels: int, size: Size, error: BaseException) -> UserError:
+def _failed(name: str, channels: int, size: Size, about: Description, error: BaseException) -> UserError:
     height, width = height_and_width(size)
     more = "s" if channels > 1 else ""
     message = f"{name} fails on images of {height} x {width} pixels in {channels} channel{more}: {reason(error)}"
-    return UserError(message, hint=_HINT)
+    given = f"mean and std say that it takes {channels} channel{more}" if about.channels else ""
+    return UserError(message, hint=given if given and channels not in _CHANNELS else _HINT)

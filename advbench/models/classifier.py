@@ -74,7 +74,7 @@ class Classifier(nn.Module):
             raise ValueError(f"expected module to be a torch.nn.Module or a callable, got {type(module).__name__}")
         if num_classes < 2:
             raise ValueError(f"expected num_classes >= 2, got {num_classes}{_ONE_LOGIT if num_classes == 1 else ''}")
-        self.module = module if isinstance(module, nn.Module) else _Function(module)
+        self.module = switchable(module) if isinstance(module, nn.Module) else _Function(module)
         self.num_classes = num_classes
         self.classes = _names(classes, num_classes)
         self.input_size = None if input_size is None else checked_size("input_size", input_size)
@@ -178,6 +178,35 @@ class Classifier(nn.Module):
 
 
 _ONE_LOGIT = ": one logit z of two classes becomes two as torch.cat([torch.zeros_like(z), z], dim=1)"
+
+
+def switchable(network: nn.Module) -> nn.Module:
+    """The network in eval mode; one that refuses to switch modes, as exported programs do, with its refusal removed.
+
+    Example:
+        >>> program = torch.export.export(nn.ReLU(), (torch.zeros(2),)).module()
+        >>> switchable(program).eval()(torch.tensor([-1.0, 1.0]))
+        tensor([0., 1.])
+    """
+    try:
+        return network.eval()
+    except NotImplementedError:
+        return _Exported(network)
+
+
+class _Exported(nn.Module):
+    """An exported program, which stays as it was exported whatever mode is asked for."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+        self.training = False
+
+    def train(self, mode: bool = True) -> "_Exported":
+        return self
+
+    def forward(self, x: Tensor) -> Any:
+        return self.program(x)
 
 
 class _Function(nn.Module):

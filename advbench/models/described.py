@@ -110,7 +110,7 @@ def _check_width(width: int, about: Description, name: str) -> None:
     if about.num_classes not in (None, width) and not (width == 2 and about.num_classes == 1):
         raise UserError(
             f"{name} answers with {width} classes, and was said to have {about.num_classes}",
-            hint="leave num_classes out, or name the output that has so many",
+            hint="leave num_classes out, or name another output with --output",
         )
     if about.classes is not None and len(about.classes) != width:
         raise UserError(f"{name} has {width} classes, and its description names {len(about.classes)}")

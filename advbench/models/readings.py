@@ -70,6 +70,10 @@ READINGS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 """What answers may be, other than logits -> what makes logits of them."""
 
 
+SQUASHED = ("one probability", "probabilities")
+"""Keys of `READINGS` whose logarithms are flat where the network is sure of itself."""
+
+
 def single(answer: Any, count: int) -> bool:
     """Whether an answer holds one number for each of several images, as that of two classes may: (N, 1) or (N,).
 

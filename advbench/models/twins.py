@@ -7,6 +7,8 @@ from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
 from attacks.queries.derivatives import has_gradient
 
+BORROW = "take those of a twin of the model: --gradients-from MODEL, or gradients_from in a suite and in Python"
+"""What to do about a model without gradients, as the end of a sentence."""
 _SIDE = 64
 """Side of the image for a network that takes any size, pixels."""
 
@@ -42,7 +44,8 @@ def paired(model: Classifier, twin: Classifier) -> Classifier:
             f"{twin.name} has no gradient that {model.name} could take", hint="name a float network, a torch module"
         )
     model.twin = twin
-    model.notes += (f"{model.name} is attacked with the gradients of {twin.name}; verdicts are its own",)
+    told = f"{model.name} is attacked with the gradients of {twin.name}; verdicts are its own"
+    model.notes += (told, *(note for note in twin.notes if note not in model.notes))
     return model
 
 

@@ -70,7 +70,7 @@ def attack_pictures(
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
     with folder_for_results(jobs[0][1]):
         progress(f"loading {config.model}", 0, len(jobs))
-        model = load_model(config.model, weights=config.weights, device=config.device)
+        model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
         session = open_session(config, model, named if make_attack is None else make_attack(model))
         if make_attack is None and not config.precise:
             session = hastened(session, found.pictures)
@@ -83,7 +83,7 @@ def attack_pictures(
                 write_records(together / "record", [outcome.record for outcome in done])
     if not any(map(_was_read, done)):
         raise UserError("\n".join(str(outcome.record.error) for outcome in done))
-    return done
+    return [outcome._replace(notes=model.notes) for outcome in done]
 
 
 class Session(NamedTuple):

@@ -48,6 +48,8 @@ class PictureResult(NamedTuple):
     """Whether the 8-bit picture that was written meets the goal within eps; None if unknown."""
     size_8bit: float | None = None
     """Size of that picture's perturbation in the norm of eps; None if unknown."""
+    notes: tuple[str, ...] = ()
+    """What was assumed of the model, in sentences."""
 
     def as_row(self) -> dict[str, Any]:
         """The record with what `--json` adds: names, confidences, files, and the result for the 8-bit picture."""
@@ -60,6 +62,7 @@ class PictureResult(NamedTuple):
             "adv_topk_confidences": [guess.confidence for guess in self.after[:k]],
             "met_8bit": self.met_8bit,
             "size_8bit": self.size_8bit,
+            "notes": list(self.notes),
             "files": {name: str(path) for name, path in self.files.items()},
         }
 
@@ -88,7 +91,8 @@ def provenance(
         "seed": config.seed,
         "form": form,
     }
-    return Provenance(short_digest(version, columns), columns)
+    told = config.about.said()
+    return Provenance(short_digest(version, columns, *([told] if told else [])), columns)
 
 
 def failed(

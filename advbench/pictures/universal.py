@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec, parse_goal
+from advbench.config.model_description import NOTHING, Description, describe
 from advbench.datasets.image_files import PictureError, find_pictures
 from advbench.datasets.loader import PictureStream
 from advbench.errors import UserError
@@ -35,6 +36,8 @@ class UseConfig:
     """A name of `advbench models`; None: the one it was made for."""
     weights: Path | None = None
     """A file with the model's weights."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     resize: bool = False
     """Whether another model or size than that of the fit is allowed."""
     goal: GoalSpec | None = None
@@ -82,7 +85,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     labels = None if config.labels is None else _labels(config.labels, paths)
     name = _model_name(config, perturbation)
     progress(f"loading {name}", 0, len(paths))
-    model = load_model(name, weights=config.weights, device=config.device)
+    model = load_model(name, weights=config.weights, about=_about(config, perturbation), device=config.device)
     fitting = fitting_perturbation(perturbation, model, config)
     stream = stream_of(model, paths, config.batch_size, labels=labels)
     progress(f"{name}: measuring", 0, len(paths))
@@ -101,6 +104,7 @@ def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) 
         paths=config.paths,
         model=_model_name(config, perturbation),
         weights=config.weights,
+        about=_about(config, perturbation),
         attack="universal",
         goal=config.goal or _goal(perturbation),
         norm=perturbation.norm.name,
@@ -229,6 +233,16 @@ def _model_name(config: UseConfig, perturbation: Perturbation) -> str:
     if not isinstance(name, str):
         raise UserError(f"{config.perturbation} does not say for which model it is", hint="name one with --model")
     return name
+
+
+def _about(config: UseConfig, perturbation: Perturbation) -> Description:
+    """What is said of the model: on the command line, or to the fit of the model that the perturbation was made for."""
+    told = perturbation.card.get("about")
+    if config.model is not None or not isinstance(told, dict):
+        return config.about
+    # The file may come from a stranger, who must not decide what other files are read or run.
+    told = {name: value for name, value in told.items() if not (name == "classes" and isinstance(value, str))}
+    return config.about.over(describe(told).without("gradients_from"))
 
 
 def _goal(perturbation: Perturbation) -> GoalSpec:

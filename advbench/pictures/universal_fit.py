@@ -11,6 +11,7 @@ from advbench import __version__
 from advbench.catalog import DEFAULT_MODEL
 from advbench.config.budgets import describe_norm
 from advbench.config.goals import GoalSpec
+from advbench.config.model_description import NOTHING, Description
 from advbench.datasets.image_files import find_pictures
 from advbench.datasets.loader import PictureStream, files_digest
 from advbench.errors import UserError
@@ -43,6 +44,8 @@ class FitConfig:
     """A name of `advbench models`."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     algorithm: str = "steps"
     """steps: :class:`attacks.UniversalPerturbation`; deepfool: the original, :class:`attacks.UniversalDeepFool`."""
     goal: GoalSpec = _UNTARGETED
@@ -77,7 +80,7 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     found = find_pictures(config.paths)
     paths = enough(found.pictures, found.problems)
     progress(f"loading {config.model}", 0, config.steps)
-    model = load_model(config.model, weights=config.weights, device=config.device)
+    model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
     fitted, kept = _split(model, paths, config)
     about = _about(config, model, paths)
     with folder_for_results(config.out) as folder:
@@ -158,6 +161,7 @@ def _split(model: Classifier, paths: tuple[Path, ...], config: FitConfig) -> tup
 def _about(config: FitConfig, model: Classifier, paths: tuple[Path, ...]) -> dict[str, Any]:
     """What decides a fit, as JSON holds it."""
     given = {name: value for name, value in asdict(config).items() if name in _DECIDING}
+    given |= {"about": said} if (said := config.about.said()) else {}
     return given | {
         "goal": str(config.goal),
         "weights": model_digest(model),

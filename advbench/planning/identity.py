@@ -39,7 +39,7 @@ def surroundings(device: str) -> dict[str, Any]:
 
 
 def model_digest(model: Classifier) -> str:
-    """Digest of a classifier's weights, normalisation and number of classes, wherever they came from, and its twin's.
+    """Digest of the weights, normalisation and number of classes of a classifier and its twin, wherever they came from.
 
     Example:
         >>> from torch import nn

@@ -32,6 +32,7 @@ ONLY_IN = {
     "captum": "advbench.explain.attribution",
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",
+    "keras": "advbench.models.sources.keras",
     "onnxruntime": "advbench.models.sources.onnx",
     "onnx": "advbench.models.sources.onnx_graph",
     "onnx2torch": "advbench.models.sources.onnx_twin",
