@@ -65,9 +65,9 @@ def model_card(name: str) -> ModelCard:
 
     Args:
         name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .keras, .pt2 (torch.export),
-            .pt or .ts (TorchScript), or in .safetensors if `advbench train` wrote it; `timm/` and the name of a timm model;
-            `hf/` and the name of an image classifier of the Hugging Face hub, or a folder that transformers wrote;
-            `clip/`, an architecture of open_clip and its weights; or `robustbench/`, data set, threat and name.
+            .pt or .ts (TorchScript), or in .safetensors if `advbench train` wrote it; `timm/` and the name of a timm
+            model; `hf/` and the name of an image classifier of the Hugging Face hub, or a folder that transformers
+            wrote; `clip/`, an architecture of open_clip and its weights; or `robustbench/`, data set, threat and name.
 
     Returns:
         The card. That of a user's own model says little before the model is loaded.

@@ -174,11 +174,14 @@ def read_description(file: Path) -> Description:
         return NOTHING
     try:
         said = tomllib.loads(file.read_text(encoding="utf-8"))
-        return Description.model_validate(said, context={"folder": file.parent})
+        found = Description.model_validate(said, context={"folder": file.parent})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"description {file} cannot be read: {error}") from None
     except ValidationError as error:
         raise UserError(f"description {file} is wrong: {_first(error)}") from None
+    if found.templates is not None:
+        raise UserError(f"description {file} is wrong: templates: a network in a file has no prompts")
+    return found
 
 
 def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:

@@ -263,7 +263,7 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
     [
         ("size = 8", "size: Extra inputs"),
         ("num_classes = 6", "answers with 5 classes, and was said to have 6"),
-        ("templates = ['a {}']", "templates: Extra inputs"),
+        ("templates = ['a {}']", "templates: a network in a file has no prompts"),
         ("input_size = 0", "input_size: expected input_size >= 1"),
         ("input_size = [8]", r"expected input_size >= 1, or \(height, width\)"),
         ("mean = []", "mean: .* should have at least 1 item"),
