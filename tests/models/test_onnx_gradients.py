@@ -202,3 +202,20 @@ def test_photographs_are_what_the_two_are_compared_on(tmp_path: Path, monkeypatc
     monkeypatch.setattr("advbench.models.sources.onnx.read_picture", reading)
     load_model(exported(small(), torch.rand(2, 3, SIDE, SIDE), tmp_path / "net.onnx"))
     assert [path.stem.rpartition("_")[0] for path in read] == ["imagenet_00", "imagenet_01", "imagenet_02"]
+
+
+def test_one_that_fails_on_several_images_says_so(tmp_path: Path) -> None:
+    nodes = (
+        helper.make_node("Reshape", ["x", "shape"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    )
+    file = tmp_path / "net.onnx"
+    weight = np.zeros((3 * SIDE * SIDE, CLASSES), np.float32)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", CLASSES])
+    held = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.array([1, 3 * SIDE * SIDE]), "shape")]
+    made = helper.make_graph(nodes, "net", [x], [y], held)
+    save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), str(file))
+    model = load_model(str(file))
+    assert "it has no gradients, because it fails on photographs: " in remark(model)
+    assert model(torch.rand(1, 3, SIDE, SIDE)).shape == (1, CLASSES)

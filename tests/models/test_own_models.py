@@ -217,7 +217,8 @@ def test_exported_programs_have_gradients(network: nn.Module, tmp_path: Path) ->
     assert (model(attacks.PGD()(model, x, goal, eps=0.5)).argmax(1) != goal.labels).all()
 
 
-def test_onnx_is_a_black_box(network: nn.Module, tmp_path: Path) -> None:
+def test_onnx_is_a_black_box(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.models.sources.onnx_twin.CONVERTERS", ())
     model = load_model(str(onnx_file(network, tmp_path / "net.onnx")))
     x = torch.rand(6, 3, SIDE, SIDE)
     goal = attacks.Untargeted(model(x).argmax(1))
@@ -227,7 +228,8 @@ def test_onnx_is_a_black_box(network: nn.Module, tmp_path: Path) -> None:
     assert (model(x_adv).argmax(1) != goal.labels).all()
 
 
-def test_onnx_from_the_command_line(network: nn.Module, tmp_path: Path) -> None:
+def test_onnx_from_the_command_line(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.models.sources.onnx_twin.CONVERTERS", ())
     file = onnx_file(network, tmp_path / "net.onnx")
     arguments = ("--model", file, "--goal", "untargeted", "--out", tmp_path / "out", picture(tmp_path))
     done = run(*arguments, "--attack", "square", "--eps", "0.5")

@@ -57,7 +57,10 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
         remarks.append("the Softmax at its end is left out, so that it gives logits")
     network = Session(session)
     classifier = described(network, file, card.name, shape, about)
-    network.twin, told = twin_of(graph, _examples(classifier, network))
+    try:
+        network.twin, told = twin_of(graph, _examples(classifier, network))
+    except Exception as error:  # onnxruntime's errors have no class in common; whoever asks again is told of it
+        told = f"it fails on photographs: {reason(error)}"
     remarks.append(
         f"gradients come from a network that {told} made of it"
         if network.twin
@@ -150,7 +153,7 @@ def _examples(classifier: Classifier, session: Session) -> Examples:
 
     handle = session.register_forward_hook(keep)
     with torch.no_grad():
-        classifier(images)
-        classifier(images[:1])
+        classifier.answer(images)
+        classifier.answer(images[:1])
     handle.remove()
     return found
