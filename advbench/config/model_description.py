@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError, ValidationInfo
 
 from advbench.catalog.user_models import described_fields
 from advbench.config.fields import Strict
@@ -40,7 +40,7 @@ def _list(values: Any) -> Any:
 
 
 Values = Annotated[
-    tuple[float, ...], BeforeValidator(_list, json_schema_input_type=float | list[float]), Field(min_length=1)
+    tuple[FiniteFloat, ...], BeforeValidator(_list, json_schema_input_type=float | list[float]), Field(min_length=1)
 ]
 """One number for each channel, or one for all."""
 Side = Annotated[Any, AfterValidator(_checked)]

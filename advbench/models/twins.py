@@ -5,7 +5,7 @@ import torch
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
-from attacks.queries.derivatives import has_gradient
+from attacks.queries.derivatives import NoGradientError, differentiate
 
 BORROW = "take those of a twin of the model: --gradients-from MODEL, or gradients_from in a suite and in Python"
 """What to do about a model without gradients, as the end of a sentence."""
@@ -39,10 +39,14 @@ def paired(model: Classifier, twin: Classifier) -> Classifier:
     channels = max(len(model.mean), len(model.std))
     image = torch.full((channels if channels > 1 else _colours(model), *model.sides(otherwise=_SIDE)), 0.5)
     try_model(twin, image)
-    if not has_gradient(twin, image.unsqueeze(0).to(device)):
+    x = image.unsqueeze(0).to(device).requires_grad_()
+    try:
+        with torch.enable_grad():
+            differentiate(twin, x, lambda logits: logits.sum(1))
+    except NoGradientError:
         raise UserError(
             f"{twin.name} has no gradient that {model.name} could take", hint="name a float network, a torch module"
-        )
+        ) from None
     model.twin = twin
     told = f"{model.name} is attacked with the gradients of {twin.name}; verdicts are its own"
     model.notes += (told, *(note for note in twin.notes if note not in model.notes))
