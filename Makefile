@@ -67,6 +67,6 @@ $(VENV)/installed: pyproject.toml constraints.txt
 .venv-sources/installed: pyproject.toml constraints.txt tests/sources/requirements.txt tests/sources/requirements-no-deps.txt
 	@echo "Installing into .venv-sources; the first time this takes some minutes."
 	$(PYTHON) -m venv --without-pip .venv-sources
-	$(call pip_install,.venv-sources) -e ".[clip,hf,keras,onnx,timm]" -r tests/sources/requirements.txt
+	$(call pip_install,.venv-sources) -e ".[clip,hf,int8,keras,onnx,timm]" -r tests/sources/requirements.txt
 	$(call pip_install,.venv-sources) --no-deps -r tests/sources/requirements-no-deps.txt
 	@touch $@

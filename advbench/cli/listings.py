@@ -62,7 +62,7 @@ def _print_robustbench(name: str, as_text: bool) -> None:
     from advbench.models.sources.robustbench import listed
 
     found = listed(name)
-    print_result(as_json(found) if as_text else "\n".join(found))
+    print_result(as_json([{"name": each} for each in found]) if as_text else "\n".join(found))
 
 
 def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:

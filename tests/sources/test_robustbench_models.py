@@ -153,7 +153,7 @@ def test_the_listing() -> None:
     assert NAME in found
     assert all(each.startswith("robustbench/cifar10/Linf/") for each in found)
     everything = json.loads(CliRunner().invoke(main, ["models", "robustbench", "--json"]).stdout)
-    assert set(found) < set(everything)
+    assert set(found) < {row["name"] for row in everything}
     result = CliRunner().invoke(main, ["models", "robustbench/mnist"])
     assert result.exit_code == 2
     assert "RobustBench has no models 'robustbench/mnist'" in result.stderr
