@@ -9,7 +9,7 @@ from advbench.catalog import ATTACKS, DATASETS, MODELS, UNIVERSAL, Availability,
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card
-from advbench.catalog.user_models import ROBUSTBENCH
+from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
 from advbench.errors import UserError
 from advbench.records.record import as_json
@@ -26,6 +26,8 @@ def models(name: str | None, as_text: bool) -> None:
     if name is not None and f"{name}/".startswith(ROBUSTBENCH):
         _print_robustbench(name, as_text)
         return
+    if name is not None and is_own(name):
+        raise UserError(f"{name} is a model of your own, of which nothing is known before it is loaded")
     found = [(card, availability(card)) for card in ([MODELS[name]] if name is not None else MODELS.values())]
     if as_text:
         rows = [

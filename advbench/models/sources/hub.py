@@ -1,6 +1,8 @@
 """Files of a model of the Hugging Face hub, from its cache or from the hub itself. No code from it is run."""
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from advbench.errors import UserError, first_line
@@ -42,6 +44,21 @@ def snapshot(name: str, *, weights: bool) -> Path:
             hint=f"on a connected machine: hf download {name}; then name the folder that it prints\n"
             "meanwhile: efficientnet_lite0, which needs no network",
         ) from None
+
+
+def hub_file(repository: str, names: Sequence[str]) -> Path:
+    """The first file of several names that a repository of the hub has, from the cache or from the hub itself.
+
+    Raises:
+        Exception: None can be had; each reason has a class of its own.
+    """
+    from huggingface_hub import hf_hub_download
+
+    *others, last = [(name, here) for here in (True, False) for name in names]
+    for name, here in others:
+        with suppress(Exception):
+            return Path(hf_hub_download(repository, name, local_files_only=here, etag_timeout=5))
+    return Path(hf_hub_download(repository, last[0], etag_timeout=5))
 
 
 def weights_in(folder: Path) -> tuple[Path, ...]:

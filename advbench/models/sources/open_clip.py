@@ -19,6 +19,7 @@ from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering
+from advbench.models.sources.hub import hub_file
 from advbench.models.weights import ENDINGS, sha256_of
 
 TEMPLATES = ("a photo of a {}.",)
@@ -205,16 +206,22 @@ def _check_activation(package: Any, arch: str, config: dict[str, Any], name: str
 
 def _published(package: Any, name: str, config: dict[str, Any]) -> Path:
     """The file of pretrained weights, downloaded unless it is in the cache."""
+    repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     try:
+        if repository:
+            return hub_file(repository, [f"{Path(file).stem}.safetensors", file] if file else _IN_A_REPOSITORY)
         with _quietly():
             return Path(package.download_pretrained(config))
     except Exception as error:  # no network, no such file, no permission: each has a class of its own
-        repository = str(config.get("hf_hub", "")).rstrip("/")
         get = f"hf download {repository}" if repository else f"fetch {config.get('url')}; then --weights FILE"
         raise UserError(
             f"{name} lacks its weights: they are not in the cache, and cannot be downloaded: {reason(error)}",
             hint=f"on a connected machine: {get}\nmeanwhile: efficientnet_lite0, which needs no network",
         ) from None
+
+
+_IN_A_REPOSITORY = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names that open_clip has for weights, the preferred first."""
 
 
 def _file_in(folder: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import tempfile
 import types
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,7 +163,9 @@ def _package(name: str) -> Iterator[_Tables]:
     before = sys.modules.get(_PACKAGE)
     sys.modules[_PACKAGE] = before or bare
     try:
-        parts = [importlib.import_module(f"{_PACKAGE}.{part}") for part in ("model_zoo", "utils")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old names in timm
+            parts = [importlib.import_module(f"{_PACKAGE}.{part}") for part in ("model_zoo", "utils")]
         yield _Tables(parts[0].model_dicts, parts[1])
     except ImportError as error:
         raise UserError(f"the package robustbench cannot be used: {reason(error)}", hint=_INSTALL) from None
