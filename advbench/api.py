@@ -16,6 +16,7 @@ from advbench.execution.progress import Progress
 from advbench.execution.runner import run_plan
 from advbench.models.classifier import Classifier
 from advbench.planning.prepare import prepared
+from advbench.planning.workers import Wanted
 from advbench.records.stored_run import StoredRun, read_run
 from advbench.report.notebook import as_html
 
@@ -63,7 +64,7 @@ def run(
     suite: str | Path | Mapping[str, Any] | Suite,
     *,
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: Wanted = "auto",
     models: Mapping[str, Classifier] | None = None,
     datasets: Mapping[str, Dataset] | None = None,
     plugins: Iterable[str] = (),
@@ -74,9 +75,10 @@ def run(
     Args:
         suite: Name of a suite in the package, a TOML file, a mapping of the same shape, or a suite.
         out: Folder of the run; None: `reports/<name of the suite>`. Where it holds the same run, that is resumed.
-        workers: Number of worker processes; 1: this process does the work itself.
-        models: Label -> classifier, for models that the suite names but no table has. They need `workers=1`.
-        datasets: Label -> data set, for data sets that the suite names but no table has. They need `workers=1`.
+        workers: Number of worker processes; 1: this process does the work itself; "auto": as many as cores, memory and
+            the work allow, or one for each GPU.
+        models: Label -> classifier, for models that the suite names but no table has. This process does the work then.
+        datasets: Label -> data set, for data sets that the suite names but no table has, likewise.
         plugins: Names of modules with tables of models, attacks and data sets; see `advbench.catalog.plugins`.
         progress: Called after every unit.
 
@@ -96,8 +98,11 @@ def run(
         datasets: is missing
         attacks: is missing
     """
-    if (models or datasets) and workers > 1:
-        raise UserError("models and data sets given as objects cannot be sent to other processes", hint="use workers=1")
+    if models or datasets:
+        if workers not in (1, "auto"):
+            message = "models and data sets given as objects cannot be sent to other processes"
+            raise UserError(message, hint="use workers=1")
+        workers = 1
     load_plugins(plugins)
     wanted = load_suite(suite, names={*(models or ()), *(datasets or ())})
     folder = Path(out) if out is not None else Path("reports") / wanted.name

@@ -30,6 +30,19 @@ NOT_OURS = ("make", "git", "pip", "python", "cd", "source")
 """First words of commands that install or build, which CI does by itself."""
 
 
+NETS = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(3 * 64, 10))
+
+def int8():
+    network = net().eval()
+    return lambda x: (network(x.detach()) * 64).round() / 64
+"""
+"""A user's own networks."""
+
+
 class Block(NamedTuple):
     """A fenced block of the README."""
 
@@ -83,6 +96,8 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         for picture in some:
             shutil.copy(picture.path, tmp_path / name)
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

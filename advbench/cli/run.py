@@ -18,13 +18,24 @@ if TYPE_CHECKING:
 
     from advbench.analysis.baseline import Baseline
     from advbench.config.suite import Gates
+    from advbench.planning.workers import Wanted
     from advbench.records.stored_run import StoredRun
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: str) -> "Wanted":
+    """A number of processes from 1 to 256, or "auto"."""
+    if value == "auto":
+        return "auto"
+    number: int = click.IntRange(1, 256)(value, param, ctx)
+    return number
 
 
 def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
     """The options that `run` and `resume` have in common."""
     options = (
-        click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."),
+        click.option(
+            "--workers", callback=_number, default="auto", show_default=True, metavar="N", help="Processes, or auto."
+        ),
         click.option(
             "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
         ),
@@ -45,7 +56,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda:N or mps, in place of the suite's.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
@@ -64,7 +75,7 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **op
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
 
 
-def _print_forecast(suite: Suite, workers: int) -> None:
+def _print_forecast(suite: Suite, workers: "Wanted") -> None:
     """Print the forecast of a suite."""
     from advbench.planning.forecast import HEADINGS, forecast
     from advbench.report.terminal import print_table

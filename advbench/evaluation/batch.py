@@ -14,6 +14,7 @@ from torch import Tensor
 from advbench.datasets.image_ids import content_ids
 from advbench.evaluation.evaluate import Evaluation, evaluate, evaluate_quickly
 from advbench.evaluation.goals import MakeGoal, set_apart
+from advbench.evaluation.memory import by_halves, out_of_memory
 from advbench.evaluation.recording import (
     Measurement,
     Provenance,
@@ -49,6 +50,8 @@ class BatchAttack:
     """Whether to attack even the images that already are of the class that the goal wants first."""
     on_pass: Callable[[], None] = lambda: None
     """Called at each forward pass of the attack."""
+    on_cut: Callable[[int], None] = lambda size: None
+    """Called with the smaller number of images each time a batch is halved because memory does not suffice."""
 
 
 class Candidate(NamedTuple):
@@ -84,6 +87,8 @@ def attack_batch(
 ) -> list[ImageResult]:
     """Attack images together; if that fails, one by one, so that only the image at fault is lost.
 
+    Where it fails for want of memory, the batch is halved, and each half again if need be.
+
     Args:
         setup: The attack, the model and the goal.
         x: Images (N, C, H, W) in [0, 1].
@@ -107,6 +112,15 @@ def attack_batch(
         >>> [result.record.met for result in attack_batch(setup, x, [Sample("ab", "0", None)])]
         [True]
     """
+
+    def attack(part: slice) -> list[ImageResult]:
+        return _attack_part(setup, x[part], samples[part], None if clean is None else clean[part])
+
+    return [result for part in by_halves(attack, len(x), setup.on_cut) for result in part]
+
+
+def _attack_part(setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor | None) -> list[ImageResult]:
+    """Attack images together; one by one if that fails for another reason than want of memory."""
     known = clean
     try:
         if known is None:
@@ -116,10 +130,13 @@ def attack_batch(
     except Exception as error:  # an attack or a network may raise anything; only its own images are affected
         if len(x) == 1:
             return [_crashed(setup, samples[0], None if known is None else known[0], error)]
+        if out_of_memory(error):
+            raise
+    alone = [slice(i, i + 1) for i in range(len(x))]
     return [
         result
-        for i in range(len(x))
-        for result in attack_batch(setup, x[i : i + 1], samples[i : i + 1], None if clean is None else clean[i : i + 1])
+        for one in alone
+        for result in _attack_part(setup, x[one], samples[one], None if clean is None else clean[one])
     ]
 
 

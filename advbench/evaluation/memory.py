@@ -1,6 +1,12 @@
-"""Keep the memory that one step of an attack frees for the next step."""
+"""Memory: keep what one step of an attack frees for the next one, and tell when there is not enough."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
+"""The result for some images."""
 
 _BLOCK = 2**25 - 2**16
 """Size in bytes; with the allocator's own header just below the largest block that counts."""
@@ -22,3 +28,56 @@ def keep_memory(device: torch.device) -> None:
     """
     if device.type == "cpu":
         torch.empty(_BLOCK, dtype=torch.uint8)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory could not be had, of the CPU or of a GPU.
+
+    Example:
+        >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        (True, True)
+        >>> out_of_memory(RuntimeError("expected 3 channels"))
+        False
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def by_halves(do: Callable[[slice], T], count: int, on_cut: Callable[[int], None]) -> list[T]:
+    """Do something to images together; where memory does not suffice, to each half of them, and so on.
+
+    Args:
+        do: Does it to the images of a slice.
+        count: Number of images.
+        on_cut: Called with the smaller number of images each time they are halved.
+
+    Returns:
+        The results, in the order of the images.
+
+    Raises:
+        Exception: Whatever `do` raises, if it is not for want of memory, or for a single image.
+
+    Example:
+        >>> def do(part):
+        ...     if part.stop - part.start > 2:
+        ...         raise MemoryError
+        ...     return part.stop - part.start
+        >>> by_halves(do, 5, on_cut=lambda size: None)
+        [2, 1, 2]
+    """
+    return _by_halves(do, 0, count, on_cut)
+
+
+def _by_halves(do: Callable[[slice], T], start: int, end: int, on_cut: Callable[[int], None]) -> list[T]:
+    try:
+        return [do(slice(start, end))]
+    except Exception as error:
+        if end - start <= 1 or not out_of_memory(error):
+            raise
+    # Only here is the exception gone, and with it the tensors of the frames that it had passed.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = (start + end + 1) // 2
+    on_cut(middle - start)
+    return [*_by_halves(do, start, middle, on_cut), *_by_halves(do, middle, end, on_cut)]

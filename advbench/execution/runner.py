@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -13,13 +13,15 @@ from advbench.errors import ExitCode, UserError
 from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
 from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
-from advbench.execution.worker import setup_of
+from advbench.execution.worker import Job, setup_of
 from advbench.planning.environment import environment, versions
 from advbench.planning.identity import differences
 from advbench.planning.plan import Plan
 from advbench.planning.prepare import PreparedRun, Terminated
-from advbench.planning.resources import Resources
+from advbench.planning.resources import Resources, spread
+from advbench.planning.workers import Wanted, Workers, choose_workers
 from advbench.records.atomic import write_atomic
+from advbench.records.clean import read_clean
 from advbench.records.record import Reason
 from advbench.records.run_folder import RunFolder
 from advbench.records.stored_run import gather_rows
@@ -35,19 +37,21 @@ class StoppedError(UserError):
     exit_code = ExitCode.INCOMPLETE
 
 
-def run_plan(run: PreparedRun, *, workers: int = 1, progress: Progress = lambda *_: None) -> None:
+def run_plan(run: PreparedRun, *, workers: Wanted = 1, progress: Progress = lambda *_: None) -> None:
     """Run the units of a plan that its folder lacks.
 
     Args:
         run: The prepared run, with its plan and its folder.
-        workers: Number of worker processes; 1: this process does the work itself.
+        workers: Number of worker processes; 1: this process does the work itself; "auto": see
+            :func:`advbench.planning.workers.choose_workers`.
         progress: Called after every unit.
 
     Raises:
-        UserError: The folder holds another run, or cannot be written to.
+        UserError: There is no such number of workers; the folder holds another run, or cannot be written to.
         StoppedError: Results could not be written; what was done before is saved.
     """
-    _Session(run.suite, run.folder, run.plan, run.resources, workers, progress).run()
+    chosen = choose_workers(run.plan, run.suite.device, workers)
+    _Session(run.suite, run.folder, run.plan, run.resources, chosen, progress, {}).run()
 
 
 class _Session(NamedTuple):
@@ -57,8 +61,10 @@ class _Session(NamedTuple):
     folder: RunFolder
     plan: Plan
     resources: Resources
-    workers: int
+    workers: Workers
     progress: Progress
+    halved: dict[str, int]
+    """Id of each unit that did not fit into memory -> the number of images that were attacked together."""
 
     def run(self) -> None:
         """Run the remaining units."""
@@ -88,7 +94,8 @@ class _Session(NamedTuple):
             "identity": self.plan.identity,
             "environment": environment(),
             "versions": versions(),
-            "workers": self.workers,
+            "workers": self.workers.number,
+            "workers_why": self.workers.why,
             "classes": self.plan.classes,
             "notes": {label: list(self.resources.model(label).notes) for label in self.plan.identity["models"]},
             "units": len(self.plan.units),
@@ -98,7 +105,7 @@ class _Session(NamedTuple):
             if changed := differences(old.get("identity", {}), json.loads(json.dumps(self.plan.identity))):
                 hint = "\n".join([*changed, "choose another folder with --out, or move this one away"])
                 raise UserError(f"{self.folder.path} holds another run", hint=hint)
-            manifest["started"] = old["started"]
+            manifest |= {name: old[name] for name in ("started", "halved") if name in old}
         self.folder.sweep()
         write_atomic(self.folder.plan, "".join(f"{unit.to_json()}\n" for unit in self.plan.units).encode())
         self.folder.write_manifest(manifest)
@@ -117,30 +124,37 @@ class _Session(NamedTuple):
         return True
 
     def _work(self, units: list[Unit]) -> None:
-        clean = {(unit.model, unit.dataset): unit for unit in self.plan.units if unit.task == "clean"}
-        context = TaskContext(
-            self.suite, self.folder, self.plan.run_id, clean, self.resources, self.plan.identity["models"]
-        )
+        clean: dict[tuple[str, str], list[Unit]] = {}
+        for unit in self.plan.units:
+            if unit.task == "clean":
+                clean.setdefault((unit.model, unit.dataset), []).append(unit)
+        numbers = {pair: [number for unit in some for number in unit.samples] for pair, some in clean.items()}
+        starts = {pair: tuple(spread(some)) for pair, some in numbers.items()}
+        models = self.plan.identity["models"]
+        context = TaskContext(self.suite, self.plan.run_id, self.resources, models, starts)
+
+        def prepare(unit: Unit) -> Job:
+            """What a unit needs of those before it goes with it, so that no worker has to see the folder."""
+            if unit.task != "attack":
+                return Job(unit)
+            return Job(unit, read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples))
+
         count = Count(len(self.plan.units), len(self.plan.units) - len(units), self.progress)
-        for executor, some in self._executors(context, units):
-            try:
-                for outcome in executor.submit_all(some):
+        executor = self._executor(context, prepare, len(units))
+        try:
+            for stage in (["clean"], ["checks", "attack"]):  # attacks need the clean predictions
+                for outcome in executor.submit_all([unit for unit in units if unit.task in stage]):
                     self._save(outcome, context)
                     count.add(outcome)
-            finally:
-                executor.close()
+        finally:
+            executor.close()
 
-    def _executors(self, context: TaskContext, units: list[Unit]) -> Iterator[tuple[Executor, list[Unit]]]:
-        """Distribute the units: those that the attacks build on are run here, before them."""
-        alone = Serial(lambda unit: do(unit, context), self.suite.time_limit)
-        first = [unit for unit in units if unit.task != "attack"]
-        rest = [unit for unit in units if unit.task == "attack"]
-        yield alone, first
-        if self.workers == 1 or len(rest) <= 1:
-            yield alone, rest
-        else:
-            setup = setup_of(context, list(loaded_plugins()))
-            yield Processes(setup, self.workers, self.suite.time_limit), rest
+    def _executor(self, context: TaskContext, prepare: Callable[[Unit], Job], units: int) -> Executor:
+        limit = self.suite.time_limit
+        if self.workers.number == 1 or units == 1:
+            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit)
+        plugins = list(loaded_plugins())
+        return Processes(prepare, [setup_of(context, plugins, device) for device in self.workers.devices], limit)
 
     def _save(self, outcome: UnitResult, context: TaskContext) -> None:
         unit, done, mistake = outcome.unit, outcome.done, self.folder.error(outcome.unit.unit_id)
@@ -156,7 +170,10 @@ class _Session(NamedTuple):
             write_atomic(self.folder.adversarials(unit.unit_id), done.adversarials)
         write_atomic(self.folder.result(unit), done.content)
         mistake.unlink(missing_ok=True)
-        self.folder.log("done", **story, unknown=done.unknown)
+        cut = {} if done.batch is None else {"batch": done.batch}
+        self.folder.log("done", **story, unknown=done.unknown, **cut)
+        if done.batch is not None:
+            self.halved[unit.unit_id] = done.batch
 
     def _close(self) -> None:
         """Gather the flags and record how the run ended."""
@@ -173,6 +190,7 @@ class _Session(NamedTuple):
     def _note(self, status: str) -> None:
         """Record in the manifest how the run ended, if it can be written."""
         with suppress(UserError):
-            ended = {"status": status, "finished": time.time()}
-            self.folder.write_manifest(self.folder.read_manifest() | ended)
+            manifest = self.folder.read_manifest() | {"status": status, "finished": time.time()}
+            manifest["halved"] = manifest.get("halved", {}) | self.halved
+            self.folder.write_manifest(manifest)
             self.folder.log(status)

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -22,13 +24,15 @@ from advbench.evaluation.batch import (
     unattacked,
 )
 from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.memory import by_halves, out_of_memory
 from advbench.evaluation.model_checks import check_model
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
-from advbench.planning.resources import Resources, UnitImages, clean_logits
+from advbench.planning.resources import Resources, UnitImages
 from advbench.records.checksum import BLANK, is_intact, sealed
+from advbench.records.clean import CleanLogits
+from advbench.records.flag import Flag
 from advbench.records.record import UNKNOWN, Reason, Record
-from advbench.records.run_folder import RunFolder
 from advbench.records.shards import as_shard, check_unit
 from advbench.records.unit import FORMAT, Unit
 from attacks import Attack
@@ -49,6 +53,8 @@ class Done(NamedTuple):
     """Content of the file with adversarial images; None if none are kept."""
     unknown: int = 0
     """Number of images whose outcome is unknown."""
+    batch: int | None = None
+    """Number of images that fitted into memory together; None where all of the unit did."""
 
 
 class TaskContext(NamedTuple):
@@ -56,24 +62,24 @@ class TaskContext(NamedTuple):
 
     suite: Suite
     """The suite that is run."""
-    folder: RunFolder
-    """Folder of the run, with the results of earlier units."""
     run_id: str
     """Id of the run."""
-    clean: dict[tuple[str, str], Unit]
-    """Model and data set -> the unit that predicts the clean images."""
     resources: Resources
     """Models and images, loaded when they are needed."""
-    models: dict[str, str]
+    models: Mapping[str, str]
     """Label of each model -> its digest when the run was planned."""
+    starts: Mapping[tuple[str, str], tuple[int, ...]]
+    """Model and data set -> numbers of the images from which attacks may start."""
 
 
-def do(unit: Unit, context: TaskContext) -> Done:
+def do(unit: Unit, context: TaskContext, clean: CleanLogits | None = None, *, most: int | None = None) -> Done:
     """Do a unit of work. The result depends on the unit alone, whatever was done before in this process.
 
     Args:
         unit: The unit to do.
         context: The run that it belongs to.
+        clean: The logits of its clean images; only attacks need them.
+        most: Number of images to attack together; None: all of the unit, as far as they fit into memory.
 
     Raises:
         UserError: A model, an image or a file is missing, or has changed since the run was planned.
@@ -82,46 +88,86 @@ def do(unit: Unit, context: TaskContext) -> Done:
         raise UserError(f"model {unit.model} has changed since the run was planned")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(unit.seed)
-        return {"clean": _predict, "checks": _check, "attack": _attack}[unit.task](unit, context)
+        if unit.task == "attack":
+            return _attack(unit, context, clean or CleanLogits((), np.empty((0, 0))), most or len(unit.samples))
+        return {"clean": _predict, "checks": _check}[unit.task](unit, context)
 
 
 def _predict(unit: Unit, context: TaskContext) -> Done:
-    images, model = context.resources.images(unit), context.resources.judged(unit.model, unit.dataset)
-    with torch.no_grad():
-        batches = torch.split(images.x, CLEAN_BATCH) if images.rows else ()
-        logits = torch.cat([torch.empty(0, model.num_classes), *(model(x).cpu() for x in batches)])
-    numbers = torch.tensor([unit.samples[row] for row in images.rows], dtype=torch.int64)
-    return Done(_tensors(unit, {"logits": logits, "samples": numbers}), unknown=len(images.unreadable))
+    model = context.resources.judged(unit.model, unit.dataset)
+    logits, numbers, unreadable, cuts = [torch.empty(0, model.num_classes)], list[int](), 0, list[int]()
+    for part in _parts(unit, CLEAN_BATCH):  # the images of a whole unit would take much memory
+        images = context.resources.images(part)
+        unreadable += len(images.unreadable)
+        numbers += [part.samples[row] for row in images.rows]
+        if images.rows:
+            with torch.no_grad():
+                logits += by_halves(lambda some, x=images.x: model(x[some]).cpu(), len(images.x), cuts.append)  # type: ignore[misc]
+    tensors = {"logits": torch.cat(logits), "samples": torch.tensor(numbers, dtype=torch.int64)}
+    return Done(_tensors(unit, tensors), unknown=unreadable, batch=min(cuts, default=None))
+
+
+def _parts(unit: Unit, size: int) -> Iterator[Unit]:
+    """The unit cut into units of at most this many images."""
+    for start in range(0, len(unit.samples), size):
+        part = slice(start, start + size)
+        yield replace(unit, samples=unit.samples[part], sample_ids=unit.sample_ids[part])
 
 
 def _check(unit: Unit, context: TaskContext) -> Done:
     images, samples = context.resources.images(unit), context.resources.samples(unit)
     labels = labels_of([samples[row] for row in images.rows], images.x)
     model = context.resources.judged(unit.model, unit.dataset)
-    flags = check_model(model, images.x, labels, dataset=unit.dataset, seed=unit.seed)
+    flags, looked_at = _checked(model, images.x, labels, unit)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
-    return Done(sealed(json.dumps(found, indent=1, allow_nan=False).encode()))
+    content = sealed(json.dumps(found, indent=1, allow_nan=False).encode())
+    return Done(content, batch=looked_at if looked_at < len(images.x) else None)
 
 
-def _attack(unit: Unit, context: TaskContext) -> Done:
+def _checked(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> tuple[list[Flag], int]:
+    """The flags of a model, and the number of images that it was asked about: as many as fit into memory."""
+    size = len(x)
+    while True:
+        try:
+            some = None if labels is None else labels[:size]
+            return check_model(model, x[:size], some, dataset=unit.dataset, seed=unit.seed), size
+        except Exception as error:
+            if size <= 1 or not out_of_memory(error):
+                raise
+        size = (size + 1) // 2  # outside of the handler, where the exception holds no tensors any more
+
+
+def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> Done:
     images, samples = context.resources.images(unit), context.resources.samples(unit)
     records = _unreadable(unit, context, images.unreadable)
-    kept = None
+    kept, cuts = None, [most] if most < len(unit.samples) else []
     if images.rows:
-        numbers = tuple(unit.samples[row] for row in images.rows)
-        clean = clean_logits(context.folder, context.clean[unit.model, unit.dataset], numbers).to(images.x.device)
-        setup = _setup(unit, context, images.x)
-        results = attack_batch(setup, images.x, [samples[row] for row in images.rows], clean)
+        logits = _logits_of(unit, images, clean).to(images.x.device)
+        setup = _setup(unit, context, images.x, cuts)
+        own = [samples[row] for row in images.rows]
+        results = []
+        for start in range(0, len(own), most):
+            part = slice(start, start + most)
+            results += attack_batch(setup, images.x[part], own[part], logits[part])
         records |= {row: result.record for row, result in zip(images.rows, results, strict=True)}
         if context.suite.save != "none":
             found = list(_found(images, results))
             kept = _kept(unit, found if context.suite.save == "all" else _most_interesting(found, unit.norm))
     ordered = [records[row] for row in range(len(samples))]
     unknown = sum(record.status == UNKNOWN for record in ordered)
-    return Done(as_shard(ordered, unit.unit_id), kept, unknown)
+    return Done(as_shard(ordered, unit.unit_id), kept, unknown, min(cuts, default=None))
 
 
-def _setup(unit: Unit, context: TaskContext, x: Tensor) -> BatchAttack:
+def _logits_of(unit: Unit, images: UnitImages, clean: CleanLogits) -> Tensor:
+    """The clean logits of the images that can be read (n, classes)."""
+    place = {number: row for row, number in enumerate(clean.numbers)}
+    numbers = [unit.samples[row] for row in images.rows]
+    if missing := [number for number in numbers if number not in place]:
+        raise UserError(f"image {missing[0]} of {unit.dataset} could not be read when the clean images were predicted")
+    return torch.from_numpy(clean.logits)[[place[number] for number in numbers]]
+
+
+def _setup(unit: Unit, context: TaskContext, x: Tensor, cuts: list[int]) -> BatchAttack:
     """The attack of a unit on its model."""
     model, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
     return BatchAttack(
@@ -130,6 +176,7 @@ def _setup(unit: Unit, context: TaskContext, x: Tensor) -> BatchAttack:
         make_goal=goal_maker(goal, model),
         source=_provenance(unit, context, model),
         keep=max(FIRST, goal.k, len(goal.classes)),
+        on_cut=cuts.append,
     )
 
 
@@ -138,9 +185,8 @@ def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
     if not takes_starts(attack):
         return attack
-    starts = context.resources.starts(
-        unit.model, unit.dataset, context.clean[unit.model, unit.dataset].samples, x.shape[1:]
-    )
+    numbers = context.starts[unit.model, unit.dataset]
+    starts = context.resources.starts(unit.model, unit.dataset, numbers, x.shape[1:])
     return attack if starts is None else with_starts(attack, starts)
 
 

@@ -1,72 +1,113 @@
-"""A process that runs the units it receives on standard input: `python -m advbench.execution.worker`.
+"""The side of a worker process: it is set up once, and then does one unit after the other.
 
-It receives nothing but names and numbers, loads models and images itself, and checks that they are those of the plan.
+It receives nothing but names, numbers and logits, loads models and images itself, and checks that they are those of
+the plan.
 """
 
 import os
-import sys
-from pathlib import Path
-from typing import Any
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 
 from advbench.catalog.plugins import load_plugins
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
-from advbench.execution.messages import Message, receive, send
-from advbench.execution.tasks import TaskContext, do
+from advbench.execution.tasks import Done, TaskContext, do
 from advbench.planning.resources import Resources
-from advbench.records.run_folder import RunFolder
+from advbench.records.clean import CleanLogits
 from advbench.records.unit import Unit
 
 
-def main() -> None:
-    """Run units until no more arrive."""
+class Setup(NamedTuple):
+    """Everything that a worker needs to know of a run, as plain values."""
+
+    suite: dict[str, Any]
+    """The suite, as JSON would have it."""
+    run_id: str
+    """Id of the run."""
+    models: dict[str, str]
+    """Label of each model -> its digest when the run was planned."""
+    starts: dict[tuple[str, str], tuple[int, ...]]
+    """Model and data set -> numbers of the images from which attacks may start."""
+    plugins: tuple[str, ...]
+    """Modules with models, attacks and data sets of the user's."""
+
+
+class Job(NamedTuple):
+    """A unit of work as it is handed to a worker."""
+
+    unit: Unit
+    """The unit of work to do."""
+    clean: CleanLogits | None = None
+    """The logits of its clean images; None for units that do not need them."""
+    most: int | None = None
+    """Number of images to attack together; None: all, as far as they fit into memory."""
+
+
+class Answer(NamedTuple):
+    """What a worker returns: no exception, since one of somebody else's classes might not survive the way back."""
+
+    done: Done | None
+    """The result; None if the unit failed."""
+    error: str = ""
+    """Why it failed."""
+
+
+def setup_of(context: TaskContext, plugins: Iterable[str], device: str | None = None) -> Setup:
+    """What a worker needs to know to make the same context.
+
+    Args:
+        context: Context of the run.
+        plugins: Names of the modules that were loaded.
+        device: Where the worker computes; None: where the suite says.
+    """
+    suite = context.suite.model_dump(mode="json") | ({} if device is None else {"device": device})
+    return Setup(suite, context.run_id, dict(context.models), dict(context.starts), tuple(plugins))
+
+
+def context_of(setup: Setup) -> TaskContext:
+    """The context that :func:`setup_of` described.
+
+    Raises:
+        UserError: A plugin cannot be loaded.
+    """
+    load_plugins(setup.plugins)
+    suite = Suite.model_validate(setup.suite, context=AS_IT_WAS)
+    return TaskContext(suite, setup.run_id, Resources(suite), setup.models, setup.starts)
+
+
+_setup: Setup
+_context: TaskContext | None = None
+
+
+def begin(setup: Setup, run: int) -> None:
+    """Get ready to work for a run; called once in each new process.
+
+    Args:
+        setup: The run that it will work for.
+        run: Id of the process that the run is in; the worker ends when that process does.
+    """
+    global _setup
+    _setup = setup
+    os.dup2(2, 1)  # what a library prints must not get between the lines of the run
     torch.set_num_threads(1)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the answers
-    context, setup = None, None
-    while True:
-        try:
-            asked = receive(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            if context is None or setup != asked.header["setup"]:
-                setup = asked.header["setup"]
-                context = context_of(setup)
-            done = do(Unit.from_json(asked.header["unit"]), context)
-            answer = Message({"error": "", "unknown": done.unknown}, done.content, done.adversarials or b"")
-        except Exception as error:  # it is for the run to say what is to be done about it
-            answer = Message({"error": f"{type(error).__name__}: {error}"})
-        try:
-            send(answers, answer)
-        except OSError:
-            return  # the run is gone
+    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
 
 
-def context_of(setup: dict[str, Any]) -> TaskContext:
-    """The context that :func:`setup_of` described."""
-    load_plugins(setup["plugins"])
-    suite = Suite.model_validate(setup["suite"], context=AS_IT_WAS)
-    clean = [Unit.from_json(line) for line in setup["clean"]]
-    by_pair = {(unit.model, unit.dataset): unit for unit in clean}
-    return TaskContext(
-        suite, RunFolder(Path(setup["folder"])), setup["run_id"], by_pair, Resources(suite), setup["models"]
-    )
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
-def setup_of(context: TaskContext, plugins: list[str]) -> dict[str, Any]:
-    """All that a worker needs to know, as JSON."""
-    return {
-        "suite": context.suite.model_dump(mode="json"),
-        "folder": str(context.folder.path),
-        "run_id": context.run_id,
-        "clean": [unit.to_json() for unit in context.clean.values()],
-        "models": context.models,
-        "plugins": plugins,
-    }
-
-
-if __name__ == "__main__":
-    main()
+def work(job: Job) -> Answer:
+    """Do a unit of work; any mistake is returned."""
+    global _context
+    try:
+        _context = _context or context_of(_setup)
+        return Answer(do(job.unit, _context, job.clean, most=job.most))
+    except Exception as error:  # it is for the run to say what is to be done about it
+        return Answer(None, f"{type(error).__name__}: {error}")

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from advbench.errors import UserError
 from advbench.explain.layers import Layer, last_maps, tapped
 from advbench.models.classifier import Classifier
+from advbench.models.twins import BORROW
 from attacks.queries.derivatives import has_gradient
 
 _BATCH = 8
@@ -199,7 +200,8 @@ def require_gradient(model: Classifier, x: Tensor) -> None:
     """
     if not has_gradient(model, x[:1]):
         raise UserError(
-            f"{model.name} gives no gradient, and this needs one", hint="occlusion, path and predictions need none"
+            f"{model.name} gives no gradient, and this needs one",
+            hint=f"occlusion, path and predictions need none; or {BORROW}",
         )
 
 

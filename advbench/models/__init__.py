@@ -25,7 +25,7 @@ def load_model(
     device: "str | torch.device" = "cpu",
     **said: Any,
 ) -> "Classifier":
-    """Load a pretrained classifier by name.
+    r"""Load a pretrained classifier by name, or one of your own from its file.
 
     torch's global random numbers are left as they were. What had to be assumed of a model of your own stands in the
     attribute `notes` of the classifier, and goes to the logger "advbench.models" as information.
@@ -52,9 +52,24 @@ def load_model(
         Traceback (most recent call last):
         advbench.errors.UserError: unknown model 'vgg61'
         did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
-        >>> model = load_model("nets.py:net", num_classes=0)
+
+        A network of your own, with what its code does not say of it:
+
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> nets = Path(folder.name, "nets.py")
+        >>> _ = nets.write_text(
+        ...     "from torch import nn\n"
+        ...     "def net():\n"
+        ...     "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2), nn.Softmax(1))"
+        ... )
+        >>> model = load_model(f"{nets}:net", mean=[0.5] * 3, std=[0.25] * 3, input_size=32, classes=["cat", "dog"])
+        >>> model.num_classes, model.classes, model.notes[0].removeprefix(model.name)
+        (2, ('cat', 'dog'), ' answers with probabilities, and their logarithms are attacked')
+        >>> load_model(f"{nets}:net", num_classes=0)
         Traceback (most recent call last):
         advbench.errors.UserError: num_classes: Input should be greater than 0
+        >>> folder.cleanup()
     """
     card = model_card(name)
     about = describe(said).over(about) if said else about

@@ -19,7 +19,10 @@ from attacks.queries.answers import read_logits
 _SIZES = (224, 32, 28)
 """Sides of the images on which a network of unknown input is tried, pixels."""
 _CHANNELS = (3, 1)
-_HINT = "say what it takes: --input-size, --mean, --std, or the same keys of the model's table in a suite"
+_HINT = (
+    "say what it takes: --input-size, --mean, --std, or the same keys of the model's table in a suite; or return an "
+    "advbench.Classifier, which says all of it"
+)
 
 
 class _Fit(NamedTuple):

@@ -9,6 +9,8 @@ LONGER_SECONDS = 120
 """Longest expected time of a unit of work, where smaller batches would cost more for each image."""
 LARGEST_BATCH = 250
 """Largest number of images in one unit."""
+CLEAN_BATCH = 500
+"""Largest number of clean images that one unit predicts; it reads a few of them at a time."""
 
 
 def batch_size(size: Footprint, passes: Passes, least: int = 1) -> int:

@@ -8,14 +8,11 @@ import torch
 
 from advbench.config.budgets import describe_norm
 from advbench.config.suite import Suite
-from advbench.planning.footprint import Footprint
 from advbench.planning.plan import Plan, make_plan
 from advbench.planning.resources import Resources
+from advbench.planning.workers import PROCESS_BYTES, Wanted, Workers, choose_workers, largest_bytes
 from advbench.records.unit import Unit
 from attacks.queries.derivatives import has_gradient
-
-PROCESS_BYTES = 600 * 2**20
-"""Memory of a worker before it has loaded a model, bytes."""
 
 
 class ForecastTable(NamedTuple):
@@ -40,12 +37,12 @@ class Forecast(NamedTuple):
     """Units, passes, time and memory in all, in words."""
 
 
-def forecast(suite: Suite, workers: int) -> Forecast:
+def forecast(suite: Suite, workers: Wanted) -> Forecast:
     """Plan a suite and work out its units, their passes, and the time and memory they would take.
 
     Args:
         suite: Suite to be run.
-        workers: Number of worker processes.
+        workers: Number of worker processes, or "auto".
 
     Raises:
         UserError: As :func:`advbench.planning.plan.make_plan`.
@@ -62,19 +59,19 @@ def forecast(suite: Suite, workers: int) -> Forecast:
                 rows.setdefault((unit.attack or unit.task, unit.goal, bound), []).append(unit)
         texts = tuple((*key, *_sums(units, speed)) for key, units in rows.items())
         tables.append(ForecastTable(f"{model} on {data}", texts))
-    return Forecast(tuple(tables), _total(plan, speed, workers))
+    return Forecast(tuple(tables), _total(plan, speed, choose_workers(plan, suite.device, workers)))
 
 
-def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: int) -> str:
+def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) -> str:
     seconds = sum(_seconds(unit, speed) for unit in plan.units)
-    largest = max((_bytes(unit, plan.footprints) for unit in plan.units), default=0)
     tasks = Counter(unit.task for unit in plan.units)
     return (
         f"{len(plan.units)} units ({tasks['attack']} of attacks), at most "
         f"{sum(unit.passes * len(unit.samples) for unit in plan.units):,.0f} passes "
         f"(a backward pass counts as two forward passes)\n"
-        f"time: at most {describe_duration(seconds / workers)} with --workers {workers}; "
-        f"memory: about {(PROCESS_BYTES + largest) * workers / 2**30:.1f} GiB\n"
+        f"time: at most {describe_duration(seconds / workers.number)}; memory: about "
+        f"{(PROCESS_BYTES + largest_bytes(plan)) * workers.number / 2**30:.1f} GiB\n"
+        f"workers: {workers.number} ({workers.why})\n"
         "An image that is fooled leaves its attack early, so that most runs take less."
     )
 
@@ -92,11 +89,6 @@ def _sums(units: list[Unit], speed: dict[tuple[str, str], float]) -> tuple[str, 
 
 def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
     return unit.passes * len(unit.samples) * speed[unit.model, unit.dataset]
-
-
-def _bytes(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> int:
-    size = footprints[unit.model, unit.dataset]
-    return size.weights + size.kept * len(unit.samples)
 
 
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from advbench.evaluation.attack_factory import MAX_PASSES
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
-from advbench.planning.batches import batch_size
+from advbench.planning.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cells import NOISE, PlannedAttack, cells_of
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.planning.footprint import Footprint, footprint
@@ -67,6 +66,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     pairs = fitting_pairs(suite, resources)
     digests = {model.label: resources.digest(model.label) for model, _ in pairs}
     first: list[Unit] = []
+    checks: list[Unit] = []
     rest: list[Unit] = []
     images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
     for model, data in pairs:
@@ -92,7 +92,8 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         first_images = _first_images(resources, model.label, data.label, numbers)
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
-        first += [pair.unit("clean", range(len(numbers))), pair.unit("checks", range(min(CHECKED, len(numbers))))]
+        first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
+        checks.append(pair.unit("checks", range(min(CHECKED, len(numbers)))))
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
@@ -100,7 +101,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     identity |= {"perturbations": sorted(stored)} if stored else {}
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
-    return Plan((*first, *rest), identity, classes, footprints)
+    return Plan((*first, *checks, *rest), identity, classes, footprints)
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
@@ -144,15 +145,20 @@ class _Pair(NamedTuple):
         return Unit(unit_id=unit_id, passes=passes, **fields)
 
 
+def _runs(count: int, most: int) -> Iterator[range]:
+    """The numbers below a count, in runs of at most this many and nearly equal lengths."""
+    parts = -(-count // most)
+    edges = [round(i * count / parts) for i in range(parts + 1)]
+    return map(range, edges, edges[1:])
+
+
 def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) -> Iterator[Unit]:
     passes = cell.passes
     form = milder(choice.form, passes.bears)
-    count = -(-len(pair.numbers) // batch_size(size, passes, choice.batch))
-    edges = [round(i * len(pair.numbers) / count) for i in range(count + 1)]
     # At most every image to start from is asked about too; a budget of passes includes that.
     asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0
-    for start, end in pairwise(edges):
-        yield pair.unit("attack", range(start, end), cell, form=form, passes=passes.total + asked)
+    for rows in _runs(len(pair.numbers), batch_size(size, passes, choice.batch)):
+        yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked)
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:

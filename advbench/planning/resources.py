@@ -5,7 +5,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -23,8 +22,6 @@ from advbench.models.classifier import Classifier
 from advbench.models.restricted import restricted
 from advbench.models.trial import input_of
 from advbench.planning.identity import model_digest
-from advbench.records.checksum import is_intact
-from advbench.records.run_folder import RunFolder
 from advbench.records.unit import Unit, digest
 from attacks import Fast
 from attacks.speed.folding import FORMS
@@ -63,7 +60,7 @@ class Resources:
         models: Mapping[str, Classifier] | None = None,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> None:
-        self.device = usable_device(suite.device)
+        self.device = usable_device(suite.device.partition(",")[0])  # "cuda:0,2" is for several processes
         self._makers: dict[str, Callable[[], Any]] = {}
         self._specs = {model.label: model for model in suite.models if model.label not in (models or {})}
         for model in suite.models:
@@ -247,32 +244,6 @@ def spread(images: Sequence[T]) -> Sequence[T]:
         ([1, 2, 3], 250, range(0, 12, 4))
     """
     return images[:: max(-(-len(images) // MOST_STARTS), 1)]
-
-
-def clean_logits(folder: RunFolder, unit: Unit, numbers: tuple[int, ...]) -> Tensor:
-    """Logits of the model for some clean images, as the unit of that task recorded them.
-
-    Args:
-        folder: Folder of the run.
-        unit: Unit of the task "clean".
-        numbers: Numbers of the images in the data set.
-
-    Returns:
-        Logits (n, classes), on the CPU.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    path = folder.clean(unit.unit_id)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if not is_intact(content):
-        raise UserError(f"{path} was truncated or changed")
-    tensors = safetensors.torch.load(content)
-    place = {number: row for row, number in enumerate(tensors["samples"].tolist())}
-    return tensors["logits"][[place[number] for number in numbers]]
 
 
 def _check(image: Tensor, what: str) -> None:

@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -286,21 +289,15 @@ class TestWorkers:
         run(SUITE, out=tmp_path, workers=2)
         same(golden, tmp_path)
 
-    def test_one_that_is_killed_is_replaced(self, golden, tmp_path, monkeypatch):
+    def test_one_that_is_killed_is_replaced(self, golden, tmp_path):
         killed = []
 
-        from advbench.execution import runner
+        def kill(what, done, total):
+            if not killed and (running := multiprocessing.active_children()):
+                killed.append(running[0].pid)
+                os.kill(killed[0], signal.SIGKILL)
 
-        class Watched(runner.Processes):
-            def submit_all(self, units):
-                for outcome in super().submit_all(units):
-                    if not killed:
-                        killed.append(next(each.pid for each in self._workers.values() if each.poll() is None))
-                        os.kill(killed[0], signal.SIGKILL)
-                    yield outcome
-
-        monkeypatch.setattr(runner, "Processes", Watched)
-        run(SUITE, out=tmp_path, workers=2)
+        run(SUITE, out=tmp_path, workers=2, progress=kill)
         assert killed
         same(golden, tmp_path)
 
@@ -324,3 +321,40 @@ class TestWorkers:
         hung = done.frame["attack"] == "hang"
         assert (done.frame.loc[hung, "status"] == UNKNOWN).all()
         assert (done.frame.loc[~hung, "status"] == "ok").all()
+
+    def test_a_script_without_a_guard_is_not_run_again_in_them(self, golden, tmp_path):
+        script = tmp_path / "script.py"
+        given = f"{SUITE!r}, out={str(tmp_path / 'run')!r}, plugins=['fake_plugin'], workers=2"
+        script.write_text(f"import advbench\nprint('once')\nadvbench.run({given})\n")
+        said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+        assert (said.stdout, said.stderr) == ("once\n", "")
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    def test_no_process_outlives_the_run(self, tmp_path, number):
+        suite = tmp_path / "suite.toml"
+        suite.write_text(TOML.format(model="tiny").replace('"pgd"', '"hang"').replace(", params = { steps = 3 }", ""))
+        options = ["--plugin", "fake_plugin", "--workers", "2", "--out", tmp_path / "run"]
+        command = [sys.executable, "-m", "advbench", "run", suite, *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (workers := _at_work(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        process.wait()
+        while any(map(_is_alive, workers)):
+            time.sleep(0.1)
+
+
+def _at_work(run: int) -> list[int]:
+    """Ids of the workers of a run, once there are two and both have begun to work."""
+    found = subprocess.run(["ps", "-ww", "-o", "pid=,time=,args=", "--ppid", str(run)], capture_output=True, text=True)
+    lines = [line.split(maxsplit=2) for line in found.stdout.splitlines() if "spawn_main" in line]
+    if len(lines) < 2 or any(used == "00:00:00" for _, used, _ in lines):
+        return []
+    return [int(pid) for pid, _, _ in lines]
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process runs; one that nobody has buried yet does not."""
+    said = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout
+    return said.strip()[:1] not in ("", "Z")

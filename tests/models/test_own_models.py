@@ -1,6 +1,7 @@
 """Models of the user's own: functions, TorchScript, exported programs, ONNX files, names of timm's."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
@@ -287,6 +288,14 @@ def test_weights_and_a_file_that_has_its_own(network: nn.Module, tmp_path: Path)
     for file in (exported(network, tmp_path / "net.pt2"), onnx_file(network, tmp_path / "net.onnx")):
         with pytest.raises(UserError, match="holds its own weights"):
             load_model(str(file), weights=tmp_path / "other.pt")
+
+
+def test_keras_files_without_the_package_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    (tmp_path / "net.keras").write_bytes(b"a network")
+    with pytest.raises(UserError, match=r"net\.keras needs the package keras, which is not installed") as error:
+        load_model(str(tmp_path / "net.keras"))
+    assert error.value.hint == 'pip install "advbench[keras]"'
 
 
 # timm

@@ -1,6 +1,8 @@
 """Keras files on torch: a twin of lenet answers as lenet does, with gradients; code in a file is refused."""
 
+import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,23 @@ def test_a_file_with_code_is_refused_in_one_sentence(tmp_path: Path, layer: str)
     assert done.exit_code == 2
     assert "would run code from the file, which is refused" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("module", "name"), [("os", "system"), ("builtins", "exec"), ("torch", "load")])
+def test_a_hostile_file_runs_nothing(tmp_path: Path, module: str, name: str) -> None:
+    file, mark = Path(saved(twin(), tmp_path / "net.keras")), tmp_path / "mark"
+    with zipfile.ZipFile(file) as archive:
+        contents = {each: archive.read(each) for each in archive.namelist()}
+    config = json.loads(contents["config.json"])
+    order = f"touch {mark}" if module == "os" else f"open({str(mark)!r}, 'w')"
+    config["config"]["layers"][1] = {"module": module, "class_name": name, "config": order, "registered_name": name}
+    contents["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for each, content in contents.items():
+            archive.writestr(each, content)
+    with pytest.raises(UserError, match=r"is no Keras file that can be loaded|would run code"):
+        load_model(str(file))
+    assert not mark.exists()
 
 
 def test_files_that_will_not_do(tmp_path: Path) -> None:

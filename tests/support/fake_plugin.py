@@ -9,6 +9,7 @@ import fakes
 import torch
 from torch import Tensor, nn
 
+import attacks
 from advbench.catalog.cards import AttackCard, DatasetCard, ModelCard
 from advbench.config.data_source import DataSource
 from advbench.datasets.dataset import Dataset
@@ -77,6 +78,20 @@ class AlwaysSuicide(fakes.Fake):
         return x
 
 
+class Hungry(attacks.PGD):
+    """Finds no memory for more than a number of images."""
+
+    most = 100
+
+    def __call__(self, model, x, goal, **given):
+        """Attack, or say what torch says."""
+        if len(x) > self.most:
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 9 bytes"
+            )
+        return super().__call__(model, x, goal, **given)
+
+
 def _model(name: str) -> ModelCard:
     return ModelCard(
         name=name, loader="fake_plugin:load_tiny", data="smooth pictures", classes=len(fakes.CLASSES),
@@ -102,4 +117,7 @@ ATTACKS |= {"fails": _attack("fails", "fakes:FailsOnSome")}
 ATTACKS |= {
     name: _attack(name, f"fake_plugin:{attr}")
     for name, attr in {"hang": "Hang", "suicide": "Suicide", "always_suicide": "AlwaysSuicide"}.items()
+}
+ATTACKS |= {
+    "hungry": AttackCard(name="hungry", target="fake_plugin:Hungry", kind="budget", norms=("linf",), summary="a fake")
 }

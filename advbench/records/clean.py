@@ -1,0 +1,53 @@
+"""The logits of clean images, as the units of the task "clean" recorded them. No torch."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from advbench.errors import UserError
+from advbench.records.checksum import is_intact
+from advbench.records.run_folder import RunFolder
+from advbench.records.unit import Unit
+
+
+class CleanLogits(NamedTuple):
+    """The model's answers for some clean images."""
+
+    numbers: tuple[int, ...]
+    """Numbers of the images in the data set (n), those that could not be read left out."""
+    logits: NDArray[Any]
+    """Logits (n, classes)."""
+
+
+def read_clean(folder: RunFolder, units: Sequence[Unit], numbers: Sequence[int]) -> CleanLogits:
+    """Read the logits of some images; only the files that hold them are opened.
+
+    Args:
+        folder: Folder of the run.
+        units: Units of the task "clean" for one model and data set, each with consecutive images of a sorted choice.
+        numbers: Numbers of the images in the data set, sorted.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+    found: dict[int, NDArray[Any]] = {}
+    for unit in units:
+        if unit.samples[0] <= numbers[-1] and numbers[0] <= unit.samples[-1]:
+            tensors = _tensors(folder, unit)
+            found |= dict(zip(tensors["samples"].tolist(), tensors["logits"], strict=True))
+    known = tuple(number for number in numbers if number in found)
+    return CleanLogits(known, np.stack([found[number] for number in known]) if known else np.empty((0, 0), np.float32))
+
+
+def _tensors(folder: RunFolder, unit: Unit) -> dict[str, NDArray[Any]]:
+    path = folder.clean(unit.unit_id)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    if not is_intact(content):
+        raise UserError(f"{path} was truncated or changed")
+    return safetensors.numpy.load(content)
