@@ -52,13 +52,14 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
     Raises:
         Exception: None can be had; each reason has a class of its own.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
 
-    *others, last = [(name, here) for here in (True, False) for name in names]
-    for name, here in others:
+    for name in names:
         with suppress(Exception):
-            return Path(hf_hub_download(repository, name, local_files_only=here, etag_timeout=5))
-    return Path(hf_hub_download(repository, last[0], etag_timeout=5))
+            return Path(hf_hub_download(repository, name, local_files_only=True))
+    # Without a network this fails at once, where a download would be tried again for half a minute.
+    there = {file.rfilename for file in HfApi().model_info(repository, timeout=5).siblings or ()}
+    return Path(hf_hub_download(repository, next((name for name in names if name in there), names[-1])))
 
 
 def weights_in(folder: Path) -> tuple[Path, ...]:
