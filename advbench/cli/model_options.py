@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     (("--num-classes",), "N", "Of a model of your own; checked."),
-    (("--mean",), "R,G,B", "Subtracted from its images in [0, 1]; one number makes them grey."),
+    (("--mean",), "R,G,B", "Subtracted from its images in [0, 1]; or one number for all channels."),
     (("--std",), "R,G,B", "Divisor after that. Without both, [0, 1] goes in as it is."),
     (("--input-size",), "PIXELS", "Of its input: 224, or HEIGHTxWIDTH."),
     (("--classes", "--labels", "class_names"), "FILE", "Their names, in the order of the logits: .txt or .json."),

@@ -65,9 +65,10 @@ class Description(Strict):
     """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file, or a usual size that
     the network takes."""
     mean: Values | None = None
-    """Mean subtracted from images in [0, 1], for each channel; one value makes the images grey. None: no mean."""
+    """Mean subtracted from images in [0, 1], for each channel, or one for all. None: no mean. Where neither file nor
+    network says how many channels there are, one value means grey images."""
     std: Values | None = None
-    """Divisor after that, for each channel; None: no division."""
+    """Divisor after that, for each channel, or one for all; None: no division."""
     classes: Names | None = None
     """Names of the classes, in the order of the logits, or the file that holds them: .txt with one a line, or .json
     with a list. None: numbers."""

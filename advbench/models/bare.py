@@ -63,7 +63,7 @@ def bare(
         network = switchable(network)
     asked = network if about.output is None else _chosen(network, about.output, name)
     fits, first = list[_Fit](), None
-    for channels in (about.channels,) if about.channels else _CHANNELS:
+    for channels in _channels(about):
         sizes = _SIZES if about.input_size is None else (about.input_size,)
         for size in sizes if not fits else ():
             try:
@@ -82,6 +82,13 @@ def bare(
     model.weights_sha256 = digest
     model.notes += tuple(_guesses(fit, about, name, several=some))
     return model
+
+
+def _channels(about: Description) -> tuple[int, ...]:
+    """Numbers of channels to try: as many as values were given, of which one may stand for all."""
+    if about.channels is None:
+        return _CHANNELS
+    return _CHANNELS[::-1] if about.channels == 1 else (about.channels,)
 
 
 def _guesses(fit: _Fit, about: Description, name: str, *, several: bool) -> Iterator[str]:

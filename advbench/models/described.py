@@ -43,7 +43,8 @@ def described(
     if shape[3] in _COLOURS and shape[1] not in _COLOURS:
         module, shape = _ChannelsLast(module), (shape[0], shape[3], shape[1], shape[2])
     size = _size(about, shape, file)
-    channels = about.channels or shape[1] or _COLOURS[-1]
+    # One value stands for all channels, where the file says how many there are.
+    channels = shape[1] if shape[1] and about.channels == 1 else about.channels or shape[1] or _COLOURS[-1]
     x = torch.zeros(shape[0] or 1, channels, *height_and_width(size))
     try:
         network, width = with_logits(module.eval(), x, about.output, file)
@@ -91,8 +92,8 @@ def assembled(
         model = Classifier(
             network,
             num_classes=width,
-            mean=about.mean or (0.0,) * channels,
-            std=about.std or (1.0,) * channels,
+            mean=_of_each(about.mean or (0.0,), channels),
+            std=_of_each(about.std or (1.0,), channels),
             classes=about.classes,
             input_size=size,
             name=name,
@@ -102,6 +103,11 @@ def assembled(
     if about.mean is None and about.std is None:
         model.notes += (f"{name} has no mean and std, so that images go in as they are, from 0 to 1",)
     return model
+
+
+def _of_each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value for each channel, where a single one was given for all."""
+    return values * channels if len(values) == 1 else values
 
 
 def _check_width(width: int, about: Description, name: str) -> None:

@@ -273,7 +273,7 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
         ("std = [0.0, 1.0, 1.0]", "is wrong: expected std > 0"),
         ("mean = [0.5, 0.5]\nstd = [1.0, 1.0, 1.0]", "is wrong: expected as many values in mean as in std"),
         ("input_size", "cannot be read"),
-        ("mean = [0.5]\nstd = [0.5]", "fails on an image of 8 x 8"),
+        ("mean = [0.5, 0.5]\nstd = [0.5]", "fails on an image of 8 x 8"),
         ('classes = ["a"]', "has 5 classes, and its description names 1"),
     ],
 )
@@ -282,6 +282,18 @@ def test_descriptions_that_will_not_do(network: nn.Module, tmp_path: Path, text:
     (tmp_path / "net.toml").write_text(text)
     with pytest.raises(UserError, match=message):
         load_model(str(tmp_path / "net.pt2"))
+
+
+def test_one_value_stands_for_all_channels(network: nn.Module, tmp_path: Path, source: Path) -> None:
+    colour, grey = (
+        load_model(str(exported(network, tmp_path / "net.pt2")), std=0.5),
+        load_model(f"{source}:bare", std=2),
+    )
+    assert (colour.mean, colour.std, grey.std) == ((0.0,) * 3, (0.5,) * 3, (2.0,))
+    (tmp_path / "rgb.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten())\n"
+    )
+    assert load_model(f"{tmp_path / 'rgb.py'}:net", mean=0.5, input_size=8).mean == (0.5,) * 3
 
 
 def test_weights_and_a_file_that_has_its_own(network: nn.Module, tmp_path: Path) -> None:

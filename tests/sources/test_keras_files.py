@@ -99,6 +99,10 @@ def test_a_network_for_images_up_to_255_is_told_how(tmp_path: Path) -> None:
     plain = load_model(saved(twin(), tmp_path / "plain.keras"))
     torch.testing.assert_close(model(x), plain(x), atol=1e-4, rtol=1e-4)
     assert not [note for note in model.notes if "255" in note]
+    colour = keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(4, activation="softmax")])
+    found = load_model(saved(colour, tmp_path / "colour.keras"), std=0.003921569)
+    assert (found.std, found(torch.rand(2, 3, 8, 8)).shape) == ((0.003921569,) * 3, (2, 4))
+    assert "ends in a softmax" in found.notes[-1]
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def _images(shape: Any, about: Description) -> Tensor:
     """A few images in the order of channels that the network takes."""
     sides = [side or _ANY for side in shape[1:]]
     first = shape[1] in (1, 3) and shape[3] not in (1, 3)
-    channels, height, width = sides if first else (about.channels or sides[2], sides[0], sides[1])
+    channels, height, width = sides if first else (shape[3] or about.channels or 3, sides[0], sides[1])
     if about.input_size is not None:
         height, width = height_and_width(about.input_size)
     x = varied(channels, height, width)[: shape[0] or None]
