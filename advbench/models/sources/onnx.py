@@ -59,7 +59,7 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
     classifier = described(network, file, card.name, shape, about)
     try:
         network.twin, told = twin_of(graph, _examples(classifier, network))
-    except Exception as error:  # onnxruntime's errors have no class in common; whoever asks again is told of it
+    except Exception as error:  # onnxruntime's errors have no class in common; whoever asks again gets them
         told = f"it fails on photographs: {reason(error)}"
     remarks.append(
         f"gradients come from a network that {told} made of it"
