@@ -13,7 +13,7 @@ IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-sources lint check format peers optimality clean
+.PHONY: help demo test test-slow test-sources lint check format peers optimality gpu clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ peers: .venv-peers/installed  ## compare with other attack libraries: strength a
 
 optimality: .venv-peers/installed  ## compare with other libraries how small a perturbation is found; takes hours
 	.venv-peers/bin/python -m tests.peers.optimality
+
+gpu: .venv-peers/installed  ## measure the attacks on a CUDA GPU; at most eight minutes
+	.venv-peers/bin/python -m tests.peers.gpu
 
 clean:  ## remove the virtual environments, the caches and what was built
 	rm -rf .venv .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,9 +9,10 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN, model_card
 from advbench.cli.attack import conclude
 from advbench.cli.console import Group, console, print_result, progress
+from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.cli.model_options import F, announce, described, description
 from advbench.config.budgets import parse_eps
-from advbench.config.goals import parse_goal
+from advbench.config.goals import FORMS_TEXT, parse_goal
 from advbench.errors import UserError
 from advbench.records.record import as_json
 from advbench.sanitize import slug
@@ -19,10 +20,11 @@ from advbench.sanitize import slug
 if TYPE_CHECKING:
     from advbench.pictures.universal import Measured
 
-_PICTURES = click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+_PICTURES = click.argument("paths", nargs=-1, metavar="[PICTURE]...")
+_DATA = chosen_options("Images of a data set in place of pictures", limit=None)
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
-_GOALS = "untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C."
+_GOALS = f"{FORMS_TEXT}."
 _DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 _BATCH = click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at once."
@@ -57,6 +59,7 @@ def universal() -> None:
 
 @universal.command()
 @_PICTURES
+@_DATA
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
 )
@@ -93,6 +96,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
     """
     if eps is None and options["norm"] != "linf":
         raise UserError(f"a budget is needed in {options['norm']}", hint="give one, such as --eps 5")
+    options["data"] = chosen_images(options, limit=None)
     options["eps"] = parse_eps(eps or "10/255", options["norm"])
     options["goal"] = parse_goal(options["goal"])
     options["steps"] = options["steps"] or {"steps": 800, "deepfool": 10}[options["algorithm"]]
@@ -109,6 +113,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
 @universal.command(name="eval")
 @_FILE
 @_PICTURES
+@_DATA
 @click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="True classes: columns file and index.")
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
@@ -123,6 +128,7 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @universal.command()
 @_FILE
 @_PICTURES
+@_DATA
 @_OUT
 @_with_model
 @click.pass_context
@@ -136,11 +142,12 @@ def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> 
 
 
 def _used(options: dict[str, Any]) -> dict[str, Any]:
-    goal, model = options["goal"], options["model"]
+    goal, model, data = options["goal"], options["model"], chosen_images(options, limit=None)
     about = description(options, model)
     announce(model, about)
     return options | {
         "about": about,
+        "data": data,
         "goal": parse_goal(goal) if goal else None,
         "model": model and model_card(model).name,
     }

@@ -9,6 +9,7 @@ from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter, check_names, parse_parameters
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
+from advbench.config.data_name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
@@ -20,6 +21,8 @@ class AttackConfig:
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures, as given on the command line."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None

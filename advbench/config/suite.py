@@ -16,6 +16,7 @@ from advbench.catalog.user_datasets import dataset_card
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.data_source import DataSource
+from advbench.config.data_word import at_home, parted
 from advbench.config.fields import (
     EpsTable,
     Goal,
@@ -200,6 +201,16 @@ class Gates(Strict):
     """No trust flag of severity E or F may be raised."""
 
 
+def _in_a_word(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        name, fields = parted(value)
+    except UserError as error:
+        raise plain(error) from None
+    return {"name": name, **at_home(fields)}
+
+
 class Suite(Strict):
     """Models x data sets x attacks x goals x norms x budgets; a model is run on the data sets made for it.
 
@@ -215,8 +226,8 @@ class Suite(Strict):
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
-    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Data sets, as names or tables."""
+    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(_in_a_word)], ...], BeforeValidator(listed)]
+    """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Attacks, as names or tables."""
     goals: Goals = ("untargeted",)
