@@ -10,6 +10,7 @@ from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card
 from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
+from advbench.errors import UserError
 from advbench.records.record import as_json
 
 
