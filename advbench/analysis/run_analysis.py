@@ -9,6 +9,7 @@ import pandas as pd
 from advbench.analysis.attack_checks import check_evidence, check_rows
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
+from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
 from advbench.sanitize import one_line
@@ -113,5 +114,5 @@ def _with_missing(run: "StoredRun") -> pd.DataFrame:
     texts = dict.fromkeys(frame.select_dtypes("category"), "object")
     lost = pd.DataFrame(rows, columns=list(COLUMNS)).astype("object")
     every: pd.DataFrame = pd.concat([frame.astype(texts).astype("object"), lost], ignore_index=True)
-    numbers = dict.fromkeys(("eps", "l0", "l1", "l2", "linf", "forwards", "backwards", "seconds"), "float64")
+    numbers = dict.fromkeys(("eps", *NORMS, "forwards", "backwards", "seconds"), "float64")
     return every.astype(numbers)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.config.budgets import NORMS
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
 from advbench.sanitize import one_line
 
@@ -19,7 +20,7 @@ BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """Outcome of one image at one eps."""
 
 _CLASSES = ("label", "clean_class", "adv_class")
-_NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *COSTS)
+_NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", *NORMS, *_CLASSES, *COSTS)
 
 
 class Threat(NamedTuple):

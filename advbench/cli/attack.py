@@ -12,7 +12,7 @@ from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.cli.model_options import announce, described, description
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
-from advbench.config.goals import DEFAULT_GOAL, goal_with_k
+from advbench.config.goals import DEFAULT_GOAL, FORMS_TEXT, goal_with_k
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
 
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 @click.option(
     "--goal",
     metavar="GOAL",
-    help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "
-    f"a class is a name or an index. Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
+    help=f"{FORMS_TEXT}; a class is a name or an index. "
+    f"Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
     "model with too few classes.",
 )
 @click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")

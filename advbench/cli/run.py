@@ -37,6 +37,10 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option(
             "--workers", callback=_number, default="auto", show_default=True, metavar="N", help="Processes, or auto."
         ),
+        click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, tcp://HOST:PORT, or local:N, to work on."),
+        click.option(
+            "--cluster-file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a dask scheduler."
+        ),
         click.option(
             "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
         ),
@@ -116,6 +120,7 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
+    cluster = _cluster(options)
     baseline, gates = _needed_in_the_end(suite, options)
     with progress(options["quiet"]) as told:
         from advbench.analysis.gates import refuse_in_advance
@@ -126,11 +131,22 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
         try:
             with prepared(suite, out, progress=told) as ready:
                 refuse_in_advance(ready.plan.units, suite, gates, baseline)
-                run_plan(ready, workers=options["workers"], progress=told)
+                run_plan(ready, workers=options["workers"], cluster=cluster, progress=told)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
     _end(ctx, read_run(out), suite, options)
+
+
+def _cluster(options: dict[str, Any]) -> str | Path | None:
+    """The cluster to work on, if any."""
+    address: str | None = options["cluster"]
+    file: Path | None = options["cluster_file"]
+    if address and file:
+        raise UserError("--cluster and --cluster-file both name a cluster", hint="give one of them")
+    if (address or file) and options["plugins"] and not options["allow_code"]:
+        raise UserError("workers would run the code of plugins", hint="add --allow-code if they may")
+    return file or address
 
 
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":

@@ -12,7 +12,7 @@ from advbench.cli.console import Group, console, print_result, progress
 from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.cli.model_options import F, announce, described, description
 from advbench.config.budgets import parse_eps
-from advbench.config.goals import parse_goal
+from advbench.config.goals import FORMS_TEXT, parse_goal
 from advbench.errors import UserError
 from advbench.records.record import as_json
 from advbench.sanitize import slug
@@ -24,7 +24,7 @@ _PICTURES = click.argument("paths", nargs=-1, metavar="[PICTURE]...")
 _DATA = chosen_options("Images of a data set in place of pictures", limit=None)
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
-_GOALS = "untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C."
+_GOALS = f"{FORMS_TEXT}."
 _DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 _BATCH = click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at once."

@@ -169,8 +169,10 @@ def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float 
         ValueError: expected a goal for 2 images, got one for 1
     """
     check_images(x)
-    if not isinstance(getattr(goal, "ids", None), Tensor):
-        raise ValueError(f"expected a goal such as Untargeted(labels), got {type(goal).__name__}")
+    given: object = goal
+    if not isinstance(given, Goal) or not isinstance(given.ids, Tensor):
+        wanted = "a goal such as Untargeted(labels), or one derived from attacks.goals.BaseGoal"
+        raise ValueError(f"expected {wanted}, got {type(given).__name__}")
     if len(goal.ids) != len(x):
         raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
     if eps is not None:

@@ -7,16 +7,16 @@ import sys
 import pytest
 import torch
 from attack_table import NEED_PLANES, build, each_attack, each_entry
-from goal_kinds import each_kind
+from goal_kinds import each_kind, fulfilled
+from norm_rows import EPS
 from oracles import Constant, Quantised, RowByRow, convnet, goals, images, mlp
 from torch import nn
 
-from attacks import ATTACKS, NORMS, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks import ATTACKS, NORMS, TopKExclusion, Untargeted
 
 STEPS = 4
 SHAPES = [(3, 8, 8), (1, 6, 6), (12,)]
 SMALL = (3, 2, 2)
-EPS = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}
 """So that with the model below some images are fooled and others are not."""
 
 
@@ -27,23 +27,16 @@ def network(shape, dtype=torch.float64):
     return model.to(dtype)
 
 
-def met_goals(logits):
-    """One goal of each kind that ``logits`` (N, 5) do meet."""
-    order = logits.detach().argsort(dim=1, descending=True)
-    return {
-        "untargeted": Untargeted(order[:, 4]),
-        "targeted": Targeted(order[:, 0]),
-        "topk-exclusion": TopKExclusion(order[:, 3:]),
-        "label-out-of-topk": LabelOutOfTopK(order[:, 4], k=2),
-        "ordered-topk": OrderedTopK(order[:, :2]),
-    }
+def met_goal(kind, logits):
+    """A goal of this kind that ``logits`` (N, 5) do meet."""
+    return fulfilled(kind, logits.detach().argsort(dim=1, descending=True), 2)
 
 
 def mixed(kind, logits, met):
     """The goal of this kind that the images in ``met`` (bool (N,)) meet and the others do not."""
-    unmet, done = goals(logits)[kind], met_goals(logits)[kind]
+    unmet, done = goals(logits)[kind], met_goal(kind, logits)
     names = [f.name for f in dataclasses.fields(unmet) if f.name not in ("ids", "k")]
-    rows = met.unsqueeze(1) if kind in ("topk-exclusion", "ordered-topk") else met
+    rows = met.unsqueeze(1) if getattr(unmet, names[0]).ndim == 2 else met
     return dataclasses.replace(
         unmet, **{name: torch.where(rows, getattr(done, name), getattr(unmet, name)) for name in names}
     )
@@ -264,7 +257,7 @@ def test_images_that_are_fooled_already_come_back_as_they_are(name, norm, kind):
     assert torch.equal(goal.margin(model(x)) < 0, met)
     x_adv = attack(model, x, goal, eps=EPS[norm])
     assert torch.equal(x_adv[met], x[met])
-    everyone = met_goals(model(x))[kind]
+    everyone = met_goal(kind, model(x))
     x_adv = attack(model, x, everyone, eps=EPS[norm])
     assert torch.equal(x_adv, x)
     x_adv[0] = 0.5
