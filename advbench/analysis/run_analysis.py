@@ -15,6 +15,7 @@ from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
 from advbench.sanitize import one_line
 
 if TYPE_CHECKING:
+    from advbench.config.suite import Suite
     from advbench.records.stored_run import StoredRun
 
 
@@ -44,14 +45,10 @@ class RunAnalysis:
     @classmethod
     def of(cls, run: "StoredRun") -> "RunAnalysis":
         """The analysis of a run, finished or not."""
-        suite = run.suite
-        budgets: dict[tuple[str, str], tuple[float, ...]] = {
-            (dataset.label, norm): eps for dataset in suite.datasets for norm, eps in (suite.eps | dataset.eps).items()
-        }
         return cls(
             frame=_with_missing(run),
             manifest=run.manifest,
-            budgets=budgets,
+            budgets=budgets_of(run.suite),
             model_flags=tuple(Flag.from_dict(flag) for flag in run.flags),
             missing=len(run.missing),
         )
@@ -95,6 +92,11 @@ class RunAnalysis:
     def attempted(self) -> int:
         """Number of rows of images for which the goal has a meaning."""
         return int((self.frame["status"] != LEFT_OUT).sum())
+
+
+def budgets_of(suite: "Suite") -> "Budgets":
+    """The budgets of a suite, at which attacks that look for the smallest perturbation are reported too."""
+    return {(data.label, norm): eps for data in suite.datasets for norm, eps in (suite.eps | data.eps).items()}
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:

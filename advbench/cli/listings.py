@@ -8,15 +8,26 @@ from advbench.catalog import ATTACKS, MODELS, UNIVERSAL, Availability, availabil
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card
+from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
+from advbench.errors import UserError
 from advbench.records.record import as_json
 
 
 @click.command(cls=Command)
+@click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
-def models(as_text: bool) -> None:
-    """List the models and what each needs here and now."""
-    found = [(card, availability(card)) for card in MODELS.values()]
+def models(name: str | None, as_text: bool) -> None:
+    """List the models and what each needs here and now.
+
+    With a NAME: that model; or those of RobustBench below it, such as robustbench/cifar10/Linf.
+    """
+    if name is not None and f"{name}/".startswith(ROBUSTBENCH):
+        _print_robustbench(name, as_text)
+        return
+    if name is not None and is_own(name):
+        raise UserError(f"{name} is a model of your own, of which nothing is known before it is loaded")
+    found = [(card, availability(card)) for card in ([MODELS[name]] if name is not None else MODELS.values())]
     if as_text:
         rows = [
             {
@@ -45,6 +56,14 @@ def models(as_text: bool) -> None:
         ["name", "data", "input", "clean", "robust", "ready", "needs"],
         [_row(card, there) for card, there in found],
     )
+
+
+def _print_robustbench(name: str, as_text: bool) -> None:
+    """Names that `--model` takes, one a line."""
+    from advbench.models.sources.robustbench import listed
+
+    found = listed(name)
+    print_result(as_json([{"name": each} for each in found]) if as_text else "\n".join(found))
 
 
 def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:

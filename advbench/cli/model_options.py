@@ -18,11 +18,14 @@ _OPTIONS = (
     (("--std",), "R,G,B", "Divisor after that. Without both, [0, 1] goes in as it is."),
     (("--input-size",), "PIXELS", "Of its input: 224, or HEIGHTxWIDTH."),
     (("--classes", "--labels", "class_names"), "FILE", "Their names, in the order of the logits: .txt or .json."),
+    (("--templates",), "FILE", "Prompts of a clip/ model, with {} for the name of a class: one a line, or .json."),
     (("--output",), "NAME", "Output that holds the logits, of several: a name, or a place from 0."),
     (("--gradients-from",), "MODEL", "Twin of a model without gradients, such as the float one of int8."),
 )
 """Names, placeholder and help of each option."""
-_PARAMETERS = {name: name for name in ("num_classes", "mean", "std", "input_size", "output", "gradients_from")}
+_PARAMETERS = {
+    name: name for name in ("num_classes", "mean", "std", "input_size", "output", "templates", "gradients_from")
+}
 _PARAMETERS["classes"] = "class_names"  # `advbench explain` has classes of another meaning
 """Field of the description -> parameter of the command."""
 

@@ -74,6 +74,9 @@ class Description(Strict):
     with a list. None: numbers."""
     output: str | int | None = None
     """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
+    templates: Names | None = None
+    """Prompts of a zero-shot classifier, with {} for the name of a class, or the file that holds them; None: those of
+    the model."""
     gradients_from: str | None = None
     """Name of a model of the same task whose gradients stand in for those that this one lacks; None: its own."""
 
@@ -172,11 +175,14 @@ def read_description(file: Path) -> Description:
         return NOTHING
     try:
         said = tomllib.loads(file.read_text(encoding="utf-8"))
-        return Description.model_validate(said, context={"folder": file.parent})
+        found = Description.model_validate(said, context={"folder": file.parent})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"description {file} cannot be read: {error}") from None
     except ValidationError as error:
         raise UserError(f"description {file} is wrong: {_first(error)}") from None
+    if found.templates is not None:
+        raise UserError(f"description {file} is wrong: templates: a network in a file has no prompts")
+    return found
 
 
 def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:

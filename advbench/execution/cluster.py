@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from advbench.errors import UserError, first_line
-from advbench.execution.executor import UnitResult
+from advbench.execution.executor import Begun, UnitResult
 from advbench.execution.remote import Installed, drop, unfit, work_here
 from advbench.execution.slots import ATTEMPTS, Outcome
 from advbench.execution.worker import Job, Setup
@@ -44,13 +44,23 @@ class Cluster:
         setup: The run, as the workers need to know it.
         time_limit: Seconds for a unit.
         client: A client of `dask.distributed`, connected.
+        begun: Called with units that take longer than a second, and the address of the worker that has each.
 
     Raises:
         UserError: A worker cannot do the work: it has other versions, or lacks a file.
     """
 
-    def __init__(self, prepare: Callable[[Unit], Job], setup: Setup, time_limit: float, client: Any) -> None:
+    def __init__(
+        self,
+        prepare: Callable[[Unit], Job],
+        setup: Setup,
+        time_limit: float,
+        client: Any,
+        begun: Begun = lambda *_: None,
+    ) -> None:
         self._prepare, self._setup, self._time_limit, self._client = prepare, setup, time_limit, client
+        self._begun = begun
+        self._seen: set[tuple[str, str]] = set()
         self._wanted = Installed.here()
         self._open: dict[str, _Open] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -180,13 +190,18 @@ class Cluster:
             self._excluded[address] = why
 
     def _look(self) -> None:
-        """Stop waiting for workers that do not come back.
+        """See what the workers do, and stop waiting for workers that do not come back.
 
         Raises:
             UserError: The scheduler is gone, or has had no workers for a minute.
         """
         if self._workers():
             self._idle_since = None
+            found = {(str(key), where) for where, keys in self._client.processing().items() for key in keys}
+            for key, where in sorted(found - self._seen):
+                if key in self._open:
+                    self._begun(self._open[key].unit, where)
+            self._seen = found
             return
         self._idle_since = self._idle_since or time.monotonic()
         if time.monotonic() - self._idle_since > WAIT_SECONDS:

@@ -141,7 +141,7 @@ class _Session(NamedTuple):
         return True
 
     def _work(self, units: list[Unit], executor: Executor, context: TaskContext) -> None:
-        count = Count(len(self.plan.units), len(self.plan.units) - len(units), self.progress)
+        count = Count(len(self.plan.units), units, self.progress)
         for stage in (["clean"], ["checks", "attack"]):  # attacks need the clean predictions
             for outcome in executor.submit_all([unit for unit in units if unit.task in stage]):
                 self._save(outcome, context)
@@ -173,10 +173,14 @@ class _Session(NamedTuple):
         if self.client is not None:
             from advbench.execution.cluster import Cluster
 
-            return Cluster(prepare, setup_of(context, plugins), limit, self.client)
+            return Cluster(prepare, setup_of(context, plugins), limit, self.client, self._begun)
         if self.workers.number == 1:
-            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit)
-        return Processes(prepare, [setup_of(context, plugins, device) for device in self.workers.devices], limit)
+            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit, self._begun)
+        setups = [setup_of(context, plugins, device) for device in self.workers.devices]
+        return Processes(prepare, setups, limit, self._begun)
+
+    def _begun(self, unit: Unit, worker: str) -> None:
+        self.folder.log("begin", unit=unit.unit_id, worker=worker)
 
     def _save(self, outcome: UnitResult, context: TaskContext) -> None:
         unit, done, mistake = outcome.unit, outcome.done, self.folder.error(outcome.unit.unit_id)

@@ -11,6 +11,7 @@ from advbench.config.suite import Suite
 from advbench.planning.plan import Plan, make_plan
 from advbench.planning.resources import Resources
 from advbench.planning.workers import PROCESS_BYTES, Wanted, Workers, choose_workers, largest_bytes
+from advbench.records.pace import describe_duration
 from advbench.records.unit import Unit
 from attacks.queries.derivatives import has_gradient
 
@@ -112,17 +113,3 @@ def _first(unit: Unit, count: int) -> Unit:
     from dataclasses import replace
 
     return replace(unit, samples=unit.samples[:count], sample_ids=unit.sample_ids[:count])
-
-
-def describe_duration(seconds: float) -> str:
-    """A duration as people say it.
-
-    Example:
-        >>> describe_duration(0.2), describe_duration(75), describe_duration(5400)
-        ('< 1 s', '75 s', '1.5 h')
-    """
-    if seconds < 1:
-        return "< 1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

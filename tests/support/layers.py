@@ -34,6 +34,12 @@ ONLY_IN = {
     "eagerpy": "attacks.foolbox",
     "keras": "advbench.models.sources.keras",
     "onnxruntime": "advbench.models.sources.onnx",
+    "onnx": "advbench.models.sources.onnx_graph",
+    "onnx2torch": "advbench.models.sources.onnx_twin",
+    "onnx2pytorch": "advbench.models.sources.onnx_twin",
+    "open_clip": "advbench.models.sources.open_clip",
+    "robustbench": "advbench.models.sources.robustbench",
+    "transformers": "advbench.models.sources.transformers",
 }
 """Library -> the one module or package that knows it."""
 NOT_SHIPPED = ("reports", "tests")
