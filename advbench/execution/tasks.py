@@ -229,7 +229,7 @@ def _most_interesting(found: list[_Found], norm: str) -> list[_Found]:
     fooled = [each for each in found if each.candidate.measured.met and each.candidate.measured.flipped]
     chosen = []
     if fooled:
-        chosen.append(min(fooled, key=lambda each: (getattr(each.candidate.measured, norm), each.row)))
+        chosen.append(min(fooled, key=lambda each: (each.candidate.measured.sizes[norm], each.row)))
         chosen.append(max(fooled, key=lambda each: (float(each.candidate.logits.softmax(0).max()), -each.row)))
     chosen += [each for each in found if not each.candidate.measured.met][:1]
     return list({each.row: each for each in chosen}.values())
