@@ -24,6 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLES = README[README.index("### Every source") :].partition("\n### ")[0]
 COUNT = 12
 NETS = """
+from torch import nn
 
 def net():
     return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(3 * 49, 10))
@@ -217,6 +218,7 @@ def test_every_maker_has_a_row() -> None:
     assert {row.values[0] for row in rows()} == set(MADE)
 
 
+@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning")
 @pytest.mark.parametrize(("name", "command"), rows())
 def test_the_command_of_each_source(name: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in PACKAGES and not is_there(PACKAGES[name]):
