@@ -218,7 +218,7 @@ def test_every_maker_has_a_row() -> None:
     assert {row.values[0] for row in rows()} == set(MADE)
 
 
-@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter to ONNX that needs no other package
 @pytest.mark.parametrize(("name", "command"), rows())
 def test_the_command_of_each_source(name: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in PACKAGES and not is_there(PACKAGES[name]):
