@@ -74,7 +74,8 @@ def judge(
     check_candidates(x, x_adv)
     with torch.no_grad():
         clean, adv = ask(model, x), ask(model, x_adv)
-        met = _valid(x, x_adv, norm, eps) & (goal.margin(adv) < 0)
+        valid = _valid(x, x_adv, norm, eps)
+        met = valid & (goal.margin(adv) < 0)
         nearest = torch.where(column(met, x), nearest_levels(x_adv), x)
         survives = met & _valid(x, nearest, norm, eps) & (goal.margin(ask(model, nearest)) < 0)
         kept = nearest if x_8bit is None else x_8bit
@@ -82,7 +83,7 @@ def judge(
     return Verdicts(
         clean_logits=clean,
         adv_logits=adv,
-        valid=_valid(x, x_adv, norm, eps),
+        valid=valid,
         met=met,
         survives_8bit=survives,
         met_8bit=met_8bit,

@@ -127,12 +127,17 @@ def standard(device: str) -> Iterator[Row]:
 
 
 def _seeded(device: str) -> tuple[Classifier, Tensor, Tensor]:
-    """A network with weights drawn from a seed, random images, and the classes that it gives them."""
+    """A network with weights drawn from a seed, random 8-bit images, and the classes that it gives them.
+
+    What such a network says of all images is taken off its last bias, or every image would be of the same class.
+    """
     sizes = SIZES[device]
     torch.manual_seed(0)
-    net = torchvision.models.get_model(sizes.network, weights=None)
-    model = Classifier(net, num_classes=1000).to(device)
-    x = torch.rand(sizes.images, 3, sizes.side, sizes.side).to(device)
+    net = torchvision.models.get_model(sizes.network, weights=None).eval()
+    x = (torch.rand(sizes.images, 3, sizes.side, sizes.side) * 255).round() / 255
+    with torch.no_grad():
+        net.fc.bias -= net(x[:16]).mean(0)
+    model, x = Classifier(net, num_classes=1000).to(device), x.to(device)
     with torch.no_grad():
         return model, x, model(x).argmax(1)
 
@@ -241,11 +246,12 @@ def agreement(device: str) -> Iterator[Row]:
 
 _NET = """
 import torch, torchvision
+from pathlib import Path
 from advbench import Classifier
 
 def net():
-    torch.manual_seed(0)
     network = torchvision.models.get_model("{network}", weights=None)
+    network.load_state_dict(torch.load(Path(__file__).with_name("weights.pt"), weights_only=True))
     return Classifier(network, num_classes=1000, input_size={side})
 """
 _SUITE = """
@@ -261,9 +267,11 @@ def workers(device: str) -> Iterator[Row]:
     import numpy as np
 
     sizes = SIZES[device]
-    _, x, y = (each[:RUN_IMAGES] if isinstance(each, Tensor) else each for each in _seeded(device))
+    model, x, y = _seeded(device)
+    x, y = x[:RUN_IMAGES], y[:RUN_IMAGES]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        torch.save(model.cpu().module.state_dict(), folder / "weights.pt")
         (folder / "nets.py").write_text(_NET.format(network=sizes.network, side=sizes.side))
         (folder / "suite.toml").write_text(_SUITE.format(folder=folder, network=sizes.network, steps=sizes.steps))
         np.savez(folder / "images.npz", x=(x.cpu().numpy() * 255).round().astype("uint8"), y=y.cpu().numpy())
