@@ -26,6 +26,8 @@ CONNECT_SECONDS = 10
 AHEAD = 2
 """Units that are handed out for each thread of a worker: one to do, and one that is there when it is done."""
 
+_ADDRESS = "write tcp://HOST:PORT, tls://HOST:PORT or local:NUMBER"
+
 
 class _Open(NamedTuple):
     """A unit that was handed out."""
@@ -240,6 +242,8 @@ def connected(cluster: str | Path | Any) -> Iterator[Any]:
             _wait_for_workers(client)
             yield client
         return
+    elif "://" not in cluster:
+        raise UserError(f"{cluster!r} is no address of a scheduler", hint=_ADDRESS)
     else:
         given["address"] = cluster
     with _told(cluster):
@@ -267,8 +271,7 @@ def _told(cluster: object) -> Iterator[None]:
         hint = "name certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
         raise UserError(f"{cluster} cannot be reached without certificates: {first_line(error)}", hint=hint) from None
     except ValueError as error:
-        hint = "write tcp://HOST:PORT, tls://HOST:PORT or local:NUMBER"
-        raise UserError(f"{cluster!r} is no address of a scheduler: {first_line(error)}", hint=hint) from None
+        raise UserError(f"{cluster!r} is no address of a scheduler: {first_line(error)}", hint=_ADDRESS) from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import accidents
+import hearing
 import pytest
 from accidents import TOML, finish, start
 from command import run
@@ -224,7 +225,7 @@ def slow_suite(folder):
 def watching(folder):
     """`advbench watch` in a process of its own."""
     command = [sys.executable, "-m", "advbench", "watch", str(folder), "--interval", "0.1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return hearing.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(path, process):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import accidents
+import hearing
 import pandas as pd
 import pytest
 from accidents import SUITE, TOML, finish
@@ -135,7 +136,7 @@ class TestAccidents:
         options = ["--plugin", "fake_plugin", "--allow-code", "--cluster-file", two.file, "--out", tmp_path / "run"]
         around = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*Path(__file__).parents[1:2], *sys.path]))}
         command = [sys.executable, "-m", "advbench", "run", suite, *options]
-        process = subprocess.Popen(command, env=around, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = hearing.start(command, env=around, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with Client(two.address, set_as_default=False) as client:
             while not _at_work(client):
                 assert process.poll() is None
