@@ -1,0 +1,91 @@
+"""alpha-CROWN: the slopes of the lower lines, and the multipliers of splits, are chosen by gradient ascent.
+
+After Xu et al. (2021) and, for the multipliers, Wang et al. (2021). Ascent is in float32; a bound counts only once it
+is computed anew in float64 with the choice that was found, whatever rounding did on the way there.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.proofs.backward import Relaxed, lower_bound
+from advbench.proofs.crown import Bounder
+from advbench.proofs.search_space import Choice, Space
+
+SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
+"""Rates of Adam in slopes and in multipliers, and the factor of both after each step."""
+
+
+class Ascended(NamedTuple):
+    """What ascent found.
+
+    Attributes:
+        value: Bounds in float32, to go on by, not to rely on (K,).
+        choice: Slopes and multipliers that gave them.
+    """
+
+    value: Tensor
+    choice: Choice
+
+
+def ascend(space: Space, coefficients: Tensor, choice: Choice, steps: int) -> Ascended:
+    """Improve the bounds of K functions.
+
+    Args:
+        space: The space in float32.
+        coefficients: The functions (K, *shape), float32.
+        choice: Where to start.
+        steps: Steps of Adam; the best point on the way is kept for each function.
+    """
+    slopes = choice.slopes.clone().requires_grad_(True)
+    multipliers = choice.multipliers.clone().requires_grad_(True)
+    split = bool(choice.signs.any())
+    groups = [{"params": [slopes], "lr": SLOPE_RATE}]
+    groups += [{"params": [multipliers], "lr": MULTIPLIER_RATE}] if split else []
+    adam = torch.optim.Adam(groups, betas=(0.9, 0.999))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, DECAY)
+    best = Ascended(torch.full((len(coefficients),), -torch.inf, device=coefficients.device), choice)
+    least = space.least_slopes()
+    for step in range(steps + 1):
+        with torch.set_grad_enabled(step < steps):
+            here = Choice(slopes, choice.signs, multipliers)
+            value = lower_bound(space.chosen(here), space.start, coefficients).value
+        best = _better(best, value.detach(), here)
+        if step < steps and value.requires_grad:
+            adam.zero_grad()
+            (-value.sum()).backward()  # type: ignore[no-untyped-call]
+            adam.step()
+            schedule.step()
+            with torch.no_grad():  # before every evaluation: outside, the lines would not hold
+                slopes.copy_(torch.maximum(slopes.clamp(max=1), least))
+                multipliers.clamp_(min=0)
+    return best
+
+
+def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
+    """Row by row the better of two points."""
+    rose = value > best.value
+    keep = rose.unsqueeze(1)
+    slopes = torch.where(keep, here.slopes.detach(), best.choice.slopes)
+    multipliers = torch.where(keep, here.multipliers.detach(), best.choice.multipliers)
+    return Ascended(torch.where(rose, value, best.value), Choice(slopes, here.signs, multipliers))
+
+
+def exactly(space: Space, coefficients: Tensor, choice: Choice) -> Tensor:
+    """Bounds with a choice, in the type of the space: float64 makes them proofs."""
+    with torch.no_grad():
+        return lower_bound(space.chosen(choice), space.start, coefficients).value
+
+
+def by_ascent(steps: int) -> Bounder:
+    """A bounder for :func:`advbench.proofs.crown.tightened` that chooses slopes for each function."""
+
+    def bound(relaxed: Relaxed, start: int, coefficients: Tensor) -> Tensor:
+        space = Space.of(relaxed, start)
+        if not space.size:
+            return exactly(space, coefficients, space.plain(len(coefficients)))
+        found = ascend(space.to(torch.float32), coefficients.float(), space.plain(len(coefficients)), steps)
+        return exactly(space, coefficients, found.choice)
+
+    return bound
