@@ -61,7 +61,8 @@ class Cat(Typed):
 
     def transpose(self, coefficients: Tensor) -> list[Tensor]:
         """Each input's share of the coefficients."""
-        return list(coefficients.split(list(self.sizes), self.dim))
+        starts = [sum(self.sizes[:i]) for i in range(len(self.sizes))]
+        return [coefficients.narrow(self.dim, at, size) for at, size in zip(starts, self.sizes, strict=True)]
 
     def spread(self, *radii: Tensor) -> Tensor:
         """The joined radii."""
@@ -174,7 +175,7 @@ def is_mixing(function: Callable[[Tensor], Any], shape: Sequence[int], like: Ten
     """
     rows = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(like.device)
     value = function(rows)
-    if not isinstance(value, Tensor) or len(value) != 3:
+    if not isinstance(value, Tensor) or not value.ndim or len(value) != 3:
         return False
     alone = torch.cat([function(row[None]) for row in rows])
     weighted = function(2 * rows[:1] - 3 * rows[1:2])

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from advbench.proofs.balls import BallInBox
@@ -75,6 +74,7 @@ def lower_bound(relaxed: Relaxed, start: int, coefficients: Tensor, *, keep: boo
         if found is None:
             continue
         operation = nodes[i].operation
+        parts: list[Tensor] = []
         if isinstance(operation, Activation):
             if keep:
                 passed[i] = found

@@ -96,7 +96,8 @@ def _refined(relaxed: Relaxed, start: int, known: Interval, wanted: Tensor, boun
     """Bounds of a node, those at the wanted positions by going backward."""
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
     shape = relaxed.network.nodes[start].shape
-    for chosen in wanted.split(CHUNK // 2):
+    for at in range(0, len(wanted), CHUNK // 2):
+        chosen = wanted[at : at + CHUNK // 2]
         rows = torch.zeros(len(chosen), len(lower), dtype=lower.dtype, device=lower.device)
         rows[torch.arange(len(chosen)), chosen] = 1
         below = bounder(relaxed, start, torch.cat([rows, -rows]).view(-1, *shape))

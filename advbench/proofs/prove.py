@@ -63,7 +63,11 @@ def prove(  # noqa: PLR0913 - keyword-only from the fourth on
         (tensor([True]), ('interval',), 0.2)
     """
     norm = norm or Linf()
-    _check(model, x, norm, eps, method)
+    _check_model(model)
+    _check_images(x)
+    _check_budget(x, norm, eps)
+    if method not in METHODS:
+        raise ValueError(f"expected a method of {', '.join(METHODS)}, got {method}")
     if not len(x):
         return _nothing(x, "")
     try:
@@ -83,27 +87,32 @@ def prove(  # noqa: PLR0913 - keyword-only from the fourth on
     return _proof(cases)
 
 
-def _check(model: Any, x: Tensor, norm: Norm, eps: float, method: str) -> None:
-    """Refuse what cannot be meant so."""
+def _check_model(model: Any) -> None:
+    """Refuse a network that is in training mode or in half precision."""
     for name, part in parts(model):
         if part.training:
             raise ValueError(f"expected a model in eval mode, got {name or type(part).__name__} in training mode")
-    if isinstance(model, nn.Module):
-        for number in model.parameters():
-            if number.dtype not in (torch.float32, torch.float64):
-                raise ValueError(f"expected a model of float32 or float64, got {number.dtype}: call float()")
+    for number in model.parameters() if isinstance(model, nn.Module) else ():
+        if number.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"expected a model of float32 or float64, got {number.dtype}: call float()")
+
+
+def _check_images(x: Tensor) -> None:
+    """Refuse images of another type or scale."""
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"expected images of float32 or float64, got {x.dtype}")
     if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
         raise ValueError(f"expected images in [0, 1], got values from {float(x.min()):g} to {float(x.max()):g}")
+
+
+def _check_budget(x: Tensor, norm: Norm, eps: float) -> None:
+    """Refuse an eps that no perturbation of an image in [0, 1] reaches."""
     largest = float(norm.measure(torch.ones_like(x[:1])).max()) if len(x) else torch.inf
     if not 0 <= eps <= largest:
         scale = ": images are in [0, 1], so that 8 levels of 255 are 8/255"
         raise ValueError(f"expected eps from 0 to {largest:g} in {norm.name}, got {eps:g}{scale}")
     if norm.name == "l0" and eps != int(eps):
         raise ValueError(f"expected a whole number of values for eps in l0, got {eps:g}")
-    if method not in METHODS:
-        raise ValueError(f"expected a method of {', '.join(METHODS)}, got {method}")
 
 
 def _case(model: Any, network: Network, x: Tensor, goal: Goal, norm: Norm, eps: float, limits: Limits) -> Case:

@@ -1,4 +1,4 @@
-"""Reads a model as a :class:`Network`: torch.fx follows its code, and each step becomes nodes that bounds can follow."""
+"""Reads a model as a :class:`Network`: torch.fx follows its code, and each step becomes one node or several."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -86,8 +86,13 @@ class _Reader(fx.Interpreter):
 
     def read(self, x: Tensor) -> int:
         """Position of the logits."""
-        with torch.no_grad():
-            self.run(self.builder.value_of(self.first, x))
+        try:
+            with torch.no_grad():
+                self.run(self.builder.value_of(self.first, x))
+        except UnprovableError:
+            raise
+        except Exception as error:  # a step that cannot do with another number of images, or any other surprise
+            raise UnprovableError(f"a step that cannot be followed ({type(error).__name__})") from error
         if self.answer is None:
             raise UnprovableError("its answer is not one tensor that depends on the image")
         return self.answer

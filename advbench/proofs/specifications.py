@@ -79,7 +79,7 @@ def _others(inside: Tensor, classes: int) -> Tensor:
 
 def _exclusion(inside: Tensor, k: int, classes: int) -> Specification:
     """Each of a set against every class outside it: k of these must rise above all of the set."""
-    rows = inside[0].unique()
+    rows = torch.tensor(sorted(set(inside[0].tolist())), device=inside.device)
     others = _others(rows, classes)
     above, below = torch.cartesian_prod(rows, others).unbind(1)
     return Specification(above, below, len(others), k)
