@@ -41,10 +41,7 @@ def ascend(space: Space, coefficients: Tensor, choice: Choice, steps: int) -> As
     slopes = choice.slopes.clone().requires_grad_(True)
     multipliers = choice.multipliers.clone().requires_grad_(True)
     split = bool(choice.signs.any())
-    groups = [{"params": [slopes], "lr": SLOPE_RATE}]
-    groups += [{"params": [multipliers], "lr": MULTIPLIER_RATE}] if split else []
-    adam = torch.optim.Adam(groups, betas=(0.9, 0.999))
-    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, DECAY)
+    movers = [_Adam(slopes, SLOPE_RATE), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
     best = Ascended(torch.full((len(coefficients),), -torch.inf, device=coefficients.device), choice)
     least = space.least_slopes()
     for step in range(steps + 1):
@@ -53,14 +50,30 @@ def ascend(space: Space, coefficients: Tensor, choice: Choice, steps: int) -> As
             value = lower_bound(space.chosen(here), space.start, coefficients).value
         best = _better(best, value.detach(), here)
         if step < steps and value.requires_grad:
-            adam.zero_grad()
-            (-value.sum()).backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            schedule.step()
-            with torch.no_grad():  # before every evaluation: outside, the lines would not hold
+            gradients = torch.autograd.grad(value.sum(), [each.point for each in movers], allow_unused=True)
+            with torch.no_grad():  # clamped before every evaluation: outside, the lines would not hold
+                for mover, gradient in zip(movers, gradients, strict=True):
+                    mover.rise(gradient, step)
                 slopes.copy_(torch.maximum(slopes.clamp(max=1), least))
                 multipliers.clamp_(min=0)
     return best
+
+
+class _Adam:
+    """Adam's ascent (Kingma and Ba, 2015); torch.optim would load its compiler first, which takes seconds."""
+
+    def __init__(self, point: Tensor, rate: float) -> None:
+        self.point, self.rate = point, rate
+        self.mean, self.square = torch.zeros_like(point), torch.zeros_like(point)
+
+    def rise(self, gradient: Tensor | None, step: int) -> None:
+        """Move the point upwards; ``step`` counts from 0."""
+        if gradient is None:
+            return
+        self.mean.lerp_(gradient, 0.1)
+        self.square.lerp_(gradient.square(), 0.001)
+        spread = (self.square / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-8)
+        self.point.add_(self.mean / spread, alpha=self.rate * DECAY**step / (1 - 0.9 ** (step + 1)))
 
 
 def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:

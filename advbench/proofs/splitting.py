@@ -5,6 +5,7 @@ the whole ball, and the constraints of its sides come in through multipliers. Th
 at the activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,11 @@ STEPS = 5
 """Steps of ascent for each new domain."""
 CANDIDATES = 3
 """Activations that are looked at one step ahead."""
+
+GIVE_UP_FROM = 256
+"""Domains after which a function may be given up."""
+HOPE = 1.25
+"""How much faster than so far bounds may rise, at the most, before a function is given up."""
 
 Probe = Callable[[Tensor], Tensor | None]
 """Images (K, ...) that may meet the goal -> one that does (1, ...), if any."""
@@ -77,6 +83,8 @@ class Splitter:
             bound = _bound(fast, coefficients, parents)
             if (found := self.probe(fast.relaxed.ball.minimiser(bound.coefficients))) is not None:
                 return Outcome(value, count, found)
+            if _is_hopeless(value, float(bounds.min()), self.enough, count, self.domains):
+                break
             if not bool((parents.signs == 0).any(1).all()):  # all sides fixed, and still open
                 break
             children = _children(fast, coefficients, parents, bound)
@@ -98,6 +106,14 @@ class Splitter:
             exact = exactly(self.exact, rows[likely], found.choice.rows(likely))
             bounds[likely] = torch.maximum(bounds[likely], exact)
         return found.choice, bounds
+
+
+def _is_hopeless(start: float, now: float, enough: float, count: int, limit: int) -> bool:
+    """Whether bounds, which rise about with the depth of the tree, will not have risen far enough at the limit."""
+    if count < GIVE_UP_FROM or limit <= count:
+        return False
+    depth_left = math.log2(limit) / math.log2(count)
+    return start + HOPE * depth_left * (now - start) < enough
 
 
 def _bound(space: Space, coefficients: Tensor, choice: Choice) -> Bound:

@@ -15,7 +15,7 @@ from advbench.proofs.cascade import METHODS
 from advbench.proofs.relaxations import Lines
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 
-EPS = {"linf": 0.05, "l2": 0.3, "l1": 0.6, "l0": 2.0}
+EPS = {"linf": 0.05, "l2": 0.3, "l1": 0.4, "l0": 2.0}
 GOALS = {
     "untargeted": lambda logits: Untargeted(logits.argmax(1)),
     "targeted": lambda logits: Targeted(logits.argmin(1)),
