@@ -13,7 +13,7 @@ IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint check format peers optimality clean
+.PHONY: help demo test test-slow lint check format peers optimality truth clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ peers: .venv-peers/installed  ## compare with other attack libraries: strength a
 
 optimality: .venv-peers/installed  ## compare with other libraries how small a perturbation is found; takes hours
 	.venv-peers/bin/python -m tests.peers.optimality
+
+truth: $(VENV)/installed  ## count the images that are proved, fooled and open
+	$(VENV)/bin/python -m tests.peers.proofs
 
 clean:  ## remove the virtual environments, the caches and what was built
 	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,16 +3,16 @@
 Example:
     >>> import torch
     >>> from torch import nn
-    >>> from attacks import Untargeted
+    >>> from attacks import Linf, Untargeted
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval()
     >>> x = torch.rand(2, 1, 2, 2)
-    >>> proof = prove(model, x, Untargeted(model(x).argmax(1)), eps=1e-3)
+    >>> proof = prove(model, x, Untargeted(model(x).argmax(1)), norm=Linf(), eps=1e-3)
     >>> proof.proved.shape
     torch.Size([2])
 """
 
 from advbench.proofs.errors import UnprovableError
 from advbench.proofs.proof import Proof
-from advbench.proofs.prove import prove
+from advbench.proofs.prove import bound, prove
 
-__all__ = ["Proof", "UnprovableError", "prove"]
+__all__ = ["Proof", "UnprovableError", "bound", "prove"]

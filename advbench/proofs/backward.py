@@ -21,7 +21,7 @@ class Bound(NamedTuple):
 
     Attributes:
         value: The bounds (K,).
-        coefficients: Of the image, in the linear functions below (K, *shape).
+        coefficients: Coefficients of the image in the linear functions below them (K, *shape).
         passed: Position of an activation -> coefficients of its output (K, *shape), of those asked for.
     """
 
@@ -34,8 +34,8 @@ class Relaxed(NamedTuple):
     """A network between lines.
 
     Attributes:
-        network: The network.
-        ball: The images.
+        network: The network that is relaxed.
+        ball: The images that it may be given.
         lines: Position of an activation -> its lines (1 or K, *shape).
         forces: Position of an activation -> what split constraints add to the coefficients of its input (K, *shape).
     """
@@ -56,6 +56,7 @@ def lower_bound(relaxed: Relaxed, start: int, coefficients: Tensor, *, keep: boo
         keep: Whether to hand out the coefficients of the activations' outputs.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from advbench.proofs.reading import read_network
         >>> from attacks import Linf

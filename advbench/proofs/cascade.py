@@ -31,10 +31,12 @@ class Limits:
     Attributes:
         domains: Most domains of branch and bound.
         seconds: Seconds after which nothing more is begun.
+        upto: Last method to try, one of :data:`METHODS`.
     """
 
-    domains: int
-    seconds: float
+    domains: int = 2000
+    seconds: float = 60.0
+    upto: str = "split"
 
 
 @dataclass(kw_only=True)
@@ -94,15 +96,14 @@ class Case:
             self.method = method
 
 
-def run(case: Case, upto: str = "split") -> None:
+def run(case: Case) -> None:
     """Try one method after the other until the image is proved, or the last one allowed was tried.
 
     Args:
         case: The image; what is found is written into it.
-        upto: Last method to try, one of :data:`METHODS`.
     """
     case.started = time.perf_counter()
-    allowed = METHODS[: METHODS.index(upto) + 1]
+    allowed = METHODS[: METHODS.index(case.limits.upto) + 1]
     differences = case.wanted.coefficients(case.classes)
     known = intervals(case.network, case.ball)
     case.learn(_by_intervals(differences, known[len(case.network.nodes) - 1]), "interval")

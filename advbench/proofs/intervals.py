@@ -18,8 +18,8 @@ class Interval(NamedTuple):
     """Bounds of a node's value (1, *shape).
 
     Attributes:
-        lower: Smallest value.
-        upper: Largest value.
+        lower: Smallest value that it takes.
+        upper: Largest value that it takes.
     """
 
     lower: Tensor

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,21 +33,24 @@ def _conv(build: Builder, module: nn.Conv2d, place: int) -> int:
     )
 
 
-def _convolve(  # noqa: PLR0913 - the arguments of torch's conv2d
-    build: Builder,
-    place: int,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
+class _ConvOptions(NamedTuple):
+    """The arguments of torch's conv2d after the weights."""
+
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+
+
+def _convolve(
+    build: Builder, place: int, weight: Tensor, bias: Tensor | None = None, *options: Any, **named: Any
 ) -> int:
-    shape = build.nodes[place].shape
-    if len(shape) != 3 or isinstance(padding, str):
+    shape, given = build.nodes[place].shape, _ConvOptions(*options, **named)
+    if len(shape) != 3 or isinstance(given.padding, str):
         raise UnprovableError("layer conv2d on such an input or padding")
-    pairs = (_pair(stride), _pair(padding), _pair(dilation))
-    return build.add(Conv(weight.detach().double(), _bias(weight, bias), (shape[1], shape[2]), *pairs, groups), place)
+    pairs = (_pair(given.stride), _pair(given.padding), _pair(given.dilation))
+    size = (shape[1], shape[2])
+    return build.add(Conv(weight.detach().double(), _bias(weight, bias), size, *pairs, given.groups), place)
 
 
 def _bias(weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -97,22 +100,26 @@ def _max_pool(build: Builder, module: nn.MaxPool2d, place: int) -> int:
     )
 
 
-def _pool(  # noqa: PLR0913 - the arguments of torch's max_pool2d
-    build: Builder,
-    place: int,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    *,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> int:
+class _PoolOptions(NamedTuple):
+    """The arguments of torch's max_pool2d after the image."""
+
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    ceil_mode: bool = False
+    return_indices: bool = False
+
+
+def _pool(build: Builder, place: int, *options: Any, **named: Any) -> int:
     """The largest of a window, two values at a time: max(a, b) = a + ReLU(b - a)."""
-    kernel, step = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
+    given = _PoolOptions(*options, **named)
+    kernel = _pair(given.kernel_size)
+    step = _pair(given.stride or given.kernel_size)
     if kernel[0] != kernel[1]:
         raise UnprovableError(f"layer MaxPool2d with windows of unequal sides, {kernel[0]} x {kernel[1]}")
-    if _pair(padding) != (0, 0) or _pair(dilation) != (1, 1) or ceil_mode or len(build.nodes[place].shape) != 3:
+    plain = _pair(given.padding) == (0, 0) and _pair(given.dilation) == (1, 1) and not given.ceil_mode
+    if not plain or len(build.nodes[place].shape) != 3:
         raise UnprovableError("layer MaxPool2d with padding, dilation or windows of unequal sizes at the edge")
     height, width = ((build.nodes[place].shape[1 + d] - kernel[d]) // step[d] + 1 for d in (0, 1))
     corners = [

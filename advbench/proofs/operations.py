@@ -60,7 +60,7 @@ class Dense(Typed):
 
     Attributes:
         weight: Weights (out, in).
-        bias: Bias (out,).
+        bias: Added to the outputs (out,).
     """
 
     weight: Tensor
@@ -90,7 +90,7 @@ class Conv(Typed):
 
     Attributes:
         weight: Weights (out, in / groups, height, width).
-        bias: Bias (out,).
+        bias: Added to the outputs (out,).
         size: Height and width of the input.
         stride: Steps between windows, rows and columns.
         padding: Zeros added at each side, rows and columns.

@@ -14,7 +14,7 @@ from advbench.proofs.proof import Proof
 from advbench.proofs.reading import read_network
 from advbench.proofs.specifications import Specification, specification
 from attacks.goals import Goal
-from attacks.norms import Linf, Norm
+from attacks.norms import Norm
 from attacks.queries.answers import ask
 from attacks.queries.modes import parts
 
@@ -24,16 +24,8 @@ _ARITHMETIC = 20.0
 """How many times the measured error of the model's own arithmetic a bound must be above zero."""
 
 
-def prove(  # noqa: PLR0913 - keyword-only from the fourth on
-    model: Any,
-    x: Tensor,
-    goal: Goal,
-    *,
-    norm: Norm | None = None,
-    eps: float,
-    domains: int = 2000,
-    seconds: float = 60.0,
-    method: str = "split",
+def prove(
+    model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, domains: int = 2000, seconds: float = 60.0
 ) -> Proof:
     """Prove that no perturbation within eps meets the goal, where that can be done.
 
@@ -41,12 +33,11 @@ def prove(  # noqa: PLR0913 - keyword-only from the fourth on
         model: A torch module in eval mode, of float32 or float64.
         x: Images (N, ...) in [0, 1].
         goal: What would count as fooled, one of the five goals of :mod:`attacks.goals`.
-        norm: Norm of the perturbations; None: Linf.
+        norm: Norm of the perturbations.
         eps: Largest size of a perturbation, image units.
         domains: Most domains of branch and bound for each image; what is proved does not depend on how fast the
             machine is as long as this limit comes before that of seconds.
         seconds: Seconds after which nothing more is begun for an image.
-        method: Last method to try: interval, crown-ibp, crown, alpha-crown or split.
 
     Returns:
         What was proved. A network with a layer that bounds cannot follow proves nothing, and ``reason`` says why.
@@ -55,34 +46,63 @@ def prove(  # noqa: PLR0913 - keyword-only from the fourth on
         ValueError: The model, the images, eps or the goal cannot be meant so.
 
     Example:
-        >>> from attacks import Untargeted
+        >>> from attacks import Linf, Untargeted
         >>> model = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
         >>> _ = nn.init.eye_(model[0].weight)
-        >>> proof = prove(model, torch.tensor([[0.7, 0.3]]), Untargeted(torch.tensor([0])), eps=0.1)
+        >>> proof = prove(model, torch.tensor([[0.7, 0.3]]), Untargeted(torch.tensor([0])), norm=Linf(), eps=0.1)
         >>> proof.proved, proof.method, round(proof.bound.item(), 3)
         (tensor([True]), ('interval',), 0.2)
     """
-    norm = norm or Linf()
+    return _prove(model, x, goal, (norm, eps), Limits(domains=domains, seconds=seconds))
+
+
+def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: str) -> Proof:
+    """Bounds by the cheaper methods alone.
+
+    Args:
+        model: A torch module in eval mode, of float32 or float64.
+        x: Images (N, ...) in [0, 1].
+        goal: What would count as fooled, one of the five goals of :mod:`attacks.goals`.
+        norm: Norm of the perturbations.
+        eps: Largest size of a perturbation, image units.
+        upto: Last method to try: interval, crown-ibp, crown, alpha-crown or split.
+
+    Returns:
+        What was proved, as :func:`prove` gives it.
+
+    Raises:
+        ValueError: The model, the images, eps, the goal or the method cannot be meant so.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+        >>> x = torch.tensor([[0.7, 0.3]])
+        >>> bound(model, x, Untargeted(model(x).argmax(1)), norm=Linf(), eps=0.1, upto="crown").nodes
+        tensor([0])
+    """
+    if upto not in METHODS:
+        raise ValueError(f"expected a method of {', '.join(METHODS)}, got {upto}")
+    return _prove(model, x, goal, (norm, eps), Limits(upto=upto))
+
+
+def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:
+    """Read the network once, and take the images one by one."""
     _check_model(model)
     _check_images(x)
-    _check_budget(x, norm, eps)
-    if method not in METHODS:
-        raise ValueError(f"expected a method of {', '.join(METHODS)}, got {method}")
+    _check_budget(x, *ball)
     if not len(x):
         return _nothing(x, "")
     try:
         network = read_network(model, x)
     except UnprovableError as error:
         return _nothing(x, str(error))
-    classes = network.nodes[-1].shape[0]
-    goal.check(classes)
-    limits = Limits(domains=domains, seconds=seconds)
+    goal.check(network.nodes[-1].shape[0])
     cases = []
     for i in range(len(x)):
         row = torch.tensor([i], device=x.device)
         begun = time.perf_counter()
-        case = _case(model, network, x[row], goal.select(row), norm, eps, limits)
-        run(case, method)
+        case = _case(model, network, x[row], goal.select(row), ball, limits)
+        run(case)
         cases.append((case, time.perf_counter() - begun))
     return _proof(cases)
 
@@ -115,8 +135,9 @@ def _check_budget(x: Tensor, norm: Norm, eps: float) -> None:
         raise ValueError(f"expected a whole number of values for eps in l0, got {eps:g}")
 
 
-def _case(model: Any, network: Network, x: Tensor, goal: Goal, norm: Norm, eps: float, limits: Limits) -> Case:
+def _case(model: Any, network: Network, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Case:
     """One image with nothing proved yet."""
+    norm, eps = ball
     wanted: Specification = specification(goal, network.nodes[-1].shape[0])
 
     def probe(points: Tensor) -> Tensor | None:

@@ -49,7 +49,7 @@ def test_no_point_lies_below_the_bound(name: str, seed: int, norm: str, goal: st
     net, x, geometry = small_net(name, seed), image(seed), attacks.NORMS[norm]()
     eps = EPS[norm] * size if norm != "l0" else float(round(EPS[norm] * size))
     wanted = GOALS[goal](net(x))
-    proof = proofs.prove(net, x, wanted, norm=geometry, eps=eps, domains=60, method=method)
+    proof = proofs.bound(net, x, wanted, norm=geometry, eps=eps, upto=method)
     assert proof.reason == ""
     assert proof.bound.item() <= lowest_margin(net, x, wanted, geometry, eps) + 1e-5
 
@@ -58,7 +58,7 @@ def test_no_point_lies_below_the_bound(name: str, seed: int, norm: str, goal: st
 def test_bounds_of_methods_never_fall(name: str) -> None:
     net, x = small_net(name, 3), image(3)
     goal = Untargeted(net(x).argmax(1))
-    bounds = [proofs.prove(net, x, goal, eps=0.1, domains=40, method=method).bound.item() for method in METHODS]
+    bounds = [proofs.bound(net, x, goal, norm=attacks.Linf(), eps=0.1, upto=method).bound.item() for method in METHODS]
     assert bounds == sorted(bounds)
 
 
@@ -88,7 +88,7 @@ def test_no_attack_fools_what_is_proved(attack: str) -> None:
         net, x = small_net("max pool" if seed % 2 else "relu", seed), image(seed)
         goal = Untargeted(net(x).argmax(1))
         for eps in (0.01, 0.03, 0.1):
-            proof = proofs.prove(net, x, goal, eps=eps, domains=60)
+            proof = proofs.prove(net, x, goal, norm=attacks.Linf(), eps=eps, domains=60)
             x_adv = attacks.ATTACKS[attack]()(net, x, goal, eps=eps)
             assert not (proof.proved & (goal.margin(net(x_adv)) < 0)).any()
             proved += int(proof.proved)
@@ -115,7 +115,7 @@ def violations(activation: str) -> int:
         net, x = small_net(name, seed), image(seed)
         for rank in range(3):
             goal = Targeted(net(x).argsort(dim=1)[:, rank])
-            bound = proofs.prove(net, x, goal, eps=0.3, method="crown").bound.item()
+            bound = proofs.bound(net, x, goal, norm=attacks.Linf(), eps=0.3, upto="crown").bound.item()
             found += bound > lowest_margin(net, x, goal, attacks.Linf(), 0.3) + 1e-5
     return found
 

@@ -85,7 +85,7 @@ def agree(seed: int) -> tuple[bool, bool]:
     x: Tensor = torch.rand(1, SIZES[0], generator=generator)
     eps = float(torch.rand((), generator=generator)) * 0.3
     label = int(net(x).argmax())
-    proof = proofs.prove(net, x, Untargeted(torch.tensor([label])), eps=eps, domains=400)
+    proof = proofs.prove(net, x, Untargeted(torch.tensor([label])), norm=Linf(), eps=eps, domains=400)
     ball = BallInBox.around(x.double(), Linf(), eps)
     truth = min(true_minimum(net, ball, label, other) for other in range(SIZES[-1]) if other != label)
     assert proof.bound.item() <= truth + 1e-6
