@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from advbench.proofs.balls import BallInBox
@@ -30,6 +31,27 @@ class Bound(NamedTuple):
     passed: dict[int, Tensor]
 
 
+class Functions(NamedTuple):
+    """K linear functions of values of the network.
+
+    Attributes:
+        coefficients: Position of a node -> coefficients of its value in the functions (K, *shape).
+        constant: Added to the functions (K,).
+    """
+
+    coefficients: Mapping[int, Tensor]
+    constant: Tensor
+
+    @classmethod
+    def of(cls, node: int, coefficients: Tensor) -> "Functions":
+        """Functions of the value of one node."""
+        return cls({node: coefficients}, coefficients.new_zeros(len(coefficients)))
+
+    def to(self, dtype: torch.dtype) -> "Functions":
+        """The same functions with their numbers in another type."""
+        return Functions({i: each.to(dtype) for i, each in self.coefficients.items()}, self.constant.to(dtype))
+
+
 class Relaxed(NamedTuple):
     """A network between lines.
 
@@ -46,31 +68,28 @@ class Relaxed(NamedTuple):
     forces: Mapping[int, Tensor] = MappingProxyType({})
 
 
-def lower_bound(relaxed: Relaxed, start: int, coefficients: Tensor, *, keep: bool = False) -> Bound:
-    """Lower bounds on the ball of linear functions of one node.
+def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -> Bound:
+    """Lower bounds of linear functions on the ball.
 
     Args:
-        relaxed: The network between lines; those of the activations that the node depends on are needed.
-        start: Position of the node.
-        coefficients: Coefficients of its value in the functions (K, *shape).
+        relaxed: The network between lines; those of the activations that the functions depend on are needed.
+        functions: The functions to bound.
         keep: Whether to hand out the coefficients of the activations' outputs.
 
     Example:
-        >>> import torch
         >>> from torch import nn
         >>> from advbench.proofs.reading import read_network
         >>> from attacks import Linf
         >>> x = torch.zeros(1, 2)
         >>> network = read_network(nn.Sequential(nn.Linear(2, 2)).eval(), x)
         >>> relaxed = Relaxed(network, BallInBox.around(x.double(), Linf(), 0.1), {})
-        >>> lower_bound(relaxed, 1, torch.eye(2, dtype=torch.float64)).value.shape
+        >>> lower_bound(relaxed, Functions.of(1, torch.eye(2, dtype=torch.float64))).value.shape
         torch.Size([2])
     """
     nodes = relaxed.network.nodes
-    waiting = {start: coefficients}
-    value = coefficients.new_zeros(len(coefficients))
+    waiting, value = dict(functions.coefficients), functions.constant
     passed: dict[int, Tensor] = {}
-    for i in range(start, 0, -1):
+    for i in range(max(waiting), 0, -1):
         found = waiting.pop(i, None)
         if found is None:
             continue
@@ -90,7 +109,7 @@ def lower_bound(relaxed: Relaxed, start: int, coefficients: Tensor, *, keep: boo
             waiting[source] = waiting[source] + part if source in waiting else part
     last = waiting.pop(0, None)
     if last is None:
-        last = coefficients.new_zeros(len(coefficients), *nodes[0].shape)
+        last = value.new_zeros(len(value), *nodes[0].shape)
     return Bound(value + relaxed.ball.minimum(last), last, passed)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Relaxed, lower_bound
+from advbench.proofs.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.balls import BallInBox
 from advbench.proofs.crown import lines_of, tightened
 from advbench.proofs.intervals import Interval, intervals
@@ -126,7 +126,7 @@ def _by_intervals(differences: Tensor, logits: Interval) -> Tensor:
 
 def _backward(case: Case, known: dict[int, Interval], differences: Tensor) -> Tensor:
     relaxed = Relaxed(case.network, case.ball, lines_of(case.network, known))
-    bound = lower_bound(relaxed, len(case.network.nodes) - 1, differences)
+    bound = lower_bound(relaxed, Functions.of(len(case.network.nodes) - 1, differences))
     case.counterexample = case.probe(case.ball.minimiser(bound.coefficients).float())
     return bound.value
 
@@ -144,12 +144,13 @@ def _ascended(
     case: Case, known: dict[int, Interval], differences: Tensor, start: Choice | None
 ) -> tuple[Space, Choice]:
     relaxed = Relaxed(case.network, case.ball, lines_of(case.network, known))
-    space = Space.of(relaxed, len(case.network.nodes) - 1)
+    space = Space.of(relaxed)
     choice = start or space.plain(len(differences))
     todo = (case.lower <= case.enough).nonzero().squeeze(1)
-    found = ascend(space.to(torch.float32), differences[todo].float(), choice.rows(todo), SLOPE_STEPS)
+    functions = Functions.of(space.last, differences[todo])
+    found = ascend(space.to(torch.float32), functions.to(torch.float32), choice.rows(todo), SLOPE_STEPS)
     values = torch.full_like(case.lower, -torch.inf)
-    values[todo] = exactly(space, differences[todo], found.choice)
+    values[todo] = exactly(space, functions, found.choice)
     case.learn(values, "alpha-crown")
     choice.slopes[todo] = found.choice.slopes
     return space, choice

@@ -1,21 +1,24 @@
 """Bounds of the inputs of activations: intervals first, CROWN where those leave zero inside."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Relaxed, lower_bound
+from advbench.proofs.arrangements import Reshape, Sum
+from advbench.proofs.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.balls import BallInBox
 from advbench.proofs.intervals import Interval, interval_of
 from advbench.proofs.network import Network
+from advbench.proofs.operations import Conv, Dense, Scale
 from advbench.proofs.relaxations import Activation, Lines
 
 CHUNK = 256
 """Functions that are bounded at once."""
 
-Bounder = Callable[[Relaxed, int, Tensor], Tensor]
-"""Lower bounds (K,) of functions of a node with coefficients (K, *shape)."""
+Bounder = Callable[[Relaxed, Functions], Tensor]
+"""Lower bounds (K,) of K functions."""
 
 
 def lines_of(network: Network, known: Mapping[int, Interval]) -> dict[int, Lines]:
@@ -28,9 +31,9 @@ def lines_of(network: Network, known: Mapping[int, Interval]) -> dict[int, Lines
     return found
 
 
-def plain(relaxed: Relaxed, start: int, coefficients: Tensor) -> Tensor:
+def plain(relaxed: Relaxed, functions: Functions) -> Tensor:
     """CROWN's bounds with the slopes that the lines have."""
-    return lower_bound(relaxed, start, coefficients).value
+    return lower_bound(relaxed, functions).value
 
 
 def tightened(
@@ -74,9 +77,6 @@ def _exact_by_intervals(network: Network) -> set[int]:
 
 def _is_scaling(network: Network, i: int) -> bool:
     """Whether each value of a node depends on one pixel alone."""
-    from advbench.proofs.arrangements import Reshape
-    from advbench.proofs.operations import Scale
-
     node = network.nodes[i]
     return i == 0 or (isinstance(node.operation, Scale | Reshape) and _is_scaling(network, node.inputs[0]))
 
@@ -95,12 +95,48 @@ def _wanted(network: Network, source: int, known: Interval) -> Tensor:
 def _refined(relaxed: Relaxed, start: int, known: Interval, wanted: Tensor, bounder: Bounder) -> Interval:
     """Bounds of a node, those at the wanted positions by going backward."""
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
-    shape = relaxed.network.nodes[start].shape
     for at in range(0, len(wanted), CHUNK // 2):
         chosen = wanted[at : at + CHUNK // 2]
-        rows = torch.zeros(len(chosen), len(lower), dtype=lower.dtype, device=lower.device)
-        rows[torch.arange(len(chosen)), chosen] = 1
-        below = bounder(relaxed, start, torch.cat([rows, -rows]).view(-1, *shape))
+        below = bounder(relaxed, values_and_negatives(relaxed.network, start, chosen))
         lower[chosen], upper[chosen] = below[: len(chosen)], -below[len(chosen) :]
     found = Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened()
     return found.meet(known)
+
+
+def values_and_negatives(network: Network, node: int, chosen: Tensor) -> Functions:
+    """Some values of a node, then the same values times -1, as functions of the nodes that they are sums over.
+
+    A value that a convolution gives depends on a few values before it: its coefficients are picked from a matrix that
+    is made once, which is most of the work for early layers.
+
+    Args:
+        network: Network in float64.
+        node: Position of the node.
+        chosen: Positions in its flattened value, int64 (K,).
+
+    Returns:
+        2 K functions.
+    """
+    found = _picked(network, node, chosen, 1)
+    both = {i: torch.cat([each, -each]) for i, each in found.coefficients.items()}
+    return Functions(both, torch.cat([found.constant, -found.constant]))
+
+
+def _picked(network: Network, i: int, chosen: Tensor, sign: int) -> Functions:
+    node = network.nodes[i]
+    if isinstance(node.operation, Sum):
+        terms = [_picked(network, j, chosen, sign * s) for j, s in zip(node.inputs, node.operation.signs, strict=True)]
+        coefficients: dict[int, Tensor] = {}
+        for term in terms:
+            for j, each in term.coefficients.items():
+                coefficients[j] = coefficients[j] + each if j in coefficients else each
+        return Functions(coefficients, torch.stack([term.constant for term in terms]).sum(0))
+    if isinstance(node.operation, Conv) and (matrix := node.operation.matrix) is not None:
+        bias = node.operation.offset.expand(1, *node.shape).flatten()[chosen]
+        return Functions({node.inputs[0]: sign * matrix[chosen]}, sign * bias)
+    if isinstance(node.operation, Dense):
+        rows = node.operation.weight[chosen]
+        return Functions({node.inputs[0]: sign * rows}, sign * node.operation.bias[chosen])
+    rows = torch.zeros(len(chosen), math.prod(node.shape), dtype=torch.float64, device=chosen.device)
+    rows[torch.arange(len(chosen)), chosen] = sign
+    return Functions.of(i, rows.view(-1, *node.shape))

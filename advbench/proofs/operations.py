@@ -6,11 +6,15 @@ part adds to them is the inner product with :attr:`Affine.offset`.
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+MOST_ENTRIES = 2**25
+"""Entries of the largest matrix that a convolution is made into: 256 MiB."""
 
 
 class Affine(Protocol):
@@ -138,6 +142,23 @@ class Conv(Typed):
                 dilation=self.dilation,
             )
         ]
+
+    @cached_property
+    def matrix(self) -> Tensor | None:
+        """The convolution as a matrix of coefficients (outputs, *input's shape); None where it would be too large."""
+        out = [
+            (self.size[d] + 2 * self.padding[d] - self.dilation[d] * (self.weight.shape[2 + d] - 1) - 1)
+            // self.stride[d]
+            + 1
+            for d in (0, 1)
+        ]
+        outputs = len(self.weight) * out[0] * out[1]
+        inputs = self.weight.shape[1] * self.groups * self.size[0] * self.size[1]
+        if outputs * inputs > MOST_ENTRIES:
+            return None
+        eye = torch.eye(outputs, dtype=self.weight.dtype, device=self.weight.device)
+        rows = eye.view(outputs, len(self.weight), *out)
+        return torch.cat([self.transpose(rows[at : at + 256])[0] for at in range(0, outputs, 256)])
 
     def spread(self, *radii: Tensor) -> Tensor:
         """Radii through the absolute weights."""

@@ -39,24 +39,27 @@ class Space:
 
     Attributes:
         relaxed: The network between lines.
-        start: Position of the node whose functions are bounded.
         free: Position of an activation -> which of its values bend inside their bounds, int64 (U of it,).
     """
 
     relaxed: Relaxed
-    start: int
     free: Mapping[int, Tensor]
 
     @classmethod
-    def of(cls, relaxed: Relaxed, start: int) -> "Space":
-        """The choices that the activations before a node leave."""
+    def of(cls, relaxed: Relaxed) -> "Space":
+        """The choices that the activations between lines leave."""
         free: dict[int, Tensor] = {}
         for i, lines in relaxed.lines.items():
             operation = relaxed.network.nodes[i].operation
-            bends = isinstance(operation, Activation) and operation.bends_at_zero and i < start
+            bends = isinstance(operation, Activation) and operation.bends_at_zero
             if bends and len(found := (lines.upper_offset.flatten() > 0).nonzero().squeeze(1)):
                 free[i] = found
-        return cls(relaxed, start, free)
+        return cls(relaxed, free)
+
+    @property
+    def last(self) -> int:
+        """Position of the logits."""
+        return len(self.relaxed.network.nodes) - 1
 
     @property
     def size(self) -> int:
@@ -67,7 +70,7 @@ class Space:
         """The same space with the network's numbers in another type."""
         network, ball, lines, _ = self.relaxed
         typed = {i: each.to(dtype) for i, each in lines.items()}
-        return Space(Relaxed(network.to(dtype), ball.to(dtype), typed), self.start, self.free)
+        return Space(Relaxed(network.to(dtype), ball.to(dtype), typed), self.free)
 
     def parts(self) -> Iterator[tuple[int, Tensor, slice]]:
         """Position of each activation, its values that bend, and where they stand in the vector."""

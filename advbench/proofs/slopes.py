@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Relaxed, lower_bound
+from advbench.proofs.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.crown import Bounder
 from advbench.proofs.search_space import Choice, Space
 
@@ -29,12 +29,12 @@ class Ascended(NamedTuple):
     choice: Choice
 
 
-def ascend(space: Space, coefficients: Tensor, choice: Choice, steps: int) -> Ascended:
+def ascend(space: Space, functions: Functions, choice: Choice, steps: int) -> Ascended:
     """Improve the bounds of K functions.
 
     Args:
         space: The space in float32.
-        coefficients: The functions (K, *shape), float32.
+        functions: The K functions, float32.
         choice: Where to start.
         steps: Steps of Adam; the best point on the way is kept for each function.
     """
@@ -42,12 +42,12 @@ def ascend(space: Space, coefficients: Tensor, choice: Choice, steps: int) -> As
     multipliers = choice.multipliers.clone().requires_grad_(True)
     split = bool(choice.signs.any())
     movers = [_Adam(slopes, SLOPE_RATE), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
-    best = Ascended(torch.full((len(coefficients),), -torch.inf, device=coefficients.device), choice)
+    best = Ascended(torch.full_like(functions.constant, -torch.inf), choice)
     least = space.least_slopes()
     for step in range(steps + 1):
         with torch.set_grad_enabled(step < steps):
             here = Choice(slopes, choice.signs, multipliers)
-            value = lower_bound(space.chosen(here), space.start, coefficients).value
+            value = lower_bound(space.chosen(here), functions).value
         best = _better(best, value.detach(), here)
         if step < steps and value.requires_grad:
             gradients = torch.autograd.grad(value.sum(), [each.point for each in movers], allow_unused=True)
@@ -85,20 +85,20 @@ def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
     return Ascended(torch.where(rose, value, best.value), Choice(slopes, here.signs, multipliers))
 
 
-def exactly(space: Space, coefficients: Tensor, choice: Choice) -> Tensor:
+def exactly(space: Space, functions: Functions, choice: Choice) -> Tensor:
     """Bounds with a choice, in the type of the space: float64 makes them proofs."""
     with torch.no_grad():
-        return lower_bound(space.chosen(choice), space.start, coefficients).value
+        return lower_bound(space.chosen(choice), functions).value
 
 
 def by_ascent(steps: int) -> Bounder:
     """A bounder for :func:`advbench.proofs.crown.tightened` that chooses slopes for each function."""
 
-    def bound(relaxed: Relaxed, start: int, coefficients: Tensor) -> Tensor:
-        space = Space.of(relaxed, start)
-        if not space.size:
-            return exactly(space, coefficients, space.plain(len(coefficients)))
-        found = ascend(space.to(torch.float32), coefficients.float(), space.plain(len(coefficients)), steps)
-        return exactly(space, coefficients, found.choice)
+    def bound(relaxed: Relaxed, functions: Functions) -> Tensor:
+        space = Space.of(relaxed)
+        choice = space.plain(len(functions.constant))
+        if space.size:
+            choice = ascend(space.to(torch.float32), functions.to(torch.float32), choice, steps).choice
+        return exactly(space, functions, choice)
 
     return bound

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Bound, lower_bound
+from advbench.proofs.backward import Bound, Functions, lower_bound
 from advbench.proofs.search_space import Choice, Space
 from advbench.proofs.slopes import ascend, exactly
 
@@ -99,11 +99,11 @@ class Splitter:
     def _bounded(self, fast: Space, coefficients: Tensor, children: Choice, at_least: Tensor) -> tuple[Choice, Tensor]:
         """Choices and float64 bounds of new domains; only those that look closed are computed in float64."""
         rows = coefficients.expand(len(children.slopes), -1)
-        found = ascend(fast, rows.float(), children, STEPS)
+        found = ascend(fast, Functions.of(fast.last, rows.float()), children, STEPS)
         bounds = at_least.clone()
         likely = (found.value > self.enough).nonzero().squeeze(1)
         if len(likely):
-            exact = exactly(self.exact, rows[likely], found.choice.rows(likely))
+            exact = exactly(self.exact, Functions.of(fast.last, rows[likely]), found.choice.rows(likely))
             bounds[likely] = torch.maximum(bounds[likely], exact)
         return found.choice, bounds
 
@@ -120,7 +120,7 @@ def _bound(space: Space, coefficients: Tensor, choice: Choice) -> Bound:
     """Float32 bounds of domains, with the coefficients that they pass."""
     rows = coefficients.float().expand(len(choice.slopes), -1)
     with torch.no_grad():
-        return lower_bound(space.chosen(choice), space.start, rows, keep=True)
+        return lower_bound(space.chosen(choice), Functions.of(space.last, rows), keep=True)
 
 
 def _children(space: Space, coefficients: Tensor, parents: Choice, bound: Bound) -> Choice:
