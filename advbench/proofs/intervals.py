@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from advbench.proofs.balls import BallInBox
+from advbench.proofs.euclidean import first_layer
 from advbench.proofs.network import Network, Node
 from advbench.proofs.relaxations import Activation
 
@@ -78,6 +79,9 @@ def intervals(network: Network, ball: BallInBox) -> dict[int, Interval]:
         True
     """
     known: dict[int, Interval] = {}
+    first = first_layer(network, ball) if ball.norm == "l2" else {}
     for i, node in enumerate(network.nodes):
         known[i] = interval_of(node, known, ball)
+        if i in first:
+            known[i] = known[i].meet(Interval(*first[i]).widened())
     return known

@@ -59,7 +59,24 @@ class Typed:
 
 
 @dataclass(frozen=True)
-class Dense(Typed):
+class Weighted(Typed):
+    """A layer with weights and a bias.
+
+    Attributes:
+        weight: Weights of the layer.
+        bias: Added to the outputs (out,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def squared(self) -> Self:
+        """The same layer with the squares of its weights."""
+        return replace(self, weight=self.weight.square())
+
+
+@dataclass(frozen=True)
+class Dense(Weighted):
     """A linear layer.
 
     Attributes:
@@ -89,7 +106,7 @@ class Dense(Typed):
 
 
 @dataclass(frozen=True)
-class Conv(Typed):
+class Conv(Weighted):
     """A convolution of planes, padded with zeros.
 
     Attributes:
