@@ -13,7 +13,7 @@ IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-sources lint check format peers optimality gpu clean
+.PHONY: help demo test test-slow test-sources lint check format peers optimality gpu truth clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ optimality: .venv-peers/installed  ## compare with other libraries how small a p
 
 gpu: .venv-peers/installed  ## measure the attacks on a CUDA GPU; at most eight minutes
 	.venv-peers/bin/python -m tests.peers.gpu
+
+truth: $(VENV)/installed  ## count the images that are proved, fooled and open
+	$(VENV)/bin/python -m tests.peers.proofs
 
 clean:  ## remove the virtual environments, the caches and what was built
 	rm -rf .venv .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

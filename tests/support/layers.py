@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 PACKAGES = (
-    *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "planning"),
+    *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
     *("execution", "analysis", "report", "pictures", "training", "explain", "maintenance"),
     *("api", "testing", "pytest_plugin", "cli", "__main__"),
 )
