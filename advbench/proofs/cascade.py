@@ -84,6 +84,11 @@ class Case:
         """Whether the bound is enough."""
         return self.margin > self.enough
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to find out."""
+        return self.proved or self.counterexample is not None
+
     def in_time(self) -> bool:
         """Whether there is time left."""
         return time.perf_counter() - self.started < self.limits.seconds
@@ -108,11 +113,11 @@ def run(case: Case) -> None:
     known = intervals(case.network, case.ball)
     case.learn(_by_intervals(differences, known[len(case.network.nodes) - 1]), "interval")
     for method, bounds in (("crown-ibp", None), ("crown", tightened)):
-        if case.proved or method not in allowed or not case.in_time():
+        if case.done or method not in allowed or not case.in_time():
             return
         known = known if bounds is None else bounds(case.network, case.ball, known)
         case.learn(_backward(case, known, differences), method)
-    if case.proved or "alpha-crown" not in allowed or not case.in_time():
+    if case.done or "alpha-crown" not in allowed or not case.in_time():
         return
     space, choice = _with_slopes(case, known, differences)
     if not case.proved and "split" in allowed and case.in_time():
