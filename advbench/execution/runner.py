@@ -82,7 +82,7 @@ class _Session(NamedTuple):
     def run(self) -> None:
         """Run the remaining units."""
         context = self._context()
-        executor = self._executor(context)  # a cluster that cannot do the work is told before anything is written
+        executor = self._executor(context)  # a cluster that cannot do the work is refused before anything is written
         self._open()
         try:
             units = [unit for unit in self.plan.units if not self._is_done(unit)]

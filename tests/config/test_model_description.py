@@ -52,7 +52,7 @@ def test_what_no_loader_reads_is_refused() -> None:
         refuse_unread(name, Description(gradients_from="vgg16"))
         with pytest.raises(UserError, match=f"model {name} takes no mean"):
             refuse_unread(name, Description(mean=0.5))
-    every = {*Description.model_fields} - {"gradients_from"}
+    every = {*Description.model_fields} - {"gradients_from", "templates"}
     for name in ("nets.py:net", "net.onnx", "net.keras", "net.pt2", "net.pt", "net.ts"):
         assert set(described_fields(name)) == every
 

@@ -134,7 +134,7 @@ def test_the_order_of_units_and_what_was_done_before_do_not_matter(golden, tmp_p
 class Backwards:
     """Does the units of each stage from the last to the first."""
 
-    def __init__(self, prepare, do, time_limit):
+    def __init__(self, prepare, do, time_limit, begun):
         self.prepare, self.do = prepare, do
 
     def submit_all(self, units):

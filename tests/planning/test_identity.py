@@ -113,7 +113,8 @@ def planned(change):
 
 def test_every_field_is_tried():
     fields = {(table, name) for table in FIELDS for name in table.model_fields}
-    assert fields == DECIDING.keys() | INNOCENT.keys()
+    # Only models of open_clip take prompts; their weights are part of what the digest is made of.
+    assert fields == DECIDING.keys() | INNOCENT.keys() | {(ModelSpec, "templates")}
     assert {(table, name) for table, names in FIELDS.items() for name in names} == INNOCENT.keys()
 
 
