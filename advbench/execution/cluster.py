@@ -174,11 +174,10 @@ class Cluster:
         status = held.future.status
         if status == "finished":
             found: Outcome | str = held.future.result()
-            held.future.release()
-            if isinstance(found, str):  # of a worker that joined later
+            if isinstance(found, str):  # of a worker that joined later, asked for while the scheduler still knows which
                 self._exclude(held, found)
-                return None
-            return found
+            held.future.release()
+            return None if isinstance(found, str) else found
         if status in ("cancelled", "lost"):
             raise UserError("the scheduler of the cluster is gone")
         error = held.future.exception()

@@ -167,6 +167,20 @@ class TestAccidents:
             with pytest.raises(UserError, match=r"worker tcp://.* cannot do this work: it has torch 1.0 instead of"):
                 run(SUITE, out=tmp_path / "run", cluster=found.file)
 
+    def test_a_worker_of_another_version_that_joins_late_is_not_used(self, golden, tmp_path):
+        with dask(tmp_path, workers=1) as found:
+            joined = []
+
+            def join(what, done, total):
+                if done >= 1 and not joined:
+                    joined.append(found.worker("--preload", "other_version"))
+                    while "Registered to" not in (tmp_path / "worker 1.log").read_text():
+                        time.sleep(0.1)
+
+            done = run(SUITE, out=tmp_path / "run", cluster=found.file, progress=join)
+        assert joined
+        same(golden, done)
+
     def test_a_worker_that_lacks_a_file_says_so(self, tmp_path):
         path = tmp_path / "numbers"
         path.write_text("3")
