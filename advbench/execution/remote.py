@@ -11,10 +11,7 @@ from advbench import __version__
 from advbench.execution.slots import Outcome, Slot
 from advbench.execution.worker import Job, Setup, examine
 from advbench.planning.deciding import code_digest
-from advbench.planning.environment import versions
-
-MUST_AGREE = ("torch", "torchvision", "numpy", "foolbox", "pillow")
-"""Packages on whose versions results depend."""
+from advbench.planning.identity import library_versions
 
 _slots: dict[int, tuple[Setup, Slot]] = {}
 _lock = threading.Lock()
@@ -26,13 +23,12 @@ class Installed(NamedTuple):
     advbench: str
     """Version of advbench, with the digest of its code."""
     packages: dict[str, str]
-    """Name of each package in `MUST_AGREE` -> version."""
+    """Name of each of :data:`advbench.planning.identity.LIBRARIES` -> version."""
 
     @classmethod
     def here(cls) -> "Installed":
         """The code in this process."""
-        found = versions()
-        return cls(f"{__version__} ({code_digest()})", {name: found.get(name, "none") for name in MUST_AGREE})
+        return cls(f"{__version__} ({code_digest()})", library_versions())
 
     def difference(self, other: "Installed") -> str:
         """The first thing that differs, in words; empty if nothing does.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from advbench.planning import environment
+from advbench.planning import identity
 
 lacks = os.environ.get("ADVBENCH_TEST_LACKS")
 
@@ -13,6 +13,6 @@ def dask_setup(worker):
     from advbench.execution import remote
 
     if lacks is None:
-        remote.versions = lambda: environment.versions() | {"torch": "1.0"}
+        remote.library_versions = lambda: identity.library_versions() | {"torch": "1.0"}
     else:
         Path(lacks).unlink()
