@@ -1,6 +1,6 @@
 """The trust checks of a run: models and data sets are looked at before anything is attacked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from PIL import Image
@@ -58,21 +58,18 @@ def _flags(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> l
     return flags + check_data(model, x, labels, dataset=unit.dataset, seed=unit.seed)
 
 
-def flags_of_sets(clean: Iterable[Unit], suite: Suite, resources: Resources) -> list[Flag]:
+def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite, resources: Resources) -> list[Flag]:
     """Flags of the data sets as a whole: copies, and images that a model is known to have been trained on.
 
     Args:
-        clean: Units of the task "clean", in which every image of every data set stands once.
+        clean: Model and data set -> its units of the task "clean", in which every image stands once.
         suite: Suite that is run.
         resources: Models and images, of which none is read.
     """
-    whole: dict[tuple[str, str], list[Unit]] = {}
-    for unit in clean:
-        whole.setdefault((unit.model, unit.dataset), []).append(unit)
     named = {spec.label: spec.name for spec in suite.models}
     sources = {spec.label: spec for spec in suite.datasets}
     flags: list[Flag] = []
-    for (model, dataset), units in whole.items():
+    for (model, dataset), units in clean.items():
         samples = [sample for unit in units for sample in resources.samples(unit)]
         labels = [sample.label for sample in samples if sample.label is not None]
         shown = Shown(

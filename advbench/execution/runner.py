@@ -149,20 +149,12 @@ class _Session(NamedTuple):
 
     def _context(self) -> TaskContext:
         starts: dict[tuple[str, str], tuple[int, ...]] = {}
-        for pair, units in self._clean().items():
+        for pair, units in self.plan.clean().items():
             starts[pair] = tuple(spread([number for unit in units for number in unit.samples]))
         return TaskContext(self.suite, self.plan.run_id, self.resources, self.plan.identity["models"], starts)
 
-    def _clean(self) -> dict[tuple[str, str], list[Unit]]:
-        """The units that predict the clean images, for each model and data set."""
-        found: dict[tuple[str, str], list[Unit]] = {}
-        for unit in self.plan.units:
-            if unit.task == "clean":
-                found.setdefault((unit.model, unit.dataset), []).append(unit)
-        return found
-
     def _executor(self, context: TaskContext) -> Executor:
-        clean, limit, plugins = self._clean(), self.suite.time_limit, list(loaded_plugins())
+        clean, limit, plugins = self.plan.clean(), self.suite.time_limit, list(loaded_plugins())
 
         def prepare(unit: Unit) -> Job:
             """What a unit needs of those before it goes with it, so that no worker has to see the folder."""
@@ -207,8 +199,7 @@ class _Session(NamedTuple):
         for unit in self.plan.units:
             path = self.folder.checks(unit.unit_id)
             flags += json.loads(path.read_bytes())["flags"] if unit.task == "checks" and path.exists() else []
-        clean = (unit for unit in self.plan.units if unit.task == "clean")
-        flags += [flag.as_dict() for flag in flags_of_sets(clean, self.suite, self.resources)]
+        flags += [flag.as_dict() for flag in flags_of_sets(self.plan.clean(), self.suite, self.resources)]
         write_atomic(self.folder.flags, json.dumps(flags, indent=1).encode() + b"\n")
         if len(self.plan.units) > MANY:
             gather_rows(self.folder.path)

@@ -94,7 +94,7 @@ def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
 
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
     """Seconds of a pass on one image: a third of a forward and a backward pass, or a forward pass without gradients."""
-    unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
+    unit = plan.clean()[pair][0]
     x, model = resources.images(_first(unit, 8)).x, resources.judged(*pair)
     x.requires_grad_(has_gradient(model, x))
     best = float("inf")

@@ -49,6 +49,14 @@ class Plan(NamedTuple):
         """Digest of the identity."""
         return digest(self.identity, digits=16)
 
+    def clean(self) -> dict[tuple[str, str], list[Unit]]:
+        """Model and data set -> the units that predict its clean images, in which every image stands once."""
+        found: dict[tuple[str, str], list[Unit]] = {}
+        for unit in self.units:
+            if unit.task == "clean":
+                found.setdefault((unit.model, unit.dataset), []).append(unit)
+        return found
+
 
 def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
     """Plan a run: look at every model and every image, and cut the work into units.

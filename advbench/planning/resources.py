@@ -188,14 +188,14 @@ class Resources:
         return UnitImages(x, tuple(found), unreadable)
 
     def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
-        """Images from which attacks may start: those of :func:`spread` that can be read and have this shape.
+        """Images from which attacks may start: those that can be read and have this shape.
 
         They are the same for every unit of a run, so that no result depends on how the work is cut.
 
         Args:
             model: Label of the model.
             dataset: Label of the data set.
-            numbers: Numbers of all images of the data set that the run uses.
+            numbers: Numbers of the images, those of :func:`spread` among all that the run uses.
             shape: (C, H, W).
 
         Returns:
@@ -204,7 +204,7 @@ class Resources:
         key = f"starts {model}, {dataset}, {tuple(shape)}"
         if key not in self._made:
             found = []
-            for number in spread(numbers):
+            for number in numbers:
                 with suppress(UserError):
                     found.append(self.image(model, dataset, number))
             fitting = [image for image in found if image.shape == torch.Size(shape)]
