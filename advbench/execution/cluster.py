@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from advbench.errors import UserError, first_line
+from advbench.errors import UserError, first_line, not_installed
 from advbench.execution.executor import Begun, UnitResult
 from advbench.execution.remote import Installed, drop, unfit, work_here
 from advbench.execution.slots import ATTEMPTS, Outcome
@@ -223,8 +223,7 @@ def connected(cluster: str | Path | Any) -> Iterator[Any]:
     try:
         import distributed
     except ImportError:
-        message = "a cluster needs the package dask.distributed, which is not installed"
-        raise UserError(message, hint='pip install "advbench[distributed]"') from None
+        raise not_installed("a cluster", "dask.distributed", "distributed") from None
     if isinstance(cluster, distributed.Client):
         _wait_for_workers(cluster)
         yield cluster

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from advbench.errors import UserError
+from advbench.errors import UserError, not_installed
 from advbench.explain.layers import Layer, last_maps, tapped
 from advbench.models.classifier import Classifier
 from advbench.models.twins import BORROW
@@ -216,4 +216,4 @@ def _each(model: nn.Module, x: Tensor, classes: Tensor, attribute: Callable[[Ten
 
 def _require_captum() -> None:
     if importlib.util.find_spec("captum") is None:
-        raise UserError("this needs the package captum, which is not installed", hint='pip install "advbench[explain]"')
+        raise not_installed("this", "captum", "explain")

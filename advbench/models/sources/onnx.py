@@ -12,7 +12,7 @@ from advbench.catalog.cards import ModelCard
 from advbench.config.model_description import NOTHING, Description
 from advbench.datasets.image_files import read_picture
 from advbench.datasets.samples import samples
-from advbench.errors import UserError, reason
+from advbench.errors import UserError, not_installed, reason
 from advbench.models.answers import parts_of
 from advbench.models.classifier import Classifier
 from advbench.models.described import described, input_shape, other_inputs, other_type
@@ -79,9 +79,7 @@ def _opened(content: str | bytes, file: Path) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise UserError(
-            f"{file} needs the package onnxruntime, which is not installed", hint='pip install "advbench[onnx]"'
-        ) from None
+        raise not_installed(file, "onnxruntime", "onnx") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     try:

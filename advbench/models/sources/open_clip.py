@@ -15,7 +15,7 @@ from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import CLIP
 from advbench.config.image_size import Size
 from advbench.config.model_description import NOTHING, Description
-from advbench.errors import UserError, reason
+from advbench.errors import UserError, not_installed, reason
 from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering
@@ -133,9 +133,7 @@ def _open_clip(name: str) -> Any:
     try:
         import open_clip
     except ImportError:
-        raise UserError(
-            f"{name} needs the package open_clip_torch, which is not installed", hint='pip install "advbench[clip]"'
-        ) from None
+        raise not_installed(name, "open_clip_torch", "clip") from None
     return open_clip
 
 

@@ -13,7 +13,7 @@ from advbench.catalog.cards import ModelCard
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import HUB, hub_folder
 from advbench.config.model_description import NOTHING, Description
-from advbench.errors import UserError, reason
+from advbench.errors import UserError, not_installed, reason
 from advbench.models.classifier import Classifier
 from advbench.models.described import with_classes
 from advbench.models.sources.hub import CONFIG, snapshot, weights_in
@@ -54,9 +54,7 @@ def _transformers(name: str) -> Any:
     try:
         import transformers
     except ImportError:
-        raise UserError(
-            f"{name} needs the package transformers, which is not installed", hint='pip install "advbench[hf]"'
-        ) from None
+        raise not_installed(name, "transformers", "hf") from None
     return transformers
 
 
