@@ -16,7 +16,8 @@ from advbench.errors import UserError
 from advbench.records.flag import Flag
 
 if TYPE_CHECKING:
-    from advbench.config.suite import Floor, Gates, Suite
+    from advbench.config.gates import Floor, Gates
+    from advbench.config.suite import Suite
     from advbench.records.stored_run import StoredRun
     from advbench.records.unit import Unit
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from advbench.analysis.baseline import Baseline
-    from advbench.config.suite import Gates
+    from advbench.config.gates import Gates
     from advbench.planning.workers import Wanted
     from advbench.records.stored_run import StoredRun
 

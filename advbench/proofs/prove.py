@@ -56,7 +56,7 @@ def prove(
     return _prove(model, x, goal, (norm, eps), Limits(domains=domains, seconds=seconds))
 
 
-def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: str) -> Proof:
+def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: str, seconds: float = 60.0) -> Proof:
     """Bounds by the cheaper methods alone.
 
     Args:
@@ -66,6 +66,7 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
         norm: Norm of the perturbations.
         eps: Largest size of a perturbation, image units.
         upto: Last method to try: interval, crown-ibp, crown, alpha-crown or split.
+        seconds: Seconds after which nothing more is begun for an image.
 
     Returns:
         What was proved, as :func:`prove` gives it.
@@ -82,7 +83,7 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
     """
     if upto not in METHODS:
         raise ValueError(f"expected a method of {', '.join(METHODS)}, got {upto}")
-    return _prove(model, x, goal, (norm, eps), Limits(upto=upto))
+    return _prove(model, x, goal, (norm, eps), Limits(upto=upto, seconds=seconds))
 
 
 def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:

@@ -108,7 +108,9 @@ class RunFolder:
 
     def result(self, unit: Unit) -> Path:
         """Where the result of a unit lies, whatever its task."""
-        return {"clean": self.clean, "checks": self.checks, "attack": self.shard}[unit.task](unit.unit_id)
+        return {"clean": self.clean, "checks": self.checks, "attack": self.shard, "prove": self.shard}[unit.task](
+            unit.unit_id
+        )
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest.

@@ -19,7 +19,7 @@ from advbench.analysis.metrics import WORST_CASE, as_dict
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import gather
 from advbench.cli.main import main
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.execution.tasks import Done, do
