@@ -9,7 +9,7 @@ from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import DatasetSpec, Suite
+from advbench.config.suite import DatasetSpec, Prove, Suite
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
@@ -64,6 +64,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
+@click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
@@ -78,10 +79,16 @@ def run(
     wanted = load_suite(suite, allow_code=options["allow_code"])
     wanted = on_other_data(wanted, data) if data else wanted
     wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
+    wanted = _proving(wanted) if options.pop("prove") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
         return
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
+
+
+def _proving(suite: Suite) -> Suite:
+    """The suite with proofs, within its own limits or the usual ones."""
+    return suite if suite.prove else suite.model_copy(update={"prove": Prove()})
 
 
 def _print_forecast(suite: Suite, workers: "Wanted") -> None:
