@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "flags.json"
 
     @property
+    def imported(self) -> Path:
+        """What other verifiers proved."""
+        return self.path / "imported.json"
+
+    @property
     def rows(self) -> Path:
         """The rows of all shards gathered in one file, which is quicker to read than thousands of shards."""
         return self.path / "rows.parquet"

@@ -12,6 +12,7 @@ from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.records.atomic import write_atomic
 from advbench.records.checksum import seal_of
+from advbench.records.imported import read_imported, with_imported
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
 from advbench.records.shards import as_frame, as_whole, gathered, read_shard, read_whole
@@ -105,7 +106,7 @@ def read_run(folder: str | Path) -> StoredRun:
         folder=files.path,
         manifest=manifest,
         plan=plan,
-        frame=as_frame(table),
+        frame=with_imported(as_frame(table), read_imported(files)),
         flags=_flags(files),
         missing=missing,
     )

@@ -44,7 +44,14 @@ def test_the_command_says_what_cannot_do_it(tmp_path):
     picture = fakes.picture(tmp_path / "tiger.png")
     options = ["--model", "tiny", "--goal", "untargeted", "--eps", "0.05/255", "--device", "cpu", "--attack", "pgd"]
     with fakes.registered():
-        arguments = ["attack", str(picture or tmp_path / "tiger.png"), *options, "--prove", "--out", str(tmp_path / "o")]
+        arguments = [
+            "attack",
+            str(picture or tmp_path / "tiger.png"),
+            *options,
+            "--prove",
+            "--out",
+            str(tmp_path / "o"),
+        ]
         told = CliRunner().invoke(main, arguments)
         assert told.exit_code == 0, told.output
         assert "proved: no change within" in told.output
