@@ -39,9 +39,9 @@ def test_onnx_answers_as_the_network_does(name):
     ("goal", "last"),
     [
         (Untargeted(torch.tensor([1])), "(or (and (<= Y_1 Y_0)) (and (<= Y_1 Y_2)))"),
-        (Targeted(torch.tensor([2])), "(or (and (<= Y_2 Y_0) (<= Y_2 Y_1)))"),
+        (Targeted(torch.tensor([2])), "(or (and (<= Y_0 Y_2) (<= Y_1 Y_2)))"),
         (LabelOutOfTopK(torch.tensor([0]), k=2), "(or (and (<= Y_0 Y_1) (<= Y_0 Y_2)))"),
-        (OrderedTopK(torch.tensor([[2, 0]])), "(or (and (<= Y_2 Y_0) (<= Y_0 Y_1)))"),
+        (OrderedTopK(torch.tensor([[2, 0]])), "(or (and (<= Y_0 Y_2) (<= Y_1 Y_0)))"),
     ],
     ids=lambda value: type(value).__name__,
 )
