@@ -170,8 +170,8 @@ def _line(bar: Bar, run: dict[str, Any]) -> str:
     methods = ", ".join(f"{method} {count}" for method, count in run["methods"].items())
     asked = ("" if bar.open is None else f"{bar.open}", "" if bar.seconds is None else f"{bar.seconds:g}")
     return (
-        f"| {bar.network} | {bar.norm} | {bar.size} | {run['images']} | {run['right']} | {run['fooled']} | {run['proved']} "
-        f"| {len(run['open'])} | {asked[0]} | {run['seconds']:.2f} | {asked[1]} | {methods} |\n"
+        f"| {bar.network} | {bar.norm} | {bar.size} | {run['images']} | {run['right']} | {run['fooled']} "
+        f"| {run['proved']} | {len(run['open'])} | {asked[0]} | {run['seconds']:.2f} | {asked[1]} | {methods} |\n"
     )
 
 
