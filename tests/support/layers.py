@@ -88,7 +88,7 @@ def imports_of(name: str, sources: dict[str, str]) -> list[Import]:
 
 
 def package_of(name: str) -> str:
-    """``advbench.report.page`` -> ``report``; empty for ``advbench`` itself. In attacks a module is its own package."""
+    """``advbench.cli.main`` -> ``cli``; empty for ``advbench`` itself. In attacks a module is its own package."""
     return (*name.split("."), "")[1]
 
 
