@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advbench.proofs.arrangements import Mixing, Reshape, is_mixing
 from advbench.proofs.errors import UnprovableError
-from advbench.proofs.network import Network, Node
-from advbench.proofs.operations import Affine
-from advbench.proofs.relaxations import Activation
+from advbench.proofs.network.arrangements import Mixing, Reshape, is_mixing
+from advbench.proofs.network.graph import Network, Node
+from advbench.proofs.network.operations import Affine
+from advbench.proofs.network.relaxations import Activation
 
 
 class Place(int):

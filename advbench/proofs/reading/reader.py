@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from advbench.models.classifier import Classifier
-from advbench.proofs.builder import Builder
 from advbench.proofs.errors import UnprovableError
-from advbench.proofs.layers import FUNCTIONS, METHODS, MODULES
-from advbench.proofs.network import Network, Node
-from advbench.proofs.operations import Scale
+from advbench.proofs.network.graph import Network, Node
+from advbench.proofs.network.operations import Scale
+from advbench.proofs.reading.builder import Builder
+from advbench.proofs.reading.layers import FUNCTIONS, METHODS, MODULES
 
 _ABOUT_SHAPES = ("size", "dim", "ndim", "shape", "dtype", "device", "ndimension", "get_device")
 _AGREEMENT = 1e-3

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Functions, Relaxed, lower_bound
-from advbench.proofs.crown import Bounder
-from advbench.proofs.search_space import Choice, Space
+from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
+from advbench.proofs.bounding.crown import Bounder
+from advbench.proofs.search.space import Choice, Space
 
 SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
 """Rates of Adam in slopes and in multipliers, and the factor of both after each step."""
@@ -92,7 +92,7 @@ def exactly(space: Space, functions: Functions, choice: Choice) -> Tensor:
 
 
 def by_ascent(steps: int) -> Bounder:
-    """A bounder for :func:`advbench.proofs.crown.tightened` that chooses slopes for each function."""
+    """A bounder for :func:`advbench.proofs.bounding.crown.tightened` that chooses slopes for each function."""
 
     def bound(relaxed: Relaxed, functions: Functions) -> Tensor:
         space = Space.of(relaxed)

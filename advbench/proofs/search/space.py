@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Relaxed
-from advbench.proofs.relaxations import Activation, Lines
+from advbench.proofs.bounding.backward import Relaxed
+from advbench.proofs.network.relaxations import Activation, Lines
 
 
 class Choice(NamedTuple):

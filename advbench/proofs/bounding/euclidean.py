@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from advbench.proofs.arrangements import Reshape
-from advbench.proofs.balls import BallInBox
-from advbench.proofs.network import Network
-from advbench.proofs.operations import Conv, Dense, Scale
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.network.arrangements import Reshape
+from advbench.proofs.network.graph import Network
+from advbench.proofs.network.operations import Conv, Dense, Scale
 
 
 def first_layer(network: Network, ball: BallInBox) -> dict[int, tuple[Tensor, Tensor]]:
@@ -21,7 +21,7 @@ def first_layer(network: Network, ball: BallInBox) -> dict[int, tuple[Tensor, Te
 
     Example:
         >>> from torch import nn
-        >>> from advbench.proofs.reading import read_network
+        >>> from advbench.proofs.reading.reader import read_network
         >>> from attacks import L2
         >>> x = torch.full((1, 2), 0.5)
         >>> network = read_network(nn.Sequential(nn.Linear(2, 3)).eval(), x)

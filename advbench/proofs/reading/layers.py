@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advbench.proofs.arrangements import Cat, Constant, Sum
-from advbench.proofs.builder import Builder, Place
 from advbench.proofs.errors import UnprovableError
-from advbench.proofs.operations import Conv, Dense, Scale
-from advbench.proofs.relaxations import Activation
+from advbench.proofs.network.arrangements import Cat, Constant, Sum
+from advbench.proofs.network.operations import Conv, Dense, Scale
+from advbench.proofs.network.relaxations import Activation
+from advbench.proofs.reading.builder import Builder, Place
 
 
 def _linear(build: Builder, module: nn.Linear, place: int) -> int:

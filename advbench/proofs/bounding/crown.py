@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from advbench.proofs.arrangements import Reshape, Sum
-from advbench.proofs.backward import Functions, Relaxed, lower_bound
-from advbench.proofs.balls import BallInBox
-from advbench.proofs.intervals import Interval, interval_of
-from advbench.proofs.network import Network
-from advbench.proofs.operations import Conv, Dense, Scale
-from advbench.proofs.relaxations import Activation, Lines
+from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.bounding.intervals import Interval, interval_of
+from advbench.proofs.network.arrangements import Reshape, Sum
+from advbench.proofs.network.graph import Network
+from advbench.proofs.network.operations import Conv, Dense, Scale
+from advbench.proofs.network.relaxations import Activation, Lines
 
 CHUNK = 256
 """Functions that are bounded at once."""

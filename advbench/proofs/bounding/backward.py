@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.balls import BallInBox
-from advbench.proofs.network import Network
-from advbench.proofs.relaxations import Activation, Lines
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.network.graph import Network
+from advbench.proofs.network.relaxations import Activation, Lines
 
 
 class Bound(NamedTuple):
@@ -78,7 +78,7 @@ def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -
 
     Example:
         >>> from torch import nn
-        >>> from advbench.proofs.reading import read_network
+        >>> from advbench.proofs.reading.reader import read_network
         >>> from attacks import Linf
         >>> x = torch.zeros(1, 2)
         >>> network = read_network(nn.Sequential(nn.Linear(2, 2)).eval(), x)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from advbench.proofs.operations import Affine
-from advbench.proofs.relaxations import Activation
+from advbench.proofs.network.operations import Affine
+from advbench.proofs.network.relaxations import Activation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Network:
 
     Example:
         >>> from torch import nn
-        >>> from advbench.proofs.reading import read_network
+        >>> from advbench.proofs.reading.reader import read_network
         >>> network = read_network(nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval(), torch.rand(1, 2))
         >>> [type(node.operation).__name__ for node in network.nodes], network.activations
         (['NoneType', 'Dense', 'Activation'], (2,))

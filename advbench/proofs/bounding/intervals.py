@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.balls import BallInBox
-from advbench.proofs.euclidean import first_layer
-from advbench.proofs.network import Network, Node
-from advbench.proofs.relaxations import Activation
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.bounding.euclidean import first_layer
+from advbench.proofs.network.graph import Network, Node
+from advbench.proofs.network.relaxations import Activation
 
 _ROUNDING = 1e-9
 """By which share of their size float64 bounds are widened, which is far more than their rounding errors."""
@@ -70,7 +70,7 @@ def intervals(network: Network, ball: BallInBox) -> dict[int, Interval]:
 
     Example:
         >>> from torch import nn
-        >>> from advbench.proofs.reading import read_network
+        >>> from advbench.proofs.reading.reader import read_network
         >>> from attacks import Linf
         >>> x = torch.zeros(1, 2)
         >>> network = read_network(nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval(), x)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Bound, Functions, lower_bound
-from advbench.proofs.search_space import Choice, Space
-from advbench.proofs.slopes import ascend, exactly
+from advbench.proofs.bounding.backward import Bound, Functions, lower_bound
+from advbench.proofs.search.slopes import ascend, exactly
+from advbench.proofs.search.space import Choice, Space
 
 AT_ONCE = 64
 """Domains that are split at once."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advbench.proofs.operations import Typed
+from advbench.proofs.network.operations import Typed
 
 
 @dataclass(frozen=True)
