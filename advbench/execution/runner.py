@@ -12,6 +12,7 @@ from advbench.errors import ExitCode, UserError
 from advbench.execution.checking import flags_of_sets
 from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
+from advbench.execution.sent_code import sent_code
 from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
 from advbench.execution.worker import Job, setup_of
 from advbench.planning.identity.environment import environment, versions
@@ -165,7 +166,8 @@ class _Session(NamedTuple):
         if self.client is not None:
             from advbench.execution.cluster import Cluster
 
-            return Cluster(prepare, setup_of(context, plugins), limit, self.client, self._begun)
+            setup = setup_of(context, plugins)._replace(code=sent_code(self.suite, plugins))
+            return Cluster(prepare, setup, limit, self.client, self._begun)
         if self.workers.number == 1:
             return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit, self._begun)
         setups = [setup_of(context, plugins, device) for device in self.workers.devices]
