@@ -15,7 +15,7 @@ import torch
 from advbench.catalog.plugins import load_plugins
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
-from advbench.execution.sent_code import SentCode, unpacked
+from advbench.execution.clusters.sent_code import SentCode, unpacked
 from advbench.execution.tasks import Done, TaskContext, do
 from advbench.planning.resources import Resources
 from advbench.records.clean import CleanLogits

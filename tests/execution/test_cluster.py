@@ -21,7 +21,7 @@ from advbench.api import run
 from advbench.catalog.plugins import load_plugins
 from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
-from advbench.execution import cluster as module
+from advbench.execution.clusters import connection as module
 from advbench.execution.runner import StoppedError
 
 pytest.importorskip("distributed")
