@@ -1,6 +1,7 @@
 """How a model is asked: it gets images of its own, and its answer is read as logits in one place."""
 
 from collections.abc import Mapping
+from functools import update_wrapper
 from typing import Any
 
 import torch
@@ -127,6 +128,28 @@ def are_probabilities(answers: Tensor) -> bool:
     if not bool(((values >= 0).all(1) & ((values.sum(1) - 1).abs() <= rounding)).all()):
         return False
     return bool((2 * rounding * 0.5**classes) ** len(answers) < _CHANCE)
+
+
+def log_probabilities(model: Model) -> Model:
+    """A model that answers with the logarithms of its probabilities: logits, but for a constant of each image.
+
+    A probability that was rounded to zero counts as the smallest number above it, so that all answers are finite.
+
+    Args:
+        model: Images in [0, 1] -> probabilities (N, C).
+
+    Example:
+        >>> import torch
+        >>> log_probabilities(lambda x: x)(torch.tensor([[1.0, 0.0]]))
+        tensor([[  0.0000, -87.3365]])
+    """
+
+    def answer(x: Tensor, /) -> Tensor:
+        probabilities = ask(model, x)
+        return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+
+    # This lets checks see the networks inside the model.
+    return update_wrapper(answer, model, assigned=(), updated=())
 
 
 def _fits(values: Tensor, dtype: torch.dtype) -> bool:

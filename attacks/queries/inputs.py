@@ -26,6 +26,20 @@ _KINDS: dict[Any, tuple[Any, str]] = {
 """Annotation of a field -> the kind of its value, and that kind in words."""
 
 
+class ProbabilitiesError(ValueError):
+    """A model answers with probabilities, whose gradients vanish where it is sure.
+
+    Example:
+        >>> print(ProbabilitiesError())
+        expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
+        )
+
+
 class InNorm(Protocol):
     """Anything that is made for certain norms and works in one of them."""
 
@@ -210,9 +224,7 @@ def check_logits(logits: Tensor, goal: Goal) -> None:
     if not bool(logits.isfinite().all()):
         raise ValueError("expected finite logits, got NaN or infinity from the model")
     if are_probabilities(logits):
-        raise ValueError(
-            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
-        )
+        raise ProbabilitiesError
     goal.check(logits.shape[1])
 
 
