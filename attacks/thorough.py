@@ -1,5 +1,6 @@
 """The thorough verdict: slow, finds what AutoAttack misses."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -104,10 +105,8 @@ class Thorough:
             first = replace(self.first, norm=self.norm)
             best.look(active, first(model, active.x, active.goal, eps=active.eps, seed=seed))
             active.precision = "exact"  # a rounded gradient decides nothing among those left
-        try:
+        with suppress(NoGradientError):  # walkers have nowhere to go; the first attack goes by answers then
             self._populate(active, best, near, seed)
-        except NoGradientError:  # walkers have nowhere to go; the first attack goes by answers then
-            pass
         return active.finish(best.of(active))
 
     def _populate(self, active: Survivors, best: Lowest, near: Tensor, seed: int) -> None:
