@@ -17,6 +17,7 @@ Example:
 """
 
 from attacks import foolbox
+from attacks.adaptive import Adaptive, AdaptiveReport, Tried
 from attacks.apgd import APGD
 from attacks.cap import Capped, capped
 from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, worst_case
@@ -44,6 +45,7 @@ from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
 from attacks.standins.fast import Fast, fast
+from attacks.standins.inside import Inside, inside
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
@@ -64,6 +66,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "square": Square,
     "standard": Standard,
     "thorough": Thorough,
+    "adaptive": Adaptive,
     "ddn": DDN,
     "fmn": FMN,
     "pdpgd": PDPGD,
@@ -95,6 +98,8 @@ __all__ = [
     "PDPGD",
     "PGD",
     "TIFGSM",
+    "Adaptive",
+    "AdaptiveReport",
     "Attack",
     "AttackError",
     "Bisection",
@@ -107,6 +112,7 @@ __all__ = [
     "FoolingCounts",
     "Goal",
     "HopSkipJump",
+    "Inside",
     "LabelOutOfTopK",
     "Linf",
     "MinNormAttack",
@@ -125,6 +131,7 @@ __all__ = [
     "Thorough",
     "TopK",
     "TopKExclusion",
+    "Tried",
     "Universal",
     "UniversalDeepFool",
     "UniversalPerturbation",
@@ -136,6 +143,7 @@ __all__ = [
     "fast",
     "foolbox",
     "fooled",
+    "inside",
     "multi_targeted",
     "quantize",
     "restarts",
