@@ -8,18 +8,24 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from attacks.apgd import APGD
 from attacks.goals import Goal, met
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.protocols import Access, BudgetAttack, Kind, Model, Precision, Search
+from attacks.queries.answers import log_probabilities
+from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, check_parameters
 from attacks.searches.draws import derive
+from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.cautious import Cautious, wavers
 from attacks.standins.inside import Inside, inside
 
-BRIEF = {"rounds": 5, "queries": 50}
-"""Parameters of the attack on the model as it is, once there is a way around its defence."""
+BRIEF = 30
+"""Gradient steps on the model as it is, once there is a way around its defence."""
+QUERIES = 1000
+"""Random squares on it."""
 
 
 class Tried(NamedTuple):
@@ -77,7 +83,7 @@ class Adaptive:
     are left each time:
 
     1. the network inside, if there is anything to go around; if the model is random, its worst answer in several draws;
-    2. the model as it is: in full where nothing was found, else in short.
+    2. the model as it is: in full where nothing was found, else in short, by gradients and by scores.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
 
@@ -133,7 +139,12 @@ class Adaptive:
         for i, (name, attack, attacked) in enumerate(self._remedies(model, core, random=random)):
             start, some = perf_counter(), goal.select(rows)
             target = Cautious(attacked, some, self.draws, derive(seed, i)) if random else attacked
-            x_adv = attack(target, x[rows], some, eps=eps[rows] if eps.ndim else eps, seed=derive(seed, i) if i else seed)
+            try:
+                x_adv = attack(
+                    target, x[rows], some, eps=eps[rows] if eps.ndim else eps, seed=derive(seed, i) if i else seed
+                )
+            except NoGradientError:  # of the model as it is; scores and the network inside are there
+                continue
             shares = self._judged(model, x_adv, some, seed=seed, draws=self.judge_draws if random else 1)
             # A candidate that fails is still better than none, until something succeeds.
             better = (shares > share[rows]) | ((shares == 0) & (share[rows] == 0))
@@ -143,18 +154,23 @@ class Adaptive:
             rows = rows[left]
             if not len(rows):
                 break
-        return AdaptiveReport(best, share, _findings(core, random=random), tuple(tried), _not_tried(core, random=random))
+        return AdaptiveReport(
+            best, share, _findings(core, random=random), tuple(tried), _not_tried(core, random=random)
+        )
 
-    def _remedies(self, model: Model, core: Inside, *, random: bool) -> Iterator[tuple[str, Standard, Model]]:
+    def _remedies(self, model: Model, core: Inside, *, random: bool) -> Iterator[tuple[str, BudgetAttack, Model]]:
         """What is attacked, in words, with which attack, and the model for it."""
         first = replace(self.first, norm=self.norm)
-        if core.changes:
-            yield "the network inside", first, core
-            if core.answers != "labels" and not random:
-                few = {name: min(count, getattr(first, name)) for name, count in BRIEF.items()}
-                yield "the model as it is, in short", replace(first, **few), model
-        else:
+        if not core.changes:
             yield "the worst of several passes" if random else "the model as it is", first, model
+            return
+        yield "the network inside", first, core
+        if core.answers == "labels" or random:
+            return
+        openly = log_probabilities(model) if core.answers == "probabilities" else model
+        yield "the model as it is, by gradients", APGD(norm=self.norm, loss="margin", steps=BRIEF), openly
+        if self.norm.name in Square.norms:
+            yield "the model as it is, by scores", Square(norm=self.norm, steps=QUERIES), openly
 
     def _judged(self, model: Model, x_adv: Tensor, goal: Goal, *, seed: int, draws: int) -> Tensor:
         """Share of the model's own passes in which the goal is met (n,)."""

@@ -14,6 +14,8 @@ CHECKS = {
     "M4": "logits, not probabilities or other bounded answers",
     "M5": "finite answers and gradients",
     "M6": "gradients that are there and not zero",
+    "M7": "gradients that agree with differences",
+    "M8": "no step inside without a gradient",
     "A1": "perturbations within eps and [0, 1]",
     "A2": "success confirmed by the predictions",
     "A7": "iterative attacks at least as strong as single-step ones",

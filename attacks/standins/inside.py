@@ -249,7 +249,7 @@ def _end(looked: _Looked) -> tuple[int | None, str]:
     final = final.detach()
     for place, value in enumerate(looked.seen.outputs):
         inner = value.detach()
-        if final.ndim == 2 and final.shape != inner.shape or not bool(inner.isfinite().all()):
+        if (final.ndim == 2 and final.shape != inner.shape) or not bool(inner.isfinite().all()):
             continue
         if final.ndim == 2 and final.dtype == inner.dtype and torch.equal(final, inner) and value.requires_grad:
             return (None, "") if not are_probabilities(final) else (None, "probabilities")
@@ -291,7 +291,9 @@ def _agreeing(answer: Any, outputs: list[Tensor], end: int | None, count: int) -
         return read_logits(answer, count)
     inner, final = outputs[end], find_logits(answer, count)
     inner = inner.float() if inner.dtype in (torch.float16, torch.bfloat16) else inner
-    named = final.detach().argmax(1) if final.ndim == 2 and final.shape == inner.shape else final.detach().flatten().long()
+    named = (
+        final.detach().argmax(1) if final.ndim == 2 and final.shape == inner.shape else final.detach().flatten().long()
+    )
     known = inner.detach()
     lacking = known.amax(1) - known.gather(1, named.unsqueeze(1)).squeeze(1)
     more = torch.where(lacking > 0, lacking + 1e-3 * (1 + known.abs().amax(1)), torch.zeros_like(lacking))

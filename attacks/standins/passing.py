@@ -87,7 +87,9 @@ class Pass(TorchFunctionMode):
     def _has_weights(self, given: tuple[Any, ...]) -> bool:
         if self._plain:
             return True
-        return any(isinstance(each, nn.Parameter) or each in self._weights for each in given if isinstance(each, Tensor))
+        return any(
+            isinstance(each, nn.Parameter) or each in self._weights for each in given if isinstance(each, Tensor)
+        )
 
     def _enter(self, value: Any) -> Any:
         """The input of a layer, bridged where it is to be."""
@@ -126,13 +128,15 @@ class Pass(TorchFunctionMode):
         if not self._is_leak(name, args):
             return func(*args, **kwargs)
         if name not in _READING:
-            self.leaks.append((name.strip('_'), len(self.inputs)))
+            self.leaks.append((name.strip("_"), len(self.inputs)))
         return self._bridge(name, func, args, kwargs) if self._bridged else func(*args, **kwargs)
 
     def _carries(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether a call is about values that have a gradient with respect to the images, or had one."""
         given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
-        return any((each.requires_grad and not isinstance(each, nn.Parameter)) or each in self._shadows for each in given)
+        return any(
+            (each.requires_grad and not isinstance(each, nn.Parameter)) or each in self._shadows for each in given
+        )
 
     def _is_leak(self, name: str, args: tuple[Any, ...]) -> bool:
         bare = name.removesuffix("_") if not name.startswith("__") else name
@@ -163,7 +167,9 @@ class Pass(TorchFunctionMode):
             return result
         if bare in _CHOOSING:
             return self._chosen(bare, func, args, kwargs)
-        lent_args = tuple(self._shadows[each] if isinstance(each, Tensor) and each in self._shadows else each for each in args)
+        lent_args = tuple(
+            self._shadows[each] if isinstance(each, Tensor) and each in self._shadows else each for each in args
+        )
         result = func(*lent_args, **kwargs)
         if isinstance(result, Tensor) and not result.is_floating_point():  # from one kind of whole number to another
             plain = func(*args, **kwargs)

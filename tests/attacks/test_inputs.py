@@ -51,7 +51,7 @@ EVERY = ATTACKS | {
 }
 """Those of the table, and those made of others: name -> what makes it."""
 
-TAKE_PROBABILITIES = {"standard"}
+TAKE_PROBABILITIES = {"standard", "adaptive"}
 """Attacks that take the logarithm of probabilities; what is behind that: ``test_fallbacks.py``."""
 each_of_all = pytest.mark.parametrize("name", EVERY)
 
