@@ -24,7 +24,7 @@ from attacks.standins.inside import Inside, inside
 
 BRIEF = 30
 """Gradient steps on the model as it is, once there is a way around its defence."""
-QUERIES = 1000
+QUERIES = 300
 """Random squares on it."""
 
 
@@ -79,10 +79,10 @@ class Adaptive:
     """Looks for what hides a model's gradient, goes around it, and keeps the worst case.
 
     The model is shown a few drawn images, the same for all batches. It may be random, which several passes tell; and
-    :func:`attacks.inside` finds where its gradient is hidden. Then :class:`attacks.Standard` attacks, on the images that
-    are left each time:
+    :func:`attacks.inside` finds where its gradient is hidden. Then it is attacked, on the images that are left each time:
 
-    1. the network inside, if there is anything to go around; if the model is random, its worst answer in several draws;
+    1. the network inside, if there is anything to go around, by :class:`attacks.Standard`; if the model is random, its
+       worst answer in several draws;
     2. the model as it is: in full where nothing was found, else in short, by gradients and by scores.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.

@@ -35,7 +35,7 @@ class Front(NamedTuple):
 
     def __call__(self, value: Tensor, x: Tensor) -> Tensor:
         """The value (N, C', ...), exactly, with a gradient with respect to images ``x`` (N, C, ...)."""
-        mixed = torch.einsum("oc,ncp->nop", self.mixture.to(x), _resized(x, value).flatten(2)).view(value.shape)
+        mixed = torch.einsum("oc,ncp->nop", self.mixture.to(x), _resized(x, value).flatten(2)).reshape(value.shape)
         return value.detach() + (mixed - mixed.detach()).to(value.dtype)
 
 

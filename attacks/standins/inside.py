@@ -121,6 +121,8 @@ def inside(model: Model, x: Tensor) -> Inside:
         return Inside(model)
     fronts, found = _fronts(looked)
     leaks = tuple(dict.fromkeys(name for name, layers in looked.seen.leaks if layers or not looked.seen.fresh))
+    if not looked.graph and not fronts and not leaks:
+        leaks = ("no_grad",)
     if leaks:
         found.append(f"steps without a gradient inside ({', '.join(leaks)}): they get one")
     end, what = _end(looked)
@@ -139,6 +141,8 @@ class _Looked(NamedTuple):
     """Layer -> its input, with the graph that the model itself gives it."""
     moves: list[Tensor]
     moved: list[dict[int, Tensor]]
+    graph: bool
+    """Whether the model itself gives the last layer's answers a graph."""
     plain: bool
 
 
@@ -151,7 +155,9 @@ def _look(model: Model, x: Tensor) -> _Looked | None:
         if seen.inputs:
             break
     own = x.clone().requires_grad_()
-    values = _fresh(_watched(model, own, bridged=False, plain=plain)[0], seen) or _fresh(seen, seen)
+    unbridged, _ = _watched(model, own, bridged=False, plain=plain)
+    values = _fresh(unbridged, seen) or _fresh(seen, seen)
+    graph = all(value.requires_grad for value in unbridged.outputs[:1])
     ids = torch.arange(len(x), device=x.device)
     moves, moved = [], []
     for trial in range(TRIALS if seen.fresh else 0):
@@ -159,7 +165,7 @@ def _look(model: Model, x: Tensor) -> _Looked | None:
         after = (x + REACH * (1 - 2 * up.to(x))).clamp(0, 1)
         moves.append(after - x)
         moved.append(_fresh(_watched(model, after, bridged=False, plain=plain)[0], seen))
-    return _Looked(own, answer, seen, values, moves, moved, plain)
+    return _Looked(own, answer, seen, values, moves, moved, graph, plain)
 
 
 def _watched(model: Model, x: Tensor, *, bridged: bool, plain: bool) -> tuple[Pass, Any]:
@@ -229,7 +235,8 @@ def agrees(told: Tensor, seen: Tensor) -> bool:
     """Whether changes that gradients foretold are those that were seen, both (n,).
 
     Example:
-        >>> agrees(torch.tensor([1.0, -2.0]), torch.tensor([1.5, -2.5])), agrees(torch.tensor([1.0]), torch.tensor([-1.0]))
+        >>> told = torch.tensor([1.0, -2.0])
+        >>> agrees(told, torch.tensor([1.5, -2.5])), agrees(told, -told)
         (True, False)
     """
     sizes = float(told.norm()), float(seen.norm())
