@@ -79,7 +79,7 @@ class Adaptive:
     """Looks for what hides a model's gradient, goes around it, and keeps the worst case.
 
     The model is shown a few drawn images, the same for all batches. It may be random, which several passes tell; and
-    :func:`attacks.inside` finds where its gradient is hidden. Then it is attacked, on the images that are left each time:
+    :func:`attacks.inside` finds where its gradient is hidden. Then come, each on the images that are left:
 
     1. the network inside, if there is anything to go around, by :class:`attacks.Standard`; if the model is random, its
        worst answer in several draws;

@@ -57,7 +57,7 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
         the logits inside.
 
     Example:
-        >>> ripples = lambda x: x + 0.01 * torch.sin(1000 * x)
+        >>> ripples = lambda x: x + 0.01 * torch.sin(9000 * x)
         >>> [doubt.id for doubt in doubts(ripples, torch.rand(16, 5), torch.zeros(16, dtype=torch.long))]
         ['M7']
     """

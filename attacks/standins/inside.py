@@ -115,11 +115,12 @@ def inside(model: Model, x: Tensor) -> Inside:
         True
     """
     check_images(x)
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.inference_mode(False):
+    devices = [x.device] if x.is_cuda else []
+    with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
         looked = _look(model, _with_drawn(x.detach().clone()))
-    if looked is None:
-        return Inside(model)
-    fronts, found = _fronts(looked)
+        if looked is None:
+            return Inside(model)
+        fronts, found = _fronts(looked)
     leaks = tuple(dict.fromkeys(name for name, layers in looked.seen.leaks if layers or not looked.seen.fresh))
     if not looked.graph and not fronts and not leaks:
         leaks = ("no_grad",)
