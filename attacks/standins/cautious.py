@@ -42,7 +42,7 @@ class Cautious:
 
     def __init__(self, model: Model, goal: Goal, draws: int, seed: int = 0) -> None:
         self._model, self._goal, self._draws, self._seed, self._calls = model, goal, draws, seed, 0
-        update_wrapper(self, model, assigned=(), updated=())  # type: ignore[arg-type]
+        update_wrapper(self, model, assigned=(), updated=())
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits (N, C)."""

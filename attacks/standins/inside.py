@@ -149,12 +149,13 @@ class _Looked(NamedTuple):
 
 def _look(model: Model, x: Tensor) -> _Looked | None:
     """Watch the model; None where it cannot be watched."""
-    for plain in (False, True):
+    plain = False
+    seen, answer = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain)
+    if answer is not None and not seen.inputs:
+        plain = True
         seen, answer = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain)
-        if answer is None:
-            return None
-        if seen.inputs:
-            break
+    if answer is None:
+        return None
     own = x.clone().requires_grad_()
     unbridged, _ = _watched(model, own, bridged=False, plain=plain)
     values = _fresh(unbridged, seen) or _fresh(seen, seen)
@@ -222,7 +223,10 @@ def agreement(looked: _Looked, number: int) -> bool:
     if len(value) != len(looked.x):  # it is asked image by image, or about several views of each
         return True
     direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value)
-    (gradient,) = torch.autograd.grad((value * direction).sum(), looked.x, allow_unused=True, retain_graph=True)
+    try:
+        (gradient,) = torch.autograd.grad((value * direction).sum(), looked.x, allow_unused=True, retain_graph=True)
+    except RuntimeError:  # the model overwrites what its gradient needs; attacks know a way to ask it all the same
+        return True
     if gradient is None or not bool(gradient.isfinite().all()):
         return False
     told, seen = [], []

@@ -163,7 +163,7 @@ class Pass(TorchFunctionMode):
             return self._compared(name, func, args, kwargs)
         if name in _WHOLE:
             result = func(*args, **kwargs)
-            self._shadows[result] = self._shadows.get(first, None) if first in self._shadows else through(result, first)
+            self._shadows[result] = self._shadows[first] if first in self._shadows else through(result, first)
             return result
         if bare in _CHOOSING:
             return self._chosen(bare, func, args, kwargs)

