@@ -13,10 +13,10 @@ IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint check format peers optimality clean
+.PHONY: help demo test test-slow test-sources lint check format peers optimality gpu truth clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/installed  ## attack a photograph and draw what happened (IMAGE=yours.jpg)
 	$(VENV)/bin/advbench attack --model efficientnet_lite0 "$(IMAGE)"
@@ -26,6 +26,9 @@ test: $(VENV)/installed  ## run the quick tests and the examples in the docstrin
 
 test-slow: $(VENV)/installed  ## run the tests that take longer
 	$(VENV)/bin/python -m pytest -m slow -n auto --maxprocesses 4
+
+test-sources: .venv-sources/installed  ## run the tests of models and data of other packages: transformers, ...
+	.venv-sources/bin/python -m pytest tests/sources
 
 lint: $(VENV)/installed  ## check style, layout and types
 	$(VENV)/bin/ruff check
@@ -44,8 +47,14 @@ peers: .venv-peers/installed  ## compare with other attack libraries: strength a
 optimality: .venv-peers/installed  ## compare with other libraries how small a perturbation is found; takes hours
 	.venv-peers/bin/python -m tests.peers.optimality
 
+gpu: .venv-peers/installed  ## measure the attacks on a CUDA GPU; at most eight minutes
+	.venv-peers/bin/python -m tests.peers.gpu
+
+truth: $(VENV)/installed  ## count the images that are proved, fooled and open
+	$(VENV)/bin/python -m tests.peers.proofs
+
 clean:  ## remove the virtual environments, the caches and what was built
-	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -59,4 +68,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --without-pip .venv-peers
 	$(call pip_install,.venv-peers) -e ".[embedded]" -r tests/peers/requirements.txt
 	$(call pip_install,.venv-peers) --no-deps -r tests/peers/requirements-no-deps.txt
+	@touch $@
+
+.venv-sources/installed: pyproject.toml constraints.txt tests/sources/requirements.txt tests/sources/requirements-no-deps.txt
+	@echo "Installing into .venv-sources; the first time this takes some minutes."
+	$(PYTHON) -m venv --without-pip .venv-sources
+	$(call pip_install,.venv-sources) -e ".[clip,hf,int8,keras,onnx,timm]" -r tests/sources/requirements.txt
+	$(call pip_install,.venv-sources) --no-deps -r tests/sources/requirements-no-deps.txt
 	@touch $@

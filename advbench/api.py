@@ -60,11 +60,12 @@ def load_run(folder: str | Path) -> Run:
     return Run.of(read_run(folder))
 
 
-def run(
+def run(  # noqa: PLR0913 - one call for everything, with a default for each
     suite: str | Path | Mapping[str, Any] | Suite,
     *,
     out: str | Path | None = None,
     workers: Wanted = "auto",
+    cluster: Any = None,
     models: Mapping[str, Classifier] | None = None,
     datasets: Mapping[str, Dataset] | None = None,
     plugins: Iterable[str] = (),
@@ -77,6 +78,8 @@ def run(
         out: Folder of the run; None: `reports/<name of the suite>`. Where it holds the same run, that is resumed.
         workers: Number of worker processes; 1: this process does the work itself; "auto": as many as cores, memory and
             the work allow, or one for each GPU.
+        cluster: Workers of dask that do the work instead: a client of `dask.distributed`, the address of a scheduler
+            such as tcp://HOST:8786, `local:4`, or the path of a scheduler file.
         models: Label -> classifier, for models that the suite names but no table has. This process does the work then.
         datasets: Label -> data set, for data sets that the suite names but no table has, likewise.
         plugins: Names of modules with tables of models, attacks and data sets; see `advbench.catalog.plugins`.
@@ -99,13 +102,13 @@ def run(
         attacks: is missing
     """
     if models or datasets:
-        if workers not in (1, "auto"):
+        if workers not in (1, "auto") or cluster is not None:
             message = "models and data sets given as objects cannot be sent to other processes"
-            raise UserError(message, hint="use workers=1")
+            raise UserError(message, hint="use workers=1 and no cluster")
         workers = 1
     load_plugins(plugins)
     wanted = load_suite(suite, names={*(models or ()), *(datasets or ())})
     folder = Path(out) if out is not None else Path("reports") / wanted.name
     with prepared(wanted, folder, models=models, datasets=datasets, progress=progress) as ready:
-        run_plan(ready, workers=workers, progress=progress)
+        run_plan(ready, workers=workers, cluster=cluster, progress=progress)
     return load_run(folder)

@@ -54,6 +54,23 @@ class UserError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+def not_installed(what: object, package: str, extra: str) -> UserError:
+    """The error of something that needs a package which one of advbench's extras installs.
+
+    Args:
+        what: What needs it: a name, a file, or words.
+        package: Name of the package.
+        extra: Name of the extra.
+
+    Example:
+        >>> print(not_installed("net.onnx", "onnxruntime", "onnx"))
+        net.onnx needs the package onnxruntime, which is not installed
+        pip install "advbench[onnx]"
+    """
+    message = f"{what} needs the package {package}, which is not installed"
+    return UserError(message, hint=f'pip install "advbench[{extra}]"')
+
+
 def first_line(error: BaseException, otherwise: str = "no reason given") -> str:
     r"""First line of the message of an error.
 

@@ -15,18 +15,19 @@ from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.config.goals import parse_goal
 from advbench.datasets.image_ids import sample_ids
-from advbench.datasets.inputs import Inputs, read_inputs
 from advbench.datasets.labels import check_classes
 from advbench.errors import UserError, first_line
 from advbench.evaluation.attack_options import AttackOptions, read_options
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
+from advbench.evaluation.data_checks import LOOKED_AT, check_data
 from advbench.evaluation.goals import MakeGoal, goal_maker
 from advbench.evaluation.model_checks import check_model
-from advbench.evaluation.recording import Provenance, Sample, parameters
+from advbench.evaluation.recording import Provenance, Sample, lost, parameters
 from advbench.evaluation.subject import Subject, check_callable
+from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
 from advbench.records.flag import Flag
-from advbench.records.record import COLUMNS, Record
+from advbench.records.record import COLUMNS, Reason, Record
 from advbench.sanitize import one_line
 from attacks import Model
 from attacks.searches.starts import with_starts
@@ -178,33 +179,35 @@ class Bench:
         Args:
             model: Images (N, C, H, W) in [0, 1] -> logits (N, classes), or an answer that holds them: a tuple with the
                 logits first, a mapping or an object with `logits`. It is checked for trust flags first.
-            data: Images; or (images, labels), as a tuple, a list or a mapping; or an iterable of such batches or of
-                single images, such as a `DataLoader` or a data set, all of whose images are held in memory. Images are
-                a tensor, an array or a list: floats in [0, 1], of the type that the model takes, or 8-bit values, which
-                are divided by 255. Labels are integers of any type, (N,) or (N, 1), or one-hot rows (N, classes).
-                Without labels, correct means classified as when clean.
+            data: A data set in one word or a path, as `advbench run --data` takes it: "folder:val/,images=200"; an
+                `advbench.Dataset`, or one of the package datasets. Or images; or (images, labels), as a tuple, a list
+                or a mapping; or an iterable of such batches or of single images, such as a `DataLoader` or a data set,
+                all of whose images are held in memory. Images are a tensor, an array or a list: floats in [0, 1], of
+                the type that the model takes, or 8-bit values, which are divided by 255. Labels are integers of any
+                type, (N,) or (N, 1), or one-hot rows (N, classes). Without labels, correct means classified as when
+                clean.
             **options: `attack` (a name of `advbench attacks`; default pgd), `norm` (default: the attack's first), `eps`
                 (a number of any kind or a string such as "8/255"; default 2/255 in Linf), `goal` (default untargeted),
                 `seed` (default 0), `params` (of the attack), `batch_size` (default 64). The marker `advbench` sets
                 other defaults.
 
         Raises:
-            UserError: An unknown name, a parameter that the attack does not take, or an eps of the wrong scale.
+            UserError: An unknown name, a data set that cannot be opened or does not fit the model, a parameter that the
+                attack does not take, or an eps of the wrong scale.
             ValueError: An option that does not exist; images, labels or a model that are not as described above, or do
                 not match each other; or a model that fails on the images.
         """
         job = read_options(dict(self.defaults) | options)
         check_callable(model)
-        inputs = read_inputs(data)
-        subject = Subject(model, inputs.x, inputs.dtypes)
-        inputs = inputs._replace(x=inputs.x.to(subject.working))
-        x, labels = inputs.x, inputs.y
-        if labels is not None:
-            check_classes(labels, subject.num_classes, subject.name)
+        handed = hand_over(model, data, job.seed)
+        subject = Subject(handed.model, handed.inputs.x, handed.inputs.dtypes)
+        handed = handed._replace(inputs=handed.inputs._replace(x=handed.inputs.x.to(subject.working)))
+        if handed.inputs.y is not None:
+            check_classes(handed.inputs.y, subject.num_classes, subject.name)
         make_goal = goal_maker(parse_goal(job.goal), subject)  # type: ignore[arg-type]
         name = self.test + (f"[{len(self.results) + 1}]" if self.results else "")
-        flags = check_model(subject, x[:_CHECKED], None if labels is None else labels[:_CHECKED], dataset="test")
-        records = list(_records(subject, inputs, job, make_goal))
+        flags = _flags(subject, handed)
+        records = list(_records(subject, handed, job, make_goal))
         frame = pd.DataFrame(list(map(asdict, records)), columns=list(COLUMNS))
         analysis = RunAnalysis(frame=frame, model_flags=tuple(flags))
         result = Result(analysis=analysis, name=name, baseline=self.baseline, updating=self.updating)
@@ -212,23 +215,36 @@ class Bench:
         return result
 
 
-def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
+def _flags(subject: Subject, handed: HandedOver) -> list[Flag]:
+    """Trust flags of the model, and of the model on these images if their labels are known."""
+    x, y, dataset = handed.inputs.x, handed.inputs.y, handed.dataset
+    flags = check_model(subject, x[:_CHECKED], None if y is None else y[:_CHECKED], dataset=dataset)
+    if y is None or any(flag.severity == "E" for flag in flags):
+        return flags
+    step = -(-len(x) // LOOKED_AT)  # evenly spread: a data set may be sorted by class
+    return flags + check_data(subject, x[::step], y[::step], dataset=dataset, within=handed.model)
+
+
+def _records(model: Subject, handed: HandedOver, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
     """A row for each image under the attack, and under noise of the same size if there is an eps."""
+    inputs = handed.inputs
     known: Sequence[int | None] = [None] * len(inputs.x) if inputs.y is None else inputs.y.tolist()
+    names = handed.names or tuple(map(str, range(len(inputs.x))))
     samples = [
-        Sample(name, str(i), label) for i, (name, label) in enumerate(zip(sample_ids(inputs.x), known, strict=True))
+        Sample(name, called, label) for name, called, label in zip(sample_ids(inputs.x), names, known, strict=True)
     ]
     pool = inputs.x[list(spread(range(len(inputs.x))))]
     for name, attack in job.attacks():
         columns = {
-            "model": model.name, "dataset": "test", "attack": name, "params": parameters(attack), "goal": job.goal,
-            "norm": job.norm, "eps": job.eps, "seed": job.seed,
+            "model": model.name, "dataset": handed.dataset, "attack": name, "params": parameters(attack),
+            "goal": job.goal, "norm": job.norm, "eps": job.eps, "seed": job.seed,
         }  # fmt: skip
+        source = Provenance("test", columns)
         setup = BatchAttack(
             model=model,
             attack=with_starts(attack, pool),
             make_goal=make_goal,
-            source=Provenance("test", columns),
+            source=source,
             keep=_FIRST,
         )
         for start in range(0, len(samples), job.batch_size):
@@ -236,6 +252,8 @@ def _records(model: Subject, inputs: Inputs, job: AttackOptions, make_goal: Make
             results = attack_batch(setup, inputs.x[rows], samples[rows])
             _check_attacked(results, model, inputs.x[rows], name)
             yield from (result.record for result in results)
+        for called, why in handed.unreadable.items():
+            yield lost(Sample(called, called, None), source, Reason.UNREADABLE, f"{called}: {why}")
 
 
 def _check_attacked(results: Sequence[ImageResult], model: Subject, x: Tensor, attack: str) -> None:

@@ -46,6 +46,7 @@ from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
 from attacks.standins.fast import Fast, fast
 from attacks.standins.inside import Inside, inside
+from attacks.standins.twin import with_gradients_of
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
@@ -148,5 +149,6 @@ __all__ = [
     "quantize",
     "restarts",
     "straight_through",
+    "with_gradients_of",
     "worst_case",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal, Untargeted, met
+from attacks.goals import Goal, met
 
 Loss = Callable[[Tensor, Goal], Tensor]
 """Logits (N, C), goal -> (N,)."""
@@ -51,7 +51,8 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
 
     It does not change when all logits are multiplied or shifted. For an untargeted goal the gap ends at the third
     logit. For all others it ends halfway between the third and the fourth, as in the paper's targeted form: ended at
-    the third, the ratio would be 1 wherever the target is third, and have no gradient.
+    the third, the ratio would be 1 wherever the target is third, and have no gradient. A goal says where as its
+    ``contested``.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -66,7 +67,7 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
         >>> dlr(torch.tensor([[4.0, 3.0, 2.0]]), Untargeted(torch.tensor([0])))
         tensor([0.5000])
     """
-    count = 3 if isinstance(goal, Untargeted) else 4
+    count = goal.contested + 1
     if logits.shape[1] < count:
         return goal.margin(logits)
     ordered = logits.topk(count, dim=1).values

@@ -17,10 +17,10 @@ from attacks.noise import Noise
 from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import aims
 from attacks.protocols import Access, AttackError, Kind, Model, Precision, Search
-from attacks.queries.answers import log_probabilities
+from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
-from attacks.queries.inputs import ProbabilitiesError, check_call, check_parameters
+from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
 from attacks.searches.track import Lowest, Survivors

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.norms import Linf, Norm
-from attacks.objectives.rivals import aims
+from attacks.objectives.rivals import ways_to
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
@@ -140,7 +140,7 @@ class Thorough:
 
     def _settle(self, active: Survivors, best: Tensor, seed: int) -> Walkers:
         """The first walkers of each image, one of them at the best point so far."""
-        ways = aims(active.goal, forward(active.model, active.x, active.goal), self.targets)
+        ways = ways_to(active.goal, forward(active.model, active.x, active.goal), self.targets)
         towards = torch.arange(len(ways), device=active.x.device).repeat_interleave(SCOUTS)
         scouts = Walkers(active, ways, towards.expand(len(active), -1))
         scouts.walk(corners(active, len(towards), derive(seed, 1)), self.steps, FAR)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from attacks.fmn import follow, straight
 from attacks.geometry.quantize import quantize
-from attacks.goals import Goal, OrderedTopK, met
+from attacks.goals import Goal, met
 from attacks.losses import Loss
 from attacks.norms import L2, Linf, Norm
-from attacks.objectives.gaps import gaps, soft_maximum
-from attacks.objectives.rivals import Overtake, falling
+from attacks.objectives.gaps import soft_maximum
+from attacks.objectives.rivals import Ways
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
@@ -118,38 +118,36 @@ class TopK:
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
-        aims, steps = self._aims(active)
-        leg = self._leg() if len(aims) > 1 else 0
-        steps -= leg * (len(aims) - 1)
-        walk, *others = [_Walk(self, active, aim) for aim in aims]
+        ways, steps = self._ways(active)
+        walk, *others = [_Walk(self, active, aim) for aim in (*(ways or ()), active.goal)]
+        leg = self._leg() if ways else 0
+        steps -= leg * len(others)
         for step in range(leg):
             for each in (walk, *others):
                 each.step(step / leg)
-        if others:
-            walk.take_over(others)
-        start = _AGAIN if others else 0.0
+        if ways:
+            walk.take_over(others, ways)
+        start = _AGAIN if ways else 0.0
         for step in range(leg, steps):
             walk.step(start + (1 - start) * (step - leg) / (steps - leg))
         walk.finish()
         found = active.finish(walk.best)
         return quantize(model, x, found, goal, self.norm, eps=eps) if self.quantized else found
 
-    def _aims(self, active: Survivors) -> tuple[Sequence[Goal], int]:
-        """What to try, the most promising first, and how many gradients are left for it."""
-        logits = active.logits[active.rows]
-        old, k = falling(active.goal)
-        if old is None:
-            return [active.goal], self.steps
-        m, num_classes = old.shape[1], logits.shape[1]
+    def _ways(self, active: Survivors) -> tuple[Ways | None, int]:
+        """The ways that race with the goal itself, if any, and how many gradients are left for all of them."""
+        logits, exclusion = active.logits[active.rows], active.goal.exclusion
+        if exclusion is None:
+            return None, self.steps
+        m, k, num_classes = exclusion.classes.shape[1], exclusion.k, logits.shape[1]
         cost = price(m, k, num_classes)
         sets = math.comb(cost - m, k)
         # Among many classes a few candidates are no better than what the descent itself comes upon.
         few = cost == num_classes and sets > 1
         if not few or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
-            return [active.goal], self.steps
+            return None, self.steps
         count = min(max(1, int(_RACE * self.steps) // self._leg() - 1), sets)
-        chosen = nearest_ways(active.model, active.x, active.goal, logits, old, k, count)
-        return [*chosen, active.goal], self.steps - cost
+        return nearest_ways(active.model, active.x, active.goal, logits, exclusion, count), self.steps - cost
 
     def _leg(self) -> int:
         """For how many steps the aims race."""
@@ -170,7 +168,7 @@ class _Walk:
         # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
         self._geometry = L2() if attack.norm.sparse else attack.norm
         pace = _PACE[attack.norm.name]
-        if isinstance(active.goal, OrderedTopK):
+        if active.goal.orders:
             pace = _PACE_TO_AN_ORDER[attack.norm.name]
             pace = pace._replace(gamma=min(pace.gamma, _GROWTH / attack.steps))
         self._pace = _Pace(
@@ -179,7 +177,7 @@ class _Walk:
         self.best = Nearest(active.x, attack.norm, active.eps)
         self._x_adv, self._drift = active.x, torch.zeros_like(active.x)
         self._radius = torch.zeros_like(active.eps)
-        self._log_weights = torch.zeros_like(gaps(aim, active.logits[active.rows]))
+        self._log_weights = torch.zeros_like(aim.gaps(active.logits[active.rows]))
         self._raise = self._log_weights
         # Once a race is over: the images whose rising classes are the first outside at each step, bool (n, 1).
         self._free: Tensor | None = None
@@ -189,12 +187,14 @@ class _Walk:
         pace, active, norm, x_adv = self._pace, self._active, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
         at = active.slope(x_adv, self._loss(fall), aim=self._aim)
+        # After the gradient: it belongs to the weights that the loss was made with.
         self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
         reach = straight(norm, norm.measure(x_adv - active.x), at)
         radius = follow(norm, self._radius, reach, pace.gamma * (0.01 + 0.99 * fall), fooled, self.best)
         self._radius = torch.minimum(radius, active.eps)
+        # Gradients of length 1, or the few large ones near a kink would decide the direction for many steps.
         self._drift = pace.momentum * self._drift + (1 - pace.momentum) * L2().steepest(at.gradient, 1.0)
         length = self._geometry.measure(x_adv - active.x).maximum(self._least_length()).clamp_min(1e-4)
         move = self._geometry.steepest(-self._drift, pace.step_size * (0.03 + 0.97 * fall) * length)
@@ -205,16 +205,19 @@ class _Walk:
         active = self._active
         self.best.offer(self._x_adv, met(active.goal, forward(active.model, self._x_adv, active.goal)))
 
-    def take_over(self, others: Sequence[Self]) -> None:
-        """Go on, image by image, where the walk is that found the nearest fooling image; here, if none found one."""
+    def take_over(self, others: Sequence[Self], ways: Ways) -> None:
+        """Go on, image by image, where the walk is that found the nearest fooling image; here, if none found one.
+
+        This walk and the others went along the ``ways``, in their order, and the last walk towards the goal itself.
+        """
         walks = [self, *others]
         winner = torch.stack([walk.best.size for walk in walks], 1).argmin(1)
         rows = torch.arange(len(winner), device=winner.device)
         for name in ("_x_adv", "_drift", "_radius", "_log_weights"):
             setattr(self, name, torch.stack([getattr(walk, name) for walk in walks], 1)[rows, winner])
-        sets = [walk._aim for walk in walks if isinstance(walk._aim, Overtake)]
-        self._free = (winner == len(sets)).unsqueeze(1)
-        self._aim = replace(sets[0], new=torch.stack([aim.new for aim in (*sets, sets[0])], 1)[rows, winner])
+        free = winner == len(ways)
+        self._free = free.unsqueeze(1)
+        self._aim = ways.of(rows, winner.masked_fill(free, 0))
         for walk in others:
             self.best.offer(walk.best.x_adv, walk.best.found, walk.best.size)
 
@@ -222,9 +225,9 @@ class _Walk:
         """The smooth margin, with a temperature for each image; it notes by how much to raise multipliers."""
 
         def loss(logits: Tensor, aim: Goal) -> Tensor:
-            found, temperature = gaps(aim, logits), self._temperature(logits, fall)
+            found, temperature = aim.gaps(logits), self._temperature(logits, fall)
             if self._free is not None:
-                found = torch.where(self._free, gaps(self._active.goal, logits), found)
+                found = torch.where(self._free, self._active.goal.gaps(logits), found)
             self._raise = self._attack.dual_step * found.detach() / temperature.unsqueeze(1)
             return soft_maximum(found, temperature, self._log_weights)
 
@@ -232,6 +235,7 @@ class _Walk:
 
     def _reweigh(self) -> None:
         """Raise the multipliers of large gaps, lower the others; before the boundary they distract."""
+        # Exponential multipliers stay positive, so none is lost for good; the floor lets a small one come back in time.
         raised = (self._log_weights + self._raise).log_softmax(1).clamp_min(-12)
         self._log_weights = torch.where(self.best.found.unsqueeze(1), raised, self._log_weights)
 

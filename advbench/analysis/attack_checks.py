@@ -18,7 +18,7 @@ from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
-from advbench.config.budgets import describe_size
+from advbench.config.budgets import NORMS, describe_size
 from advbench.records.flag import Flag
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, Reason
 
@@ -65,7 +65,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
     reasons = rows["reason"].astype(object) if "reason" in rows else pd.Series(None, rows.index, object)
     eps = rows["eps"].to_numpy(float, na_value=np.nan)
     exceeding = np.zeros(len(rows), bool)
-    for norm in ("linf", "l2", "l1", "l0"):
+    for norm in NORMS:
         sizes = rows[norm].to_numpy(float, na_value=np.nan)
         exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
     beyond: Bools = (reasons == Reason.INVALID).to_numpy(bool) | exceeding

@@ -102,10 +102,22 @@ def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     for level in levels(evidence, eps):
         speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
         noise = [trial for trial in speaking if trial.attack == NOISE]
-        baseline = _robust(evidence, noise, level) if noise else None
+        baseline = robust_accuracy(evidence, noise, level) if noise else None
         found.append(_cell(evidence, speaking, level, baseline, WORST_CASE))
         found += [_cell(evidence, [trial], level, baseline, trial.label) for trial in speaking]
     return found
+
+
+def robust_accuracy(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> Proportion:
+    """The images that none of some attacks broke at an eps, as a share of all images.
+
+    Args:
+        evidence: Results of all attacks under one threat.
+        trials: Attacks to count, from this evidence.
+        eps: Budget, image units; None: no bound.
+    """
+    state = states(evidence, trials, eps)
+    return _share(state == ROBUST, state == UNKNOWN)
 
 
 def levels(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[float | None]:
@@ -188,11 +200,6 @@ def _cell(
         form=form_of(trials),
         left_out=evidence.left_out,
     )
-
-
-def _robust(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> Proportion:
-    state = states(evidence, trials, eps)
-    return _share(state == ROBUST, state == UNKNOWN)
 
 
 def _share(certain: Bools, unknown: Bools) -> Proportion:

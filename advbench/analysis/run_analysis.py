@@ -9,11 +9,13 @@ import pandas as pd
 from advbench.analysis.attack_checks import check_evidence, check_rows
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
+from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
 from advbench.sanitize import one_line
 
 if TYPE_CHECKING:
+    from advbench.config.suite import Suite
     from advbench.records.stored_run import StoredRun
 
 
@@ -43,14 +45,10 @@ class RunAnalysis:
     @classmethod
     def of(cls, run: "StoredRun") -> "RunAnalysis":
         """The analysis of a run, finished or not."""
-        suite = run.suite
-        budgets: dict[tuple[str, str], tuple[float, ...]] = {
-            (dataset.label, norm): eps for dataset in suite.datasets for norm, eps in (suite.eps | dataset.eps).items()
-        }
         return cls(
             frame=_with_missing(run),
             manifest=run.manifest,
-            budgets=budgets,
+            budgets=budgets_of(run.suite),
             model_flags=tuple(Flag.from_dict(flag) for flag in run.flags),
             missing=len(run.missing),
         )
@@ -96,6 +94,11 @@ class RunAnalysis:
         return int((self.frame["status"] != LEFT_OUT).sum())
 
 
+def budgets_of(suite: "Suite") -> "Budgets":
+    """The budgets of a suite, at which attacks that look for the smallest perturbation are reported too."""
+    return {(data.label, norm): eps for data in suite.datasets for norm, eps in (suite.eps | data.eps).items()}
+
+
 def _with_missing(run: "StoredRun") -> pd.DataFrame:
     """The frame of a run with an unknown row for each image of each unit that is not done."""
     rows = [
@@ -113,5 +116,5 @@ def _with_missing(run: "StoredRun") -> pd.DataFrame:
     texts = dict.fromkeys(frame.select_dtypes("category"), "object")
     lost = pd.DataFrame(rows, columns=list(COLUMNS)).astype("object")
     every: pd.DataFrame = pd.concat([frame.astype(texts).astype("object"), lost], ignore_index=True)
-    numbers = dict.fromkeys(("eps", "l0", "l1", "l2", "linf", "forwards", "backwards", "seconds"), "float64")
+    numbers = dict.fromkeys(("eps", *NORMS, "forwards", "backwards", "seconds"), "float64")
     return every.astype(numbers)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.config.budgets import NORMS
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
 from advbench.sanitize import one_line
 
@@ -19,7 +20,8 @@ BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """Outcome of one image at one eps."""
 
 _CLASSES = ("label", "clean_class", "adv_class")
-_NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", "l0", "l1", "l2", "linf", *_CLASSES, *COSTS)
+NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", *NORMS, *_CLASSES, *COSTS)
+"""Columns of a run's frame that its numbers are computed from."""
 
 
 class Threat(NamedTuple):
@@ -194,7 +196,7 @@ def gather_clean(frame: pd.DataFrame) -> list[ThreatResults]:
 
 def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:
     """The images of each model and data set, and the rows about them."""
-    frame = frame[[name for name in _NEEDED if name in frame]]
+    frame = frame[[name for name in NEEDED if name in frame]]
     frame = frame if "form" in frame else frame.assign(form="plain")
     for names, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
         images, samples = pd.factorize(rows["sample_id"])

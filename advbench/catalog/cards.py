@@ -10,8 +10,17 @@ Access = Literal["gradients", "scores", "decisions", "nothing"]
 Search = Literal["many steps", "for transfer", "one step", "blind"]
 """How an attack finds its candidates; see `attacks.protocols.Search`."""
 
-ANY = ("untargeted", "targeted", "topk-exclusion", "label-out-of-topk", "ordered-topk")
-"""All goals, as on the command line; an attack that only asks whether an image meets its goal supports any."""
+GOALS = {
+    "untargeted": "",
+    "targeted": "CLASS",
+    "topk-exclusion": "K",
+    "label-out-of-topk": "K",
+    "ordered-topk": "A,B,C",
+}
+"""Goal, as on the command line -> what follows its name and a colon: nothing, a class, a whole number K from 1, or
+several classes."""
+ANY = tuple(GOALS)
+"""All goals; an attack that only asks whether an image meets its goal supports any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,22 +3,41 @@
 import hashlib
 import re
 from collections.abc import Callable
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 
-OWN = "file.py:function, net.onnx, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME"
+OWN = (
+    "file.py:function, net.onnx, net.keras, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME, hf/NAME, "
+    "a folder with config.json (transformers), clip/ARCH:PRETRAINED, robustbench/DATASET/THREAT/NAME"
+)
 """The ways to name one of the user's own models."""
 
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """Names such as `path/to/file.py:function`."""
 TIMM = "timm/"
 """Prefix of the names of timm's models."""
+HUB = "hf/"
+"""Prefix of the names of image classifiers of the Hugging Face hub."""
+CLIP = "clip/"
+"""Prefix of the names of open_clip's models."""
+ROBUSTBENCH = "robustbench/"
+"""Prefix of the names of RobustBench's models."""
+
+_PACKAGES = {
+    TIMM: ("advbench.models.sources.timm:load", "timm", ("timm",)),
+    HUB: ("advbench.models.sources.transformers:load", "transformers", ("transformers",)),
+    CLIP: ("advbench.models.sources.open_clip:load", "open_clip", ("open_clip_torch", "timm")),
+    ROBUSTBENCH: ("advbench.models.sources.robustbench:load", "robustbench", ("robustbench", "timm")),
+}
+"""Prefix -> the function that loads a model of a package, the package, and what determines its networks."""
 
 _LOADERS = {
+    ".keras": "advbench.models.sources.keras:load",
     ".onnx": "advbench.models.sources.onnx:load",
     ".safetensors": "advbench.models.sources.checkpoint:load",
     ".pt2": "advbench.models.sources.exported:load_exported",
@@ -26,16 +45,29 @@ _LOADERS = {
     ".ts": "advbench.models.sources.exported:load_script",
 }
 """Suffix of a file -> the function that loads it."""
-_DESCRIBED = {loader for suffix, loader in _LOADERS.items() if suffix != ".safetensors"}
-"""The functions that read a description as well; what `advbench train` writes describes itself."""
+_RUNTIMES = {".onnx": ("onnxruntime", "onnx2torch", "onnx2pytorch"), ".keras": ("keras",)}
+"""Suffix of a file -> the packages that run it."""
+_FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
+_NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
+_DESCRIBED = {
+    _FACTORY_LOADER: _NETWORK,
+    _PACKAGES[HUB][0]: ("classes",),
+    _PACKAGES[CLIP][0]: ("classes", "templates"),
+    _PACKAGES[ROBUSTBENCH][0]: ("classes",),
+    **{loader: _NETWORK for suffix, loader in _LOADERS.items() if suffix != ".safetensors"},
+}
+"""The functions that read a description as well -> its fields that they read. What `advbench train` writes describes
+itself."""
 
 
 def model_card(name: str) -> ModelCard:
     """The card of a model of the catalog, or of one of the user's own.
 
     Args:
-        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .pt2 (torch.export), .pt or
-            .ts (TorchScript), or in .safetensors if `advbench train` wrote it; or `timm/` and the name of a timm model.
+        name: A name of `advbench models`; `file.py:function`; a file that ends in .onnx, .keras, .pt2 (torch.export),
+            .pt or .ts (TorchScript), or in .safetensors if `advbench train` wrote it; `timm/` and the name of a timm
+            model; `hf/` and the name of an image classifier of the Hugging Face hub, or a folder that transformers
+            wrote; `clip/`, an architecture of open_clip and its weights; or `robustbench/`, data set, threat and name.
 
     Returns:
         The card. That of a user's own model says little before the model is loaded.
@@ -52,9 +84,12 @@ def model_card(name: str) -> ModelCard:
     if name in MODELS:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
-        return _own(name, "advbench.models.sources.user_code:load_factory", match["file"], runs=True)
-    if name.startswith(TIMM):
-        return _own(name, "advbench.models.sources.timm:load", "timm", runs=False)
+        return _own(name, _FACTORY_LOADER, match["file"], runs=True)
+    if prefix := _prefix(name):
+        loader, package, _ = _PACKAGES[prefix]
+        return _own(name, loader, package, runs=False)
+    if _is_folder(name):
+        return _own(name, _PACKAGES[HUB][0], "transformers", runs=False)
     suffix = Path(name).suffix
     if suffix in _LOADERS:
         # torch.export keeps some values as pickles, and a TorchScript archive is a program.
@@ -69,18 +104,60 @@ def is_own(name: str) -> bool:
         >>> is_own("nets.py:small"), is_own("vgg16")
         (True, False)
     """
-    own = FACTORY.fullmatch(name) or name.startswith(TIMM) or Path(name).suffix in _LOADERS
+    own = FACTORY.fullmatch(name) or _prefix(name) or Path(name).suffix in _LOADERS or _is_folder(name)
     return name not in MODELS and bool(own)
 
 
+def _prefix(name: str) -> str:
+    """The prefix of a model of another package; empty if it has none."""
+    return next((prefix for prefix in _PACKAGES if name.startswith(prefix)), "")
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is that of a folder that transformers wrote, there or not."""
+    return name not in MODELS and (name.endswith(("/", "\\")) or (Path(name) / "config.json").is_file())
+
+
+def hub_folder(name: str) -> Path | None:
+    """The folder that a model of transformers is named by; None for a name of the hub.
+
+    Example:
+        >>> hub_folder("hf/./net").as_posix(), hub_folder("net/").as_posix(), hub_folder("hf/microsoft/resnet-18")
+        ('net', 'net', None)
+    """
+    path = name.removeprefix(HUB)
+    return Path(path) if path == name or path.startswith(("./", "../", "/")) else None
+
+
+def _local(name: str) -> tuple[str, str]:
+    """What stands before the path in the name of a package's model, and the path; empty if there is none."""
+    if name.startswith(HUB):
+        folder = hub_folder(name)
+        return (f"{HUB}./", folder.as_posix()) if folder else (name, "")
+    start, colon, weights = name.partition(":")
+    if not name.startswith(CLIP) or not (start == f"{CLIP}local-dir" or "/" in weights or Path(weights).suffix):
+        return name, ""
+    return f"{start}{colon}", weights
+
+
+def described_fields(name: str) -> tuple[str, ...]:
+    """The fields of a description that are read when a model is loaded; none for a model that describes itself.
+
+    Example:
+        >>> described_fields("trained.safetensors"), "mean" in described_fields("net.onnx")
+        ((), True)
+    """
+    return () if name in MODELS else _DESCRIBED.get(model_card(name).loader, ())
+
+
 def takes_description(name: str) -> bool:
-    """Whether a model is a network in a file that leaves things open: normalisation, names of classes, input size.
+    """Whether a model leaves things open: normalisation, names of classes, input size.
 
     Example:
         >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
         (True, False, False)
     """
-    return name not in MODELS and model_card(name).loader in _DESCRIBED
+    return bool(described_fields(name))
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:
@@ -92,7 +169,13 @@ def moved(name: str, move: Callable[[Path], Path]) -> str:
     """
     if match := FACTORY.fullmatch(name):
         return f"{move(Path(match['file'])).as_posix()}:{match['function']}"
-    return move(Path(name)).as_posix() if is_own(name) and not name.startswith(TIMM) else name
+    if _prefix(name):
+        start, path = _local(name)
+        changed = move(Path(path))
+        return f"{start.removesuffix('./') if changed.is_absolute() else start}{changed.as_posix()}" if path else name
+    # The slash at its end may be all that tells a folder.
+    ending = "/" if name.endswith("/") else ""
+    return f"{move(Path(name)).as_posix()}{ending}" if is_own(name) else name
 
 
 def origin(name: str) -> dict[str, str]:
@@ -111,12 +194,26 @@ def origin(name: str) -> dict[str, str]:
         return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
     if not is_own(name):
         return {"name": name}
-    if name.startswith(TIMM):
-        return {"name": name, "timm": version("timm")}
-    runtime = {"onnxruntime": version("onnxruntime")} if name.endswith(".onnx") else {}
+    if _prefix(name) == HUB or _is_folder(name):
+        files, folder = ("config.json", "preprocessor_config.json"), hub_folder(name)
+        return ({"name": name} if folder is None else {file: _sha256(folder / file) for file in files}) | _versions(
+            "transformers"
+        )
+    if prefix := _prefix(name):
+        return {"name": name} | _versions(*_PACKAGES[prefix][2])
+    runtime = _versions(*_RUNTIMES.get(Path(name).suffix, ()))
     description = Path(name).with_suffix(".toml")
     told = {"description": _sha256(description)} if description.is_file() else {}
     return {"sha256": _sha256(Path(name))} | told | runtime
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """The versions of packages, of those that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _sha256(file: Path) -> str:

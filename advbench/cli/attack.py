@@ -7,10 +7,12 @@ import click
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.cli.console import Command, console, print_result, progress
+from advbench.cli.data_options import chosen_images, chosen_options
+from advbench.cli.model_options import announce, described, description
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
-from advbench.config.goals import DEFAULT_GOAL, goal_with_k
+from advbench.config.goals import DEFAULT_GOAL, FORMS_TEXT, goal_with_k
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("paths", nargs=-1, metavar="[PICTURE]...")
+@chosen_options("Attack images of a data set")
 @click.option(
     "--model",
     default=DEFAULT_MODEL,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     help=f"See `advbench models`; or your own: {OWN}.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@described()
 @click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
 @click.option(
     "--param",
@@ -40,8 +44,8 @@ if TYPE_CHECKING:
 @click.option(
     "--goal",
     metavar="GOAL",
-    help="untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C; "
-    f"a class is a name or an index. Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
+    help=f"{FORMS_TEXT}; a class is a name or an index. "
+    f"Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
     "model with too few classes.",
 )
 @click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
@@ -61,13 +65,14 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 @click.pass_context
 def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
-    """Attack pictures (files or folders of them) and write the adversarial pictures and their records.
+    """Attack pictures (files or folders of them, or --data) and write the adversarial pictures and their records.
 
     Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
     first seven any more.
     """
-    config = attack_config(goal=goal_with_k(goal, k), **options)
-    announce_code(config.model)
+    about = description(options, options["model"])
+    config = attack_config(goal=goal_with_k(goal, k), about=about, data=chosen_images(options), **options)
+    announce(config.model, about)
     with progress(quiet) as told:
         from advbench.pictures.attack import attack_pictures
 

@@ -2,6 +2,7 @@
 
 import atexit
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -133,20 +134,48 @@ def console() -> "Console":
     return Output(highlight=False, width=None if results().isatty() else 100, file=results())
 
 
-def announce_code(model: str) -> None:
-    """Say on standard error that a model of the user's own runs code, before it does.
+def announce_code(*models: str) -> None:
+    """Say on standard error that models of the user's own run code, before they do, each file once.
 
     Raises:
         UserError: There is no such model.
     """
     from advbench.catalog.user_models import model_card
 
-    if (file := model_card(model).runs) and Path(file).exists():
-        click.echo(f"note: {display_name(file, limit=200)} is run as code", err=True)
+    for file in dict.fromkeys(model_card(model).runs for model in models):
+        if file and Path(file).exists():
+            click.echo(f"note: {display_name(file, limit=200)} is run as code", err=True)
 
 
-def progress(quiet: bool) -> Any:
-    """A context that shows progress on standard error; see :func:`advbench.cli.progress.progress_on`."""
+@contextmanager
+def progress(quiet: bool) -> Iterator[Any]:
+    """A context that shows progress on standard error, and what had to be assumed of a model, each once.
+
+    See :func:`advbench.cli.progress.progress_on`.
+    """
     from advbench.cli.progress import progress_on
 
-    return progress_on(sys.stderr, quiet=quiet)
+    logger, notes = logging.getLogger("advbench.models"), _Notes()
+    level = logger.level
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)
+    try:
+        with progress_on(sys.stderr, quiet=quiet) as told:
+            yield told
+    finally:
+        logger.removeHandler(notes)
+        logger.setLevel(level)
+
+
+class _Notes(logging.Handler):
+    """Prints each message once, on standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = set[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        if (note := record.getMessage()) not in self._said:
+            self._said.add(note)
+            click.echo(f"note: {display_name(note, limit=400)}", err=True)

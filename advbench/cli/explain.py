@@ -7,9 +7,13 @@ import click
 
 from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, announce_code, console, print_result, progress
+from advbench.cli.console import Command, console, print_result, progress
+from advbench.cli.data_options import data_option
+from advbench.cli.model_options import announce, described, description
 from advbench.config.budgets import NORMS
+from advbench.config.data_name import ChosenImages
 from advbench.config.explain import EXPLANATIONS, Options, explain_config
+from advbench.errors import UserError
 from advbench.records.record import as_json
 from advbench.sanitize import display_name
 
@@ -19,10 +23,13 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("picture", required=False, type=click.Path(path_type=Path), metavar="[PICTURE]")
+@data_option("An image of a data set in place of the picture")
+@click.option("--image", metavar="IMAGE", help="Its name or number in --data. Default: one chosen by the seed.")
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
 )
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@described()
 @click.option("--what", multiple=True, metavar="NAME,...", help=f"{', '.join(EXPLANATIONS)}. Default: all.")
 @click.option("--layer", metavar="NAME", help="Of features, filters and grad-cam; `--what layers` lists them.")
 @click.option("--filter", "filters", multiple=True, type=click.IntRange(min=0), help="Number of a filter; repeatable.")
@@ -53,9 +60,14 @@ def explain(*, as_text: bool, quiet: bool, **asked: Any) -> None:
     """
     attack = {name: asked.pop(name) for name in ("attack", "goal", "norm", "eps")}
     chosen = {name: asked.pop(name) for name in ("layer", "filters", "every", "classes", "steps", "seed")}
-    config = explain_config(options=Options(**chosen), attack=attack, **asked)
+    data, image = asked.pop("data"), asked.pop("image")
+    if image and data is None:
+        raise UserError("--image is of a data set", hint="name one with --data")
+    asked["data"] = data and ChosenImages(data, (image,) if image else (), 1)
+    about = description(asked, asked["model"] if asked["run"] is None else None)
+    config = explain_config(options=Options(**chosen), attack=attack, about=about, **asked)
     if config.run is None:
-        announce_code(config.model)
+        announce(config.model, about)
     with progress(quiet) as told:
         from advbench.explain import explain_picture
 

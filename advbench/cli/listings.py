@@ -1,24 +1,33 @@
-"""`advbench models`, `advbench attacks` and `advbench datasets`: what there is, and what each needs."""
+"""`advbench models` and `advbench attacks`: what there is, and what each needs."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from advbench.catalog import ATTACKS, DATASETS, MODELS, UNIVERSAL, Availability, availability, lacking
+from advbench.catalog import ATTACKS, MODELS, UNIVERSAL, Availability, availability, lacking
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card
+from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
 from advbench.errors import UserError
 from advbench.records.record import as_json
 
 
 @click.command(cls=Command)
+@click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
-def models(as_text: bool) -> None:
-    """List the models and what each needs here and now."""
-    found = [(card, availability(card)) for card in MODELS.values()]
+def models(name: str | None, as_text: bool) -> None:
+    """List the models and what each needs here and now.
+
+    With a NAME: that model; or those of RobustBench below it, such as robustbench/cifar10/Linf.
+    """
+    if name is not None and f"{name}/".startswith(ROBUSTBENCH):
+        _print_robustbench(name, as_text)
+        return
+    if name is not None and is_own(name):
+        raise UserError(f"{name} is a model of your own, of which nothing is known before it is loaded")
+    found = [(card, availability(card)) for card in ([MODELS[name]] if name is not None else MODELS.values())]
     if as_text:
         rows = [
             {
@@ -47,6 +56,14 @@ def models(as_text: bool) -> None:
         ["name", "data", "input", "clean", "robust", "ready", "needs"],
         [_row(card, there) for card, there in found],
     )
+
+
+def _print_robustbench(name: str, as_text: bool) -> None:
+    """Names that `--model` takes, one a line."""
+    from advbench.models.sources.robustbench import listed
+
+    found = listed(name)
+    print_result(as_json([{"name": each} for each in found]) if as_text else "\n".join(found))
 
 
 def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
@@ -138,40 +155,3 @@ def _print_attacks() -> None:
     for kind in ("budget", "minimum norm"):
         others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
         print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
-
-
-@click.command(cls=Command)
-@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
-@click.option("--download", metavar="NAME", help="Fetch a data set of torchvision's, such as cifar10, instead.")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="ADVBENCH_DATA",
-    help="Folder for it; default: that of the environment variable ADVBENCH_DATA.",
-)
-def datasets(as_text: bool, download: str | None, data_root: Path | None) -> None:
-    """List the data sets that a suite can name."""
-    if download is not None:
-        _download(download, data_root)
-        return
-    cards = DATASETS.values()
-    if as_text:
-        shown = ("name", "data", "classes", "images", "takes_path", "fetched", "summary")
-        print_result(as_json([{name: getattr(card, name) for name in shown} for card in cards]))
-        return
-    from advbench.report.terminal import print_table
-
-    rows = [(card.name, card.data, "" if card.images is None else str(card.images), card.summary) for card in cards]
-    print_table(console(), "Data sets", ["name", "of", "images", ""], rows)
-
-
-def _download(name: str, root: Path | None) -> None:
-    if root is None:
-        hint = "add --data-root DIR, or set the environment variable ADVBENCH_DATA"
-        raise UserError(f"the folder to fetch {name} into is missing", hint=hint)
-    if not DATASETS[name].fetched:
-        fetched = ", ".join(card.name for card in DATASETS.values() if card.fetched)
-        raise UserError(f"data set {name} needs no download", hint=f"those that do: {fetched}")
-    from advbench.datasets.sources.torchvision import download
-
-    console().print(f"{name} is in {download(name, root)}", markup=False, soft_wrap=True)

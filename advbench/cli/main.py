@@ -19,6 +19,7 @@ COMMANDS = {
     "attack": "advbench.cli.attack:attack",
     "run": "advbench.cli.run:run",
     "resume": "advbench.cli.run:resume",
+    "watch": "advbench.cli.watch:watch",
     "universal": "advbench.cli.universal:universal",
     "train": "advbench.cli.train:train",
     "report": "advbench.cli.report:report",
@@ -28,7 +29,7 @@ COMMANDS = {
     "verify": "advbench.cli.verify:verify",
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
-    "datasets": "advbench.cli.listings:datasets",
+    "datasets": "advbench.cli.datasets:datasets",
     "schema": "advbench.cli.doctor:schema",
     "doctor": "advbench.cli.doctor:doctor",
 }

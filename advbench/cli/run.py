@@ -7,9 +7,10 @@ import click
 
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
+from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import Suite
-from advbench.config.suite_files import load_suite, refuse_code
+from advbench.config.suite import DatasetSpec, Suite
+from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 
@@ -36,6 +37,10 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option(
             "--workers", callback=_number, default="auto", show_default=True, metavar="N", help="Processes, or auto."
         ),
+        click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, tcp://HOST:PORT, or local:N, to work on."),
+        click.option(
+            "--cluster-file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a dask scheduler."
+        ),
         click.option(
             "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
         ),
@@ -55,19 +60,23 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
+@data_option("In place of the suite's data sets; repeatable", multiple=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
-def run(ctx: click.Context, /, suite: str, out: Path | None, dry_run: bool, **options: Any) -> None:
+def run(
+    ctx: click.Context, /, suite: str, out: Path | None, data: tuple[DatasetSpec, ...], dry_run: bool, **options: Any
+) -> None:
     """Run a SUITE: the name of one in the package (smoke, ci, full, imagenet-sample) or a TOML file.
 
     A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
     """
     load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
+    wanted = on_other_data(wanted, data) if data else wanted
     wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
     if dry_run:
         _print_forecast(wanted, options["workers"])
@@ -111,6 +120,7 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
+    cluster = _cluster(options)
     baseline, gates = _needed_in_the_end(suite, options)
     with progress(options["quiet"]) as told:
         from advbench.analysis.gates import refuse_in_advance
@@ -121,11 +131,22 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
         try:
             with prepared(suite, out, progress=told) as ready:
                 refuse_in_advance(ready.plan.units, suite, gates, baseline)
-                run_plan(ready, workers=options["workers"], progress=told)
+                run_plan(ready, workers=options["workers"], cluster=cluster, progress=told)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
     _end(ctx, read_run(out), suite, options)
+
+
+def _cluster(options: dict[str, Any]) -> str | Path | None:
+    """The cluster to work on, if any."""
+    address: str | None = options["cluster"]
+    file: Path | None = options["cluster_file"]
+    if address and file:
+        raise UserError("--cluster and --cluster-file both name a cluster", hint="give one of them")
+    if (address or file) and options["plugins"] and not options["allow_code"]:
+        raise UserError("workers would run the code of plugins", hint="add --allow-code if they may")
+    return file or address
 
 
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":

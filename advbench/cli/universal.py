@@ -8,9 +8,11 @@ import click
 from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN, model_card
 from advbench.cli.attack import conclude
-from advbench.cli.console import Group, announce_code, console, print_result, progress
+from advbench.cli.console import Group, console, print_result, progress
+from advbench.cli.data_options import chosen_images, chosen_options
+from advbench.cli.model_options import F, announce, described, description
 from advbench.config.budgets import parse_eps
-from advbench.config.goals import parse_goal
+from advbench.config.goals import FORMS_TEXT, parse_goal
 from advbench.errors import UserError
 from advbench.records.record import as_json
 from advbench.sanitize import slug
@@ -18,10 +20,11 @@ from advbench.sanitize import slug
 if TYPE_CHECKING:
     from advbench.pictures.universal import Measured
 
-_PICTURES = click.argument("paths", nargs=-1, required=True, metavar="PICTURE...")
+_PICTURES = click.argument("paths", nargs=-1, metavar="[PICTURE]...")
+_DATA = chosen_options("Images of a data set in place of pictures", limit=None)
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
-_GOALS = "untargeted, targeted:CLASS, topk-exclusion:K, label-out-of-topk:K or ordered-topk:A,B,C."
+_GOALS = f"{FORMS_TEXT}."
 _DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 _BATCH = click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at once."
@@ -32,6 +35,7 @@ _QUIET = click.option("--quiet", is_flag=True, help="No progress and no table.")
 _USED = (
     click.option("--model", metavar="NAME", help="Default: the one it was made for."),
     _WEIGHTS,
+    described(labels=False),
     click.option("--resize", is_flag=True, help="Use it on another model or size, and make it fit."),
     click.option("--goal", metavar="GOAL", help=f"Default: the one it was made for. {_GOALS}"),
     _DEVICE,
@@ -41,6 +45,13 @@ _USED = (
 )
 
 
+def _with_model(command: F) -> F:
+    """Give a command the options of a model on which a perturbation is used."""
+    for option in reversed(_USED):
+        command = option(command)
+    return command
+
+
 @click.group(cls=Group)
 def universal() -> None:
     """One perturbation that fools a model on most pictures."""
@@ -48,10 +59,12 @@ def universal() -> None:
 
 @universal.command()
 @_PICTURES
+@_DATA
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
 )
 @_WEIGHTS
+@described(labels=False)
 @click.option(
     "--algorithm",
     type=click.Choice(["steps", "deepfool"]),
@@ -83,23 +96,26 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
     """
     if eps is None and options["norm"] != "linf":
         raise UserError(f"a budget is needed in {options['norm']}", hint="give one, such as --eps 5")
+    options["data"] = chosen_images(options, limit=None)
     options["eps"] = parse_eps(eps or "10/255", options["norm"])
     options["goal"] = parse_goal(options["goal"])
     options["steps"] = options["steps"] or {"steps": 800, "deepfool": 10}[options["algorithm"]]
-    name = model_card(model).name
+    name, about = model_card(model).name, description(options, model)
     options["out"] = options["out"] or Path("reports") / f"universal-{slug(name)}"
-    announce_code(model)
+    announce(model, about)
     with progress(quiet) as told:
         from advbench.pictures.universal_fit import FitConfig, fit_perturbation
 
-        measured = fit_perturbation(FitConfig(model=name, **options), told)
+        measured = fit_perturbation(FitConfig(model=name, about=about, **options), told)
     _tell(measured, as_text, quiet)
 
 
 @universal.command(name="eval")
 @_FILE
 @_PICTURES
+@_DATA
 @click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="True classes: columns file and index.")
+@_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
     """Measure how often PERTURBATION fools a model on pictures."""
     from advbench.pictures.universal import UseConfig, measure_perturbation
@@ -112,7 +128,9 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @universal.command()
 @_FILE
 @_PICTURES
+@_DATA
 @_OUT
+@_with_model
 @click.pass_context
 def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
     """Add PERTURBATION to pictures and write the results, as `advbench attack` does."""
@@ -123,16 +141,16 @@ def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> 
     conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
 
 
-for _command in (evaluate, apply):
-    for _option in reversed(_USED):
-        _option(_command)
-
-
 def _used(options: dict[str, Any]) -> dict[str, Any]:
-    goal, model = options["goal"], options["model"]
-    if model:
-        announce_code(model)
-    return options | {"goal": parse_goal(goal) if goal else None, "model": model and model_card(model).name}
+    goal, model, data = options["goal"], options["model"], chosen_images(options, limit=None)
+    about = description(options, model)
+    announce(model, about)
+    return options | {
+        "about": about,
+        "data": data,
+        "goal": parse_goal(goal) if goal else None,
+        "model": model and model_card(model).name,
+    }
 
 
 def _tell(measured: "Measured", as_text: bool, quiet: bool) -> None:

@@ -9,7 +9,9 @@ from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter, check_names, parse_parameters
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
+from advbench.config.data_name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 
 
@@ -19,10 +21,14 @@ class AttackConfig:
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures, as given on the command line."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     attack: str = DEFAULT_ATTACK
     """A name of `advbench attacks`."""
     params: Mapping[str, Parameter] = field(default_factory=dict)

@@ -4,12 +4,12 @@ import math
 
 from advbench.errors import UserError
 
-NORMS = ("linf", "l2", "l1", "l0")
+EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
+"""Norm -> an eps in it, as people write it. A record has a column of the same name for the size in each."""
+NORMS = tuple(EXAMPLES)
 """Names of the norms."""
 DEFAULT_EPS = {"linf": "2/255"}
 """Eps where none is given: an invisible change in Linf; in the other norms no bound."""
-
-_NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
 def _number(given: object) -> float:
@@ -21,9 +21,6 @@ def _number(given: object) -> float:
         return math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
     except (ValueError, ZeroDivisionError, TypeError, OverflowError, RuntimeError):  # torch's, of several values
         return math.nan
-
-
-EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
 
 
 def parse_eps(given: object, norm: str, *, option: str = "--eps") -> float:
@@ -101,7 +98,7 @@ def describe_size(norm: str, size: float) -> str:
         >>> describe_size("linf", 1 / 255), describe_size("l2", 0.25)
         ('Linf 1/255', 'L2 0.25')
     """
-    return f"{_NAMES[norm]} {describe_eps(norm, size)}"
+    return f"{norm.capitalize()} {describe_eps(norm, size)}"
 
 
 def describe_norm(norm: str, eps: float | None) -> str:
@@ -111,4 +108,4 @@ def describe_norm(norm: str, eps: float | None) -> str:
         >>> describe_norm("linf", 2 / 255), describe_norm("l2", None)
         ('Linf ≤ 2/255', 'L2, no bound')
     """
-    return f"{_NAMES[norm]}, no bound" if eps is None else f"{_NAMES[norm]} ≤ {describe_eps(norm, eps)}"
+    return f"{norm.capitalize()}, no bound" if eps is None else f"{norm.capitalize()} ≤ {describe_eps(norm, eps)}"

@@ -10,6 +10,8 @@ from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import model_card
 from advbench.config.attack import AttackConfig, attack_config
+from advbench.config.data_name import ChosenImages
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.sanitize import slug
 
@@ -58,10 +60,14 @@ class ExplainConfig:
 
     picture: Path | None = None
     """The clean picture; None: the network alone is explained."""
+    data: ChosenImages | None = None
+    """One image of a data set, in place of the picture."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`, or a model of the user's own."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     what: tuple[str, ...] = ()
     """Names of `EXPLANATIONS`; none: all of them."""
     options: Options = Options()
@@ -121,18 +127,23 @@ occlusion, path, embedding, features, filters, class-image, layers
     names = _names(what)
     run: Path | None = rest.get("run")
     made = any(value is not None for value in attack.values())
+    data: ChosenImages | None = rest.get("data")
+    if picture and data:
+        raise UserError(f"a picture was named and --data {data.spec.name} too", hint="leave one of them out")
     if run is not None:
-        if picture or adversarial or made or names:
-            raise UserError("--run explains the images of a run: it takes neither a picture nor an attack nor --what")
+        if picture or data or adversarial or made or names or rest.get("about", NOTHING) != NOTHING:
+            raise UserError("--run explains the images of a run: it takes no picture, attack, --what or description")
         return ExplainConfig(model=model, options=options, out=out or run / "explained", **rest)
-    if picture is None and (not names or set(names) - set(WITHOUT_PICTURE)):
+    given = picture or data
+    if given is None and (not names or set(names) - set(WITHOUT_PICTURE)):
         alone = ", ".join(WITHOUT_PICTURE)
         raise UserError("explain needs a picture", hint=f"only {alone} do without one, named by --what")
-    if (made or adversarial) and picture is None:
+    if (made or adversarial) and given is None:
         raise UserError("an adversarial picture is made of a clean one: give that too")
     if made and adversarial:
         raise UserError("--adversarial and the options of an attack exclude each other: either is the other picture")
-    folder = "-".join([*([picture.stem] if picture else []), Path(model).name, "explained"])
+    shown = picture.stem if picture else "-".join([data.spec.label, *data.images]) if data else ""
+    folder = "-".join([*filter(None, [shown]), Path(model).name, "explained"])
     return ExplainConfig(
         picture=picture,
         model=model_card(model).name,

@@ -3,19 +3,18 @@
 import re
 from dataclasses import dataclass
 
+from advbench.catalog.cards import GOALS
 from advbench.catalog.registry import near_misses
 from advbench.errors import UserError
 
 DEFAULT_GOAL = "topk-exclusion:7"
 """The goal where none is named."""
 
-GOAL_FORMS = {
-    "untargeted": "untargeted",
-    "targeted": "targeted:CLASS",
-    "topk-exclusion": "topk-exclusion:K",
-    "label-out-of-topk": "label-out-of-topk:K",
-    "ordered-topk": "ordered-topk:A,B,C",
-}
+GOAL_FORMS = {name: f"{name}:{argument}" if argument else name for name, argument in GOALS.items()}
+"""Goal -> how it is written."""
+*_FORMS, _LAST_FORM = GOAL_FORMS.values()
+FORMS_TEXT = f"{', '.join(_FORMS)} or {_LAST_FORM}"
+"""All the forms, for the help of an option."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class GoalSpec:
     """A goal as a person writes it, before the model's classes are known."""
 
     kind: str
-    """One of untargeted, targeted, topk-exclusion, label-out-of-topk, ordered-topk."""
+    """A key of `GOAL_FORMS`."""
     k: int = 1
     """The k of topk-exclusion and label-out-of-topk."""
     classes: tuple[str, ...] = ()
@@ -32,7 +31,7 @@ class GoalSpec:
     def __str__(self) -> str:
         if self.classes:
             return f"{self.kind}:{','.join(self.classes)}"
-        return self.kind if self.kind == "untargeted" else f"{self.kind}:{self.k}"
+        return f"{self.kind}:{self.k}" if GOALS[self.kind] else self.kind
 
 
 def goal_with_k(goal: str | None, k: int | None) -> str | None:
@@ -70,15 +69,15 @@ def parse_goal(text: str) -> GoalSpec:
         close = near_misses(kind, GOAL_FORMS)
         guess = f"did you mean {GOAL_FORMS[close[0]]}? " if close else ""
         raise UserError(f"unknown goal '{text}'", hint=f"{guess}goals: {', '.join(GOAL_FORMS.values())}")
-    if kind == "untargeted":
+    if not GOALS[kind]:
         if argument:
-            raise UserError(f"goal 'untargeted' takes no argument, got '{argument}'")
+            raise UserError(f"goal '{kind}' takes no argument, got '{argument}'")
         return GoalSpec(kind)
     if not argument:
         raise UserError(f"goal '{kind}' needs an argument", hint=f"write it as {GOAL_FORMS[kind]}")
-    if kind in ("targeted", "ordered-topk"):
+    if GOALS[kind] != "K":
         # A class name may hold a comma, so a single target is taken whole.
-        parts = [argument] if kind == "targeted" else [part.strip() for part in argument.split(",")]
+        parts = [argument] if GOALS[kind] == "CLASS" else [part.strip() for part in argument.split(",")]
         if not all(parts):
             raise UserError(f"goal '{text}' has an empty class name", hint=f"write it as {GOAL_FORMS[kind]}")
         return GoalSpec(kind, classes=tuple(parts))

@@ -1,42 +1,84 @@
-"""What a user says of a network in a file: in Python, or in `net.toml` beside `net.onnx`."""
+"""What a user says of a model of their own: on the command line, in a suite, or in `net.toml` beside `net.onnx`."""
 
+import json
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError, ValidationInfo
 
+from advbench.catalog.user_models import described_fields
+from advbench.config.fields import Strict
 from advbench.config.image_size import Size, checked_size
 from advbench.errors import UserError
 
 
-def _checked(size: Any) -> Size:
-    return checked_size("input_size", size)
+def _checked(size: Any) -> Size | None:
+    return None if size is None else checked_size("input_size", size)
 
 
-_Values = Annotated[tuple[float, ...], Field(min_length=1)]
+def _from_file(names: Any, info: ValidationInfo) -> Any:
+    """The lines of a text file, or the list in a JSON file; relative paths start at the folder of the context."""
+    if not isinstance(names, str | Path):
+        return names
+    file = (info.context or {}).get("folder", Path()) / names
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        found = json.loads(text) if file.suffix == ".json" else text.splitlines()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is no {'JSON' if file.suffix == '.json' else 'text'}: {error}") from None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError(f"expected a list of names in {file}, got something else")
+    return [each.strip() for each in found if each.strip()]
 
 
-class Description(BaseModel):
-    """Description of a network, for what its file does not state.
+def _list(values: Any) -> Any:
+    return [values] if isinstance(values, int | float) and not isinstance(values, bool) else values
+
+
+Values = Annotated[
+    tuple[FiniteFloat, ...], BeforeValidator(_list, json_schema_input_type=float | list[float]), Field(min_length=1)
+]
+"""One number for each channel, or one for all."""
+Side = Annotated[Any, AfterValidator(_checked)]
+"""Side of a square in pixels, or [height, width]."""
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_from_file, json_schema_input_type=str | list[str]), Field(min_length=1)
+]
+"""Texts, or the file that holds them: .txt with one a line, or .json with a list."""
+
+
+class Description(Strict):
+    """Description of a network, for what its file or its code does not state.
 
     Example:
         >>> Description(input_size=32, mean=[0.5], std=[0.25]).mean
         (0.5,)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_size: Annotated[Any, AfterValidator(_checked)] = None
-    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file."""
-    mean: _Values | None = None
-    """Mean subtracted from images in [0, 1], for each channel; one value makes the images grey. None: no mean."""
-    std: _Values | None = None
-    """Divisor after that, for each channel; None: no division."""
-    classes: tuple[str, ...] | None = None
-    """Names of the classes, in the order of the logits; None: numbers."""
+    num_classes: PositiveInt | None = None
+    """Number of classes, which is checked; None: as many as the network answers with."""
+    input_size: Side = None
+    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file, or a usual size that
+    the network takes."""
+    mean: Values | None = None
+    """Mean subtracted from images in [0, 1], for each channel, or one for all. None: no mean. Where neither file nor
+    network says how many channels there are, one value means grey images."""
+    std: Values | None = None
+    """Divisor after that, for each channel, or one for all; None: no division."""
+    classes: Names | None = None
+    """Names of the classes, in the order of the logits, or the file that holds them: .txt with one a line, or .json
+    with a list. None: numbers."""
     output: str | int | None = None
     """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
+    templates: Names | None = None
+    """Prompts of a zero-shot classifier, with {} for the name of a class, or the file that holds them; None: those of
+    the model."""
+    gradients_from: str | None = None
+    """Name of a model of the same task whose gradients stand in for those that this one lacks; None: its own."""
 
     @property
     def channels(self) -> int | None:
@@ -51,11 +93,76 @@ class Description(BaseModel):
             >>> Description(mean=[0.5]).over(Description(mean=[0.1], std=[0.25])).std
             (0.25,)
         """
-        return other.model_copy(update=self.model_dump(exclude_none=True))
+        return other.model_copy(update=self.model_dump(include=_FIELDS, exclude_none=True))
+
+    def said(self) -> dict[str, Any]:
+        """The fields that say something, as plain data.
+
+        Example:
+            >>> Description(input_size=32).said()
+            {'input_size': 32}
+        """
+        return self.model_dump(mode="json", include=_FIELDS, exclude_none=True)
+
+    def without(self, *names: str) -> "Description":
+        """This description, silent about some fields.
+
+        Example:
+            >>> Description(input_size=32, output=1).without("output").said()
+            {'input_size': 32}
+        """
+        return self.model_copy(update=dict.fromkeys(names))
 
 
+_FIELDS = set(Description.model_fields)
 NOTHING = Description()
 """The description of a network of which the user says nothing."""
+
+
+def refuse_unread(name: str, about: Description) -> None:
+    """Refuse what is said of a model that states it itself, since nothing would become of it.
+
+    Args:
+        name: Name of the model.
+        about: What the user says of it; `gradients_from` may be said of any.
+
+    Raises:
+        UserError: There is no such model, or it takes no such description.
+
+    Example:
+        >>> refuse_unread("vgg16", Description(mean=[0.5]))
+        Traceback (most recent call last):
+        advbench.errors.UserError: model vgg16 takes no mean: it says itself what its input and its classes are
+        leave it out; file.py:function, .onnx, .keras, .pt2, .pt and .ts files take a description
+    """
+    read = (*described_fields(name), "gradients_from")
+    if unread := [field for field in about.said() if field not in read]:
+        it = "it" if len(unread) == 1 else "them"
+        raise UserError(
+            f"model {name} takes no {' and no '.join(unread)}: it says itself what its input and its classes are",
+            hint=f"leave {it} out; file.py:function, .onnx, .keras, .pt2, .pt and .ts files take a description",
+        )
+
+
+def describe(said: Mapping[str, Any], spelled: Callable[[str], str] = str) -> Description:
+    """The description that a user gives in the form of options.
+
+    Args:
+        said: Fields of :class:`Description`; None for each that says nothing.
+        spelled: Name of a field -> how the user spells it, for messages.
+
+    Raises:
+        UserError: There is no such field, or it has an impossible value.
+
+    Example:
+        >>> describe({"num_classes": 0}, spelled=lambda name: "--" + name.replace("_", "-"))
+        Traceback (most recent call last):
+        advbench.errors.UserError: --num-classes: Input should be greater than 0
+    """
+    try:
+        return Description(**{name: value for name, value in said.items() if value is not None})
+    except ValidationError as error:
+        raise UserError(_first(error, spelled)) from None
 
 
 def read_description(file: Path) -> Description:
@@ -65,15 +172,21 @@ def read_description(file: Path) -> Description:
         UserError: It cannot be read, or says what no description says.
     """
     if not file.is_file():
-        return Description()
+        return NOTHING
     try:
-        return Description(**tomllib.loads(file.read_text(encoding="utf-8")))
+        said = tomllib.loads(file.read_text(encoding="utf-8"))
+        found = Description.model_validate(said, context={"folder": file.parent})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"description {file} cannot be read: {error}") from None
     except ValidationError as error:
         raise UserError(f"description {file} is wrong: {_first(error)}") from None
+    if found.templates is not None:
+        raise UserError(f"description {file} is wrong: templates: a network in a file has no prompts")
+    return found
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+    name, *rest = map(str, first["loc"])
+    place = f" (number {int(rest[0]) + 1})" if rest and rest[0].isdecimal() else ""
+    return f"{spelled(name)}{place}: {first['msg'].removeprefix('Value error, ')}"

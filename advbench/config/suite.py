@@ -16,6 +16,7 @@ from advbench.catalog.user_datasets import dataset_card
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.data_source import DataSource
+from advbench.config.data_word import at_home, parted
 from advbench.config.fields import (
     EpsTable,
     Goal,
@@ -29,20 +30,26 @@ from advbench.config.fields import (
     plain,
     waived,
 )
+from advbench.config.model_description import NOTHING, Description, refuse_unread
 from advbench.errors import UserError
 
 
-class ModelSpec(Strict):
-    """A model of the suite.
+class ModelSpec(Description):
+    """A model of the suite; of one of your own, also what its file or its function does not say.
 
     Example:
         >>> ModelSpec(name="vgg16").label
         'vgg16'
+        >>> ModelSpec(name="nets.py:net", num_classes=10, mean=[0.5], std=[0.25], input_size=28).about.channels
+        1
     """
 
     name: Annotated[str, known(model_card)]
-    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.pt2, net.pt (TorchScript) or
-    timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
+    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
+    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
+    gradients_from: Annotated[str, known(model_card)] | None = None
+    """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
+    own."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
     attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
@@ -50,10 +57,24 @@ class ModelSpec(Strict):
     label: str = ""
     """Name in records and reports; default: the name above."""
 
+    @property
+    def about(self) -> Description:
+        """What the suite says of the model, for :func:`advbench.models.load_model`."""
+        return self.over(NOTHING)
+
     @model_validator(mode="before")
     @classmethod
     def _label(cls, values: Any) -> Any:
         return _with_label(values)
+
+    @model_validator(mode="after")
+    def _read(self, info: ValidationInfo) -> Self:
+        try:
+            if not waived(info, self.name):
+                refuse_unread(self.name, self)
+        except UserError as error:
+            raise plain(error) from None
+        return self
 
 
 class DatasetSpec(DataSource):
@@ -180,6 +201,16 @@ class Gates(Strict):
     """No trust flag of severity E or F may be raised."""
 
 
+def _in_a_word(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        name, fields = parted(value)
+    except UserError as error:
+        raise plain(error) from None
+    return {"name": name, **at_home(fields)}
+
+
 class Suite(Strict):
     """Models x data sets x attacks x goals x norms x budgets; a model is run on the data sets made for it.
 
@@ -195,8 +226,8 @@ class Suite(Strict):
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
-    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Data sets, as names or tables."""
+    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(_in_a_word)], ...], BeforeValidator(listed)]
+    """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Attacks, as names or tables."""
     goals: Goals = ("untargeted",)

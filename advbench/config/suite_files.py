@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from advbench.catalog.registry import near_misses
+from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
+from advbench.config.data_word import PATHS
 from advbench.config.suite import AttackSpec, DatasetSpec, Floor, Gates, ModelSpec, Suite
 from advbench.errors import UserError
 
@@ -22,8 +24,6 @@ _TABLES: dict[str, type[BaseModel]] = {
     "floors": Floor,
 }
 
-_PATHS = ("path", "root", "classes")
-"""Fields of a data set that are paths."""
 _NAMED = ("models", "datasets", "attacks")
 
 
@@ -94,13 +94,41 @@ def refuse_code(suite: Suite) -> None:
         advbench.errors.UserError: suite x names models that run code: nets.py
         if you would run that file yourself, say so with --allow-code, in Python with load_suite(..., allow_code=True)
     """
-    files = [spec.name for spec in suite.models if is_own(spec.name) and model_card(spec.name).runs]
+    named = [name for spec in suite.models for name in (spec.name, spec.gradients_from) if name is not None]
+    files = [name for name in named if is_own(name) and model_card(name).runs]
     if files:
         names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
         which = "that file" if len(files) == 1 else "these files"
         say = "say so with --allow-code, in Python with load_suite(..., allow_code=True)"
         hint = f"if you would run {which} yourself, {say}"
         raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
+
+
+def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
+    """The suite on other data sets than its own.
+
+    Args:
+        suite: Suite, whose budgets for single data sets go with them.
+        data: Data sets, at least one.
+
+    Raises:
+        UserError: Two of them have the same label, or a floor of the suite is for a data set that it has no more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
+        >>> [data.name for data in on_other_data(suite, (DatasetSpec(name="folder", path=Path("val")),)).datasets]
+        ['folder']
+    """
+    labels = [each.label for each in data]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        hint = f"give one of them a label: {data[0].name}...,label=NAME"
+        raise UserError(f"two data sets are called '{twice[0]}'", hint=hint)
+    if lost := [floor.dataset for floor in suite.gates.floors if floor.dataset not in (None, *labels)]:
+        hint = f"give it that name: --data NAME,label={lost[0]}"
+        raise UserError(
+            f"suite {suite.name} has a floor for the data set '{lost[0]}', which --data replaces", hint=hint
+        )
+    return suite.model_copy(update={"datasets": data})
 
 
 def _read(path: Path) -> Suite:
@@ -112,12 +140,12 @@ def _read(path: Path) -> Suite:
         raise UserError(f"{path} is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    return _checked({"name": path.stem} | table, str(path))
+    return _checked({"name": path.stem} | table, str(path), folder=path.parent)
 
 
-def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = ()) -> Suite:
+def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = (), folder: Path = Path()) -> Suite:
     try:
-        return Suite.model_validate(table, context={"names": names})
+        return Suite.model_validate(table, context={"names": names, "folder": folder})
     except ValidationError as error:
         raise UserError(f"{where} is invalid", hint="\n".join(_mistakes(error))) from None
 
@@ -153,16 +181,24 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
     def seen(path: Path) -> Path:
         return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
 
-    models = tuple(
-        spec.model_copy(update={"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)})
-        for spec in suite.models
-    )
-    datasets = tuple(
-        spec.model_copy(update={key: seen(path) for key in _PATHS if (path := getattr(spec, key)) is not None})
-        for spec in suite.datasets
-    )
+    models = tuple(_seen_model(spec, seen) for spec in suite.models)
+    datasets = tuple(_seen_data(spec, seen) for spec in suite.datasets)
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
     return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
+
+
+def _seen_data(spec: DatasetSpec, seen: Callable[[Path], Path]) -> DatasetSpec:
+    paths: dict[str, Any] = {key: seen(path) for key in PATHS if (path := getattr(spec, key)) is not None}
+    if spec.name.startswith(f"{HUB}."):  # a folder that the package datasets has saved
+        moved_to = seen(Path(spec.name.removeprefix(HUB))).as_posix()
+        paths |= {"name": f"{HUB}{moved_to if moved_to.startswith(('.', '/')) else f'./{moved_to}'}"}
+    return spec.model_copy(update=paths)
+
+
+def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:
+    changed = {"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)}
+    changed["gradients_from"] = spec.gradients_from and moved(spec.gradients_from, seen)
+    return spec.model_copy(update=changed)
 
 
 def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:

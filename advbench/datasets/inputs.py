@@ -16,7 +16,7 @@ IMAGES = ("images", "image", "img", "pixel_values", "x")
 LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of the labels in such batches."""
 
-_ANY = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+ANY_TYPE = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """Types in which a model may want images that had none of torch's."""
 _WANTED = "expected images, (images, labels) or an iterable of such batches"
 
@@ -57,7 +57,7 @@ def read_inputs(data: Any) -> Inputs:
         images.append(x)
         labels.append(None if y is None else as_labels(y, len(x)).to(x.device))
         meant = isinstance(part.images, Tensor) and part.images.is_floating_point()
-        dtypes |= dict.fromkeys((x.dtype, torch.float32) if meant else _ANY)
+        dtypes |= dict.fromkeys((x.dtype, torch.float32) if meant else ANY_TYPE)
     if not images:
         raise ValueError(f"expected at least one image, got none: the {type(data).__name__} is empty")
     known = [y for y in labels if y is not None]

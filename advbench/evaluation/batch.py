@@ -26,8 +26,10 @@ from advbench.evaluation.recording import (
     measurements,
     rank,
 )
+from advbench.models.twins import BORROW
 from advbench.records.record import OK, Reason, Record
 from attacks import Attack, Goal, Model
+from attacks.queries.derivatives import NoGradientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +232,9 @@ def _results(setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation) ->
 
 def _crashed(setup: BatchAttack, sample: Sample, clean: Tensor | None, error: Exception) -> ImageResult:
     """The result of an image on which the attack or the model raised something."""
-    why = failure(sample.sample_name, setup.source.columns["attack"], f"{type(error).__name__}: {error}".rstrip(": "))
+    told = f"{type(error).__name__}: {error}".rstrip(": ")
+    told += f"; or {BORROW}" if isinstance(error, NoGradientError) else ""
+    why = failure(sample.sample_name, setup.source.columns["attack"], told)
     silent = clean is not None and not bool(clean.isfinite().all())
     reason = Reason.NO_ANSWER if silent else Reason.CRASHED
     before = None if clean is None else rank(clean.unsqueeze(0), setup.keep)[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
 from attacks.geometry.rows import column
 from attacks.goals import Goal
-from attacks.norms import L0, L1, L2, Linf, Norm
+from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 
@@ -34,14 +34,8 @@ class Verdicts(NamedTuple):
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal, bool (N,)."""
     size_8bit: Tensor
     """Size of the perturbation of that version, in the norm of eps (N,)."""
-    l0: Tensor
-    """Number of changed values (N,)."""
-    l1: Tensor
-    """Sum of the absolute changes (N,), image units."""
-    l2: Tensor
-    """Euclidean length of the perturbation (N,), image units."""
-    linf: Tensor
-    """Largest absolute change (N,), image units."""
+    sizes: dict[str, Tensor]
+    """Name of each norm -> size of the perturbation in it (N,)."""
 
     @property
     def flipped(self) -> Tensor:
@@ -71,7 +65,7 @@ def judge(
         ValueError: The candidates differ from the images in shape or type, so the attack is broken.
 
     Example:
-        >>> from attacks import Untargeted
+        >>> from attacks import Linf, Untargeted
         >>> x, x_adv = torch.tensor([[0.6, 0.4]]), torch.tensor([[0.4, 0.6]])
         >>> verdict = judge(lambda x: x, x, x_adv, Untargeted(torch.tensor([0])), Linf(), eps=0.1)
         >>> bool(verdict.flipped), bool(verdict.met)  # fooled, but further away than allowed
@@ -80,24 +74,21 @@ def judge(
     check_candidates(x, x_adv)
     with torch.no_grad():
         clean, adv = ask(model, x), ask(model, x_adv)
-        met = _valid(x, x_adv, norm, eps) & (goal.margin(adv) < 0)
+        valid = _valid(x, x_adv, norm, eps)
+        met = valid & (goal.margin(adv) < 0)
         nearest = torch.where(column(met, x), nearest_levels(x_adv), x)
         survives = met & _valid(x, nearest, norm, eps) & (goal.margin(ask(model, nearest)) < 0)
         kept = nearest if x_8bit is None else x_8bit
         met_8bit = survives if x_8bit is None else _valid(x, kept, norm, eps) & (goal.margin(ask(model, kept)) < 0)
-    delta = x_adv - x
     return Verdicts(
         clean_logits=clean,
         adv_logits=adv,
-        valid=_valid(x, x_adv, norm, eps),
+        valid=valid,
         met=met,
         survives_8bit=survives,
         met_8bit=met_8bit,
         size_8bit=norm.measure(kept - x),
-        l0=L0().measure(delta),
-        l1=L1().measure(delta),
-        l2=L2().measure(delta),
-        linf=Linf().measure(delta),
+        sizes={name: each().measure(x_adv - x) for name, each in NORMS.items()},
     )
 
 

@@ -16,6 +16,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from advbench.evaluation.gradient_checks import doubts
 from advbench.evaluation.squashed import why_no_logits
+from advbench.models.readings import SQUASHED, AsLogits
+from advbench.models.twins import BORROW
 from advbench.records.flag import Flag, Severity
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -29,12 +31,19 @@ SPREAD = 1e-4
 _ALONE = 8
 
 
-class _Finding(NamedTuple):
+class Finding(NamedTuple):
+    """A doubt about a model or a data set, before it is a flag of theirs."""
+
     id: str
+    """A key of `CHECKS`."""
     severity: Severity
+    """Severity of the flag."""
     message: str
+    """What was found, with its measure."""
     advice: str
+    """What to do next."""
     value: float | None = None
+    """What was measured."""
 
 
 def check_model(
@@ -64,7 +73,7 @@ def check_model(
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
 
 
-def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Finding]:
+def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Finding]:
     modes = list(_training(model, x))
     yield from modes
     if modes:
@@ -73,7 +82,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
         answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
-        yield _Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
+        yield Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
         return
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
@@ -81,10 +90,10 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[_Findi
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
     if not known:
-        yield from (_Finding(each.id, "F", each.message, each.advice, each.value) for each in doubts(model, x, truth))
+        yield from (Finding(each.id, "F", each.message, each.advice, each.value) for each in doubts(model, x, truth))
 
 
-def _training(model: Model, x: Tensor) -> Iterator[_Finding]:
+def _training(model: Model, x: Tensor) -> Iterator[Finding]:
     """M1: part of the model is in training mode, and it matters: dropout is on, or batch statistics are used."""
     training = [(name, part) for name, part in parts(model) if part.training]
     if not training or not _mode_matters(model, x, [part for _, part in training]):
@@ -93,7 +102,7 @@ def _training(model: Model, x: Tensor) -> Iterator[_Finding]:
     name, part = (known or training)[-1]
     more = f" and {len(training) - 1} more" if len(training) > 1 else ""
     where = f"{name or 'the model'} ({type(part).__name__}){more}"
-    yield _Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
+    yield Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
 
 
 def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
@@ -135,19 +144,19 @@ def _depends_on_mode(part: nn.Module) -> bool:
     return not type(part).__module__.startswith("torch.")
 
 
-def _randomised(answers: Tensor, labels: Tensor) -> Iterator[_Finding]:
+def _randomised(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     """M2: the same images get different answers."""
     units = answers / (answers.norm(dim=2, keepdim=True) + 1e-10)
     spread = float((units.unsqueeze(0) - units.unsqueeze(1)).norm(dim=3).max())
     correct = (answers.argmax(2) == labels).sum(1)
     if spread > SPREAD or int(correct.max()) != int(correct.min()):
-        yield _Finding(
+        yield Finding(
             "M2", "F", f"{FORWARDS} passes over the same images differ by up to {spread:.2g}",
             "attack the expectation: attacks.expectation(model, draws)", spread,
         )  # fmt: skip
 
 
-def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Finding]:
+def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[Finding]:
     """M3: the answer about an image depends on the others in its batch, or on its place among them."""
     with torch.no_grad():
         alone = torch.cat([ask(model, row) for row in x[:_ALONE].unsqueeze(1)])
@@ -156,19 +165,23 @@ def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[_Fin
     pairs = ((alone, together[:_ALONE]), (turned, together))
     apart = max(float((one - other).abs().max()) for one, other in pairs)
     if apart > allowed:
-        yield _Finding(
+        yield Finding(
             "M3", "E", f"logits of an image change by up to {apart:.2g} with the other images of its batch",
             "normalise with stored statistics, not with those of the batch", apart,
         )  # fmt: skip
 
 
-def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[_Finding]:
+def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[Finding]:
     """M4: the answers are not logits, but squashed values whose gradients vanish where the model is confident."""
-    if reason := why_no_logits(model, x, logits):
-        yield _Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
+    read = [part.reading for _, part in parts(model) if isinstance(part, AsLogits) and part.reading in SQUASHED]
+    if read:
+        what = "the network answers with probabilities; their logarithms are attacked, which are flat where it is sure"
+        yield Finding("M4", "F", what, "leave out the last softmax or sigmoid")
+    elif reason := why_no_logits(model, x, logits):
+        yield Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
 
 
-def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
+def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
     """M5 and M6: the gradients of two losses are not finite, missing, or zero."""
     losses = {"cross-entropy": _cross_entropy, "margin": _margin}
     zero = {}
@@ -178,15 +191,15 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[_Finding]:
             _, _, (gradient,) = differentiate(model, inputs, partial(loss, labels=labels))
         except (RuntimeError, NoGradientError) as error:
             why = str(error.__cause__ or error).splitlines()[0]
-            yield _Finding("M6", "F", f"there is no gradient: {why}", _MASKED, 1.0)
+            yield Finding("M6", "F", f"there is no gradient: {why}", f"{_MASKED}; or {BORROW}", 1.0)
             return
         if not gradient.isfinite().all():
-            yield _Finding("M5", "E", f"gradients of the {name} are not finite", _DIVERGED)
+            yield Finding("M5", "E", f"gradients of the {name} are not finite", _DIVERGED)
             return
         zero[name] = float((gradient.flatten(1).abs().sum(1) == 0).float().mean())
     if max(zero.values()) > 0:
         scale = not zero["margin"]
-        yield _Finding(
+        yield Finding(
             "M6", "F", ", ".join(f"zero {name} gradient on {share:.1%} of the images" for name, share in zero.items()),
             "the logits are so large that the softmax is saturated: use a margin loss" if scale else _MASKED,
             max(zero.values()),

@@ -59,14 +59,8 @@ class Measurement(NamedTuple):
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal."""
     size_8bit: float
     """Size of the perturbation of that version, in the norm of eps."""
-    l0: float
-    """Number of changed values."""
-    l1: float
-    """Sum of the absolute changes, image units."""
-    l2: float
-    """Euclidean length of the perturbation, image units."""
-    linf: float
-    """Largest absolute change, image units."""
+    sizes: dict[str, float]
+    """Name of each norm -> size of the perturbation in it."""
     forwards: float
     """Forward passes of the attack on this image."""
     backwards: float
@@ -124,13 +118,15 @@ def rank(logits: Tensor, k: int) -> list[Ranking]:
 def measurements(result: Evaluation) -> Iterator[Measurement]:
     """The measurements of each image of a batch."""
     verdicts = result.verdicts
-    columns = {name: values for name, values in verdicts._asdict().items() if values.ndim == 1}
+    columns = {name: getattr(verdicts, name) for name in ("valid", "met", "survives_8bit", "met_8bit", "size_8bit")}
     columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
     # An image that was not fooled while the model gave no answers must not count as robust.
     columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
     lists = {name: values.tolist() for name, values in columns.items()}
-    for values in zip(*lists.values(), strict=True):
-        yield Measurement(**dict(zip(lists, values, strict=True)), seconds=result.seconds)
+    sizes = {name: values.tolist() for name, values in verdicts.sizes.items()}
+    for row, values in enumerate(zip(*lists.values(), strict=True)):
+        of_row = {name: each[row] for name, each in sizes.items()}
+        yield Measurement(**dict(zip(lists, values, strict=True)), sizes=of_row, seconds=result.seconds)
 
 
 def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tuple[Ranking, Ranking]) -> Record:
@@ -159,7 +155,7 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
     columns |= {
         **after.columns("adv"),
         **{name: getattr(seen, name) for name in ("flipped", "met", "survives_8bit")},
-        **{name: getattr(seen, name) if seen.met else None for name in ("l0", "l1", "l2", "linf")},
+        **(seen.sizes if seen.met else {}),
     }
     return Record(status=OK, **columns)
 

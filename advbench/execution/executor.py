@@ -31,6 +31,10 @@ class UnitResult(NamedTuple):
     """Kind of failure; None where the unit was done."""
 
 
+Begun = Callable[[Unit, str], None]
+"""Function called with a unit that is begun and the name of the worker that does it."""
+
+
 class Executor(Protocol):
     """Runs units of work, in this process or elsewhere.
 
@@ -56,15 +60,23 @@ class Serial:
         prepare: Makes the job of a unit, with what it needs of earlier ones.
         do: Function that does a job.
         time_limit: Seconds for a unit. It is kept where the system has timers and this is the main thread.
+        begun: Called when a unit is begun.
     """
 
-    def __init__(self, prepare: Callable[[Unit], Job], do: Callable[[Job], Done], time_limit: float) -> None:
-        self._prepare, self._do, self._time_limit = prepare, do, time_limit
+    def __init__(
+        self,
+        prepare: Callable[[Unit], Job],
+        do: Callable[[Job], Done],
+        time_limit: float,
+        begun: Begun = lambda *_: None,
+    ) -> None:
+        self._prepare, self._do, self._time_limit, self._begun = prepare, do, time_limit, begun
 
     def submit_all(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """See :class:`Executor`."""
         for unit in units:
             start, done, error, reason = time.monotonic(), None, "", None
+            self._begun(unit, "1")
             try:
                 job = self._prepare(unit)
                 with time_limit(self._time_limit):
@@ -86,10 +98,17 @@ class Processes:
         prepare: Makes the job of a unit, with what it needs of earlier ones.
         setups: The run, for each process; they differ in nothing but the device.
         time_limit: Seconds for a unit.
+        begun: Called when a unit is begun, in any thread; a worker's name is its number, counted from 1.
     """
 
-    def __init__(self, prepare: Callable[[Unit], Job], setups: Sequence[Setup], time_limit: float) -> None:
-        self._prepare = prepare
+    def __init__(
+        self,
+        prepare: Callable[[Unit], Job],
+        setups: Sequence[Setup],
+        time_limit: float,
+        begun: Begun = lambda *_: None,
+    ) -> None:
+        self._prepare, self._begun = prepare, begun
         self._slots = [Slot(setup, time_limit) for setup in setups]
         self._outcomes: queue.Queue[UnitResult] = queue.Queue()
 
@@ -99,8 +118,8 @@ class Processes:
         for unit in units:
             waiting.put(unit)
         total = waiting.qsize()
-        for slot in self._slots[:total]:
-            threading.Thread(target=self._serve, args=(slot, waiting), daemon=True).start()
+        for number, slot in enumerate(self._slots[:total], 1):
+            threading.Thread(target=self._serve, args=(slot, str(number), waiting), daemon=True).start()
         for _ in range(total):
             yield self._outcomes.get()
 
@@ -109,7 +128,7 @@ class Processes:
         for slot in self._slots:
             slot.close()
 
-    def _serve(self, slot: Slot, waiting: "queue.SimpleQueue[Unit]") -> None:
+    def _serve(self, slot: Slot, name: str, waiting: "queue.SimpleQueue[Unit]") -> None:
         """Give a process one unit after the other, until there is none."""
         while not slot.closed:
             try:
@@ -117,6 +136,7 @@ class Processes:
             except queue.Empty:
                 return
             start = time.monotonic()
+            self._begun(unit, name)
             try:
                 outcome = slot.do(self._prepare(unit))
             except Exception as error:  # what it needs of earlier units is not there, or no process can be started

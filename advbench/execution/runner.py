@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from advbench import __version__
 from advbench.catalog.plugins import loaded_plugins
 from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
+from advbench.execution.checking import flags_of_sets
 from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
 from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
@@ -37,21 +37,32 @@ class StoppedError(UserError):
     exit_code = ExitCode.INCOMPLETE
 
 
-def run_plan(run: PreparedRun, *, workers: Wanted = 1, progress: Progress = lambda *_: None) -> None:
+def run_plan(
+    run: PreparedRun, *, workers: Wanted = 1, cluster: Any = None, progress: Progress = lambda *_: None
+) -> None:
     """Run the units of a plan that its folder lacks.
 
     Args:
         run: The prepared run, with its plan and its folder.
         workers: Number of worker processes; 1: this process does the work itself; "auto": see
             :func:`advbench.planning.workers.choose_workers`.
+        cluster: A cluster to work on instead, as for :func:`advbench.execution.cluster.connected`.
         progress: Called after every unit.
 
     Raises:
-        UserError: There is no such number of workers; the folder holds another run, or cannot be written to.
-        StoppedError: Results could not be written; what was done before is saved.
+        UserError: There is no such number of workers, or no such cluster; the folder holds another run, or cannot be
+            written to.
+        StoppedError: Results could not be written, or the cluster is gone; what was done before is saved.
     """
-    chosen = choose_workers(run.plan, run.suite.device, workers)
-    _Session(run.suite, run.folder, run.plan, run.resources, chosen, progress, {}).run()
+    if cluster is None:
+        chosen = choose_workers(run.plan, run.suite.device, workers)
+        _Session(run.suite, run.folder, run.plan, run.resources, chosen, None, progress, {}).run()
+        return
+    from advbench.execution.cluster import connected
+
+    with connected(cluster) as client:
+        chosen = Workers(len(client.nthreads()), f"those of the cluster {client.scheduler.address}", ())
+        _Session(run.suite, run.folder, run.plan, run.resources, chosen, client, progress, {}).run()
 
 
 class _Session(NamedTuple):
@@ -62,17 +73,21 @@ class _Session(NamedTuple):
     plan: Plan
     resources: Resources
     workers: Workers
+    client: Any
+    """Client of the cluster that does the work; None: this machine does it."""
     progress: Progress
     halved: dict[str, int]
     """Id of each unit that did not fit into memory -> the number of images that were attacked together."""
 
     def run(self) -> None:
         """Run the remaining units."""
+        context = self._context()
+        executor = self._executor(context)  # a cluster that cannot do the work is refused before anything is written
         self._open()
         try:
             units = [unit for unit in self.plan.units if not self._is_done(unit)]
             if units:
-                self._work(units)
+                self._work(units, executor, context)
             self._close()
         except UserError as error:
             self._note("stopped")
@@ -81,6 +96,8 @@ class _Session(NamedTuple):
         except (KeyboardInterrupt, Terminated):
             self._note("interrupted")
             raise
+        finally:
+            executor.close()
 
     def _open(self) -> None:
         """Write manifest and plan, or refuse a folder that holds another run."""
@@ -97,6 +114,7 @@ class _Session(NamedTuple):
             "workers": self.workers.number,
             "workers_why": self.workers.why,
             "classes": self.plan.classes,
+            "notes": {label: list(self.resources.model(label).notes) for label in self.plan.identity["models"]},
             "units": len(self.plan.units),
         }
         if self.folder.manifest.exists():
@@ -122,15 +140,21 @@ class _Session(NamedTuple):
             return False
         return True
 
-    def _work(self, units: list[Unit]) -> None:
-        clean: dict[tuple[str, str], list[Unit]] = {}
-        for unit in self.plan.units:
-            if unit.task == "clean":
-                clean.setdefault((unit.model, unit.dataset), []).append(unit)
-        numbers = {pair: [number for unit in some for number in unit.samples] for pair, some in clean.items()}
-        starts = {pair: tuple(spread(some)) for pair, some in numbers.items()}
-        models = self.plan.identity["models"]
-        context = TaskContext(self.suite, self.plan.run_id, self.resources, models, starts)
+    def _work(self, units: list[Unit], executor: Executor, context: TaskContext) -> None:
+        count = Count(len(self.plan.units), units, self.progress)
+        for stage in (["clean"], ["checks", "attack"]):  # attacks need the clean predictions
+            for outcome in executor.submit_all([unit for unit in units if unit.task in stage]):
+                self._save(outcome, context)
+                count.add(outcome)
+
+    def _context(self) -> TaskContext:
+        starts: dict[tuple[str, str], tuple[int, ...]] = {}
+        for pair, units in self.plan.clean().items():
+            starts[pair] = tuple(spread([number for unit in units for number in unit.samples]))
+        return TaskContext(self.suite, self.plan.run_id, self.resources, self.plan.identity["models"], starts)
+
+    def _executor(self, context: TaskContext) -> Executor:
+        clean, limit, plugins = self.plan.clean(), self.suite.time_limit, list(loaded_plugins())
 
         def prepare(unit: Unit) -> Job:
             """What a unit needs of those before it goes with it, so that no worker has to see the folder."""
@@ -138,22 +162,17 @@ class _Session(NamedTuple):
                 return Job(unit)
             return Job(unit, read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples))
 
-        count = Count(len(self.plan.units), len(self.plan.units) - len(units), self.progress)
-        executor = self._executor(context, prepare, len(units))
-        try:
-            for stage in (["clean"], ["checks", "attack"]):  # attacks need the clean predictions
-                for outcome in executor.submit_all([unit for unit in units if unit.task in stage]):
-                    self._save(outcome, context)
-                    count.add(outcome)
-        finally:
-            executor.close()
+        if self.client is not None:
+            from advbench.execution.cluster import Cluster
 
-    def _executor(self, context: TaskContext, prepare: Callable[[Unit], Job], units: int) -> Executor:
-        limit = self.suite.time_limit
-        if self.workers.number == 1 or units == 1:
-            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit)
-        plugins = list(loaded_plugins())
-        return Processes(prepare, [setup_of(context, plugins, device) for device in self.workers.devices], limit)
+            return Cluster(prepare, setup_of(context, plugins), limit, self.client, self._begun)
+        if self.workers.number == 1:
+            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit, self._begun)
+        setups = [setup_of(context, plugins, device) for device in self.workers.devices]
+        return Processes(prepare, setups, limit, self._begun)
+
+    def _begun(self, unit: Unit, worker: str) -> None:
+        self.folder.log("begin", unit=unit.unit_id, worker=worker)
 
     def _save(self, outcome: UnitResult, context: TaskContext) -> None:
         unit, done, mistake = outcome.unit, outcome.done, self.folder.error(outcome.unit.unit_id)
@@ -180,6 +199,7 @@ class _Session(NamedTuple):
         for unit in self.plan.units:
             path = self.folder.checks(unit.unit_id)
             flags += json.loads(path.read_bytes())["flags"] if unit.task == "checks" and path.exists() else []
+        flags += [flag.as_dict() for flag in flags_of_sets(self.plan.clean(), self.suite, self.resources)]
         write_atomic(self.folder.flags, json.dumps(flags, indent=1).encode() + b"\n")
         if len(self.plan.units) > MANY:
             gather_rows(self.folder.path)

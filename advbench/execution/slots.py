@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -65,7 +65,7 @@ class Slot:
             half = (len(job.unit.samples) + 1) // 2
             most = half if attempt == ATTEMPTS and code == -signal.SIGKILL else job.most
             try:
-                answer = self._ask(job._replace(most=most))
+                answer = self._ask(work, (job._replace(most=most),), self._time_limit)
             except ProcessExpired as death:
                 code = death.exitcode or 0
                 self._drop()
@@ -80,8 +80,19 @@ class Slot:
                 break
         return Outcome(None, Reason.CRASHED, f"its process ended with code {code}, {ATTEMPTS} times", ATTEMPTS)
 
-    def _ask(self, job: Job) -> Answer:
-        """Send a unit to the process and wait for the answer, whose way back may be cut off too.
+    def call(self, function: Callable[..., Answer], args: tuple[Any, ...], seconds: float) -> Answer:
+        """Have the process call a function; any failure is in the answer."""
+        try:
+            return self._ask(function, args, seconds)
+        except TimeoutError:
+            self._drop()
+            return Answer(None, too_long(seconds))
+        except (ProcessExpired, CancelledError) as error:
+            self._drop()
+            return Answer(None, f"its process ended: {error}")
+
+    def _ask(self, function: Callable[..., Answer], args: tuple[Any, ...], seconds: float) -> Answer:
+        """Have the process call a function and wait for the answer, whose way back may be cut off too.
 
         Raises:
             ProcessExpired: The process died.
@@ -95,8 +106,8 @@ class Slot:
                 self._pool = ProcessPool(1, initializer=begin, initargs=(self._setup, os.getpid()), context=_Fresh())
             pool = self._pool
         try:
-            future = pool.schedule(work, args=(job,), timeout=self._time_limit)
-            answer: Answer = future.result(self._time_limit + START_SECONDS)
+            future = pool.schedule(function, args=args, timeout=seconds)
+            answer: Answer = future.result(seconds + START_SECONDS)
         except RuntimeError as error:  # the pool is broken: its process died while it was idle, or could not start
             raise ProcessExpired(str(error)) from None  # type: ignore[no-untyped-call]
         return answer

@@ -20,18 +20,16 @@ from advbench.evaluation.batch import (
     ImageResult,
     attack_batch,
     labelled_pointless,
-    labels_of,
     unattacked,
 )
 from advbench.evaluation.goals import goal_maker
-from advbench.evaluation.memory import by_halves, out_of_memory
-from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.memory import by_halves
 from advbench.evaluation.recording import Provenance, Sample, failure
+from advbench.execution.checking import checked
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources, UnitImages
 from advbench.records.checksum import BLANK, is_intact, sealed
 from advbench.records.clean import CleanLogits
-from advbench.records.flag import Flag
 from advbench.records.record import UNKNOWN, Reason, Record
 from advbench.records.shards import as_shard, check_unit
 from advbench.records.unit import FORMAT, Unit
@@ -115,26 +113,10 @@ def _parts(unit: Unit, size: int) -> Iterator[Unit]:
 
 
 def _check(unit: Unit, context: TaskContext) -> Done:
-    images, samples = context.resources.images(unit), context.resources.samples(unit)
-    labels = labels_of([samples[row] for row in images.rows], images.x)
-    model = context.resources.judged(unit.model, unit.dataset)
-    flags, looked_at = _checked(model, images.x, labels, unit)
+    flags, looked_at = checked(unit, context.resources)
     found = {"unit_id": unit.unit_id, "seal": BLANK, "flags": [flag.as_dict() for flag in flags]}
     content = sealed(json.dumps(found, indent=1, allow_nan=False).encode())
-    return Done(content, batch=looked_at if looked_at < len(images.x) else None)
-
-
-def _checked(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> tuple[list[Flag], int]:
-    """The flags of a model, and the number of images that it was asked about: as many as fit into memory."""
-    size = len(x)
-    while True:
-        try:
-            some = None if labels is None else labels[:size]
-            return check_model(model, x[:size], some, dataset=unit.dataset, seed=unit.seed), size
-        except Exception as error:
-            if size <= 1 or not out_of_memory(error):
-                raise
-        size = (size + 1) // 2  # outside of the handler, where the exception holds no tensors any more
+    return Done(content, batch=looked_at)
 
 
 def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> Done:
@@ -229,7 +211,7 @@ def _most_interesting(found: list[_Found], norm: str) -> list[_Found]:
     fooled = [each for each in found if each.candidate.measured.met and each.candidate.measured.flipped]
     chosen = []
     if fooled:
-        chosen.append(min(fooled, key=lambda each: (getattr(each.candidate.measured, norm), each.row)))
+        chosen.append(min(fooled, key=lambda each: (each.candidate.measured.sizes[norm], each.row)))
         chosen.append(max(fooled, key=lambda each: (float(each.candidate.logits.softmax(0).max()), -each.row)))
     chosen += [each for each in found if not each.candidate.measured.met][:1]
     return list({each.row: each for each in chosen}.values())

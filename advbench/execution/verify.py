@@ -86,7 +86,7 @@ def _differences(unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tens
         known = torch.tensor([int(label) for label in labels]) if all(label == label for label in labels) else None
         goal = make_goal(tensors["clean_logits"][places], content_ids(x), known)
         found = judge(model, x, x_adv, goal, NORMS[unit.norm](), unit.eps)
-        classes, sizes = found.adv_logits.argmax(1).tolist(), getattr(found, unit.norm).tolist()
+        classes, sizes = found.adv_logits.argmax(1).tolist(), found.sizes[unit.norm].tolist()
         for i, record in enumerate(records):
             what = f"unit {unit.unit_id}, {record['sample_name']}"
             if sample_id(x[i]) != content_of(str(record["sample_id"])):

@@ -111,3 +111,18 @@ def work(job: Job) -> Answer:
         return Answer(do(job.unit, _context, job.clean, most=job.most))
     except Exception as error:  # it is for the run to say what is to be done about it
         return Answer(None, f"{type(error).__name__}: {error}")
+
+
+def examine() -> Answer:
+    """Look whether all models and images of the run are here, and are those that it was planned with."""
+    global _context
+    try:
+        _context = _context or context_of(_setup)
+        for label, digest in _setup.models.items():
+            if _context.resources.digest(label) != digest:
+                return Answer(None, f"its model {label} is another one")
+        for model, dataset in _setup.starts:
+            _context.resources.matched(model, dataset)
+    except Exception as error:
+        return Answer(None, f"{type(error).__name__}: {error}")
+    return Answer(None)

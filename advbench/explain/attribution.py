@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from advbench.errors import UserError
+from advbench.errors import UserError, not_installed
 from advbench.explain.layers import Layer, last_maps, tapped
 from advbench.models.classifier import Classifier
+from advbench.models.twins import BORROW
 from attacks.queries.derivatives import has_gradient
 
 _BATCH = 8
@@ -199,7 +200,8 @@ def require_gradient(model: Classifier, x: Tensor) -> None:
     """
     if not has_gradient(model, x[:1]):
         raise UserError(
-            f"{model.name} gives no gradient, and this needs one", hint="occlusion, path and predictions need none"
+            f"{model.name} gives no gradient, and this needs one",
+            hint=f"occlusion, path and predictions need none; or {BORROW}",
         )
 
 
@@ -214,4 +216,4 @@ def _each(model: nn.Module, x: Tensor, classes: Tensor, attribute: Callable[[Ten
 
 def _require_captum() -> None:
     if importlib.util.find_spec("captum") is None:
-        raise UserError("this needs the package captum, which is not installed", hint='pip install "advbench[explain]"')
+        raise not_installed("this", "captum", "explain")

@@ -11,6 +11,7 @@ from advbench.errors import UserError
 from advbench.explain.canvas import jiggle, paint, start
 from advbench.explain.layers import Layer, activations, black_picture
 from advbench.models.classifier import Classifier
+from advbench.models.twins import BORROW
 from advbench.sanitize import one_line
 from attacks.queries.derivatives import has_gradient
 
@@ -89,7 +90,8 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
 
 
 def _no_gradient(model: Classifier) -> UserError:
-    return UserError(f"{model.name} gives no gradient, so no picture can be painted for its filters or classes")
+    what = f"{model.name} gives no gradient, so no picture can be painted for its filters or classes"
+    return UserError(what, hint=BORROW)
 
 
 def _native(images: Tensor) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from advbench.explain.scene import Scene, Section
 from advbench.explain.subject import Subject, attack_subject, read_subject
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.pictures.choice import choose, suit
 from advbench.records.atomic import folder_for_results, write_atomic
 from advbench.report.html import data_uri, render
 from advbench.sanitize import display_name, slug
@@ -75,16 +76,27 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
             lead = f"The {config.worst} images, at most, that the smallest perturbations fooled."
             return _write(config.out, f"What was fooled most easily in {display_name(config.run.name)}", lead, found)
         progress(f"loading {config.model}", 0, 1)
-        model = load_model(config.model, weights=config.weights, device=config.device)
+        model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
         for name in config.options.classes:
             model.class_index(name)
         if config.options.layer is not None:
             find_layer(model, config.options.layer)
-        picture = None if config.picture is None else read_subject(model, config.picture, config.adversarial)
+        picture, model = _subject(config, model)
         if picture and config.attack:
             what = f"attacking with {config.attack.attack}"
             picture = attack_subject(model, picture, config.attack, lambda: progress(what, 0, 1))
         return explain(model, picture, config.out, what=config.what, options=config.options, progress=progress)
+
+
+def _subject(config: ExplainConfig, model: Classifier) -> tuple[Subject | None, Classifier]:
+    """The picture that is to be explained, and the model as it is judged on its data set."""
+    if config.data is None:
+        path = config.picture
+        return (None if path is None else read_subject(model, path, config.adversarial)), model
+    found, dataset = choose((), config.data, config.options.seed)
+    if dataset is not None:
+        found, model = suit(found, dataset, config.data, model, config.model)
+    return read_subject(model, found.pictures[0], config.adversarial, found.read), model
 
 
 def explain(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,7 +19,8 @@ from advbench.evaluation.evaluate import evaluate
 from advbench.evaluation.goals import set_apart
 from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
-from advbench.pictures.attack import open_session, read_input
+from advbench.pictures.attack import open_session
+from advbench.pictures.choice import Read, read_input
 from advbench.sanitize import display_name, one_line
 
 
@@ -43,7 +45,7 @@ class Subject(NamedTuple):
         return self.x if self.x_adv is None else torch.cat([self.x, self.x_adv])
 
 
-def read_subject(model: Classifier, path: Path, adversarial: Path | None = None) -> Subject:
+def read_subject(model: Classifier, path: Path, adversarial: Path | None = None, read: Read = read_picture) -> Subject:
     """Read a picture, and the adversarial one made of it.
 
     Args:
@@ -51,16 +53,17 @@ def read_subject(model: Classifier, path: Path, adversarial: Path | None = None)
         path: File of the picture, which is resized and cropped as the model wants it.
         adversarial: Picture of the model's size, taken as it is; one of the same size as the picture, resized and
             cropped like it; or the exact floats that `advbench attack` writes (`adversarial.safetensors`).
+        read: Reads the picture; for an image of a data set another function than that for files.
 
     Raises:
         UserError: A file cannot be read, the sizes differ, or both pictures are the same.
     """
-    x = read_input(path, model).to(black_picture(model).device)
+    x = read_input(path, model, read).to(black_picture(model).device)
     name = display_name(path.name, limit=40)
     if adversarial is None:
         return Subject(name, x.unsqueeze(0))
     floats = adversarial.suffix.lower() == ".safetensors"
-    x_adv = (_floats(adversarial, x) if floats else _picture(model, path, adversarial, x)).to(x)
+    x_adv = (_floats(adversarial, x) if floats else _picture(model, path, adversarial, x, read)).to(x)
     if torch.equal(x, x_adv):
         raise UserError(f"'{display_name(adversarial)}' and '{display_name(path)}' are the same picture to the model")
     return Subject(name, x.unsqueeze(0), x_adv.unsqueeze(0), display_name(adversarial.name, limit=40))
@@ -115,19 +118,20 @@ def _floats(file: Path, x: Tensor) -> Tensor:
     return x_adv
 
 
-def _picture(model: Classifier, path: Path, adversarial: Path, x: Tensor) -> Tensor:
+def _picture(model: Classifier, path: Path, adversarial: Path, x: Tensor, read: Read) -> Tensor:
     """The adversarial picture at the model's size."""
-    picture, original = read_picture(adversarial), read_picture(path)
+    picture, original = read_picture(adversarial), read(path)
+    size = original.size if isinstance(original, Image.Image) else (x.shape[2], x.shape[1])
     height, width = x.shape[1:]
     ways = []
     if picture.size == (width, height):
         mode = "L" if len(x) == 1 else "RGB"
         pixels = torch.frombuffer(bytearray(picture.convert(mode).tobytes()), dtype=torch.uint8)
         ways.append(pixels.view(height, width, len(x)).permute(2, 0, 1).to(x) / 255)
-    if picture.size == original.size:
+    if picture.size == size and isinstance(original, Image.Image):
         ways.append(model.preprocess(picture).to(x))
     if not ways:
-        own, its = (" x ".join(map(str, each.size)) for each in (picture, original))
+        own, its = (" x ".join(map(str, each)) for each in (picture.size, size))
         raise UserError(
             f"'{display_name(adversarial)}' has {own} pixels, '{display_name(path)}' {its}: they cannot be compared",
             hint=f"the adversarial picture has the size of the other one, or {width} x {height}, the model's own",

@@ -1,17 +1,20 @@
 """Classifiers: the wrapper they all share, and how each kind is loaded."""
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advbench.catalog.registry import resolve
-from advbench.catalog.user_models import is_own, model_card, takes_description
-from advbench.config.model_description import NOTHING, Description
+from advbench.catalog.user_models import described_fields, is_own, model_card, takes_description
+from advbench.config.model_description import NOTHING, Description, describe, refuse_unread
 from advbench.errors import UserError, first_line, reason
 
 if TYPE_CHECKING:
     import torch
 
     from advbench.models.classifier import Classifier
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_model(
@@ -20,58 +23,105 @@ def load_model(
     weights: "str | Path | None" = None,
     about: Description = NOTHING,
     device: "str | torch.device" = "cpu",
+    **said: Any,
 ) -> "Classifier":
-    """Load a pretrained classifier by name.
+    r"""Load a pretrained classifier by name, or one of your own from its file.
 
-    torch's global random numbers are left as they were.
+    torch's global random numbers are left as they were. What had to be assumed of a model of your own stands in the
+    attribute `notes` of the classifier, and goes to the logger "advbench.models" as information.
 
     Args:
         name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16"; or a model of your own, as
             :func:`advbench.catalog.user_models.model_card` takes it. The code of your own file is run.
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
-        about: What you say of a network in an .onnx, .pt2, .pt or .ts file that the file does not.
+        about: What you say of a model of your own that its file or function does not.
         device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
+        **said: The same in single words, which go before those of `about`: `num_classes`, `input_size`, `mean`, `std`,
+            `classes`, `output`; and, for any model, `gradients_from`. They are the fields of
+            :class:`advbench.config.model_description.Description`.
 
     Returns:
         The classifier in eval mode with frozen parameters: images (N, 3, H, W) in [0, 1] to logits.
 
     Raises:
-        UserError: Unknown name or device; weights that cannot be obtained, are damaged or do not fit.
+        UserError: Unknown name or device; weights that cannot be obtained, are damaged or do not fit; a description
+            that is impossible, or is of a model that states all of it itself.
 
     Example:
         >>> model = load_model("vgg61")
         Traceback (most recent call last):
         advbench.errors.UserError: unknown model 'vgg61'
         did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
+
+        A network of your own, with what its code does not say of it:
+
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> nets = Path(folder.name, "nets.py")
+        >>> _ = nets.write_text(
+        ...     "from torch import nn\n"
+        ...     "def net():\n"
+        ...     "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2), nn.Softmax(1))"
+        ... )
+        >>> model = load_model(f"{nets}:net", mean=[0.5] * 3, std=[0.25] * 3, input_size=32, classes=["cat", "dog"])
+        >>> model.num_classes, model.classes, model.notes[0].removeprefix(model.name)
+        (2, ('cat', 'dog'), ' answers with probabilities, and their logarithms are attacked')
+        >>> load_model(f"{nets}:net", num_classes=0)
+        Traceback (most recent call last):
+        advbench.errors.UserError: num_classes: Input should be greater than 0
+        >>> folder.cleanup()
     """
     card = model_card(name)
-    described = takes_description(name)
-    if about != NOTHING and not described:
-        hint = "leave out what you say of it; networks in .onnx, .pt2, .pt and .ts files take a description"
-        raise UserError(f"model {name} says itself what its input and its classes are", hint=hint)
+    about = describe(said).over(about) if said else about
+    refuse_unread(name, about)
     import torch
 
     target = usable_device(device)
     load = resolve(card.loader)
     with torch.random.fork_rng(devices=[]):
         file = None if weights is None else Path(weights)
-        classifier: Classifier = load(card, file, about) if described else load(card, file)
-    return _moved(classifier, target) if is_own(name) else classifier.to(target)
+        classifier: Classifier = load(card, file, about) if takes_description(name) else load(card, file)
+    classifier = _moved(classifier, target) if is_own(name) else classifier.to(target)
+    if about.gradients_from is not None:
+        classifier = _with_twin(classifier, about.gradients_from, about, target)
+    for note in classifier.notes:
+        _LOG.info(note)
+    return classifier
+
+
+def _with_twin(classifier: "Classifier", name: str, about: Description, device: "torch.device") -> "Classifier":
+    """The classifier with the gradients of another model.
+
+    A twin of the user's own is described as the classifier is, unless it states all of that itself.
+
+    Raises:
+        UserError: It cannot be loaded, or is not of the same task.
+    """
+    from advbench.models.described import SaysItselfError
+    from advbench.models.twins import paired
+
+    mine = [field for field in about.said() if field not in described_fields(name) or field == "output"]
+    try:
+        twin = load_model(name, about=about.without(*mine), device=device)
+    except SaysItselfError:
+        twin = load_model(name, device=device)
+    return paired(classifier, twin)
 
 
 def _moved(classifier: "Classifier", device: "torch.device") -> "Classifier":
-    """A model of the user's own on a device, ready to be asked.
+    """A model of the user's own on a device, ready to be asked, with logits for answers.
 
     Raises:
         UserError: It cannot be moved there.
     """
+    from advbench.models.readings import understood
     from advbench.models.trial import in_its_type
 
     try:
         classifier = classifier.to(device)
     except Exception as error:  # the user's code may raise anything
         raise UserError(f"model {classifier.name} cannot be moved to {device}: {reason(error)}") from error
-    return in_its_type(classifier)
+    return understood(in_its_type(classifier))
 
 
 def usable_device(name: "str | torch.device") -> "torch.device":

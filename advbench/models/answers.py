@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.errors import UserError
+from advbench.models.readings import single
 from attacks.queries.answers import read_logits
 
 _LOGITS = "logits"
@@ -69,10 +70,10 @@ def with_logits(module: nn.Module, x: Tensor, output: str | int | None, file: Pa
     parts = parts_of(answer)
     chosen = _choose(parts, output, file)
     try:
-        width = read_logits(parts[chosen], len(x)).shape[1]
+        width = 2 if single(parts[chosen], len(x)) else read_logits(parts[chosen], len(x)).shape[1]
     except ValueError as error:
         which = f"output {chosen} of {file}" if len(parts) > 1 or isinstance(chosen, str) else file
-        raise UserError(f"{which} holds no logits: {error}", hint=_way_out(parts, chosen, file, len(x))) from None
+        raise UserError(f"{which} holds no logits: {error}", hint=_way_out(parts, chosen, file)) from None
     return (module if isinstance(answer, Tensor) else Chosen(module, chosen)), width
 
 
@@ -106,15 +107,13 @@ def _name_one(parts: Mapping[str | int, Any], file: Path) -> str:
     shaped = [name for name, part in parts.items() if isinstance(part, Tensor) and part.ndim == 2]
     example = (shaped or [*parts])[-1]
     written = f'"{example}"' if isinstance(example, str) else example
-    return f"say which in {file.with_suffix('.toml')}, such as: output = {written}"
+    return f"say which with --output, or in {file.with_suffix('.toml')}, such as: output = {written}"
 
 
-def _way_out(parts: Mapping[str | int, Any], chosen: str | int, file: Path, count: int) -> str:
+def _way_out(parts: Mapping[str | int, Any], chosen: str | int, file: Path) -> str:
     part = parts[chosen]
     if len(parts) > 1:
         return f"it has: {_listed(parts)}\n{_name_one(parts, file)}"
     if isinstance(part, Tensor) and not part.is_floating_point():
         return "classes cannot be attacked by their numbers: export the network up to its logits"
-    if isinstance(part, Tensor) and part.shape[1:] == (1,) and len(part) == count:
-        return "export it with two: one logit z becomes two as torch.cat([torch.zeros_like(z), z], dim=1)"
     return "export the network up to its logits, one for each class"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,6 +13,7 @@ from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop
 from attacks.queries.answers import find_logits
+from attacks.standins.twin import lend
 
 Preprocess = Callable[[Image.Image], Tensor]
 """A picture -> an input (C, H, W), float32 in [0, 1]."""
@@ -47,6 +49,10 @@ class Classifier(nn.Module):
         (('0', '1', '2', '3'), 2)
     """
 
+    twin: "Classifier | None"
+    """A classifier of the same task whose gradients stand in for those of this one; None: its own."""
+    notes: tuple[str, ...]
+    """What was assumed of the network, in sentences, for whoever loads it to know."""
     _scale: Tensor
     _shift: Tensor
 
@@ -68,12 +74,13 @@ class Classifier(nn.Module):
             raise ValueError(f"expected module to be a torch.nn.Module or a callable, got {type(module).__name__}")
         if num_classes < 2:
             raise ValueError(f"expected num_classes >= 2, got {num_classes}{_ONE_LOGIT if num_classes == 1 else ''}")
-        self.module = module if isinstance(module, nn.Module) else _Function(module)
+        self.module = switchable(module) if isinstance(module, nn.Module) else _Function(module)
         self.num_classes = num_classes
         self.classes = _names(classes, num_classes)
         self.input_size = None if input_size is None else checked_size("input_size", input_size)
         self.name = name
         self.weights_sha256 = weights_sha256
+        self.twin, self.notes = None, ()
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
         # x * scale + shift is one pass over the images where (x - mean) / std takes two.
@@ -97,16 +104,33 @@ class Classifier(nn.Module):
         Raises:
             ValueError: The images or what the network makes of them have another shape.
         """
-        channels = self._scale.shape[1]
-        if images.ndim != 4 or channels not in (1, images.shape[1]):
-            wanted = f"(N, {channels if channels > 1 else 'C'}, H, W)"
-            raise ValueError(f"expected images of shape {wanted}, got {tuple(images.shape)}")
-        logits = find_logits(self.module(torch.addcmul(self._shift, images, self._scale)), len(images))
+        if self.twin is None:
+            return self._own(images)
+        return lend(lambda: self._own(images), lambda: self.twin(images), images)  # type: ignore[misc]
+
+    def _own(self, images: Tensor) -> Tensor:
+        """The network's logits of the images, with its own gradients."""
+        logits = find_logits(self.answer(images), len(images))
         expected = (len(images), self.num_classes)
         if not isinstance(logits, Tensor) or logits.shape != expected:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"expected {self.name} to give logits of shape {expected}, got {got}")
         return logits.to(images) if logits.is_floating_point() else logits
+
+    def answer(self, images: Tensor) -> Any:
+        """What the network answers, of any form, when it is given normalised images.
+
+        Args:
+            images: Shape (N, C, H, W), values in [0, 1].
+
+        Raises:
+            ValueError: The images have another shape.
+        """
+        channels = self._scale.shape[1]
+        if images.ndim != 4 or channels not in (1, images.shape[1]):
+            wanted = f"(N, {channels if channels > 1 else 'C'}, H, W)"
+            raise ValueError(f"expected images of shape {wanted}, got {tuple(images.shape)}")
+        return self.module(torch.addcmul(self._shift, images, self._scale))
 
     def sides(self, otherwise: Size) -> tuple[int, int]:
         """Height and width of an input in pixels.
@@ -154,6 +178,35 @@ class Classifier(nn.Module):
 
 
 _ONE_LOGIT = ": one logit z of two classes becomes two as torch.cat([torch.zeros_like(z), z], dim=1)"
+
+
+def switchable(network: nn.Module) -> nn.Module:
+    """The network in eval mode; one that refuses to switch modes, as exported programs do, with its refusal removed.
+
+    Example:
+        >>> program = torch.export.export(nn.ReLU(), (torch.zeros(2),)).module()
+        >>> switchable(program).eval()(torch.tensor([-1.0, 1.0]))
+        tensor([0., 1.])
+    """
+    try:
+        return network.eval()
+    except NotImplementedError:
+        return _Exported(network)
+
+
+class _Exported(nn.Module):
+    """An exported program, which stays as it was exported whatever mode is asked for."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+        self.training = False
+
+    def train(self, mode: bool = True) -> "_Exported":
+        return self
+
+    def forward(self, x: Tensor) -> Any:
+        return self.program(x)
 
 
 class _Function(nn.Module):

@@ -1,7 +1,8 @@
 """A network from a file as a classifier, with what the file and the description beside it say of its input."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ def described(
     if shape[3] in _COLOURS and shape[1] not in _COLOURS:
         module, shape = _ChannelsLast(module), (shape[0], shape[3], shape[1], shape[2])
     size = _size(about, shape, file)
-    channels = about.channels or shape[1] or _COLOURS[-1]
+    # One value stands for all channels, where the file says how many there are.
+    channels = shape[1] if shape[1] and about.channels == 1 else about.channels or shape[1] or _COLOURS[-1]
     x = torch.zeros(shape[0] or 1, channels, *height_and_width(size))
     try:
         network, width = with_logits(module.eval(), x, about.output, file)
@@ -52,23 +54,117 @@ def described(
         sides, more = " x ".join(map(str, x.shape[2:])), "s" if channels > 1 else ""
         raise UserError(
             f"{file} fails on an image of {sides} pixels in {channels} channel{more}: {reason(error)}",
-            hint=f"describe its input in {file.with_suffix('.toml')}: input_size, mean, std",
+            hint=f"describe its input in {file.with_suffix('.toml')}: input_size, mean, std; or with --input-size, ...",
         ) from None
-    if about.classes is not None and len(about.classes) != width:
-        raise UserError(f"{file} has {width} classes, and its description names {len(about.classes)}")
+    model = assembled(in_batches(network, shape[0]), width, about, channels=channels, size=size, name=name)
+    model.weights_sha256 = sha256_of(file)
+    return model
+
+
+def assembled(
+    network: nn.Module | Callable[[Tensor], Any],
+    width: int,
+    about: Description,
+    *,
+    channels: int,
+    size: Size | None,
+    name: str,
+) -> Classifier:
+    """A network as a classifier, as it is described.
+
+    Args:
+        network: Normalised images to an answer with logits.
+        width: Number of classes in its answers.
+        about: Description of the network.
+        channels: Number of channels of its images.
+        size: Size of its images in pixels; None if it takes any.
+        name: Name of the classifier.
+
+    Raises:
+        UserError: The description contradicts itself or the network.
+
+    Example:
+        >>> assembled(nn.Flatten(), 4, Description(mean=0.5), channels=1, size=2, name="net").notes
+        ()
+    """
+    _check_width(width, about, name)
     try:
-        return Classifier(
-            in_batches(network, shape[0]),
+        model = Classifier(
+            network,
             num_classes=width,
-            mean=about.mean or (0.0,) * channels,
-            std=about.std or (1.0,) * channels,
+            mean=_of_each(about.mean or (0.0,), channels),
+            std=_of_each(about.std or (1.0,), channels),
             classes=about.classes,
             input_size=size,
             name=name,
-            weights_sha256=sha256_of(file),
         )
     except ValueError as error:
-        raise UserError(f"description {file.with_suffix('.toml')} is wrong: {error}") from None
+        raise UserError(f"the description of {name} is wrong: {error}") from None
+    if about.mean is None and about.std is None:
+        model.notes += (f"{name} has no mean and std, so that images go in as they are, from 0 to 1",)
+    return model
+
+
+def _of_each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value for each channel, where a single one was given for all."""
+    return values * channels if len(values) == 1 else values
+
+
+def _check_width(width: int, about: Description, name: str) -> None:
+    """Compare the number of classes in a network's answers with the description."""
+    # One number for each image stands for two classes, and people say either.
+    if about.num_classes not in (None, width) and not (width == 2 and about.num_classes == 1):
+        raise UserError(
+            f"{name} answers with {width} classes, and was said to have {about.num_classes}",
+            hint="leave num_classes out, or name another output with --output",
+        )
+    if about.classes is not None and len(about.classes) != width:
+        raise UserError(f"{name} has {width} classes, and its description names {len(about.classes)}")
+
+
+class SaysItselfError(UserError):
+    """A model was described that states all of that itself."""
+
+
+def refuse_description(about: Description, what: str) -> None:
+    """Refuse a description of a model that states all of it itself; whose gradients stand in for its own may be said.
+
+    Args:
+        about: Description of the model.
+        what: The model in words, as the beginning of a sentence.
+
+    Raises:
+        SaysItselfError: The description says something.
+
+    Example:
+        >>> refuse_description(Description(mean=0.5), "nets.py:net returns an advbench.Classifier, which")
+        Traceback (most recent call last):
+        advbench.models.described.SaysItselfError: nets.py:net returns an advbench.Classifier, which says mean itself
+        leave it out
+    """
+    if said := about.without("gradients_from").said():
+        it = "it" if len(said) == 1 else "them"
+        raise SaysItselfError(f"{what} says {' and '.join(said)} itself", hint=f"leave {it} out")
+
+
+def with_classes(model: Classifier, about: Description) -> Classifier:
+    """The classifier with the names that a description gives its classes, if it does.
+
+    Raises:
+        UserError: They are not as many as it has classes.
+
+    Example:
+        >>> model = Classifier(nn.Flatten(), num_classes=2, name="net")
+        >>> with_classes(model, Description(classes=["cat", "dog"])).classes
+        ('cat', 'dog')
+    """
+    if about.classes is not None:
+        if len(about.classes) != model.num_classes:
+            raise UserError(
+                f"{model.name} has {model.num_classes} classes, and its description names {len(about.classes)}"
+            )
+        model.classes = about.classes
+    return model
 
 
 def _size(about: Description, shape: Shape, file: Path) -> Size:
@@ -78,7 +174,8 @@ def _size(about: Description, shape: Shape, file: Path) -> Size:
     if shape[2] is None or shape[3] is None:
         raise UserError(
             f"{file} does not say what size of images it takes",
-            hint=f"write it into {file.with_suffix('.toml')}: input_size = 224 (and mean, std and classes)",
+            hint=f"say it with --input-size 224 (and --mean, --std and --classes), or in {file.with_suffix('.toml')}: "
+            "input_size = 224",
         )
     return shape[2], shape[3]
 

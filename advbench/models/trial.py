@@ -98,13 +98,18 @@ def _hint(model: Classifier, image: Tensor) -> str:
         return f"mean and std are of {channels} channels, and a picture has 3, or 1 if mean has one entry"
     if model.input_size is None:
         return "if it takes images of one size alone, say which: make it with Classifier(..., input_size=...)"
-    if other := _other_type(model.module):
+    if other := other_type(model.module):
         return f"its weights are {other}, and images float32: give Classifier network.float(), or turn the images there"
     return ""
 
 
-def _other_type(network: nn.Module) -> torch.dtype | None:
-    """The type of all of a network's weights, if that is one and not float32."""
+def other_type(network: nn.Module) -> torch.dtype | None:
+    """The type of all of a network's weights, if that is one and not float32.
+
+    Example:
+        >>> other_type(nn.Linear(2, 2).half()), other_type(nn.Linear(2, 2))
+        (torch.float16, None)
+    """
     types = {tensor.dtype for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()}
     return types.pop() if len(types) == 1 and types != {torch.float32} else None
 
@@ -121,7 +126,7 @@ def in_its_type(model: Classifier) -> Classifier:
         torch.Size([1, 2])
     """
     network = model.module
-    if (dtype := _other_type(network)) is None:
+    if (dtype := other_type(network)) is None:
         return model
     channels = max(len(model.mean), len(model.std))
     for count in (channels,) if channels > 1 else (3, 1):  # one value may stand for all channels

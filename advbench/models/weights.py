@@ -5,7 +5,7 @@ import re
 import stat
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -37,6 +37,16 @@ def sha256_of(path: str | Path, *, what: str = "weights file") -> str:
     """
     with _readable(path, what).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Sequence[str | Path]) -> str:
+    """The sha256 of a file, or that of the digests of several.
+
+    Raises:
+        UserError: A file is missing, is a folder, is empty or cannot be read.
+    """
+    digests = [sha256_of(path) for path in paths]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Attack pictures: the work behind `advbench attack`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from torch import Tensor
 from advbench import __version__
 from advbench.catalog import UNIVERSAL
 from advbench.config.attack import AttackConfig, suited
-from advbench.datasets.image_files import PictureError, find_pictures, read_picture
+from advbench.datasets.image_files import PictureError
 from advbench.datasets.image_ids import Numbering, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
@@ -20,7 +20,7 @@ from advbench.evaluation.goals import MakeGoal, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.models.trial import input_of, try_model
+from advbench.pictures.choice import Choice, choose, read_input, suit
 from advbench.pictures.files import write_files
 from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_result, provenance
 from advbench.pictures.starting import carried_starts, of_shape
@@ -38,6 +38,9 @@ from attacks.standins.fast import in_form
 Progress = Callable[[str, int, int], None]
 """Called with the current activity, the number of pictures done, and their total number."""
 
+
+NO_PICTURES = Choice(())
+"""The choice of a session in which other code reads the pictures."""
 
 MakeAttack = Callable[[Classifier], Attack]
 """The classifier, once it is loaded -> the attack on it."""
@@ -63,17 +66,17 @@ def attack_pictures(
     """
     # Made here so that a parameter that the attack refuses is reported before anything is read.
     named = attack_of_table(config.attack, config.norm, config.params) if make_attack is None else None
-    found = find_pictures(config.paths)
-    if not found.pictures:
-        raise UserError("\n".join(str(problem) for problem in found.problems) or "no pictures were given")
+    found, dataset = choose(config.paths, config.data, config.seed)
     together = config.out if len(found.pictures) + len(found.problems) > 1 else None
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
     with folder_for_results(jobs[0][1]):
         progress(f"loading {config.model}", 0, len(jobs))
-        model = load_model(config.model, weights=config.weights, device=config.device)
-        session = open_session(config, model, named if make_attack is None else make_attack(model))
+        model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
+        if dataset is not None and config.data is not None:
+            found, model = suit(found, dataset, config.data, model, config.model)
+        session = open_session(config, model, named if make_attack is None else make_attack(model), found)
         if make_attack is None and not config.precise:
-            session = hastened(session, found.pictures)
+            session = hastened(session)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         numbering = Numbering()
         for start in range(0, len(jobs), config.batch_size):
@@ -83,7 +86,7 @@ def attack_pictures(
                 write_records(together / "record", [outcome.record for outcome in done])
     if not any(map(_was_read, done)):
         raise UserError("\n".join(str(outcome.record.error) for outcome in done))
-    return done
+    return [outcome._replace(notes=model.notes) for outcome in done]
 
 
 class Session(NamedTuple):
@@ -101,6 +104,8 @@ class Session(NamedTuple):
     """Makes the goal from clean logits and ids."""
     source: Provenance
     """The columns that all records share."""
+    pictures: Choice = NO_PICTURES
+    """The pictures, and how they are read."""
     starts: tuple[Tensor, ...] = ()
     """Images (C, H, W) from which the attack may start, if it needs any."""
 
@@ -126,7 +131,9 @@ _Job = tuple[Path, Path]
 """A picture to read, and the folder for its results."""
 
 
-def open_session(config: AttackConfig, model: Classifier, attack: Attack | None = None) -> Session:
+def open_session(
+    config: AttackConfig, model: Classifier, attack: Attack | None = None, pictures: Choice = NO_PICTURES
+) -> Session:
     """Make the goal that a configuration names, and its attack if none is given.
 
     Raises:
@@ -140,22 +147,22 @@ def open_session(config: AttackConfig, model: Classifier, attack: Attack | None 
     make_goal = goal_maker(config.goal, model)
     starts = carried_starts(model, config.model) if takes_starts(attack) else ()
     source = provenance(config, model, attack, __version__)
-    return Session(config, model, model, attack, make_goal, source, tuple(starts))
+    return Session(config, model, model, attack, make_goal, source, pictures, tuple(starts))
 
 
-def hastened(session: Session, paths: Iterable[Path]) -> Session:
+def hastened(session: Session) -> Session:
     """The session with the fastest form of its network on this machine, if its attack can take gradients from one.
 
     Args:
-        session: The session with the network as it was loaded.
-        paths: Paths of pictures; the forms are timed on the first that can be read.
+        session: The session with the network as it was loaded; the forms are timed on its first picture that can be
+            read.
     """
     config, model, attack = session.config, session.model, session.attack
     if (most := bears(config.attack, attack, config.goal.kind)) == PLAIN:
         return session
-    for path in paths:
+    for path in session.pictures.pictures:
         with suppress(PictureError):
-            image = read_input(path, model).to(next(model.buffers()).device)
+            image = read_input(path, model, session.pictures.read).to(next(model.buffers()).device)
             x = image.unsqueeze(0)
             asked = in_form(model, milder(choose_form(model, x, footprint(model, image)).form, most), x)
             return session._replace(asked=asked, source=provenance(config, model, attack, __version__, asked.form))
@@ -169,7 +176,7 @@ def _attack_chunk(
     done, pictures = [], []
     for path, folder in chunk:
         try:
-            image = read_input(path, session.model)
+            image = read_input(path, session.model, session.pictures.read)
             pictures.append(_Picture(path, folder, image, numbering(sample_id(image))))
         except PictureError as problem:
             done.append(failed(path, str(problem), session.source))
@@ -177,25 +184,6 @@ def _attack_chunk(
         done += _attack(session, pictures, tick)
     order = {path: place for place, (path, _) in enumerate(chunk)}
     return sorted(done, key=lambda outcome: order[outcome.path])
-
-
-def read_input(path: Path, model: Classifier) -> Tensor:
-    """The model's input (C, H, W) for a picture, tried on the model.
-
-    Raises:
-        PictureError: It cannot be read, or is too long and thin to be scaled; or the model, which does not declare its
-            input size, does not take this one.
-        UserError: The model fails on an image of its own size.
-    """
-    picture = read_picture(path)
-    try:
-        image = input_of(model, picture)
-        if model.input_size is None:
-            try_model(model, image)
-    except UserError as problem:
-        raise PictureError(path, "; ".join(filter(None, (problem.message, problem.hint)))) from None
-    try_model(model, image)
-    return image
 
 
 def _was_read(outcome: PictureResult) -> bool:
@@ -223,7 +211,8 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
         attack_all=config.attack == UNIVERSAL,
         on_pass=tick,
     )
-    samples = [Sample(picture.sample, str(picture.path), None) for picture in pictures]
+    labels = session.pictures.labels
+    samples = [Sample(picture.sample, str(picture.path), labels.get(picture.path)) for picture in pictures]
     results = zip(pictures, x, attack_batch(setup, x, samples), strict=True)
     return [_written(session, picture, image, result) for picture, image, result in results]
 

@@ -16,6 +16,8 @@ from advbench.records.record import LEFT_OUT, UNKNOWN, Reason, Record, as_row
 from advbench.sanitize import display_name
 from attacks import Attack
 
+FILES = "files"
+"""Data set of pictures that are given one by one, in records."""
 SHOWN = 7
 """Number of top classes that a person is shown."""
 
@@ -48,6 +50,8 @@ class PictureResult(NamedTuple):
     """Whether the 8-bit picture that was written meets the goal within eps; None if unknown."""
     size_8bit: float | None = None
     """Size of that picture's perturbation in the norm of eps; None if unknown."""
+    notes: tuple[str, ...] = ()
+    """What was assumed of the model, in sentences."""
 
     def as_row(self) -> dict[str, Any]:
         """The record with what `--json` adds: names, confidences, files, and the result for the 8-bit picture."""
@@ -60,6 +64,7 @@ class PictureResult(NamedTuple):
             "adv_topk_confidences": [guess.confidence for guess in self.after[:k]],
             "met_8bit": self.met_8bit,
             "size_8bit": self.size_8bit,
+            "notes": list(self.notes),
             "files": {name: str(path) for name, path in self.files.items()},
         }
 
@@ -79,7 +84,7 @@ def provenance(
     columns = {
         "model": config.model,
         "weights_sha256": model.weights_sha256 or "",
-        "dataset": "files",
+        "dataset": config.data.spec.label if config.data else FILES,
         "attack": config.attack,
         "params": parameters(attack),
         "goal": str(config.goal),
@@ -88,7 +93,8 @@ def provenance(
         "seed": config.seed,
         "form": form,
     }
-    return Provenance(short_digest(version, columns), columns)
+    told = config.about.said()
+    return Provenance(short_digest(version, columns, *([told] if told else [])), columns)
 
 
 def failed(
@@ -116,8 +122,9 @@ def picture_result(path: Path, result: ImageResult, model: Classifier) -> Pictur
         result: Result of the image, whose name is that path.
         model: The classifier, for the names of the classes.
     """
-    # Pictures given one by one have no names in a data set, only paths.
-    record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id), sample_name="")
+    record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id))
+    if record.dataset == FILES:  # pictures given one by one have no names in a data set, only paths
+        record = replace(record, sample_name="")
     before = _first_classes(result.clean, record.clean_topk, model)
     if result.pointless and record.status != UNKNOWN:
         record = _left_out(path, record, before[0].name)

@@ -9,15 +9,18 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.config.attack import AttackConfig
+from advbench.config.data_name import ChosenImages
 from advbench.config.goals import GoalSpec, parse_goal
-from advbench.datasets.image_files import PictureError, find_pictures
+from advbench.config.model_description import NOTHING, Description, describe
+from advbench.datasets.image_files import PictureError, read_picture
 from advbench.datasets.loader import PictureStream
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of
-from advbench.pictures.attack import Progress, attack_pictures, read_input
+from advbench.pictures.attack import Progress, attack_pictures
+from advbench.pictures.choice import Choice, Read, choose, read_input, suit
 from advbench.pictures.outcome import PictureResult
 from advbench.planning.identity import model_digest
 from attacks import FoolingCounts, Perturbation, Universal, fooled
@@ -31,10 +34,14 @@ class UseConfig:
     """File of the perturbation."""
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
     model: str | None = None
     """A name of `advbench models`; None: the one it was made for."""
     weights: Path | None = None
     """A file with the model's weights."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     resize: bool = False
     """Whether another model or size than that of the fit is allowed."""
     goal: GoalSpec | None = None
@@ -77,14 +84,17 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
         UserError: A file that is not a perturbation; one for another model or size; no pictures; missing labels.
     """
     perturbation = read_perturbation(config.perturbation)
-    found = find_pictures(config.paths)
+    found, dataset = choose(config.paths, config.data, seed=0)
     paths = enough(found.pictures, found.problems, least=1)
     labels = None if config.labels is None else _labels(config.labels, paths)
     name = _model_name(config, perturbation)
     progress(f"loading {name}", 0, len(paths))
-    model = load_model(name, weights=config.weights, device=config.device)
+    model = load_model(name, weights=config.weights, about=_about(config, perturbation), device=config.device)
     fitting = fitting_perturbation(perturbation, model, config)
-    stream = stream_of(model, paths, config.batch_size, labels=labels)
+    if dataset is not None and config.data is not None:
+        found, model = suit(found, dataset, config.data, model, name)
+        labels = labels or _known(found)
+    stream = stream_of(model, paths, config.batch_size, labels=labels, read=found.read)
     progress(f"{name}: measuring", 0, len(paths))
     measured = measured_on(model, fitting, stream, config.goal or _goal(perturbation))
     return measured._replace(problems=(*found.problems, *stream.problems.values()))
@@ -99,8 +109,10 @@ def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) 
     perturbation = read_perturbation(config.perturbation)
     attack = AttackConfig(
         paths=config.paths,
+        data=config.data,
         model=_model_name(config, perturbation),
         weights=config.weights,
+        about=_about(config, perturbation),
         attack="universal",
         goal=config.goal or _goal(perturbation),
         norm=perturbation.norm.name,
@@ -170,14 +182,15 @@ def stream_of(
     *,
     labels: list[int] | None = None,
     seed: int | None = None,
+    read: Read = read_picture,
 ) -> PictureStream:
     """Pictures as a model takes them."""
     device = next(model.buffers()).device
 
-    def read(path: Path) -> Tensor:
-        return read_input(path, model)
+    def prepared(path: Path) -> Tensor:
+        return read_input(path, model, read)
 
-    return PictureStream(paths, read, batch_size=batch_size, labels=labels, seed=seed, device=device)
+    return PictureStream(paths, prepared, batch_size=batch_size, labels=labels, seed=seed, device=device)
 
 
 def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureStream, goal: GoalSpec) -> Measured:
@@ -209,6 +222,12 @@ def enough(pictures: tuple[Path, ...], problems: tuple[PictureError, ...], least
     return pictures
 
 
+def _known(found: Choice) -> list[int] | None:
+    """The class of each picture, if the data set says it of all of them."""
+    labels = [found.labels[path] for path in found.pictures if path in found.labels]
+    return labels if len(labels) == len(found.pictures) else None
+
+
 def _labels(path: Path, pictures: tuple[Path, ...]) -> list[int]:
     """The class of each picture, by file name."""
     try:
@@ -229,6 +248,16 @@ def _model_name(config: UseConfig, perturbation: Perturbation) -> str:
     if not isinstance(name, str):
         raise UserError(f"{config.perturbation} does not say for which model it is", hint="name one with --model")
     return name
+
+
+def _about(config: UseConfig, perturbation: Perturbation) -> Description:
+    """What is said of the model: on the command line, or to the fit of the model that the perturbation was made for."""
+    told = perturbation.card.get("about")
+    if config.model is not None or not isinstance(told, dict):
+        return config.about
+    # The file may come from a stranger, who must not decide what other files are read or run.
+    told = {name: value for name, value in told.items() if not (name == "classes" and isinstance(value, str))}
+    return config.about.over(describe(told).without("gradients_from"))
 
 
 def _goal(perturbation: Perturbation) -> GoalSpec:

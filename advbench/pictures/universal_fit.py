@@ -1,7 +1,7 @@
 """Fit a universal perturbation to a folder of pictures: behind `advbench universal fit`."""
 
 import random
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +10,18 @@ import torch
 from advbench import __version__
 from advbench.catalog import DEFAULT_MODEL
 from advbench.config.budgets import describe_norm
+from advbench.config.data_name import ChosenImages
 from advbench.config.goals import GoalSpec
-from advbench.datasets.image_files import find_pictures
+from advbench.config.model_description import NOTHING, Description
 from advbench.datasets.loader import PictureStream, files_digest
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.memory import keep_memory
+from advbench.evaluation.recording import short_digest
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress
+from advbench.pictures.choice import Choice, choose, suit
 from advbench.pictures.files import as_perturbation, as_picture, as_png
 from advbench.pictures.fit_checkpoint import read_state, write_state
 from advbench.pictures.universal import Measured, enough, measured_on, stream_of
@@ -39,10 +42,14 @@ class FitConfig:
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
     algorithm: str = "steps"
     """steps: :class:`attacks.UniversalPerturbation`; deepfool: the original, :class:`attacks.UniversalDeepFool`."""
     goal: GoalSpec = _UNTARGETED
@@ -74,11 +81,13 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     Raises:
         UserError: No pictures, or too few; a goal that the model cannot have; a checkpoint of another fit.
     """
-    found = find_pictures(config.paths)
+    found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems)
     progress(f"loading {config.model}", 0, config.steps)
-    model = load_model(config.model, weights=config.weights, device=config.device)
-    fitted, kept = _split(model, paths, config)
+    model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
+    if dataset is not None and config.data is not None:
+        found, model = suit(found, dataset, config.data, model, config.model)
+    fitted, kept = _split(model, found, config)
     about = _about(config, model, paths)
     with folder_for_results(config.out) as folder:
         delta = _fit(config, model, fitted, kept, _Checkpoint(folder / "checkpoint.safetensors", about), progress)
@@ -144,24 +153,25 @@ class _Checkpoint(NamedTuple):
         write_state(self.path, state, self.about, form)
 
 
-def _split(model: Classifier, paths: tuple[Path, ...], config: FitConfig) -> tuple[PictureStream, PictureStream]:
+def _split(model: Classifier, found: Choice, config: FitConfig) -> tuple[PictureStream, PictureStream]:
     """The pictures to fit to, and those held out."""
-    order = sorted(paths, key=lambda path: path.as_posix())
+    order = sorted(found.pictures, key=lambda path: path.as_posix())
     random.Random(config.seed).shuffle(order)  # noqa: S311 - no secret
     count = max(1, round(config.held_out * len(order)))
     return (
-        stream_of(model, tuple(order[count:]), config.batch_size, seed=config.seed),
-        stream_of(model, tuple(order[:count]), config.batch_size),
+        stream_of(model, tuple(order[count:]), config.batch_size, seed=config.seed, read=found.read),
+        stream_of(model, tuple(order[:count]), config.batch_size, read=found.read),
     )
 
 
 def _about(config: FitConfig, model: Classifier, paths: tuple[Path, ...]) -> dict[str, Any]:
     """What decides a fit, as JSON holds it."""
-    given = {name: value for name, value in asdict(config).items() if name in _DECIDING}
+    given = {name: getattr(config, name) for name in _DECIDING}
+    given |= {"about": said} if (said := config.about.said()) else {}
     return given | {
         "goal": str(config.goal),
         "weights": model_digest(model),
-        "data": files_digest(paths),
+        "data": files_digest(paths) if config.data is None else short_digest(str(config.data), *map(str, paths)),
         "pictures": len(paths),
         "advbench": __version__,
     }

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from advbench.config.budgets import describe_size
+from advbench.config.budgets import NORMS, describe_size
 from advbench.records.record import LEFT_OUT
 from advbench.sanitize import display_name
 
@@ -15,7 +15,7 @@ def describe_result(outcome: "PictureResult") -> list[str]:
     record = outcome.record
     said = "of that class already" if record.status == LEFT_OUT else "met" if record.met else "not met"
     lines = [f"goal {display_name(record.goal, limit=40)}: {said}"]
-    sizes = [(norm, size) for norm in ("linf", "l2", "l1", "l0") if (size := getattr(record, norm)) is not None]
+    sizes = [(norm, size) for norm in NORMS if (size := getattr(record, norm)) is not None]
     if sizes:
         texts = [describe_size(norm, size) for norm, size in sizes]
         lines += ["   ".join(texts[:2]), "   ".join(texts[2:])]

@@ -28,4 +28,4 @@ def batch_size(size: Footprint, passes: Passes, least: int = 1) -> int:
     """
     seconds = passes.total * (size.flops / SPEED + PASS_SECONDS)
     wanted = max(int(TARGET_SECONDS / seconds), min(least, int(LONGER_SECONDS / seconds)))
-    return max(1, min(LARGEST_BATCH, wanted, MEMORY // max(1, size.kept)))
+    return max(1, min(LARGEST_BATCH, wanted, MEMORY // max(1, size.memory)))

@@ -16,7 +16,9 @@ SPEED = 2e10
 PASS_SECONDS = 2e-5
 """Overhead of a pass for each image, seconds, beside the model's operations."""
 MEMORY = 2**30
-"""Bytes that one batch may keep for its gradients."""
+"""Bytes that one batch may take."""
+COPIES = 12
+"""Number of tensors as large as the image that an attack and the judge hold at once, about."""
 
 
 class Footprint(NamedTuple):
@@ -28,6 +30,13 @@ class Footprint(NamedTuple):
     """Bytes that a forward pass keeps for the gradient."""
     weights: int
     """Bytes that the weights occupy."""
+    image: int = 0
+    """Bytes of the image itself."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that an attack needs for each image of its batch."""
+        return self.kept + COPIES * self.image
 
 
 def footprint(model: Classifier, image: Tensor) -> Footprint:
@@ -55,7 +64,7 @@ def footprint(model: Classifier, image: Tensor) -> Footprint:
     with _Operations() as operations, saved_tensors_hooks(count, lambda tensor: tensor):  # type: ignore[no-untyped-call]
         model(x)
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    return Footprint(operations.total, kept, weights)
+    return Footprint(operations.total, kept, weights, image.nbytes)
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from advbench.config.suite import Suite
 from advbench.planning.plan import Plan, make_plan
 from advbench.planning.resources import Resources
 from advbench.planning.workers import PROCESS_BYTES, Wanted, Workers, choose_workers, largest_bytes
+from advbench.records.pace import describe_duration
 from advbench.records.unit import Unit
 from attacks.queries.derivatives import has_gradient
 
@@ -93,7 +94,7 @@ def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
 
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
     """Seconds of a pass on one image: a third of a forward and a backward pass, or a forward pass without gradients."""
-    unit = next(each for each in plan.units if (each.model, each.dataset) == pair and each.task == "clean")
+    unit = plan.clean()[pair][0]
     x, model = resources.images(_first(unit, 8)).x, resources.judged(*pair)
     x.requires_grad_(has_gradient(model, x))
     best = float("inf")
@@ -112,17 +113,3 @@ def _first(unit: Unit, count: int) -> Unit:
     from dataclasses import replace
 
     return replace(unit, samples=unit.samples[:count], sample_ids=unit.sample_ids[:count])
-
-
-def describe_duration(seconds: float) -> str:
-    """A duration as people say it.
-
-    Example:
-        >>> describe_duration(0.2), describe_duration(75), describe_duration(5400)
-        ('< 1 s', '75 s', '1.5 h')
-    """
-    if seconds < 1:
-        return "< 1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

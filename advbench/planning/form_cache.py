@@ -1,6 +1,5 @@
 """Cache of the times measured for the forms of networks on this machine. No torch."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from advbench.config.folders import cache_folder
 from advbench.errors import UserError
 from advbench.records.atomic import write_atomic
 from advbench.records.unit import digest
@@ -71,10 +71,7 @@ class Calibration(BaseModel):
 
 def calibrations_folder() -> Path:
     """Path of the cache: in the user's cache, or below the folder that ADVBENCH_CACHE names."""
-    from platformdirs import user_cache_path
-
-    named = os.environ.get("ADVBENCH_CACHE")
-    return (Path(named) if named else user_cache_path("advbench", appauthor=False)) / "forms"
+    return cache_folder() / "forms"
 
 
 def recall(setting: Setting) -> Calibration | None:

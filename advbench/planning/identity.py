@@ -39,7 +39,7 @@ def surroundings(device: str) -> dict[str, Any]:
 
 
 def model_digest(model: Classifier) -> str:
-    """Digest of a classifier's weights, normalisation and number of classes, wherever they came from.
+    """Digest of the weights, normalisation and number of classes of a classifier and its twin, wherever they came from.
 
     Example:
         >>> from torch import nn
@@ -48,6 +48,8 @@ def model_digest(model: Classifier) -> str:
         False
     """
     digest = hashlib.sha256(repr((model.mean, model.std, model.num_classes)).encode())
+    if model.twin is not None:
+        digest.update(repr((model.twin.mean, model.twin.std)).encode())
     for name, value in sorted(model.state_dict().items()):
         for text, content in _entry(value):
             digest.update(f"{name} {text}\n".encode())

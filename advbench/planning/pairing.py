@@ -3,6 +3,7 @@
 from advbench.catalog import DATASETS, MODELS
 from advbench.config.suite import DatasetSpec, ModelSpec, Suite
 from advbench.errors import UserError
+from advbench.planning.fitting import made_for
 from advbench.planning.resources import Resources
 
 
@@ -15,10 +16,9 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
     misfits: dict[str, UserError] = {}
 
     def fit(model: ModelSpec, data: DatasetSpec) -> bool:
-        if data.name in DATASETS and (shows := DATASETS[data.name].data):
-            if model.name in MODELS:
-                return MODELS[model.name].data == shows
-            return DATASETS[data.name].classes == resources.model(model.label).num_classes
+        known = made_for(data.name, model.name, lambda: resources.model(model.label).num_classes)
+        if known is not None:
+            return known
         resources.dataset(data.label)  # one that cannot be opened is an error, whatever else there is
         try:
             labels = resources.matched(model.label, data.label).dataset.labels

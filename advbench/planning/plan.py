@@ -28,8 +28,8 @@ from advbench.records.unit import FORMAT, Task, Unit, digest
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder
 
-CHECKED = 32
-"""Number of images of a data set that the trust checks look at."""
+CHECKED = 64
+"""Largest number of images of a data set that the trust checks look at."""
 
 
 class Plan(NamedTuple):
@@ -48,6 +48,14 @@ class Plan(NamedTuple):
     def run_id(self) -> str:
         """Digest of the identity."""
         return digest(self.identity, digits=16)
+
+    def clean(self) -> dict[tuple[str, str], list[Unit]]:
+        """Model and data set -> the units that predict its clean images, in which every image stands once."""
+        found: dict[tuple[str, str], list[Unit]] = {}
+        for unit in self.units:
+            if unit.task == "clean":
+                found.setdefault((unit.model, unit.dataset), []).append(unit)
+        return found
 
 
 def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
@@ -93,7 +101,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        checks.append(pair.unit("checks", range(min(CHECKED, len(numbers)))))
+        checks.append(pair.unit("checks", _few(len(numbers))))
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
         rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
@@ -112,8 +120,18 @@ def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
         >>> chosen(suite, suite.datasets[0], size=20)
         (8, 9, 14)
     """
-    count = data.images or suite.images or size
-    shuffled = sorted(range(size), key=lambda number: short_digest(suite.seed, number))
+    return some_of(size, data.images or suite.images or size, suite.seed)
+
+
+def some_of(size: int, count: int, seed: int) -> tuple[int, ...]:
+    """Numbers of some images of a data set, ascending; see :func:`chosen`.
+
+    Args:
+        size: Number of images that there are.
+        count: Number of images wanted; all of them if it is larger.
+        seed: Seed of the choice.
+    """
+    shuffled = sorted(range(size), key=lambda number: short_digest(seed, number))
     return tuple(sorted(shuffled[:count]))
 
 
@@ -171,6 +189,11 @@ def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...
             return short_digest("unreadable", resources.matched(model, dataset).dataset.images[number])
 
     return tuple(map(Numbering(), map(name, numbers)))
+
+
+def _few(count: int) -> range:
+    """Rows of the images that the checks look at, evenly spread: the first ones may all be of one class."""
+    return range(0, count, -(-count // CHECKED))
 
 
 def _first_images(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:

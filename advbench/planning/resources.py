@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
-from advbench.config.suite import Suite
+from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.image_ids import content_of, sample_id
 from advbench.datasets.matching import Matched, matched
+from advbench.datasets.trained_on import known_beside
 from advbench.errors import UserError
 from advbench.evaluation.recording import Sample
 from advbench.models import load_model, usable_device
@@ -62,13 +64,18 @@ class Resources:
     ) -> None:
         self.device = usable_device(suite.device.partition(",")[0])  # "cuda:0,2" is for several processes
         self._makers: dict[str, Callable[[], Any]] = {}
-        self._names = {model.label: model.name for model in suite.models if model.label not in (models or {})}
+        self._specs = {model.label: model for model in suite.models if model.label not in (models or {})}
         for model in suite.models:
-            self._makers[f"model {model.label}"] = partial(load_model, model.name, weights=model.weights)
+            self._makers[f"model {model.label}"] = partial(
+                load_model, model.name, weights=model.weights, about=model.about
+            )
+            if model.label not in self._specs and (said := model.about.said()):
+                raise UserError(f"model {model.label} is given as an object, which says {' and '.join(said)} itself")
         for data in suite.datasets:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        self._weights = {model.label: model.weights or Path(model.name) for model in suite.models}
         self._tables = {data.label: data.classes for data in suite.datasets}
         given = {label for label, data in (datasets or {}).items() if data.restricted}
         self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
@@ -126,9 +133,13 @@ class Resources:
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
         if label not in self._digests:
-            made_from = origin(self._names[label]) if label in self._names else {}
+            made_from = _made_from(self._specs[label]) if label in self._specs else {}
             self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
         return self._digests[label]
+
+    def trained_on(self, label: str) -> frozenset[str]:
+        """Ids of the images that a model is known to have been trained on, from the file beside its weights."""
+        return self._once(f"images of {label}", lambda: known_beside(self._weights[label]))
 
     def dataset(self, label: str) -> Dataset:
         """The data set."""
@@ -177,14 +188,14 @@ class Resources:
         return UnitImages(x, tuple(found), unreadable)
 
     def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
-        """Images from which attacks may start: those of :func:`spread` that can be read and have this shape.
+        """Images from which attacks may start: those that can be read and have this shape.
 
         They are the same for every unit of a run, so that no result depends on how the work is cut.
 
         Args:
             model: Label of the model.
             dataset: Label of the data set.
-            numbers: Numbers of all images of the data set that the run uses.
+            numbers: Numbers of the images, those of :func:`spread` among all that the run uses.
             shape: (C, H, W).
 
         Returns:
@@ -193,7 +204,7 @@ class Resources:
         key = f"starts {model}, {dataset}, {tuple(shape)}"
         if key not in self._made:
             found = []
-            for number in spread(numbers):
+            for number in numbers:
                 with suppress(UserError):
                     found.append(self.image(model, dataset, number))
             fitting = [image for image in found if image.shape == torch.Size(shape)]
@@ -218,6 +229,13 @@ class Resources:
             self._made[what] = make()
         found: T = self._made[what]
         return found
+
+
+def _made_from(spec: ModelSpec) -> dict[str, Any]:
+    """What determines the answers of a model besides its weights."""
+    told = {"about": said} if (said := spec.about.without("gradients_from").said()) else {}
+    twin = {} if spec.gradients_from is None else {"gradients_from": origin(spec.gradients_from)}
+    return origin(spec.name) | told | twin
 
 
 def _is_restricted(name: str) -> bool:

@@ -111,7 +111,7 @@ def largest_bytes(plan: Plan) -> int:
 
     def needed(unit: Unit) -> int:
         size = plan.footprints[unit.model, unit.dataset]
-        return size.weights + size.kept * len(unit.samples)
+        return size.weights + size.memory * len(unit.samples)
 
     return max((needed(unit) for unit in plan.units if unit.task == "attack"), default=0)
 

@@ -2,16 +2,42 @@
 
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from advbench.errors import UserError
 from advbench.records.atomic import folder_for_results, write_atomic
 from advbench.records.unit import FORMAT, Unit
+
+
+class Holder(NamedTuple):
+    """The process that runs in a folder."""
+
+    pid: int
+    """Id of the process."""
+    host: str
+    """Name of its machine."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process is known to have ended; of another machine's processes nothing is known."""
+        if self.host != platform.node() or os.name != "posix":
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):
+            return False
+        return False
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}" if self.host == platform.node() else f"pid {self.pid} on {self.host}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +76,15 @@ class RunFolder:
     def events(self) -> Path:
         """Log of events, one on each line; it is only ever appended to."""
         return self.path / "events.jsonl"
+
+    @property
+    def holder(self) -> Holder | None:
+        """The process that runs in the folder, or that was killed there; None if there is none."""
+        try:
+            pid, _, host = (self.path / ".holder").read_text(encoding="utf-8").partition(" ")
+            return Holder(int(pid), host)
+        except (OSError, ValueError):
+            return None
 
     def shard(self, unit_id: str) -> Path:
         """The rows of a unit."""
@@ -147,7 +182,7 @@ class RunFolder:
         with folder_for_results(self.path):
             try:
                 with FileLock(lock, timeout=0):
-                    write_atomic(holder, str(os.getpid()).encode())
+                    write_atomic(holder, f"{os.getpid()} {platform.node()}".encode())
                     try:
                         yield
                     finally:
@@ -155,9 +190,8 @@ class RunFolder:
                         if not self.manifest.exists():  # the run never began
                             lock.unlink(missing_ok=True)
             except Timeout:
-                who = holder.read_text() if holder.exists() else "unknown"
                 raise UserError(
-                    f"another process (pid {who}) is running in {self.path}",
+                    f"another process ({self.holder or 'pid unknown'}) is running in {self.path}",
                     hint="wait for it, end it, or choose another folder with --out",
                 ) from None
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from advbench.records.checksum import BLANK, is_intact, sealed
-from advbench.records.record import Reason, Record
+from advbench.records.record import COLUMNS, Reason, Record
 from advbench.records.tables import as_parquet, parquet_of, schema
 from advbench.records.unit import FORMAT, Unit
 
@@ -74,8 +74,12 @@ def check_unit(content: bytes, unit: Unit) -> None:
         raise ValueError("the images are not those of the unit")
 
 
-def gathered(tables: Sequence[Any]) -> Any:
+def gathered(tables: Sequence[Any], only: Sequence[str] = COLUMNS) -> Any:
     """Arrow tables of shards as one.
+
+    Args:
+        tables: Tables with the same columns.
+        only: The columns that they have.
 
     Example:
         >>> gathered([]).num_rows
@@ -83,7 +87,11 @@ def gathered(tables: Sequence[Any]) -> Any:
     """
     import pyarrow as pa
 
-    columns = [pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in _TEXTS else f.type) for f in schema()]
+    columns = [
+        pa.field(name, pa.dictionary(pa.int32(), kind) if name in _TEXTS else kind)
+        for name in only
+        for kind in [schema().field(name).type]
+    ]
     return pa.concat_tables([pa.schema(columns).empty_table(), *tables]).unify_dictionaries()
 
 

@@ -132,7 +132,7 @@ def _unit(evidence: ThreatResults) -> tuple[float, str]:
     norm = evidence.threat.norm
     if norm == "linf" and not (evidence.eps and all(map(is_decimal, evidence.eps))):
         return 255.0, "Linf, 1/255"
-    return 1.0, {"linf": "Linf", "l0": "L0, values"}.get(norm, norm.upper())
+    return 1.0, "L0, values" if norm == "l0" else norm.capitalize()
 
 
 def _listed(trials: Sequence[Trial]) -> str:

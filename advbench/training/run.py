@@ -7,12 +7,13 @@ from typing import Any
 from torch import nn
 
 from advbench.catalog.zoo import ZOO, ZooData
+from advbench.datasets.trained_on import file_beside, ids_of_pixels
 from advbench.models import architectures
 from advbench.models.contents import Contents, packed
 from advbench.models.sources.zoo import architecture, wrap
 from advbench.models.weights import load_into, read_state_dict, sha256_of
 from advbench.records.atomic import folder_for_results, write_atomic
-from advbench.training.data import Images
+from advbench.training.data import Images, in_parts
 from advbench.training.fit import Job, Progress, Trained, fit
 from advbench.training.folders import load_data
 from advbench.training.forest import grow
@@ -26,9 +27,9 @@ from advbench.training.transfer import transfer
 def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Train a model, or continue a training that was interrupted, and measure it.
 
-    The folder receives `checkpoint.safetensors` after each epoch, and in the end the weights, `<name>.json`,
-    `README.md`, and the learning curves as `curves.csv` and `curves.png`. The weights say what network they belong
-    to, so that `advbench attack --model FOLDER/<name>.safetensors` finds all that it needs in them.
+    The folder receives `checkpoint.safetensors` after each epoch, and in the end the weights, the ids of the training
+    images, `<name>.json`, `README.md`, and the learning curves as `curves.csv` and `curves.png`. The weights say what
+    network they belong to, so that `advbench attack --model FOLDER/<name>.safetensors` finds all that it needs in them.
 
     Args:
         config: Configuration of `advbench train`.
@@ -47,6 +48,9 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
         content = packed(made.model.module, made.contents, half=made.half)
         file = write_atomic(folder / f"{recipe.model}.safetensors", content)
         made.model.weights_sha256 = sha256_of(file)
+        # a run that measures the model later finds its training images by these ids
+        learnt = ids_of_pixels(x for x, _ in in_parts(made.train))
+        write_atomic(file_beside(file), "".join(f"{name}\n" for name in learnt).encode())
         card = _card(config, made)
         if made.trained.history:
             write_curves(folder, recipe.model, made.trained.history)

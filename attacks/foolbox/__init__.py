@@ -16,7 +16,7 @@ from attacks.foolbox.parameters import check_time_limit, complete
 from attacks.foolbox.row import ANY, Row
 from attacks.foolbox.run import CARRIED, answer, apart, choose, load
 from attacks.foolbox.table import ROWS, near_names
-from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted, met
+from attacks.goals import GOALS, Goal, met
 from attacks.norms import NORMS, Norm
 from attacks.protocols import Access, AttackError, Kind, Model, Search
 from attacks.queries.gradients import forward
@@ -67,6 +67,7 @@ def get(
         >>> attack = get("ddn", steps=50)
         >>> attack.kind, attack.norm, attack.parameters
         ('minimum norm', L2(), {'init_epsilon': 1.0, 'steps': 50, 'gamma': 0.05})
+        >>> from attacks import Untargeted
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
         >>> goal.margin(attack(lambda x: x, x, goal)) < 0
         tensor([True])
@@ -104,6 +105,7 @@ class FoolboxAttack:
 
     Example:
         >>> attack = get("linf-basic-iterative", steps=5)
+        >>> from attacks import Untargeted
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
         >>> attack(lambda x: x, x, goal, eps=0.125)
         tensor([[0.4750, 0.6250]])
@@ -184,7 +186,7 @@ class FoolboxAttack:
 
     def _check(self, x: Tensor, goal: Goal) -> None:
         for row in filter(None, (self._row, ROWS.get(self._start))):
-            if row.goals != ANY and _GOALS.get(type(goal)) not in row.goals:
+            if row.goals != ANY and goal.name not in row.goals:
                 raise ValueError(_refusal(row, goal, self.norm))
             if x.ndim != 4 and ("4-D input" in row.needs or self.parameters.get("reduced_dims")):
                 raise ValueError(f"expected images (N, C, H, W) for foolbox/{row.name}, got shape {tuple(x.shape)}")
@@ -272,15 +274,6 @@ class FoolboxAttack:
         return own.index_copy(0, rest, other)
 
 
-_GOALS: dict[type, str] = {
-    Untargeted: "untargeted",
-    Targeted: "targeted",
-    TopKExclusion: "topk-exclusion",
-    LabelOutOfTopK: "label-out-of-topk",
-    OrderedTopK: "ordered-topk",
-}
-
-
 _START_DRAWS = 100
 """Images drawn as a start, where neither ``init_attack`` nor a given image is one."""
 _TAKE_ANY = {"budget": "PGD or APGD", "minimum norm": "FMN or TopK"}
@@ -288,7 +281,7 @@ _TAKE_ANY = {"budget": "PGD or APGD", "minimum norm": "FMN or TopK"}
 
 def _refusal(row: Row, goal: Goal, norm: Norm) -> str:
     """Which goals an attack of Foolbox takes, and what takes the others."""
-    takes = " or ".join(cls.__name__ for cls, name in _GOALS.items() if name in row.goals)
+    takes = " or ".join(GOALS[name].__name__ for name in row.goals)
     return (
         f"expected a goal that foolbox/{row.name} takes ({takes}), got {type(goal).__name__}: "
         f"for any goal in {norm.name} there are {_TAKE_ANY[row.kind]} in attacks"

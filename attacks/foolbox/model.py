@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from attacks.cap import spent
-from attacks.goals import Goal, Targeted, Untargeted
+from attacks.foolbox.row import CLASSES, TARGETED, UNTARGETED
+from attacks.goals import Goal
 from attacks.objectives.ranking import SLACK, scale
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -39,6 +40,7 @@ class FoolboxModel:
 
     Example:
         >>> import eagerpy
+        >>> from attacks import Untargeted
         >>> door = FoolboxModel(lambda x: x, Untargeted(torch.tensor([1])), torch.float32, seconds=60.0)
         >>> door(eagerpy.astensor(torch.tensor([[1.0, 1.0]]))).argmax(1).raw  # in doubt for the label
         tensor([1])
@@ -122,9 +124,25 @@ class _Differentiable(torch.autograd.Function):
         return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), None
 
 
+def compared(goal: Goal) -> tuple[Tensor | None, Tensor | None]:
+    """The labels or the targets (N,) that Foolbox's attacks compare classes with; neither for most goals.
+
+    Two goals have a counterpart in Foolbox, and attacks that compare classes themselves know no other. Hence their
+    names here, as in the table of what each attack takes.
+
+    Example:
+        >>> from attacks import OrderedTopK, Untargeted
+        >>> compared(Untargeted(torch.tensor([3]))), compared(OrderedTopK(torch.tensor([[3]])))
+        ((tensor([3]), None), (None, None))
+    """
+    labels = goal.exclusion.classes[:, 0] if goal.name in UNTARGETED and goal.exclusion is not None else None
+    targets = goal.order[:, 0] if goal.name in TARGETED and goal.order is not None else None
+    return labels, targets
+
+
 def cleared(goal: Goal, logits: Tensor) -> Tensor:
     """Whether logits (N, C) from a :class:`FoolboxModel` meet the goal: bool (N,)."""
-    hair = 0 if type(goal) in (Untargeted, Targeted) else _hair(logits).squeeze(1)
+    hair = 0 if goal.name in CLASSES else _hair(logits).squeeze(1)
     return goal.margin(logits) < -hair
 
 
@@ -133,11 +151,11 @@ def _strict(goal: Goal, logits: Tensor) -> Tensor:
 
     Foolbox compares classes in many places of its own; this way all of them come to the same verdict.
     """
-    # Classes derived from these two may mean something else.
-    if type(goal) is Untargeted:
-        return logits.scatter_add(1, goal.labels.unsqueeze(1), _hair(logits))
-    if type(goal) is Targeted:
-        return logits.scatter_add(1, goal.targets.unsqueeze(1), -_hair(logits))
+    labels, targets = compared(goal)
+    if labels is not None:
+        return logits.scatter_add(1, labels.unsqueeze(1), _hair(logits))
+    if targets is not None:
+        return logits.scatter_add(1, targets.unsqueeze(1), -_hair(logits))
     return logits
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from attacks.goals import GOALS
 from attacks.protocols import Access, Search
 
 UNTARGETED = ("untargeted",)
 TARGETED = ("targeted",)
 CLASSES = (*UNTARGETED, *TARGETED)
-ANY = (*CLASSES, "topk-exclusion", "label-out-of-topk", "ordered-topk")
+ANY = tuple(GOALS)
 """Goals of an attack that only asks whether an image fools."""
 
 Need = Literal["targets", "starting points", "feed", "numba", "4-D input", "steps"]

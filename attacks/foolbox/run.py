@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attacks.foolbox.model import FoolboxModel, cleared
+from attacks.foolbox.model import FoolboxModel, cleared, compared
 from attacks.foolbox.row import Row
 from attacks.geometry.rows import column, flat
-from attacks.goals import Goal, Targeted, Untargeted
+from attacks.goals import Goal
 
 _AT_ONCE = 16
 """How many images of the pool "dataset" looks at together."""
@@ -148,8 +148,7 @@ def _criterion(goal: Goal) -> Any:
         def __call__(self, perturbed: Any, outputs: Any) -> Any:
             return type(outputs)(cleared(goal, outputs.raw))
 
-    if type(goal) is Untargeted:
-        return Misclassification(goal.labels)
-    if type(goal) is Targeted:
-        return TargetedMisclassification(goal.targets)
-    return Cleared()
+    labels, targets = compared(goal)
+    if labels is not None:
+        return Misclassification(labels)
+    return Cleared() if targets is None else TargetedMisclassification(targets)

@@ -52,6 +52,7 @@ def _cut(size: Tensor, most: Tensor | None) -> Tensor:
 def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
     """How much to take off each number (n, 1), for rows that do not fit."""
     high, low = size.amax(1, keepdim=True), torch.zeros_like(total)
+    # A sum of at most 0 leaves nothing of any number, and the search below would divide by an error of 0.
     done = total <= 0
     amount = torch.where(done, high, low)
     enough = 4 * torch.finfo(size.dtype).eps * total
@@ -61,9 +62,12 @@ def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
         done = done | (excess.abs() <= enough) | (high <= low)
         if bool(done.all()):
             break
+        # What remains only falls as the amount grows, so that the sign of the excess says on which side the root is.
         low, high = torch.where(excess > 0, amount, low), torch.where(excess > 0, high, amount)
+        # The sum falls by one for each number between its ends: the slope of the straight piece that the amount is on.
         sloping = shrunk > 0 if most is None else (shrunk > 0) & (shrunk < most)
         newton = amount + excess / sloping.sum(1, keepdim=True)
+        # With bounds the sum is not convex, and a step along the piece may leave the bracket; halving it never does.
         inside = (newton > low) & (newton < high)
         amount = torch.where(done, amount, torch.where(inside, newton, (low + high) / 2))
     return amount

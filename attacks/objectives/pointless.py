@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal, OrderedTopK, Targeted
+from attacks.goals import Goal
 
 
 def pointless(goal: Goal, classes: Tensor) -> Tensor:
@@ -17,14 +17,12 @@ def pointless(goal: Goal, classes: Tensor) -> Tensor:
         Where it is so, bool (N,); nowhere for goals that drive a class out.
 
     Example:
+        >>> from attacks import OrderedTopK, Targeted
         >>> pointless(Targeted(torch.tensor([3, 3])), torch.tensor([1, 3]))
         tensor([False,  True])
         >>> pointless(OrderedTopK(torch.tensor([[3, 1], [3, 1]])), torch.tensor([1, 3]))
         tensor([False,  True])
     """
-    match goal:
-        case Targeted():
-            return goal.targets == classes
-        case OrderedTopK():
-            return goal.targets[:, 0] == classes
-    return torch.zeros(len(classes), dtype=torch.bool, device=classes.device)
+    if goal.order is None:
+        return torch.zeros(len(classes), dtype=torch.bool, device=classes.device)
+    return goal.order[:, 0] == classes

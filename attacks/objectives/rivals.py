@@ -1,17 +1,19 @@
 """Ways to meet a goal: which classes are to rise above which."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal, LabelOutOfTopK, TopKExclusion, Untargeted
+from attacks.goals import BaseGoal, Goal
+from attacks.objectives.gaps import gaps_between
 from attacks.objectives.ranking import outside, ranked_classes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Overtake:
+class Overtake(BaseGoal):
     """Every class of one set stands above every class of another, which implies the goal this was made for.
 
     Example:
@@ -24,8 +26,6 @@ class Overtake:
     """Classes to fall, int64 (N, m)."""
     new: Tensor
     """Classes to rise, int64 (N, k)."""
-    ids: Tensor
-    """Identity of each image, int64 (N,)."""
 
     def margin(self, logits: Tensor) -> Tensor:
         """Largest logit of the old classes minus the smallest of the new."""
@@ -39,16 +39,17 @@ class Overtake:
     def check(self, num_classes: int) -> None:
         """Nothing to check: the classes come from logits."""
 
-    def select(self, index: Tensor) -> Self:
-        """The aim for some of the images: a mask, or positions, which may repeat."""
-        return replace(self, old=self.old[index], new=self.new[index], ids=self.ids[index])
+    def gaps(self, logits: Tensor) -> Tensor:
+        """By how much each of the old classes stands above each of the new: (N, C) -> (N, m * k)."""
+        return gaps_between(logits.gather(1, self.old), logits.gather(1, self.new))
 
 
 @dataclass(frozen=True, eq=False)
-class Towards:
+class Towards(BaseGoal):
     """A goal that is met in any of its ways, but approached along one of them.
 
     Example:
+        >>> from attacks import Untargeted
         >>> goal = Untargeted(torch.tensor([0]))
         >>> way = Towards(goal, Overtake(old=torch.tensor([[0]]), new=torch.tensor([[2]]), ids=torch.tensor([0])))
         >>> way.margin(torch.tensor([[3.0, 2.5, 1.0]])), way.margin(torch.tensor([[3.0, 3.5, 1.0]]))
@@ -60,10 +61,8 @@ class Towards:
     aim: Goal
     """A way to meet the goal: an aim that implies it."""
 
-    @property
-    def ids(self) -> Tensor:
-        """Identity of each image, int64 (N,)."""
-        return self.goal.ids
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", self.goal.ids)
 
     def margin(self, logits: Tensor) -> Tensor:
         """The aim's margin; the goal's own where the goal is met, even in another way."""
@@ -78,12 +77,59 @@ class Towards:
         """Raise ``ValueError`` if the goal makes no sense for that number of classes."""
         self.goal.check(num_classes)
 
+    def gaps(self, logits: Tensor) -> Tensor:
+        """The aim's gaps."""
+        return self.aim.gaps(logits)
+
     def select(self, index: Tensor) -> Self:
         """The goal and its aim for some of the images: a mask, or positions, which may repeat."""
         return replace(self, goal=self.goal.select(index), aim=self.aim.select(index))
 
 
-def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
+@dataclass(frozen=True, eq=False)
+class Ways:
+    """Ways to meet a goal for N images, the nearest first; which classes rise differs from image to image.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> ways = Ways(Untargeted(torch.tensor([0, 2])), new=torch.tensor([[[1], [2]], [[0], [1]]]))
+        >>> len(ways), ways[1].new.tolist()
+        (2, [[2], [1]])
+        >>> ways.of(rows=torch.tensor([0, 0, 1]), which=torch.tensor([0, 1, 1])).new.tolist()
+        [[1], [2], [1]]
+    """
+
+    goal: Goal
+    """What is to be met."""
+    new: Tensor
+    """Classes to rise on each of W ways, int64 (N, W, k). Where the goal itself says which, all ways are the goal, and
+    k is 0."""
+
+    def __len__(self) -> int:
+        return self.new.shape[1]
+
+    def __getitem__(self, place: int) -> Goal:
+        exclusion = self.goal.exclusion
+        if exclusion is None:
+            return self.goal
+        return Overtake(old=exclusion.classes, new=self.new[:, place], ids=self.goal.ids)
+
+    def __iter__(self) -> Iterator[Goal]:
+        return (self[place] for place in range(len(self)))
+
+    def select(self, index: Tensor) -> Self:
+        """The ways for some of the images: a mask, or positions, which may repeat."""
+        return replace(self, goal=self.goal.select(index), new=self.new[index])
+
+    def of(self, rows: Tensor, which: Tensor) -> Goal:
+        """One aim for some of the images, each of which takes the way at its place ``which``; both int64 (m,)."""
+        goal = self.goal.select(rows)
+        if goal.exclusion is None:
+            return goal
+        return Overtake(old=goal.exclusion.classes, new=self.new[rows, which], ids=goal.ids)
+
+
+def ways_to(goal: Goal, logits: Tensor, count: int) -> Ways:
     """``count`` ways to meet a goal, the nearest first.
 
     To drive a label out of the first k, the k - 1 strongest of the other classes and one more, each in turn, must
@@ -100,45 +146,44 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
         <https://arxiv.org/abs/2206.07314>, 2022, for the order.
 
     Example:
+        >>> from attacks import Untargeted
+        >>> ways_to(Untargeted(torch.tensor([0])), torch.tensor([[9.0, 2.0, 5.0]]), count=3).new.tolist()
+        [[[2], [1], [2]]]
+    """
+    if goal.exclusion is None:
+        return Ways(goal, torch.empty(len(logits), count, 0, dtype=torch.int64, device=logits.device))
+    order = ranked_classes(outside(logits, goal.exclusion.classes), logits.shape[1])
+    first, last = goal.exclusion.k - 1, _number_of_ways(goal, logits)
+    news = [torch.cat([order[:, :first], order[:, (at := first + i % last) : at + 1]], 1) for i in range(count)]
+    return Ways(goal, torch.stack(news, 1))
+
+
+def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
+    """The ways that :func:`ways_to` finds, as a list.
+
+    Example:
+        >>> from attacks import Untargeted
         >>> goal = Untargeted(torch.tensor([0]))
         >>> [aim.new.tolist() for aim in aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), count=3)]
         [[[2]], [[1]], [[2]]]
     """
-    old, k = falling(goal)
-    if old is None:
-        return [goal] * count
-    ways = _ways(goal, logits)
-    order = ranked_classes(outside(logits, old), logits.shape[1])
-    last = [k - 1 + i % ways for i in range(count)]
-    news = [torch.cat([order[:, : k - 1], order[:, place : place + 1]], 1) for place in last]
-    return [Overtake(old=old, new=new, ids=goal.ids) for new in news]
+    return list(ways_to(goal, logits, count))
 
 
 def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
-    """At most ``most`` ways to meet a goal, as :func:`aims` gives them, none of them twice.
+    """At most ``most`` ways to meet a goal, as :func:`ways_to` finds them, none of them twice.
 
     Example:
+        >>> from attacks import Untargeted
         >>> goal = Untargeted(torch.tensor([0]))
         >>> [aim.new.tolist() for aim in distinct_aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), most=9)]
         [[[2]], [[1]]]
     """
-    return aims(goal, logits, min(most, _ways(goal, logits)))
+    return aims(goal, logits, min(most, _number_of_ways(goal, logits)))
 
 
-def _ways(goal: Goal, logits: Tensor) -> int:
-    """How many ways there are to meet a goal."""
-    old, k = falling(goal)
-    return 1 if old is None else logits.shape[1] - old.shape[1] - (k - 1)
-
-
-def falling(goal: Goal) -> tuple[Tensor | None, int]:
-    """The classes (N, m) that are to fall, and how many must stand above them; None where the goal says which."""
-    match goal:
-        case Untargeted():
-            return goal.labels.unsqueeze(1), 1
-        case LabelOutOfTopK():
-            return goal.labels.unsqueeze(1), goal.k
-        case TopKExclusion():
-            return goal.classes, goal.classes.shape[1]
-        case _:
-            return None, 0
+def _number_of_ways(goal: Goal, logits: Tensor) -> int:
+    if goal.exclusion is None:
+        return 1
+    classes, k = goal.exclusion
+    return logits.shape[1] - classes.shape[1] - (k - 1)

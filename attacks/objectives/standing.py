@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.goals import Goal
 from attacks.losses import Loss
 
 
@@ -22,21 +22,15 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
 
     Example:
         >>> import torch
+        >>> from attacks import Untargeted
         >>> standing(torch.tensor([[2.0, 0.5, 0.5]]), Untargeted(torch.tensor([0])))
         tensor([1.])
     """
-    match goal:
-        case Untargeted() | LabelOutOfTopK():
-            old, sign = goal.labels.unsqueeze(1), 1
-        case TopKExclusion():
-            old, sign = goal.classes, 1
-        case Targeted():
-            old, sign = goal.targets.unsqueeze(1), -1
-        case OrderedTopK():
-            old, sign = goal.targets, -1
-        case _:
-            return goal.margin(logits)
-    return sign * (logits.gather(1, old).mean(1) - logits.mean(1))
+    if goal.exclusion is not None:
+        return _above_the_mean(logits, goal.exclusion.classes)
+    if goal.order is not None:
+        return -_above_the_mean(logits, goal.order)
+    return goal.margin(logits)
 
 
 def unlike(clean: Tensor) -> Loss:
@@ -58,6 +52,7 @@ def unlike(clean: Tensor) -> Loss:
 
     Example:
         >>> import torch
+        >>> from attacks import Untargeted
         >>> goal = Untargeted(torch.tensor([0, 0]))
         >>> unlike(torch.tensor([[2.0, 0.0], [2.0, 0.0]]))(torch.tensor([[3.0, 0.0], [-1.0, 0.0]]), goal)
         tensor([ 1.0000, -1.0000])
@@ -65,11 +60,16 @@ def unlike(clean: Tensor) -> Loss:
     before = _centred(clean)
 
     def loss(logits: Tensor, goal: Goal) -> Tensor:
-        if isinstance(goal, Untargeted | TopKExclusion):
+        if goal.overturns:
             return functional.cosine_similarity(_centred(logits), before, dim=1)
         return standing(logits, goal)
 
     return loss
+
+
+def _above_the_mean(logits: Tensor, classes: Tensor) -> Tensor:
+    """By how much the mean logit of some classes (N, m) exceeds that of all: (N,)."""
+    return logits.gather(1, classes).mean(1) - logits.mean(1)
 
 
 def _centred(logits: Tensor) -> Tensor:

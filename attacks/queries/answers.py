@@ -15,6 +15,20 @@ _CHANCE = 1e-6  # that logits look like probabilities by accident, below which t
 _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
 
 
+class ProbabilitiesError(ValueError):
+    """A model answers with probabilities, whose gradients vanish where it is sure.
+
+    Example:
+        >>> print(ProbabilitiesError())
+        expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
+        )
+
+
 def ask(model: Model, x: Tensor) -> Tensor:
     """Logits (N, C) of images ``x``, of their dtype and on their device.
 

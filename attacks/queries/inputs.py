@@ -12,7 +12,7 @@ from attacks.goals import Goal
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Norm
 from attacks.protocols import Attack, Model
-from attacks.queries.answers import are_probabilities, read_logits
+from attacks.queries.answers import ProbabilitiesError, are_probabilities, read_logits
 from attacks.queries.gradients import Slope, first_look, forward, slope
 from attacks.queries.modes import check_mode
 from attacks.queries.plain import plain_number
@@ -24,20 +24,6 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     str: (str, "a text"),
 }
 """Annotation of a field -> the kind of its value, and that kind in words."""
-
-
-class ProbabilitiesError(ValueError):
-    """A model answers with probabilities, whose gradients vanish where it is sure.
-
-    Example:
-        >>> print(ProbabilitiesError())
-        expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
-        )
 
 
 class InNorm(Protocol):
@@ -183,8 +169,10 @@ def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float 
         ValueError: expected a goal for 2 images, got one for 1
     """
     check_images(x)
-    if not isinstance(getattr(goal, "ids", None), Tensor):
-        raise ValueError(f"expected a goal such as Untargeted(labels), got {type(goal).__name__}")
+    given: object = goal
+    if not isinstance(given, Goal) or not isinstance(given.ids, Tensor):
+        wanted = "a goal such as Untargeted(labels), or one derived from attacks.goals.BaseGoal"
+        raise ValueError(f"expected {wanted}, got {type(given).__name__}")
     if len(goal.ids) != len(x):
         raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
     if eps is not None:

@@ -1,13 +1,10 @@
 """Candidates that walk downhill side by side, several for each image, and breed."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal
 from attacks.losses import margin
-from attacks.objectives.rivals import Overtake
+from attacks.objectives.rivals import Ways
 from attacks.queries.gradients import slope
 from attacks.searches.draws import derive, uniform
 from attacks.searches.momentum import accumulate
@@ -37,22 +34,23 @@ class Walkers:
 
     Example:
         >>> from attacks import Linf, Untargeted
+        >>> from attacks.objectives.rivals import ways_to
         >>> x, goal = torch.tensor([[0.9, 0.3]]), Untargeted(torch.tensor([0]))
         >>> active = Survivors(lambda x: x, x, goal, Linf(), eps=0.25)
-        >>> walkers = Walkers(active, [goal], torch.zeros(1, 4, dtype=torch.int64))
+        >>> walkers = Walkers(active, ways_to(goal, x, 1), torch.zeros(1, 4, dtype=torch.int64))
         >>> walkers.walk(corners(active, 4, seed=0), steps=20)
         >>> walkers.best(), walkers.lowest()
         (tensor([[0.6500, 0.5500]]), tensor([0.1000]))
     """
 
-    ways: list[Goal]
+    ways: Ways
     """Ways to meet the goal; their rows are images."""
     x_adv: Tensor
     """The best point of each walker (n, W, ...)."""
     margin: Tensor
     """The margin of each walker's aim at that point (n, W)."""
 
-    def __init__(self, active: Survivors, ways: list[Goal], which: Tensor) -> None:
+    def __init__(self, active: Survivors, ways: Ways, which: Tensor) -> None:
         self.ways, self._active, self._which = ways, active, which
         self.x_adv = active.x.unsqueeze(1).repeat_interleave(which.shape[1], 1)
         self.margin = self.x_adv.new_full(which.shape, torch.inf)
@@ -85,7 +83,7 @@ class Walkers:
         if bool(done.any()):
             self._active.give_up(done, self.best())
             rows = (~done).nonzero().squeeze(1)
-            self.ways = [way.select(rows) for way in self.ways]
+            self.ways = self.ways.select(rows)
             self._which, self.x_adv, self.margin = self._which[rows], self.x_adv[rows], self.margin[rows]
 
     def children(self, seed: int) -> Tensor:
@@ -113,13 +111,10 @@ class Walkers:
     def _descend(self, x_adv: Tensor, steps: int, first: float, last: float) -> tuple[Tensor, Tensor]:
         """From ``x_adv`` (n * W, ...), the lowest points of the ways and their margins, -inf where the goal is met."""
         active = self._active
-        owner = _owners(self._which)
-        x, goal, eps, aim = (
-            active.x[owner],
-            active.goal.select(owner),
-            active.eps[owner],
-            _choose(self.ways, self._which),
-        )
+        # The row of the image of each walker.
+        owner = torch.arange(len(active), device=x_adv.device).repeat_interleave(self._which.shape[1])
+        x, goal, eps = active.x[owner], active.goal.select(owner), active.eps[owner]
+        aim = self.ways.of(owner, self._which.flatten())
         best, lowest, sum_ = x_adv, x_adv.new_full((len(x_adv),), torch.inf), torch.zeros_like(x_adv)
         for step in range(steps):
             x_adv = active.norm.within(x, x_adv, eps)
@@ -147,24 +142,6 @@ def corners(active: Survivors, count: int, seed: int) -> Tensor:
     direction = uniform(seed, active.goal.ids, 0, (count, *shape)).to(active.x).flatten(0, 1) - 0.5
     x, eps = active.x.repeat_interleave(count, 0), active.eps.repeat_interleave(count)
     return active.norm.within(x, x + active.norm.steepest(direction, eps), eps).view(len(active), count, *shape)
-
-
-def _choose(ways: Sequence[Goal], which: Tensor) -> Goal:
-    """The way of each walker (n, W): from goals whose rows are images to one whose rows are walkers (n * W)."""
-    owner = _owners(which)
-    several = [way for way in ways if isinstance(way, Overtake)]
-    if not several:  # a goal that can be met in one way
-        return ways[0].select(owner)
-    old, new = (
-        torch.stack(classes)[which.flatten(), owner]
-        for classes in ([way.old for way in several], [way.new for way in several])
-    )
-    return Overtake(old=old, new=new, ids=several[0].ids[owner])
-
-
-def _owners(which: Tensor) -> Tensor:
-    """The row of the image of each walker (n * W,)."""
-    return torch.arange(len(which), device=which.device).repeat_interleave(which.shape[1])
 
 
 def _like(value: Tensor, points: Tensor) -> Tensor:

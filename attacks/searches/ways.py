@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal
+from attacks.goals import Exclusion, Goal
 from attacks.objectives.ranking import outside, ranked_classes
-from attacks.objectives.rivals import Overtake
+from attacks.objectives.rivals import Ways
 from attacks.protocols import Model
 from attacks.queries.gradients import slopes
 
@@ -27,9 +27,7 @@ def price(old: int, k: int, num_classes: int) -> int:
     return old + min(max(2 * k, 9), num_classes - old)
 
 
-def nearest_ways(
-    model: Model, x: Tensor, goal: Goal, logits: Tensor, old: Tensor, k: int, count: int
-) -> list[Overtake]:
+def nearest_ways(model: Model, x: Tensor, goal: Goal, logits: Tensor, exclusion: Exclusion, count: int) -> Ways:
     """Sets of k classes that can rise above the old ones, those first for which the linearised model asks the least.
 
     Where the model is linear, the least L2 perturbation that lifts k given classes above all of the old ones is a
@@ -42,12 +40,11 @@ def nearest_ways(
         x: Images (N, ...).
         goal: The goal for these images.
         logits: The model's logits of them (N, C).
-        old: Classes that must fall, int64 (N, m).
-        k: How many classes must rise.
+        exclusion: The goal's own: the classes that must fall, (N, m), and how many others must rise.
         count: How many sets are wanted for each image. Where fewer were seen, the nearest is repeated.
 
     Returns:
-        A list of ``count``, the nearest first.
+        ``count`` ways, the nearest first.
 
     References:
         The quadratic programme is that of Paniagua, Grainger and Wu, QuadAttacK: a quadratic programming approach to
@@ -58,19 +55,20 @@ def nearest_ways(
         >>> from attacks import TopKExclusion
         >>> x = torch.tensor([[0.9, 0.5, 0.4]])
         >>> scaled = lambda x: x * torch.tensor([1.0, 1.0, 4.0]) - torch.tensor([0.0, 0.0, 1.3])
-        >>> goal, old = TopKExclusion.from_logits(scaled(x), k=1), torch.tensor([[0]])
-        >>> [way.new.tolist() for way in nearest_ways(scaled, x, goal, scaled(x), old, k=1, count=2)]
-        [[[2]], [[1]]]
+        >>> goal = TopKExclusion.from_logits(scaled(x), k=1)
+        >>> nearest_ways(scaled, x, goal, scaled(x), goal.exclusion, count=2).new.tolist()
+        [[[2], [1]]]
     """
-    m = old.shape[1]
+    (old, k), m = exclusion, exclusion.classes.shape[1]
+    # The highest logits have the shortest way to go; each further candidate costs a backward pass.
     candidates = ranked_classes(outside(logits, old), price(m, k, logits.shape[1]) - m)
     classes = torch.cat([old, candidates], 1)
     sets, distances = _search(_gram(model, x, goal, classes), logits.gather(1, classes).double(), m, k)
     order = distances.argsort(dim=1, stable=True)[:, :count]
+    # A set seen twice is infinitely far in the list, so that no two ways are the same where there are others.
     order = torch.where(distances.gather(1, order).isfinite(), order, order[:, :1])
     chosen = [order[:, min(i, order.shape[1] - 1)].view(-1, 1, 1).expand(-1, 1, k) for i in range(count)]
-    news = [classes.gather(1, sets.gather(1, pick).squeeze(1)) for pick in chosen]
-    return [Overtake(old=old, new=new, ids=goal.ids) for new in news]
+    return Ways(goal, torch.stack([classes.gather(1, sets.gather(1, pick).squeeze(1)) for pick in chosen], 1))
 
 
 def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> Tensor:
@@ -96,12 +94,15 @@ def _search(gram: Tensor, values: Tensor, m: int, k: int) -> tuple[Tensor, Tenso
     distance, weights = _distance(gram, values, m, best.unsqueeze(1))
     nearest, weights = distance[:, 0], weights[:, 0]
     seen, distances = [best.unsqueeze(1)], [distance]
+    # A multiplier says how much the distance would fall if its class did not have to rise. So the heaviest class is the
+    # one to exchange, and once no exchange helps the set is taken to be the nearest, which is not proved.
     for _ in range(k if gram.shape[1] > m + k else 0):
         rivals = _exchanged(best, weights, gram.shape[1], m)
         distance, theirs = _distance(gram, values, m, rivals)
         seen.append(rivals)
         distances.append(distance)
         first = distance.argmin(1)
+        # By more than the iteration's own error, or two equal sets could be exchanged for each other without end.
         better = distance[rows, first] < nearest * (1 - 1e-6)
         if not bool(better.any()):
             break
@@ -132,16 +133,20 @@ def _distance(gram: Tensor, values: Tensor, m: int, sets: Tensor) -> tuple[Tenso
     sign = torch.ones(places.shape[2], dtype=gram.dtype, device=gram.device)
     sign[m:] = -1
     image = torch.arange(len(sets), device=sets.device).view(-1, 1, 1, 1)
+    # With -1 for the rising classes, the length of a weighted sum of gradients of both sides is one quadratic form.
     form = gram[image, places.unsqueeze(3), places.unsqueeze(2)] * sign * sign.unsqueeze(1)
     gap = values.unsqueeze(1).expand(-1, sets.shape[1], -1).gather(2, places) * sign
+    # No eigenvalue exceeds the largest row sum of absolute values, so that with this step the ascent converges.
     step = 1 / form.abs().sum(3).amax(2, keepdim=True).clamp_min(1e-30)
     weights = ahead = torch.zeros_like(gap)
     pace = 1.0
     for _ in range(_ITERATIONS):
         slope = gap - (form * ahead.unsqueeze(2)).sum(3)
         before, weights = weights, _balanced(ahead + step * slope, m)
+        # Nesterov's sequence: the error falls with the square of the number of steps, not with the number itself.
         pace, last = (1 + math.sqrt(1 + 4 * pace**2)) / 2, pace
         ahead = weights + (last - 1) / pace * (weights - before)
+    # At the optimum the weighted gap equals the squared length of the weighted gradient, which is the distance squared.
     length = (weights * (form * weights.unsqueeze(2)).sum(3)).sum(2)
     return length.clamp_min(0).sqrt(), weights[..., m:]
 
@@ -153,6 +158,8 @@ def _balanced(weights: Tensor, m: int) -> Tensor:
     falls along that amount in straight pieces between the weights themselves.
     """
     upper, lower = weights[..., :m], weights[..., m:]
+    # What is taken off the upper weights is added to the lower ones: it is the multiplier of the constraint that both
+    # sums are equal. The pieces change where a weight reaches zero.
     moves = torch.cat([upper, -lower], -1).sort(-1).values
 
     def excess(move: Tensor) -> Tensor:
@@ -162,5 +169,6 @@ def _balanced(weights: Tensor, m: int) -> Tensor:
     last = ((surplus >= 0).sum(-1, keepdim=True) - 1).clamp(0, moves.shape[-1] - 2)
     a, b = moves.gather(-1, last), moves.gather(-1, last + 1)
     at_a, at_b = surplus.gather(-1, last), surplus.gather(-1, last + 1)
+    # Between two neighbouring places the difference is a straight line, whose zero is exact.
     move = a + (b - a) * at_a / (at_a - at_b).clamp_min(1e-300)
     return torch.cat([(upper - move).clamp_min(0), (lower + move).clamp_min(0)], -1)

@@ -1,5 +1,6 @@
 """capped: a limit on passes for any attack, and the best that it had seen."""
 
+import norm_rows
 import pytest
 import torch
 from attack_table import build, each_entry
@@ -62,7 +63,7 @@ class Witness:
 @pytest.mark.parametrize("passes", [9, 60])
 @each_entry
 def test_every_attack_keeps_to_its_cap_image_by_image_and_hands_over_its_best(name, norm, passes):
-    eps = {"linf": 0.03, "l2": 0.1, "l1": 0.5, "l0": 3}[norm]
+    eps = norm_rows.EPS[norm]
     net, x = mlp(48, num_classes=6, seed=1), images(5, (3, 4, 4), seed=1)
     goal, attack = goals(net(x))["topk-exclusion"], build(name, norm, most=20)
     model, limited = RowByRow(net), capped(build(name, norm, most=20), passes)

@@ -1,23 +1,41 @@
-"""What every attack in the table promises, for every norm, goal, batch size and shape."""
+"""What every attack in the table promises, for every norm, goal, batch size and shape.
+
+With `ADVBENCH_TEST_DEVICE=cuda` the models and images are on a GPU, as `make gpu` has them.
+"""
 
 import copy
 import dataclasses
+import os
 import sys
 
+import oracles
 import pytest
 import torch
 from attack_table import NEED_PLANES, build, each_attack, each_entry
-from goal_kinds import each_kind
-from oracles import Constant, Quantised, RowByRow, convnet, goals, images, mlp
+from goal_kinds import each_kind, fulfilled
+from norm_rows import EPS
+from oracles import Constant, Quantised, RowByRow, convnet, goals
 from torch import nn
 
-from attacks import ATTACKS, NORMS, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks import ATTACKS, NORMS, TopKExclusion, Untargeted
 
+DEVICE = torch.device(os.environ.get("ADVBENCH_TEST_DEVICE", "cpu"))
 STEPS = 4
 SHAPES = [(3, 8, 8), (1, 6, 6), (12,)]
 SMALL = (3, 2, 2)
-EPS = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}
 """So that with the model below some images are fooled and others are not."""
+
+
+def images(*arguments, **given):
+    return oracles.images(*arguments, **given).to(DEVICE)
+
+
+def mlp(*arguments, **given):
+    return oracles.mlp(*arguments, **given).to(DEVICE)
+
+
+def tensor(values):
+    return torch.tensor(values, device=DEVICE)
 
 
 def network(shape, dtype=torch.float64):
@@ -27,23 +45,16 @@ def network(shape, dtype=torch.float64):
     return model.to(dtype)
 
 
-def met_goals(logits):
-    """One goal of each kind that ``logits`` (N, 5) do meet."""
-    order = logits.detach().argsort(dim=1, descending=True)
-    return {
-        "untargeted": Untargeted(order[:, 4]),
-        "targeted": Targeted(order[:, 0]),
-        "topk-exclusion": TopKExclusion(order[:, 3:]),
-        "label-out-of-topk": LabelOutOfTopK(order[:, 4], k=2),
-        "ordered-topk": OrderedTopK(order[:, :2]),
-    }
+def met_goal(kind, logits):
+    """A goal of this kind that ``logits`` (N, 5) do meet."""
+    return fulfilled(kind, logits.detach().argsort(dim=1, descending=True), 2)
 
 
 def mixed(kind, logits, met):
     """The goal of this kind that the images in ``met`` (bool (N,)) meet and the others do not."""
-    unmet, done = goals(logits)[kind], met_goals(logits)[kind]
+    unmet, done = goals(logits)[kind], met_goal(kind, logits)
     names = [f.name for f in dataclasses.fields(unmet) if f.name not in ("ids", "k")]
-    rows = met.unsqueeze(1) if kind in ("topk-exclusion", "ordered-topk") else met
+    rows = met.unsqueeze(1) if getattr(unmet, names[0]).ndim == 2 else met
     return dataclasses.replace(
         unmet, **{name: torch.where(rows, getattr(done, name), getattr(unmet, name)) for name in names}
     )
@@ -83,7 +94,7 @@ def test_candidates_keep_to_box_budget_and_shape(name, norm, count, shape):
 def test_candidates_have_the_dtype_of_the_images(name, norm, dtype):
     model, x = network((3, 8, 8), dtype), images(4, (3, 8, 8), low=0, high=1).to(dtype)
     goal = goals(model(x))["untargeted"]
-    for eps in (EPS[norm], torch.full((4,), EPS[norm], dtype=torch.float64)):
+    for eps in (EPS[norm], torch.full((4,), EPS[norm], dtype=torch.float64, device=DEVICE)):
         check_candidates(x, build(name, norm, STEPS)(model, x, goal, eps=eps), norm, EPS[norm])
 
 
@@ -91,11 +102,11 @@ def test_candidates_have_the_dtype_of_the_images(name, norm, dtype):
 def test_each_image_may_have_its_own_budget(name, norm):
     model, x = network(SMALL), images(6, SMALL, low=0, high=1)
     goal = goals(model(x))["untargeted"]
-    eps = EPS[norm] * torch.arange(1.0, 7.0) / 2
+    eps = EPS[norm] * torch.arange(1.0, 7.0, device=DEVICE) / 2
     x_adv = build(name, norm, STEPS)(RowByRow(model), x, goal, eps=eps)
     check_candidates(x, x_adv, norm, eps)
     for i in (0, 5):
-        row = torch.tensor([i])
+        row = tensor([i])
         alone = build(name, norm, STEPS)(RowByRow(model), x[row], goal.select(row), eps=float(eps[i]))
         assert torch.equal(alone, x_adv[row])
 
@@ -105,7 +116,7 @@ def test_a_minimum_norm_attack_needs_no_eps(name, norm):
     attack = build(name, norm, STEPS)
     if attack.kind == "budget":
         with pytest.raises(TypeError, match="eps"):
-            attack(network(SMALL), images(1, SMALL), Untargeted(torch.tensor([0])))
+            attack(network(SMALL), images(1, SMALL), Untargeted(tensor([0])))
         return
     model, x = network(SMALL), images(4, SMALL, low=0, high=1)
     for goal in goals(model(x)).values():
@@ -134,8 +145,8 @@ def test_memory_layout_does_not_matter(name, norm):
 def test_neither_batch_nor_order_nor_neighbours_matter(name, norm, kind):
     # Row by row: a model's sums may be rounded differently in a batch of another size, whatever the attack does.
     model, attack = RowByRow(network((3, 8, 8))), build(name, norm, STEPS)
-    x, ids = images(8, (3, 8, 8), low=0, high=1), torch.arange(8) * 7 + 100
-    met = torch.tensor([False, False, True, False, False, False, True, False])
+    x, ids = images(8, (3, 8, 8), low=0, high=1), torch.arange(8, device=DEVICE) * 7 + 100
+    met = tensor([False, False, True, False, False, False, True, False])
     goal = dataclasses.replace(mixed(kind, model(x), met), ids=ids)
 
     def run(rows):
@@ -143,7 +154,7 @@ def test_neither_batch_nor_order_nor_neighbours_matter(name, norm, kind):
 
     whole, backwards = run(torch.arange(8)), torch.arange(7, -1, -1)
     assert torch.equal(run(backwards), whole[backwards])
-    for rows in (torch.tensor([4]), torch.tensor([2, 7, 0])):
+    for rows in (tensor([4]), tensor([2, 7, 0])):
         assert torch.equal(run(rows), whole[rows])
 
 
@@ -151,7 +162,7 @@ def test_neither_batch_nor_order_nor_neighbours_matter(name, norm, kind):
 def test_the_same_image_twice_is_the_same_twice(name, norm):
     model, attack = RowByRow(network(SMALL)), build(name, norm, STEPS)
     x = images(2, SMALL, low=0, high=1)[[0, 1, 0]]
-    goal = dataclasses.replace(goals(model(x))["untargeted"], ids=torch.tensor([5, 6, 5]))
+    goal = dataclasses.replace(goals(model(x))["untargeted"], ids=tensor([5, 6, 5]))
     x_adv = attack(model, x, goal, eps=EPS[norm])
     assert torch.equal(x_adv[0], x_adv[2])
 
@@ -204,7 +215,7 @@ def footprint(model):
 @pytest.mark.parametrize("requires_grad", [True, False])
 @each_entry
 def test_the_model_is_left_as_it_was(name, norm, requires_grad):
-    model = convnet().requires_grad_(requires_grad)
+    model = convnet().to(DEVICE).requires_grad_(requires_grad)
     x = images(3, (3, 8, 8)).float()
     before, weights = footprint(model), copy.deepcopy(model.state_dict())
     build(name, norm, STEPS)(model, x, goals(model(x))["untargeted"], eps=EPS[norm])
@@ -259,12 +270,12 @@ def test_images_with_a_graph_of_their_own_get_no_gradient(name, norm):
 def test_images_that_are_fooled_already_come_back_as_they_are(name, norm, kind):
     model, x = network(SMALL), images(5, SMALL, low=0, high=1)
     attack = build(name, norm, STEPS)
-    met = torch.tensor([True, False, False, True, False])
+    met = tensor([True, False, False, True, False])
     goal = mixed(kind, model(x), met)
     assert torch.equal(goal.margin(model(x)) < 0, met)
     x_adv = attack(model, x, goal, eps=EPS[norm])
     assert torch.equal(x_adv[met], x[met])
-    everyone = met_goals(model(x))[kind]
+    everyone = met_goal(kind, model(x))
     x_adv = attack(model, x, everyone, eps=EPS[norm])
     assert torch.equal(x_adv, x)
     x_adv[0] = 0.5
@@ -291,7 +302,7 @@ def test_a_class_that_is_ruled_out_changes_nothing(name, norm):
 
 @each_entry
 def test_a_model_that_cannot_be_fooled_is_not(name, norm):
-    model, x = Constant(torch.tensor([1.0, 0.5, 0.2, 0.1, 0.0])), images(3, SMALL, low=0, high=1)
+    model, x = Constant(tensor([1.0, 0.5, 0.2, 0.1, 0.0])), images(3, SMALL, low=0, high=1)
     for goal in goals(model(x)).values():
         x_adv = build(name, norm, STEPS)(model, x, goal, eps=EPS[norm])
         check_candidates(x, x_adv, norm, EPS[norm])
@@ -309,7 +320,7 @@ class SquareRoot(nn.Module):
 @pytest.mark.parametrize(
     ("model", "low", "high"),
     [
-        (Constant(torch.zeros(5)), 0, 1),
+        (Constant(torch.zeros(5, device=DEVICE)), 0, 1),
         (Quantised(mlp(12)), 0, 1),
         (SquareRoot(), 0, 0),
         (SquareRoot(), 0, 1),
@@ -324,7 +335,7 @@ def test_candidates_are_never_nan(name, norm, model, low, high):
     x = images(3, SMALL, low=low, high=high)
     if isinstance(model, SquareRoot) and high == 1:
         x[0, :3] = 0
-    for goal in (Untargeted(torch.tensor([0, 1, 2])), TopKExclusion(torch.tensor([[0, 1]] * 3))):
+    for goal in (Untargeted(tensor([0, 1, 2])), TopKExclusion(tensor([[0, 1]] * 3))):
         check_candidates(x, build(name, norm, STEPS)(model, x, goal, eps=EPS[norm]), norm, EPS[norm])
 
 

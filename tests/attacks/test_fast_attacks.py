@@ -4,6 +4,7 @@ import pytest
 import torch
 from attack_table import build, each_entry
 from fast_models import changed_in_place, each_form, images, perceptron, with_norms
+from norm_rows import EPS
 from torch import nn
 from torch.nn import functional
 
@@ -29,7 +30,7 @@ class Liar:
 
 @each_entry
 def test_a_form_that_lies_is_not_believed(name, norm):
-    eps = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}[norm]
+    eps = EPS[norm]
     model, x = perceptron(), images(8)
     with torch.no_grad():
         model[1].weight.mul_(4)

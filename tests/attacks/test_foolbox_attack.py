@@ -219,7 +219,7 @@ class TestArguments:
             with pytest.raises(ValueError, match=r"expected float images \(N, ...\) as a tensor, got "):
                 quick(name)(NET, images_, FIRST)
         for goal in (None, FIRST.labels):
-            with pytest.raises(ValueError, match=r"expected a goal such as Untargeted\(labels\), got "):
+            with pytest.raises(ValueError, match=r"expected a goal such as Untargeted\(labels\), or one .*, got "):
                 quick(name)(NET, X, goal)
 
     def test_a_model_without_gradient_is_told_so(self):

@@ -1,32 +1,26 @@
-"""Goals against their definition by sorting, the goals of parts of a batch, and what makes no sense."""
+"""Goals against their definition class by class, the goals of parts of a batch, and what makes no sense."""
 
 import math
-from itertools import pairwise
+import re
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
-from goal_kinds import KINDS, build, each_kind, situations
+from goal_kinds import WANTING, build, each_kind, orders, situations
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
-from attacks.goals import met
-from attacks.objectives.gaps import gaps, soft_maximum
+from attacks.goals import GOALS, met
+from attacks.objectives.gaps import soft_maximum
 from attacks.objectives.ranking import SLACK
 
 
 def is_met(kind, scores, classes, k):
-    """The goal's definition for one image: sort the classes, ties to the disadvantage of the attacker."""
-    named = classes[: 1 if kind in ("untargeted", "targeted", "label-out-of-topk") else k]
-    attackers_friends = kind in ("targeted", "ordered-topk")
-    ranking = sorted(range(len(scores)), key=lambda c: (-scores[c], (c in named) == attackers_friends))
-    match kind:
-        case "untargeted" | "targeted":
-            return (ranking[0] == named[0]) == (kind == "targeted")
-        case "topk-exclusion" | "label-out-of-topk":
-            return not set(named) & set(ranking[:k])
-    ordered = [scores[c] for c in ranking]
-    return ranking[:k] == named and all(a > b for a, b in pairwise(ordered[: k + 1]))
+    """The goal's definition for one image: which classes stand above which, without ties."""
+    goal = build(kind, torch.tensor([classes]), k)
+    return any(all(scores[a] > scores[b] for a, b in pairs) for pairs in orders(goal, 0, len(scores)))
 
 
 @each_kind
@@ -89,7 +83,7 @@ def test_cross_entropies_are_the_log_likelihoods_in_their_docstrings():
         "label-out-of-topk": math.log(p[2]) - (math.log(p[1]) + math.log(p[3])) / 2,
         "ordered-topk": -math.log(first_then_second),
     }
-    found = {kind: build(kind, classes, k=2).cross_entropy(logits).item() for kind in KINDS}
+    found = {kind: build(kind, classes, k=2).cross_entropy(logits).item() for kind in expected}
     assert found == pytest.approx(expected)
 
 
@@ -109,14 +103,14 @@ def test_cross_entropies_and_their_gradients_are_finite(kind, data):
 @pytest.mark.parametrize("loss", ["margin", "smooth", "cross_entropy"])
 def test_descending_any_form_leads_to_the_goal(kind, loss):
     logits = 3 * torch.randn(20, 7, generator=torch.Generator().manual_seed(0))
-    goal = build(kind, logits.argsort(dim=1, descending=kind not in ("targeted", "ordered-topk")), k=3)
+    goal = build(kind, logits.argsort(dim=1, descending=kind not in WANTING), k=3)
     assert (goal.margin(logits) > 0).all()
     for _ in range(600):
         logits = logits.detach().requires_grad_()
         temperature = torch.full((20,), 0.3)
         value = {
             "margin": lambda z: goal.margin(z),
-            "smooth": lambda z: soft_maximum(gaps(goal, z), temperature),  # noqa: B023 used in this turn of the loop
+            "smooth": lambda z: soft_maximum(goal.gaps(z), temperature),  # noqa: B023 used in this turn of the loop
             "cross_entropy": lambda z: goal.cross_entropy(z),
         }[loss](logits)
         (gradient,) = torch.autograd.grad(value.sum(), logits)
@@ -130,7 +124,7 @@ def test_descending_any_form_leads_to_the_goal(kind, loss):
 @each_kind
 def test_met_is_a_hair_stricter_than_the_margin(kind):
     goal = build(kind, torch.tensor([[0, 1, 2, 3]]), k=1)
-    winner, loser = (0, 1) if kind in ("targeted", "ordered-topk") else (1, 0)
+    winner, loser = (0, 1) if kind in WANTING else (1, 0)
     for ahead, expected in [(0.5 * SLACK, False), (1.5 * SLACK, True)]:
         logits = torch.tensor([[-50.0] * 4], dtype=torch.float64)
         logits[0, winner], logits[0, loser] = 100.0, 100.0 - 100 * ahead
@@ -242,3 +236,31 @@ def test_check_accepts_whatever_has_a_margin(kind, data):
     goal = build(kind, classes, k)
     goal.check(logits.shape[1])
     assert goal.margin(logits).isfinite().all()
+
+
+# --- what attacks ask ---
+
+
+@each_kind
+def test_a_goal_says_which_classes_fall_or_which_come_first(kind):
+    goal = build(kind, torch.tensor([[2, 0, 1, 3, 4, 5]]), k=2)
+    assert (goal.exclusion is None) == (kind in WANTING)
+    assert (goal.order is None) == (kind not in WANTING)
+    named = goal.order if goal.exclusion is None else goal.exclusion.classes
+    assert named.tolist() in ([[2]], [[2, 0]])
+    assert GOALS[kind] is type(goal)
+
+
+def test_a_goal_derived_from_another_is_not_known_by_its_name():
+    class Sure(Untargeted):
+        pass
+
+    assert (Sure(torch.tensor([0])).name, Untargeted.name) == ("", "untargeted")
+
+
+def test_no_attack_asks_for_the_class_of_a_goal_or_a_norm():
+    asks = re.compile(r"(isinstance|type)\((\w+\.)*(goal|aim|norm)\b(?!\)\.__name__)|match (\w+\.)*(goal|aim|norm)\b")
+    folder = Path(str(files("attacks")))
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if asks.search(path.read_text("utf-8"))}
+    # The first checks what a person gave, the second looks at layers of a network.
+    assert found <= {"queries/inputs.py", "speed/folding.py"}

@@ -140,7 +140,7 @@ UNASKED = [
     (with_value(math.inf), GOAL, 0.1, r"expected images in \[0, 1\], got values from \S+ to inf"),
     (X, Untargeted(torch.tensor([0])), 0.1, "expected a goal for 2 images, got one for 1"),
     (X, Untargeted(torch.tensor([0, 1, 2])), 0.1, "expected a goal for 2 images, got one for 3"),
-    (X, GOAL.labels, 0.1, r"expected a goal such as Untargeted\(labels\), got Tensor"),
+    (X, GOAL.labels, 0.1, r"expected a goal such as Untargeted\(labels\), or one .*, got Tensor"),
     (X, GOAL, "8/255", r"expected eps as a number or of shape \(2,\), got '8/255'"),
     (X, GOAL, True, r"expected eps as a number or of shape \(2,\), got True"),
     (X, GOAL, 0.0, "expected eps > 0 and finite, got 0.0"),

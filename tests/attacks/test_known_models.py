@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from oracles import Ball, Constant, Linear, Quantised, RowByRow, convnet, goals, images, linear, mlp, orders, separable
+from goal_kinds import orders
+from oracles import Ball, Constant, Linear, Quantised, RowByRow, convnet, goals, images, linear, mlp, separable
 
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from norm_rows import ALL, DUALS, SIZES, each_convex_norm, each_norm, ids, noise, radii, rows, values
+from norm_rows import ALL, DUALS, EPS, SIZES, each_convex_norm, each_norm, ids, noise, radii, rows, values
 from scipy import optimize, stats
 
 from attacks import L0, L1, L2, NORMS, Linf, Norm
@@ -224,7 +224,7 @@ def test_within_leaves_neither_ball_nor_box(norm, data, eps):
 @each_norm
 def test_float32_candidates_overshoot_by_rounding_at_most(norm):
     x = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    eps = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 20.0}[norm.name]
+    eps = EPS[norm.name]
     result = norm.within(x, x + noise(20, 3, 8, 8), eps)
     assert (norm.measure(result - x) <= eps * (1 + 1e-5)).all()
 

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from oracles import SOLVERS, images
+from norm_rows import SOLVERS
+from oracles import images
 
 from attacks import NORMS
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from norm_rows import EPS
 from oracles import images, mlp
 
 from attacks import FMN, L0, L1, L2, PGD, Linf, TopKExclusion, Untargeted, quantize
@@ -117,7 +118,7 @@ def test_every_so_many_steps_allow_one_level_more():
 
 @each_norm
 def test_what_fools_nobody_is_rounded_within_eps(norm, x):
-    eps = {"linf": 3 * LEVEL, "l2": 0.3, "l1": 2.0, "l0": 9.0}[norm.name]
+    eps = EPS[norm.name]
     nobody = Untargeted(torch.zeros(24, dtype=torch.int64))
     x_adv = x + norm.random(x.shape[1:], eps, seed=0, ids=torch.arange(24), draw=0)
     x_adv = x_adv.clamp(0, 1)

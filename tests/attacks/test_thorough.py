@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from counting import Counting
+from goal_kinds import WANTING
 from oracles import Constant, RowByRow, convnet, goals, images, linear, mlp
 from torch import nn
 
@@ -42,7 +43,7 @@ def crowd(count, *, images_=3, shape=(3, 4, 4), norm="linf", eps=0.05):
     model, x = mlp(torch.Size(shape).numel()), images(images_, shape)
     goal = Untargeted(model(x).argmax(1))
     active = Survivors(model, x, goal, NORMS[norm](), eps)
-    ways = rivals.aims(goal, model(x), 4)
+    ways = rivals.ways_to(goal, model(x), 4)
     return active, Walkers(active, ways, torch.arange(count).expand(images_, -1) % 4)
 
 
@@ -91,7 +92,7 @@ def test_a_polish_ends_nearer_to_the_bottom_of_a_valley_than_coarse_steps():
         return torch.stack([(x.sum(1) - 24.123).abs() + 1, torch.zeros(len(x))], 1)
 
     active = Survivors(valley, torch.full((3, 48), 0.5), Untargeted(torch.zeros(3, dtype=torch.int64)), Linf(), 0.1)
-    herd = Walkers(active, [active.goal], torch.zeros(3, 8, dtype=torch.int64))
+    herd = Walkers(active, rivals.ways_to(active.goal, valley(active.x), 1), torch.zeros(3, 8, dtype=torch.int64))
     herd.walk(corners(active, 8, seed=1), steps=20, first=walkers.FAR)
     coarse = herd.margin.clone()
     herd.walk(herd.x_adv, 40, *thorough.FINE)
@@ -149,10 +150,10 @@ def test_a_goal_that_can_be_met_in_one_way_gives_every_walker_the_same():
     model, x = mlp(12), images(3, (12,))
     for kind, goal in goals(model(x)).items():
         active = Survivors(model, x, goal, Linf(), 0.01)
-        herd = Walkers(active, rivals.aims(goal, model(x), 2), torch.tensor([[0, 1, 1]] * 3))
+        herd = Walkers(active, rivals.ways_to(goal, model(x), 2), torch.tensor([[0, 1, 1]] * 3))
         herd.walk(corners(active, 3, seed=0), steps=1)
         same = herd.ways[0] is herd.ways[1] or torch.equal(herd.ways[0].margin(model(x)), herd.ways[1].margin(model(x)))
-        assert same == (kind in ("targeted", "ordered-topk"))
+        assert same == (kind in WANTING)
 
 
 # --- the whole ---

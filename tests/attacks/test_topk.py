@@ -79,7 +79,7 @@ def test_races_find_less_than_the_first_choice_or_the_goal_alone(monkeypatch):
     norm, model, x = Linf(), mlp(48, num_classes=10, seed=2), images(12, (48,), seed=2)
     goal = TopKExclusion.from_logits(model(x), 3)
     raced = norm.measure(TopK(norm=norm, steps=400)(model, x, goal) - x)
-    first = nearest_ways(model, x, goal, model(x), goal.classes, 3, count=1)[0]
+    first = nearest_ways(model, x, goal, model(x), goal.exclusion, count=1)[0]
     alone = norm.measure(TopK(norm=norm, steps=400)(model, x, first) - x)
     assert (raced <= 1.02 * alone).all()
     assert (raced < 0.98 * alone).any()

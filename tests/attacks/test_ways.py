@@ -52,7 +52,7 @@ def test_distances_are_those_of_a_general_solver(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_first_way_is_the_nearest_of_all_sets(seed):
     model, x, goal, logits, gram, values = problem(seed)
-    found = nearest_ways(model, x, goal, logits, goal.classes, 2, count=4)
+    found = nearest_ways(model, x, goal, logits, goal.exclusion, count=4)
     assert len(found) == 4
     for i in range(3):
         old = goal.classes[i].tolist()
@@ -67,16 +67,16 @@ def test_the_first_way_is_the_nearest_of_all_sets(seed):
 def test_where_there_are_fewer_sets_the_nearest_is_repeated():
     model, x = linear(num_classes=4, seed=1), images(2, (12,), seed=1)
     goal = TopKExclusion.from_logits(model(x), 2)
-    first, second = nearest_ways(model, x, goal, model(x), goal.classes, 2, count=2)
+    first, second = nearest_ways(model, x, goal, model(x), goal.exclusion, count=2)
     assert torch.equal(first.new, second.new)
 
 
 def test_gradients_are_held_for_a_few_images_at_a_time(monkeypatch):
     model, x, goal, logits, *_ = problem(0)
-    at_once = nearest_ways(model, x, goal, logits, goal.classes, 2, count=1)[0].new
+    at_once = nearest_ways(model, x, goal, logits, goal.exclusion, count=1)[0].new
     batches = []
     monkeypatch.setattr(ways, "_VALUES", 1)
-    in_parts = nearest_ways(lambda x: batches.append(len(x)) or model(x), x, goal, logits, goal.classes, 2, count=1)[
+    in_parts = nearest_ways(lambda x: batches.append(len(x)) or model(x), x, goal, logits, goal.exclusion, count=1)[
         0
     ].new
     assert batches == [1, 1, 1]

@@ -192,7 +192,9 @@ def test_a_mistake_is_told_before_any_work(folder, arguments, message):
     assert sorted(path.name for path in folder.iterdir()) == ["tiger.png"]
 
 
-@pytest.mark.parametrize("arguments", [("attack",), ("atack", "tiger.png"), ("--nonsense",), ("models", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("attack", "--nonsense"), ("atack", "tiger.png"), ("--nonsense",), ("models", "x", "y")]
+)
 def test_wrong_usage_ends_with_2(arguments):
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")

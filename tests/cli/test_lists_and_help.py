@@ -126,3 +126,15 @@ def test_download_says_what_it_needs_and_where_the_data_set_is(monkeypatch, tmp_
     monkeypatch.setenv("ADVBENCH_DATA", str(tmp_path))
     done = run("datasets", "--download", "cifar10")
     assert (done.exit_code, done.stdout.strip()) == (0, f"cifar10 is in {tmp_path / 'cifar10'}")
+
+
+def test_one_model_is_shown_alone():
+    (row,) = rows_of(run("models", "lenet", "--json"))
+    assert row["name"] == "lenet"
+    assert "lenet" in run("models", "lenet").stdout
+
+
+def test_nothing_is_listed_of_a_model_of_ones_own():
+    result = run("models", "net.onnx")
+    assert result.exit_code == 2
+    assert "net.onnx is a model of your own, of which nothing is known before it is loaded" in result.stderr

@@ -131,6 +131,7 @@ def test_it_learns_and_leaves_what_it_should(config: Callable[..., TrainConfig])
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     assert "test accuracy" in (done.out / "README.md").read_text()
+    assert len((done.out / "lenet.trained-on.txt").read_text().split()) == card["images"]["train"]
     model = load_model("lenet", weights=done.out / "lenet.safetensors")
     assert model.weights_sha256 == card["weights_sha256"]
 

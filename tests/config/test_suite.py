@@ -87,7 +87,7 @@ def test_parameters_of_an_attack_are_numbers_of_any_kind():
             r"attacks\[0\]: attack foolbox/newtonfool takes the goal untargeted, not targeted:1",
         ),
         ({"goals": "topk"}, r"goals\[0\]: unknown goal 'topk'; did you mean"),
-        ({"norms": "l7"}, r"norms\[0\]: Input should be 'linf', 'l2', 'l1' or 'l0'"),
+        ({"norms": "l7"}, r"norms\[0\]: Input should be 'linf', 'l2', 'l1'"),
         ({"eps": {"linf": 8}}, r"eps: eps 8 is more than the whole range .* did you mean eps 8/255"),
         ({"eps": {"linf": "eight"}}, "eps: eps 'eight' is not a number"),
         ({"eps": {"l7": 1}}, r"eps\.l7"),

@@ -1,6 +1,7 @@
 """Folders of pictures as data sets, and their classes found among those of a model."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -146,3 +147,19 @@ def test_a_restricted_set_is_judged_among_its_classes():
     found = matched(own("dog", "ant", restricted=True), ["ant", "bee", "cat", "dog"])
     assert found.among == (0, 3)
     assert found.dataset.labels == (1, 0)
+
+
+def test_a_folder_below_a_class_that_cannot_be_searched_is_no_silent_loss(tmp_path, monkeypatch):
+    for name in ("cat/0.png", "cat/locked/1.png", "dog/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    iterdir = Path.iterdir
+
+    def forbid(path):
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", forbid)
+    with pytest.raises(UserError, match=r"part of the class 'cat' is missing: cannot read '.*locked': no permission"):
+        load_dataset("folder", tmp_path)

@@ -23,7 +23,7 @@ from advbench.config.suite import Gates
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.execution.tasks import Done, do
-from advbench.pictures.attack import read_input
+from advbench.pictures.choice import read_input
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN
 from advbench.report.columns import tables
 from advbench.report.junit import as_junit

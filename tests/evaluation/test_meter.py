@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fakes import SIZE, Counting, classifier, quick
+from norm_rows import EPS
 
 from advbench.catalog import ATTACKS as CARDS
 from advbench.evaluation.meter import Meter
@@ -28,7 +29,6 @@ def metered(attack, x, goal, eps):
 EACH = [(card.name, norm) for card in CARDS.values() if card.source == "advbench" for norm in card.norms]
 ONE_SLOPE_A_RIVAL = {"deepfool", "superdeepfool"}
 """Attacks that take several gradients from one forward pass."""
-EPS = {"linf": 1 / 255, "l2": 0.1, "l1": 3.0, "l0": 20.0}
 
 
 @pytest.mark.parametrize(("name", "norm"), EACH)

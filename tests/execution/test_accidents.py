@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import accidents
+import hearing
 import pandas as pd
 import pytest
 from accidents import SUITE, TOML, finish, start
@@ -335,7 +336,7 @@ class TestWorkers:
         suite.write_text(TOML.format(model="tiny").replace('"pgd"', '"hang"').replace(", params = { steps = 3 }", ""))
         options = ["--plugin", "fake_plugin", "--workers", "2", "--out", tmp_path / "run"]
         command = [sys.executable, "-m", "advbench", "run", suite, *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = hearing.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (workers := _at_work(process.pid)):
             assert process.poll() is None
             time.sleep(0.1)

@@ -46,9 +46,11 @@ def assert_same(one, other):
     assert torch.equal(one.x_adv, other.x_adv)
     assert torch.equal(one.x_8bit, other.x_8bit)
     assert torch.equal(one.forwards, other.forwards)
-    for a, b in zip(one.verdicts, other.verdicts, strict=True):
-        assert torch.equal(a, b)
-        assert a.dtype == b.dtype
+    for mine, theirs in zip(one.verdicts, other.verdicts, strict=True):
+        pairs = [(mine[name], theirs[name]) for name in mine] if isinstance(mine, dict) else [(mine, theirs)]
+        for a, b in pairs:
+            assert torch.equal(a, b)
+            assert a.dtype == b.dtype
 
 
 @pytest.mark.parametrize("way", WAYS)

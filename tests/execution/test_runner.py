@@ -127,25 +127,22 @@ def test_the_rows_of_many_units_are_gathered(golden, tmp_path, monkeypatch):
 
 
 def test_the_order_of_units_and_what_was_done_before_do_not_matter(golden, tmp_path, monkeypatch):
-    backwards = lambda self, context, prepare, units: Backwards(context, prepare)  # noqa: E731
-    monkeypatch.setattr("advbench.execution.runner._Session._executor", backwards)
+    monkeypatch.setattr("advbench.execution.runner.Serial", Backwards)
     same(golden, run(SUITE, out=tmp_path))
 
 
 class Backwards:
     """Does the units of each stage from the last to the first."""
 
-    def __init__(self, context, prepare):
-        self.context, self.prepare = context, prepare
+    def __init__(self, prepare, do, time_limit, begun):
+        self.prepare, self.do = prepare, do
 
     def submit_all(self, units):
         from advbench.execution.executor import UnitResult
-        from advbench.execution.tasks import do
 
         torch.rand(7)
         for unit in reversed(units):
-            job = self.prepare(unit)
-            yield UnitResult(unit, do(unit, self.context, job.clean), "", 0.0)
+            yield UnitResult(unit, self.do(self.prepare(unit)), "", 0.0)
 
     def close(self):
         pass

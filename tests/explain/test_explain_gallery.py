@@ -79,8 +79,8 @@ def test_of_a_network_with_layers_the_last_hidden_one_is_shown(folder, monkeypat
     ("arguments", "message"),
     [
         (("--run", "no such run"), "no such run is not the folder of a run"),
-        (("--run", "x", "tiger.png"), "it takes neither a picture nor an attack"),
-        (("--run", "x", "--attack", "pgd"), "it takes neither a picture nor an attack"),
+        (("--run", "x", "tiger.png"), "it takes no picture, attack, --what or description"),
+        (("--run", "x", "--attack", "pgd"), "it takes no picture, attack, --what or description"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(tmp_path, arguments, message):

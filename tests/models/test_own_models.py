@@ -1,6 +1,7 @@
 """Models of the user's own: functions, TorchScript, exported programs, ONNX files, names of timm's."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
@@ -30,7 +31,13 @@ def good(weights=None):
     return advbench.Classifier(network, num_classes=5, mean=[0.5] * 3, std=[0.5] * 3, input_size=8)
 
 def bare():
-    return nn.Flatten()
+    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 7), nn.Softmax(1))
+
+def seven():
+    return advbench.Classifier(nn.Flatten(), num_classes=7, mean=[0.5] * 3, input_size=8)
+
+def number():
+    return 7
 
 def broken():
     raise RuntimeError("no GPU here")
@@ -125,7 +132,7 @@ def test_results_lie_in_a_folder_named_after_the_last_part_of_the_model(
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("bare", "returned a Flatten, not an advbench.Classifier"),
+        ("number", "returned int, not a network or another function of images"),
         ("broken", "failed: RuntimeError: no GPU here"),
         ("gone", "has no function 'gone'"),
     ],
@@ -133,6 +140,30 @@ def test_results_lie_in_a_folder_named_after_the_last_part_of_the_model(
 def test_functions_that_will_not_do(source: Path, function: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_model(f"{source}:{function}")
+
+
+def test_a_bare_network_is_found_out_by_asking_it(source: Path) -> None:
+    model = load_model(f"{source}:bare")
+    assert (model.num_classes, model.input_size) == (7, 28)
+    assert len(model.notes) == 3
+    assert model(torch.rand(2, 1, 28, 28)).exp().sum(1).tolist() == pytest.approx([1, 1])
+    described = load_model(f"{source}:bare", mean=0.5, std=0.5, input_size=28, classes=list("abcdefg"))
+    assert (described.mean, described.classes[1], len(described.notes)) == ((0.5,), "b", 1)
+    with pytest.raises(UserError, match="answers with 7 classes, and was said to have 10"):
+        load_model(f"{source}:bare", num_classes=10)
+    with pytest.raises(UserError, match=r"returns an advbench\.Classifier, which says mean itself"):
+        load_model(f"{source}:good", mean=0.5)
+
+
+def test_a_network_without_a_gradient_borrows_that_of_a_twin(network: nn.Module, tmp_path: Path, source: Path) -> None:
+    name = str(onnx_file(network, tmp_path / "net.onnx"))
+    model, alone = load_model(name, gradients_from=f"{source}:good"), load_model(name)
+    x = torch.rand(6, 3, SIDE, SIDE)
+    assert torch.equal(model(x), alone(x))
+    goal = attacks.Untargeted(model(x).argmax(1))
+    assert (alone(attacks.PGD()(model, x, goal, eps=0.5)).argmax(1) != goal.labels).all()
+    with pytest.raises(UserError, match="is no twin of"):
+        load_model(name, gradients_from=f"{source}:seven")
 
 
 def test_a_file_that_cannot_be_imported(tmp_path: Path) -> None:
@@ -187,7 +218,8 @@ def test_exported_programs_have_gradients(network: nn.Module, tmp_path: Path) ->
     assert (model(attacks.PGD()(model, x, goal, eps=0.5)).argmax(1) != goal.labels).all()
 
 
-def test_onnx_is_a_black_box(network: nn.Module, tmp_path: Path) -> None:
+def test_onnx_is_a_black_box(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.models.sources.onnx_twin.CONVERTERS", ())
     model = load_model(str(onnx_file(network, tmp_path / "net.onnx")))
     x = torch.rand(6, 3, SIDE, SIDE)
     goal = attacks.Untargeted(model(x).argmax(1))
@@ -197,7 +229,8 @@ def test_onnx_is_a_black_box(network: nn.Module, tmp_path: Path) -> None:
     assert (model(x_adv).argmax(1) != goal.labels).all()
 
 
-def test_onnx_from_the_command_line(network: nn.Module, tmp_path: Path) -> None:
+def test_onnx_from_the_command_line(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.models.sources.onnx_twin.CONVERTERS", ())
     file = onnx_file(network, tmp_path / "net.onnx")
     arguments = ("--model", file, "--goal", "untargeted", "--out", tmp_path / "out", picture(tmp_path))
     done = run(*arguments, "--attack", "square", "--eps", "0.5")
@@ -232,14 +265,15 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("size = 8", "size: Extra inputs"),
-        ("num_classes = 5", "num_classes: Extra inputs"),
+        ("num_classes = 6", "answers with 5 classes, and was said to have 6"),
+        ("templates = ['a {}']", "templates: a network in a file has no prompts"),
         ("input_size = 0", "input_size: expected input_size >= 1"),
         ("input_size = [8]", r"expected input_size >= 1, or \(height, width\)"),
-        ("mean = []", "mean: Tuple should have at least 1 item"),
+        ("mean = []", "mean: .* should have at least 1 item"),
         ("std = [0.0, 1.0, 1.0]", "is wrong: expected std > 0"),
         ("mean = [0.5, 0.5]\nstd = [1.0, 1.0, 1.0]", "is wrong: expected as many values in mean as in std"),
         ("input_size", "cannot be read"),
-        ("mean = [0.5]\nstd = [0.5]", "fails on an image of 8 x 8"),
+        ("mean = [0.5, 0.5]\nstd = [0.5]", "fails on an image of 8 x 8"),
         ('classes = ["a"]', "has 5 classes, and its description names 1"),
     ],
 )
@@ -250,10 +284,30 @@ def test_descriptions_that_will_not_do(network: nn.Module, tmp_path: Path, text:
         load_model(str(tmp_path / "net.pt2"))
 
 
+def test_one_value_stands_for_all_channels(network: nn.Module, tmp_path: Path, source: Path) -> None:
+    colour, grey = (
+        load_model(str(exported(network, tmp_path / "net.pt2")), std=0.5),
+        load_model(f"{source}:bare", std=2),
+    )
+    assert (colour.mean, colour.std, grey.std) == ((0.0,) * 3, (0.5,) * 3, (2.0,))
+    (tmp_path / "rgb.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten())\n"
+    )
+    assert load_model(f"{tmp_path / 'rgb.py'}:net", mean=0.5, input_size=8).mean == (0.5,) * 3
+
+
 def test_weights_and_a_file_that_has_its_own(network: nn.Module, tmp_path: Path) -> None:
     for file in (exported(network, tmp_path / "net.pt2"), onnx_file(network, tmp_path / "net.onnx")):
         with pytest.raises(UserError, match="holds its own weights"):
             load_model(str(file), weights=tmp_path / "other.pt")
+
+
+def test_keras_files_without_the_package_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    (tmp_path / "net.keras").write_bytes(b"a network")
+    with pytest.raises(UserError, match=r"net\.keras needs the package keras, which is not installed") as error:
+        load_model(str(tmp_path / "net.keras"))
+    assert error.value.hint == 'pip install "advbench[keras]"'
 
 
 # timm

@@ -82,9 +82,11 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
     Returns:
         A record for `reports/peers/overhead.json`.
     """
+    from advbench.api import run as run_suite
     from advbench.config.suite_files import load_suite
     from advbench.execution import runner
     from advbench.execution.tasks import do
+    from advbench.planning import prepare
     from advbench.planning.plan import make_plan
 
     suite = load_suite(name)
@@ -95,23 +97,24 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
         with planning:
             return make_plan(*arguments)
 
-    def both(unit: Any, context: Any) -> Any:
+    def both(unit: Any, context: Any, clean: Any = None, **given: Any) -> Any:
         nonlocal units
         if unit.task != "attack":
-            return do(unit, context)
+            return do(unit, context, clean, **given)
         units += 1
         with beside:
             call = _bare(unit, context)
-        done = do(unit, context) if units % 2 else None
+        done = do(unit, context, clean, **given) if units % 2 else None
         with bare:
             call()
-        done = done or do(unit, context)
+        done = done or do(unit, context, clean, **given)
         progress(f"{units}: {unit.attack} on {unit.model}")
         return done
 
-    with tempfile.TemporaryDirectory() as folder, patch.multiple(runner, do=both, make_plan=planned):
+    patches = patch.object(runner, "do", both), patch.object(prepare, "make_plan", planned)
+    with tempfile.TemporaryDirectory() as folder, patches[0], patches[1]:
         with whole:
-            run = runner.run(suite, out=folder)
+            run = run_suite(suite, out=folder, workers=1)
         rows = len(run.frame)
     harness = [sum_ - one - other for sum_, one, other in zip(whole.spent, bare.spent, beside.spent, strict=True)]
     return {

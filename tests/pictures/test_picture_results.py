@@ -73,7 +73,7 @@ def test_a_record_holds_what_the_judge_found():
         assert record.adv_confidence == pytest.approx(float(adv.values[0]), rel=1e-5)
         assert (record.met, record.flipped, record.survives_8bit) == (True, True, True)
         assert {name: getattr(record, name) for name in SIZES} == {
-            name: getattr(candidate.measured, name) for name in SIZES
+            name: candidate.measured.sizes[name] for name in SIZES
         }
         assert (record.forwards, record.backwards, record.seconds) == (42, 40, candidate.measured.seconds)
         assert outcome.met_8bit == candidate.measured.met_8bit
@@ -143,7 +143,7 @@ def test_json_adds_names_confidences_and_files():
     assert list(row) == [
         *COLUMNS,
         *("image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences"),
-        *("met_8bit", "size_8bit", "files"),
+        *("met_8bit", "size_8bit", "notes", "files"),
     ]
     assert row["image"] == "0.png"
     assert row["files"] == {"panel.png": str(Path("x/panel.png"))}

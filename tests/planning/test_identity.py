@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 from accidents import SUITE
+from fakes import CLASSES, SIZE
 from layers import imports_of
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.catalog.user_models import origin
 from advbench.config.data_source import DataSource
+from advbench.config.model_description import Description
 from advbench.config.suite import HARMLESS as FIELDS
 from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.planning import identity
@@ -19,6 +21,18 @@ from advbench.planning.resources import Resources
 pytestmark = pytest.mark.usefixtures("plugged")
 BASE = SUITE | {"images": 6}
 ONE, DATA, PGD = {"name": "tiny"}, {"name": "smooth"}, {"name": "pgd", "params": {"steps": 3}}
+OWN = {"name": "nets.py:net", "label": "tiny"}
+"""A model that its table describes."""
+NETS = """
+from torch import nn
+
+class Net(nn.Module):
+    def forward(self, x):
+        logits = 20 * nn.functional.adaptive_avg_pool2d(x, (2, 4)).flatten(1)[:, :{classes}]
+        return logits, 2 * logits
+
+net, twin = Net, Net
+"""
 DECIDING = {
     (Suite, "models"): {"models": "sleepy"},
     (Suite, "datasets"): {"datasets": ["smooth", "other"]},
@@ -35,6 +49,13 @@ DECIDING = {
     (ModelSpec, "weights"): {"models": ONE | {"weights": "weights.txt"}},
     (ModelSpec, "attacks"): {"models": ONE | {"attacks": "pgd"}},
     (ModelSpec, "label"): {"models": ONE | {"label": "mine"}},
+    (ModelSpec, "num_classes"): {"models": OWN | {"num_classes": len(CLASSES)}},
+    (ModelSpec, "input_size"): {"models": OWN | {"input_size": SIZE}},
+    (ModelSpec, "mean"): {"models": OWN | {"mean": [0.5, 0.5, 0.5]}},
+    (ModelSpec, "std"): {"models": OWN | {"std": [0.5, 0.5, 0.5]}},
+    (ModelSpec, "classes"): {"models": OWN | {"classes": CLASSES}},
+    (ModelSpec, "output"): {"models": OWN | {"output": 1}},
+    (ModelSpec, "gradients_from"): {"models": OWN | {"gradients_from": "nets.py:twin"}},
     (DatasetSpec, "name"): {"datasets": {"name": "other", "label": "smooth"}},
     (DatasetSpec, "path"): {"datasets": {"name": "broken", "label": "smooth", "path": "broken.txt"}},
     (DatasetSpec, "root"): {"datasets": DATA | {"root": "elsewhere"}},
@@ -81,6 +102,7 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "broken.txt").write_text("3 7")
     (tmp_path / "whole.txt").write_text("")
     (tmp_path / "map.json").write_text("{}")
+    (tmp_path / "nets.py").write_text(NETS.format(classes=len(CLASSES)))
 
 
 def planned(change):
@@ -91,7 +113,8 @@ def planned(change):
 
 def test_every_field_is_tried():
     fields = {(table, name) for table in FIELDS for name in table.model_fields}
-    assert fields == DECIDING.keys() | INNOCENT.keys()
+    # Only models of open_clip take prompts; their weights are part of what the digest is made of.
+    assert fields == DECIDING.keys() | INNOCENT.keys() | {(ModelSpec, "templates")}
     assert {(table, name) for table, names in FIELDS.items() for name in names} == INNOCENT.keys()
 
 
@@ -102,6 +125,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
         base = {"attacks": PGD, "norms": ["linf", "l2"]}
     if field == (DatasetSpec, "path"):
         base = {"datasets": {"name": "broken", "label": "smooth", "path": "whole.txt"}}
+    if field[1] in Description.model_fields:
+        base = {"models": OWN}
     units, before = planned(base)
     others, after = planned(base | change)
     assert before != after

@@ -33,6 +33,6 @@ def test_an_unknown_field_is_refused():
         Flag.from_dict(FLAG.as_dict() | {"colour": "red"})
 
 
-def test_checks_are_about_models_or_attacks_and_say_what_they_ask_for():
-    assert all(re.fullmatch(r"[MA][1-9]\d*", check) for check in CHECKS)
+def test_checks_are_about_models_data_or_attacks_and_say_what_they_ask_for():
+    assert all(re.fullmatch(r"[MDA][1-9]\d*", check) for check in CHECKS)
     assert len(set(CHECKS.values())) == len(CHECKS)

@@ -6,16 +6,18 @@ from dataclasses import fields, replace
 
 import pytest
 
+from advbench.config.budgets import NORMS
 from advbench.records.record import COLUMNS, LEFT_OUT, OK, UNKNOWN, Reason, Record, as_json, as_row
 
 DESIGNED = [
     *("run_id", "unit_id", "model", "weights_sha256", "dataset", "sample_id", "sample_name", "label"),
     *("attack", "params", "goal", "norm", "eps", "seed"),
     *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk", "flipped", "met"),
-    *("l0", "l1", "l2", "linf", "forwards", "backwards", "seconds", "survives_8bit", "status", "reason", "error"),
+    *sorted(NORMS),
+    *("forwards", "backwards", "seconds", "survives_8bit", "status", "reason", "error"),
     "form",
 ]
-"""The columns of a run's frame, in order: relied upon from outside."""
+"""The columns of a run's frame, in order: relied upon from outside. The size in each norm has a column."""
 
 RECORD = Record(run_id="r", model="vgg16", dataset="files", sample_id="s", attack="pgd", status=OK)
 NUMBERS = [field.name for field in fields(Record) if "float" in str(field.type)]

@@ -161,3 +161,26 @@ def test_what_the_hub_gives_is_opened(monkeypatch):
     dataset = load_dataset("hf/pets", config="small")
     assert same(dataset, 0, 10)
     assert asked == [(("pets", "small"), {"split": None, "revision": None})]
+
+
+def test_a_test_takes_tables_as_they_are_and_streams_in_a_sentence():
+    from torch import nn
+
+    from advbench import Classifier
+    from advbench.testing import Bench
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 3))
+    model = Classifier(net, num_classes=3, classes=["emu", "cat", "dog"], mean=[0.5] * 3, input_size=8)
+    frame = Bench("test_it", None)(model, table(), attack="fgsm", eps=0.1).frame
+    assert frame[frame["attack"] == "fgsm"]["label"].tolist() == [(label + 1) % 3 for label in Y]
+    with pytest.raises(ValueError, match="got a PIL image: make a tensor of it first"):
+        Bench("test_it", None)(model, table().to_iterable_dataset(), attack="fgsm", eps=0.1)
+
+
+def test_the_command_line_tells_of_a_data_set_that_does_not_exist():
+    from command import run
+
+    result = run("datasets", "hf/nobody/nothing,split=test")
+    assert result.exit_code == 2
+    assert "hf/nobody/nothing" in result.stderr
+    assert len(result.stderr.splitlines()) <= 2

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 PACKAGES = (
-    *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "planning"),
+    *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
     *("execution", "analysis", "report", "pictures", "training", "explain", "maintenance"),
     *("api", "testing", "pytest_plugin", "cli", "__main__"),
 )
@@ -32,7 +32,14 @@ ONLY_IN = {
     "captum": "advbench.explain.attribution",
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",
+    "keras": "advbench.models.sources.keras",
     "onnxruntime": "advbench.models.sources.onnx",
+    "onnx": "advbench.models.sources.onnx_graph",
+    "onnx2torch": "advbench.models.sources.onnx_twin",
+    "onnx2pytorch": "advbench.models.sources.onnx_twin",
+    "open_clip": "advbench.models.sources.open_clip",
+    "robustbench": "advbench.models.sources.robustbench",
+    "transformers": "advbench.models.sources.transformers",
 }
 """Library -> the one module or package that knows it."""
 NOT_SHIPPED = ("reports", "tests")

@@ -1,6 +1,7 @@
 """Every attack, and all else that asks a model, on a small network."""
 
 import torch
+from norm_rows import EPS
 from oracles import images, mlp
 
 from attacks import (
@@ -21,7 +22,6 @@ from attacks import (
 
 STEPS = 4
 SHAPE = (3, 2, 2)
-EPS = {"linf": 0.04, "l2": 0.2, "l1": 1.0, "l0": 4.0}
 
 
 def network(dtype=torch.float32):

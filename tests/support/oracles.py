@@ -5,18 +5,14 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, pairwise
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from scipy import optimize
+from goal_kinds import KINDS, orders, unmet
+from norm_rows import SOLVERS
 from torch import Tensor, nn
 
-from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
-
-Pairs = list[tuple[int, int]]
-"""Classes (above, below): the first must have the larger logit."""
+from attacks import Goal
 
 
 def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3, high: float = 0.7) -> Tensor:
@@ -28,36 +24,7 @@ def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3,
 def goals(logits: Tensor, k: int = 2) -> dict[str, Goal]:
     """One goal of each kind that ``logits`` (N, C) do not meet, where there are classes enough for it."""
     order = logits.detach().argsort(dim=1, descending=True)
-    found: dict[str, Goal] = {"untargeted": Untargeted(order[:, 0]), "targeted": Targeted(order[:, -1])}
-    if logits.shape[1] >= 2 * k:
-        found["topk-exclusion"] = TopKExclusion(order[:, :k])
-        found["label-out-of-topk"] = LabelOutOfTopK(order[:, 0], k)
-        found["ordered-topk"] = OrderedTopK(order[:, [k, k - 1]] if k > 1 else order[:, [1]])
-    return found
-
-
-def orders(goal: Goal, row: int, num_classes: int) -> Iterator[Pairs]:
-    """The ways to meet a goal for one image; each is a list of pairs that must all hold."""
-    everything = set(range(num_classes))
-    match goal:
-        case Untargeted():
-            label = int(goal.labels[row])
-            yield from ([(other, label)] for other in everything - {label})
-        case Targeted():
-            target = int(goal.targets[row])
-            yield [(target, other) for other in everything - {target}]
-        case TopKExclusion():
-            old = set(goal.classes[row].tolist())
-            for new in combinations(everything - old, len(old)):
-                yield [(above, below) for above in new for below in old]
-        case LabelOutOfTopK():
-            label = int(goal.labels[row])
-            for new in combinations(everything - {label}, goal.k):
-                yield [(above, label) for above in new]
-        case OrderedTopK():
-            first = goal.targets[row].tolist()
-            rest = everything - set(first)
-            yield [*pairwise(first), *((first[-1], other) for other in rest)]
+    return {kind: unmet(kind, order, k) for kind in (KINDS if logits.shape[1] >= 2 * k else KINDS[:2])}
 
 
 class Linear(nn.Module):
@@ -115,60 +82,6 @@ def separable(num_classes: int = 6, values_each: int = 4) -> Linear:
     """
     weight = torch.eye(num_classes, dtype=torch.float64).repeat_interleave(values_each, dim=1)
     return Linear(weight, torch.zeros(num_classes, dtype=torch.float64))
-
-
-def _least_linf(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
-    """Min e: a @ d >= b, |d| <= e, 0 <= x + d <= 1."""
-    count = len(x)
-    size = np.ones((count, 1))
-    limits = np.block([[-a, np.zeros((len(a), 1))], [np.eye(count), -size], [-np.eye(count), -size]])
-    bounds = [*zip(-x, 1 - x, strict=True), (0, None)]
-    found = optimize.linprog([0] * count + [1], limits, np.concatenate([-b, np.zeros(2 * count)]), bounds=bounds)
-    return float(found.fun) if found.success else math.inf
-
-
-def _least_l1(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
-    """Min sum of up + down: a @ (up - down) >= b, 0 <= up <= 1 - x, 0 <= down <= x."""
-    bounds = [(0, most) for most in np.concatenate([1 - x, x])]
-    found = optimize.linprog(np.ones(2 * len(x)), np.hstack([-a, a]), -b, bounds=bounds)
-    return float(found.fun) if found.success else math.inf
-
-
-def _least_l2(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
-    """Min |d|: a @ d >= b and the box, as a non-negative least-squares problem (Lawson and Hanson, 1974)."""
-    rows, least = np.vstack([a, np.eye(len(x)), -np.eye(len(x))]), np.concatenate([b, -x, x - 1])
-    system = np.vstack([rows.T, least])
-    aim = np.append(np.zeros(len(x)), 1.0)
-    weights, residual = optimize.nnls(system, aim)
-    if residual < 1e-9:
-        return math.inf
-    rest = system @ weights - aim
-    return float(np.linalg.norm(rest[:-1] / rest[-1]))
-
-
-def _least_l0(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> float:
-    """Min number of changed values: a @ d >= b, -x * changed <= d <= (1 - x) * changed."""
-    count = len(x)
-    nothing = np.zeros_like(a)
-    limits = np.block([[a, nothing], [np.eye(count), -np.diag(1 - x)], [-np.eye(count), -np.diag(x)]])
-    low = np.concatenate([b, np.full(2 * count, -np.inf)])
-    high = np.concatenate([np.full(len(b), np.inf), np.zeros(2 * count)])
-    found = optimize.milp(
-        np.concatenate([np.zeros(count), np.ones(count)]),
-        integrality=np.concatenate([np.zeros(count), np.ones(count)]),
-        bounds=optimize.Bounds(np.concatenate([-x, np.zeros(count)]), np.concatenate([1 - x, np.ones(count)])),
-        constraints=optimize.LinearConstraint(limits, low, high),
-    )
-    return float(round(found.fun)) if found.success else math.inf
-
-
-SOLVERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
-    "linf": _least_linf,
-    "l2": _least_l2,
-    "l1": _least_l1,
-    "l0": _least_l0,
-}
-"""Norm -> size of the smallest d with a @ d >= b (a (M, D), b (M,)) that keeps an image x (D,) in [0, 1]."""
 
 
 class Ball(nn.Module):

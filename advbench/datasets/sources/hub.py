@@ -47,6 +47,19 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     return _dataset(card.name, _of_the_hub(name, source), source)
 
 
+def of_table(name: str, table: Any) -> Dataset:
+    """A table of the package as a data set; its images and labels are found by their types and names.
+
+    Args:
+        name: Name of the data set in records.
+        table: Table of the package, a `datasets.Dataset`.
+
+    Raises:
+        UserError: It has no column of images or labels, or several.
+    """
+    return _dataset(name, table, DataSource())
+
+
 def _is_saved(folder: Path) -> bool:
     """Whether a folder was written by `save_to_disk`."""
     return any((folder / file).is_file() for file in ("dataset_dict.json", "state.json"))

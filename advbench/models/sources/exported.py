@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from advbench.catalog.cards import ModelCard
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
-from advbench.models.classifier import Classifier
+from advbench.models.classifier import Classifier, switchable
 from advbench.models.described import described, input_shape, other_inputs, other_type
 from advbench.models.sources.user_code import own_file
 from advbench.models.trial import InType
@@ -79,7 +79,7 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
     shape = input_shape(inputs[0].shape, file, got)
     if not inputs[0].is_floating_point():
         raise other_type(file, str(inputs[0].dtype).removeprefix("torch."))
-    network: nn.Module = _Exported(program.module())
+    network = switchable(program.module())
     if inputs[0].dtype != torch.float32:
         network = InType(network, inputs[0].dtype)
     return described(network, file, card.name, shape, about)
@@ -87,19 +87,3 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
 
 def _kind(value: Any) -> str:
     return str([*value.shape]) if isinstance(value, Tensor) else type(value).__name__
-
-
-class _Exported(nn.Module):
-    """An exported program, which refuses to switch between training and evaluation."""
-
-    def __init__(self, program: nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def train(self, mode: bool = True) -> "_Exported":
-        """Stay as it was exported."""
-        return self
-
-    def forward(self, x: Tensor) -> Any:
-        """Images (N, C, H, W) to what the program answers."""
-        return self.program(x)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import TIMM
-from advbench.errors import UserError, first_line
+from advbench.errors import UserError, first_line, not_installed
 from advbench.models.classifier import Classifier
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering
@@ -51,9 +51,7 @@ def _known(card: ModelCard) -> tuple[str, Any]:
     try:
         import timm
     except ImportError:
-        raise UserError(
-            f"{card.name} needs the package timm, which is not installed", hint='pip install "advbench[timm]"'
-        ) from None
+        raise not_installed(card.name, "timm", "timm") from None
     name = card.name.removeprefix(TIMM)
     if not timm.is_model(name.partition(".")[0]):
         close = near_misses(name, timm.list_models())

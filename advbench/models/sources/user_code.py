@@ -9,29 +9,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.user_models import FACTORY
+from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
+from advbench.models.bare import bare
 from advbench.models.classifier import Classifier
 from advbench.models.contents import Contents, contents_of, filled
+from advbench.models.described import refuse_description, with_classes
 from advbench.models.weights import sha256_of
 
-_WRAP = "return advbench.Classifier(network, num_classes=..., mean=..., std=..., input_size=...)"
+_RETURN = "return a torch module, a function from images to logits, or an advbench.Classifier"
 
 
-def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
+def load_factory(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
     """Call a function of the user's that makes a classifier.
 
     Args:
         card: Card whose name is `file.py:function`.
         weights: Handed to the function, if one is given; but for a file of `advbench train transfer`, whose weights are
             put into what the function returns.
+        about: What the user says of the model. Of an `advbench.Classifier` only the names of its classes may be said,
+            since it states all the rest.
 
     Returns:
-        What the function returns: an `advbench.Classifier`.
+        What the function returns, if that is an `advbench.Classifier`; or a classifier made of the network or other
+        callable that it returns, or that stands in the file under that name, as :func:`advbench.models.bare.bare` does.
 
     Raises:
-        UserError: There is no such file or function, it fails, or it returns something else.
+        UserError: There is no such file or function, it fails, it returns something else, or a network whose answers
+            cannot be understood.
     """
     match = FACTORY.fullmatch(card.name)
     if match is None:
@@ -43,19 +52,36 @@ def load_factory(card: ModelCard, weights: Path | None = None) -> Classifier:
     function = _function(file, match["function"])
     trained = _trained_here(weights)
     try:
-        model = function() if weights is None or trained else function(weights)
+        made = (
+            function
+            if isinstance(function, nn.Module)
+            else function(*([] if weights is None or trained else [weights]))
+        )
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise UserError(f"{card.name} failed: {_told(error)}") from error
-    if not isinstance(model, Classifier):
-        got = type(model).__name__
-        raise UserError(f"{card.name} returned a {got}, not an advbench.Classifier", hint=f"in {file}: {_WRAP}")
+        raise UserError(f"{card.name} failed: {_told(error)}", hint=_arguments(error)) from error
+    model = _classifier(made, card.name, about, digest)
     if trained and weights is not None:
         return filled(model, trained, weights, card.name)
     model.name = card.name
     model.weights_sha256 = model.weights_sha256 or digest
     return model
+
+
+def _classifier(made: Any, name: str, about: Description, digest: str) -> Classifier:
+    if isinstance(made, Classifier):
+        refuse_description(about.without("classes"), f"{name} returns an advbench.Classifier, which")
+        return with_classes(made, about)
+    if isinstance(made, type) or not callable(made):
+        got = f"the class {made.__name__}" if isinstance(made, type) else type(made).__name__
+        raise UserError(f"{name} returned {got}, not a network or another function of images", hint=_RETURN)
+    return bare(made, name, about, digest)
+
+
+def _arguments(error: BaseException) -> str:
+    missing = isinstance(error, TypeError) and "required positional argument" in str(error)
+    return f"it is called without arguments; {_RETURN}" if missing else ""
 
 
 def _told(error: BaseException) -> str:

@@ -1,0 +1,79 @@
+"""The option `--data`, which names a data set in one word, and those that choose among its images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from advbench.config.data_name import DATA_FORM, ChosenImages, parse_data
+from advbench.errors import UserError
+
+HELP = "see `advbench datasets`; such as folder:val/ or cifar10,split=test."
+
+
+def data_option(text: str, *, multiple: bool = False) -> Callable[..., Any]:
+    """The option `--data`.
+
+    Args:
+        text: What the command does with it.
+        multiple: Whether it may be given several times.
+    """
+
+    def understood(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        """The data sets that texts name."""
+        if multiple:
+            return tuple(map(parse_data, value))
+        return None if value is None else parse_data(value)
+
+    told = f"{text}; {HELP}"
+    return click.option("--data", callback=understood, multiple=multiple, metavar=DATA_FORM, help=told)
+
+
+DEFAULT_LIMIT = 10
+"""Number of images of a data set that are taken if nothing is said."""
+
+
+def chosen_options(text: str, *, limit: int | None = DEFAULT_LIMIT) -> Callable[..., Any]:
+    """The options `--data`, `--image` and `--limit`, which :func:`chosen_images` takes together.
+
+    Args:
+        text: What the command does with the images.
+        limit: Number of images if nothing is said; None: all.
+    """
+    usual = "all" if limit is None else str(limit)
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--limit", type=click.IntRange(min=1), metavar="N", help=f"Most images of --data. Default: {usual}."
+            ),
+            click.option("--image", multiple=True, metavar="IMAGE", help="Name or number in --data; repeatable."),
+            data_option(text),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def chosen_images(options: dict[str, Any], *, limit: int | None = DEFAULT_LIMIT) -> ChosenImages | None:
+    """The images that the options of :func:`chosen_options` name, which are taken out of the options.
+
+    Args:
+        options: Options of the command, by name.
+        limit: Number of images if nothing is said; None: all.
+
+    Returns:
+        None without `--data`.
+
+    Raises:
+        UserError: Images or a limit without a data set, or both.
+    """
+    data, images, most = options.pop("data"), options.pop("image"), options.pop("limit")
+    if data is None:
+        if images or most:
+            raise UserError("--image and --limit are of a data set", hint="name one with --data")
+        return None
+    if images and most:
+        raise UserError("--image names the images, so that --limit says nothing", hint="leave one of them out")
+    return ChosenImages(data, images, most or data.images or limit)

@@ -1,0 +1,107 @@
+"""What the command line says of a model of the user's own: the options that all commands with `--model` share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from advbench.cli.console import announce_code
+from advbench.config.model_description import NOTHING, Description, describe, refuse_unread
+from advbench.errors import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+"""A command, or the function that is made into one."""
+
+_OPTIONS = (
+    (("--num-classes",), "N", "Of a model of your own; checked."),
+    (("--mean",), "R,G,B", "Subtracted from its images in [0, 1]; or one number for all channels."),
+    (("--std",), "R,G,B", "Divisor after that. Without both, [0, 1] goes in as it is."),
+    (("--input-size",), "PIXELS", "Of its input: 224, or HEIGHTxWIDTH."),
+    (("--classes", "--labels", "class_names"), "FILE", "Their names, in the order of the logits: .txt or .json."),
+    (("--templates",), "FILE", "Prompts of a clip/ model, with {} for the name of a class: one a line, or .json."),
+    (("--output",), "NAME", "Output that holds the logits, of several: a name, or a place from 0."),
+    (("--gradients-from",), "MODEL", "Twin of a model without gradients, such as the float one of int8."),
+)
+"""Names, placeholder and help of each option."""
+_PARAMETERS = {
+    name: name for name in ("num_classes", "mean", "std", "input_size", "output", "templates", "gradients_from")
+}
+_PARAMETERS["classes"] = "class_names"  # `advbench explain` has classes of another meaning
+"""Field of the description -> parameter of the command."""
+
+
+def described(*, labels: bool = True) -> Callable[[F], F]:
+    """Give a command the options that describe a model of the user's own; :func:`description` reads them.
+
+    Args:
+        labels: Whether `--labels` is another name of `--classes`; False where the command has labels of images.
+    """
+
+    def decorate(command: F) -> F:
+        for names, placeholder, text in reversed(_OPTIONS):
+            given = [name for name in names if labels or name != "--labels"]
+            kind = int if placeholder == "N" else str
+            command = click.option(*given, type=kind, metavar=placeholder, help=text)(command)
+        return command
+
+    return decorate
+
+
+def description(options: dict[str, Any], model: str | None) -> Description:
+    """Take the options of :func:`described` out of those of a command, and check them.
+
+    Args:
+        options: Parameters of the command; those of :func:`described` are removed.
+        model: Name of the model; None if it is not known yet.
+
+    Raises:
+        UserError: One cannot be read or has an impossible value, or the model takes no such description.
+    """
+    said = {field: options.pop(parameter) for field, parameter in _PARAMETERS.items()}
+    for field, read in _READ.items():
+        if said[field] is not None:
+            said[field] = read(said[field], _spelled(field))
+    about = describe(said, _spelled)
+    if model is not None and about != NOTHING:
+        refuse_unread(model, about)
+    return about
+
+
+def announce(model: str | None, about: Description) -> None:
+    """Say on standard error which files of the user's own are run as code, before they are.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    announce_code(*(name for name in (model, about.gradients_from) if name is not None))
+
+
+def _spelled(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} {text!r} is not numbers, such as 0.485,0.456,0.406 or 0.5") from None
+
+
+def _size(text: str, option: str) -> int | list[int]:
+    sides = text.lower().split("x")
+    if not all(side.isdecimal() for side in sides) or len(sides) > 2:
+        raise UserError(f"{option} {text!r} is no size in pixels, such as 224 or 480x640 (height x width)")
+    return int(sides[0]) if len(sides) == 1 else [int(side) for side in sides]
+
+
+def _place(text: str, option: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+_READ: dict[str, Callable[[str, str], Any]] = {
+    "mean": _numbers,
+    "std": _numbers,
+    "input_size": _size,
+    "output": _place,
+}
+"""Field whose text has to be read -> what reads it, given the option for messages."""

@@ -1,0 +1,93 @@
+"""The trust checks of a run: models and data sets are looked at before anything is attacked."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from PIL import Image
+from torch import Tensor
+
+from advbench.config.suite import Suite
+from advbench.evaluation.batch import labels_of
+from advbench.evaluation.data_checks import check_data
+from advbench.evaluation.memory import out_of_memory
+from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.set_checks import LOOKED_AT, Shown, check_set, is_train_split
+from advbench.models.classifier import Classifier
+from advbench.planning.resources import Resources
+from advbench.records.flag import Flag
+from advbench.records.unit import Unit
+
+_ASKED = 32
+"""Number of images that the checks of the model itself are made on."""
+
+
+def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
+    """Make the trust checks of a model on some images.
+
+    Args:
+        unit: Unit of the task "checks".
+        resources: Models and images.
+
+    Returns:
+        The flags, and the number of images that were looked at if all of them did not fit into memory, else None.
+
+    Raises:
+        UserError: An image is not the one that was planned with.
+    """
+    images, samples = resources.images(unit), resources.samples(unit)
+    labels = labels_of([samples[row] for row in images.rows], images.x)
+    model, count = resources.judged(unit.model, unit.dataset), len(images.x)
+    size, flags = count, list[Flag]()
+    while True:
+        try:
+            flags = _flags(model, images.x[:size], None if labels is None else labels[:size], unit)
+            break
+        except Exception as error:
+            if size <= 1 or not out_of_memory(error):
+                raise
+        size = (size + 1) // 2  # outside of the handler, where the exception holds no tensors any more
+    flags += check_set(model, Shown(ids=(), pictures=_pictures(resources, unit)), dataset=unit.dataset)
+    return flags, size if size < count else None
+
+
+def _flags(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> list[Flag]:
+    few = None if labels is None else labels[:_ASKED]
+    flags = check_model(model, x[:_ASKED], few, dataset=unit.dataset, seed=unit.seed)
+    if labels is None or any(flag.severity == "E" for flag in flags):
+        return flags
+    return flags + check_data(model, x, labels, dataset=unit.dataset, seed=unit.seed)
+
+
+def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite, resources: Resources) -> list[Flag]:
+    """Flags of the data sets as a whole: copies, and images that a model is known to have been trained on.
+
+    Args:
+        clean: Model and data set -> its units of the task "clean", in which every image stands once.
+        suite: Suite that is run.
+        resources: Models and images, of which none is read.
+    """
+    named = {spec.label: spec.name for spec in suite.models}
+    sources = {spec.label: spec for spec in suite.datasets}
+    flags: list[Flag] = []
+    for (model, dataset), units in clean.items():
+        samples = [sample for unit in units for sample in resources.samples(unit)]
+        labels = [sample.label for sample in samples if sample.label is not None]
+        shown = Shown(
+            ids=[sample.sample_id for sample in samples],
+            labels=labels if len(labels) == len(samples) else None,
+            trained_on=resources.trained_on(model),
+            train_split=is_train_split(sources[dataset].name, named[model], sources[dataset].split),
+        )
+        flags += check_set(resources.model(model), shown, dataset=dataset)
+    return flags
+
+
+def _pictures(resources: Resources, unit: Unit) -> Sequence[Image.Image]:
+    """The first pictures of a unit that can be read, at their own size; finished inputs are none."""
+    dataset = resources.matched(unit.model, unit.dataset).dataset
+    found: list[Image.Image] = []
+    for number in unit.samples[:LOOKED_AT]:
+        with suppress(Exception):  # a decoder may raise anything; the image is unknown in every row already
+            picture = dataset.read(number)
+            found += [picture] if isinstance(picture, Image.Image) else []
+    return found

@@ -1,0 +1,97 @@
+"""What goals share."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from attacks.goals.protocol import Exclusion
+from attacks.objectives.gaps import exclusion_gaps, order_gaps
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BaseGoal:
+    """What goals share: the ids of their images, the choice of some rows, and answers that are right for any goal.
+
+    A goal is a frozen dataclass that derives from this and has at least a ``margin``, a ``cross_entropy`` and a
+    ``check``. Its fields are tensors with one row for each image, or the same for all images.
+
+    Example:
+        >>> @dataclass(frozen=True, eq=False)
+        ... class Even(BaseGoal):
+        ...     def margin(self, logits):
+        ...         return logits[:, 1::2].amax(1) - logits[:, ::2].amax(1)
+        >>> Even(ids=torch.arange(1)).gaps(torch.tensor([[3.0, 1.0, 2.0]]))
+        tensor([[-2.]])
+    """
+
+    name: ClassVar[str] = ""
+    orders: ClassVar[bool] = False
+    overturns: ClassVar[bool] = False
+    contested: ClassVar[int] = 3
+
+    ids: Tensor = field(default_factory=lambda: torch.arange(0))
+    """Identity of each image, int64 (N,); empty: its place in the batch."""
+
+    def __init_subclass__(cls) -> None:
+        # A goal derived from another asks for something else, and must not be taken for it.
+        cls.name = cls.__dict__.get("name", "")
+
+    @property
+    def exclusion(self) -> Exclusion | None:
+        """None: it is not known which classes are to fall."""
+        return None
+
+    @property
+    def order(self) -> Tensor | None:
+        """None: it is not known which classes are to be first."""
+        return None
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """Logits (N, C) -> (N,): positive while the goal is not met, negative once it is."""
+        raise NotImplementedError(f"expected {type(self).__name__} to have a margin, got none")
+
+    def gaps(self, logits: Tensor) -> Tensor:
+        """The gaps of the exclusion or the order; a single one, the margin, where there is neither."""
+        if self.exclusion is not None:
+            return exclusion_gaps(logits, *self.exclusion)
+        if self.order is not None:
+            return order_gaps(logits, self.order)
+        return self.margin(logits).unsqueeze(1)
+
+    def select(self, index: Tensor) -> Self:
+        """The goal for some of the images: a mask, or positions, which may repeat."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: t[index] for name, t in tensors.items() if isinstance(t, Tensor)})
+
+    def check_rows(self, what: str, classes: Tensor, ndim: int) -> None:
+        """Check the classes of the goal, which the message calls ``what``, and fill in the ids.
+
+        Raises:
+            ValueError: If they are no int64 tensor with ``ndim`` dimensions, or not as many as the ids.
+        """
+        if classes.dtype != torch.int64 or classes.ndim != ndim or 0 in classes.shape[1:]:
+            got = f"{classes.dtype} with shape {tuple(classes.shape)}"
+            raise ValueError(f"expected {what} as an int64 tensor with {ndim} dimension(s), got {got}")
+        if not len(self.ids):
+            object.__setattr__(self, "ids", torch.arange(len(classes), device=classes.device))
+        if self.ids.shape != classes.shape[:1]:
+            raise ValueError(f"expected {len(classes)} ids, got shape {tuple(self.ids.shape)}")
+
+
+def check_range(what: str, classes: Tensor, num_classes: int) -> None:
+    """Check that classes are numbered from 0 to ``num_classes - 1``.
+
+    Raises:
+        ValueError: If one is not; ``what`` it names begins the message.
+
+    Example:
+        >>> check_range("labels", torch.tensor([3]), num_classes=3)
+        Traceback (most recent call last):
+        ValueError: expected labels from 0 to 2, got 3 to 3
+    """
+    if len(classes) and not (int(classes.min()) >= 0 and int(classes.max()) < num_classes):
+        raise ValueError(
+            f"expected {what} from 0 to {num_classes - 1}, got {int(classes.min())} to {int(classes.max())}"
+        )

@@ -1,0 +1,164 @@
+"""How many images are proved, broken and open: `python -m tests.peers.proofs --help`.
+
+The networks lie in the folder `shared` beside the repository. Of each, the first test images that it classifies right
+are attacked with `standard`, and those that are not fooled are proved.
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+
+
+class Bar(NamedTuple):
+    """What is proved, and what is asked of it."""
+
+    network: str
+    norm: str
+    eps: float
+    open: int
+    """Most images, of the first 100, that may stay open."""
+    seconds: float
+    """Most seconds of the processor an image, a mean over those that are proved or stay open."""
+
+    @property
+    def name(self) -> str:
+        size = f"{self.eps:g}" if self.network.startswith("mnist") else f"{self.eps * 255:g}/255"
+        return f"{self.network} {self.norm} {size}"
+
+
+BARS = (
+    Bar("mnist-kw-linf0.1", "linf", 0.1, 1, 0.3),
+    Bar("mnist-conv-small-clean", "linf", 0.02, 1, 0.3),
+    Bar("mnist-conv-small-clean", "linf", 0.05, 1, 0.3),
+    Bar("mnist-mlp-clean", "linf", 0.01, 1, 0.3),
+    Bar("mnist-cnn-a-adv", "linf", 0.1, 1, 0.3),
+    Bar("cifar10-kw-linf8", "linf", 8 / 255, 1, 0.3),
+    Bar("cifar10-resnet2b-adv2", "linf", 1 / 255, 3, 2.5),
+    Bar("cifar10-kw-l2-36", "l2", 36 / 255, 3, 2.5),
+    Bar("mnist-mlp-clean", "linf", 0.02, 8, 2.5),
+    Bar("cifar10-cnn-a-adv", "linf", 2 / 255, 9, 2.5),
+    Bar("cifar10-cnn-a-mix", "linf", 2 / 255, 12, 2.5),
+    Bar("mnist-cnn-a-adv", "linf", 0.3, 15, 2.5),
+    Bar("cifar10-resnet2b-adv2", "linf", 2 / 255, 20, 2.5),
+)
+IMAGES = 100
+
+_HEAD = """# What no attack can do
+
+Made by `python -m tests.peers.proofs` (`make truth`); the numbers are in `proofs.json`.
+
+Of the first test images (of CIFAR-10: the JPEG copies), those classified right are attacked with `standard`. **Fooled**
+are those for which it finds an image within eps, **proved** those of which `advbench.proofs` proves that there is none,
+**open** the rest: robust accuracy lies between proved and proved + open. No image is both proved and fooled, or the
+command fails. **Seconds** are of the processor on one thread, a mean over the images that `standard` leaves, and
+**bar** is what was asked for: the most that may stay open of the first 100, and seconds.
+
+| Network | Norm | eps | Images | Right | Fooled | Proved | Open | Bar | Seconds | Bar | By method |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.proofs", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="rows with these words in their names")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"the first test images; default: {IMAGES}")
+    parser.add_argument("--domains", type=int, default=2000, help="domains of branch and bound an image")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = options.out / "proofs.json"
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for bar in BARS:
+        if options.only and not any(word in bar.name for word in options.only):
+            continue
+        known = results.get(bar.name, {})
+        if options.again or known.get("images", 0) < options.images:
+            results[bar.name] = _measured(bar, options.images, options.domains)
+            print(f"{bar.name}: {results[bar.name]}", flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (options.out / "proofs.md").write_text(page(results), encoding="utf-8")
+
+
+def _measured(bar: Bar, images: int, domains: int) -> dict[str, Any]:
+    """What is fooled, proved and open of the first images."""
+    import torch
+
+    import attacks
+    from advbench import proofs
+    from advbench.evaluation.judge import judge
+
+    torch.set_num_threads(1)
+    model, x, y = _target(bar.network, images)
+    norm = attacks.NORMS[bar.norm]()
+    rows = (model(x).argmax(1) == y).nonzero().squeeze(1)
+    goal = attacks.Untargeted(y[rows], ids=rows)
+    x_adv = attacks.Standard(norm=norm)(model, x[rows], goal, eps=bar.eps)
+    fooled = judge(model, x[rows], x_adv, goal, norm, bar.eps).met
+    left = ~fooled
+    start = time.process_time()
+    proof = proofs.prove(model, x[rows][left], goal.select(left), norm=norm, eps=bar.eps, domains=domains)
+    seconds = time.process_time() - start
+    # the fooled ones too, by the cheap methods: nothing may be both
+    both = proofs.bound(model, x[rows][fooled], goal.select(fooled), norm=norm, eps=bar.eps, upto="crown")
+    if bool(both.proved.any()):
+        raise SystemExit(f"{bar.name}: images {rows[fooled][both.proved].tolist()} are both fooled and proved")
+    methods = [method for method, proved in zip(proof.method, proof.proved.tolist(), strict=True) if proved]
+    return {
+        "images": images,
+        "right": len(rows),
+        "fooled": int(fooled.sum()),
+        "proved": int(proof.proved.sum()),
+        "open": rows[left][~proof.proved].tolist(),
+        "counterexamples": sum(each is not None for each in proof.counterexample),
+        "methods": {method: methods.count(method) for method in sorted(set(methods))},
+        "seconds": round(seconds / max(int(left.sum()), 1), 3),
+        "domains": domains,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def _target(network: str, images: int) -> Any:
+    """A network with the first test images, right or wrong."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from tests.peers.victims import SHARED, _shared_model, mnist
+
+    if network.startswith("mnist"):
+        return mnist(network, images)()
+    data = np.load(SHARED / "data/cifar10/cifar10-test-jpeg.npz")
+    starts = data["offsets"]
+    blob = data["jpeg"].tobytes()
+    pixels = [np.asarray(Image.open(io.BytesIO(blob[starts[i] : starts[i + 1]]))) for i in range(images)]
+    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+    return _shared_model(network), x.contiguous(), torch.from_numpy(data["labels"][:images].astype(np.int64))
+
+
+def page(results: dict[str, Any]) -> str:
+    """The page, with a row for each bar that was measured."""
+    lines = [_line(bar, results[bar.name]) for bar in BARS if bar.name in results]
+    return _HEAD + "".join(lines)
+
+
+def _line(bar: Bar, run: dict[str, Any]) -> str:
+    size = f"{bar.eps:g}" if bar.network.startswith("mnist") else f"{bar.eps * 255:g}/255"
+    methods = ", ".join(f"{method} {count}" for method, count in run["methods"].items())
+    return (
+        f"| {bar.network} | {bar.norm} | {size} | {run['images']} | {run['right']} | {run['fooled']} | {run['proved']} "
+        f"| {len(run['open'])} | {bar.open} | {run['seconds']:.2f} | {bar.seconds:g} | {methods} |\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

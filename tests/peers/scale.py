@@ -1,0 +1,163 @@
+"""Memory and time of runs on many photographs: `python -m tests.peers.scale`.
+
+Runs of growing size on generated images of 224 pixels, each a command of its own; then the report of many rows.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+SUITE = """
+name = "scale"
+models = "cheap"
+datasets = "generated"
+attacks = "fgsm"
+eps = { linf = "4/255" }
+save = "none"
+"""
+_PAGE = """# Runs on many photographs
+
+Made by `python -m tests.peers.scale{flags}`; the numbers are in `scale.json`.
+
+`advbench run`, from start to end: FGSM and random noise on a cheap network, on generated images of 224 x 224 pixels
+that are drawn anew whenever they are read, as a decoder would. Peak memory is that of the largest process.
+Measured on {processor}.
+
+| images | workers | units | rows | seconds | ms an image | peak memory, MB |
+|--:|--:|--:|--:|--:|--:|--:|
+{lines}
+
+`advbench report --format markdown` on a run of {many[rows]:,} rows, from start to end, took
+{many[seconds]:.1f} s and {many[peak]:,.0f} MB.
+"""
+_LINE = "| {images:,} | {workers} | {units} | {rows:,} | {seconds:.0f} | {each:.1f} | {peak:,.0f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.scale", description=__doc__)
+    parser.add_argument("--images", type=int, nargs="+", default=[5_000, 20_000, 50_000], metavar="N")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
+    parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="of the run that is only read")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    given = [word for word in sys.argv[1:] if "out" not in word]
+    found: dict[str, Any] = {"flags": "".join(f" {word}" for word in given), "processor": processor(), "runs": []}
+    for images in options.images:
+        for workers in options.workers:
+            found["runs"].append(_run(images, workers))
+            print(found["runs"][-1], file=sys.stderr, flush=True)
+    found["many"] = _many(options.rows)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "scale.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    lines = "\n".join(_LINE.format(**run) for run in found["runs"])
+    (options.out / "scale.md").write_text(_PAGE.format(lines=lines, **found), encoding="utf-8")
+
+
+def _run(images: int, workers: int) -> dict[str, Any]:
+    """Run the suite on some images."""
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Path(folder) / "suite.toml"
+        suite.write_text(SUITE, encoding="utf-8")
+        command = [sys.executable, "-m", "advbench", "run", str(suite), "--plugin", "tests.peers.scale_plugin"]
+        command += ["--workers", str(workers), "--out", f"{folder}/run", "--quiet"]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, env=os.environ | {"ADVBENCH_SCALE_IMAGES": str(images)})
+        peak = _watch(process)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        facts = _facts(Path(folder) / "run")
+    return {
+        "images": images,
+        "workers": workers,
+        "seconds": seconds,
+        "each": 1000 * seconds / images,
+        "peak": peak,
+    } | facts
+
+
+def _watch(process: "subprocess.Popen[bytes]", every: float = 0.5) -> float:
+    """Wait for a process; the largest peak memory of it and of those that it started, MB."""
+    peaks = [0.0]
+    while process.poll() is None:
+        said = subprocess.run(
+            ["ps", "-o", "pid=", "--pid", str(process.pid), "--ppid", str(process.pid)], capture_output=True, text=True
+        )
+        for pid in said.stdout.split():
+            try:
+                status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+            except OSError:
+                continue
+            if "VmHWM:" in status:
+                peaks.append(int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6)
+        time.sleep(every)
+    return max(peaks)
+
+
+def _many(rows: int) -> dict[str, Any]:
+    """Report on a run of many rows: five attacks at four budgets, in units of 250 images."""
+    with tempfile.TemporaryDirectory() as name:
+        _write_many(Path(name) / "run", rows // 20)
+        command = [sys.executable, "-m", "advbench", "report", f"{name}/run", "--format", "markdown", "--out"]
+        start = time.perf_counter()
+        process = subprocess.Popen([*command, f"{name}/report.md"])
+        peak = _watch(process, every=0.05)
+        return {"rows": rows // 20 * 20, "seconds": time.perf_counter() - start, "peak": peak}
+
+
+def _write_many(folder: Path, images: int) -> None:
+    """The folder of a run that never took place; its rows are drawn."""
+    import numpy as np
+
+    from advbench.records.atomic import write_atomic
+    from advbench.records.record import OK, Record
+    from advbench.records.run_folder import RunFolder
+    from advbench.records.shards import as_shard
+    from advbench.records.stored_run import gather_rows
+    from advbench.records.unit import FORMAT, Unit
+
+    suite = {"name": "made", "models": ["cheap"], "datasets": ["generated"], "attacks": ["pgd"]}
+    files, units, chance = RunFolder(folder), [], np.random.default_rng(0)
+    files.write_manifest({"format": FORMAT, "run_id": "r", "suite": suite, "status": "complete"})
+    for attack, eps in itertools.product(("fgsm", "pgd", "apgd", "fab", "square"), (1, 2, 4, 8)):
+        for first in range(0, images, 250):
+            numbers = tuple(range(first, min(first + 250, images)))
+            ids = tuple(f"{number:016x}" for number in numbers)
+            same = {"model": "cheap", "dataset": "generated", "attack": attack, "goal": "untargeted", "norm": "linf"}
+            same |= {"eps": eps / 255, "unit_id": f"{len(units):032x}"}
+            units.append(Unit(task="attack", samples=numbers, sample_ids=ids, **same))
+            sizes = chance.random(len(ids)) * 16 / 255
+            records = [
+                Record(
+                    **same, run_id="r", weights_sha256="ab", sample_id=each, sample_name=each, label=0, clean_class=0,
+                    clean_confidence=0.75, adv_class=1, adv_confidence=0.5, clean_topk=(0,), adv_topk=(1,),
+                    flipped=True, met=bool(size <= eps / 255), l0=3.0, l1=0.25, l2=0.125, linf=float(size),
+                    forwards=8.0, backwards=7.0, seconds=0.5, survives_8bit=True, status=OK,
+                )
+                for each, size in zip(ids, sizes, strict=True)
+            ]  # fmt: skip
+            write_atomic(files.shard(units[-1].unit_id), as_shard(records, units[-1].unit_id))
+    write_atomic(files.plan, "".join(f"{unit.to_json()}\n" for unit in units).encode())
+    gather_rows(folder)
+
+
+def _facts(folder: Path) -> dict[str, int]:
+    """Numbers of units and rows of a run."""
+    from advbench.records.stored_run import read_run
+
+    run = read_run(folder)
+    return {"units": len(run.plan), "rows": len(run.frame)}
+
+
+if __name__ == "__main__":
+    main()

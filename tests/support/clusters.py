@@ -1,0 +1,76 @@
+"""Real dask schedulers and workers, in processes of their own on this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+QUICK = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+}
+
+
+class Dask:
+    """A scheduler and its workers.
+
+    Args:
+        folder: Folder for the scheduler's file and the logs.
+        protocol: "tcp" or "tls".
+        options: Options that scheduler and workers share.
+    """
+
+    def __init__(self, folder: Path, protocol: str = "tcp", options: tuple[str, ...] = ()) -> None:
+        self.folder, self.options = folder, options
+        self.file = folder / "scheduler.json"
+        self.workers: list[subprocess.Popen] = []
+        where = ["--host", "127.0.0.1", "--protocol", protocol, "--port", "0"]
+        self.scheduler = self._start("scheduler", *where, "--no-dashboard", *options)
+        while not self.file.exists() or not self.file.read_text():
+            assert self.scheduler.poll() is None, (folder / "scheduler.log").read_text()
+            time.sleep(0.1)
+        self.address = json.loads(self.file.read_text())["address"]
+
+    def worker(self, *options: str, **environment: str) -> subprocess.Popen:
+        """Start one more worker."""
+        log = f"worker {len(self.workers)}"
+        given = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", *self.options, *options]
+        found = self._start("worker", *given, log=log, environment=environment)
+        self.workers.append(found)
+        return found
+
+    def end(self) -> None:
+        """End everything."""
+        for process in [*self.workers, self.scheduler]:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _start(self, what, *arguments, log="", environment=None):
+        paths = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+        around = os.environ | QUICK | {"PYTHONPATH": os.pathsep.join(paths)} | (environment or {})
+        command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.file), *arguments]
+        with (self.folder / f"{log or what}.log").open("wb") as file:
+            return subprocess.Popen(
+                command, stdout=file, stderr=file, env=around, cwd=self.folder, start_new_session=True
+            )
+
+
+@contextmanager
+def dask(folder: Path, workers: int = 0, **options):
+    """A scheduler with some workers, for as long as the context lasts."""
+    found = Dask(folder, **options)
+    try:
+        for _ in range(workers):
+            found.worker()
+        for number in range(workers):
+            while "Registered to" not in (folder / f"worker {number}.log").read_text():
+                time.sleep(0.1)
+        yield found
+    finally:
+        found.end()
