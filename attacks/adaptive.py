@@ -1,6 +1,7 @@
 """The adaptive verdict: reads the defence, then attacks."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import ClassVar, NamedTuple
@@ -12,10 +13,10 @@ from attacks.apgd import APGD
 from attacks.goals import Goal, met
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, BudgetAttack, Kind, Model, Precision, Search
-from attacks.queries.answers import log_probabilities
+from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
-from attacks.queries.inputs import check_arguments, check_call, check_parameters
+from attacks.queries.inputs import check_call, check_parameters, clean_logits
 from attacks.searches.draws import derive
 from attacks.square import Square
 from attacks.standard import Standard
@@ -130,7 +131,8 @@ class Adaptive:
     def report(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> AdaptiveReport:
         """The attack, and what it found and tried. Arguments and errors are those of a call."""
         check_call(self, eps, seed)
-        check_arguments(model, x, goal, self.norm, eps)
+        with suppress(ProbabilitiesError):
+            clean_logits(model, x, goal, self.norm, eps)
         x, eps = x.detach(), torch.as_tensor(eps)
         drawn = torch.full_like(x[:1], 0.5)
         random, core = wavers(model, drawn), inside(model, drawn)
