@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from tricks import DETERMINISTIC, RANDOM
 
-from advbench.evaluation.gradient_checks import misled
-from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.checks.gradients import misled
+from advbench.evaluation.checks.model import check_model
 
 SEVERE = {"E", "F"}
 HARMLESS = {"median"}
