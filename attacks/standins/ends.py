@@ -12,6 +12,9 @@ SAME_ORDER = 0.99
 EXTREME = 1e3
 """Logits that many times as large or as small as those inside count as rescaled."""
 
+FLAT = 1e-3
+"""Least share of the lead of a class that an answer must leave, for its gradient to be as good as that of the logits."""
+
 
 def same_order(inner: Tensor, final: Tensor) -> bool:
     """Whether an answer, (N, C) or the classes (N,), says the same about the order of classes as logits inside."""
@@ -36,7 +39,13 @@ def kind_of(inner: Tensor, final: Tensor) -> str:
     scale = float(other.norm() / one.norm().clamp_min(1e-30))
     if not 1 / EXTREME < scale < EXTREME:
         return f"logits times {scale:.2g}"
-    return "" if float((one * other).sum() / (one.norm() * other.norm())) > 1 - 1e-4 else "squashed"
+    return "squashed" if bool((_lead(final) < FLAT * _lead(inner)).any()) else ""
+
+
+def _lead(values: Tensor) -> Tensor:
+    """By how much the first class is ahead, as a share of the largest of all values (n,)."""
+    first = values.double().topk(2, 1).values
+    return (first[:, 0] - first[:, 1]) / values.double().abs().amax().clamp_min(1e-300)
 
 
 def agreeing(answer: Any, outputs: list[Tensor], end: int | None, count: int) -> Tensor:
