@@ -13,7 +13,7 @@ EXTREME = 1e3
 """Logits that many times as large or as small as those inside count as rescaled."""
 
 FLAT = 1e-3
-"""Least share of the lead of a class that an answer must leave, for its gradient to be as good as that of the logits."""
+"""Least share of the lead of a class that an answer must leave, for its gradient to be as good as the logits'."""
 
 
 def same_order(inner: Tensor, final: Tensor) -> bool:
