@@ -10,7 +10,7 @@ import torch
 from advbench.catalog.plugins import load_plugins
 from advbench.config.goals import parse_goal
 from advbench.config.suite_files import refuse_code
-from advbench.datasets.image_ids import content_ids
+from advbench.datasets.images.ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.planning.resources import Resources
@@ -20,10 +20,10 @@ from advbench.proofs.exchange.onnx_file import as_onnx
 from advbench.proofs.exchange.vnnlib import as_vnnlib
 from advbench.proofs.network.graph import Network
 from advbench.proofs.reading.reader import read_network
-from advbench.records.atomic import folder_for_results, write_atomic
 from advbench.records.imported import add_imported, property_name
 from advbench.records.record import FOOLED, OK, PROOF
 from advbench.records.run_folder import RunFolder
+from advbench.records.storage.atomic import folder_for_results, write_atomic
 from advbench.records.stored_run import StoredRun, read_run
 from advbench.records.unit import Unit
 from advbench.sanitize import slug

@@ -28,9 +28,9 @@ from advbench.execution.unit_results import (
     provenance,
     unreadable_records,
 )
-from advbench.records.checksum import BLANK, is_intact, sealed
 from advbench.records.clean import CleanLogits
-from advbench.records.shards import check_unit
+from advbench.records.storage.checksum import BLANK, is_intact, sealed
+from advbench.records.storage.shards import check_unit
 from advbench.records.unit import Unit
 from attacks import Attack
 from attacks.searches.starts import takes_starts, with_starts

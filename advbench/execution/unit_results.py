@@ -15,10 +15,10 @@ from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources, UnitImages
-from advbench.records.checksum import BLANK, sealed
 from advbench.records.clean import CleanLogits
 from advbench.records.record import UNKNOWN, Reason, Record
-from advbench.records.shards import as_shard
+from advbench.records.storage.checksum import BLANK, sealed
+from advbench.records.storage.shards import as_shard
 from advbench.records.unit import FORMAT, Unit
 
 FIRST = 5

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from advbench.errors import UserError
-from advbench.records.atomic import write_atomic
-from advbench.records.checksum import BLANK, is_intact, sealed
 from advbench.records.record import OK, PROOF
 from advbench.records.run_folder import RunFolder
+from advbench.records.storage.atomic import write_atomic
+from advbench.records.storage.checksum import BLANK, is_intact, sealed
 from advbench.records.unit import digest
 
 _KEY = ("model", "dataset", "goal", "norm", "eps", "sample_id")

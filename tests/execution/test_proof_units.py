@@ -31,7 +31,7 @@ def done(tmp_path_factory):
 
     from advbench.catalog import plugins
 
-    with tables_restored(), patch("advbench.planning.batches.LARGEST_BATCH", 4):
+    with tables_restored(), patch("advbench.planning.cost.batches.LARGEST_BATCH", 4):
         plugins.load_plugins(["fake_plugin"])
         return run(SUITE, out=tmp_path_factory.mktemp("proved") / "run", workers=1)
 
