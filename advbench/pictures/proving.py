@@ -34,7 +34,7 @@ def reach_of(model: Model, x: Tensor, goal: Goal, norm: Norm, *, start: float, f
     """Find the largest eps that can be proved, by bisection.
 
     Args:
-        model: The classifier.
+        model: Classifier that is to be fooled.
         x: One image (1, C, H, W) in [0, 1].
         goal: What would count as fooled.
         norm: Norm of the perturbations.

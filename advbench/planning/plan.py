@@ -12,6 +12,7 @@ from advbench.catalog import UNIVERSAL
 from advbench.config.goals import parse_goal
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
+from advbench.datasets.matching import Matched
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES
 from advbench.evaluation.goals import goal_maker
@@ -90,12 +91,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), judged)
-        key = around | {
-            "format": FORMAT,
-            "model_digest": digests[model.label],
-            "labels": labelled.dataset.labels,
-        }
-        key |= {} if labelled.among is None else {"among": labelled.among}
+        key = around | _key(digests[model.label], labelled)
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
         images[name] = short_digest(ids)
@@ -117,6 +113,12 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
+    """What decides the results of a model on a data set, beside the code and the images."""
+    found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.labels}
+    return found | ({} if labelled.among is None else {"among": labelled.among})
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
