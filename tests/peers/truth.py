@@ -73,7 +73,7 @@ def _measured(bar: Bar, last: int) -> dict[str, Any]:
     broken = torch.zeros(len(rows), dtype=torch.bool)
     broken[everything] = breaks(everything, _ours("PGD")(norm))
     left = everything[~broken]
-    proof = proofs.prove(model, x[left], goal.select(left), norm=norm, eps=bar.eps, domains=4000)
+    proof = proofs.prove(model, x[left], goal.select(left), norm=norm, eps=bar.eps, domains=4000, seconds=3600)
     undecided = left[~proof.proved]
     if len(undecided):
         broken[undecided] = breaks(undecided, _ours("Thorough")(norm))
