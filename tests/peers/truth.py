@@ -131,7 +131,7 @@ def _autoattack(norm: Any) -> Any:
     def call(model: Any, x: Any, y: Any, eps: float) -> Any:
         from pyautoattack import AutoAttack
 
-        return AutoAttack(model, norm="Linf", eps=eps, device=x.device, verbose=False).run_standard_evaluation(x, y)
+        return AutoAttack(model, norm="Linf", eps=eps, device=x.device, seed=0).run_standard_evaluation(x, y)
 
     return call
 
