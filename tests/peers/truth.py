@@ -131,7 +131,8 @@ def _autoattack(norm: Any) -> Any:
     def call(model: Any, x: Any, y: Any, eps: float) -> Any:
         from pyautoattack import AutoAttack
 
-        return AutoAttack(model, norm="Linf", eps=eps, device=x.device, seed=0).run_standard_evaluation(x, y)
+        x_adv, _ = AutoAttack(model, norm="Linf", eps=eps, device=x.device, seed=0).run_standard_evaluation(x, y)
+        return x_adv
 
     return call
 
