@@ -14,6 +14,7 @@ from advbench.catalog.user_models import origin
 from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
+from advbench.datasets.image_cache import KeptImages
 from advbench.datasets.image_ids import content_of, sample_id
 from advbench.datasets.matching import Matched, matched
 from advbench.datasets.trained_on import known_beside
@@ -32,7 +33,7 @@ T = TypeVar("T")
 """Anything that is made once and kept, or an image or its number in the data set."""
 MOST_STARTS = 256
 """Largest number of images of a data set from which attacks that need a start may begin."""
-KEEP_BYTES = 128 * 2**20
+KEEP_BYTES = 64 * 2**20
 """Bytes of images kept in memory; beyond that images are read again."""
 
 
@@ -81,8 +82,7 @@ class Resources:
         self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
         self._models: dict[str, Classifier] = {}
         self._digests: dict[str, str] = {}
-        self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
-        self._bytes = 0
+        self._images = KeptImages(KEEP_BYTES)
 
     def model(self, label: str) -> Classifier:
         """The classifier with this label, on the device."""
@@ -152,9 +152,9 @@ class Resources:
         Raises:
             UserError: It cannot be read.
         """
-        kept = self._images.setdefault((model, dataset), {})
-        if number in kept:
-            return kept[number]
+        key = (model, dataset, number)
+        if (kept := self._images.get(key)) is not None:
+            return kept
         try:
             picture = self.matched(model, dataset).dataset.read(number)
             image = picture if isinstance(picture, Tensor) else input_of(self.model(model), picture)
@@ -163,9 +163,7 @@ class Resources:
         except Exception as error:  # a file may be broken in ways that a decoder has no word for
             raise UserError(f"cannot read image {number} of {dataset}: {type(error).__name__}: {error}") from error
         _check(image, f"image {number} of {dataset}")
-        if self._bytes < KEEP_BYTES:
-            kept[number] = image
-            self._bytes += image.nbytes
+        self._images.keep(key, image)
         return image
 
     def images(self, unit: Unit) -> UnitImages:
