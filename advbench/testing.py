@@ -14,14 +14,14 @@ from advbench.analysis.compare import compare
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.config.goals import parse_goal
-from advbench.datasets.image_ids import sample_ids
+from advbench.datasets.images.ids import sample_ids
 from advbench.datasets.labels import check_classes
 from advbench.errors import UserError, first_line
 from advbench.evaluation.attack_options import AttackOptions, read_options
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
-from advbench.evaluation.data_checks import LOOKED_AT, check_data
+from advbench.evaluation.checks.data import LOOKED_AT, check_data
+from advbench.evaluation.checks.model import check_model
 from advbench.evaluation.goals import MakeGoal, goal_maker
-from advbench.evaluation.model_checks import check_model
 from advbench.evaluation.recording import Provenance, Sample, lost, parameters
 from advbench.evaluation.subject import Subject, check_callable
 from advbench.pictures.handed_over import HandedOver, hand_over

@@ -1,6 +1,7 @@
-"""What all tests share: one torch thread, hypothesis settings, and the folder of shared data."""
+"""What all tests share: one torch thread, the same random numbers, hypothesis settings, the folder of shared data."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("advbench")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed torch before a test and its fixtures: a network without trained weights is the same one each time."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +52,7 @@ def plugged(monkeypatch):
 
     with tables_restored():
         plugins.load_plugins(["fake_plugin"])
-        monkeypatch.setattr("advbench.planning.batches.LARGEST_BATCH", 4)
+        monkeypatch.setattr("advbench.planning.cost.batches.LARGEST_BATCH", 4)
         yield
 
 

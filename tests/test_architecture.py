@@ -6,6 +6,8 @@ The rules stand in ``layers.py`` and ``code_rules.py``; ``test_code_rules.py`` s
 import inspect
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -45,21 +47,22 @@ SOURCES = {name: path.read_text(encoding="utf-8") for name, path in PATHS.items(
 
 TEST_LINES = 400
 """Most lines of a file below ``tests``."""
+PACKAGE_MODULES = 12
+"""Most modules of a package, folders in it aside."""
+GROWING = ("advbench.cli", "advbench.models.sources")
+"""Packages with one module for each thing of a kind, commands and sources of models."""
 LIGHT = [name for name in SOURCES if under(name, "advbench") and package_of(name) in WITHOUT_TORCH]
 
-each_module = pytest.mark.parametrize("name", SOURCES)
+
+def fail_on(findings: Iterable[tuple[str, list[str]]]) -> None:
+    """Fail with one line for each finding, each with the file of the module that it is about."""
+    lines = [f"{PATHS[name].relative_to(ROOT)}: {finding}" for name, found in findings for finding in found]
+    if lines:
+        pytest.fail("\n".join(lines), pytrace=False)
 
 
-def fail_on(findings: list[str], name: str) -> None:
-    """Fail with one line for each finding, each with the file it is in."""
-    if findings:
-        path = PATHS[name].relative_to(ROOT)
-        pytest.fail("\n".join(f"{path}: {finding}" for finding in findings), pytrace=False)
-
-
-@each_module
-def test_imports_only_from_layers_below(name: str) -> None:
-    fail_on(forbidden_imports(name, SOURCES), name)
+def test_imports_only_from_layers_below() -> None:
+    fail_on((name, forbidden_imports(name, SOURCES)) for name in SOURCES)
 
 
 def test_no_modules_import_each_other() -> None:
@@ -70,15 +73,14 @@ def test_every_package_has_its_place_in_the_order() -> None:
     assert sorted({package_of(name) for name in SOURCES if under(name, "advbench")} - {""}) == sorted(PACKAGES)
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if under(name, "attacks")])
-def test_attacks_need_torch_alone(name: str) -> None:
-    fail_on(third_party_at_import(name, SOURCES), name)
+def test_attacks_need_torch_alone() -> None:
+    fail_on((name, third_party_at_import(name, SOURCES)) for name in SOURCES if under(name, "attacks"))
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_no_chain_of_imports_leads_to_torch(name: str) -> None:
-    chain = chain_to_torch(name, SOURCES)
-    fail_on([f"imports torch: {' -> '.join(chain)}; move one of these into a function"] if chain else [], name)
+def test_no_chain_of_imports_leads_to_torch() -> None:
+    chains = {name: chain for name in LIGHT if (chain := chain_to_torch(name, SOURCES))}
+    why = "imports torch: {}; move one of these into a function"
+    fail_on((name, [why.format(" -> ".join(chain))]) for name, chain in chains.items())
 
 
 def modules_after(code: str) -> set[str]:
@@ -109,9 +111,8 @@ def test_light_modules_do_without_torch() -> None:
     assert "torch" not in modules_after(f"import {', '.join(LIGHT)}")
 
 
-@each_module
-def test_sizes(name: str) -> None:
-    fail_on(oversized(SOURCES[name]), name)
+def test_sizes() -> None:
+    fail_on((name, oversized(source)) for name, source in SOURCES.items())
 
 
 def test_no_file_of_tests_outgrows_its_subject() -> None:
@@ -124,21 +125,23 @@ def test_no_file_of_tests_outgrows_its_subject() -> None:
     assert not large, "; ".join([*large, "split it by what is tested, and move what both parts need to tests/support"])
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "attacks").glob("*.py")), ids=lambda path: path.stem)
-def test_tests_of_the_library_do_without_the_harness(path: Path) -> None:
-    found = [each for each in imports(path.read_text(encoding="utf-8"), path.stem) if under(each.name, "advbench")]
-    assert not found, f"{path.name} tests the library: import {found[0].name} in a test of the harness"
+def test_tests_of_the_library_do_without_the_harness() -> None:
+    found = [
+        f"{path.name} imports {each.name}"
+        for path in sorted((ROOT / "tests" / "attacks").glob("*.py"))
+        for each in imports(path.read_text(encoding="utf-8"), path.stem)
+        if under(each.name, "advbench")
+    ]
+    assert not found, f"{'; '.join(found)}: tests of the library must not need the harness"
 
 
-@each_module
-def test_everything_public_is_documented(name: str) -> None:
-    if not PATHS[name].stem.startswith("_") or PATHS[name].stem == "__init__":
-        fail_on(undocumented(SOURCES[name]), name)
+def test_everything_public_is_documented() -> None:
+    public = [name for name, path in PATHS.items() if not path.stem.startswith("_") or path.stem == "__init__"]
+    fail_on((name, undocumented(SOURCES[name])) for name in public)
 
 
-@each_module
-def test_entries_name_what_they_describe(name: str) -> None:
-    fail_on(unidiomatic(SOURCES[name]), name)
+def test_entries_name_what_they_describe() -> None:
+    fail_on((name, unidiomatic(source)) for name, source in SOURCES.items())
 
 
 def test_every_export_has_an_example() -> None:
@@ -153,14 +156,20 @@ def test_every_export_has_an_example() -> None:
     assert not lacking, f"give each an `Example:` that runs (>>>) in its docstring: {', '.join(lacking)}"
 
 
-@each_module
-def test_no_unsafe_code(name: str) -> None:
-    fail_on(unsafe(SOURCES[name]), name)
+def test_no_unsafe_code() -> None:
+    fail_on((name, unsafe(source)) for name, source in SOURCES.items())
 
 
-@each_module
-def test_module_names_say_their_purpose(name: str) -> None:
-    assert not vague_parts(name), f"{PATHS[name].relative_to(ROOT)}: name it after what it does"
+def test_module_names_say_their_purpose() -> None:
+    fail_on((name, ["name it after what it does"]) for name in SOURCES if vague_parts(name))
+
+
+def test_no_package_outgrows_its_purpose() -> None:
+    modules = Counter(name.rpartition(".")[0] for name in SOURCES if under(name, "advbench"))
+    # a package counts for its parent as a folder, not as a module
+    modules.subtract(name.rpartition(".")[0] for name, path in PATHS.items() if path.stem == "__init__")
+    large = {name: count for name, count in modules.items() if count > PACKAGE_MODULES and name not in GROWING}
+    assert not large, f"{large}: at most {PACKAGE_MODULES} modules; put what belongs together into a folder"
 
 
 def test_no_text_file_names_a_folder_of_one_machine() -> None:

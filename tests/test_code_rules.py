@@ -53,7 +53,11 @@ WRONG: list[tuple[Checker, str, str]] = [
         "parts know no attack",
     ),
     (within(forbidden_imports, "advbench.config.attack"), "try:\n    import torch\nexcept ImportError: ...", "line 2"),
-    (within(forbidden_imports, "advbench.records.atomic"), "class A:\n    import torch.nn", "inside the function"),
+    (
+        within(forbidden_imports, "advbench.records.storage.atomic"),
+        "class A:\n    import torch.nn",
+        "inside the function",
+    ),
     (within(forbidden_imports, "advbench.report.columns"), "def f():\n    import torch", "readable without torch"),
     (within(forbidden_imports, "advbench.evaluation.judge"), "from ..cli import main", "cli comes after evaluation"),
     (
@@ -67,7 +71,7 @@ WRONG: list[tuple[Checker, str, str]] = [
         "after records",
     ),
     (
-        within(forbidden_imports, "advbench.report.page"),
+        within(forbidden_imports, "advbench.report.html.page"),
         "from advbench.helpers import x",
         "helpers has no place in PACKAGES",
     ),
@@ -178,13 +182,13 @@ def test_chain_to_torch_goes_through_packages_and_stops_at_functions() -> None:
         "advbench.errors": "",
         "advbench.config.attack": "from ..planning import plan",
         "advbench.planning.plan": "from attacks.goals import Untargeted",
-        "advbench.records.atomic": "def read():\n    import torch",
+        "advbench.records.storage.atomic": "def read():\n    import torch",
         "attacks": "import torch",
         "attacks.goals": "",
     }
     chain = ["advbench.config.attack", "advbench.planning.plan", "attacks.goals", "attacks", "torch"]
     assert chain_to_torch("advbench.config.attack", sources) == chain
-    assert chain_to_torch("advbench.records.atomic", sources) == []
+    assert chain_to_torch("advbench.records.storage.atomic", sources) == []
 
 
 def test_circles_are_found_wherever_the_imports_stand() -> None:

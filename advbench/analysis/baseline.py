@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from advbench.analysis.compare import Key, Outcomes, outcomes
 from advbench.analysis.metrics import NO_BUDGETS, Budgets
 from advbench.errors import UserError
-from advbench.records.atomic import write_atomic
+from advbench.records.storage.atomic import write_atomic
 
 _MAKE = "make one with `advbench baseline write DIR --baseline FILE`"
 _UPDATE = "if the new suite is meant, run `advbench baseline update DIR`, and commit what it writes"

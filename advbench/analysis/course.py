@@ -17,7 +17,7 @@ from advbench.records.events import EventLog
 from advbench.records.pace import Pace
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
-from advbench.records.shards import as_frame, gathered, read_shard
+from advbench.records.storage.shards import as_frame, gathered, read_shard
 from advbench.records.unit import Unit
 
 PLANNING, RUNNING, KILLED, COMPLETE = "planning", "running", "killed", "complete"

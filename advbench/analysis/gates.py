@@ -94,7 +94,7 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
     Raises:
         UserError: As :func:`evaluate`, but that labels have changed since the baseline shows itself only in the end.
     """
-    from advbench.records.shards import as_frame, gathered
+    from advbench.records.storage.shards import as_frame, gathered
     from advbench.records.stored_run import StoredRun
 
     if gates.floors or gates.max_drop_pp is not None or baseline is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from advbench.analysis.attack_checks import check_evidence, check_rows
+from advbench.analysis.checks.attacks import check_evidence, check_rows
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.config.budgets import NORMS

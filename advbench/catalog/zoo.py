@@ -110,7 +110,7 @@ class ZooRow:
     data: str
     """Key in `DATA`."""
     architecture: str
-    """Name of the function in `advbench.models.architectures`."""
+    """Name of the function in `advbench.models.networks.architectures`."""
     claimed: float | None = None
     """Test accuracy, 0 to 1, that the founding text states; None if it states none."""
     claim: str = ""

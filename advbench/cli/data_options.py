@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from advbench.config.data_name import DATA_FORM, ChosenImages, parse_data
+from advbench.config.data.name import DATA_FORM, ChosenImages, parse_data
 from advbench.errors import UserError
 
 HELP = "see `advbench datasets`; such as folder:val/ or cifar10,split=test."

@@ -10,7 +10,7 @@ from advbench.catalog import DATASETS
 from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, console, print_result
 from advbench.cli.model_options import announce, described, description
-from advbench.config.data_name import DATA_FORM, NamedData, data_at
+from advbench.config.data.name import DATA_FORM, NamedData, data_at
 from advbench.errors import UserError
 from advbench.records.record import as_json
 from advbench.sanitize import display_name
@@ -92,7 +92,7 @@ def _look(named: NamedData, out: Path | None, *, as_text: bool, model: str | Non
     look = look_at(LookConfig(spec=named.spec, model=model, about=about, **asked))
     if out is not None:
         from advbench.pictures.contact_sheet import draw_sheet
-        from advbench.records.atomic import folder_for_results, write_atomic
+        from advbench.records.storage.atomic import folder_for_results, write_atomic
 
         with folder_for_results(out.absolute().parent):
             write_atomic(out, draw_sheet(_title(look, model), look.seen))

@@ -9,7 +9,7 @@ from advbench.catalog import MODELS, availability, checkpoints_folder
 from advbench.cli.console import Command, console, print_result
 from advbench.cli.verify import _FORMS, EXTRAS
 from advbench.config.suite import Suite
-from advbench.planning.environment import environment, versions
+from advbench.planning.identity.environment import environment, versions
 
 
 @click.command(cls=Command)

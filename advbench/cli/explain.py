@@ -11,7 +11,7 @@ from advbench.cli.console import Command, console, print_result, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.model_options import announce, described, description
 from advbench.config.budgets import NORMS
-from advbench.config.data_name import ChosenImages
+from advbench.config.data.name import ChosenImages
 from advbench.config.explain import EXPLANATIONS, Options, explain_config
 from advbench.errors import UserError
 from advbench.records.record import as_json

@@ -45,7 +45,7 @@ def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> 
     if place is None:
         print_result(content.rstrip("\n"))
         return
-    from advbench.records.atomic import write_atomic
+    from advbench.records.storage.atomic import write_atomic
 
     write_atomic(place, content.encode())
     click.echo(f"written: {place}", err=True)

@@ -152,7 +152,7 @@ def _cluster(options: dict[str, Any]) -> str | Path | None:
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":
     """Check the baseline and the gates before any work: a mistake shows now, not after hours."""
     from advbench.analysis.baseline import read_baseline
-    from advbench.records.atomic import folder_for_results
+    from advbench.records.storage.atomic import folder_for_results
 
     baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     gates = _gates(suite, options)

@@ -18,7 +18,7 @@ from advbench.records.record import as_json
 from advbench.sanitize import slug
 
 if TYPE_CHECKING:
-    from advbench.pictures.universal import Measured
+    from advbench.pictures.universal.measure import Measured
 
 _PICTURES = click.argument("paths", nargs=-1, metavar="[PICTURE]...")
 _DATA = chosen_options("Images of a data set in place of pictures", limit=None)
@@ -104,7 +104,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
     options["out"] = options["out"] or Path("reports") / f"universal-{slug(name)}"
     announce(model, about)
     with progress(quiet) as told:
-        from advbench.pictures.universal_fit import FitConfig, fit_perturbation
+        from advbench.pictures.universal.fit import FitConfig, fit_perturbation
 
         measured = fit_perturbation(FitConfig(model=name, about=about, **options), told)
     _tell(measured, as_text, quiet)
@@ -118,7 +118,7 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
     """Measure how often PERTURBATION fools a model on pictures."""
-    from advbench.pictures.universal import UseConfig, measure_perturbation
+    from advbench.pictures.universal.measure import UseConfig, measure_perturbation
 
     with progress(quiet) as told:
         measured = measure_perturbation(UseConfig(**_used(options)), told)
@@ -134,7 +134,7 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @click.pass_context
 def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
     """Add PERTURBATION to pictures and write the results, as `advbench attack` does."""
-    from advbench.pictures.universal import UseConfig, apply_perturbation
+    from advbench.pictures.universal.measure import UseConfig, apply_perturbation
 
     with progress(quiet) as told:
         outcomes = apply_perturbation(UseConfig(**_used(options)), told)

@@ -49,7 +49,7 @@ def conclude(
     baseline = read_baseline(baseline_path) if baseline_path else None
     verdict = evaluate_what_can_be(run, gates, baseline)
     if junit_xml:
-        from advbench.records.atomic import write_atomic
+        from advbench.records.storage.atomic import write_atomic
 
         write_atomic(junit_xml, render("junit", verdict, run).encode())
     _tell_github(verdict, run, github)

@@ -9,7 +9,7 @@ from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter, check_names, parse_parameters
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
-from advbench.config.data_name import ChosenImages
+from advbench.config.data.name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError

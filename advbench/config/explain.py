@@ -10,7 +10,7 @@ from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import model_card
 from advbench.config.attack import AttackConfig, attack_config
-from advbench.config.data_name import ChosenImages
+from advbench.config.data.name import ChosenImages
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.sanitize import slug

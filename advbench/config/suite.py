@@ -15,8 +15,8 @@ from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import NORMS, parse_eps
-from advbench.config.data_source import DataSource
-from advbench.config.data_word import at_home, parted
+from advbench.config.data.source import DataSource
+from advbench.config.data.word import at_home, parted
 from advbench.config.fields import (
     EpsTable,
     Goal,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
-from advbench.config.data_word import PATHS
+from advbench.config.data.word import PATHS
 from advbench.config.suite import AttackSpec, DatasetSpec, Floor, Gates, ModelSpec, Suite
 from advbench.errors import UserError
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from advbench.catalog.registry import resolve
 from advbench.catalog.user_datasets import dataset_card
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def load_dataset(name: str, path: "str | Path | None" = None, **source: Any) -> 
         name: A name of `advbench datasets`, such as "folder" or "imagenet-samples"; or `hf/` and a name of the Hugging
             Face hub.
         path: The file or folder, for a data set that is read from one.
-        **source: The other fields of :class:`advbench.config.data_source.DataSource`: `split`, `label_column`, ...
+        **source: The other fields of :class:`advbench.config.data.source.DataSource`: `split`, `label_column`, ...
 
     Returns:
         The data set.

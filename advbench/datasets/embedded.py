@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_ids import Batch, make_batch
+from advbench.datasets.images.ids import Batch, make_batch
 from advbench.errors import UserError
 
 EVERY = 10

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from advbench.datasets.images.pixels import as_images, check_pixels, joined, refuse_pictures
 from advbench.datasets.labels import as_labels
-from advbench.datasets.pixels import as_images, check_pixels, joined, refuse_pictures
 
 IMAGES = ("images", "image", "img", "pixel_values", "x")
 """Keys of the images in batches that are mappings."""
@@ -38,8 +38,8 @@ def read_inputs(data: Any) -> Inputs:
     Args:
         data: Images, a pair (images, labels) as a tuple or a list, or a mapping with both; or any iterable of those, of
             batches or of single images: a ``DataLoader``, a data set, a generator. It is gone through once, and all its
-            images are kept in memory. What images and labels may be, say :func:`advbench.datasets.pixels.as_images` and
-            :func:`advbench.datasets.labels.as_labels`.
+            images are kept in memory. :func:`advbench.datasets.images.pixels.as_images` and
+            :func:`advbench.datasets.labels.as_labels` say what images and labels may be.
 
     Raises:
         ValueError: ``expected ..., got ...``

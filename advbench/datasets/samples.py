@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.errors import UserError
 
 SAMPLE_SETS = ("imagenet", "cifar10", "cifar100", "mnist", "fashionMNIST")

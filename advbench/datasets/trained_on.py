@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advbench.datasets.image_ids import sample_id
+from advbench.datasets.images.ids import sample_id
 
 SUFFIX = ".trained-on.txt"
 """What stands in place of `.safetensors` in the name of the file."""

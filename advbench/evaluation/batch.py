@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.datasets.image_ids import content_ids
+from advbench.datasets.images.ids import content_ids
 from advbench.evaluation.evaluate import Evaluation, evaluate, evaluate_quickly
 from advbench.evaluation.goals import MakeGoal, set_apart
 from advbench.evaluation.memory import by_halves, out_of_memory

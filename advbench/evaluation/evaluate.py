@@ -10,7 +10,6 @@ from advbench.evaluation.judge import Verdicts, check_candidates, judge, nearest
 from advbench.evaluation.memory import keep_memory
 from advbench.evaluation.meter import Meter
 from attacks import Attack, AttackError, Goal, Model, quantize
-from attacks.geometry.rows import column
 from attacks.queries.answers import ask
 
 
@@ -91,7 +90,8 @@ def evaluate_quickly(
     with torch.no_grad():
         known.learn(tried.x_adv)
     verdicts = judge(known, x, tried.x_adv, goal, attack.norm, eps)
-    x_8bit = torch.where(column(verdicts.met, x), nearest_levels(tried.x_adv), x)
+    x_8bit, met = x.clone(), verdicts.met
+    x_8bit[met] = nearest_levels(tried.x_adv[met])
     return Evaluation(x_8bit=x_8bit, verdicts=verdicts, **tried._asdict())
 
 
@@ -114,11 +114,16 @@ class Remembered:
         self._model, self._known = model, [(x, logits)]
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits (N, C); rows that equal the known images bit for bit are not computed again."""
+        """Logits (N, C); rows that equal the known images bit for bit are not computed again.
+
+        A batch of another length is not compared: the model is asked about all of it.
+        """
         for images, logits in self._known:
             if torch.equal(x, images):
                 return logits
         images, logits = self._known[0]
+        if len(x) != len(images):
+            return ask(self._model, x)
         new = (x != images).flatten(1).any(1).nonzero().squeeze(1)
         return logits.index_copy(0, new, ask(self._model, x[new]).to(logits)) if len(new) else logits
 

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
-from attacks.geometry.rows import column
 from attacks.goals import Goal
 from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
+
+_CACHED = 2**18
+"""Values that the processor's cache holds beside what is computed from them."""
 
 
 class Verdicts(NamedTuple):
@@ -43,6 +45,7 @@ class Verdicts(NamedTuple):
         return self.clean_logits.argmax(1) != self.adv_logits.argmax(1)
 
 
+@torch.no_grad()
 def judge(
     model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, eps: float | None, x_8bit: Tensor | None = None
 ) -> Verdicts:
@@ -72,14 +75,18 @@ def judge(
         (True, False)
     """
     check_candidates(x, x_adv)
-    with torch.no_grad():
-        clean, adv = ask(model, x), ask(model, x_adv)
-        valid = _valid(x, x_adv, norm, eps)
-        met = valid & (goal.margin(adv) < 0)
-        nearest = torch.where(column(met, x), nearest_levels(x_adv), x)
-        survives = met & _valid(x, nearest, norm, eps) & (goal.margin(ask(model, nearest)) < 0)
-        kept = nearest if x_8bit is None else x_8bit
-        met_8bit = survives if x_8bit is None else _valid(x, kept, norm, eps) & (goal.margin(ask(model, kept)) < 0)
+    clean, adv = ask(model, x), ask(model, x_adv)
+    size, *sizes = _measure(x, x_adv, norm, *(each() for each in NORMS.values()))
+    valid = _within(x_adv, size, eps)
+    met = valid & (goal.margin(adv) < 0)
+    survives, size_8bit = met.clone(), torch.zeros_like(size)
+    # most images are not fooled, and about those there is nothing more to ask
+    if len(rows := met.nonzero().squeeze(1)):
+        nearest = nearest_levels(x_adv[rows])
+        survives[rows], size_8bit[rows] = _stored(model, x[rows], nearest, goal.select(rows), norm, eps)
+    met_8bit = survives
+    if x_8bit is not None:
+        met_8bit, size_8bit = _stored(model, x, x_8bit, goal, norm, eps)
     return Verdicts(
         clean_logits=clean,
         adv_logits=adv,
@@ -87,8 +94,8 @@ def judge(
         met=met,
         survives_8bit=survives,
         met_8bit=met_8bit,
-        size_8bit=norm.measure(kept - x),
-        sizes={name: each().measure(x_adv - x) for name, each in NORMS.items()},
+        size_8bit=size_8bit,
+        sizes=dict(zip(NORMS, sizes, strict=True)),
     )
 
 
@@ -99,7 +106,7 @@ def nearest_levels(x: Tensor) -> Tensor:
         >>> nearest_levels(torch.tensor([0.0, 0.3, 1.0])) * 255
         tensor([  0.,  76., 255.])
     """
-    return (x * 255).round() / 255
+    return (x * 255).round_().div_(255)
 
 
 def check_candidates(x: Tensor, x_adv: Tensor) -> None:
@@ -122,10 +129,24 @@ def _describe(x: Tensor) -> str:
     return f"{x.dtype} {tuple(x.shape)} on {x.device}"
 
 
-def _valid(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | None) -> Tensor:
-    """Finite, in the box and in the ball. Comparisons with NaN are false, so NaN is not valid."""
+def _stored(model: Model, x: Tensor, kept: Tensor, goal: Goal, norm: Norm, eps: float | None) -> tuple[Tensor, Tensor]:
+    """Whether images as they are stored are valid and meet the goal, bool (N,), and their perturbations' sizes (N,)."""
+    (size,) = _measure(x, kept, norm)
+    return _within(kept, size, eps) & (goal.margin(ask(model, kept)) < 0), size
+
+
+def _within(x_adv: Tensor, size: Tensor, eps: float | None) -> Tensor:
+    """Finite, in the box and in the ball, bool (N,). Comparisons with NaN are false, so NaN is not valid."""
     rows = x_adv.reshape(len(x_adv), -1)
     inside = (rows.amin(1) >= 0) & (rows.amax(1) <= 1)
-    if eps is None:
-        return inside
-    return inside & (norm.measure(x_adv - x) <= eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+    return inside if eps is None else inside & (size <= eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+
+
+def _measure(x: Tensor, x_adv: Tensor, *norms: Norm) -> list[Tensor]:
+    """The sizes of the perturbations in each norm (N,)."""
+    # a few images at a time: what a norm computes on the way then stays in the processor's cache
+    few = len(x) if x.is_cuda else max(1, _CACHED // max(1, x[0].numel()))
+    deltas = (after - before for before, after in zip(torch.split(x, few), torch.split(x_adv, few), strict=True))
+    return [
+        torch.cat(sizes) for sizes in zip(*([norm.measure(delta) for norm in norms] for delta in deltas), strict=True)
+    ]

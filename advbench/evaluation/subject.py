@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advbench.datasets.pixels import channels_last
+from advbench.datasets.images.pixels import channels_last
 from advbench.errors import UserError, first_line
 from advbench.models.classifier import Classifier
 from attacks import Model

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from advbench.config.suite import Suite
 from advbench.evaluation.batch import labels_of
-from advbench.evaluation.data_checks import check_data
+from advbench.evaluation.checks.data import check_data
+from advbench.evaluation.checks.model import check_model
+from advbench.evaluation.checks.sets import LOOKED_AT, Shown, check_set, is_train_split
 from advbench.evaluation.memory import out_of_memory
-from advbench.evaluation.model_checks import check_model
-from advbench.evaluation.set_checks import LOOKED_AT, Shown, check_set, is_train_split
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
 from advbench.records.flag import Flag

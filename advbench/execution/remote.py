@@ -10,8 +10,8 @@ from typing import NamedTuple
 from advbench import __version__
 from advbench.execution.slots import Outcome, Slot
 from advbench.execution.worker import Job, Setup, examine
-from advbench.planning.deciding import code_digest
-from advbench.planning.identity import library_versions
+from advbench.planning.identity.code import code_digest
+from advbench.planning.identity.run import library_versions
 
 _slots: dict[int, tuple[Setup, Slot]] = {}
 _lock = threading.Lock()
@@ -23,7 +23,7 @@ class Installed(NamedTuple):
     advbench: str
     """Version of advbench, with the digest of its code."""
     packages: dict[str, str]
-    """Name of each of :data:`advbench.planning.identity.LIBRARIES` -> version."""
+    """Name of each of :data:`advbench.planning.identity.run.LIBRARIES` -> version."""
 
     @classmethod
     def here(cls) -> "Installed":

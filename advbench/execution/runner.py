@@ -14,16 +14,16 @@ from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
 from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
 from advbench.execution.worker import Job, setup_of
-from advbench.planning.environment import environment, versions
-from advbench.planning.identity import differences
+from advbench.planning.identity.environment import environment, versions
+from advbench.planning.identity.run import differences
 from advbench.planning.plan import Plan
 from advbench.planning.prepare import PreparedRun, Terminated
 from advbench.planning.resources import Resources, spread
 from advbench.planning.workers import Wanted, Workers, choose_workers
-from advbench.records.atomic import write_atomic
 from advbench.records.clean import read_clean
 from advbench.records.record import Reason
 from advbench.records.run_folder import RunFolder
+from advbench.records.storage.atomic import write_atomic
 from advbench.records.stored_run import gather_rows
 from advbench.records.unit import FORMAT, Unit
 

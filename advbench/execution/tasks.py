@@ -28,10 +28,10 @@ from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.execution.checking import checked
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources, UnitImages
-from advbench.records.checksum import BLANK, is_intact, sealed
 from advbench.records.clean import CleanLogits
 from advbench.records.record import UNKNOWN, Reason, Record
-from advbench.records.shards import as_shard, check_unit
+from advbench.records.storage.checksum import BLANK, is_intact, sealed
+from advbench.records.storage.shards import as_shard, check_unit
 from advbench.records.unit import FORMAT, Unit
 from attacks import Attack
 from attacks.searches.starts import takes_starts, with_starts

@@ -10,13 +10,13 @@ import torch
 from advbench.catalog.plugins import load_plugins
 from advbench.config.goals import parse_goal
 from advbench.config.suite_files import refuse_code
-from advbench.datasets.image_ids import content_ids, content_of, sample_id
+from advbench.datasets.images.ids import content_ids, content_of, sample_id
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.judge import judge
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
-from advbench.records.checksum import is_intact
 from advbench.records.run_folder import RunFolder
+from advbench.records.storage.checksum import is_intact
 from advbench.records.stored_run import read_run
 from advbench.records.unit import Unit
 from attacks import NORMS

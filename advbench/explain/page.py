@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advbench.catalog import MODELS
 from advbench.config.explain import ExplainConfig, Options
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.datasets.samples import samples
 from advbench.errors import UserError
 from advbench.explain import sections
@@ -22,8 +22,8 @@ from advbench.explain.subject import Subject, attack_subject, read_subject
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.choice import choose, suit
-from advbench.records.atomic import folder_for_results, write_atomic
-from advbench.report.html import data_uri, render
+from advbench.records.storage.atomic import folder_for_results, write_atomic
+from advbench.report.html.document import data_uri, render
 from advbench.sanitize import display_name, slug
 
 DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from advbench.config.attack import AttackConfig
 from advbench.config.budgets import describe_norm
-from advbench.datasets.image_files import read_picture
-from advbench.datasets.image_ids import content_ids
+from advbench.datasets.images.files import read_picture
+from advbench.datasets.images.ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.evaluate import evaluate
 from advbench.evaluation.goals import set_apart

@@ -23,7 +23,7 @@ import numpy as np
 from advbench.datasets.embedded import EMBEDDED, EVERY, file_of
 from advbench.datasets.idx import read_idx, unpacked
 from advbench.errors import UserError
-from advbench.records.atomic import write_atomic
+from advbench.records.storage.atomic import write_atomic
 
 # sha256 of the official test files, unpacked: images, labels
 _OFFICIAL = {

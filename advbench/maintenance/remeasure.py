@@ -13,9 +13,9 @@ import click
 from advbench.catalog.zoo import DATA, FOLDER, ZOO, read_card
 from advbench.errors import UserError
 from advbench.models import load_model
-from advbench.models.forest import Forest
-from advbench.records.atomic import write_atomic
-from advbench.training.data import load_split
+from advbench.models.networks.forest import Forest
+from advbench.records.storage.atomic import write_atomic
+from advbench.training.data.sets import load_split
 from advbench.training.forest import grown_out
 from advbench.training.measure import measured
 from advbench.training.recipes import RECIPES, ForestRecipe

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from advbench.catalog.zoo import DATA, FOLDER, ZOO, ZooRow, read_card
-from advbench.records.atomic import write_atomic
+from advbench.records.storage.atomic import write_atomic
 from advbench.report.wording import describe_score
 
 LARGEST = 5_000_000

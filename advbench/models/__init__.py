@@ -97,7 +97,7 @@ def _with_twin(classifier: "Classifier", name: str, about: Description, device: 
     Raises:
         UserError: It cannot be loaded, or is not of the same task.
     """
-    from advbench.models.described import SaysItselfError
+    from advbench.models.files.described import SaysItselfError
     from advbench.models.twins import paired
 
     mine = [field for field in about.said() if field not in described_fields(name) or field == "output"]

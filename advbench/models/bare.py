@@ -11,7 +11,7 @@ from advbench.config.model_description import Description
 from advbench.errors import UserError, reason
 from advbench.models.answers import Chosen, parts_of
 from advbench.models.classifier import Classifier, switchable
-from advbench.models.described import assembled
+from advbench.models.files.described import assembled
 from advbench.models.readings import single, varied
 from advbench.models.trial import InType, other_type
 from attacks.queries.answers import read_logits

@@ -11,8 +11,8 @@ from torch import Tensor
 from advbench import __version__
 from advbench.catalog import UNIVERSAL
 from advbench.config.attack import AttackConfig, suited
-from advbench.datasets.image_files import PictureError
-from advbench.datasets.image_ids import Numbering, sample_id
+from advbench.datasets.images.files import PictureError
+from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
@@ -24,11 +24,11 @@ from advbench.pictures.choice import Choice, choose, read_input, suit
 from advbench.pictures.files import write_files
 from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_result, provenance
 from advbench.pictures.starting import carried_starts, of_shape
+from advbench.planning.cost.footprint import footprint
 from advbench.planning.fast_forms import PLAIN, bears, choose_form
-from advbench.planning.footprint import footprint
-from advbench.records.atomic import folder_for_results
 from advbench.records.record import Reason
-from advbench.records.tables import write_records
+from advbench.records.storage.atomic import folder_for_results
+from advbench.records.storage.tables import write_records
 from advbench.sanitize import display_name, slug, unique_slugs
 from attacks import Attack, Model, capped
 from attacks.searches.starts import takes_starts, with_starts

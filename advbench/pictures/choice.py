@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.catalog.registry import near_misses
-from advbench.config.data_name import ChosenImages
+from advbench.config.data.name import ChosenImages
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import PictureError, find_pictures, read_picture
+from advbench.datasets.images.files import PictureError, find_pictures, read_picture
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model

@@ -10,8 +10,8 @@ from PIL import Image
 from safetensors.numpy import save
 
 from advbench.pictures.panel import draw_panel
-from advbench.records.atomic import write_atomic
-from advbench.records.tables import write_records
+from advbench.records.storage.atomic import write_atomic
+from advbench.records.storage.tables import write_records
 
 if TYPE_CHECKING:
     from torch import Tensor

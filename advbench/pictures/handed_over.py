@@ -10,13 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.catalog.registry import resolve
-from advbench.config.data_name import data_at
+from advbench.config.data.name import data_at
 from advbench.config.suite import DatasetSpec
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import SUFFIXES
+from advbench.datasets.images.files import SUFFIXES
+from advbench.datasets.images.pixels import joined
 from advbench.datasets.inputs import ANY_TYPE, Inputs, read_inputs
-from advbench.datasets.pixels import joined
 from advbench.errors import UserError
 from advbench.evaluation.subject import Subject
 from advbench.models.classifier import Classifier
@@ -51,7 +51,7 @@ def hand_over(model: Model, data: Any, seed: int = 0) -> HandedOver:
     Args:
         model: Images -> logits. Pictures are prepared as a :class:`Classifier` wants them; for any other callable they
             are only turned into tensors, and have to be of one size.
-        data: A data set in one word or a path, as :func:`advbench.config.data_name.data_at` takes it; a
+        data: A data set in one word or a path, as :func:`advbench.config.data.name.data_at` takes it; a
             :class:`Dataset`; a data set of the package datasets; or images, as
             :func:`advbench.datasets.inputs.read_inputs` takes them.
         seed: Seed of the choice of images, where fewer are asked for (`images=N`).

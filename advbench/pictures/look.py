@@ -15,13 +15,13 @@ from advbench.config.model_description import NOTHING, Description
 from advbench.config.suite import DatasetSpec
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_ids import Numbering, sample_id
+from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Match
 from advbench.datasets.trained_on import known_beside
 from advbench.errors import UserError
-from advbench.evaluation.data_checks import check_data
-from advbench.evaluation.model_checks import check_model
-from advbench.evaluation.set_checks import Shown, check_set, is_train_split
+from advbench.evaluation.checks.data import check_data
+from advbench.evaluation.checks.model import check_model
+from advbench.evaluation.checks.sets import Shown, check_set, is_train_split
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model

@@ -13,7 +13,7 @@ from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
     from advbench.pictures.outcome import PictureResult
-    from advbench.pictures.universal import Measured
+    from advbench.pictures.universal.measure import Measured
 
 
 def attacked(outcome: "PictureResult") -> RenderableType:

@@ -10,7 +10,7 @@ from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
-from advbench.planning.passes import Passes, count_passes
+from advbench.planning.cost.passes import Passes, count_passes
 from advbench.records.unit import canonical
 from attacks.foolbox import FoolboxAttack
 from attacks.searches.starts import takes_starts

@@ -12,12 +12,12 @@ from advbench.catalog import ATTACKS
 from advbench.errors import first_line
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.planning.environment import processor
-from advbench.planning.footprint import MEMORY, SPEED, Footprint, footprint
+from advbench.planning.cost.footprint import MEMORY, SPEED, Footprint, footprint
+from advbench.planning.cost.passes import passes_of
 from advbench.planning.form_cache import Calibration, Setting, keep, recall
-from advbench.planning.identity import model_digest
-from advbench.planning.passes import passes_of
-from advbench.planning.program import program_digest
+from advbench.planning.identity.environment import processor
+from advbench.planning.identity.network import program_digest
+from advbench.planning.identity.run import model_digest
 from attacks import Attack, Fast
 from attacks.speed.folding import FORMS
 from attacks.standins.fast import fastest, in_form, seconds, usable

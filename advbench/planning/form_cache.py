@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from advbench.config.folders import cache_folder
 from advbench.errors import UserError
-from advbench.records.atomic import write_atomic
+from advbench.records.storage.atomic import write_atomic
 from advbench.records.unit import digest
 
 

@@ -11,17 +11,17 @@ from torch import Tensor
 from advbench.catalog import UNIVERSAL
 from advbench.config.goals import parse_goal
 from advbench.config.suite import DatasetSpec, Suite
-from advbench.datasets.image_ids import Numbering, sample_id
+from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
-from advbench.planning.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cells import NOISE, PlannedAttack, cells_of
+from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
+from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
-from advbench.planning.footprint import Footprint, footprint
-from advbench.planning.identity import suite_identity, surroundings
+from advbench.planning.identity.run import suite_identity, surroundings
 from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources, spread
 from advbench.records.unit import FORMAT, Task, Unit, digest

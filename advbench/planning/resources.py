@@ -14,8 +14,8 @@ from advbench.catalog.user_models import origin
 from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_cache import KeptImages
-from advbench.datasets.image_ids import content_of, sample_id
+from advbench.datasets.images.cache import KeptImages
+from advbench.datasets.images.ids import content_of, sample_id
 from advbench.datasets.matching import Matched, matched
 from advbench.datasets.trained_on import known_beside
 from advbench.errors import UserError
@@ -24,7 +24,7 @@ from advbench.models import load_model, usable_device
 from advbench.models.classifier import Classifier
 from advbench.models.restricted import restricted
 from advbench.models.trial import input_of
-from advbench.planning.identity import model_digest
+from advbench.planning.identity.run import model_digest
 from advbench.records.unit import Unit, digest
 from attacks import Fast
 from attacks.speed.folding import FORMS

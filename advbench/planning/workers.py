@@ -9,7 +9,7 @@ import torch
 
 from advbench.errors import UserError
 from advbench.models import usable_device
-from advbench.planning.footprint import PASS_SECONDS, SPEED, Footprint
+from advbench.planning.cost.footprint import PASS_SECONDS, SPEED, Footprint
 from advbench.planning.plan import Plan
 from advbench.records.unit import Unit
 

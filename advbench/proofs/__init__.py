@@ -1,5 +1,9 @@
 """What no perturbation within a budget can change: lower bounds of a goal's margin, from intervals to splitting.
 
+:func:`prove` has a module read as a network (``reading``, ``network``), says what has to hold for the goal and bounds
+it on the ball (``bounding``), at first cheaply, then by search (``search``); ``cascade`` is the order in which methods
+are tried.
+
 Example:
     >>> import torch
     >>> from torch import nn

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advbench.proofs.backward import Functions, Relaxed, lower_bound
-from advbench.proofs.balls import BallInBox
-from advbench.proofs.crown import lines_of, tightened
-from advbench.proofs.intervals import Interval, intervals
-from advbench.proofs.network import Network
-from advbench.proofs.search_space import Choice, Space
-from advbench.proofs.slopes import ascend, by_ascent, exactly
-from advbench.proofs.specifications import Specification
-from advbench.proofs.splitting import Probe, Splitter
+from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.bounding.crown import lines_of, tightened
+from advbench.proofs.bounding.intervals import Interval, intervals
+from advbench.proofs.bounding.specifications import Specification
+from advbench.proofs.network.graph import Network
+from advbench.proofs.search.slopes import ascend, by_ascent, exactly
+from advbench.proofs.search.space import Choice, Space
+from advbench.proofs.search.splitting import Probe, Splitter
 
 METHODS = ("interval", "crown-ibp", "crown", "alpha-crown", "split")
 """The methods from the cheapest on; each is tried on what those before it leave open."""

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advbench.proofs.balls import BallInBox
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.bounding.specifications import Specification, specification
 from advbench.proofs.cascade import METHODS, Case, Limits, run
 from advbench.proofs.errors import UnprovableError
-from advbench.proofs.network import Network
+from advbench.proofs.network.graph import Network
 from advbench.proofs.proof import Proof
-from advbench.proofs.reading import read_network
-from advbench.proofs.specifications import Specification, specification
+from advbench.proofs.reading.reader import read_network
 from attacks.goals import Goal
 from attacks.norms import Norm
 from attacks.queries.answers import ask

@@ -8,8 +8,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from advbench.errors import UserError
-from advbench.records.checksum import is_intact
 from advbench.records.run_folder import RunFolder
+from advbench.records.storage.checksum import is_intact
 from advbench.records.unit import Unit
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from advbench.errors import UserError
-from advbench.records.atomic import folder_for_results, write_atomic
+from advbench.records.storage.atomic import folder_for_results, write_atomic
 from advbench.records.unit import FORMAT, Unit
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
 from advbench.errors import UserError
-from advbench.records.atomic import write_atomic
-from advbench.records.checksum import seal_of
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
-from advbench.records.shards import as_frame, as_whole, gathered, read_shard, read_whole
-from advbench.records.tables import guarded
+from advbench.records.storage.atomic import write_atomic
+from advbench.records.storage.checksum import seal_of
+from advbench.records.storage.shards import as_frame, as_whole, gathered, read_shard, read_whole
+from advbench.records.storage.tables import guarded
 from advbench.records.unit import Unit
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from advbench.analysis.metrics import as_frame
-from advbench.records.tables import guarded
+from advbench.records.storage.tables import guarded
 
 if TYPE_CHECKING:
     from advbench.analysis.verdict import Verdict

@@ -25,7 +25,7 @@ class Format(NamedTuple):
 FORMATS = {
     "text": Format("advbench.report.terminal:as_text", "txt", "for a terminal"),
     "markdown": Format("advbench.report.markdown:run_markdown", "md", "also for GitHub"),
-    "html": Format("advbench.report.page:as_page", "html", "one page with pictures", printed=False),
+    "html": Format("advbench.report.html.page:as_page", "html", "one page with pictures", printed=False),
     "csv": Format("advbench.report.csv_table:as_csv", "csv", "the numbers"),
     "json": Format("advbench.report.json_object:as_json", "json", "verdict, flags and numbers"),
     "junit": Format("advbench.report.junit:run_junit", "xml", "for a CI server"),

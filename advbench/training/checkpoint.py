@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from advbench.errors import UserError, first_line
-from advbench.records.atomic import write_atomic
+from advbench.records.storage.atomic import write_atomic
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from advbench.errors import UserError
-from advbench.models.new_top import PRETRAINED
+from advbench.models.networks.new_top import PRETRAINED
 from advbench.training.adversarial import COLLAPSE, adversarial_loss, eps_at, guard_accuracy, one_answer
-from advbench.training.augment import augmented
 from advbench.training.checkpoint import read_checkpoint, read_progress, write_checkpoint
-from advbench.training.data import Images, in_parts, units
+from advbench.training.data.augment import augmented
+from advbench.training.data.sets import Images, in_parts, units
 from advbench.training.recipes import Adversarial, Recipe
 from attacks.searches.draws import derive
 from attacks.standins.fast import computes_bfloat16

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from advbench.errors import UserError
-from advbench.models.forest import Forest
-from advbench.training.data import Images
+from advbench.models.networks.forest import Forest
+from advbench.training.data.sets import Images
 from advbench.training.measure import Score, score
 from advbench.training.recipes import ForestRecipe
 

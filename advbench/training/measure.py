@@ -12,7 +12,7 @@ import attacks
 from advbench.config.budgets import parse_eps
 from advbench.evaluation.evaluate import evaluate
 from advbench.models.classifier import Classifier
-from advbench.training.data import Images, in_parts, units
+from advbench.training.data.sets import Images, in_parts, units
 
 QUERIES = 5000
 """Number of queries of the attack on models without a gradient."""

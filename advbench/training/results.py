@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from advbench.records.atomic import write_atomic
+from advbench.records.storage.atomic import write_atomic
 from advbench.report.wording import describe_score
 from advbench.training.fit import Epoch
 

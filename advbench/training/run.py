@@ -8,14 +8,14 @@ from torch import nn
 
 from advbench.catalog.zoo import ZOO, ZooData
 from advbench.datasets.trained_on import file_beside, ids_of_pixels
-from advbench.models import architectures
-from advbench.models.contents import Contents, packed
+from advbench.models.files.contents import Contents, packed
+from advbench.models.files.weights import load_into, read_state_dict, sha256_of
+from advbench.models.networks import architectures
 from advbench.models.sources.zoo import architecture, wrap
-from advbench.models.weights import load_into, read_state_dict, sha256_of
-from advbench.records.atomic import folder_for_results, write_atomic
-from advbench.training.data import Images, in_parts
+from advbench.records.storage.atomic import folder_for_results, write_atomic
+from advbench.training.data.folders import load_data
+from advbench.training.data.sets import Images, in_parts
 from advbench.training.fit import Job, Progress, Trained, fit
-from advbench.training.folders import load_data
 from advbench.training.forest import grow
 from advbench.training.measure import measured
 from advbench.training.recipes import ForestRecipe, TransferRecipe

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from advbench.catalog.zoo import ZooData
 from advbench.models.classifier import Classifier
-from advbench.models.contents import Contents
-from advbench.training.data import Images
+from advbench.models.files.contents import Contents
+from advbench.training.data.sets import Images
 from advbench.training.fit import Trained
 from advbench.training.recipes import ForestRecipe, Recipe
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from advbench.catalog.user_models import model_card
 from advbench.catalog.zoo import PHOTOGRAPHS, ZooData
 from advbench.models import load_model
-from advbench.models.contents import Contents, contents_of, rewrapped
-from advbench.models.new_top import Transferred, last_layer, unfreeze, with_new_top
+from advbench.models.files.contents import Contents, contents_of, rewrapped
+from advbench.models.networks.new_top import Transferred, last_layer, unfreeze, with_new_top
 from advbench.models.trial import input_of, try_model
-from advbench.training.data import Images, in_parts, units
+from advbench.training.data.folders import load_folder
+from advbench.training.data.sets import Images, in_parts, units
 from advbench.training.fit import Job, Progress, Trained, fit
-from advbench.training.folders import load_folder
 from advbench.training.recipes import TransferRecipe
 from advbench.training.task import Made, TrainConfig
 

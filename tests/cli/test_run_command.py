@@ -12,7 +12,7 @@ from tables import tables_restored
 
 import advbench
 from advbench.cli.main import main
-from advbench.records.checksum import BLANK, sealed
+from advbench.records.storage.checksum import BLANK, sealed
 
 PLUGIN = ("--plugin", "fake_plugin")
 
@@ -21,7 +21,7 @@ PLUGIN = ("--plugin", "fake_plugin")
 def plugged(monkeypatch, tmp_path):
     """An empty folder with a suite in it, and tables that are as they were afterwards."""
     with tables_restored():
-        monkeypatch.setattr("advbench.planning.batches.LARGEST_BATCH", 4)
+        monkeypatch.setattr("advbench.planning.cost.batches.LARGEST_BATCH", 4)
         monkeypatch.chdir(tmp_path)
         Path("small.toml").write_text(TOML.format(model="tiny"))
         yield

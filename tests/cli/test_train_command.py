@@ -183,7 +183,7 @@ def test_full_disk_leaves_the_checkpoint_before(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("advbench.records.atomic.os.fsync", full)
+    monkeypatch.setattr("advbench.records.storage.atomic.os.fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         train(job)
     monkeypatch.undo()

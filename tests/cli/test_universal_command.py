@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors import safe_open
 
-import advbench.pictures.universal_fit
+import advbench.pictures.universal.fit
 from advbench.cli.main import main
-from advbench.datasets.loader import PictureStream
-from advbench.pictures.universal_fit import FitConfig, fit_perturbation
+from advbench.datasets.images.loader import PictureStream
+from advbench.pictures.universal.fit import FitConfig, fit_perturbation
 from attacks import L2, Linf, Perturbation
 
 FIT = ("universal", "fit", "--model", "tiny", "--device", "cpu", "--quiet", "--steps", 12, "--batch-size", 4)
@@ -112,7 +112,7 @@ def test_apply_writes_pictures_that_are_the_sum(fitted, photographs, tmp_path, m
 
 @pytest.mark.parametrize(("end", "next_step"), [(KeyboardInterrupt, 9), (RuntimeError, 6)], ids=["Ctrl-C", "crash"])
 def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(end, next_step, photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(advbench.pictures.universal_fit, "SAVE_EVERY", 5)
+    monkeypatch.setattr(advbench.pictures.universal.fit, "SAVE_EVERY", 5)
     config = FitConfig(paths=(photographs,), model="tiny", steps=12, batch_size=4, eps=0.004, out=tmp_path / "whole")
     whole = fit_perturbation(config)
 
@@ -133,7 +133,7 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(end, next_step, phot
 
 
 def test_a_checkpoint_of_another_fit_is_refused(photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(advbench.pictures.universal_fit, "SAVE_EVERY", 1)
+    monkeypatch.setattr(advbench.pictures.universal.fit, "SAVE_EVERY", 1)
 
     def interrupt(what, done, total):
         if done == 3:
@@ -213,7 +213,7 @@ def test_pictures_stream_in_another_order_each_pass_and_are_read_again_where_mem
         reads.append(path)
         return torch.full((1, 2, 2), int(path.name) / 255)
 
-    monkeypatch.setattr("advbench.datasets.image_cache.KEEP_BYTES", 12)
+    monkeypatch.setattr("advbench.datasets.images.cache.KEEP_BYTES", 12)
     stream = PictureStream([Path(str(number)) for number in range(6)], read, batch_size=4, seed=0)
     passes = []
     for epoch in (0, 1, 0):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from advbench.config.data_guess import guessed_name
-from advbench.config.data_name import data_at, parse_data
+from advbench.config.data.guess import guessed_name
+from advbench.config.data.name import data_at, parse_data
 from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from advbench.datasets.image_cache import KeptImages
+from advbench.datasets.images.cache import KeptImages
 
 EIGHT_BITS = torch.arange(256).reshape(1, 16, 16) / 255
 FLOATS = torch.linspace(0, 1, 256).reshape(1, 16, 16).pow(2)

@@ -23,7 +23,7 @@ from picture_files import (
 )
 from PIL import Image
 
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 
 
 def words(*values):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advbench.datasets.image_ids import Batch, content_ids, content_of, make_batch, sample_id, sample_ids
+from advbench.datasets.images.ids import Batch, content_ids, content_of, make_batch, sample_id, sample_ids
 
 
 def images(n, seed=0):

@@ -9,7 +9,7 @@ import pytest
 from encoded_images import encoded, pixels
 
 from advbench.datasets import load_dataset
-from advbench.datasets.image_files import PictureError
+from advbench.datasets.images.files import PictureError
 from advbench.datasets.sources import parquet
 from advbench.errors import UserError
 

@@ -12,8 +12,8 @@ import pytest
 from picture_files import GREY, chunk, encoded, png, quadrants, refusal
 from PIL import Image
 
-from advbench.datasets import image_files as module
-from advbench.datasets.image_files import PictureError, read_picture
+from advbench.datasets.images import files as module
+from advbench.datasets.images.files import PictureError, read_picture
 from advbench.errors import UserError
 
 
@@ -162,7 +162,7 @@ class TestWhatIsRefused:
 
 BOMB = """
 import resource, sys
-from advbench.datasets.image_files import PictureError, read_picture
+from advbench.datasets.images.files import PictureError, read_picture
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 try:

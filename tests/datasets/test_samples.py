@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.datasets.samples import SAMPLE_SETS, samples
 from advbench.errors import UserError
 
@@ -76,7 +76,7 @@ def test_missing_images_are_told(monkeypatch, tmp_path, files):
 
 def test_neither_torch_nor_foolbox_is_imported():
     code = (
-        "import sys; from advbench.datasets import image_files as pictures, samples; samples.samples('mnist');"
+        "import sys; from advbench.datasets import samples; samples.samples('mnist');"
         "sys.exit(bool({'torch', 'foolbox'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ import pytest
 from encoded_images import encoded, pixels
 
 from advbench.datasets import load_dataset
-from advbench.datasets.image_files import PictureError
+from advbench.datasets.images.files import PictureError
 from advbench.errors import UserError
 
 Y = [1, 0, 2, 1]

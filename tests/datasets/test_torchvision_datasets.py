@@ -16,7 +16,7 @@ from torchvision import datasets as theirs
 
 from advbench.catalog import DATASETS
 from advbench.datasets import load_dataset
-from advbench.datasets.image_files import PictureError
+from advbench.datasets.images.files import PictureError
 from advbench.datasets.sources import torchvision as ours
 from advbench.errors import UserError
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from advbench.config.goals import parse_goal
-from advbench.datasets.image_ids import sample_ids
+from advbench.datasets.images.ids import sample_ids
 from advbench.evaluation.batch import BatchAttack, attack_batch, labelled_pointless, unattacked
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import ITS_CLASS, ITS_LABEL, Provenance, Sample

@@ -8,7 +8,7 @@ from torch import nn
 
 from advbench.config.suite import DatasetSpec
 from advbench.datasets import load_dataset
-from advbench.evaluation.data_checks import at_least, check_data
+from advbench.evaluation.checks.data import at_least, check_data
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from advbench.config.goals import GoalSpec, parse_goal
-from advbench.datasets.image_ids import content_ids
+from advbench.datasets.images.ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.evaluate import evaluate, evaluate_quickly
 from advbench.evaluation.goals import goal_maker

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch import nn
 
 from advbench.evaluation.judge import Verdicts, check_candidates, judge
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
@@ -214,3 +215,27 @@ def test_verdicts_have_a_row_for_each_image():
     verdicts = judge(identity, x, x, Untargeted(torch.arange(4) % 3), Linf(), None)
     *others, sizes = verdicts[2:]
     assert {tensor.shape for tensor in (*others, *sizes.values())} == {(4,)}
+
+
+@pytest.mark.parametrize("norm", [Linf(), L1()])
+def test_sizes_are_the_same_however_few_images_are_measured_at_a_time(norm, monkeypatch):
+    x, model = torch.rand(7, 3, 5, 5), nn.Sequential(nn.Flatten(), nn.Linear(75, 4))
+    x_adv, goal = torch.rand_like(x), Untargeted(model(x).argmax(1))
+    whole = judge(model, x, x_adv, goal, norm, eps=30.0)
+    monkeypatch.setattr("advbench.evaluation.judge._CACHED", 1)
+    single = judge(model, x, x_adv, goal, norm, eps=30.0)
+    assert all(torch.equal(a, b) for a, b in zip(whole[:-1], single[:-1], strict=True))
+    assert all(torch.equal(whole.sizes[name], single.sizes[name]) for name in ("l0", "l1", "l2", "linf"))
+
+
+def test_nothing_more_is_asked_about_images_that_are_not_fooled():
+    asked = []
+
+    def model(x):
+        asked.append(len(x))
+        return x
+
+    x = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.7, 0.3]])
+    x_adv = torch.tensor([[0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])
+    assert judge(model, x, x_adv, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.5).met.tolist() == [1, 0, 0]
+    assert asked == [3, 3, 1]

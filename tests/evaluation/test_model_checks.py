@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.checks.model import check_model
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.records.flag import Flag

@@ -7,9 +7,9 @@ from PIL import Image
 from torch import nn
 
 from advbench.datasets import load_dataset
-from advbench.datasets.image_ids import sample_id
+from advbench.datasets.images.ids import sample_id
 from advbench.datasets.trained_on import file_beside, ids_of_pixels, known_beside
-from advbench.evaluation.set_checks import Shown, check_set, is_train_split, lost_by_halving
+from advbench.evaluation.checks.sets import Shown, check_set, is_train_split, lost_by_halving
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from advbench.evaluation.squashed import why_no_logits
+from advbench.evaluation.checks.squashed import why_no_logits
 
 X = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 WEIGHT = 4 * torch.randn(10, 36, generator=torch.Generator().manual_seed(1))

@@ -22,8 +22,8 @@ from accidents import SUITE, TOML, finish, start
 import advbench
 from advbench.api import run
 from advbench.errors import UserError
-from advbench.records.atomic import write_atomic
 from advbench.records.record import UNKNOWN, Reason
+from advbench.records.storage.atomic import write_atomic
 from advbench.records.stored_run import StoredRun
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals and limits of POSIX")

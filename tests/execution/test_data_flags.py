@@ -50,7 +50,7 @@ def test_images_of_the_training_are_found_by_the_file_beside_the_weights(tmp_pat
     weights.write_bytes((Path(zoo.__file__).parents[1] / "zoo" / "lenet.safetensors").read_bytes())
     data = load_dataset("mnist")
     model = advbench.load_model("lenet")
-    ids = [advbench.datasets.image_ids.sample_id(model.preprocess(data.read(number))) for number in range(5)]
+    ids = [advbench.datasets.images.ids.sample_id(model.preprocess(data.read(number))) for number in range(5)]
     file_beside(weights).write_text("\n".join(ids))
     found = run(saved(tmp_path / "x.npz"), model={"name": "lenet", "weights": str(weights)})["D6"]
     assert found.message == "the model was trained on 5 of the 64 images (7.8%)"

@@ -79,7 +79,7 @@ def test_what_is_drawn_for_a_repeat_does_not_depend_on_the_units_of_a_run(tmp_pa
     suite = {"name": "x", "models": "m", "datasets": "d", "attacks": attack, "eps": {"linf": "8/255"}}
     frames = []
     for most in (1, 4, 64):
-        with patch("advbench.planning.batches.LARGEST_BATCH", most):
+        with patch("advbench.planning.cost.batches.LARGEST_BATCH", most):
             out = tmp_path / str(most)
             frames.append(run(suite, out=out, models={"m": MODEL}, datasets={"d": data}).frame)
     for other in frames[1:]:

@@ -11,7 +11,7 @@ from advbench.evaluation.judge import judge
 from advbench.explain.attribution import require_gradient
 from advbench.explain.maximise import class_images
 from advbench.models.classifier import Classifier
-from advbench.planning.footprint import footprint
+from advbench.planning.cost.footprint import footprint
 from attacks import PGD, HopSkipJump, Linf, Square, Untargeted
 from attacks.queries.derivatives import NoGradientError
 

@@ -18,10 +18,10 @@ from tables import tables_restored
 import advbench
 from advbench.api import run
 from advbench.catalog import plugins
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.errors import UserError
 from advbench.execution.runner import StoppedError
-from advbench.planning import batches, footprint, passes
+from advbench.planning.cost import batches, footprint, passes
 from advbench.records.record import OK, UNKNOWN, Reason
 from advbench.records.stored_run import StoredRun
 
@@ -45,7 +45,7 @@ def events(folder: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory):
     """A run without any accident; never written to."""
-    with tables_restored(), patch("advbench.planning.batches.LARGEST_BATCH", 4):
+    with tables_restored(), patch("advbench.planning.cost.batches.LARGEST_BATCH", 4):
         plugins.load_plugins(["fake_plugin"])
         return run(SUITE, out=tmp_path_factory.mktemp("golden") / "run")
 
@@ -228,8 +228,8 @@ def test_other_weights_code_and_libraries_are_refused_by_name(golden, tmp_path, 
     (tmp_path / "weights").write_text("1.25")
     with pytest.raises(UserError, match=r"models\.tiny: \w+ -> \w+"):
         run(SUITE | {"models": {"name": "tiny", "weights": str(tmp_path / "weights")}}, out=tmp_path / "run")
-    monkeypatch.setattr("advbench.planning.identity.library_versions", lambda: {"torch": "1.0"})
-    monkeypatch.setattr("advbench.planning.identity.code_digest", lambda: "another")
+    monkeypatch.setattr("advbench.planning.identity.run.library_versions", lambda: {"torch": "1.0"})
+    monkeypatch.setattr("advbench.planning.identity.run.code_digest", lambda: "another")
     with pytest.raises(UserError, match=r"code: \w+ -> another\n(?s:.*)libraries\.torch: .* -> 1\.0"):
         run(SUITE, out=tmp_path / "run")
 
@@ -279,7 +279,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(tmp_path, chan
 
 
 def test_a_unit_is_as_large_as_time_and_memory_allow():
-    from advbench.planning.batches import batch_size
+    from advbench.planning.cost.batches import batch_size
 
     assert batch_size(footprint.Footprint(1e12, 10, 0), passes.Passes(1000, 1000)) == 1
     assert batch_size(footprint.Footprint(1.0, 10, 0), passes.Passes(1, 0)) == 4  # the largest batch, in these tests
@@ -308,7 +308,7 @@ def test_attacks_by_labels_alone_are_counted_from_their_first_image_on(name):
 
 def test_planning_imports_no_compiler():
     code = (
-        "import sys, torch\nfrom advbench import load_model\nfrom advbench.planning.footprint import footprint\n"
+        "import sys, torch\nfrom advbench import load_model\nfrom advbench.planning.cost.footprint import footprint\n"
         "footprint(load_model('lenet'), torch.rand(1, 28, 28))\nprint('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -15,9 +15,9 @@ from advbench import Classifier, load_model
 from advbench.cli.main import main
 from advbench.errors import UserError
 from advbench.explain import class_images, filter_images, find_layer
-from advbench.models.new_top import with_new_top
+from advbench.models.networks.new_top import with_new_top
 from advbench.models.trial import try_model
-from advbench.planning.identity import model_digest
+from advbench.planning.identity.run import model_digest
 
 NETS = """
 import torch

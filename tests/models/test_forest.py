@@ -11,9 +11,9 @@ from sklearn.ensemble import RandomForestClassifier
 import attacks
 from advbench import Classifier, load_model
 from advbench.cli.main import main
-from advbench.models import architectures
-from advbench.models.forest import Forest
-from advbench.training.data import Images
+from advbench.models.networks import architectures
+from advbench.models.networks.forest import Forest
+from advbench.training.data.sets import Images
 from advbench.training.forest import grow, grown_out
 from advbench.training.recipes import ForestRecipe
 

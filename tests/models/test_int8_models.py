@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 import attacks
 from advbench import Classifier, load_dataset, load_model
+from advbench.evaluation.checks.model import check_model
 from advbench.evaluation.evaluate import evaluate_quickly
-from advbench.evaluation.model_checks import check_model
 from advbench.models.restricted import restricted
 from advbench.models.twins import paired
-from advbench.planning.identity import model_digest
+from advbench.planning.identity.run import model_digest
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.ao.quantization is deprecated, and still ships networks
 IMAGES, EPS = 24, 0.15

@@ -7,7 +7,7 @@ import torch
 
 import attacks
 from advbench import Classifier, load_model
-from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.checks.model import check_model
 
 NETS = '''
 from collections import OrderedDict

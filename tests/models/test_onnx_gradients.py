@@ -18,7 +18,7 @@ from advbench.catalog import MODELS
 from advbench.catalog.registry import resolve
 from advbench.catalog.zoo import DATA, ZOO
 from advbench.datasets import load_dataset
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.models.sources import onnx_twin
 from advbench.models.sources.onnx_graph import read_graph, rounding, without_copies
 from attacks import PGD, Untargeted

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from advbench.errors import UserError
-from advbench.models.pins import FILE, check_pin
+from advbench.models.files.pins import FILE, check_pin
 
 
 @pytest.fixture(autouse=True)

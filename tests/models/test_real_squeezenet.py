@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import attacks
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.models import load_model
 
 COUNT = 40

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from advbench.errors import UserError
-from advbench.models.weights import load_into, read_state_dict, sha256_of
+from advbench.models.files.weights import load_into, read_state_dict, sha256_of
 
 
 class Evil:

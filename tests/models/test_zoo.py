@@ -17,7 +17,7 @@ from advbench import load_model
 from advbench.catalog import MODELS, availability
 from advbench.catalog.zoo import DATA, FOLDER, ZOO, read_card
 from advbench.errors import UserError
-from advbench.models.architectures import Scramble, TwoLogits
+from advbench.models.networks.architectures import Scramble, TwoLogits
 from advbench.models.sources import zoo
 from advbench.models.sources.zoo import architecture
 from advbench.training.recipes import RECIPES

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from advbench.planning import environment
+from advbench.planning.identity import environment
 
 _PICTURE = "imagenet_17_22.jpg"
 _SEEDED_VGG16 = """

@@ -136,7 +136,7 @@ def _bare(unit: Any, context: Any) -> Callable[[], Any]:
     import torch
 
     from advbench.config.goals import parse_goal
-    from advbench.datasets.image_ids import content_ids
+    from advbench.datasets.images.ids import content_ids
     from advbench.evaluation.attack_factory import make_attack
     from advbench.evaluation.goals import goal_maker
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
 from tests.peers.victims import SHARED, shared_module

@@ -119,10 +119,10 @@ def _write_many(folder: Path, images: int) -> None:
     """The folder of a run that never took place; its rows are drawn."""
     import numpy as np
 
-    from advbench.records.atomic import write_atomic
     from advbench.records.record import OK, Record
     from advbench.records.run_folder import RunFolder
-    from advbench.records.shards import as_shard
+    from advbench.records.storage.atomic import write_atomic
+    from advbench.records.storage.shards import as_shard
     from advbench.records.stored_run import gather_rows
     from advbench.records.unit import FORMAT, Unit
 

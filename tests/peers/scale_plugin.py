@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 from advbench.catalog.cards import DatasetCard, ModelCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.models.classifier import Classifier
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.datasets.samples import samples
 from advbench.models import load_model
 from advbench.models.classifier import Classifier

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec, parse_goal
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.datasets.samples import samples
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model

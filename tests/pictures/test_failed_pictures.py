@@ -10,7 +10,7 @@ from advbench.config.goals import GoalSpec
 from advbench.errors import UserError
 from advbench.pictures.attack import attack_pictures
 from advbench.records.record import OK, UNKNOWN, Reason
-from advbench.records.tables import write_records
+from advbench.records.storage.tables import write_records
 
 pytestmark = pytest.mark.usefixtures("fakes_registered")
 

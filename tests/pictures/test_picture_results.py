@@ -13,7 +13,7 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.registry import resolve
 from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec
-from advbench.datasets.image_ids import sample_id, sample_ids
+from advbench.datasets.images.ids import sample_id, sample_ids
 from advbench.evaluation.batch import BatchAttack, attack_batch
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import Sample, failure

@@ -91,7 +91,7 @@ def hops(done):
 
 def test_the_images_of_a_run_are_what_its_units_start_from_however_they_are_cut(tmp_path):
     whole = hops(advbench.run(suite(), out=tmp_path / "a", **parts(WITH_KEY)))
-    with patch("advbench.planning.batches.LARGEST_BATCH", 2):
+    with patch("advbench.planning.cost.batches.LARGEST_BATCH", 2):
         cut = hops(advbench.run(suite(), out=tmp_path / "b", **parts(WITH_KEY)))
     assert (whole["status"] == OK).all()
     assert whole["met"].all()
@@ -110,7 +110,7 @@ def test_a_run_in_which_nothing_can_be_started_from_is_incomplete(tmp_path):
 def test_what_a_unit_may_start_from_is_part_of_its_name():
     def names(x):
         chosen = load_suite(suite(), names={"locked", "dim"})
-        with patch("advbench.planning.batches.LARGEST_BATCH", 1):
+        with patch("advbench.planning.cost.batches.LARGEST_BATCH", 1):
             units = make_plan(chosen, Resources(chosen, **parts(x))).units
         return {unit.attack: unit.unit_id for unit in units if unit.samples == (0,) and unit.task == "attack"}
 

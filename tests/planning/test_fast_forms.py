@@ -14,10 +14,10 @@ from torch import nn
 from advbench.cli.main import main
 from advbench.models.classifier import Classifier
 from advbench.planning import fast_forms as forms
+from advbench.planning.cost.footprint import MEMORY, Footprint
 from advbench.planning.fast_forms import AS_IT_IS, Choice, bears, calibrated, choose_form, crowded, try_models
-from advbench.planning.footprint import MEMORY, Footprint
 from advbench.planning.form_cache import calibrations_folder, kept
-from advbench.planning.program import program_digest
+from advbench.planning.identity.network import program_digest
 from attacks import ATTACKS, capped
 
 

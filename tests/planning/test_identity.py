@@ -9,12 +9,12 @@ from layers import imports_of
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.catalog.user_models import origin
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.config.model_description import Description
 from advbench.config.suite import HARMLESS as FIELDS
 from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
-from advbench.planning import identity
-from advbench.planning.deciding import HARMLESS, ROOTS, code_digest, deciding_modules
+from advbench.planning.identity import run as identity
+from advbench.planning.identity.code import HARMLESS, ROOTS, code_digest, deciding_modules
 from advbench.planning.plan import make_plan
 from advbench.planning.resources import Resources
 
@@ -160,7 +160,7 @@ def test_models_with_the_same_weights_are_told_apart_by_what_they_were_made_from
     assert not {str(tmp_path), "nets.py"} & set(before.values()), "it may lie elsewhere on another machine"
 
 
-ROOT = Path(identity.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text(encoding="utf-8")
     for top in ("advbench", "attacks")
@@ -187,15 +187,15 @@ def test_what_tables_name_as_text_is_in_the_code_that_decides():
     "name",
     [
         *("records.record", "records.flag", "records.unit", "catalog", "catalog.user_models", "catalog.parameters"),
-        *("catalog.attack_facts", "models.sources.zoo", "datasets.image_ids", "execution.tasks"),
+        *("catalog.attack_facts", "models.sources.zoo", "datasets.images.ids", "execution.tasks"),
         *(
             "evaluation.judge",
-            "evaluation.model_checks",
-            "evaluation.squashed",
+            "evaluation.checks.model",
+            "evaluation.checks.squashed",
             "evaluation.recording",
             "evaluation.meter",
         ),
-        *("evaluation.evaluate", "planning.plan", "planning.footprint", "planning.fast_forms"),
+        *("evaluation.evaluate", "planning.plan", "planning.cost.footprint", "planning.fast_forms"),
     ],
 )
 def test_what_decides_is_in_the_digest(name):
@@ -203,7 +203,8 @@ def test_what_decides_is_in_the_digest(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["report.page", "cli.run", "explain.page", "training.fit", "analysis.attack_checks", "analysis.metrics"]
+    "name",
+    ["report.html.page", "cli.run", "explain.page", "training.fit", "analysis.checks.attacks", "analysis.metrics"],
 )
 def test_what_only_reads_results_is_not(name):
     assert f"advbench.{name}" in SOURCES
@@ -248,7 +249,7 @@ def test_a_name_that_is_gone_is_an_error(tmp_path, gone):
 
 def test_the_digest_changes_with_the_code_that_decides(monkeypatch):
     read, before = Path.read_bytes, code_digest()
-    for name, same in (("record.py", False), ("attack_facts.json", False), ("attack_checks.py", True)):
-        changed = lambda path, name=name: read(path) + (b" " if path.name == name else b"")  # noqa: E731
+    for name, same in (("records/record.py", False), ("attack_facts.json", False), ("analysis/metrics.py", True)):
+        changed = lambda path, name=name: read(path) + (b" " if path.as_posix().endswith(name) else b"")  # noqa: E731
         monkeypatch.setattr(Path, "read_bytes", changed)
         assert (code_digest.__wrapped__() == before) is same

@@ -5,7 +5,7 @@ import torch
 
 from advbench.errors import UserError
 from advbench.planning import workers
-from advbench.planning.footprint import Footprint
+from advbench.planning.cost.footprint import Footprint
 from advbench.planning.plan import Plan
 from advbench.planning.workers import choose_workers, devices_of, free_memory
 from advbench.records.unit import Unit

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import attacks
 from advbench import proofs
-from advbench.proofs import relaxations
-from advbench.proofs.balls import BallInBox
+from advbench.proofs.bounding.balls import BallInBox
 from advbench.proofs.cascade import METHODS
-from advbench.proofs.relaxations import Lines
+from advbench.proofs.network import relaxations
+from advbench.proofs.network.relaxations import Lines
 from attacks import LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 
 EPS = {"linf": 0.05, "l2": 0.3, "l1": 0.4, "l0": 2.0}

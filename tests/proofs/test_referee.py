@@ -11,7 +11,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor, nn
 
 from advbench import proofs
-from advbench.proofs.balls import BallInBox
+from advbench.proofs.bounding.balls import BallInBox
 from attacks import Linf, Untargeted
 
 SIZES = (4, 6, 5, 3)

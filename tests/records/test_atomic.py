@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from advbench.errors import UserError
-from advbench.records.atomic import folder_for_results, write_atomic
 from advbench.records.record import COLUMNS, OK, UNKNOWN, Reason, Record, as_row
-from advbench.records.tables import write_records
+from advbench.records.storage.atomic import folder_for_results, write_atomic
+from advbench.records.storage.tables import write_records
 
 FULL = Record(
     run_id="r", unit_id="u", model="vgg16", weights_sha256="ab", dataset="files", sample_id="s", label=2, attack="pgd",

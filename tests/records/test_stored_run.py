@@ -11,11 +11,11 @@ from run_folders import records, unit
 
 from advbench import load_run
 from advbench.errors import UserError
-from advbench.records.checksum import BLANK, sealed
 from advbench.records.record import COLUMNS, UNKNOWN
-from advbench.records.shards import as_shard, read_shard
+from advbench.records.storage.checksum import BLANK, sealed
+from advbench.records.storage.shards import as_shard, read_shard
+from advbench.records.storage.tables import as_parquet, parquet_of
 from advbench.records.stored_run import gather_rows
-from advbench.records.tables import as_parquet, parquet_of
 from advbench.records.unit import FORMAT
 
 ONE, TWO = unit(eps=1 / 255), unit(eps=2 / 255)

@@ -22,10 +22,10 @@ from advbench.analysis.threats import gather
 from advbench.cli.main import main
 from advbench.config.suite import Gates
 from advbench.records.stored_run import read_run
-from advbench.report.figures import curves, histogram
-from advbench.report.gallery import KINDS, gallery
-from advbench.report.html import render
-from advbench.report.page import as_page
+from advbench.report.html.document import render
+from advbench.report.html.figures import curves, histogram
+from advbench.report.html.gallery import KINDS, gallery
+from advbench.report.html.page import as_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROWS = [

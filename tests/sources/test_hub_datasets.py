@@ -8,7 +8,7 @@ from encoded_images import encoded, pixels
 from PIL import Image
 
 from advbench.datasets import load_dataset
-from advbench.datasets.image_files import PictureError
+from advbench.datasets.images.files import PictureError
 from advbench.errors import UserError
 
 # A folder of tests is called datasets too, and would be found in place of the package.

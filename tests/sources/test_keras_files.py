@@ -16,7 +16,7 @@ from advbench import load_dataset, load_model
 from advbench.catalog.user_models import origin
 from advbench.cli.main import main
 from advbench.errors import UserError
-from advbench.evaluation.model_checks import check_model
+from advbench.evaluation.checks.model import check_model
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", reason="the package keras is not installed")

@@ -35,7 +35,7 @@ def _context():
     os.environ["PYTHONPATH"] = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["advbench.execution.runner", "advbench.evaluation.model_checks", "fake_plugin", "advbench.cli.main"]
+        ["advbench.execution.runner", "advbench.evaluation.checks.model", "fake_plugin", "advbench.cli.main"]
     )
     return context
 
@@ -61,7 +61,7 @@ def quietly() -> None:
     os.dup2(null, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
     from advbench.catalog import plugins
-    from advbench.planning import batches
+    from advbench.planning.cost import batches
 
     batches.LARGEST_BATCH = 4
     plugins.load_plugins(["fake_plugin"])

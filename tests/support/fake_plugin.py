@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import attacks
 from advbench.catalog.cards import AttackCard, DatasetCard, ModelCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier

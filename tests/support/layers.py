@@ -6,6 +6,7 @@ A checker takes the name of a module and the sources of all modules; it gives it
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 PACKAGES = (
@@ -81,14 +82,18 @@ def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[I
     return visit(ast.parse(source), "module")
 
 
-def imports_of(name: str, sources: dict[str, str]) -> list[Import]:
+def imports_of(name: str, sources: dict[str, str]) -> tuple[Import, ...]:
     """The imports of one module among ``sources``."""
-    is_package = any(other.startswith(f"{name}.") for other in sources)
-    return list(imports(sources[name], name, is_package=is_package))
+    return _imports_of(sources[name], name, any(other.startswith(f"{name}.") for other in sources))
+
+
+@cache
+def _imports_of(source: str, name: str, is_package: bool) -> tuple[Import, ...]:
+    return tuple(imports(source, name, is_package=is_package))
 
 
 def package_of(name: str) -> str:
-    """``advbench.report.page`` -> ``report``; empty for ``advbench`` itself. In attacks a module is its own package."""
+    """``advbench.cli.main`` -> ``cli``; empty for ``advbench`` itself. In attacks a module is its own package."""
     return (*name.split("."), "")[1]
 
 

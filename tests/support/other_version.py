@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from advbench.planning import identity
+from advbench.planning.identity import run as identity
 
 lacks = os.environ.get("ADVBENCH_TEST_LACKS")
 

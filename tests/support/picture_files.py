@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from advbench.datasets.image_files import PictureError, read_picture
+from advbench.datasets.images.files import PictureError, read_picture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 GREY, PALETTE, RGB, GREY_ALPHA, RGBA = 0, 3, 2, 4, 6

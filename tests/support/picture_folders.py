@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from advbench.cli.main import main
 from advbench.datasets.embedded import read_embedded
-from advbench.training.data import Images
+from advbench.training.data.sets import Images
 from advbench.training.task import TrainConfig
 
 DIGITS = (1, 7, 8)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from advbench.records.atomic import write_atomic
 from advbench.records.record import OK, UNKNOWN, Reason, Record
 from advbench.records.run_folder import RunFolder
-from advbench.records.shards import as_shard
+from advbench.records.storage.atomic import write_atomic
+from advbench.records.storage.shards import as_shard
 from advbench.records.unit import FORMAT, Unit, digest
 
 SUITE = {"name": "made", "models": ["vgg16"], "datasets": ["imagenet-samples"], "attacks": ["pgd"]}

@@ -12,8 +12,8 @@ from PIL import Image
 
 from advbench import load_model
 from advbench.errors import UserError
-from advbench.training import folders
-from advbench.training.folders import class_folders, load_data, load_folder
+from advbench.training.data import folders
+from advbench.training.data.folders import class_folders, load_data, load_folder
 from advbench.training.run import train
 from advbench.training.task import TrainConfig
 
@@ -69,7 +69,7 @@ def test_pictures_that_do_not_fit_into_memory_are_read_again(
     monkeypatch.setattr(folders, "read_picture", watched)
     train(roomy)
     assert len(read) == len(set(read)) == 60
-    monkeypatch.setattr("advbench.datasets.image_cache.KEEP_BYTES", 10 * 28 * 28)
+    monkeypatch.setattr("advbench.datasets.images.cache.KEEP_BYTES", 10 * 28 * 28)
     train(tight)
     assert len(read) > 2 * 60
     first, second = weights(roomy), weights(tight)

@@ -17,8 +17,8 @@ from advbench.catalog import MODELS
 from advbench.catalog.registry import resolve
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
-from advbench.models.new_top import with_new_top
-from advbench.training.folders import load_folder
+from advbench.models.networks.new_top import with_new_top
+from advbench.training.data.folders import load_folder
 from advbench.training.recipes import Adversarial, TransferRecipe
 from advbench.training.run import train
 from advbench.training.task import TrainConfig

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from advbench import load_model
 from advbench.errors import UserError
-from advbench.models.contents import Contents, packed
+from advbench.models.files.contents import Contents, packed
 from advbench.models.sources.zoo import architecture
 
 

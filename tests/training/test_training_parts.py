@@ -14,9 +14,9 @@ from advbench.catalog.zoo import DATA
 from advbench.errors import UserError
 from advbench.training import fit as fit_module
 from advbench.training.adversarial import adversarial_loss, guard_accuracy, one_answer
-from advbench.training.augment import augmented
 from advbench.training.checkpoint import read_progress
-from advbench.training.data import Images, load_split
+from advbench.training.data.augment import augmented
+from advbench.training.data.sets import Images, load_split
 from advbench.training.fit import Job, fit, rate
 from advbench.training.measure import confusion, score
 from advbench.training.recipes import Adversarial, Recipe

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.pixels import check_pixels
+from advbench.datasets.images.pixels import check_pixels
 from advbench.datasets.sources.array_files import Arrays, Rows, arrays_in
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import SUFFIXES, find_pictures, read_picture
+from advbench.datasets.images.files import SUFFIXES, find_pictures, read_picture
 from advbench.datasets.sources.columns import listed
 from advbench.errors import UserError
 from advbench.sanitize import display_name

@@ -9,9 +9,9 @@ from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
 from advbench.catalog.user_datasets import HUB
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import PictureError, decode_picture, read_picture
+from advbench.datasets.images.files import PictureError, decode_picture, read_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick
 from advbench.datasets.sources.parquet import open_shards
 from advbench.datasets.sources.shards import shards

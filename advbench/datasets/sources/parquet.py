@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import PictureError, decode_picture
+from advbench.datasets.images.files import PictureError, decode_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick
 from advbench.datasets.sources.shards import shards
 from advbench.datasets.sources.true_labels import true_labels

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import MAX_PIXELS, PictureError, read_picture
+from advbench.datasets.images.files import MAX_PIXELS, PictureError, read_picture
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from advbench.catalog.cards import DatasetCard
-from advbench.config.data_source import DataSource
+from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.image_files import MAX_BYTES, PictureError, decode_picture
+from advbench.datasets.images.files import MAX_BYTES, PictureError, decode_picture
 from advbench.datasets.sources.shards import shards
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason

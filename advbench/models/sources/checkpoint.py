@@ -8,7 +8,7 @@ from advbench.catalog.registry import resolve
 from advbench.catalog.user_models import FACTORY, TIMM, model_card
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
-from advbench.models.contents import contents_of, filled
+from advbench.models.files.contents import contents_of, filled
 from advbench.models.sources.user_code import own_file
 
 

@@ -14,9 +14,9 @@ from advbench.catalog import availability
 from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
+from advbench.models.files.weights import load_into, read_state_dict, sha256_of
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import ResizeAndCrop
-from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 MEAN, STD = 127 / 255, 128 / 255
 MARGIN = 32

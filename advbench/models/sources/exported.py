@@ -14,7 +14,7 @@ from advbench.catalog.cards import ModelCard
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier, switchable
-from advbench.models.described import described, input_shape, other_inputs, other_type
+from advbench.models.files.described import described, input_shape, other_inputs, other_type
 from advbench.models.sources.user_code import own_file
 from advbench.models.trial import InType
 

@@ -13,7 +13,7 @@ from advbench.config.image_size import height_and_width
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
-from advbench.models.described import described, input_shape, other_inputs
+from advbench.models.files.described import described, input_shape, other_inputs
 from advbench.models.readings import varied
 from advbench.models.sources.user_code import own_file
 

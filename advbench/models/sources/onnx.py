@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
 from advbench.config.model_description import NOTHING, Description
-from advbench.datasets.image_files import read_picture
+from advbench.datasets.images.files import read_picture
 from advbench.datasets.samples import samples
 from advbench.errors import UserError, not_installed, reason
 from advbench.models.answers import parts_of
 from advbench.models.classifier import Classifier
-from advbench.models.described import described, input_shape, other_inputs, other_type
+from advbench.models.files.described import described, input_shape, other_inputs, other_type
 from advbench.models.sources.onnx_graph import read_graph, without_softmax
 from advbench.models.sources.onnx_twin import Examples, twin_of
 from advbench.models.sources.user_code import own_file

@@ -17,10 +17,10 @@ from advbench.config.image_size import Size
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, not_installed, reason
 from advbench.models.classifier import Classifier
+from advbench.models.files.weights import ENDINGS, sha256_of
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering
 from advbench.models.sources.hub import hub_file
-from advbench.models.weights import ENDINGS, sha256_of
 
 TEMPLATES = ("a photo of a {}.",)
 """Prompts unless the user gives others."""

@@ -26,11 +26,11 @@ from advbench.config.folders import cache_folder
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, reason
 from advbench.models.classifier import Classifier
-from advbench.models.described import with_classes
+from advbench.models.files.described import with_classes
+from advbench.models.files.pins import check_pin
+from advbench.models.files.weights import sha256_of_all
 from advbench.models.labels import imagenet_classes
-from advbench.models.pins import check_pin
 from advbench.models.preprocess import covering
-from advbench.models.weights import sha256_of_all
 
 _PACKAGE = "robustbench"
 _WIDTHS = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}

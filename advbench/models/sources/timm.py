@@ -14,9 +14,9 @@ from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import TIMM
 from advbench.errors import UserError, first_line, not_installed
 from advbench.models.classifier import Classifier
+from advbench.models.files.weights import load_into, read_state_dict, sha256_of
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering
-from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:

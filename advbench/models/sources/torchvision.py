@@ -18,8 +18,8 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.cards import ModelCard
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
+from advbench.models.files.weights import load_into, read_state_dict, sha256_of
 from advbench.models.preprocess import ResizeAndCrop
-from advbench.models.weights import load_into, read_state_dict, sha256_of
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is abandoned."""

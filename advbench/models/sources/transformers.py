@@ -15,11 +15,11 @@ from advbench.catalog.user_models import HUB, hub_folder
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, not_installed, reason
 from advbench.models.classifier import Classifier
-from advbench.models.described import with_classes
+from advbench.models.files.described import with_classes
+from advbench.models.files.weights import read_state_dict, sha256_of_all
 from advbench.models.sources.hub import CONFIG, snapshot, weights_in
 from advbench.models.sources.processors import CONFIG as PROCESSOR
 from advbench.models.sources.processors import ProcessorTransform
-from advbench.models.weights import read_state_dict, sha256_of_all
 
 _REFUSED = {"auto_map": "code of its own", "quantization_config": "quantised weights"}
 _FEW = 3

@@ -17,9 +17,9 @@ from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 from advbench.models.bare import bare
 from advbench.models.classifier import Classifier
-from advbench.models.contents import Contents, contents_of, filled
-from advbench.models.described import refuse_description, with_classes
-from advbench.models.weights import sha256_of
+from advbench.models.files.contents import Contents, contents_of, filled
+from advbench.models.files.described import refuse_description, with_classes
+from advbench.models.files.weights import sha256_of
 
 _RETURN = "return a torch module, a function from images to logits, or an advbench.Classifier"
 

@@ -7,9 +7,9 @@ from torch import nn
 from advbench.catalog.cards import ModelCard
 from advbench.catalog.zoo import DATA, FOLDER, ZOO, ZooData, read_card
 from advbench.errors import UserError
-from advbench.models import architectures
 from advbench.models.classifier import Classifier
-from advbench.models.weights import load_into, read_state_dict, sha256_of
+from advbench.models.files.weights import load_into, read_state_dict, sha256_of
+from advbench.models.networks import architectures
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
@@ -75,7 +75,7 @@ def wrap(module: nn.Module, name: str, data: ZooData) -> Classifier:
 
 
 def architecture(name: str, *, dropout: bool = True) -> nn.Module:
-    """One of `advbench.models.architectures` with fresh weights.
+    """One of `advbench.models.networks.architectures` with fresh weights.
 
     Args:
         name: Name of the function.

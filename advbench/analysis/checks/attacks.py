@@ -1,0 +1,206 @@
+"""Trust flags raised from the rows of a run alone: signs that an attack, or its measurement, is at fault.
+
+The rules follow N. Carlini et al., On Evaluating Adversarial Robustness, 2019 <https://arxiv.org/abs/1902.06705>,
+A. Athalye et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv.org/abs/1802.00420>, and
+AutoAttack's own checks. That no flag is raised proves nothing. No torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from advbench.analysis.arrays import Bools
+from advbench.analysis.checks.consistency import contradicted
+from advbench.analysis.metrics import levels
+from advbench.analysis.statistics import Proportion
+from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states
+from advbench.catalog import ATTACKS
+from advbench.catalog.cards import Access, AttackCard, Search
+from advbench.config.budgets import NORMS, describe_size
+from advbench.records.flag import Flag
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, Reason
+
+TOLERANCE = 0.002
+"""Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image
+alone is good to know and no more: of fewer than 500 it is always above that share."""
+UNBOUNDED_LINF = 0.5
+"""An Linf eps that turns every image into a grey one."""
+
+
+def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
+    """Flags raised by single rows: invalid perturbations (A1) and successes that the predictions deny (A2).
+
+    Args:
+        frame: Rows of a run.
+        classes: Data set -> names of its classes; a data set that is missing is not checked for goals that name a
+            class otherwise than by its number.
+    """
+    found = []
+    for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
+        where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
+        if count := int(_invalid(rows).sum()):
+            found.append(
+                Flag(
+                    id="A1", severity="E", **where, value=count / len(rows),
+                    message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
+                    advice="these images are unknown, not robust; mend the attack",
+                )
+            )  # fmt: skip
+        if count := int(contradicted(rows, classes.get(where["dataset"], ())).sum()):
+            found.append(
+                Flag(
+                    id="A2", severity="F", **where, value=count / len(rows),
+                    message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
+                    advice="the model may not be deterministic; run `advbench verify`",
+                )
+            )  # fmt: skip
+    return sorted(found, key=lambda flag: flag.id)
+
+
+def _invalid(rows: pd.DataFrame) -> Bools:
+    """Rows that the judge refused, and rows that claim success outside of their eps."""
+    # A frame that is older than the column says nothing of refused candidates.
+    reasons = rows["reason"].astype(object) if "reason" in rows else pd.Series(None, rows.index, object)
+    eps = rows["eps"].to_numpy(float, na_value=np.nan)
+    exceeding = np.zeros(len(rows), bool)
+    for norm in NORMS:
+        sizes = rows[norm].to_numpy(float, na_value=np.nan)
+        exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+    beyond: Bools = (reasons == Reason.INVALID).to_numpy(bool) | exceeding
+    return beyond
+
+
+def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
+    """Flags raised by comparing attacks: A7, A8, A10 and A11.
+
+    Args:
+        evidence: Results of each threat of a run.
+        classes: Data set -> number of its classes; a data set that is missing is not checked for chance level.
+    """
+    found = []
+    for each in evidence:
+        found += [*_iterative(each), *_white_box(each), *_monotone(each)]
+        if each.threat.dataset in classes:
+            found += _chance(each, classes[each.threat.dataset])
+    return sorted(found, key=lambda flag: int(flag.id[1:]))
+
+
+def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
+    """A7: an attack of many steps misses images that one step breaks."""
+    for eps in evidence.eps:
+        speaking = [trial for trial in evidence.trials if trial.at(eps) is not None and _access(trial) == "gradients"]
+        for single in (trial for trial in speaking if _search(trial) == "one step"):
+            for iterative in (trial for trial in speaking if _search(trial) == "many steps" and not trial.minimal):
+                if count := _missed(evidence, [single], [iterative], eps):
+                    yield _flag(
+                        "A7", evidence, iterative.label, count,
+                        f"misses {count} of {_all(evidence)} that {single.label} breaks {_at(evidence, eps)}",
+                        "more steps, another step size or another loss; look for masked gradients",
+                    )  # fmt: skip
+
+
+def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
+    """A8: attacks without a gradient break images that all attacks with one miss."""
+    for eps in levels(evidence):
+        speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
+        black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
+        # What an attack of unknown kind breaks, a white-box attack may have broken.
+        others = [trial for trial in speaking if trial not in black]
+        if not any(_access(trial) == "gradients" for trial in others):
+            continue
+        for trial in black:
+            if count := _missed(evidence, [trial], others, eps):
+                yield _flag(
+                    "A8", evidence, trial.label, count,
+                    f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}",
+                    "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps",
+                )  # fmt: skip
+
+
+def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
+    """A10: an attack fails on images at an eps although it broke them at a smaller one."""
+    for trial in evidence.trials:
+        if _search(trial) in ("blind", "one step"):
+            continue  # noise hits by chance, and one step overshoots the nearer boundary
+        budgets = sorted(eps for eps in trial.levels if eps is not None)
+        violations = np.zeros(len(evidence.samples), bool)
+        for small, large in pairwise(budgets):
+            larger = trial.levels[large]
+            violations |= trial.levels[small].met & ~larger.met & ~larger.unknown & evidence.correct
+        if count := int(violations.sum()):
+            yield _flag(
+                "A10", evidence, trial.label, count,
+                f"fails on {count} of {_all(evidence)} at a larger eps than it broke them with",
+                "the search is unstable: more steps or restarts; the curves count the success at the smaller eps",
+            )  # fmt: skip
+
+
+def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
+    """A11: with no bound worth the name, accuracy stays above chance."""
+    # Neither one step nor blind changes need succeed, however large they are.
+    unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and _search(t) not in ("blind", "one step")]
+    if all(_search(trial) is None for trial in unbounded) or evidence.threat.goal != "untargeted":
+        return
+    state = states(evidence, unbounded, None)
+    robust = Proportion(int((state == ROBUST).sum()), len(state))
+    if robust.low > 1 / classes:
+        names = ", ".join(trial.label for trial in unbounded)
+        yield _flag(
+            "A11", evidence, None, robust.k,
+            f"robust accuracy is {robust} under {names} without a bound, above chance ({1 / classes:.1%})",
+            "the attacks do not work on this model: check its gradients and try attacks without them",
+        )  # fmt: skip
+
+
+def _unbounded(evidence: ThreatResults, trial: Trial) -> bool:
+    return trial.minimal or (evidence.threat.norm == "linf" and max(e for e in trial.levels if e) >= UNBOUNDED_LINF)
+
+
+def _card(trial: Trial) -> AttackCard | None:
+    """Of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
+    if trial.attack not in ATTACKS:
+        return None
+    return ATTACKS[trial.attack]
+
+
+def _access(trial: Trial) -> Access | None:
+    """The most that the attack asks of the model; None where that is not known."""
+    card = _card(trial)
+    return None if card is None else card.access
+
+
+def _search(trial: Trial) -> Search | None:
+    """How the attack searches; None where that is not known."""
+    card = _card(trial)
+    return None if card is None else card.search
+
+
+def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
+    """How many images the weak attacks break at an eps and the strong ones do not."""
+    return int(((states(evidence, weak, eps) == 0) & (states(evidence, strong, eps) == ROBUST)).sum())
+
+
+def _all(evidence: ThreatResults) -> str:
+    return f"{len(evidence.samples)} images"
+
+
+def _at(evidence: ThreatResults, eps: float | None) -> str:
+    if eps is None:
+        return "without a bound"
+    return f"at {describe_size(evidence.threat.norm, eps)}"
+
+
+def _flag(name: str, evidence: ThreatResults, attack: str | None, count: int, message: str, advice: str) -> Flag:
+    few = attack is not None and count <= max(1, TOLERANCE * len(evidence.samples))
+    return Flag(
+        id=name,
+        severity="I" if few else "F",
+        model=evidence.threat.model,
+        dataset=evidence.threat.dataset,
+        attack=attack,
+        message=message,
+        advice=advice,
+        value=count / max(len(evidence.samples), 1),
+    )

@@ -1,0 +1,104 @@
+"""Pictures from disk in batches, again and again, in bounded memory."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from advbench.datasets.images.cache import KeptPictures
+from advbench.datasets.images.files import PictureError
+
+
+class PictureStream:
+    """A loader of pictures that can be gone through again; only as much is in memory as fits.
+
+    What cannot be read is left out, and stands in :attr:`problems` from then on.
+
+    Args:
+        paths: Paths of the pictures.
+        read: Path -> image (C, H, W) in [0, 1], whose values are multiples of 1/255.
+        batch_size: Images in a batch; the last may have fewer.
+        labels: Class of each picture; None: unknown.
+        seed: Seed of the order, which differs from pass to pass; None: always the order of ``paths``.
+        device: Where the batches go; None: they stay.
+
+    Example:
+        >>> stream = PictureStream([Path("a.png")] * 3, lambda path: torch.zeros(1, 2, 2), batch_size=2)
+        >>> [batch[0].shape for batch in stream]
+        [torch.Size([2, 1, 2, 2]), torch.Size([1, 1, 2, 2])]
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        read: Callable[[Path], Tensor],
+        *,
+        batch_size: int,
+        labels: Sequence[int] | None = None,
+        seed: int | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self._paths, self._labels = tuple(paths), labels
+        self._batch_size, self._seed, self._epoch, self._device = batch_size, seed, 0, device
+        self._pictures = KeptPictures(self._paths, read)
+        self.problems: dict[Path, PictureError] = {}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the next pass, which decides the order."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        found: list[int] = []
+        images: list[Tensor] = []
+        for number in self._order():
+            if (image := self._image(number)) is None:
+                continue
+            found.append(number)
+            images.append(image)
+            if len(images) == self._batch_size:
+                yield self._batch(found, images)
+                found, images = [], []
+        if images:
+            yield self._batch(found, images)
+
+    def _order(self) -> list[int]:
+        if self._seed is None:
+            return list(range(len(self._paths)))
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        order: list[int] = torch.randperm(len(self._paths), generator=generator).tolist()
+        return order
+
+    def _image(self, number: int) -> Tensor | None:
+        """In 8 bits; None if it cannot be read."""
+        path = self._paths[number]
+        if path in self.problems:
+            return None
+        try:
+            return self._pictures[number]
+        except PictureError as problem:
+            self.problems[path] = problem
+            return None
+
+    def _batch(self, numbers: list[int], images: list[Tensor]) -> tuple[Tensor, ...]:
+        x = torch.stack(images).to(self._device, torch.float32) / 255
+        if self._labels is None:
+            return (x,)
+        return x, torch.tensor([self._labels[number] for number in numbers], device=self._device)
+
+
+def files_digest(paths: Sequence[Path]) -> str:
+    """Digest of the contents of files, whatever they are called and in whatever order.
+
+    Example:
+        >>> files_digest([])
+        'e3b0c44298fc1c14'
+    """
+    digest = hashlib.sha256()
+    for each in sorted(hashlib.sha256(path.read_bytes()).digest() for path in paths):
+        digest.update(each)
+    return digest.hexdigest()[:16]

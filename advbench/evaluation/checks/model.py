@@ -1,0 +1,216 @@
+"""Trust flags that a model raises on a few images, before anything is attacked: reasons why numbers would mislead.
+
+The rules follow AutoAttack's own checks (F. Croce and M. Hein, Reliable Evaluation of Adversarial Robustness with an
+Ensemble of Diverse Parameter-free Attacks, 2020 <https://arxiv.org/abs/2003.01690>) and M. Pintor et al., Indicators of
+Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
+"""
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from advbench.evaluation.checks.squashed import why_no_logits
+from advbench.models.readings import SQUASHED, AsLogits
+from advbench.models.twins import BORROW
+from advbench.records.flag import Flag, Severity
+from attacks.protocols import Model
+from attacks.queries.answers import ask
+from attacks.queries.derivatives import NoGradientError, differentiate
+from attacks.queries.modes import learns, parts
+
+FORWARDS = 5
+"""Number of times the model is run on the same images."""
+SPREAD = 1e-4
+"""Tolerated difference of its answers, as unit vectors (M2) or relative to the largest logit (M3)."""
+_ALONE = 8
+
+
+class Finding(NamedTuple):
+    """A doubt about a model or a data set, before it is a flag of theirs."""
+
+    id: str
+    """A key of `CHECKS`."""
+    severity: Severity
+    """Severity of the flag."""
+    message: str
+    """What was found, with its measure."""
+    advice: str
+    """What to do next."""
+    value: float | None = None
+    """What was measured."""
+
+
+def check_model(
+    model: Model, x: Tensor, labels: Tensor | None = None, *, dataset: str, name: str | None = None, seed: int = 0
+) -> list[Flag]:
+    """Look for reasons to distrust the numbers that will be measured on a model.
+
+    Args:
+        model: Images -> logits; for a plain function the checks of its modules are skipped.
+        x: A few images (N, ...) in [0, 1].
+        labels: True classes (N,); None: those that the model predicts.
+        dataset: Name of the images' data set, for the flags.
+        name: Name of the model, for the flags; None: its attribute `name`.
+        seed: Seed for a model that draws random numbers; the global generator is left as it was.
+
+    Returns:
+        Flags M1 to M6. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+
+    Example:
+        >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
+        >>> [(flag.id, flag.severity) for flag in flags]
+        [('M4', 'F')]
+    """
+    called = name or str(getattr(model, "name", type(model).__name__))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
+
+
+def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Finding]:
+    modes = list(_training(model, x))
+    yield from modes
+    if modes:
+        return
+    with torch.no_grad():
+        answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
+    if not answers.isfinite().all():
+        share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
+        yield Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
+        return
+    truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
+    randomised = list(_randomised(answers, truth))
+    yield from randomised or _batch_dependent(model, x, answers[0])
+    yield from _squashed(model, x, answers[0])
+    yield from _gradients(model, x, truth)
+
+
+def _training(model: Model, x: Tensor) -> Iterator[Finding]:
+    """M1: part of the model is in training mode, and it matters: dropout is on, or batch statistics are used."""
+    training = [(name, part) for name, part in parts(model) if part.training]
+    if not training or not _mode_matters(model, x, [part for _, part in training]):
+        return
+    known = [(name, part) for name, part in training if _depends_on_mode(part)]
+    name, part = (known or training)[-1]
+    more = f" and {len(training) - 1} more" if len(training) > 1 else ""
+    where = f"{name or 'the model'} ({type(part).__name__}){more}"
+    yield Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
+
+
+def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
+    """Whether, because of these parts, passes change the model or its answers differ from those in evaluation mode."""
+    if any(learns(part) for part in training):
+        return True
+    try:
+        one, other = _in_both_modes(model, x)
+    except Exception:  # it cannot be copied, or fails in one of its modes
+        return any(_depends_on_mode(part) for part in training)
+    return not float((one - other).abs().max()) <= SPREAD * (1 + float(one.abs().max()))
+
+
+def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of a copy of the model, in evaluation mode and in its present mode."""
+    twin = copy.deepcopy(model)
+    modes = [(part, part.training) for _, part in parts(twin)]
+    kept = {id(part) for _, part in parts(model)}
+    if any(id(part) in kept for part, _ in modes):
+        raise TypeError("expected a model that can be copied, got one that holds a function")
+    answers = []
+    for as_it_is in (False, True):
+        for part, mode in modes:
+            part.training = mode and as_it_is
+        torch.manual_seed(0)  # both modes draw the same random numbers, so that only the mode makes a difference
+        with torch.no_grad():
+            answers.append(ask(twin, x))
+    return answers[0], answers[1]
+
+
+def _depends_on_mode(part: nn.Module) -> bool:
+    """Whether a layer is known to behave differently in training mode, or is not known at all."""
+    if isinstance(part, _DropoutNd):
+        return part.p > 0
+    if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
+        return part.dropout > 0
+    if learns(part) or isinstance(part, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return True
+    return not type(part).__module__.startswith("torch.")
+
+
+def _randomised(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
+    """M2: the same images get different answers."""
+    units = answers / (answers.norm(dim=2, keepdim=True) + 1e-10)
+    spread = float((units.unsqueeze(0) - units.unsqueeze(1)).norm(dim=3).max())
+    correct = (answers.argmax(2) == labels).sum(1)
+    if spread > SPREAD or int(correct.max()) != int(correct.min()):
+        yield Finding(
+            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {spread:.2g}",
+            "attack the expectation: attacks.expectation(model, draws)", spread,
+        )  # fmt: skip
+
+
+def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[Finding]:
+    """M3: the answer about an image depends on the others in its batch, or on its place among them."""
+    with torch.no_grad():
+        alone = torch.cat([ask(model, row) for row in x[:_ALONE].unsqueeze(1)])
+        turned = ask(model, x.flip(0)).flip(0)
+    allowed = SPREAD * (1 + float(together.abs().max()))
+    pairs = ((alone, together[:_ALONE]), (turned, together))
+    apart = max(float((one - other).abs().max()) for one, other in pairs)
+    if apart > allowed:
+        yield Finding(
+            "M3", "E", f"logits of an image change by up to {apart:.2g} with the other images of its batch",
+            "normalise with stored statistics, not with those of the batch", apart,
+        )  # fmt: skip
+
+
+def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[Finding]:
+    """M4: the answers are not logits, but squashed values whose gradients vanish where the model is confident."""
+    read = [part.reading for _, part in parts(model) if isinstance(part, AsLogits) and part.reading in SQUASHED]
+    if read:
+        what = "the network answers with probabilities; their logarithms are attacked, which are flat where it is sure"
+        yield Finding("M4", "F", what, "leave out the last softmax or sigmoid")
+    elif reason := why_no_logits(model, x, logits):
+        yield Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
+
+
+def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
+    """M5 and M6: the gradients of two losses are not finite, missing, or zero."""
+    losses = {"cross-entropy": _cross_entropy, "margin": _margin}
+    zero = {}
+    for name, loss in losses.items():
+        inputs = x.detach().clone().requires_grad_()
+        try:
+            _, _, (gradient,) = differentiate(model, inputs, partial(loss, labels=labels))
+        except (RuntimeError, NoGradientError) as error:
+            why = str(error.__cause__ or error).splitlines()[0]
+            yield Finding("M6", "F", f"there is no gradient: {why}", f"{_MASKED}; or {BORROW}", 1.0)
+            return
+        if not gradient.isfinite().all():
+            yield Finding("M5", "E", f"gradients of the {name} are not finite", _DIVERGED)
+            return
+        zero[name] = float((gradient.flatten(1).abs().sum(1) == 0).float().mean())
+    if max(zero.values()) > 0:
+        scale = not zero["margin"]
+        yield Finding(
+            "M6", "F", ", ".join(f"zero {name} gradient on {share:.1%} of the images" for name, share in zero.items()),
+            "the logits are so large that the softmax is saturated: use a margin loss" if scale else _MASKED,
+            max(zero.values()),
+        )  # fmt: skip
+
+
+_DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
+_MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return own - logits.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)

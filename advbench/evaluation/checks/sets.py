@@ -1,0 +1,152 @@
+"""Trust flags of a data set itself: pictures that were resized twice, that are the same, or that a model has learnt."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from advbench.catalog import DATASETS, MODELS
+from advbench.datasets.images.ids import content_of
+from advbench.evaluation.checks.model import Finding
+from advbench.models.classifier import Classifier
+from advbench.models.preprocess import ResizeAndCrop
+from advbench.records.flag import Flag
+
+LOOKED_AT = 16
+"""Number of pictures whose sizes and details are looked at."""
+MANY = 0.01
+"""Share of pictures that are there twice from which on they change the numbers."""
+DETAIL = 1.5
+"""Root mean square, in grey levels, of what a picture loses when it is halved, from which on it has details."""
+_CONTRAST = 10.0
+
+
+class Shown(NamedTuple):
+    """A data set as it is measured on a model."""
+
+    ids: Sequence[str]
+    """Ids of the images that are used (N), made of their content."""
+    labels: Sequence[int] | None = None
+    """True classes of these images (N)."""
+    pictures: Sequence[Image.Image] = ()
+    """Some of the pictures at their own size, of which the first `LOOKED_AT` are looked at."""
+    trained_on: Collection[str] = ()
+    """Ids of images that the model is known to have been trained on."""
+    train_split: bool = False
+    """Whether it is the training split of a data set that the model is for."""
+
+
+def check_set(model: Classifier, shown: Shown, *, dataset: str) -> list[Flag]:
+    """Look for pictures of a data set that mean something else than they seem to. The model is not run.
+
+    Args:
+        model: Classifier whose preprocessing the pictures go through.
+        shown: What is known of the images.
+        dataset: Name of the data set, for the flags.
+
+    Returns:
+        Flags D4 to D6.
+
+    Example:
+        >>> from torch import nn
+        >>> net = Classifier(nn.Flatten(), num_classes=4, name="net")
+        >>> [flag.message for flag in check_set(net, Shown(ids=["ab", "cd", "ab-2"]), dataset="toy")]
+        ['1 of 3 images are there before (33.3%)']
+    """
+    found = [*_resized(model, shown.pictures[:LOOKED_AT]), *_repeated(shown), *_learnt(shown)]
+    return [Flag(model=model.name, dataset=dataset, **each._asdict()) for each in found]
+
+
+def is_train_split(data: str, model: str, split: str | None) -> bool:
+    """Whether a split of the catalogue is what a model of the catalogue was trained on.
+
+    Example:
+        >>> is_train_split("cifar10", "cifar10_resnet_robust", "train"), is_train_split("cifar10", "vgg16", "train")
+        (True, False)
+    """
+    if split is None or not split.startswith("train") or data not in DATASETS or model not in MODELS:
+        return False
+    return bool(DATASETS[data].data) and DATASETS[data].data == MODELS[model].data
+
+
+def _resized(model: Classifier, pictures: Sequence[Image.Image]) -> Iterator[Finding]:
+    """D4: pictures were made larger before they are resized, or were cut to the model's size before they are cut."""
+    resize = model.preprocess
+    if not pictures or not isinstance(resize, ResizeAndCrop) or model.input_size is None:
+        return
+    height, width = model.sides(otherwise=0)
+    sizes = {picture.size for picture in pictures}
+    if sizes == {(width, height)}:
+        if resize.resize is not None and resize.resize != resize.size:
+            yield Finding(
+                "D4", "F", f"the pictures have the model's own size, {width} x {height}, and are resized and cut again",
+                "give the pictures as they were before, or a preprocess that leaves them: ResizeAndCrop(size=...)",
+            )  # fmt: skip
+        return
+    lost = [detail for picture in pictures if (detail := lost_by_halving(picture)) is not None]
+    if len(lost) >= 4 and float(np.median(lost)) < DETAIL:
+        shape = " x ".join(map(str, Counter(picture.size for picture in pictures).most_common(1)[0][0]))
+        yield Finding(
+            "D4", "F",
+            f"pictures of {shape} pixels have no details finer than half of that ({np.median(lost):.2g} grey levels), "
+            f"and are resized again to {width} x {height}",
+            "were they made larger before? Give them at their first size", float(np.median(lost)),
+        )  # fmt: skip
+
+
+def lost_by_halving(picture: Image.Image) -> float | None:
+    """What a picture loses when it is made half as large and again as large as it was.
+
+    Args:
+        picture: Picture of any mode.
+
+    Returns:
+        Root mean square of the difference, in grey levels from 0 to 255; None for a picture that is flat or tiny.
+
+    Example:
+        >>> lost_by_halving(Image.new("L", (64, 64), 128)) is None
+        True
+    """
+    grey = picture.convert("L")
+    if min(grey.size) < 16 or float(np.asarray(grey, np.float32).std()) < _CONTRAST:
+        return None
+    half = grey.resize((grey.width // 2, grey.height // 2), Image.Resampling.LANCZOS)
+    again = half.resize(grey.size, Image.Resampling.BICUBIC)
+    inner = (slice(4, -4), slice(4, -4))  # borders are extrapolated
+    apart = np.asarray(grey, np.float32)[inner] - np.asarray(again, np.float32)[inner]
+    return float(np.sqrt((apart**2).mean()))
+
+
+def _repeated(shown: Shown) -> Iterator[Finding]:
+    """D5: images are there more than once, perhaps with different labels."""
+    times = Counter(map(content_of, shown.ids))
+    more = sum(times.values()) - len(times)
+    if not more:
+        return
+    labels: dict[str, set[int]] = defaultdict(set)
+    for name, label in zip(shown.ids, shown.labels or (), strict=False):
+        labels[content_of(name)].add(label)
+    contradictory = sum(len(each) > 1 for each in labels.values())
+    share = more / len(shown.ids)
+    also = f", {contradictory} of them with different labels" if contradictory else ""
+    yield Finding(
+        "D5", "F" if share >= MANY or contradictory else "I",
+        f"{more} of {len(shown.ids)} images are there before ({share:.1%}){also}",
+        "leave the copies out: each counts as if it were another image", share,
+    )  # fmt: skip
+
+
+def _learnt(shown: Shown) -> Iterator[Finding]:
+    """D6: images are among those that the model was trained on."""
+    if shown.train_split:
+        yield Finding("D6", "F", "the images are of the training split", "measure on images that it has not seen", 1.0)
+        return
+    known = sum(content_of(name) in shown.trained_on for name in shown.ids)
+    if known:
+        share = known / len(shown.ids)
+        yield Finding(
+            "D6", "F", f"the model was trained on {known} of the {len(shown.ids)} images ({share:.1%})",
+            "measure on images that it has not seen", share,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Universal perturbations: fitted, measured, applied, drawn."""

@@ -1,0 +1,264 @@
+"""Measure and apply universal perturbations: behind `advbench universal eval` and `apply`."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from advbench.config.attack import AttackConfig
+from advbench.config.data.name import ChosenImages
+from advbench.config.goals import GoalSpec, parse_goal
+from advbench.config.model_description import NOTHING, Description, describe
+from advbench.datasets.images.files import PictureError, read_picture
+from advbench.datasets.images.loader import PictureStream
+from advbench.errors import UserError
+from advbench.evaluation.goals import goal_maker
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
+from advbench.pictures.attack import Progress, attack_pictures
+from advbench.pictures.choice import Choice, Read, choose, read_input, suit
+from advbench.pictures.outcome import PictureResult
+from advbench.planning.identity.run import model_digest
+from attacks import FoolingCounts, Perturbation, Universal, fooled
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseConfig:
+    """All that `advbench universal eval` and `apply` are asked for."""
+
+    perturbation: Path
+    """File of the perturbation."""
+    paths: tuple[str | Path, ...]
+    """Pictures and folders of pictures."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
+    model: str | None = None
+    """A name of `advbench models`; None: the one it was made for."""
+    weights: Path | None = None
+    """A file with the model's weights."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
+    resize: bool = False
+    """Whether another model or size than that of the fit is allowed."""
+    goal: GoalSpec | None = None
+    """Goal, which says what counts as fooled; None: the goal of the fit."""
+    labels: Path | None = None
+    """CSV with the columns `file` and `index`: the true class of each picture."""
+    batch_size: int = 32
+    """Number of pictures attacked together."""
+    device: str = "cpu"
+    """Device to compute on."""
+    out: Path | None = None
+    """Folder for the results."""
+
+
+class Measured(NamedTuple):
+    """Result of measuring a perturbation."""
+
+    perturbation: Perturbation
+    """The perturbation, with its card."""
+    counts: FoolingCounts
+    """Counts over the pictures it was measured on."""
+    classes: tuple[tuple[str, int], ...]
+    """Most frequent classes of perturbed pictures, with their counts."""
+    problems: tuple[PictureError, ...]
+    """Pictures that could not be read."""
+    folder: Path | None = None
+    """Folder of the files."""
+
+    def as_row(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        counts = self.counts._asdict() | {"classes": [list(each) for each in self.classes]}
+        made = {"norm": self.perturbation.norm.name, "eps": self.perturbation.eps, "card": dict(self.perturbation.card)}
+        return made | counts | {"folder": None if self.folder is None else str(self.folder)}
+
+
+def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> Measured:
+    """Measure how often a perturbation fools a model on pictures.
+
+    Raises:
+        UserError: A file that is not a perturbation; one for another model or size; no pictures; missing labels.
+    """
+    perturbation = read_perturbation(config.perturbation)
+    found, dataset = choose(config.paths, config.data, seed=0)
+    paths = enough(found.pictures, found.problems, least=1)
+    labels = None if config.labels is None else _labels(config.labels, paths)
+    name = _model_name(config, perturbation)
+    progress(f"loading {name}", 0, len(paths))
+    model = load_model(name, weights=config.weights, about=_about(config, perturbation), device=config.device)
+    fitting = fitting_perturbation(perturbation, model, config)
+    if dataset is not None and config.data is not None:
+        found, model = suit(found, dataset, config.data, model, name)
+        labels = labels or _known(found)
+    stream = stream_of(model, paths, config.batch_size, labels=labels, read=found.read)
+    progress(f"{name}: measuring", 0, len(paths))
+    measured = measured_on(model, fitting, stream, config.goal or _goal(perturbation))
+    return measured._replace(problems=(*found.problems, *stream.problems.values()))
+
+
+def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> list[PictureResult]:
+    """Add a perturbation to pictures, and write the results, as `advbench attack` does.
+
+    Raises:
+        UserError: As :func:`measure_perturbation` does.
+    """
+    perturbation = read_perturbation(config.perturbation)
+    attack = AttackConfig(
+        paths=config.paths,
+        data=config.data,
+        model=_model_name(config, perturbation),
+        weights=config.weights,
+        about=_about(config, perturbation),
+        attack="universal",
+        goal=config.goal or _goal(perturbation),
+        norm=perturbation.norm.name,
+        eps=perturbation.eps,
+        device=config.device,
+        batch_size=config.batch_size,
+        out=config.out,
+    )
+    return attack_pictures(
+        attack, progress, lambda model: Universal(perturbation=fitting_perturbation(perturbation, model, config))
+    )
+
+
+def read_perturbation(path: Path) -> Perturbation:
+    """Read a file that `advbench universal fit` or :meth:`attacks.Perturbation.save` wrote.
+
+    Raises:
+        UserError: There is no such file, or it is something else.
+    """
+    try:
+        return Perturbation.load(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}", hint="check the spelling") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no universal perturbation: {error}", hint=_MAKE) from None
+
+
+def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: UseConfig) -> Perturbation:
+    """The perturbation for a model's images.
+
+    Raises:
+        UserError: It was made for another model or size, which was not allowed; or for other colours.
+    """
+    made_for = perturbation.card.get("weights")
+    if made_for and made_for != model_digest(model) and not config.resize:
+        raise UserError(
+            f"{config.perturbation} was made for {perturbation.card.get('model')}, and {model.name} has other weights",
+            hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
+        )
+    height, width = model.sides(otherwise=_ANY)
+    channels = len(input_of(model, Image.new("RGB", (width, height))))
+    if len(perturbation.delta) != channels:
+        raise UserError(
+            f"{config.perturbation} has {len(perturbation.delta)} colour channels, and {model.name} takes {channels}",
+            hint="no resizing makes that fit: fit one to this model with `advbench universal fit`",
+        )
+    if model.input_size is None or tuple(perturbation.delta.shape[1:]) == (height, width):
+        return perturbation
+    if not config.resize:
+        shape = " x ".join(map(str, perturbation.delta.shape[1:]))
+        raise UserError(
+            f"{config.perturbation} is for pictures of {shape} pixels, and {model.name} takes {height} x {width}",
+            hint="--resize makes it fit",
+        )
+    return perturbation.resized(height, width).on_grid()
+
+
+_ANY = 64
+"""Side of a picture for a model that takes all sizes, pixels."""
+_MAKE = "make one: advbench universal fit FOLDER"
+
+
+def stream_of(
+    model: Classifier,
+    paths: tuple[Path, ...],
+    batch_size: int,
+    *,
+    labels: list[int] | None = None,
+    seed: int | None = None,
+    read: Read = read_picture,
+) -> PictureStream:
+    """Pictures as a model takes them."""
+    device = next(model.buffers()).device
+
+    def prepared(path: Path) -> Tensor:
+        return read_input(path, model, read)
+
+    return PictureStream(paths, prepared, batch_size=batch_size, labels=labels, seed=seed, device=device)
+
+
+def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureStream, goal: GoalSpec) -> Measured:
+    """How often a perturbation fools a model on pictures.
+
+    Raises:
+        UserError: None of them can be read.
+    """
+    counts = fooled(model, stream, perturbation.apply, goal_maker(goal, model))
+    if not counts.images:
+        raise UserError("\n".join(str(problem) for problem in stream.problems.values()))
+    named = tuple((model.classes[index], count) for index, count in counts.classes)
+    return Measured(perturbation, counts, named, tuple(stream.problems.values()))
+
+
+def enough(pictures: tuple[Path, ...], problems: tuple[PictureError, ...], least: int = 2) -> tuple[Path, ...]:
+    """The pictures.
+
+    Raises:
+        UserError: They are too few.
+    """
+    if not pictures:
+        raise UserError("\n".join(str(problem) for problem in problems) or "no pictures were given")
+    if len(pictures) < least:
+        raise UserError(
+            f"a universal perturbation is fitted to {least} pictures at least, and only {len(pictures)} was given",
+            hint="some hundred are needed for one that fools on other pictures too",
+        )
+    return pictures
+
+
+def _known(found: Choice) -> list[int] | None:
+    """The class of each picture, if the data set says it of all of them."""
+    labels = [found.labels[path] for path in found.pictures if path in found.labels]
+    return labels if len(labels) == len(found.pictures) else None
+
+
+def _labels(path: Path, pictures: tuple[Path, ...]) -> list[int]:
+    """The class of each picture, by file name."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if not {"file", "index"} <= set(rows.fieldnames or ()):
+                raise ValueError("it lacks these columns")
+            known = {row["file"]: int(row["index"]) for row in rows}
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read {path}: {error}", hint="it is a CSV with the columns file and index") from None
+    if missing := [picture for picture in pictures if picture.name not in known]:
+        raise UserError(f"{path} has no label for {len(missing)} of the pictures, such as {missing[0].name}")
+    return [known[picture.name] for picture in pictures]
+
+
+def _model_name(config: UseConfig, perturbation: Perturbation) -> str:
+    name = config.model or perturbation.card.get("model")
+    if not isinstance(name, str):
+        raise UserError(f"{config.perturbation} does not say for which model it is", hint="name one with --model")
+    return name
+
+
+def _about(config: UseConfig, perturbation: Perturbation) -> Description:
+    """What is said of the model: on the command line, or to the fit of the model that the perturbation was made for."""
+    told = perturbation.card.get("about")
+    if config.model is not None or not isinstance(told, dict):
+        return config.about
+    # The file may come from a stranger, who must not decide what other files are read or run.
+    told = {name: value for name, value in told.items() if not (name == "classes" and isinstance(value, str))}
+    return config.about.over(describe(told).without("gradients_from"))
+
+
+def _goal(perturbation: Perturbation) -> GoalSpec:
+    return parse_goal(str(perturbation.card.get("goal", "untargeted")))

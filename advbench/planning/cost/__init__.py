@@ -1,0 +1,1 @@
+"""What a unit of work costs, counted before it is run."""

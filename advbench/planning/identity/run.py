@@ -1,0 +1,128 @@
+"""The identity of a run beside its suite: the code, the libraries, the weights."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advbench.catalog.plugins import loaded_plugins
+from advbench.config.fields import Strict
+from advbench.config.suite import HARMLESS, Suite
+from advbench.models.classifier import Classifier
+from advbench.planning.identity.code import code_digest
+
+LIBRARIES = ("torch", "torchvision", "foolbox", "numpy", "pillow")
+"""Packages whose version may change a result."""
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of `LIBRARIES`."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """The part of the identity that is the same for all units of a run.
+
+    Args:
+        device: Device on which the run computes.
+    """
+    plugins = loaded_plugins()
+    return {"code": code_digest(), "libraries": library_versions(), "device": device} | (
+        {"plugins": plugins} if plugins else {}
+    )
+
+
+def model_digest(model: Classifier) -> str:
+    """Digest of the weights, normalisation and number of classes of a classifier and its twin, wherever they came from.
+
+    Example:
+        >>> from torch import nn
+        >>> model = Classifier(nn.Flatten(), num_classes=4)
+        >>> model_digest(model) == model_digest(Classifier(nn.Flatten(), num_classes=4, mean=0.5))
+        False
+    """
+    digest = hashlib.sha256(repr((model.mean, model.std, model.num_classes)).encode())
+    if model.twin is not None:
+        digest.update(repr((model.twin.mean, model.twin.std)).encode())
+    for name, value in sorted(model.state_dict().items()):
+        for text, content in _entry(value):
+            digest.update(f"{name} {text}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()[:32]
+
+
+def _entry(value: Any) -> Iterator[tuple[str, bytes]]:
+    """The contents of an entry of a state dict, in words and in bytes."""
+    if isinstance(value, tuple | list):  # a quantised layer keeps weight and bias together
+        for each in value:
+            yield from _entry(each)
+    elif not isinstance(value, Tensor):
+        yield repr(value), b""
+    else:
+        text = f"{value.dtype} {tuple(value.shape)}"
+        if value.is_quantized:
+            text, value = f"{text} {_scales(value)}", value.int_repr()
+        # As bytes: numpy does not know all of torch's types.
+        plain = value.detach().cpu().contiguous().flatten()
+        yield text, plain.view(torch.uint8).numpy().tobytes()
+
+
+def _scales(tensor: Tensor) -> str:
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return f"{tensor.q_scale()} {tensor.q_zero_point()}"
+    return f"{tensor.q_per_channel_scales().tolist()} {tensor.q_per_channel_zero_points().tolist()}"
+
+
+def suite_identity(suite: Suite) -> dict[str, Any]:
+    """The fields of a suite that decide results.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", time_limit=1)
+        >>> "time_limit" in suite_identity(suite), "seed" in suite_identity(suite)
+        (False, True)
+    """
+    found: dict[str, Any] = _without_harmless(suite)
+    return found
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Differences between two identities, one line each: key, old value, new value.
+
+    Example:
+        >>> differences({"suite": {"seed": 0, "eps": [1]}}, {"suite": {"seed": 1, "eps": [1]}})
+        ['suite.seed: 0 -> 1']
+    """
+    return list(_differences("", old, new))
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted({*old, *new}):
+            yield from _differences(f"{key}.{name}" if key else str(name), old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, pair in enumerate(zip(old, new, strict=True)):
+            yield from _differences(f"{key}[{i}]", *pair)
+    elif old != new:
+        yield f"{key}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _without_harmless(value: Any) -> Any:
+    if isinstance(value, Strict):
+        fields = type(value).model_fields
+        return {name: _without_harmless(getattr(value, name)) for name in fields if name not in HARMLESS[type(value)]}
+    if isinstance(value, tuple):
+        return [_without_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without_harmless(each) for name, each in value.items()}
+    return str(value) if isinstance(value, Path) else value

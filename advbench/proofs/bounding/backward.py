@@ -1,0 +1,131 @@
+"""Bounds by going backward: linear functions of a node are replaced by linear functions of the image below them.
+
+This is CROWN (Zhang, Weng, Chen, Hsieh and Daniel, 2018, equations 3 to 9). Where an activation has a positive
+coefficient it is replaced by its lower line, where it has a negative one by its upper line. Split constraints come in
+as in beta-CROWN (Wang et al., 2021, theorem 3.1): a multiplier of at least zero for each is added to the coefficient.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.network.graph import Network
+from advbench.proofs.network.relaxations import Activation, Lines
+
+
+class Bound(NamedTuple):
+    """Lower bounds of K functions.
+
+    Attributes:
+        value: The bounds (K,).
+        coefficients: Coefficients of the image in the linear functions below them (K, *shape).
+        passed: Position of an activation -> coefficients of its output (K, *shape), of those asked for.
+    """
+
+    value: Tensor
+    coefficients: Tensor
+    passed: dict[int, Tensor]
+
+
+class Functions(NamedTuple):
+    """K linear functions of values of the network.
+
+    Attributes:
+        coefficients: Position of a node -> coefficients of its value in the functions (K, *shape).
+        constant: Added to the functions (K,).
+    """
+
+    coefficients: Mapping[int, Tensor]
+    constant: Tensor
+
+    @classmethod
+    def of(cls, node: int, coefficients: Tensor) -> "Functions":
+        """Functions of the value of one node."""
+        return cls({node: coefficients}, coefficients.new_zeros(len(coefficients)))
+
+    def to(self, dtype: torch.dtype) -> "Functions":
+        """The same functions with their numbers in another type."""
+        return Functions({i: each.to(dtype) for i, each in self.coefficients.items()}, self.constant.to(dtype))
+
+
+class Relaxed(NamedTuple):
+    """A network between lines.
+
+    Attributes:
+        network: The network that is relaxed.
+        ball: The images that it may be given.
+        lines: Position of an activation -> its lines (1 or K, *shape).
+        forces: Position of an activation -> what split constraints add to the coefficients of its input (K, *shape).
+    """
+
+    network: Network
+    ball: BallInBox
+    lines: Mapping[int, Lines]
+    forces: Mapping[int, Tensor] = MappingProxyType({})
+
+
+def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -> Bound:
+    """Lower bounds of linear functions on the ball.
+
+    Args:
+        relaxed: The network between lines; those of the activations that the functions depend on are needed.
+        functions: The functions to bound.
+        keep: Whether to hand out the coefficients of the activations' outputs.
+
+    Example:
+        >>> from torch import nn
+        >>> from advbench.proofs.reading.reader import read_network
+        >>> from attacks import Linf
+        >>> x = torch.zeros(1, 2)
+        >>> network = read_network(nn.Sequential(nn.Linear(2, 2)).eval(), x)
+        >>> relaxed = Relaxed(network, BallInBox.around(x.double(), Linf(), 0.1), {})
+        >>> lower_bound(relaxed, Functions.of(1, torch.eye(2, dtype=torch.float64))).value.shape
+        torch.Size([2])
+    """
+    nodes = relaxed.network.nodes
+    waiting, value = dict(functions.coefficients), functions.constant
+    passed: dict[int, Tensor] = {}
+    for i in range(max(waiting), 0, -1):
+        found = waiting.pop(i, None)
+        if found is None:
+            continue
+        operation = nodes[i].operation
+        parts: list[Tensor] = []
+        if isinstance(operation, Activation):
+            if keep:
+                passed[i] = found
+            below, constant = _through(found, relaxed.lines[i])
+            value = value + constant
+            parts = [below + relaxed.forces[i] if i in relaxed.forces else below]
+        elif operation is not None:
+            if operation.offset is not None:
+                value = value + _inner(found, operation.offset)
+            parts = operation.transpose(found)
+        for source, part in zip(nodes[i].inputs, parts, strict=True):
+            waiting[source] = waiting[source] + part if source in waiting else part
+    last = waiting.pop(0, None)
+    if last is None:
+        last = value.new_zeros(len(value), *nodes[0].shape)
+    return Bound(value + relaxed.ball.minimum(last), last, passed)
+
+
+def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
+    """Coefficients of an activation's input, and what the lines' offsets add."""
+    positive = coefficients.clamp(min=0)
+    negative = coefficients - positive
+    below = positive * lines.lower_slope + negative * lines.upper_slope
+    constant = negative * lines.upper_offset
+    if bool(lines.lower_offset.any()):
+        constant = constant + positive * lines.lower_offset
+    return below, constant.flatten(1).sum(1)
+
+
+def _inner(coefficients: Tensor, offset: Tensor) -> Tensor:
+    """Inner product of each row with a constant that may have fewer dimensions of size above 1."""
+    dims = [d for d in range(1, coefficients.ndim) if offset.shape[d] == 1]
+    rows = coefficients.sum(dims, keepdim=True) if dims else coefficients
+    return (rows * offset).flatten(1).sum(1)

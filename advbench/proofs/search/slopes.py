@@ -1,0 +1,104 @@
+"""alpha-CROWN: the slopes of the lower lines, and the multipliers of splits, are chosen by gradient ascent.
+
+After Xu et al. (2021) and, for the multipliers, Wang et al. (2021). Ascent is in float32; a bound counts only once it
+is computed anew in float64 with the choice that was found, whatever rounding did on the way there.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
+from advbench.proofs.bounding.crown import Bounder
+from advbench.proofs.search.space import Choice, Space
+
+SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
+"""Rates of Adam in slopes and in multipliers, and the factor of both after each step."""
+
+
+class Ascended(NamedTuple):
+    """What ascent found.
+
+    Attributes:
+        value: Bounds in float32, to go on by, not to rely on (K,).
+        choice: Slopes and multipliers that gave them.
+    """
+
+    value: Tensor
+    choice: Choice
+
+
+def ascend(space: Space, functions: Functions, choice: Choice, steps: int) -> Ascended:
+    """Improve the bounds of K functions.
+
+    Args:
+        space: The space in float32.
+        functions: The K functions, float32.
+        choice: Where to start.
+        steps: Steps of Adam; the best point on the way is kept for each function.
+    """
+    slopes = choice.slopes.clone().requires_grad_(True)
+    multipliers = choice.multipliers.clone().requires_grad_(True)
+    split = bool(choice.signs.any())
+    movers = [_Adam(slopes, SLOPE_RATE), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
+    best = Ascended(torch.full_like(functions.constant, -torch.inf), choice)
+    least = space.least_slopes()
+    for step in range(steps + 1):
+        with torch.set_grad_enabled(step < steps):
+            here = Choice(slopes, choice.signs, multipliers)
+            value = lower_bound(space.chosen(here), functions).value
+        best = _better(best, value.detach(), here)
+        if step < steps and value.requires_grad:
+            gradients = torch.autograd.grad(value.sum(), [each.point for each in movers], allow_unused=True)
+            with torch.no_grad():  # clamped before every evaluation: outside, the lines would not hold
+                for mover, gradient in zip(movers, gradients, strict=True):
+                    mover.rise(gradient, step)
+                slopes.copy_(torch.maximum(slopes.clamp(max=1), least))
+                multipliers.clamp_(min=0)
+    return best
+
+
+class _Adam:
+    """Adam's ascent (Kingma and Ba, 2015); torch.optim would load its compiler first, which takes seconds."""
+
+    def __init__(self, point: Tensor, rate: float) -> None:
+        self.point, self.rate = point, rate
+        self.mean, self.square = torch.zeros_like(point), torch.zeros_like(point)
+
+    def rise(self, gradient: Tensor | None, step: int) -> None:
+        """Move the point upwards; ``step`` counts from 0."""
+        if gradient is None:
+            return
+        self.mean.lerp_(gradient, 0.1)
+        self.square.lerp_(gradient.square(), 0.001)
+        spread = (self.square / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-8)
+        self.point.add_(self.mean / spread, alpha=self.rate * DECAY**step / (1 - 0.9 ** (step + 1)))
+
+
+def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
+    """Row by row the better of two points."""
+    rose = value > best.value
+    keep = rose.unsqueeze(1)
+    slopes = torch.where(keep, here.slopes.detach(), best.choice.slopes)
+    multipliers = torch.where(keep, here.multipliers.detach(), best.choice.multipliers)
+    return Ascended(torch.where(rose, value, best.value), Choice(slopes, here.signs, multipliers))
+
+
+def exactly(space: Space, functions: Functions, choice: Choice) -> Tensor:
+    """Bounds with a choice, in the type of the space: float64 makes them proofs."""
+    with torch.no_grad():
+        return lower_bound(space.chosen(choice), functions).value
+
+
+def by_ascent(steps: int) -> Bounder:
+    """A bounder for :func:`advbench.proofs.bounding.crown.tightened` that chooses slopes for each function."""
+
+    def bound(relaxed: Relaxed, functions: Functions) -> Tensor:
+        space = Space.of(relaxed)
+        choice = space.plain(len(functions.constant))
+        if space.size:
+            choice = ascend(space.to(torch.float32), functions.to(torch.float32), choice, steps).choice
+        return exactly(space, functions, choice)
+
+    return bound

@@ -1,0 +1,236 @@
+"""The report of a run as one HTML page: verdict, numbers, curves, pictures, and how to reproduce them. No torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from advbench.analysis.curves import flips
+from advbench.analysis.metrics import NOISE, WORST_CASE, Cell
+from advbench.analysis.threats import ThreatResults
+from advbench.analysis.verdict import Verdict
+from advbench.config.budgets import describe_norm
+from advbench.config.suite_files import suite_names
+from advbench.records.record import UNKNOWN
+from advbench.report.columns import COLUMNS, LEGEND, describe_bound, describe_place, describe_threat, tables
+from advbench.report.html.document import data_uri, render
+from advbench.report.html.figures import Figure, curves, histogram
+from advbench.report.html.gallery import KINDS, gallery
+from advbench.report.marks import MARKS
+
+if TYPE_CHECKING:
+    from advbench.records.stored_run import StoredRun
+
+_MOST_CLASSES = 12
+_MOST_PAIRS = 12
+
+
+class Flip(NamedTuple):
+    """The number of images of one class that were classified as another."""
+
+    source: str
+    """The class that the images should have."""
+    target: str
+    """The class that they were classified as."""
+    images: int
+    """Number of such images."""
+    share: float
+    """Number relative to the most frequent flip, 0 to 1."""
+
+
+class Flips(NamedTuple):
+    """The flips of one threat."""
+
+    title: str
+    """Attacks and eps in words."""
+    targets: list[str]
+    """Headings of the matrix; empty if there are too many classes for one."""
+    matrix: list[tuple[str, list[Flip]]]
+    """Rows of the matrix, one for each class; empty if there are too many classes."""
+    pairs: list[Flip]
+    """The most frequent flips, in place of a matrix."""
+
+
+class Part(NamedTuple):
+    """All that the page says about one threat."""
+
+    title: str
+    """The threat in words."""
+    clean: str
+    """Clean accuracy in words."""
+    levels: list[list[dict[str, Any]]]
+    """Rows of the table, one list for each eps."""
+    figures: list[tuple[str, str, str]]
+    """Address, alternative text and caption of each figure."""
+    flips: Flips | None
+    """The classes that the images flipped to."""
+
+
+def as_page(verdict: Verdict, run: "StoredRun") -> str:
+    """The report of a run.
+
+    Args:
+        verdict: Verdict on the run.
+        run: The stored run, for its pictures and its manifest.
+
+    Returns:
+        HTML; it loads nothing, runs no script, and turns dark where the reader's system is dark.
+    """
+    analysis = verdict.analysis
+    pictures = gallery(run, analysis.classes)
+    shown = {kind: [picture for picture in pictures if picture.kind == kind] for kind in KINDS}
+    return render(
+        "run.html",
+        suite=run.suite,
+        facts=_facts(verdict, run),
+        state=MARKS[verdict.exit_code].state,
+        verdict=verdict,
+        word=verdict.headline.partition(":")[0],
+        rest=verdict.headline.partition(": ")[2],
+        gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
+        worst=_worst(verdict),
+        parts=[_part(verdict, evidence) for evidence in analysis.evidence],
+        gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
+        columns=COLUMNS,
+        legend=LEGEND,
+        made=_made(run),
+        attacks=_attacks(verdict),
+        errors=_errors(verdict),
+        folder=run.folder,
+        again=run.suite.name if run.suite.name in suite_names() else f"{run.suite.name}.toml",
+    )
+
+
+def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The worst cases, grouped under the names of model, data set and goal."""
+    cells = (cell for cell in verdict.analysis.cells if cell.attack == WORST_CASE)
+    groups = groupby(cells, key=lambda cell: describe_threat(cell.threat._replace(norm="")))
+    return [
+        (name, [_row(cell) | {"place": describe_norm(cell.threat.norm, cell.eps)} for cell in group])
+        for name, group in groups
+    ]
+
+
+def _facts(verdict: Verdict, run: "StoredRun") -> str:
+    """Size of the run in words."""
+    frame = verdict.analysis.frame
+    # the same picture has different ids for models that take it in different sizes
+    images = frame.groupby(["dataset", "model"], observed=True)["sample_id"].nunique().groupby("dataset").max().sum()
+    counts = [
+        (frame["model"].nunique(), "model"),
+        (frame["dataset"].nunique(), "data set"),
+        (len(frame[["attack", "params"]].drop_duplicates()), "attack"),
+        (int(images), "image"),
+    ]
+    words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
+    when = run.manifest.get("finished") or run.manifest.get("started")
+    return " · ".join(words + ([_told(when).partition(",")[0]] if when else []))
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    """One line of a table, with the ends of its bar in percent."""
+    robust = cell.robust
+    return {
+        "cell": cell,
+        "strong": cell.attack == WORST_CASE,
+        "bound": describe_bound(cell.threat.norm, cell.eps),
+        "rate": 100 * (robust.rate or 0),
+        "most": 100 * (robust.most or 0),
+        "low": 100 * robust.low,
+        "high": 100 * robust.high,
+        "noise": 100 * (cell.noise.rate or 0) if cell.noise else None,
+    }
+
+
+def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
+    table = tables([cell for cell in verdict.analysis.cells if cell.threat == evidence.threat])[0]
+    rows = [_row(cell) | {"texts": texts} for cell, texts in zip(table.cells, table.rows, strict=True)]
+    bounds = list(dict.fromkeys(row["bound"] for row in rows))
+    return Part(
+        title=table.title,
+        clean=table.clean,
+        levels=[[row for row in rows if row["bound"] == bound] for bound in bounds],
+        figures=list(_figures(evidence)),
+        flips=_flips(evidence, verdict.analysis.classes.get(evidence.threat.dataset, [])),
+    )
+
+
+def _figures(evidence: ThreatResults) -> Iterator[tuple[str, str, str]]:
+    found: list[tuple[Figure | None, str]] = [
+        (curves(evidence), "Robust accuracy against eps, with the 95 % interval of the worst case."),
+        (histogram(evidence), "Sizes of the smallest perturbation found for each correctly classified image."),
+    ]
+    for figure, caption in found:
+        if figure:
+            yield data_uri(figure.svg, "image/svg+xml"), figure.alt, caption
+
+
+def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
+    """The classes that the images flipped from and to, under all attacks except noise."""
+    trials = [trial for trial in evidence.trials if trial.attack != NOISE]
+    eps = evidence.eps[-1] if evidence.eps else None
+    table = flips(evidence, trials, eps)
+    if table.empty:
+        return None
+    sources, targets = (
+        [_called(int(index), names) for index in axis.tolist()] for axis in (table.index, table.columns)
+    )
+    counts = table.to_numpy(int)
+    every = [
+        [Flip(source, target, int(n), n / counts.max()) for target, n in zip(targets, row, strict=True)]
+        for source, row in zip(sources, counts, strict=True)
+    ]
+    place = describe_place(evidence.threat, eps)
+    title = f"{place}, all attacks but noise" if len(trials) != 1 else f"{place}, {trials[0].label}"
+    if max(table.shape) > _MOST_CLASSES:
+        pairs = sorted((flip for row in every for flip in row), key=lambda flip: -flip.images)[:_MOST_PAIRS]
+        return Flips(title, [], [], [flip for flip in pairs if flip.images])
+    return Flips(title, targets, list(zip(sources, every, strict=True)), [])
+
+
+def _called(index: int, names: Sequence[str]) -> str:
+    return names[index] if index < len(names) else f"class {index}"
+
+
+def _made(run: "StoredRun") -> list[tuple[str, str]]:
+    """The conditions of the run, as names and values."""
+    manifest = run.manifest
+    machine = manifest.get("environment") or {}
+    found: list[tuple[str, Any]] = [(name, manifest.get(name)) for name in ("run_id", "started", "finished", "workers")]
+    found += [(name, machine.get(name)) for name in ("commit", "system", "processor", "cores", "python")]
+    versions = ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items())
+    found += [
+        ("forms of the networks", _forms(run)),
+        ("device", run.suite.device),
+        ("seed", run.suite.seed),
+        ("versions", versions),
+    ]
+    return [(name, _told(value)) for name, value in found if value not in (None, "")]
+
+
+def _forms(run: "StoredRun") -> str:
+    """The form of each network that attacks took their gradients from; empty if none was chosen."""
+    forms = (run.manifest.get("identity") or {}).get("forms") or {}
+    return ", ".join(f"{name}: {choice['form']}" for name, choice in forms.items())
+
+
+def _told(value: object) -> str:
+    """A value of the manifest in words; a number with a fraction is a time."""
+    if isinstance(value, float):
+        when = datetime.fromtimestamp(value, UTC)
+        return f"{when.day} {when:%B %Y, %H:%M} UTC"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
+    """Every attack with its parameters in full."""
+    pairs = verdict.analysis.frame[["attack", "params"]].drop_duplicates()
+    return [(str(attack), str(params)) for attack, params in zip(pairs["attack"], pairs["params"], strict=True)]
+
+
+def _errors(verdict: Verdict) -> list[tuple[str, int]]:
+    """The errors of the run with their counts, the most frequent first."""
+    frame = verdict.analysis.frame
+    errors = frame.loc[frame["status"] == UNKNOWN, "error"].dropna().astype(str)
+    return [(str(error), int(count)) for error, count in errors.value_counts().head(8).items()]

@@ -1,0 +1,1 @@
+"""The images that a network is trained on."""
