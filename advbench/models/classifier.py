@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,6 +54,9 @@ class Classifier(nn.Module):
     """A classifier of the same task whose gradients stand in for those of this one; None: its own."""
     notes: tuple[str, ...]
     """What was assumed of the network, in sentences, for whoever loads it to know."""
+    loaded_from: str | Path | None
+    """Name by which :func:`advbench.load_model` loaded it, or the file of weights given in place of the published ones;
+    None: it was made as an object."""
     _scale: Tensor
     _shift: Tensor
 
@@ -80,7 +84,7 @@ class Classifier(nn.Module):
         self.input_size = None if input_size is None else checked_size("input_size", input_size)
         self.name = name
         self.weights_sha256 = weights_sha256
-        self.twin, self.notes = None, ()
+        self.twin, self.notes, self.loaded_from = None, (), None
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
         # x * scale + shift is one pass over the images where (x - mean) / std takes two.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -17,7 +16,6 @@ from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.cache import KeptImages
 from advbench.datasets.images.ids import content_of, sample_id
 from advbench.datasets.matching import Matched, matched
-from advbench.datasets.trained_on import known_beside
 from advbench.errors import UserError
 from advbench.evaluation.recording import Sample
 from advbench.models import load_model, usable_device
@@ -76,7 +74,6 @@ class Resources:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
-        self._weights = {model.label: model.weights or Path(model.name) for model in suite.models}
         self._tables = {data.label: data.classes for data in suite.datasets}
         given = {label for label, data in (datasets or {}).items() if data.restricted}
         self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
@@ -136,10 +133,6 @@ class Resources:
             made_from = _made_from(self._specs[label]) if label in self._specs else {}
             self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
         return self._digests[label]
-
-    def trained_on(self, label: str) -> frozenset[str]:
-        """Ids of the images that a model is known to have been trained on, from the file beside its weights."""
-        return self._once(f"images of {label}", lambda: known_beside(self._weights[label]))
 
     def dataset(self, label: str) -> Dataset:
         """The data set."""

@@ -87,6 +87,16 @@ def check_data(
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels, norm)]
 
 
+def most_passes(count: int) -> int:
+    """Most passes that :func:`check_data` takes over some images: two, and one for each other normalisation.
+
+    Example:
+        >>> most_passes(64) == (2 + len(USUAL) + 3) * 64
+        True
+    """
+    return (2 + len(USUAL) + len(_TWICE)) * min(count, LOOKED_AT)
+
+
 def _findings(model: Model, x: Tensor, labels: Tensor, norm: _Norm) -> Iterator[Finding]:
     if not len(x):
         return
