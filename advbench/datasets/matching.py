@@ -120,6 +120,8 @@ def match_classes(
             lacking.append(name)
         else:
             found.append(Match(name, hit[0], "map" if name in table else hit[1]))
+    if mapped := [name for name in lacking if name in table]:
+        raise _badly_mapped(mapped, table, search, dataset)
     if lacking:
         raise _unmatched(lacking, own, search, dataset)
     _refuse_twins(found, dataset)
@@ -182,6 +184,21 @@ def _unmatched(lacking: Sequence[str], own: Sequence[str], search: _Search, data
         f"{message} {len(search.classes)}{of}: {', '.join(shown)}{more}",
         hint="rename them, or map them in a JSON file: classes = 'map.json', "
         'with {"theirs": "the model\'s name, WordNet id or number"}, null to leave images out',
+    )
+
+
+def _badly_mapped(
+    mapped: Sequence[str], table: Mapping[str, str | int | None], search: _Search, dataset: str
+) -> UserError:
+    """What to say of classes that the map turns into some that the model does not have."""
+    first = mapped[0]
+    more = f", and {len(mapped) - 1} more" if len(mapped) > 1 else ""
+    what = f"the map of classes makes {table[first]!r} of {first!r}{more}, which is no class of the model"
+    near = search.near(str(table[first]))
+    hint = f"{near} " if near else ""
+    return UserError(
+        f"data set {dataset}: {what}",
+        hint=f"{hint}it takes a name, a WordNet id or a number from 0 to {len(search.classes) - 1}",
     )
 
 

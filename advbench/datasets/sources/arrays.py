@@ -14,6 +14,7 @@ from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.pixels import check_pixels
 from advbench.datasets.sources.array_files import Arrays, Rows, arrays_in
+from advbench.datasets.sources.splits import SPLITS, alike
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError
 from advbench.sanitize import display_name
@@ -21,7 +22,7 @@ from advbench.sanitize import display_name
 PAIRS = (("x", "y"), ("images", "labels"), ("image", "label"), ("data", "labels"), ("data", "targets"))
 """Keys of images and of their labels, in any case; with the split before or behind them, as in x_test or test_images.
 """
-_TRIED = ("test", "", "val", "validation", "train")
+_TRIED = (SPLITS[0], "", *SPLITS[1:])
 """Splits that are looked for if none is named, in this order; the empty one for keys that name none."""
 _CHANNELS = (1, 3)
 _LOOKED_AT = 16
@@ -71,7 +72,7 @@ def _keys(arrays: Arrays, path: Path, source: DataSource) -> tuple[str, str]:
     for key in (source.image_column, source.label_column):
         if key is not None and key not in arrays:
             raise UserError(f"there is no array {key!r} in {path}", hint=f"there are: {listed}")
-    splits = (source.split,) if source.split else _TRIED
+    splits = alike(source.split) if source.split else _TRIED
     pairs = [pair for split in splits for pair in _pairs(split)]
     for place, key in enumerate((source.image_column, source.label_column)):
         pairs = [pair for pair in pairs if pair[place] == (key or "").lower()] or pairs
