@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import near_misses, number_of
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 
@@ -145,9 +145,8 @@ class _Search:
             return hits[0], "number" if self.nameless else "name"
         if (wnid := _WORDNET_ID.fullmatch(name)) and wnid[1] in self._wordnet:
             return self._wordnet[wnid[1]], "WordNet id"
-        if not hits and name.isdecimal() and len(name) < 10 and int(name) < len(self.classes):
-            return int(name), "number"
-        return None
+        numbers = () if hits else number_of(name, len(self.classes))
+        return (numbers[0], "number") if numbers else None
 
     def near(self, name: str) -> str:
         """What may be meant by a name, in words."""

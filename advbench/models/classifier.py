@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import class_numbers, near_misses
 from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop
@@ -162,9 +162,7 @@ class Classifier(nn.Module):
             UserError: There is no such class, or several have that name; the hint has near misses.
         """
         text = str(name)
-        found = [i for i, each in enumerate(self.classes) if each.casefold() == text.casefold()]
-        if not found and text.isdecimal() and len(text) < 10 and int(text) < self.num_classes:
-            return int(text)
+        found = class_numbers(text, self.classes)
         if not found:
             close = [f"{each} ({self.classes.index(each)})" for each in near_misses(text, self.classes)]
             guess = f"did you mean {', '.join(close)}? " if close else ""

@@ -169,7 +169,10 @@ def test_a_folder_below_a_class_that_cannot_be_searched_is_no_silent_loss(tmp_pa
     ("written", "message"),
     [
         ("tigre shark", "makes 'tigre shark' of 'cat', which is no class of the model\ndid you mean tiger shark"),
-        (99, "makes 99 of 'cat', which is no class of the model\nit takes a name, a WordNet id or a number from 0 to 4"),
+        (
+            99,
+            "makes 99 of 'cat', which is no class of the model\nit takes a name, a WordNet id or a number from 0 to 4",
+        ),
     ],
 )
 def test_a_map_that_names_no_class_of_the_model_is_told_so(written, message):
