@@ -17,6 +17,7 @@ Example:
 """
 
 from attacks import foolbox
+from attacks.adaptive import Adaptive, AdaptiveReport, Tried
 from attacks.apgd import APGD
 from attacks.cap import Capped, capped
 from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, worst_case
@@ -44,6 +45,7 @@ from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
 from attacks.standins.fast import Fast, fast
+from attacks.standins.inside import Inside, inside
 from attacks.standins.twin import with_gradients_of
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
@@ -65,6 +67,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "square": Square,
     "standard": Standard,
     "thorough": Thorough,
+    "adaptive": Adaptive,
     "ddn": DDN,
     "fmn": FMN,
     "pdpgd": PDPGD,
@@ -96,6 +99,8 @@ __all__ = [
     "PDPGD",
     "PGD",
     "TIFGSM",
+    "Adaptive",
+    "AdaptiveReport",
     "Attack",
     "AttackError",
     "Bisection",
@@ -108,6 +113,7 @@ __all__ = [
     "FoolingCounts",
     "Goal",
     "HopSkipJump",
+    "Inside",
     "LabelOutOfTopK",
     "Linf",
     "MinNormAttack",
@@ -126,6 +132,7 @@ __all__ = [
     "Thorough",
     "TopK",
     "TopKExclusion",
+    "Tried",
     "Universal",
     "UniversalDeepFool",
     "UniversalPerturbation",
@@ -137,6 +144,7 @@ __all__ = [
     "fast",
     "foolbox",
     "fooled",
+    "inside",
     "multi_targeted",
     "quantize",
     "restarts",

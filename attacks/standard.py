@@ -11,10 +11,14 @@ from torch import Tensor
 from attacks.apgd import descend
 from attacks.fmn import FMN
 from attacks.goals import Goal
+from attacks.hop_skip_jump import HopSkipJump
 from attacks.losses import Loss, cross_entropy, margin
+from attacks.noise import Noise
 from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import aims
-from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.protocols import Access, AttackError, Kind, Model, Precision, Search
+from attacks.queries.answers import ProbabilitiesError, log_probabilities
+from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
@@ -34,6 +38,9 @@ BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by more than this many times as much."""
+
+LONGER = 20
+"""Times as many squares where there are no gradients, or masked ones."""
 
 _Legs = Sequence[tuple[float, int]]
 """Legs of a descent: the ball as a multiple of the budget, and the gradient steps; the last is within the budget."""
@@ -59,6 +66,12 @@ class Standard:
 
     An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
+
+    No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
+    squares for long, and where no square changes the margin, as with a model that names its first class and no more, it
+    goes by decisions alone (random noise and :class:`attacks.HopSkipJump`, up to 13,000 passes). Such a verdict is
+    weaker than one by gradients: the trust flags M4 and M6 say so, and :class:`attacks.Adaptive` looks for a way
+    around what hides the gradient.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -104,6 +117,15 @@ class Standard:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
+        try:
+            return self._by_gradients(model, x, goal, eps, seed)
+        except ProbabilitiesError:
+            return self(log_probabilities(model), x, goal, eps=eps, seed=seed)
+        except NoGradientError:
+            return self._without_gradients(model, x, goal, eps, seed)
+
+    def _by_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
+        """The attack on a model that gives logits and gradients."""
         active = Survivors.of(self, model, x, goal, eps, seed)
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         clean = best.margin.clone()
@@ -117,6 +139,7 @@ class Standard:
         self._towards_rivals(active, best, seeds, legs)
         by_gradients = clean - best.margin
         self._square(active, best, self.queries, seeds)
+        self._by_decisions(active, best, best.margin >= clean, derive(seed, 0))
         masked = clean - best.margin > LEAD * by_gradients
         active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
@@ -131,8 +154,38 @@ class Standard:
             _descend(active, best, next(seeds), loss, [(1, LONG)])
         self._towards_rivals(active, best, seeds, _from_outside(4 * self.steps))
         active.give_up(~masked[active.rows], best.of(active))
-        self._square(active, best, 20 * self.queries, seeds)
+        self._square(active, best, LONGER * self.queries, seeds)
         return active.finish(best.of(active))
+
+    def _without_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
+        """The attack on a model that gives scores or decisions alone."""
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
+        clean = best.margin.clone()
+        self._square(active, best, self.queries, seeds)
+        mute = best.margin >= clean
+        self._by_decisions(active, best, mute, next(seeds))
+        active.give_up(mute[active.rows], best.of(active))
+        for around_best in (False, True):
+            self._square(active, best, LONGER * self.queries // 2, seeds, around_best=around_best)
+        return active.finish(best.of(active))
+
+    def _by_decisions(self, active: Survivors, best: Lowest, mute: Tensor, seed: int) -> None:
+        """Noise, then steps along the decision boundary, for images whose margin nothing moves: bool (N,)."""
+        noisy = Noise(norm=self.norm, draws=self.queries)
+        walk = HopSkipJump(norm=self.norm, steps=self.steps) if self.norm.name in HopSkipJump.norms else None
+        for attack in (noisy, walk):
+            some = mute[active.rows].nonzero().squeeze(1)
+            if attack is None or not len(some):
+                return
+            x_adv = active.x.clone()
+            try:
+                x_adv[some] = attack(
+                    active.model, active.x[some], active.goal.select(some), eps=active.eps[some], seed=seed
+                )
+            except AttackError as error:  # without a start nothing is lost: squares and noise have been tried
+                x_adv[some] = error.x_adv
+            best.look(active, x_adv)
 
     def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
         """A descent to each rival class."""

@@ -1,5 +1,6 @@
 """The thorough verdict: slow, finds what AutoAttack misses."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from attacks.goals import Goal
 from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import ways_to
 from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
@@ -103,15 +105,20 @@ class Thorough:
             first = replace(self.first, norm=self.norm)
             best.look(active, first(model, active.x, active.goal, eps=active.eps, seed=seed))
             active.precision = "exact"  # a rounded gradient decides nothing among those left
+        with suppress(NoGradientError):  # walkers have nowhere to go; the first attack goes by answers then
+            self._populate(active, best, near, seed)
+        return active.finish(best.of(active))
+
+    def _populate(self, active: Survivors, best: Lowest, near: Tensor, seed: int) -> None:
+        """All populations, as long as there are images that come near to being fooled."""
         for population in range(self.populations):
             if not len(active):
-                break
-            rows = torch.arange(len(active), device=x.device)
-            parts = torch.split(rows, max(1, AT_ONCE // (self.walkers * x[0].numel())))
+                return
+            rows = torch.arange(len(active), device=active.x.device)
+            parts = torch.split(rows, max(1, AT_ONCE // (self.walkers * active.x[0].numel())))
             found = [self._search(active, best, some, derive(seed, population)) for some in parts]
             best.look(active, torch.cat(found))
             active.give_up(best.margin[active.rows] > near[active.rows], best.of(active))
-        return active.finish(best.of(active))
 
     def _search(self, every: Survivors, best: Lowest, some: Tensor, seed: int) -> Tensor:
         """One population for each of some images (rows of ``every``), and the best point of each."""

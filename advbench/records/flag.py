@@ -14,6 +14,8 @@ CHECKS = {
     "M4": "logits, not probabilities or other bounded answers",
     "M5": "finite answers and gradients",
     "M6": "gradients that are there and not zero",
+    "M7": "gradients that agree with differences",
+    "M8": "no step inside without a gradient",
     "D1": "labels that fit the classes of the model",
     "D2": "images normalised once, as the model was trained",
     "D3": "channels in the order that the model was trained with",

@@ -1,6 +1,7 @@
 """How a model is asked: it gets images of its own, and its answer is read as logits in one place."""
 
 from collections.abc import Mapping
+from functools import update_wrapper
 from typing import Any
 
 import torch
@@ -12,6 +13,20 @@ _ROUNDING = 1e-5  # of a sum of probabilities in float32
 _COARSE = (torch.float16, torch.bfloat16)
 _CHANCE = 1e-6  # that logits look like probabilities by accident, below which they are taken for such
 _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
+
+
+class ProbabilitiesError(ValueError):
+    """A model answers with probabilities, whose gradients vanish where it is sure.
+
+    Example:
+        >>> print(ProbabilitiesError())
+        expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
+        )
 
 
 def ask(model: Model, x: Tensor) -> Tensor:
@@ -127,6 +142,28 @@ def are_probabilities(answers: Tensor) -> bool:
     if not bool(((values >= 0).all(1) & ((values.sum(1) - 1).abs() <= rounding)).all()):
         return False
     return bool((2 * rounding * 0.5**classes) ** len(answers) < _CHANCE)
+
+
+def log_probabilities(model: Model) -> Model:
+    """A model that answers with the logarithms of its probabilities: logits, but for a constant of each image.
+
+    A probability that was rounded to zero counts as the smallest number above it, so that all answers are finite.
+
+    Args:
+        model: Images in [0, 1] -> probabilities (N, C).
+
+    Example:
+        >>> import torch
+        >>> log_probabilities(lambda x: x)(torch.tensor([[1.0, 0.0]]))
+        tensor([[  0.0000, -87.3365]])
+    """
+
+    def answer(x: Tensor, /) -> Tensor:
+        probabilities = ask(model, x)
+        return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+
+    # This lets checks see the networks inside the model.
+    return update_wrapper(answer, model, assigned=(), updated=())
 
 
 def _fits(values: Tensor, dtype: torch.dtype) -> bool:

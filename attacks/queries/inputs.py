@@ -12,7 +12,7 @@ from attacks.goals import Goal
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Norm
 from attacks.protocols import Attack, Model
-from attacks.queries.answers import are_probabilities, read_logits
+from attacks.queries.answers import ProbabilitiesError, are_probabilities, read_logits
 from attacks.queries.gradients import Slope, first_look, forward, slope
 from attacks.queries.modes import check_mode
 from attacks.queries.plain import plain_number
@@ -212,9 +212,7 @@ def check_logits(logits: Tensor, goal: Goal) -> None:
     if not bool(logits.isfinite().all()):
         raise ValueError("expected finite logits, got NaN or infinity from the model")
     if are_probabilities(logits):
-        raise ValueError(
-            "expected logits, got probabilities (rows in [0, 1] that sum to 1): return the values before the softmax"
-        )
+        raise ProbabilitiesError
     goal.check(logits.shape[1])
 
 

@@ -29,7 +29,7 @@ def test_the_checks_of_a_model(count):
     net = counted(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 4)))
     x = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     model.check_model(net, x, dataset="toy")
-    assert net.module.passes == model.most_passes(count)
+    assert net.module.passes <= model.most_passes(count) < 1.3 * net.module.passes
 
 
 @pytest.mark.parametrize("count", [20, 64])

@@ -23,6 +23,7 @@ WORK = {"steps", "draws", "directions", "max_directions", "rotations", "translat
 _STANDARD = {"steps": 3, "targets": 2, "rounds": 2, "queries": 4}
 SHORT = {
     "standard": _STANDARD,
+    "adaptive": {"first": Standard(**_STANDARD), "draws": 2},
     "thorough": {
         "first": Standard(**_STANDARD),
         "walkers": 4,

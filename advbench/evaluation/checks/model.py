@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from advbench.evaluation.checks import squashed
+from advbench.evaluation.checks import gradients, squashed
 from advbench.models.readings import SQUASHED, AsLogits
 from advbench.models.twins import BORROW
 from advbench.records.flag import Flag, Severity
@@ -63,7 +63,7 @@ def check_model(
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
-        Flags M1 to M6. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+        Flags M1 to M8. A model in training mode gets that flag alone, and so does one whose answers are not finite.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -84,7 +84,8 @@ def most_passes(count: int) -> int:
         True
     """
     together = FORWARDS + 1 + _LOSSES * _FORWARD_AND_BACKWARD
-    return together * count + min(count, _ALONE) + squashed.most_passes(count)
+    rest = squashed.most_passes(count) + gradients.most_passes(count)
+    return together * count + min(count, _ALONE) + rest
 
 
 def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Finding]:
@@ -101,8 +102,12 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
     yield from randomised or _batch_dependent(model, x, answers[0])
-    yield from _squashed(model, x, answers[0])
-    yield from _gradients(model, x, truth)
+    known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
+    yield from known[len(randomised) :]
+    if not known:
+        yield from (
+            Finding(each.id, "F", each.message, each.advice, each.value) for each in gradients.doubts(model, x, truth)
+        )
 
 
 def _training(model: Model, x: Tensor) -> Iterator[Finding]:

@@ -1,0 +1,197 @@
+"""The adaptive verdict: reads the defence, then attacks."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks.apgd import APGD
+from attacks.goals import Goal, met
+from attacks.norms import Linf, Norm
+from attacks.protocols import Access, BudgetAttack, Kind, Model, Precision, Search
+from attacks.queries.answers import ProbabilitiesError, log_probabilities
+from attacks.queries.derivatives import NoGradientError
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters, clean_logits
+from attacks.searches.draws import derive
+from attacks.square import Square
+from attacks.standard import Standard
+from attacks.standins.cautious import Cautious, wavers
+from attacks.standins.inside import Inside, inside
+
+BRIEF = 30
+"""Gradient steps on the model as it is, once there is a way around its defence."""
+QUERIES = 300
+"""Random squares on it."""
+
+
+class Tried(NamedTuple):
+    """One remedy, and what it was good for.
+
+    Example:
+        >>> print(Tried("the model as it is", 10, 7, 1.25))
+        the model as it is: 7 of 10 images fooled in 1.2 s
+    """
+
+    remedy: str
+    """What was attacked."""
+    images: int
+    """Number of images that were left for it."""
+    gained: int
+    """Number of those that it fooled."""
+    seconds: float
+    """Wall time that it took."""
+
+    def __str__(self) -> str:
+        return f"{self.remedy}: {self.gained} of {self.images} images fooled in {self.seconds:.1f} s"
+
+
+class AdaptiveReport(NamedTuple):
+    """The result of :class:`Adaptive`, and how it came about.
+
+    Example:
+        >>> print(AdaptiveReport(torch.zeros(1, 2), torch.ones(1), ("the answers are labels",), (), ("decisions",)))
+        found: the answers are labels
+        not tried: decisions
+    """
+
+    x_adv: Tensor
+    """The candidates (N, ...)."""
+    met_share: Tensor
+    """Share of the passes of the model in which each candidate meets the goal (N,): 0 or 1 unless it is random."""
+    findings: tuple[str, ...]
+    """What was found about the model, a sentence each."""
+    tried: tuple[Tried, ...]
+    """What was tried, in order."""
+    not_tried: tuple[str, ...]
+    """What might be tried and was not."""
+
+    def __str__(self) -> str:
+        lines = [f"found: {each}" for each in self.findings] + [f"tried: {each}" for each in self.tried]
+        return "\n".join(lines + [f"not tried: {each}" for each in self.not_tried])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive:
+    """Looks for what hides a model's gradient, goes around it, and keeps the worst case.
+
+    The model is shown a few drawn images, the same for all batches. It may be random, which several passes tell; and
+    :func:`attacks.inside` finds where its gradient is hidden. Then come, each on the images that are left:
+
+    1. the network inside, if there is anything to go around, by :class:`attacks.Standard`; if the model is random, its
+       worst answer in several draws;
+    2. the model as it is: in full where nothing was found, else in short, by gradients and by scores.
+
+    Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
+
+    References:
+        Tramer et al., On adaptive attacks to adversarial example defenses <https://arxiv.org/abs/2002.08347>, 2020.
+        Athalye et al., Obfuscated gradients give a false sense of security <https://arxiv.org/abs/1802.00420>, 2018.
+
+    Deviations:
+        A person adapts an attack to a defence by reading its code; this reads what torch is asked to compute.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> rounded = lambda x: (4 * x).round() @ torch.eye(2)
+        >>> x, goal = torch.tensor([[0.6, 0.35]]), Untargeted(torch.tensor([0]))
+        >>> report = Adaptive().report(rounded, x, goal, eps=0.3)
+        >>> bool(goal.margin(rounded(report.x_adv)) < 0)
+        True
+        >>> print(report.findings[0])
+        the image reaches the first layer without a useful gradient: its gradient goes straight through to it
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
+    precision: ClassVar[Precision] = "bfloat16"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    norm: Norm = Linf()
+    """The norm in which ``eps`` is measured."""
+    first: Standard = field(default_factory=Standard)
+    """The attack that is run with each remedy, in this attack's norm."""
+    draws: int = 4
+    """Passes of a random model for each answer."""
+    judge_draws: int = 20
+    """Passes of a random model that judge a candidate."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        return self.report(model, x, goal, eps=eps, seed=seed).x_adv
+
+    def report(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> AdaptiveReport:
+        """The attack, and what it found and tried. Arguments and errors are those of a call."""
+        check_call(self, eps, seed)
+        with suppress(ProbabilitiesError):
+            clean_logits(model, x, goal, self.norm, eps)
+        x, eps = x.detach(), torch.as_tensor(eps)
+        drawn = torch.full_like(x[:1], 0.5)
+        random, core = wavers(model, drawn), inside(model, drawn)
+        best, share = x.clone(), x.new_zeros(len(x))
+        rows, tried = torch.arange(len(x), device=x.device), list[Tried]()
+        for i, (name, attack, attacked) in enumerate(self._remedies(model, core, random=random)):
+            start, some = perf_counter(), goal.select(rows)
+            target = Cautious(attacked, some, self.draws, derive(seed, i)) if random else attacked
+            try:
+                x_adv = attack(
+                    target, x[rows], some, eps=eps[rows] if eps.ndim else eps, seed=derive(seed, i) if i else seed
+                )
+            except NoGradientError:  # of the model as it is; scores and the network inside are there
+                continue
+            shares = self._judged(model, x_adv, some, seed=seed, draws=self.judge_draws if random else 1)
+            # A candidate that fails is still better than none, until something succeeds.
+            better = (shares > share[rows]) | ((shares == 0) & (share[rows] == 0))
+            best[rows[better]], share[rows[better]] = x_adv[better], shares[better]
+            left = share[rows] < (1 if random else 0.5)
+            tried.append(Tried(name, len(rows), int((~left).sum()), perf_counter() - start))
+            rows = rows[left]
+            if not len(rows):
+                break
+        return AdaptiveReport(
+            best, share, _findings(core, random=random), tuple(tried), _not_tried(core, random=random)
+        )
+
+    def _remedies(self, model: Model, core: Inside, *, random: bool) -> Iterator[tuple[str, BudgetAttack, Model]]:
+        """What is attacked, in words, with which attack, and the model for it."""
+        first = replace(self.first, norm=self.norm)
+        if not core.changes:
+            yield "the worst of several passes" if random else "the model as it is", first, model
+            return
+        yield "the network inside", first, core
+        if core.answers == "labels" or random:
+            return
+        openly = log_probabilities(model) if core.answers == "probabilities" else model
+        yield "the model as it is, by gradients", APGD(norm=self.norm, loss="margin", steps=BRIEF), openly
+        if self.norm.name in Square.norms:
+            yield "the model as it is, by scores", Square(norm=self.norm, steps=QUERIES), openly
+
+    def _judged(self, model: Model, x_adv: Tensor, goal: Goal, *, seed: int, draws: int) -> Tensor:
+        """Share of the model's own passes in which the goal is met (n,)."""
+        with torch.random.fork_rng(devices=[x_adv.device] if x_adv.is_cuda else []):
+            torch.manual_seed(derive(seed, -1) % 2**63)
+            passes = [met(goal, forward(model, x_adv, goal)) for _ in range(draws)]
+        return torch.stack(passes).to(x_adv).mean(0)
+
+
+def _findings(core: Inside, *, random: bool) -> tuple[str, ...]:
+    wavering = ("the answers are random: several passes are looked at each time",) if random else ()
+    return core.findings + wavering
+
+
+def _not_tried(core: Inside, *, random: bool) -> tuple[str, ...]:
+    """What a person might try next."""
+    left = ["gradients of another network of the same task (attacks.with_gradients_of)"] if core.changes else []
+    if random and core.changes:
+        left.append("the model without its remedies")
+    if core.answers == "labels":
+        left.append("decisions alone (attacks.HopSkipJump)")
+    return tuple(left)

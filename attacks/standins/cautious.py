@@ -1,0 +1,90 @@
+"""A random model as a cautious attack should see it: an image counts as fooled once several passes agree."""
+
+from functools import update_wrapper
+
+import torch
+from torch import Tensor
+
+from attacks.goals import Goal
+from attacks.protocols import Model
+from attacks.queries.answers import ask, find_logits
+from attacks.queries.gradients import asked_ids
+from attacks.searches.draws import derive
+from attacks.searches.patterns import pattern
+from attacks.standins.bridges import through
+
+LOOKS = 5
+"""Number of passes that show whether a model is random."""
+SPREAD = 1e-4
+"""Least difference of answers, relative to the largest, that counts as random."""
+_SHOWN = 8
+
+
+class Cautious:
+    """The logits of that pass, out of several, in which the goal is farthest, with the gradient of their mean.
+
+    So the goal is met when it is met in every one of the passes. Every call draws anew, so that an attack cannot fit
+    one set of draws.
+
+    Args:
+        model: Images in [0, 1] -> logits, with torch's global generator behind its randomness.
+        goal: The goal of all images that the model will be asked about.
+        draws: Passes for each call.
+        seed: The seed of the passes; torch's generator is left as it was.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> noisy = lambda x: x + torch.randn_like(x)
+        >>> cautious = Cautious(noisy, Untargeted(torch.tensor([0])), draws=100)
+        >>> bool(cautious(torch.zeros(1, 2)).diff() < -1)
+        True
+    """
+
+    def __init__(self, model: Model, goal: Goal, draws: int, seed: int = 0) -> None:
+        self._model, self._goal, self._draws, self._seed, self._calls = model, goal, draws, seed, 0
+        update_wrapper(self, model, assigned=(), updated=())
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Logits (N, C)."""
+        self._calls += 1
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            torch.manual_seed(derive(self._seed, self._calls))
+            answers = torch.stack([ask(self._model, x) for _ in range(self._draws)])
+        goal = self._goal_of(len(x), x.device)
+        if goal is None:
+            return answers.mean(0)
+        margins = torch.stack([goal.margin(answer.detach()) for answer in answers])
+        worst = answers.detach()[margins.argmax(0), torch.arange(len(x), device=x.device)]
+        return through(worst, answers.mean(0)) if answers.requires_grad else worst
+
+    def _goal_of(self, count: int, device: torch.device) -> Goal | None:
+        """The goal of the images that are asked about; None where it is not known which they are."""
+        ids = asked_ids()
+        if ids is None or len(ids) != count:
+            return self._goal if len(self._goal.ids) == count else None
+        ordered, places = self._goal.ids.sort()
+        return self._goal.select(places[torch.searchsorted(ordered, ids).to(device)])
+
+
+def wavers(model: Model, x: Tensor) -> bool:
+    """Whether a model's answers about the same images differ from pass to pass.
+
+    Args:
+        model: Images in [0, 1] -> logits, probabilities or labels.
+        x: Images (N, ...); drawn ones of their shape are looked at too. Torch's generator is left as it was.
+
+    Example:
+        >>> x = torch.rand(1, 3)
+        >>> wavers(lambda x: x, x), wavers(lambda x: x + torch.rand(1), x)
+        (False, True)
+    """
+    ids = torch.arange(_SHOWN, device=x.device)
+    drawn = torch.cat([x, *(pattern(1, ids[i : i + 1], i, x[:1]) for i in range(_SHOWN))])
+    with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        torch.manual_seed(0)
+        answers = [find_logits(model(drawn.clone()), len(drawn)) for _ in range(LOOKS)]
+    if not all(isinstance(answer, Tensor) for answer in answers):
+        return False
+    values = torch.stack([answer.double() for answer in answers])
+    apart = (values - values[0]).abs().amax()
+    return bool(apart > SPREAD * (1e-30 + values.abs().amax()))

@@ -1,0 +1,197 @@
+"""One pass of a model, watched function by function: torch hands every call of its functions to a mode."""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils.weak import WeakIdKeyDictionary
+
+from attacks.standins.bridges import Front, stepped, through
+
+_LAYERS = {
+    *(functional.conv1d, functional.conv2d, functional.conv3d, functional.conv_transpose2d, functional.linear),
+    *(functional.bilinear, torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.einsum),
+    *(Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Tensor.addmm),
+}
+_ROUNDING = ("round", "floor", "ceil", "trunc", "fix", "detach")
+_COMPARING = ("gt", "ge", "lt", "le", "greater", "less", "__gt__", "__ge__", "__lt__", "__le__")
+_SIGNS = ("sign", "sgn")
+_LEAVING = ("numpy", "__array__", "tolist", "__dlpack__")
+_WHOLE = ("byte", "char", "short", "int", "long", "bool")
+_READING = (
+    *("float", "double", "half", "to", "type", "type_as", "mul", "div", "add", "sub", "true_divide", "matmul"),
+    *("__mul__", "__rmul__", "__truediv__", "__add__", "__radd__", "__sub__", "__rsub__"),
+)
+_CHOOSING = ("where", "masked_fill")
+
+
+class Pass(TorchFunctionMode):
+    """Watches one pass of a model, and bridges what hides its gradient.
+
+    Everything is undone when the context is left; the model, its modules and their hooks are not touched.
+
+    Args:
+        x: The images (N, ...) that the model is asked about.
+        fronts: Number of each layer that is given what a defence made of the images -> its bridge.
+        bridged: Whether steps without a gradient (rounding, signs, comparisons, detached tensors) get one, and whether
+            parts that ask for no gradient have one all the same.
+        plain: Whether layers may be of plain tensors, in a function without parameters.
+
+    Example:
+        >>> x = torch.tensor([[0.3]], requires_grad=True)
+        >>> with Pass(x, bridged=True), torch.no_grad():
+        ...     y = x.round()
+        >>> torch.autograd.grad(y.sum(), x)
+        (tensor([[1.]]),)
+    """
+
+    inputs: list[Tensor]
+    """What each layer with parameters was given."""
+    fresh: list[int]
+    """Numbers of the layers whose input comes from no other layer, as far as it can be followed."""
+    outputs: list[Tensor]
+    """All values of a row for each image since the last layer, (N, C) each, that of the layer included."""
+    leaks: list[tuple[str, int]]
+    """Functions without a gradient that values made of the images went through: name, and number of layers before."""
+
+    def __init__(
+        self, x: Tensor, fronts: Mapping[int, Front] | None = None, *, bridged: bool = False, plain: bool = False
+    ) -> None:
+        super().__init__()
+        self._x, self._fronts, self._bridged, self._plain = x, fronts or {}, bridged, plain
+        self._deep, self._weights, self._shadows = (WeakIdKeyDictionary() for _ in range(3))
+        self.inputs, self.fresh, self.outputs, self.leaks = [], [], [], []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Torch's door to a mode: one call of one of its functions."""
+        kwargs = kwargs or {}
+        if func is torch._C._set_grad_enabled:
+            return None if self._bridged and args == (False,) else func(*args)
+        lifted = self._bridged and torch.is_inference_mode_enabled()
+        with torch.inference_mode(False) if lifted else nullcontext():
+            if lifted:
+                args = tuple(a.clone() if isinstance(a, Tensor) and a.is_inference() else a for a in args)
+            is_layer = func in _LAYERS and self._has_weights((*args, *kwargs.values()))
+            if is_layer and args:
+                args = (self._enter(args[0]), *args[1:])
+            result = self._call(func, args, kwargs)
+        self._follow(result, (*args, *kwargs.values()), is_layer=is_layer)
+        return result
+
+    def _has_weights(self, given: tuple[Any, ...]) -> bool:
+        if self._plain:
+            return True
+        return any(
+            isinstance(each, nn.Parameter) or each in self._weights for each in given if isinstance(each, Tensor)
+        )
+
+    def _enter(self, value: Any) -> Any:
+        """The input of a layer, bridged where it is to be."""
+        if not isinstance(value, Tensor):
+            return value
+        number = len(self.inputs)
+        self.inputs.append(value)
+        if value not in self._deep:
+            self.fresh.append(number)
+        front = self._fronts.get(number)
+        return value if front is None or len(value) != len(self._x) else front(value, self._x)
+
+    def _follow(self, result: Any, given: tuple[Any, ...], *, is_layer: bool) -> None:
+        """Remember what a result comes from."""
+        if not isinstance(result, Tensor):
+            return
+        tensors = [each for each in given if isinstance(each, Tensor)]
+        for each in given:
+            tensors += [part for part in each if isinstance(part, Tensor)] if isinstance(each, list | tuple) else []
+        if is_layer or any(each in self._deep for each in tensors):
+            self._deep[result] = True
+        elif tensors and all(isinstance(each, nn.Parameter) or each in self._weights for each in tensors):
+            self._weights[result] = True
+        if is_layer:
+            self.outputs = []
+        if result.ndim == 2 and len(result) == len(self._x) and result.is_floating_point() and result in self._deep:
+            self.outputs.append(result)
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = (resolve_name(func) or "").removesuffix(".__get__").rpartition(".")[2]
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        if first is None or not self._carries(args, kwargs):
+            return func(*args, **kwargs)
+        if name in _LEAVING:
+            return func(first.detach(), *args[1:], **kwargs)
+        if not self._is_leak(name, args):
+            return func(*args, **kwargs)
+        if name not in _READING:
+            self.leaks.append((name.strip("_"), len(self.inputs)))
+        return self._bridge(name, func, args, kwargs) if self._bridged else func(*args, **kwargs)
+
+    def _carries(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call is about values that have a gradient with respect to the images, or had one."""
+        given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+        return any(
+            (each.requires_grad and not isinstance(each, nn.Parameter)) or each in self._shadows for each in given
+        )
+
+    def _is_leak(self, name: str, args: tuple[Any, ...]) -> bool:
+        bare = name.removesuffix("_") if not name.startswith("__") else name
+        if bare in _ROUNDING or bare in _SIGNS or name in _COMPARING or name in _WHOLE or name == "data":
+            return True
+        return (name in _READING or bare in _CHOOSING) and any(
+            isinstance(each, Tensor) and each in self._shadows for each in args
+        )
+
+    def _bridge(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A step without a gradient, with one."""
+        first: Tensor = args[0]
+        bare = name.removesuffix("_") if not name.startswith("__") else name
+        if bare in (*_ROUNDING, *_SIGNS) and bare != name:  # in place
+            before = first.clone()
+            result = func(*args, **kwargs)
+            lent = before if bare in _ROUNDING else 2 * stepped(before > 0, before)
+            return result.add_(lent - lent.detach())
+        if bare in _ROUNDING or name == "data":
+            return through(func(*args, **kwargs), first)
+        if bare in _SIGNS:
+            return through(func(*args, **kwargs), 2 * stepped(first > 0, first))
+        if name in _COMPARING:
+            return self._compared(name, func, args, kwargs)
+        if name in _WHOLE:
+            result = func(*args, **kwargs)
+            self._shadows[result] = self._shadows[first] if first in self._shadows else through(result, first)
+            return result
+        if bare in _CHOOSING:
+            return self._chosen(bare, func, args, kwargs)
+        lent_args = tuple(
+            self._shadows[each] if isinstance(each, Tensor) and each in self._shadows else each for each in args
+        )
+        result = func(*lent_args, **kwargs)
+        if isinstance(result, Tensor) and not result.is_floating_point():  # from one kind of whole number to another
+            plain = func(*args, **kwargs)
+            self._shadows[plain] = lent_args[0]
+            return plain
+        return result
+
+    def _compared(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """A comparison: what reads its answer as a number gets a gradient."""
+        result: Tensor = func(*args, **kwargs)
+        distance = args[0] - args[1] if len(args) > 1 else args[0] - kwargs["other"]
+        below = name.strip("_") in ("lt", "le", "less")
+        self._shadows[result] = stepped(result, -distance if below else distance)
+        return result
+
+    def _chosen(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """A choice that depends on the images: the gradient goes straight to what it chooses from."""
+        result: Tensor = func(*args, **kwargs)
+        options = args[1:3] if name == "where" else args[:1]
+        if name == "where" and args[0].is_floating_point():  # x.where(condition, other)
+            options = (args[0], *args[2:3])
+        moving = [each for each in options if isinstance(each, Tensor) and each.requires_grad]
+        if len(moving) != 1 or moving[0].shape != result.shape:
+            return result
+        return through(result, moving[0])

@@ -1,0 +1,78 @@
+"""Adaptive: tricks gain nothing, honest models cost nothing more, and its report says what happened."""
+
+import pytest
+import torch
+from counting import Counting
+from test_inside import X, network
+from tricks import DETERMINISTIC, RANDOM
+
+from attacks import Adaptive, Linf, Standard, Untargeted
+
+FIRST = Standard(rounds=1, queries=10, targets=2, steps=8)
+EPS = 0.02
+
+
+def left(model, goal, x_adv):
+    return int((goal.margin(model(x_adv)) >= 0).sum())
+
+
+@pytest.fixture(scope="module")
+def undefended():
+    net = network()
+    goal = Untargeted(net(X).argmax(1))
+    return net, goal, left(net, goal, FIRST(net, X, goal, eps=EPS))
+
+
+SAME_ANSWERS = ("detached", "logits x 1e6", "labels", "reversed")
+
+
+@pytest.mark.parametrize("name", SAME_ANSWERS)
+def test_a_trick_that_changes_no_answer_gains_nothing(undefended, name):
+    net, goal, openly = undefended
+    report = Adaptive(first=FIRST).report(DETERMINISTIC[name](net), X, goal, eps=EPS)
+    assert left(net, goal, report.x_adv) <= openly + (name == "shattered")
+    assert (Linf().measure(report.x_adv - X) <= EPS + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", ["quantised", "k-winners"])
+def test_a_trick_that_changes_answers_gains_next_to_nothing(undefended, name):
+    net, _, openly = undefended
+    model = DETERMINISTIC[name](net)
+    goal = Untargeted(model(X).argmax(1))
+    assert left(model, goal, Adaptive(first=FIRST)(model, X, goal, eps=EPS)) <= openly + 1
+
+
+@pytest.mark.parametrize("name", ["noise"])
+def test_candidates_fool_a_random_model_in_most_passes(undefended, name):
+    net, goal, openly = undefended
+    model = RANDOM[name](net)
+    torch.manual_seed(0)
+    report = Adaptive(first=FIRST).report(model, X, goal, eps=EPS)
+    passes = torch.stack([goal.margin(model(report.x_adv)) < 0 for _ in range(50)]).float().mean(0)
+    torch.testing.assert_close(passes, report.met_share, atol=0.35, rtol=0)
+    assert (1 - passes).sum() <= openly + 2
+    assert "the answers are random" in report.findings[-1]
+
+
+def test_a_healthy_network_is_attacked_by_standard_alone(undefended):
+    net, goal, _ = undefended
+    report = Adaptive(first=FIRST).report(net, X, goal, eps=EPS)
+    assert torch.equal(report.x_adv, FIRST(net, X, goal, eps=EPS))
+    assert [tried.remedy for tried in report.tried] == ["the model as it is"]
+    assert report.findings == report.not_tried == ()
+
+
+def test_reading_a_healthy_network_costs_few_passes(undefended):
+    net, goal, _ = undefended
+    counted, alone = Counting(net, goal.ids), Counting(net, goal.ids)
+    Adaptive(first=FIRST)(counted, X, goal, eps=EPS)
+    FIRST(alone, X, goal, eps=EPS)
+    assert (counted.forwards - alone.forwards).max() <= 60
+
+
+def test_the_report_reads_like_one(undefended):
+    net, goal, _ = undefended
+    text = str(Adaptive(first=FIRST).report(DETERMINISTIC["labels"](net), X, goal, eps=EPS))
+    assert "found: the answers are labels: the logits inside are taken\n" in text
+    assert "tried: the network inside: " in text
+    assert "not tried: decisions alone" in text

@@ -1,0 +1,46 @@
+"""Trust flags about gradients that mislead: every planted trick is flagged, healthy networks are not."""
+
+import pytest
+import torch
+from torch import nn
+from tricks import DETERMINISTIC, RANDOM
+
+from advbench.evaluation.checks.gradients import misled
+from advbench.evaluation.checks.model import check_model
+
+SEVERE = {"E", "F"}
+HARMLESS = {"median"}
+"""A filter whose gradient is right."""
+
+
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(8 * 8 * 8, 10)),
+        )
+    return net.eval()
+
+
+IMAGES = torch.nn.functional.interpolate(
+    torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(1)), (16, 16), mode="bilinear"
+)
+
+
+@pytest.mark.parametrize("name", (set(DETERMINISTIC) | set(RANDOM)) - HARMLESS)
+def test_every_trick_is_flagged(name):
+    model = (DETERMINISTIC | RANDOM)[name](network())
+    flags = check_model(model, IMAGES, dataset="toy")
+    assert SEVERE & {flag.severity for flag in flags}, flags
+
+
+def test_a_healthy_network_is_not():
+    assert check_model(network(), IMAGES, dataset="toy") == []
+
+
+def test_gradients_that_point_the_wrong_way_are_told_by_differences():
+    net, reversed_ = network(), DETERMINISTIC["reversed"](network())
+    labels = net(IMAGES).argmax(1)
+    assert misled(net, IMAGES, labels) < 0.1
+    assert misled(reversed_, IMAGES, labels) > 0.9
