@@ -51,7 +51,8 @@ def trained_on(loaded_from: str | Path | None) -> Container[str]:
         return frozenset()
     if isinstance(loaded_from, str) and loaded_from in ZOO and (file := shipped_file(ZOO[loaded_from].data)).is_file():
         return _shipped(file)
-    return known_beside(Path(loaded_from))
+    path = Path(loaded_from)
+    return known_beside(path) if path.name else frozenset()  # the current folder has no name
 
 
 def file_beside(weights: Path) -> Path:

@@ -126,5 +126,5 @@ def test_no_test_image_is_taken_for_one_of_the_training():
 
 
 def test_other_models_and_weights_are_not_said_to_have_learnt_digits(tmp_path):
-    for source in (None, "gray_cnn", "nets.py:net", Path("lenet"), tmp_path / "lenet.safetensors"):
+    for source in (None, "gray_cnn", "nets.py:net", "./", "/", Path("lenet"), tmp_path / "lenet.safetensors"):
         assert trained_on(source) == frozenset()

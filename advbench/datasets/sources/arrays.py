@@ -99,7 +99,9 @@ def _channel_axis(images: Rows, where: str) -> int | None:
     shape, dtype = images.shape, images.dtype
     got = f"{dtype} of shape {shape}"
     if dtype != np.uint8 and dtype not in (np.float16, np.float32, np.float64):
-        raise UserError(f"{where}: {_WANTED}, got {got}", hint="(x * 255).astype('uint8') makes 8-bit images")
+        whole = "x.astype('uint8') makes 8-bit images of values from 0 to 255"
+        hint = whole if dtype.kind in "iu" else "x.astype('float32') makes floats"
+        raise UserError(f"{where}: {_WANTED}, got {got}", hint=hint)
     if shape and not shape[0]:
         raise UserError(f"{where}: there are no images", hint="name a data set with at least two labelled images")
     if len(shape) == 3 and 0 not in shape:
