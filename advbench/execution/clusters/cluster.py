@@ -32,6 +32,8 @@ class _Open(NamedTuple):
     future: Any
     attempt: int
     since: float
+    only: frozenset[str]
+    """The addresses of those that may do it; empty: any worker."""
 
 
 class Cluster:
@@ -112,13 +114,22 @@ class Cluster:
             for address in self._workers()
         }
         for address, future in asked.items():
-            try:
-                why = future.result()
-            except Exception as error:  # it cannot even import advbench, or died
-                why = f"{type(error).__name__}: {first_line(error)}"
-            if why:
+            if why := self._answer(address, future):
                 hint = "every worker needs the same versions, and the models and images under the same names and paths"
                 raise UserError(f"worker {address} cannot do this work: {why}", hint=hint)
+
+    def _answer(self, address: str, future: Any) -> str:
+        """Why a worker cannot do the work; empty if it can, or is gone: then it is examined when it comes back."""
+        while not future.done():
+            # a task for one worker alone waits for ever if that has started anew, under another address
+            if address not in self._workers():
+                future.release()
+                return ""
+            time.sleep(0.02)
+        try:
+            return str(future.result())
+        except Exception as error:  # it cannot even import advbench, or died
+            return f"{type(error).__name__}: {first_line(error)}"
 
     def _workers(self) -> dict[str, int]:
         """Address of each worker that can be used -> number of its threads.
@@ -128,9 +139,8 @@ class Cluster:
         """
         if self._client.status != "running":
             raise UserError("the scheduler of the cluster is gone")
-        if (
-            time.monotonic() - self._asked > LOOK_SECONDS
-        ):  # the answer tells of every worker, so it is not for each unit
+        # the answer tells of every worker, which is too much for each unit
+        if time.monotonic() - self._asked > LOOK_SECONDS:
             found = self._client.scheduler_info(n_workers=-1)["workers"]
             self._threads = {address: facts["nthreads"] for address, facts in found.items()}
             self._asked = time.monotonic()
@@ -145,10 +155,11 @@ class Cluster:
 
     def _hand_out(self, unit: Unit, attempt: int) -> None:
         job, key = self._prepare(unit), self._key(unit.unit_id)
-        only = {"workers": list(self._workers()), "allow_other_workers": False} if self._excluded else {}
+        only = frozenset(self._workers()) if self._excluded else frozenset[str]()
+        where = {"workers": list(only), "allow_other_workers": False} if only else {}
         task = (work_here, self._setup, self._wanted, job, self._time_limit)
-        future = self._client.submit(*task, key=key, pure=False, retries=0, **only)
-        self._open[key] = _Open(unit, future, attempt, time.monotonic())
+        future = self._client.submit(*task, key=key, pure=False, retries=0, **where)
+        self._open[key] = _Open(unit, future, attempt, time.monotonic(), only)
         future.add_done_callback(lambda _: self._done.put(key))
 
     def _next_result(self) -> UnitResult | None:
@@ -199,8 +210,12 @@ class Cluster:
         Raises:
             UserError: The scheduler is gone, or has had no workers for a minute.
         """
-        if self._workers():
+        if workers := self._workers():
             self._idle_since = None
+            for key, held in list(self._open.items()):
+                if held.only and held.only.isdisjoint(workers):  # all of them have gone
+                    self._open.pop(key).future.release()
+                    self._hand_out(held.unit, held.attempt)
             found = {(str(key), where) for where, keys in self._client.processing().items() for key in keys}
             for key, where in sorted(found - self._seen):
                 if key in self._open:
