@@ -37,7 +37,7 @@ def test_the_checks_of_data_take_most_where_all_answers_are_wrong(count):
     net = counted(lambda x: torch.eye(4)[torch.zeros(len(x), dtype=torch.long)] + 0 * x.flatten(1).sum(1, keepdim=True))
     x = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     data.check_data(net, x, torch.ones(count, dtype=torch.long), dataset="toy")
-    assert data.most_passes(count) - 2 * count <= net.module.passes <= data.most_passes(count)
+    assert 0.7 * data.most_passes(count) < net.module.passes <= data.most_passes(count)
 
 
 def test_the_checks_of_data_take_two_passes_where_all_answers_are_right():
