@@ -67,7 +67,7 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
         yield Doubt("M7", core.findings[0].partition(":")[0], off)
     elif off > SHARE:
         yield Doubt("M7", f"on {off:.0%} of the images margins do not change as the gradient says", off)
-    if core.leaks or core.end is not None:
+    if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
         yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)
 
