@@ -24,8 +24,8 @@ from attacks.standins.inside import Inside, inside
 
 BRIEF = 30
 """Gradient steps on the model as it is, once there is a way around its defence."""
-ROUNDS = 10
-"""Most hops on the network inside: what a defence hides is found early, and each pass of a defence may be dear."""
+ROUNDS, QUERIES = 10, 100
+"""Most hops on the network inside, and random squares: what is hidden is found early, and a defence may be slow."""
 
 
 class Tried(NamedTuple):
@@ -165,7 +165,8 @@ class Adaptive:
         if not core.changes:
             yield "the worst of several passes" if random else "the model as it is", first, model
             return
-        yield "the network inside", replace(first, rounds=min(first.rounds, ROUNDS)), core
+        shorter = replace(first, rounds=min(first.rounds, ROUNDS), queries=min(first.queries, QUERIES))
+        yield "the network inside", shorter, core
         if core.answers == "labels" or random:
             return
         openly = log_probabilities(model) if core.answers == "probabilities" else model

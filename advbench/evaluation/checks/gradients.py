@@ -5,7 +5,7 @@ et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,6 +70,35 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
     if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
         yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)
+
+
+def asks_for_gradients(model: Model, x: Tensor) -> bool:
+    """Whether a model asks torch for gradients while it answers, as one that purifies its images by descent does.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+
+    Example:
+        >>> asks_for_gradients(lambda x: x, torch.rand(2, 3))
+        False
+    """
+    asked, engine = [], torch.autograd.graph._engine_run_backward
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append(1)
+        return engine(*arguments, **options)
+
+    doors = (torch.autograd, torch.autograd.graph)
+    try:
+        for door in doors:
+            door._engine_run_backward = noted  # type: ignore[attr-defined]
+        with torch.no_grad():
+            ask(model, x)
+    finally:
+        for door in doors:
+            door._engine_run_backward = engine  # type: ignore[attr-defined]
+    return bool(asked)
 
 
 def misled(model: Model, x: Tensor, labels: Tensor) -> float:
