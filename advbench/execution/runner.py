@@ -10,6 +10,7 @@ from advbench.catalog.plugins import loaded_plugins
 from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
 from advbench.execution.checking import flags_of_sets
+from advbench.execution.clusters.sent_code import sent_code
 from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
 from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
@@ -46,7 +47,7 @@ def run_plan(
         run: The prepared run, with its plan and its folder.
         workers: Number of worker processes; 1: this process does the work itself; "auto": see
             :func:`advbench.planning.workers.choose_workers`.
-        cluster: A cluster to work on instead, as for :func:`advbench.execution.cluster.connected`.
+        cluster: A cluster to work on instead, as for :func:`advbench.execution.clusters.cluster.connected`.
         progress: Called after every unit.
 
     Raises:
@@ -58,7 +59,7 @@ def run_plan(
         chosen = choose_workers(run.plan, run.suite.device, workers)
         _Session(run.suite, run.folder, run.plan, run.resources, chosen, None, progress, {}).run()
         return
-    from advbench.execution.cluster import connected
+    from advbench.execution.clusters.connection import connected
 
     with connected(cluster) as client:
         chosen = Workers(len(client.nthreads()), f"those of the cluster {client.scheduler.address}", ())
@@ -163,9 +164,10 @@ class _Session(NamedTuple):
             return Job(unit, read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples))
 
         if self.client is not None:
-            from advbench.execution.cluster import Cluster
+            from advbench.execution.clusters.cluster import Cluster
 
-            return Cluster(prepare, setup_of(context, plugins), limit, self.client, self._begun)
+            setup = setup_of(context, plugins)._replace(code=sent_code(self.suite, plugins))
+            return Cluster(prepare, setup, limit, self.client, self._begun)
         if self.workers.number == 1:
             return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit, self._begun)
         setups = [setup_of(context, plugins, device) for device in self.workers.devices]

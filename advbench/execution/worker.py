@@ -15,6 +15,7 @@ import torch
 from advbench.catalog.plugins import load_plugins
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
+from advbench.execution.clusters.sent_code import SentCode, unpacked
 from advbench.execution.tasks import Done, TaskContext, do
 from advbench.planning.resources import Resources
 from advbench.records.clean import CleanLogits
@@ -34,6 +35,8 @@ class Setup(NamedTuple):
     """Model and data set -> numbers of the images from which attacks may start."""
     plugins: tuple[str, ...]
     """Modules with models, attacks and data sets of the user's."""
+    code: SentCode | None = None
+    """Files of the user's own for a worker on another machine; None: it is on the same one."""
 
 
 class Job(NamedTuple):
@@ -74,8 +77,10 @@ def context_of(setup: Setup) -> TaskContext:
     Raises:
         UserError: A plugin cannot be loaded.
     """
-    load_plugins(setup.plugins)
     suite = Suite.model_validate(setup.suite, context=AS_IT_WAS)
+    if setup.code is not None:
+        suite = unpacked(setup.code, suite)
+    load_plugins(setup.plugins)
     return TaskContext(suite, setup.run_id, Resources(suite), setup.models, setup.starts)
 
 

@@ -123,8 +123,8 @@ def test_the_margin_costs_ddn_little(model, right):
     ("norm", "eps", "names"),
     [
         (Linf(), 0.08, ["LinfPGD", "LInfFMNAttack", "LinfDeepFoolAttack"]),
-        (L2(), 0.6, ["L2PGD", "DDNAttack"]),
-        (L1(), 3.0, ["L1PGD", "L1FMNAttack"]),
+        pytest.param(L2(), 0.6, ["L2PGD", "DDNAttack"], marks=pytest.mark.slow),
+        pytest.param(L1(), 3.0, ["L1PGD", "L1FMNAttack"], marks=pytest.mark.slow),
     ],
     ids=lambda value: str(getattr(value, "name", "")),
 )

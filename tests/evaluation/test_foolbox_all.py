@@ -109,6 +109,7 @@ def show(results, capsys) -> None:
         Console(width=180, markup=False, highlight=False).print("", table)
 
 
+@pytest.mark.slow
 def test_all_58_run_on_real_digits(digits, capsys):
     results = attack_all(*digits, [name for name in ROWS if not ("numba" in ROWS[name].needs and HAS_NUMBA)])
     show(results, capsys)

@@ -14,15 +14,25 @@ import pandas as pd
 import pytest
 from accidents import SUITE, TOML, finish
 from clusters import dask
+from tables import tables_restored
 
 import advbench
 from advbench.api import run
+from advbench.catalog.plugins import load_plugins
+from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
-from advbench.execution import cluster as module
+from advbench.execution.clusters import connection as module
 from advbench.execution.runner import StoppedError
 
 pytest.importorskip("distributed")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="kills processes")
+CARRIED = """
+from advbench.catalog.cards import AttackCard
+
+made = {"target": "attacks:FGSM", "kind": "budget", "norms": ("linf", "l2")}
+ATTACKS = {"carried": AttackCard(name="carried", summary="one that only the run has", **made)}
+"""
+"""A plugin that lies where only the run finds it."""
 pytestmark = [POSIX, pytest.mark.usefixtures("plugged")]
 
 
@@ -70,6 +80,19 @@ class TestAccidents:
             assert client.status == "running"
             deadline = client.submit(int, 1)
             assert deadline.result() == 1
+
+    def test_code_that_only_the_run_has_goes_with_it(self, two, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        Path("nets.py").write_text("import fakes\n\ndef net():\n    return fakes.classifier()\n")
+        Path("carried.py").write_text(CARRIED)
+        wanted = SUITE | {"models": {"name": "nets.py:net", "label": "mine"}, "attacks": "carried", "noise": False}
+        with tables_restored():
+            load_plugins(["carried"])
+            suite = load_suite(wanted, allow_code=True)
+            rows, sent = run(suite, out="here").frame, run(suite, out="there", cluster=two.file).frame
+        pd.testing.assert_frame_equal(*(each.drop(columns="seconds") for each in (rows, sent)), check_exact=True)
+        assert (sent["status"] == "ok").all()
 
     def test_local_workers(self, golden, tmp_path):
         same(golden, run(SUITE, out=tmp_path, cluster="local:2"))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,6 @@ def _write_many(folder: Path, images: int) -> None:
     """The folder of a run that never took place; its rows are drawn."""
     import numpy as np
 
-    from advbench.records.record import OK, Record
     from advbench.records.run_folder import RunFolder
     from advbench.records.storage.atomic import write_atomic
     from advbench.records.storage.shards import as_shard
@@ -136,19 +136,31 @@ def _write_many(folder: Path, images: int) -> None:
             same = {"model": "cheap", "dataset": "generated", "attack": attack, "goal": "untargeted", "norm": "linf"}
             same |= {"eps": eps / 255, "unit_id": f"{len(units):032x}"}
             units.append(Unit(task="attack", samples=numbers, sample_ids=ids, **same))
-            sizes = chance.random(len(ids)) * 16 / 255
-            records = [
-                Record(
-                    **same, run_id="r", weights_sha256="ab", sample_id=each, sample_name=each, label=0, clean_class=0,
-                    clean_confidence=0.75, adv_class=1, adv_confidence=0.5, clean_topk=(0,), adv_topk=(1,),
-                    flipped=True, met=bool(size <= eps / 255), l0=3.0, l1=0.25, l2=0.125, linf=float(size),
-                    forwards=8.0, backwards=7.0, seconds=0.5, survives_8bit=True, status=OK,
-                )
-                for each, size in zip(ids, sizes, strict=True)
-            ]  # fmt: skip
+            records = made_records(same, ids, chance)
             write_atomic(files.shard(units[-1].unit_id), as_shard(records, units[-1].unit_id))
     write_atomic(files.plan, "".join(f"{unit.to_json()}\n" for unit in units).encode())
     gather_rows(folder)
+
+
+def made_records(same: dict[str, Any], ids: Sequence[str], chance: Any) -> list[Any]:
+    """Records of images that were never attacked, with sizes that are drawn.
+
+    Args:
+        same: The columns that all of them share.
+        ids: Ids of the images (N).
+        chance: Random generator of numpy.
+    """
+    from advbench.records.record import OK, Record
+
+    return [
+        Record(
+            **same, run_id="r", weights_sha256="ab", sample_id=each, sample_name=each, label=0, clean_class=0,
+            clean_confidence=0.75, adv_class=1, adv_confidence=0.5, clean_topk=(0,), adv_topk=(1,), flipped=True,
+            met=bool(size <= same["eps"]), l0=3.0, l1=0.25, l2=0.125, linf=float(size), forwards=8.0, backwards=7.0,
+            seconds=0.5, survives_8bit=True, status=OK,
+        )
+        for each, size in zip(ids, chance.random(len(ids)) * 16 / 255, strict=True)
+    ]  # fmt: skip
 
 
 def _facts(folder: Path) -> dict[str, int]:

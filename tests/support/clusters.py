@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 QUICK = {
-    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "120s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
 }
 

@@ -7,26 +7,22 @@ what it receives, so that scheduler and workers have to be trusted, or reached o
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from advbench.errors import UserError, first_line, not_installed
+from advbench.errors import UserError, first_line
+from advbench.execution.clusters.connection import WAIT_SECONDS
+from advbench.execution.clusters.remote import Installed, drop, unfit, work_here
 from advbench.execution.executor import Begun, UnitResult
-from advbench.execution.remote import Installed, drop, unfit, work_here
 from advbench.execution.slots import ATTEMPTS, Outcome
 from advbench.execution.worker import Job, Setup
 from advbench.records.record import Reason
 from advbench.records.unit import Unit
 
-WAIT_SECONDS = 60
-"""Seconds that a run waits for a scheduler with no workers."""
-CONNECT_SECONDS = 10
-"""Seconds that a run waits for a scheduler to answer."""
+LOOK_SECONDS = 1
+"""Seconds between looks at which workers there are."""
 AHEAD = 2
 """Units that are handed out for each thread of a worker: one to do, and one that is there when it is done."""
-
-_ADDRESS = "write tcp://HOST:PORT, tls://HOST:PORT or local:NUMBER"
 
 
 class _Open(NamedTuple):
@@ -36,6 +32,8 @@ class _Open(NamedTuple):
     future: Any
     attempt: int
     since: float
+    only: frozenset[str]
+    """The addresses of those that may do it; empty: any worker."""
 
 
 class Cluster:
@@ -68,6 +66,8 @@ class Cluster:
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._excluded: dict[str, str] = {}
         self._idle_since: float | None = None
+        self._threads: dict[str, int] = {}
+        self._asked = -LOOK_SECONDS - 1.0
         self._number = 0
         self._examine()
 
@@ -114,13 +114,22 @@ class Cluster:
             for address in self._workers()
         }
         for address, future in asked.items():
-            try:
-                why = future.result()
-            except Exception as error:  # it cannot even import advbench, or died
-                why = f"{type(error).__name__}: {first_line(error)}"
-            if why:
+            if why := self._answer(address, future):
                 hint = "every worker needs the same versions, and the models and images under the same names and paths"
                 raise UserError(f"worker {address} cannot do this work: {why}", hint=hint)
+
+    def _answer(self, address: str, future: Any) -> str:
+        """Why a worker cannot do the work; empty if it can, or is gone: then it is examined when it comes back."""
+        while not future.done():
+            # a task for one worker alone waits for ever if that has started anew, under another address
+            if address not in self._workers():
+                future.release()
+                return ""
+            time.sleep(0.02)
+        try:
+            return str(future.result())
+        except Exception as error:  # it cannot even import advbench, or died
+            return f"{type(error).__name__}: {first_line(error)}"
 
     def _workers(self) -> dict[str, int]:
         """Address of each worker that can be used -> number of its threads.
@@ -130,8 +139,12 @@ class Cluster:
         """
         if self._client.status != "running":
             raise UserError("the scheduler of the cluster is gone")
-        found = self._client.scheduler_info(n_workers=-1)["workers"]
-        return {address: facts["nthreads"] for address, facts in found.items() if address not in self._excluded}
+        # the answer tells of every worker, which is too much for each unit
+        if time.monotonic() - self._asked > LOOK_SECONDS:
+            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._threads = {address: facts["nthreads"] for address, facts in found.items()}
+            self._asked = time.monotonic()
+        return {address: threads for address, threads in self._threads.items() if address not in self._excluded}
 
     def _room(self) -> int:
         return AHEAD * max(1, sum(self._workers().values()))
@@ -142,10 +155,11 @@ class Cluster:
 
     def _hand_out(self, unit: Unit, attempt: int) -> None:
         job, key = self._prepare(unit), self._key(unit.unit_id)
-        only = {"workers": list(self._workers()), "allow_other_workers": False} if self._excluded else {}
+        only = frozenset(self._workers()) if self._excluded else frozenset[str]()
+        where = {"workers": list(only), "allow_other_workers": False} if only else {}
         task = (work_here, self._setup, self._wanted, job, self._time_limit)
-        future = self._client.submit(*task, key=key, pure=False, retries=0, **only)
-        self._open[key] = _Open(unit, future, attempt, time.monotonic())
+        future = self._client.submit(*task, key=key, pure=False, retries=0, **where)
+        self._open[key] = _Open(unit, future, attempt, time.monotonic(), only)
         future.add_done_callback(lambda _: self._done.put(key))
 
     def _next_result(self) -> UnitResult | None:
@@ -196,8 +210,12 @@ class Cluster:
         Raises:
             UserError: The scheduler is gone, or has had no workers for a minute.
         """
-        if self._workers():
+        if workers := self._workers():
             self._idle_since = None
+            for key, held in list(self._open.items()):
+                if held.only and held.only.isdisjoint(workers):  # all of them have gone
+                    self._open.pop(key).future.release()
+                    self._hand_out(held.unit, held.attempt)
             found = {(str(key), where) for where, keys in self._client.processing().items() for key in keys}
             for key, where in sorted(found - self._seen):
                 if key in self._open:
@@ -207,92 +225,3 @@ class Cluster:
         self._idle_since = self._idle_since or time.monotonic()
         if time.monotonic() - self._idle_since > WAIT_SECONDS:
             raise UserError(f"the cluster has had no workers for {WAIT_SECONDS} seconds")
-
-
-@contextmanager
-def connected(cluster: str | Path | Any) -> Iterator[Any]:
-    """A client of a cluster.
-
-    Args:
-        cluster: An address such as tcp://scheduler:8786 or tls://scheduler:8786; `local:4` for a scheduler and four
-            workers on this machine; the path of a scheduler file; or a client, which is left open.
-
-    Raises:
-        UserError: The package is missing, the address is none, no scheduler answers there, or it has no workers.
-    """
-    try:
-        import distributed
-    except ImportError:
-        raise not_installed("a cluster", "dask.distributed", "distributed") from None
-    if isinstance(cluster, distributed.Client):
-        _wait_for_workers(cluster)
-        yield cluster
-        return
-    given: dict[str, Any] = {"set_as_default": False, "timeout": CONNECT_SECONDS}
-    if isinstance(cluster, Path):
-        if not cluster.is_file():
-            raise UserError(
-                f"there is no scheduler file {cluster}", hint="`dask scheduler --scheduler-file FILE` makes one"
-            )
-        given["scheduler_file"] = str(cluster)
-    elif cluster.startswith("local:"):
-        with _local(cluster.removeprefix("local:")) as started, _client(started, **given) as client:
-            _wait_for_workers(client)
-            yield client
-        return
-    elif "://" not in cluster:
-        raise UserError(f"{cluster!r} is no address of a scheduler", hint=_ADDRESS)
-    else:
-        given["address"] = cluster
-    with _told(cluster):
-        client = _client(**given)
-    with client:
-        _wait_for_workers(client)
-        yield client
-
-
-def _client(*given: Any, **options: Any) -> Any:
-    import distributed
-
-    return distributed.Client(*given, **options)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _told(cluster: object) -> Iterator[None]:
-    """Say in a sentence why there is no connection."""
-    try:
-        yield
-    except (OSError, TimeoutError) as error:
-        hint = "is it running, and can this machine reach it? `dask scheduler` starts one"
-        raise UserError(f"no scheduler answers at {cluster}: {first_line(error)}", hint=hint) from None
-    except TypeError as error:
-        hint = "name certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
-        raise UserError(f"{cluster} cannot be reached without certificates: {first_line(error)}", hint=hint) from None
-    except ValueError as error:
-        raise UserError(f"{cluster!r} is no address of a scheduler: {first_line(error)}", hint=_ADDRESS) from None
-
-
-@contextmanager
-def _local(number: str) -> Iterator[Any]:
-    """A scheduler and workers on this machine, in processes of their own."""
-    from distributed.deploy.subprocess import SubprocessCluster
-
-    if not number.isdecimal() or not 1 <= int(number) <= 256:
-        raise UserError(f"'local:{number}' is no cluster", hint="write local:N for N workers, 1 to 256")
-    with SubprocessCluster(
-        n_workers=int(number),
-        threads_per_worker=1,
-        dashboard_address=":0",
-        worker_class="distributed.Worker",
-        worker_kwargs={"memory_limit": 0},
-    ) as cluster:
-        yield cluster
-
-
-def _wait_for_workers(client: Any) -> None:
-    try:
-        client.wait_for_workers(1, timeout=WAIT_SECONDS)
-    except TimeoutError:
-        where = client.scheduler.address if client.scheduler is not None else "it"
-        hint = f"start one: dask worker {where} --nthreads 1 --memory-limit 0"
-        raise UserError(f"the scheduler has had no workers for {WAIT_SECONDS} seconds", hint=hint) from None

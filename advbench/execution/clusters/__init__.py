@@ -1,0 +1,1 @@
+"""Units of work on the machines of a dask cluster."""

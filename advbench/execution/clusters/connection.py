@@ -1,0 +1,104 @@
+"""Connections to dask clusters (extra `distributed`): by address, by file, or workers started on this machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from advbench.errors import UserError, first_line, not_installed
+
+WAIT_SECONDS = 60
+"""Seconds that a run waits for a scheduler with no workers."""
+CONNECT_SECONDS = 10
+"""Seconds that a run waits for a scheduler to answer."""
+
+_ADDRESS = "write tcp://HOST:PORT, tls://HOST:PORT or local:NUMBER"
+
+
+@contextmanager
+def connected(cluster: str | Path | Any) -> Iterator[Any]:
+    """A client of a cluster.
+
+    Args:
+        cluster: An address such as tcp://scheduler:8786 or tls://scheduler:8786; `local:4` for a scheduler and four
+            workers on this machine; the path of a scheduler file; or a client, which is left open.
+
+    Raises:
+        UserError: The package is missing, the address is none, no scheduler answers there, or it has no workers.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise not_installed("a cluster", "dask.distributed", "distributed") from None
+    if isinstance(cluster, distributed.Client):
+        _wait_for_workers(cluster)
+        yield cluster
+        return
+    given: dict[str, Any] = {"set_as_default": False, "timeout": CONNECT_SECONDS}
+    if isinstance(cluster, Path):
+        if not cluster.is_file():
+            raise UserError(
+                f"there is no scheduler file {cluster}", hint="`dask scheduler --scheduler-file FILE` makes one"
+            )
+        given["scheduler_file"] = str(cluster)
+    elif cluster.startswith("local:"):
+        with _local(cluster.removeprefix("local:")) as started, _client(started, **given) as client:
+            _wait_for_workers(client)
+            yield client
+        return
+    elif "://" not in cluster:
+        raise UserError(f"{cluster!r} is no address of a scheduler", hint=_ADDRESS)
+    else:
+        given["address"] = cluster
+    with _told(cluster):
+        client = _client(**given)
+    with client:
+        _wait_for_workers(client)
+        yield client
+
+
+def _client(*given: Any, **options: Any) -> Any:
+    import distributed
+
+    return distributed.Client(*given, **options)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _told(cluster: object) -> Iterator[None]:
+    """Say in a sentence why there is no connection."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        hint = "is it running, and can this machine reach it? `dask scheduler` starts one"
+        raise UserError(f"no scheduler answers at {cluster}: {first_line(error)}", hint=hint) from None
+    except TypeError as error:
+        hint = "name certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
+        raise UserError(f"{cluster} cannot be reached without certificates: {first_line(error)}", hint=hint) from None
+    except ValueError as error:
+        raise UserError(f"{cluster!r} is no address of a scheduler: {first_line(error)}", hint=_ADDRESS) from None
+
+
+@contextmanager
+def _local(number: str) -> Iterator[Any]:
+    """A scheduler and workers on this machine, in processes of their own."""
+    from distributed.deploy.subprocess import SubprocessCluster
+
+    if not number.isdecimal() or not 1 <= int(number) <= 256:
+        raise UserError(f"'local:{number}' is no cluster", hint="write local:N for N workers, 1 to 256")
+    with SubprocessCluster(
+        n_workers=int(number),
+        threads_per_worker=1,
+        dashboard_address=":0",
+        worker_class="distributed.Worker",
+        worker_kwargs={"memory_limit": 0},
+    ) as cluster:
+        yield cluster
+
+
+def _wait_for_workers(client: Any) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WAIT_SECONDS)
+    except TimeoutError:
+        where = client.scheduler.address if client.scheduler is not None else "it"
+        hint = f"start one: dask worker {where} --nthreads 1 --memory-limit 0"
+        raise UserError(f"the scheduler has had no workers for {WAIT_SECONDS} seconds", hint=hint) from None
