@@ -97,7 +97,7 @@ def test_adaptive_is_added_to_a_suite():
 
 def test_adaptive_needs_a_norm_that_it_works_in():
     suite = Path("small.toml").read_text()
-    Path("other.toml").write_text(suite.replace("eps =", 'norms = "l0"\neps ='))
+    Path("other.toml").write_text(suite.replace("\neps =", '\nnorms = "l0"\neps ='))
     result = advb("run", "other.toml", *PLUGIN, "--adaptive", "--dry-run", code=2)
     assert "--adaptive works in linf, l2, l1, and the suite asks for l0" in result.stderr
 
