@@ -17,7 +17,8 @@ from attacks.standins.bridges import OWN
 _RECENT = 64
 """Number of values among which the input of a function is looked for that hands it on as it is."""
 
-_NODE = Tensor.grad_fn.__get__  # type: ignore[attr-defined]
+_NODE = vars(torch._C.TensorBase)["grad_fn"].__get__
+"""How torch asks for the node of a value."""
 
 
 class Backwards:
@@ -73,26 +74,28 @@ class Backwards:
     def _replaced(self, value: Any) -> Any:
         if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
             return type(value)(self._replaced(each) for each in value) if type(value) in (list, tuple) else value
-        if not isinstance(value, Tensor) or not isinstance(value.grad_fn, BackwardCFunction):
+        node: Any = value.grad_fn if isinstance(value, Tensor) else None
+        if not isinstance(node, BackwardCFunction):
             return value
-        function = getattr(value.grad_fn, "_forward_cls", type(value.grad_fn))
+        function = getattr(node, "_forward_cls", type(node))
         if function in OWN:
             return value
         self.found.append(function.__name__)
         if not self._honest:
             return value
-        known = self._known.get(value)
+        known: Tensor | None = self._known[value] if value in self._known else None
         if known is not None and torch.equal(known.detach(), value.detach()):
             return known
-        return self._source(value.grad_fn, value)
+        return self._source(node, value)
 
     def _source(self, node: Any, value: Tensor) -> Tensor:
         """The input of a function that hands it on as it is."""
         for before, _ in node.next_functions:
             leaf = getattr(before, "variable", None)
-            options = [leaf] if leaf is not None else [each() for each in self._recent]
+            options: list[Tensor | None] = [leaf] if leaf is not None else [each() for each in self._recent]
             for each in options:
-                same = each is not None and (each.grad_fn is before or each is leaf) and each.shape == value.shape
-                if same and torch.equal(each.detach(), value.detach()):
+                if each is None or not (each.grad_fn is before or each is leaf) or each.shape != value.shape:
+                    continue
+                if torch.equal(each.detach(), value.detach()):
                     return each
         return value
