@@ -83,9 +83,10 @@ class Backwards:
         self.found.append(function.__name__)
         if not self._honest:
             return value
-        known: Tensor | None = self._known[value] if value in self._known else None
-        if known is not None and torch.equal(known.detach(), value.detach()):
-            return known
+        if value in self._known:
+            known: Tensor = self._known[value]
+            if torch.equal(known.detach(), value.detach()):
+                return known
         return self._source(node, value)
 
     def _source(self, node: Any, value: Tensor) -> Tensor:
