@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from advbench.records.record import LEFT_OUT, OK
+from advbench.records.record import FOOLED, LEFT_OUT, OK, PROOF
 
 KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
 """Columns that are the same for all rows of an attack, whatever its eps."""
 COSTS = ("forwards", "backwards", "seconds")
 """Columns whose values are summed."""
+ALWAYS = 0.06
+"""Share of a random model's passes, one of twenty, that may go the other way."""
 Bools = NDArray[np.bool_]
 """Array of truth values."""
 Ints = NDArray[np.int64]
@@ -51,8 +53,15 @@ class Columns:
         self.ok = (frame["status"] == OK).to_numpy(bool)
         self.aside = (frame["status"] == LEFT_OUT).to_numpy(bool)
         self.met = self.ok & _true(frame["met"])
+        self.wavering = self.ok & _between(frame)
         self.flipped = self.ok & _true(frame["flipped"])
         self.adv_class = _classes(frame["adv_class"])
+        self.tried = (
+            self.ok
+            & (frame["attack"] == PROOF).to_numpy(bool)
+            & (_given(frame, "proof_method") != FOOLED).to_numpy(bool)
+        )
+        self.proved = self.tried & _true(_given(frame, "proved"))
         self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in COSTS}
 
     def first(self, name: str) -> Ints:
@@ -62,11 +71,12 @@ class Columns:
         return values
 
     def radius(self, norm: str) -> Floats:
-        """Size of each row's perturbation; infinite where the goal was not met."""
+        """Size of each row's perturbation; infinite where the goal was not met, or not in all passes of the judge."""
+        certain = self.met & ~self.wavering
         if norm not in self.frame:
-            return np.where(self.met, 0.0, np.inf)
+            return np.where(certain, 0.0, np.inf)
         sizes = self.frame[norm].to_numpy(float, na_value=np.inf)
-        return np.where(self.met, np.nan_to_num(sizes, nan=np.inf), np.inf)
+        return np.where(certain, np.nan_to_num(sizes, nan=np.inf), np.inf)
 
     def counted(self, blocks: Sequence[Block]) -> Bools:
         """The images that some blocks are about: all but those that any of their rows left out."""
@@ -95,9 +105,23 @@ class Columns:
             yield Block(threat, names[4], names[5], None if pd.isna(budget) else float(budget), rows)
 
 
+def _given(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column that a frame of an earlier version may lack."""
+    return frame[name].astype(object) if name in frame else pd.Series(None, frame.index, dtype=object)
+
+
 def _true(column: pd.Series) -> Bools:
     """Where a column of True, False and nothing is True."""
     found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
+    return found
+
+
+def _between(frame: pd.DataFrame) -> Bools:
+    """Where a random model was fooled in some passes of the judge and not in others."""
+    if "met_share" not in frame:  # a frame that is older than the column
+        return np.zeros(len(frame), bool)
+    share = frame["met_share"].to_numpy(float, na_value=0.0)
+    found: Bools = (share > ALWAYS) & (share < 1 - ALWAYS)
     return found
 
 

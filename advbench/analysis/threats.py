@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -12,15 +12,30 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
 from advbench.config.budgets import NORMS
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF
 from advbench.sanitize import one_line
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """Outcome of one image at one eps."""
 
 _CLASSES = ("label", "clean_class", "adv_class")
-NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", *NORMS, *_CLASSES, *COSTS)
+_PROOF = ("proved", "proof_method", "error")
+NEEDED = (
+    *KEYS,
+    "form",
+    "eps",
+    "sample_id",
+    "status",
+    "met",
+    "met_share",
+    "flipped",
+    *NORMS,
+    *_CLASSES,
+    *COSTS,
+    *_PROOF,
+)
 """Columns of a run's frame that its numbers are computed from."""
 
 
@@ -42,7 +57,7 @@ class Level:
     """The rows of one attack at one eps; arrays have a value for each image of the data set."""
 
     unknown: Bools
-    """Whether the attack failed on the image, or never got to it."""
+    """Whether the attack failed on the image, never got to it, or fooled a random model in some passes alone."""
     met: Bools
     """Whether the goal was met."""
     flipped: Bools
@@ -99,6 +114,8 @@ class ThreatResults:
     """Predicted class of the clean image; -1 where it is unknown."""
     trials: tuple[Trial, ...]
     """Results of each attack, in the order of the run."""
+    proofs: Mapping[float, Proofs] = field(default_factory=dict)
+    """eps -> what was proved there."""
     left_out: int = 0
     """Number of images left out, because the class that they should have is the one the goal wants."""
 
@@ -123,8 +140,8 @@ class ThreatResults:
 
     @property
     def eps(self) -> list[float]:
-        """The budgets that attacks were given, ascending."""
-        return sorted({eps for trial in self.trials for eps in trial.levels if eps is not None})
+        """The budgets that attacks were given and at which proofs were tried, ascending."""
+        return sorted({*self.proofs, *(eps for trial in self.trials for eps in trial.levels if eps is not None)})
 
 
 def within(radius: Floats, eps: float | None) -> Bools:
@@ -139,7 +156,7 @@ def states(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) 
 
     An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
     that size, at whatever eps it was asked for. Else it is `UNKNOWN` if any of the attacks that speak about this eps
-    failed on it. Only else it is `ROBUST`.
+    failed on it, or fooled a random model in some of the judge's passes alone. Only else it is `ROBUST`.
 
     Args:
         evidence: Results of all attacks under one threat.
@@ -183,6 +200,7 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
                     label=clean.label[counted],
                     clean=clean.clean[counted],
                     trials=_trials(blocks, own),
+                    proofs=proofs_in(blocks, own),
                     left_out=int((~counted).sum()),
                 )
             )
@@ -215,6 +233,9 @@ def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:
 
 def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
     """The attacks of one threat."""
+    blocks = with_counterexamples(blocks, columns)
+    if not blocks:
+        return ()
     radius = columns.radius(Threat(*blocks[0].threat).norm)
     names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
     found = []
@@ -224,6 +245,8 @@ def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
         for block in own:
             np.minimum.at(smallest, columns.images[block.rows], radius[block.rows])
         levels = {block.eps: _level(block.rows, columns) for block in own}
+        if attack == PROOF:  # it says nothing of the images that it was not given
+            levels = {eps: replace(level, unknown=np.zeros(columns.count, bool)) for eps, level in levels.items()}
         rows = np.concatenate([block.rows for block in own])
         forms = frozenset(map(str, columns.frame["form"].iloc[rows].dropna().unique()))
         found.append(Trial(attack=attack, params=params, label=label, forms=forms, radius=smallest, levels=levels))
@@ -235,7 +258,7 @@ def _level(rows: Ints, columns: Columns) -> Level:
     images, ok = columns.images[rows], columns.ok[rows]
     unknown = np.ones(columns.count, bool)
     unknown[images] = False
-    unknown[images[~ok]] = True
+    unknown[images[~ok | columns.wavering[rows]]] = True
     met, flipped = np.zeros(columns.count, bool), np.zeros(columns.count, bool)
     met[images[columns.met[rows]]] = True
     flipped[images[columns.flipped[rows]]] = True

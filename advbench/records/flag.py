@@ -16,6 +16,7 @@ CHECKS = {
     "M6": "gradients that are there and not zero",
     "M7": "gradients that agree with differences",
     "M8": "no step inside without a gradient",
+    "M9": "no gradients asked for inside",
     "D1": "labels that fit the classes of the model",
     "D2": "images normalised once, as the model was trained",
     "D3": "channels in the order that the model was trained with",
@@ -28,6 +29,7 @@ CHECKS = {
     "A8": "white-box attacks at least as strong as black-box ones",
     "A10": "success grows with eps",
     "A11": "without a bound, accuracy falls to chance",
+    "P1": "no image both proved and fooled",
 }
 """Id of a check -> what it asks for."""
 

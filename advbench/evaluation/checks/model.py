@@ -63,7 +63,7 @@ def check_model(
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
-        Flags M1 to M8. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+        Flags M1 to M9. A model in training mode gets that flag alone, and so does one whose answers are not finite.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -102,6 +102,8 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
     yield from randomised or _batch_dependent(model, x, answers[0])
+    if gradients.asks_for_gradients(model, x[:1]):
+        yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
     if not known:
@@ -223,6 +225,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+_PURIFIES = "attack through what it does with them, or past it (attacks.Adaptive)"
 _DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
 _MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"
 
