@@ -68,6 +68,8 @@ class Cell:
     """Whether "correct" means equal to the clean prediction, for want of labels."""
     form: str = ""
     """Form of the network that the attack took its gradients from, several with commas between."""
+    flags: str = ""
+    """Ids of the trust flags of severity E or F that are about it, with commas between: an open doubt."""
     left_out: int = 0
     """Number of images left out of all numbers, because the goal wants the class that they should have."""
 
