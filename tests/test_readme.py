@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from advbench.catalog import DEFAULT_MODEL
 from advbench.cli.main import main
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.config.suite_files import load_suite
 from advbench.datasets.samples import samples
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from advbench.records.record import LEFT_OUT, OK
+from advbench.records.record import FOOLED, LEFT_OUT, OK, PROOF
 
 KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
 """Columns that are the same for all rows of an attack, whatever its eps."""
@@ -56,6 +56,12 @@ class Columns:
         self.wavering = self.ok & _between(frame)
         self.flipped = self.ok & _true(frame["flipped"])
         self.adv_class = _classes(frame["adv_class"])
+        self.tried = (
+            self.ok
+            & (frame["attack"] == PROOF).to_numpy(bool)
+            & (_given(frame, "proof_method") != FOOLED).to_numpy(bool)
+        )
+        self.proved = self.tried & _true(_given(frame, "proved"))
         self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in COSTS}
 
     def first(self, name: str) -> Ints:
@@ -97,6 +103,11 @@ class Columns:
             budget = budgets[eps[rows[0]]]
             threat = (names[0], names[1], names[2], names[3])
             yield Block(threat, names[4], names[5], None if pd.isna(budget) else float(budget), rows)
+
+
+def _given(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column that a frame of an earlier version may lack."""
+    return frame[name].astype(object) if name in frame else pd.Series(None, frame.index, dtype=object)
 
 
 def _true(column: pd.Series) -> Bools:

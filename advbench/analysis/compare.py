@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
+from advbench.analysis.proofs import proved_at
 from advbench.analysis.statistics import Proportion, holm, mcnemar
 from advbench.analysis.threats import (
     BROKEN,
@@ -20,6 +21,7 @@ from advbench.analysis.threats import (
     gather_clean,
     states,
 )
+from advbench.records.record import PROOF
 from advbench.sanitize import one_line
 
 CLEAN = "clean"
@@ -38,7 +40,7 @@ class Key(NamedTuple):
     norm: str
     """Norm in which perturbations were measured; empty for clean images."""
     attack: str
-    """Label of the attack, `WORST_CASE` or `CLEAN`."""
+    """Label of the attack, `WORST_CASE`, `CLEAN` or `proof`, where robust means proved."""
     params: str
     """Parameters of the attack, as JSON; for the worst case those of all its attacks."""
     eps: float | None
@@ -56,7 +58,7 @@ class Outcomes:
     samples: tuple[str, ...]
     """Ids of the images, without those left out."""
     letters: str
-    """A letter for each image: 1 robust, 0 broken, ? unknown."""
+    """A letter for each image: 1 robust, 0 broken, ? unknown; of proofs 1 proved, 0 not proved."""
     form: str = ""
     """Form of the network that the attack took its gradients from; empty for clean images, or if it is not recorded."""
 
@@ -199,11 +201,17 @@ def _outcomes(evidence: ThreatResults, clean: ThreatResults, eps: Budgets) -> It
     yield _made(clean, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
     for level in levels(evidence, eps):
         speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
-        names = "; ".join(sorted(f"{trial.attack} {trial.params}" for trial in speaking))
-        scenes = [(WORST_CASE, names, speaking), *((trial.label, trial.params, [trial]) for trial in speaking)]
+        names = "; ".join(sorted(f"{t.attack} {t.params}" for t in speaking if t.attack != PROOF))
+        alone = ((trial.label, trial.params, [trial]) for trial in speaking if trial.attack != PROOF)
+        scenes = [(WORST_CASE, names, speaking), *alone]
         for label, params, trials in scenes:
             key = Key(threat.dataset, threat.goal, threat.norm, label, params, level)
             yield _made(evidence, key, trials)
+        if (proved := proved_at(evidence.proofs, level)) is not None:
+            key = Key(threat.dataset, threat.goal, threat.norm, PROOF, "{}", level)
+            certain = proved & evidence.correct & (states(evidence, evidence.trials, level) != BROKEN)
+            letters = "".join(_LETTERS[ROBUST if each else BROKEN] for each in certain.tolist())
+            yield Outcomes(model=threat.model, key=key, samples=tuple(map(str, evidence.samples)), letters=letters)
 
 
 def _made(evidence: ThreatResults, key: Key, trials: Sequence[Trial]) -> Outcomes:

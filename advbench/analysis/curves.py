@@ -8,8 +8,9 @@ import pandas as pd
 
 from advbench.analysis.arrays import Floats
 from advbench.analysis.metrics import changed_within, smallest
+from advbench.analysis.proofs import proved_at
 from advbench.analysis.statistics import wilson
-from advbench.analysis.threats import ROBUST, UNKNOWN, ThreatResults, Trial, states
+from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, ThreatResults, Trial, states
 
 
 class Curve(NamedTuple):
@@ -48,6 +49,22 @@ def curve(evidence: ThreatResults, trials: Sequence[Trial], *, points: int = 200
     total = len(radius)
     low, high = wilson(robust, total).low, wilson(robust + unknown, total).high
     return Curve(eps, robust / max(total, 1), low, high, exact)
+
+
+def proved_curve(evidence: ThreatResults) -> tuple[Floats, Floats]:
+    """What is proved as a function of eps, which never grows.
+
+    Returns:
+        The eps at which proofs were tried, ascending, after 0; and the share of images proved at each. What holds at an
+        eps holds at every smaller one, so that the line is level to the left of each.
+    """
+    eps = np.array([0.0, *sorted(evidence.proofs)])
+    shares = []
+    for level in eps[1:]:
+        proved = proved_at(evidence.proofs, float(level))
+        standing = states(evidence, evidence.trials, float(level)) != BROKEN
+        shares.append(0.0 if proved is None else float(np.mean(proved & standing & evidence.correct)))
+    return eps, np.array(shares[:1] + shares)
 
 
 def flips(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> pd.DataFrame:

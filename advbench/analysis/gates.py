@@ -16,7 +16,8 @@ from advbench.errors import UserError
 from advbench.records.flag import Flag
 
 if TYPE_CHECKING:
-    from advbench.config.suite import Floor, Gates, Suite
+    from advbench.config.gates import Floor, Gates
+    from advbench.config.suite import Suite
     from advbench.records.stored_run import StoredRun
     from advbench.records.unit import Unit
 
@@ -44,6 +45,7 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
         comparison = None if analysis.missing else compare(_worst_cases(baseline), _worst_cases(now))
     results = [
         *_floors(analysis, gates),
+        *_proofs(analysis, gates),
         *_drops(comparison, gates),
         *_flags(analysis, gates),
     ]
@@ -97,6 +99,8 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
     from advbench.records.storage.shards import as_frame, gathered
     from advbench.records.stored_run import StoredRun
 
+    if gates.min_proved_accuracy is not None or gates.max_open is not None:
+        _refuse_without_proofs(any(unit.task == "prove" for unit in units))
     if gates.floors or gates.max_drop_pp is not None or baseline is not None:
         missing = {unit.unit_id: "not done yet" for unit in units}
         manifest = {"run_id": "", "suite": suite.model_dump(mode="json")}
@@ -143,6 +147,34 @@ def _floors(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
             yield GateResult(
                 gate="min_robust_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message
             )
+
+
+def _proofs(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
+    """What is proved and what is open under each threat and eps, against the gates."""
+    if gates.min_proved_accuracy is None and gates.max_open is None:
+        return
+    worst = [cell for cell in analysis.cells if cell.attack == WORST_CASE]
+    _refuse_without_proofs(not worst or any(cell.proved is not None for cell in worst))
+    for cell in worst:
+        least, most = gates.min_proved_accuracy, gates.max_open
+        if cell.proved is not None and least is not None:
+            message = f"proved accuracy {cell.proved}, at least {100 * least:.1f} % wanted"
+            passed = (cell.proved.rate or 0.0) >= least
+            yield GateResult(
+                gate="min_proved_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message
+            )
+        if cell.open is not None and most is not None:
+            message = f"open {cell.open}, at most {100 * most:.1f} % allowed"
+            passed = (cell.open.rate or 0.0) <= most
+            yield GateResult(gate="max_open", threat=cell.threat, eps=cell.eps, passed=passed, message=message)
+
+
+def _refuse_without_proofs(there: bool) -> None:
+    if not there:
+        raise UserError(
+            "the gates min_proved_accuracy and max_open need proofs, and the run has none",
+            hint="add prove = {} to the suite, or run it with --prove",
+        )
 
 
 def _meant(floor: "Floor", cell: Cell) -> bool:

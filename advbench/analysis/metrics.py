@@ -1,13 +1,14 @@
 """The numbers of a run, as pure functions of its frame: each with its count, interval and noise baseline. No torch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from advbench.analysis.arrays import Bools, Floats
+from advbench.analysis.proofs import proved_at
 from advbench.analysis.statistics import Proportion, Quantile, quantile
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, ThreatResults, Trial, states, within
 
@@ -70,6 +71,14 @@ class Cell:
     """Form of the network that the attack took its gradients from, several with commas between."""
     flags: str = ""
     """Ids of the trust flags of severity E or F that are about it, with commas between: an open doubt."""
+    proved: Proportion | None = None
+    """Proved accuracy, over all images: correct when clean, not broken, and proved that nothing within eps meets the
+    goal. In the worst case of a run that proves; None otherwise."""
+    open: Proportion | None = None
+    """Share of all images that are neither broken nor proved: robust accuracy lies between `proved` and `proved` plus
+    this. None where `proved` is."""
+    obstacle: str = ""
+    """Why the network cannot be proved; empty if it can, or if nothing was to be proved."""
     left_out: int = 0
     """Number of images left out of all numbers, because the goal wants the class that they should have."""
 
@@ -105,7 +114,7 @@ def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
         speaking = [trial for trial in evidence.trials if trial.at(level) is not None]
         noise = [trial for trial in speaking if trial.attack == NOISE]
         baseline = robust_accuracy(evidence, noise, level) if noise else None
-        found.append(_cell(evidence, speaking, level, baseline, WORST_CASE))
+        found.append(_with_proofs(_cell(evidence, speaking, level, baseline, WORST_CASE), evidence))
         found += [_cell(evidence, [trial], level, baseline, trial.label) for trial in speaking]
     return found
 
@@ -201,6 +210,22 @@ def _cell(
         relative=evidence.relative,
         form=form_of(trials),
         left_out=evidence.left_out,
+    )
+
+
+def _with_proofs(cell: Cell, evidence: ThreatResults) -> Cell:
+    """The worst case at an eps with what was proved there."""
+    proved = proved_at(evidence.proofs, cell.eps)
+    if proved is None:
+        return cell
+    standing = states(evidence, evidence.trials, cell.eps) != BROKEN
+    certain = proved & standing & evidence.correct
+    total = len(standing)
+    return replace(
+        cell,
+        proved=Proportion(int(certain.sum()), total, 0),
+        open=Proportion(int((standing & ~certain).sum()), total, 0),
+        obstacle="; ".join(sorted({why for each in evidence.proofs.values() for why in each.obstacles})),
     )
 
 

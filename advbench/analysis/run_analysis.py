@@ -114,7 +114,7 @@ def _with_missing(run: "StoredRun") -> pd.DataFrame:
         | {"eps": unit.eps, "seed": unit.seed, "sample_id": sample, "status": UNKNOWN}
         | {"reason": Reason.NOT_DONE, "error": "not done yet"}
         for unit in run.plan
-        if unit.task == "attack" and unit.unit_id in run.missing
+        if unit.has_rows and unit.unit_id in run.missing
         for sample in unit.sample_ids
     ]
     frame: pd.DataFrame = run.frame

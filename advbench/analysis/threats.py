@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -12,15 +12,30 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
 from advbench.config.budgets import NORMS
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF
 from advbench.sanitize import one_line
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """Outcome of one image at one eps."""
 
 _CLASSES = ("label", "clean_class", "adv_class")
-NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "met_share", "flipped", *NORMS, *_CLASSES, *COSTS)
+_PROOF = ("proved", "proof_method", "error")
+NEEDED = (
+    *KEYS,
+    "form",
+    "eps",
+    "sample_id",
+    "status",
+    "met",
+    "met_share",
+    "flipped",
+    *NORMS,
+    *_CLASSES,
+    *COSTS,
+    *_PROOF,
+)
 """Columns of a run's frame that its numbers are computed from."""
 
 
@@ -99,6 +114,8 @@ class ThreatResults:
     """Predicted class of the clean image; -1 where it is unknown."""
     trials: tuple[Trial, ...]
     """Results of each attack, in the order of the run."""
+    proofs: Mapping[float, Proofs] = field(default_factory=dict)
+    """eps -> what was proved there."""
     left_out: int = 0
     """Number of images left out, because the class that they should have is the one the goal wants."""
 
@@ -123,8 +140,8 @@ class ThreatResults:
 
     @property
     def eps(self) -> list[float]:
-        """The budgets that attacks were given, ascending."""
-        return sorted({eps for trial in self.trials for eps in trial.levels if eps is not None})
+        """The budgets that attacks were given and at which proofs were tried, ascending."""
+        return sorted({*self.proofs, *(eps for trial in self.trials for eps in trial.levels if eps is not None)})
 
 
 def within(radius: Floats, eps: float | None) -> Bools:
@@ -183,6 +200,7 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
                     label=clean.label[counted],
                     clean=clean.clean[counted],
                     trials=_trials(blocks, own),
+                    proofs=proofs_in(blocks, own),
                     left_out=int((~counted).sum()),
                 )
             )
@@ -215,6 +233,9 @@ def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:
 
 def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
     """The attacks of one threat."""
+    blocks = with_counterexamples(blocks, columns)
+    if not blocks:
+        return ()
     radius = columns.radius(Threat(*blocks[0].threat).norm)
     names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
     found = []
@@ -224,6 +245,8 @@ def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
         for block in own:
             np.minimum.at(smallest, columns.images[block.rows], radius[block.rows])
         levels = {block.eps: _level(block.rows, columns) for block in own}
+        if attack == PROOF:  # it says nothing of the images that it was not given
+            levels = {eps: replace(level, unknown=np.zeros(columns.count, bool)) for eps, level in levels.items()}
         rows = np.concatenate([block.rows for block in own])
         forms = frozenset(map(str, columns.frame["form"].iloc[rows].dropna().unique()))
         found.append(Trial(attack=attack, params=params, label=label, forms=forms, radius=smallest, levels=levels))

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 @click.option("--precise", is_flag=True, help="Attack the network as it is, not in its faster form.")
+@click.option("--prove", is_flag=True, help="Prove how large a change cannot do it, for small ReLU networks.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
 @click.option(

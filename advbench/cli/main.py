@@ -19,6 +19,7 @@ COMMANDS = {
     "attack": "advbench.cli.attack:attack",
     "run": "advbench.cli.run:run",
     "resume": "advbench.cli.run:resume",
+    "prove": "advbench.cli.prove:prove",
     "watch": "advbench.cli.watch:watch",
     "universal": "advbench.cli.universal:universal",
     "train": "advbench.cli.train:train",

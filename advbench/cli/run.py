@@ -10,7 +10,7 @@ from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import AttackSpec, DatasetSpec, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from advbench.analysis.baseline import Baseline
-    from advbench.config.suite import Gates
+    from advbench.config.gates import Gates
     from advbench.planning.workers import Wanted
     from advbench.records.stored_run import StoredRun
 
@@ -69,6 +69,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
+@click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
@@ -84,10 +85,16 @@ def run(
     wanted = on_other_data(wanted, data) if data else wanted
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
     wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
+    wanted = _proving(wanted) if options.pop("prove") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
         return
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
+
+
+def _proving(suite: Suite) -> Suite:
+    """The suite with proofs, within its own limits or the usual ones."""
+    return suite if suite.prove else suite.model_copy(update={"prove": Prove()})
 
 
 def _print_forecast(suite: Suite, workers: "Wanted") -> None:

@@ -11,7 +11,7 @@ from advbench.report.formats import render
 
 if TYPE_CHECKING:
     from advbench.analysis.verdict import Verdict
-    from advbench.config.suite import Gates
+    from advbench.config.gates import Gates
     from advbench.records.stored_run import StoredRun
 
 

@@ -47,6 +47,8 @@ class AttackConfig:
     """Seed of all random draws."""
     precise: bool = False
     """Whether gradients come from the network as it is, rather than from the form of it that is fastest here."""
+    prove: bool = False
+    """Whether to look for the largest eps at which it can be proved that nothing meets the goal."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     batch_size: int = 16

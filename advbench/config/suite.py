@@ -14,14 +14,11 @@ from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
 from advbench.catalog.user_models import model_card
-from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.data.source import DataSource
 from advbench.config.data.word import at_home, parted
 from advbench.config.fields import (
     EpsTable,
-    Goal,
     Goals,
-    NormName,
     NormNames,
     Strict,
     known,
@@ -30,8 +27,12 @@ from advbench.config.fields import (
     plain,
     waived,
 )
+from advbench.config.gates import Gates
 from advbench.config.model_description import NOTHING, Description, refuse_unread
 from advbench.errors import UserError
+
+ProofMethod = Literal["auto", "interval", "crown-ibp", "crown", "alpha-crown", "split"]
+"""The last method that a proof may try."""
 
 
 class ModelSpec(Description):
@@ -145,60 +146,20 @@ class AttackSpec(Strict):
         return ATTACKS[self.name]
 
 
-class Floor(Strict):
-    """A least robust accuracy for the cells it names; what is not named is any.
+class Prove(Strict):
+    """What a proof may cost for each image; it is tried on the images that no attack fools.
 
     Example:
-        >>> Floor(min_robust_accuracy=0.4, norm="linf", eps="2/255").eps == 2 / 255
-        True
+        >>> Prove(seconds=10).domains
+        2000
     """
 
-    min_robust_accuracy: Annotated[float, Field(ge=0, le=1)]
-    """Least robust accuracy, 0 to 1, in the worst case over the attacks."""
-    model: str | None = None
-    """Label of a model; None: every model."""
-    dataset: str | None = None
-    """Label of a data set; None: every data set."""
-    goal: Goal | None = None
-    """Goal it holds for; None: every goal."""
-    norm: NormName | None = None
-    """Norm it holds for; None: every norm."""
-    eps: float | None = None
-    """Budget it holds for, which needs the norm; None: every budget."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or values.get("eps") is None:
-            return values
-        if values.get("norm") not in NORMS:
-            raise ValueError("eps needs the norm beside it, such as norm = 'linf'")
-        try:
-            return {**values, "eps": parse_eps(values["eps"], values["norm"], option="eps")}
-        except UserError as error:
-            raise plain(error) from None
-
-
-class Gates(Strict):
-    """Gates that a run must pass. They do not decide results: a finished run can be evaluated with other gates.
-
-    Example:
-        >>> Gates(min_robust_accuracy=0.4).max_unknown
-        0.0
-    """
-
-    min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
-    floors: tuple[Floor, ...] = ()
-    """Least robust accuracies of some of them."""
-    max_drop_pp: Annotated[float, Field(ge=0)] | None = None
-    """Largest loss of robust accuracy against the baseline, percentage points."""
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """A loss counts if it is significant at this level, over all comparisons."""
-    max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Largest share of rows of which nothing is known, 0 to 1; with more the run is incomplete."""
-    require_flags_clear: bool = False
-    """No trust flag of severity E or F may be raised."""
+    domains: PositiveInt = 2000
+    """Most domains of branch and bound; some 2,000 take about five seconds of a processor."""
+    seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds after which nothing more is begun: a ceiling, for what is proved should depend on `domains` alone."""
+    method: ProofMethod = "auto"
+    """Last method to try: interval, crown-ibp, crown, alpha-crown or split; auto: as far as it takes."""
 
 
 def _in_a_word(value: Any) -> Any:
@@ -242,6 +203,8 @@ class Suite(Strict):
     """Seed of the choice of images and of all random draws."""
     noise: bool = True
     """Whether random noise of every size is run beside the attacks, for comparison."""
+    prove: Prove | None = None
+    """Whether to prove the images that no attack fools, and what that may cost; None: nothing is proved."""
     save: Literal["none", "gallery", "all"] = "gallery"
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
@@ -282,6 +245,7 @@ class Suite(Strict):
 
 HARMLESS = {
     Suite: {"name", "description", "save", "time_limit", "gates"},
+    Prove: set[str](),
     ModelSpec: set[str](),
     DatasetSpec: set[str](),
     AttackSpec: set[str](),

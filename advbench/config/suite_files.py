@@ -12,7 +12,8 @@ from advbench.catalog.registry import near_misses
 from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
 from advbench.config.data.word import PATHS
-from advbench.config.suite import AttackSpec, DatasetSpec, Floor, Gates, ModelSpec, Suite
+from advbench.config.gates import Floor, Gates
+from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.errors import UserError
 
 _FOLDER = Path(__file__).parent / "suites"

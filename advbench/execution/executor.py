@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from advbench.execution.slots import Outcome, Slot, too_long
-from advbench.execution.tasks import Done
 from advbench.execution.time_limit import OutOfTime, time_limit
-from advbench.execution.worker import Job, Setup
+from advbench.execution.unit_results import Done, Job
+from advbench.execution.worker import Setup
 from advbench.records.record import Reason
 from advbench.records.unit import Unit
 

@@ -13,8 +13,9 @@ from advbench.execution.checking import flags_of_sets
 from advbench.execution.clusters.sent_code import sent_code
 from advbench.execution.executor import Executor, Processes, Serial, UnitResult
 from advbench.execution.progress import Count, Progress
-from advbench.execution.tasks import TaskContext, check_result, do, lost_shard
-from advbench.execution.worker import Job, setup_of
+from advbench.execution.tasks import check_result, do
+from advbench.execution.unit_results import Job, TaskContext, lost_shard
+from advbench.execution.worker import setup_of
 from advbench.planning.identity.environment import environment, versions
 from advbench.planning.identity.run import differences
 from advbench.planning.plan import Plan
@@ -22,6 +23,7 @@ from advbench.planning.prepare import PreparedRun, Terminated
 from advbench.planning.resources import Resources, spread
 from advbench.planning.workers import Wanted, Workers, choose_workers
 from advbench.records.clean import read_clean
+from advbench.records.fooled import Fooled
 from advbench.records.record import Reason
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.atomic import write_atomic
@@ -86,7 +88,7 @@ class _Session(NamedTuple):
         executor = self._executor(context)  # a cluster that cannot do the work is refused before anything is written
         self._open()
         try:
-            units = [unit for unit in self.plan.units if not self._is_done(unit)]
+            units = self._to_do()
             if units:
                 self._work(units, executor, context)
             self._close()
@@ -129,6 +131,14 @@ class _Session(NamedTuple):
         self.folder.write_manifest(manifest)
         self.folder.log("start", run_id=self.plan.run_id, units=len(self.plan.units))
 
+    def _to_do(self) -> list[Unit]:
+        """The units without a sound result, and the proofs that build on one of them."""
+        undone = {unit.unit_id for unit in self.plan.units if not self._is_done(unit)}
+        anew = {unit.threat for unit in self.plan.units if unit.task == "attack" and unit.unit_id in undone}
+        return [
+            unit for unit in self.plan.units if unit.unit_id in undone or (unit.task == "prove" and unit.threat in anew)
+        ]
+
     def _is_done(self, unit: Unit) -> bool:
         """Whether a sound result is there; a damaged one is set aside."""
         path = self.folder.result(unit)
@@ -143,7 +153,7 @@ class _Session(NamedTuple):
 
     def _work(self, units: list[Unit], executor: Executor, context: TaskContext) -> None:
         count = Count(len(self.plan.units), units, self.progress)
-        for stage in (["clean"], ["checks", "attack"]):  # attacks need the clean predictions
+        for stage in (["clean"], ["checks", "attack"], ["prove"]):  # each needs what those before it found
             for outcome in executor.submit_all([unit for unit in units if unit.task in stage]):
                 self._save(outcome, context)
                 count.add(outcome)
@@ -156,12 +166,14 @@ class _Session(NamedTuple):
 
     def _executor(self, context: TaskContext) -> Executor:
         clean, limit, plugins = self.plan.clean(), self.suite.time_limit, list(loaded_plugins())
+        fooled = Fooled(self.folder, self.plan.units)
 
         def prepare(unit: Unit) -> Job:
             """What a unit needs of those before it goes with it, so that no worker has to see the folder."""
-            if unit.task != "attack":
+            if not unit.has_rows:
                 return Job(unit)
-            return Job(unit, read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples))
+            logits = read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples)
+            return Job(unit, logits, fooled.among(unit) if unit.task == "prove" else frozenset())
 
         if self.client is not None:
             from advbench.execution.clusters.cluster import Cluster
@@ -169,7 +181,7 @@ class _Session(NamedTuple):
             setup = setup_of(context, plugins)._replace(code=sent_code(self.suite, plugins))
             return Cluster(prepare, setup, limit, self.client, self._begun)
         if self.workers.number == 1:
-            return Serial(prepare, lambda job: do(job.unit, context, job.clean, most=job.most), limit, self._begun)
+            return Serial(prepare, lambda job: do(job, context), limit, self._begun)
         setups = [setup_of(context, plugins, device) for device in self.workers.devices]
         return Processes(prepare, setups, limit, self._begun)
 
@@ -181,7 +193,7 @@ class _Session(NamedTuple):
         story = {"unit": unit.unit_id, "seconds": round(outcome.seconds, 3), "attempts": outcome.attempts}
         if done is None:
             write_atomic(mistake, json.dumps({"unit": unit.unit_id, "error": outcome.error}).encode())
-            if unit.task == "attack":
+            if unit.has_rows:
                 lost = lost_shard(unit, context, outcome.reason or Reason.CRASHED, outcome.error)
                 write_atomic(self.folder.shard(unit.unit_id), lost)
             self.folder.log("failed", **story, error=outcome.error)

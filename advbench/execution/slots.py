@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from pebble import ProcessExpired, ProcessPool
 
-from advbench.execution.tasks import Done
-from advbench.execution.worker import Answer, Job, Setup, begin, work
+from advbench.execution.unit_results import Done, Job
+from advbench.execution.worker import Answer, Setup, begin, work
 from advbench.records.record import Reason
 
 ATTEMPTS = 3

@@ -64,7 +64,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     ]
     for unit in run.plan:
         path = files.adversarials(unit.unit_id)
-        if unit.task != "attack" or unit.unit_id in run.missing or not path.exists():
+        if not unit.has_rows or unit.unit_id in run.missing or not path.exists():
             continue
         content = path.read_bytes()
         if not is_intact(content):

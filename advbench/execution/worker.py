@@ -16,10 +16,9 @@ from advbench.catalog.plugins import load_plugins
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
 from advbench.execution.clusters.sent_code import SentCode, unpacked
-from advbench.execution.tasks import Done, TaskContext, do
+from advbench.execution.tasks import do
+from advbench.execution.unit_results import Done, Job, TaskContext
 from advbench.planning.resources import Resources
-from advbench.records.clean import CleanLogits
-from advbench.records.unit import Unit
 
 
 class Setup(NamedTuple):
@@ -37,17 +36,6 @@ class Setup(NamedTuple):
     """Modules with models, attacks and data sets of the user's."""
     code: SentCode | None = None
     """Files of the user's own for a worker on another machine; None: it is on the same one."""
-
-
-class Job(NamedTuple):
-    """A unit of work as it is handed to a worker."""
-
-    unit: Unit
-    """The unit of work to do."""
-    clean: CleanLogits | None = None
-    """The logits of its clean images; None for units that do not need them."""
-    most: int | None = None
-    """Number of images to attack together; None: all, as far as they fit into memory."""
 
 
 class Answer(NamedTuple):
@@ -113,7 +101,7 @@ def work(job: Job) -> Answer:
     global _context
     try:
         _context = _context or context_of(_setup)
-        return Answer(do(job.unit, _context, job.clean, most=job.most))
+        return Answer(do(job, _context))
     except Exception as error:  # it is for the run to say what is to be done about it
         return Answer(None, f"{type(error).__name__}: {error}")
 

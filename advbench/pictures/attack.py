@@ -12,7 +12,7 @@ from advbench import __version__
 from advbench.catalog import UNIVERSAL
 from advbench.config.attack import AttackConfig, suited
 from advbench.datasets.images.files import PictureError
-from advbench.datasets.images.ids import Numbering, sample_id
+from advbench.datasets.images.ids import Numbering, content_ids, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
@@ -23,14 +23,15 @@ from advbench.models.classifier import Classifier
 from advbench.pictures.choice import Choice, choose, read_input, suit
 from advbench.pictures.files import write_files
 from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_result, provenance
+from advbench.pictures.proving import reach_of, with_reach
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.cost.footprint import footprint
 from advbench.planning.fast_forms import PLAIN, bears, choose_form
-from advbench.records.record import Reason
+from advbench.records.record import OK, Reason
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records
 from advbench.sanitize import display_name, slug, unique_slugs
-from attacks import Attack, Model, capped
+from attacks import NORMS, Attack, Model, capped
 from attacks.searches.starts import takes_starts, with_starts
 from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
@@ -214,7 +215,21 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
     labels = session.pictures.labels
     samples = [Sample(picture.sample, str(picture.path), labels.get(picture.path)) for picture in pictures]
     results = zip(pictures, x, attack_batch(setup, x, samples), strict=True)
-    return [_written(session, picture, image, result) for picture, image, result in results]
+    return [_proved_and_written(session, picture, image, result) for picture, image, result in results]
+
+
+def _proved_and_written(session: Session, picture: _Picture, image: Tensor, result: ImageResult) -> PictureResult:
+    """The outcome of a picture, with how far a proof reaches if that was asked for."""
+    config, record = session.config, result.record
+    if not config.prove or record.status != OK or result.clean is None:
+        return _written(session, picture, image, result)
+    x = image.unsqueeze(0)
+    label = None if record.label is None else torch.tensor([record.label], device=x.device)
+    goal = session.make_goal(result.clean.unsqueeze(0), content_ids(x, [record.sample_id]), label)
+    found = getattr(record, config.norm) if record.met else None
+    start = config.eps or (found / 2 if found else 0.01)
+    reach = reach_of(session.model, x, goal, NORMS[config.norm](), start=start, found=found)
+    return _written(session, picture, image, result._replace(record=with_reach(record, reach)))._replace(reach=reach)
 
 
 def _written(session: Session, picture: _Picture, image: Tensor, result: ImageResult) -> PictureResult:

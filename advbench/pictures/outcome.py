@@ -12,6 +12,7 @@ from advbench.config.attack import AttackConfig
 from advbench.evaluation.batch import ImageResult
 from advbench.evaluation.recording import Provenance, Ranking, Sample, lost, parameters, rank, short_digest
 from advbench.models.classifier import Classifier
+from advbench.pictures.proving import Reach
 from advbench.records.record import LEFT_OUT, UNKNOWN, Reason, Record, as_row
 from advbench.sanitize import display_name
 from attacks import Attack
@@ -50,6 +51,8 @@ class PictureResult(NamedTuple):
     """Whether the 8-bit picture that was written meets the goal within eps; None if unknown."""
     size_8bit: float | None = None
     """Size of that picture's perturbation in the norm of eps; None if unknown."""
+    reach: Reach | None = None
+    """How far a proof reaches; None if none was tried."""
     notes: tuple[str, ...] = ()
     """What was assumed of the model, in sentences."""
 
@@ -64,6 +67,7 @@ class PictureResult(NamedTuple):
             "adv_topk_confidences": [guess.confidence for guess in self.after[:k]],
             "met_8bit": self.met_8bit,
             "size_8bit": self.size_8bit,
+            "proved_eps": None if self.reach is None else self.reach.eps,
             "notes": list(self.notes),
             "files": {name: str(path) for name, path in self.files.items()},
         }

@@ -22,7 +22,19 @@ def describe_result(outcome: "PictureResult") -> list[str]:
         lines += [f"8-bit PNG: {_describe_8bit(outcome)}"] if record.met else []
     if record.forwards is not None:
         lines.append(f"{record.forwards:.0f} forward, {record.backwards:.0f} backward passes, {record.seconds:.1f} s")
-    return lines
+    return lines + _describe_reach(outcome)
+
+
+def _describe_reach(outcome: "PictureResult") -> list[str]:
+    """What was proved, on a line; none if nothing was to be."""
+    reach, norm = outcome.reach, outcome.record.norm
+    if reach is None:
+        return []
+    if reach.reason:
+        return [display_name(reach.reason, limit=200)]
+    if not reach.eps:
+        return ["nothing could be proved at any eps"]
+    return [f"proved: no change within {describe_size(norm, reach.eps)} can do it ({reach.method})"]
 
 
 def _describe_8bit(outcome: "PictureResult") -> str:

@@ -1,7 +1,7 @@
 """From a suite to attacks under threats: attack x goal x norm x eps."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
 from advbench.planning.cost.passes import Passes, count_passes
+from advbench.records.record import PROOF
 from advbench.records.unit import canonical
 from attacks.foolbox import FoolboxAttack
 from attacks.searches.starts import takes_starts
@@ -22,12 +23,12 @@ NOISE_DRAWS = 10
 
 
 class PlannedAttack(NamedTuple):
-    """One attack under one threat: a line of a table of results."""
+    """One attack or proof under one threat: a line of a table of results."""
 
     attack: str
-    """Registry name of the attack."""
+    """Registry name of the attack; `proof` for a proof."""
     params: str
-    """All parameters of the attack, as JSON."""
+    """All parameters, as JSON."""
     goal: str
     """Goal, as written on the command line."""
     norm: str
@@ -43,7 +44,7 @@ class PlannedAttack(NamedTuple):
     @property
     def takes_starts(self) -> bool:
         """Whether it needs images of the data set to start from."""
-        return _takes_starts(self.attack, self.norm, self.params)
+        return self.attack != PROOF and _takes_starts(self.attack, self.norm, self.params)
 
 
 @cache
@@ -82,6 +83,24 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
     if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
         noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
         yield from (PlannedAttack(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
+
+
+def proofs_of(suite: Suite, data: DatasetSpec, cells: Iterable[PlannedAttack]) -> Iterator[PlannedAttack]:
+    """The proofs beside some attacks: one for each goal, norm and budget under which images are reported.
+
+    Args:
+        suite: Suite whose limits they keep; without `prove` there are none.
+        data: Data set whose budgets attacks that look for the smallest perturbation are reported at.
+        cells: Attacks of a model on the data set.
+    """
+    if suite.prove is None:
+        return
+    params = canonical(suite.prove.model_dump())
+    seen: dict[tuple[str, str, float], None] = {}
+    for cell in cells:
+        budgets = (suite.eps | data.eps).get(cell.norm, ()) if cell.eps is None else (cell.eps,)
+        seen |= {(cell.goal, cell.norm, eps): None for eps in budgets}
+    yield from (PlannedAttack(PROOF, params, goal, norm, eps) for goal, norm, eps in seen)
 
 
 def parameters_of(spec: AttackSpec, norm: str) -> str:

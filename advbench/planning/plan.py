@@ -1,7 +1,7 @@
 """From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,12 +12,16 @@ from advbench.catalog import UNIVERSAL
 from advbench.config.goals import parse_goal
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
+from advbench.datasets.matching import Matched
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES
+from advbench.evaluation.checks.data import most_passes as most_passes_of_data
+from advbench.evaluation.checks.model import ASKED
+from advbench.evaluation.checks.model import most_passes as most_passes_of_model
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
-from advbench.planning.cells import NOISE, PlannedAttack, cells_of
+from advbench.planning.cells import NOISE, PlannedAttack, cells_of, proofs_of
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
@@ -32,11 +36,15 @@ CHECKED = 64
 """Largest number of images of a data set that the trust checks look at."""
 
 
+PROVED, PROOF_SECONDS = 8, 600
+"""Most images of a unit that proves, and most seconds that all of them may take together."""
+
+
 class Plan(NamedTuple):
     """The plan of a run: all units of work."""
 
     units: tuple[Unit, ...]
-    """Units in the order of the plan; those of the tasks "clean" and "checks" come first."""
+    """Units in the order of the plan; those of the tasks "clean" and "checks" come first, those of "prove" last."""
     identity: dict[str, Any]
     """Identity: what decides the results; a run can only be resumed with the same one."""
     classes: dict[str, list[str]]
@@ -76,6 +84,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     first: list[Unit] = []
     checks: list[Unit] = []
     rest: list[Unit] = []
+    proofs: list[Unit] = []
     images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
     for model, data in pairs:
         judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
@@ -85,12 +94,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), judged)
-        key = around | {
-            "format": FORMAT,
-            "model_digest": digests[model.label],
-            "labels": labelled.dataset.labels,
-        }
-        key |= {} if labelled.among is None else {"among": labelled.among}
+        key = around | _key(digests[model.label], labelled)
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
         images[name] = short_digest(ids)
@@ -101,15 +105,23 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        checks.append(pair.unit("checks", _few(len(numbers))))
+        checks.append(_checks(pair))
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
-        rest += [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
+        own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
+        rest += own
+        proofs += [unit for cell in proofs_of(suite, data, cells) for unit in _proof_units(pair, cell, own)]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
-    return Plan((*first, *checks, *rest), identity, classes, footprints)
+    return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
+    """What decides the results of a model on a data set, beside the code and the images."""
+    found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.labels}
+    return found | ({} if labelled.among is None else {"among": labelled.among})
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
@@ -146,9 +158,16 @@ class _Pair(NamedTuple):
     seed: int
 
     def unit(
-        self, task: Task, rows: range, cell: PlannedAttack | None = None, *, form: str = PLAIN, passes: float = 1.0
+        self,
+        task: Task,
+        rows: range,
+        cell: PlannedAttack | None = None,
+        *,
+        form: str = PLAIN,
+        passes: float = 1.0,
+        after: str = "",
     ) -> Unit:
-        """The unit for some of the images."""
+        """The unit for some of the images; ``after`` stands for the units whose results it builds on."""
         fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
         fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
         fields |= {} if cell is None else cell._asdict()
@@ -158,9 +177,18 @@ class _Pair(NamedTuple):
         labels = self.key["labels"]
         known = None if labels is None else [labels[number] for number in fields["samples"]]
         begins = {"starts": short_digest(spread(self.ids))} if cell and cell.takes_starts else {}
+        begins |= {"after": after} if after else {}
         unit_id = digest(self.key | fields | {"labels": known} | begins)
         fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
         return Unit(unit_id=unit_id, passes=passes, **fields)
+
+
+def _checks(pair: _Pair) -> Unit:
+    """The unit of the trust checks, with the most passes that they may take."""
+    rows = _few(len(pair.numbers))
+    passes = most_passes_of_model(min(len(rows), ASKED))
+    passes += 0 if pair.key["labels"] is None else most_passes_of_data(len(rows))
+    return pair.unit("checks", rows, passes=passes / len(rows))
 
 
 def _runs(count: int, most: int) -> Iterator[range]:
@@ -177,6 +205,18 @@ def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) ->
     asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0
     for rows in _runs(len(pair.numbers), batch_size(size, passes, choice.batch)):
         yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked)
+
+
+def _proof_units(pair: _Pair, cell: PlannedAttack, attacks: Sequence[Unit]) -> Iterator[Unit]:
+    """The units of a proof, so small that one keeps to its time even if every image takes all the seconds allowed.
+
+    What an attack fools is not proved, so that the attacks on the same threat decide its rows too.
+    """
+    limits = json.loads(cell.params)
+    after = short_digest(*(each.unit_id for each in attacks if (each.goal, each.norm) == (cell.goal, cell.norm)))
+    most = max(1, min(PROVED, int(PROOF_SECONDS / limits["seconds"])))
+    for rows in _runs(len(pair.numbers), most):
+        yield pair.unit("prove", rows, cell, passes=float(limits["domains"]), after=after)
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:

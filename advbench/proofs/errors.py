@@ -12,3 +12,4 @@ class UnprovableError(ValueError):
 
     def __init__(self, obstacle: str) -> None:
         super().__init__(f"cannot be proved: {obstacle}")
+        self.obstacle = obstacle

@@ -1,13 +1,14 @@
 """Proves images: no perturbation within eps meets the goal."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advbench.proofs.bounding.balls import BallInBox
-from advbench.proofs.bounding.specifications import Specification, specification
+from advbench.proofs.bounding.specifications import specification
 from advbench.proofs.cascade import METHODS, Case, Limits, run
 from advbench.proofs.errors import UnprovableError
 from advbench.proofs.network.graph import Network
@@ -20,6 +21,8 @@ from attacks.queries.modes import parts
 
 MARGIN = 1e-4
 """Least bound that counts as a proof, in units of logits."""
+_CPU = torch.device("cpu")
+"""Where bounds are computed, wherever the model is: in float64, and the same everywhere."""
 _ARITHMETIC = 20.0
 """How many times the measured error of the model's own arithmetic a bound must be above zero."""
 
@@ -56,7 +59,7 @@ def prove(
     return _prove(model, x, goal, (norm, eps), Limits(domains=domains, seconds=seconds))
 
 
-def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: str) -> Proof:
+def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: str, seconds: float = 60.0) -> Proof:
     """Bounds by the cheaper methods alone.
 
     Args:
@@ -66,6 +69,7 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
         norm: Norm of the perturbations.
         eps: Largest size of a perturbation, image units.
         upto: Last method to try: interval, crown-ibp, crown, alpha-crown or split.
+        seconds: Seconds after which nothing more is begun for an image.
 
     Returns:
         What was proved, as :func:`prove` gives it.
@@ -82,7 +86,7 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
     """
     if upto not in METHODS:
         raise ValueError(f"expected a method of {', '.join(METHODS)}, got {upto}")
-    return _prove(model, x, goal, (norm, eps), Limits(upto=upto))
+    return _prove(model, x, goal, (norm, eps), Limits(upto=upto, seconds=seconds))
 
 
 def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:
@@ -93,7 +97,7 @@ def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: 
     if not len(x):
         return _nothing(x, "")
     try:
-        network = read_network(model, x)
+        network = read_network(model, x).to(_CPU)
     except UnprovableError as error:
         return _nothing(x, str(error))
     goal.check(network.nodes[-1].shape[0])
@@ -138,7 +142,8 @@ def _check_budget(x: Tensor, norm: Norm, eps: float) -> None:
 def _case(model: Any, network: Network, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Case:
     """One image with nothing proved yet."""
     norm, eps = ball
-    wanted: Specification = specification(goal, network.nodes[-1].shape[0])
+    wanted = specification(goal, network.nodes[-1].shape[0])
+    wanted = replace(wanted, above=wanted.above.to(_CPU), below=wanted.below.to(_CPU))
 
     def probe(points: Tensor) -> Tensor | None:
         """The first point that meets the goal, brought into the true ball."""
@@ -149,12 +154,12 @@ def _case(model: Any, network: Network, x: Tensor, goal: Goal, ball: tuple[Norm,
 
     return Case(
         network=network,
-        ball=BallInBox.around(x.double(), norm, eps),
+        ball=BallInBox.around(x.double().to(_CPU), norm, eps),
         wanted=wanted,
         enough=_enough(model, network, x),
         limits=limits,
         probe=probe,
-        lower=torch.full((len(wanted.above),), -torch.inf, dtype=torch.float64, device=x.device),
+        lower=torch.full((len(wanted.above),), -torch.inf, dtype=torch.float64),
     )
 
 
@@ -165,7 +170,7 @@ def _rows(goal: Goal, count: int) -> Goal:
 def _enough(model: Any, network: Network, x: Tensor) -> float:
     """The bound from which on float32 cannot give another answer, by how far it is from float64 on this image."""
     with torch.no_grad():
-        error = (network.logits(x.double()) - ask(model, x).double()).abs().max()
+        error = (network.logits(x.double().to(_CPU)) - ask(model, x).double().to(_CPU)).abs().max()
     return max(MARGIN, _ARITHMETIC * float(error))
 
 

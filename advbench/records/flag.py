@@ -29,6 +29,7 @@ CHECKS = {
     "A8": "white-box attacks at least as strong as black-box ones",
     "A10": "success grows with eps",
     "A11": "without a bound, accuracy falls to chance",
+    "P1": "no image both proved and fooled",
 }
 """Id of a check -> what it asks for."""
 

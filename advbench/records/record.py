@@ -9,6 +9,8 @@ from typing import Any
 
 OK, UNKNOWN, LEFT_OUT = "ok", "unknown", "left out"
 """Values of `Record.status`."""
+PROOF, FOOLED = "proof", "fooled"
+"""Value of `Record.attack` in the row of a proof, and of its `proof_method` where an attack had the image already."""
 EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
 """A perturbation may exceed eps by this much, wherever it is measured: float32 rounding of x + delta does."""
 
@@ -61,9 +63,9 @@ class Record:
     label: int | None = None
     """True class, where it is known; None otherwise."""
     attack: str
-    """Registry name of the attack."""
+    """Registry name of the attack; `proof` in the row of a proof."""
     params: str = "{}"
-    """The attack's parameters, as JSON."""
+    """The parameters of the attack or of the proof, as JSON."""
     goal: str = ""
     """Goal, as written on the command line."""
     norm: str = ""
@@ -109,13 +111,23 @@ class Record:
     """Passes of the model in which the candidate was judged: 1, or 20 where its answers are random."""
     met_share: float | None = None
     """Share of those passes in which the goal was met; `met` asks for half of them."""
+    proved: bool | None = None
+    """Whether it is proved that no perturbation within eps meets the goal; None in the row of an attack."""
+    proof_bound: float | None = None
+    """Lower bound of the goal's margin within eps, in units of logits; None where there is none."""
+    proof_method: str | None = None
+    """Method that gave the bound: interval, crown-ibp, crown, alpha-crown or split, or the name of another verifier;
+    none: the network cannot be proved, and `error` says why; fooled: not tried, since the image is wrong when clean or
+    an attack met the goal within eps."""
+    proof_seconds: float | None = None
+    """Wall time of the proof."""
     status: str
     """`ok`; `unknown`: the attack or the image failed, so nothing is known of the model here; or `left out`: the image
     is of the class that the goal wants first, so that it was not attacked and belongs to no number of that goal."""
     reason: Reason | None = None
     """Why the status is `unknown`; None for every other status."""
     error: str | None = None
-    """What failed, or why the image was left out."""
+    """What failed, why the image was left out, or why it cannot be proved."""
     form: str = "plain"
     """Form of the network from which the attack could take its gradients; verdicts are always the original's."""
 

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "flags.json"
 
     @property
+    def imported(self) -> Path:
+        """What other verifiers proved."""
+        return self.path / "imported.json"
+
+    @property
     def rows(self) -> Path:
         """The rows of all shards gathered in one file, which is quicker to read than thousands of shards."""
         return self.path / "rows.parquet"
@@ -108,7 +113,9 @@ class RunFolder:
 
     def result(self, unit: Unit) -> Path:
         """Where the result of a unit lies, whatever its task."""
-        return {"clean": self.clean, "checks": self.checks, "attack": self.shard}[unit.task](unit.unit_id)
+        return {"clean": self.clean, "checks": self.checks, "attack": self.shard, "prove": self.shard}[unit.task](
+            unit.unit_id
+        )
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest.

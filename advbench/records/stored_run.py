@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
 from advbench.errors import UserError
+from advbench.records.imported import read_imported, with_imported
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.atomic import write_atomic
@@ -33,8 +34,8 @@ class StoredRun:
     plan: tuple[Unit, ...]
     """All units of work."""
     frame: "pd.DataFrame"
-    """A row for each image and attack unit that is done, in the order of the plan; the columns are those of
-    `advbench.records.record.COLUMNS`. Lacking numbers are NaN or NA, never zero."""
+    """A row for each image and each unit of an attack or a proof that is done, in the order of the plan; the columns
+    are those of `advbench.records.record.COLUMNS`. Lacking numbers are NaN or NA, never zero."""
     flags: list[dict[str, Any]]
     """Trust flags: id, severity, model, dataset, attack, message, advice, value."""
     missing: dict[str, str]
@@ -58,7 +59,7 @@ class StoredRun:
     @property
     def unknown(self) -> int:
         """Rows of which nothing is known, those of missing units included; never to be counted as robust."""
-        missing = sum(len(unit.samples) for unit in self.plan if unit.task == "attack" and unit.unit_id in self.missing)
+        missing = sum(len(unit.samples) for unit in self.plan if unit.has_rows and unit.unit_id in self.missing)
         return int((self.frame["status"] == UNKNOWN).sum()) + missing
 
     def to_csv(self, path: str | Path) -> Path:
@@ -98,16 +99,14 @@ def read_run(folder: str | Path) -> StoredRun:
     """
     files = RunFolder(Path(folder))
     manifest, plan = files.read_manifest(), files.read_plan()
-    attacks = [unit for unit in plan if unit.task == "attack"]
-    table, missing = read_rows(files, attacks)
-    missing |= {
-        unit.unit_id: "not done yet" for unit in plan if unit.task != "attack" and not files.result(unit).exists()
-    }
+    with_rows = [unit for unit in plan if unit.has_rows]
+    table, missing = read_rows(files, with_rows)
+    missing |= {unit.unit_id: "not done yet" for unit in plan if not unit.has_rows and not files.result(unit).exists()}
     return StoredRun(
         folder=files.path,
         manifest=manifest,
         plan=plan,
-        frame=as_frame(table),
+        frame=with_imported(as_frame(table), read_imported(files)),
         flags=_flags(files),
         missing=missing,
     )
@@ -118,7 +117,7 @@ def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, s
 
     Args:
         files: Folder of the run.
-        units: Units of task "attack", in the order of the plan.
+        units: Units that have rows, in the order of the plan.
     """
     if (table := _gathered(files, units)) is not None:
         return table, {}
@@ -134,7 +133,7 @@ def gather_rows(folder: str | Path) -> None:
         UserError: It cannot be written.
     """
     files = RunFolder(Path(folder))
-    units = [unit for unit in files.read_plan() if unit.task == "attack"]
+    units = [unit for unit in files.read_plan() if unit.has_rows]
     table, missing = read_rows(files, units)
     if not missing and (seals := _seals(files, units)) is not None:
         write_atomic(files.rows, as_whole(table, seals))

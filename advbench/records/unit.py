@@ -12,8 +12,8 @@ from advbench.sanitize import one_line
 FORMAT = 2
 """Version of what a run leaves behind; it is part of every unit's key."""
 
-Task = Literal["clean", "checks", "attack"]
-"""Predict the clean images, look for reasons to distrust the model, or attack."""
+Task = Literal["clean", "checks", "attack", "prove"]
+"""Predict the clean images, look for reasons to distrust the model, attack, or prove what no attack fooled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class Unit:
     sample_ids: tuple[str, ...]
     """Expected ids of the images, which are digests of their content."""
     attack: str = ""
-    """Registry name of the attack."""
+    """Registry name of the attack; `proof` for a proof."""
     params: str = "{}"
-    """All parameters of the attack, as JSON."""
+    """All parameters of the attack or of the proof, as JSON."""
     goal: str = ""
     """Goal, as written on the command line."""
     norm: str = ""
@@ -57,6 +57,16 @@ class Unit:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its result is a row for each image."""
+        return self.task in ("attack", "prove")
+
+    @property
+    def threat(self) -> tuple[str, str, str, str]:
+        """Model, data set, goal and norm."""
+        return self.model, self.dataset, self.goal, self.norm
 
     def to_json(self) -> str:
         """One line of `plan.jsonl`."""

@@ -58,7 +58,7 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
     for threat, group in groupby(cells, key=lambda cell: cell.threat):
         own = tuple(group)
         relative = f"; {NO_LABELS}" if own[0].relative else ""
-        clean = f"clean accuracy {own[0].clean}{describe_left_out(own[0])}{relative}{_form(own)}"
+        clean = f"clean accuracy {own[0].clean}{describe_left_out(own[0])}{relative}{_form(own)}{_obstacle(own)}"
         found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own))))
     return found
 
@@ -71,6 +71,12 @@ def describe_left_out(cell: Cell) -> str:
     if cell.left_out == 1:
         return f"; 1 image left out: its {'class' if cell.relative else 'label'} is {target}"
     return f"; {cell.left_out} images left out: their {'class' if cell.relative else 'label'} is {target}"
+
+
+def _obstacle(cells: Iterable[Cell]) -> str:
+    """Why the network cannot be proved, as the end of a sentence; empty if it can, or nothing was to be proved."""
+    found = next((cell.obstacle for cell in cells if cell.obstacle), "")
+    return f"; {display_name(found, limit=200)}" if found else ""
 
 
 def _form(cells: Iterable[Cell]) -> str:
@@ -171,6 +177,13 @@ COLUMNS: tuple[Column[Cell], ...] = (
     Column("flags", lambda cell: cell.flags, "trust flags, which put the number in doubt", kind="name"),
     Column("k/n", lambda cell: cell.robust.counts, kind="range"),
     Column("95 %", lambda cell: cell.robust.interval, kind="range"),
+    Column(
+        "proved",
+        lambda cell: cell.proved.percent if cell.proved else "",
+        "proved that nothing within eps succeeds, of all images",
+        kind="share",
+    ),
+    Column("open", lambda cell: cell.open.percent if cell.open else "", "neither broken nor proved", kind="share"),
     Column(
         "noise",
         lambda cell: cell.noise.percent if cell.noise else "",

@@ -68,7 +68,10 @@ def _case(suite: ET.Element, cell: Cell, failures: Iterable[GateResult]) -> ET.E
     for result in failures:
         _problem(case, "failure", result.gate, result.message)
     noise = f"; under noise {cell.noise}" if cell.noise else ""
-    text = f"robust accuracy {cell.robust}{noise}; success {cell.success}{describe_left_out(cell)}; {cell.params}"
+    proofs = f"; proved {cell.proved}; open {cell.open}" if cell.proved else ""
+    text = (
+        f"robust accuracy {cell.robust}{noise}{proofs}; success {cell.success}{describe_left_out(cell)}; {cell.params}"
+    )
     ET.SubElement(case, "system-out").text = _legal(text)
     return case
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from advbench.analysis.compare import Comparison
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
+from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
@@ -69,6 +70,13 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield f"{escaped(table.clean)}\n"
         yield from _table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
+        bars = list(filter(None, map(sides_of, table.cells)))
+        for sides in bars:
+            squares = "".join(sign * count for sign, count in zip("🟩🟨🟥", sides.parts(20), strict=True))
+            counts = f"proved {sides.proved}, open {sides.open}, fooled {sides.fooled}"
+            yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
+        if bars:
+            yield ""
     yield f"{LEGEND}."
 
 

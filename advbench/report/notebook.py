@@ -1,6 +1,7 @@
 """The tables of a run as a notebook shows them, with everything escaped."""
 
 from advbench.analysis.run_analysis import RunAnalysis
+from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import COLUMNS, tables
 
 
@@ -25,4 +26,20 @@ def as_html(analysis: RunAnalysis) -> str:
             f"<p><b>{escape(table.title)}</b><br>{escape(table.clean)}</p>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
+        parts += [_bar(sides) for cell in table.cells if (sides := sides_of(cell))]
     return "".join(parts) or "<p>no numbers</p>"
+
+
+def _bar(sides: Sides) -> str:
+    """A bar of three colours, with the numbers beside it."""
+    from markupsafe import escape
+
+    colours = ("#3a8f4d", "#d9a52b", "#c4472e")
+    counts = (sides.proved, sides.open, sides.fooled)
+    parts = "".join(
+        f'<span style="display:inline-block;height:.8em;width:{100 * count / max(sides.total, 1):.2f}%;'
+        f'background:{colour}"></span>'
+        for count, colour in zip(counts, colours, strict=True)
+    )
+    told = f"{sides.bound}: proved {counts[0]}, open {counts[1]}, fooled {counts[2]}; {sides.sentence}"
+    return f'<p style="max-width:30em;white-space:nowrap;line-height:1">{parts}</p><p>{escape(told)}</p>'

@@ -15,6 +15,8 @@ from advbench.analysis.compare import Comparison, Outcomes
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.verdict import Verdict
+from advbench.records.record import PROOF
+from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import (
     CHANGE_COLUMNS,
     COLUMNS,
@@ -82,9 +84,18 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
+        lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
     return Group(*lines)
+
+
+def _both_sides(sides: Sides) -> Text:
+    """A bar of three colours, with the numbers beside it."""
+    shapes = (("█", "green"), ("▒", "yellow"), ("░", "red"))
+    bar = [(sign * count, colour) for (sign, colour), count in zip(shapes, sides.parts(), strict=True)]
+    counts = f"proved {sides.proved}, open {sides.open}, fooled {sides.fooled}"
+    return Text.assemble(f"{sides.bound} ", *bar, f" {counts}: {sides.sentence}", overflow="fold")
 
 
 def compared(comparison: Comparison) -> RenderableType:
@@ -102,7 +113,10 @@ def compared(comparison: Comparison) -> RenderableType:
 def changed_images(table: Differences) -> Iterator[str]:
     """Sentences that name the images behind the numbers of a table, or the first few of many."""
     for change, cells in zip(table.changes, table.rows, strict=True):
-        for word, images in (("newly broken", change.broken), ("newly robust", change.mended)):
+        words = (
+            ("proved no more", "newly proved") if change.after.key.attack == PROOF else ("newly broken", "newly robust")
+        )
+        for word, images in zip(words, (change.broken, change.mended), strict=True):
             if images:
                 more = f" and {len(images) - _MOST_IMAGES} more" if len(images) > _MOST_IMAGES else ""
                 names = " ".join(display_name(image, limit=20) for image in images[:_MOST_IMAGES])

@@ -9,7 +9,7 @@ from runs import a_run, a_unit
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.gates import evaluate
 from advbench.analysis.metrics import WORST_CASE
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.errors import UserError
 from advbench.records.flag import Flag
 

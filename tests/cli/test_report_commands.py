@@ -18,7 +18,7 @@ from advbench import load_run
 from advbench.analysis.baseline import read_baseline
 from advbench.cli.main import main
 from advbench.cli.verdict import conclude
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.errors import UserError
 from advbench.records.stored_run import read_run
 from advbench.report.formats import FORMATS

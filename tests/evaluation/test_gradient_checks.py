@@ -28,7 +28,7 @@ IMAGES = torch.nn.functional.interpolate(
 )
 
 
-@pytest.mark.parametrize("name", (set(DETERMINISTIC) | set(RANDOM)) - HARMLESS)
+@pytest.mark.parametrize("name", sorted({*DETERMINISTIC, *RANDOM} - HARMLESS))
 def test_every_trick_is_flagged(name):
     model = (DETERMINISTIC | RANDOM)[name](network())
     flags = check_model(model, IMAGES, dataset="toy")

@@ -19,10 +19,11 @@ from advbench.analysis.metrics import WORST_CASE, as_dict
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import gather
 from advbench.cli.main import main
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
-from advbench.execution.tasks import Done, do
+from advbench.execution.tasks import do
+from advbench.execution.unit_results import Done
 from advbench.pictures.choice import read_input
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN
 from advbench.report.columns import tables
@@ -207,10 +208,10 @@ def test_unreadable_images_and_units_that_fail_leave_out_the_same_images(tmp_pat
     aside = done.frame.loc[done.frame["status"] == LEFT_OUT, "sample_name"].astype(int).tolist()
     assert aside == wanted
 
-    def failing(unit, context) -> Done:
-        if unit.task == "attack":
+    def failing(job, context) -> Done:
+        if job.unit.task == "attack":
             raise MemoryError("too large")
-        return do(unit, context)
+        return do(job, context)
 
     monkeypatch.setattr("advbench.execution.runner.do", failing)
     lost = attacked(tmp_path / "b", LABELS, noise=False)

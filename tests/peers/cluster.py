@@ -140,7 +140,7 @@ def _thought_of(found: dict[str, Any]) -> dict[str, Any]:
     """Sizes and times of the run with many workers."""
     import numpy as np
 
-    from advbench.execution.worker import Job
+    from advbench.execution.unit_results import Job
     from advbench.records.clean import CleanLogits
     from advbench.records.storage.shards import as_shard
     from advbench.records.unit import Unit

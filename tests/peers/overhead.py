@@ -97,17 +97,18 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
         with planning:
             return make_plan(*arguments)
 
-    def both(unit: Any, context: Any, clean: Any = None, **given: Any) -> Any:
+    def both(job: Any, context: Any) -> Any:
         nonlocal units
+        unit = job.unit
         if unit.task != "attack":
-            return do(unit, context, clean, **given)
+            return do(job, context)
         units += 1
         with beside:
             call = _bare(unit, context)
-        done = do(unit, context, clean, **given) if units % 2 else None
+        done = do(job, context) if units % 2 else None
         with bare:
             call()
-        done = done or do(unit, context, clean, **given)
+        done = done or do(job, context)
         progress(f"{units}: {unit.attack} on {unit.model}")
         return done
 

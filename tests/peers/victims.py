@@ -78,11 +78,15 @@ def mnist(name: str, candidates: int) -> Callable[[], Target]:
     """How to load one of the networks in `shared` with the first of MNIST's test images."""
 
     def load() -> Target:
-        x = torch.from_numpy(_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:candidates]).float() / 255
-        y = torch.from_numpy(_idx("t10k-labels-idx1-ubyte.gz", 8)[:candidates]).long()
-        return Target(_shared_model(name), x, y)
+        return Target(_shared_model(name), *mnist_images(candidates))
 
     return load
+
+
+def mnist_images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first of MNIST's test images with their labels."""
+    x = torch.from_numpy(_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:count]).float() / 255
+    return x, torch.from_numpy(_idx("t10k-labels-idx1-ubyte.gz", 8)[:count]).long()
 
 
 def _idx(name: str, header: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from frames import images
 from runs import a_run
 
 from advbench.analysis.gates import evaluate
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, tables
 from advbench.report.notebook import as_html
 

@@ -6,7 +6,7 @@ from runs import a_run
 
 from advbench.analysis.gates import evaluate
 from advbench.cli.report import report
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.report.formats import FORMATS, describe_formats, render
 
 RUN = a_run(images([0.01, None] * 3))

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from advbench.analysis.gates import evaluate
 from advbench.analysis.threats import gather
 from advbench.cli.main import main
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.records.stored_run import read_run
 from advbench.report.html.document import render
 from advbench.report.html.figures import curves, histogram

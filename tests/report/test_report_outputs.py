@@ -14,7 +14,7 @@ from runs import a_run, a_unit
 
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.gates import evaluate
-from advbench.config.suite import Gates
+from advbench.config.gates import Gates
 from advbench.errors import ExitCode
 from advbench.report import columns, markdown, terminal
 from advbench.report.github import MOST_BYTES, annotations, in_actions, shortened, write_summary

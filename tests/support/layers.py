@@ -35,14 +35,14 @@ ONLY_IN = {
     "eagerpy": "attacks.foolbox",
     "keras": "advbench.models.sources.keras",
     "onnxruntime": "advbench.models.sources.onnx",
-    "onnx": "advbench.models.sources.onnx_graph",
+    "onnx": ("advbench.models.sources.onnx_graph", "advbench.proofs.exchange.onnx_file"),
     "onnx2torch": "advbench.models.sources.onnx_twin",
     "onnx2pytorch": "advbench.models.sources.onnx_twin",
     "open_clip": "advbench.models.sources.open_clip",
     "robustbench": "advbench.models.sources.robustbench",
     "transformers": "advbench.models.sources.transformers",
 }
-"""Library -> the one module or package that knows it."""
+"""Library -> the one module or package that knows it, or the two."""
 NOT_SHIPPED = ("reports", "tests")
 """Published results and tests, which no module may import."""
 
@@ -111,8 +111,10 @@ def _objection(name: str, found: Import) -> str:
     top = found.name.split(".")[0]
     if top in NOT_SHIPPED:
         return "published results and tests are not shipped"
-    if top in ONLY_IN and not under(name, ONLY_IN[top]):
-        return f"only {ONLY_IN[top]} knows {top}"
+    homes = ONLY_IN.get(top, name)
+    homes = (homes,) if isinstance(homes, str) else homes
+    if not under(name, *homes):
+        return f"only {' and '.join(homes)} knows {top}"
     if under(name, ATTACKS):
         if top in ("advbench", "pandas"):
             return "the library stands on torch alone"

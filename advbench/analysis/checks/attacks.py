@@ -15,12 +15,12 @@ from advbench.analysis.arrays import Bools
 from advbench.analysis.checks.consistency import contradicted
 from advbench.analysis.metrics import levels
 from advbench.analysis.statistics import Proportion
-from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states
+from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states, within
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import NORMS, describe_size
 from advbench.records.flag import Flag
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, Reason
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF, Reason
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image
@@ -73,7 +73,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags raised by comparing attacks: A7, A8, A10 and A11.
+    """Flags raised by comparing attacks, with each other and with proofs: A7, A8, A10, A11 and P1.
 
     Args:
         evidence: Results of each threat of a run.
@@ -81,10 +81,10 @@ def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]
     """
     found = []
     for each in evidence:
-        found += [*_iterative(each), *_white_box(each), *_monotone(each)]
+        found += [*_iterative(each), *_white_box(each), *_monotone(each), *_proved_and_fooled(each)]
         if each.threat.dataset in classes:
             found += _chance(each, classes[each.threat.dataset])
-    return sorted(found, key=lambda flag: int(flag.id[1:]))
+    return sorted(found, key=lambda flag: (flag.id[0], int(flag.id[1:])))
 
 
 def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
@@ -122,8 +122,8 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
 def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
-        if _search(trial) in ("blind", "one step"):
-            continue  # noise hits by chance, and one step overshoots the nearer boundary
+        if _search(trial) in ("blind", "one step") or trial.attack == PROOF:
+            continue  # noise hits by chance, one step overshoots the nearer boundary, and a proof leaves out the fooled
         budgets = sorted(eps for eps in trial.levels if eps is not None)
         violations = np.zeros(len(evidence.samples), bool)
         for small, large in pairwise(budgets):
@@ -151,6 +151,21 @@ def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
             "A11", evidence, None, robust.k,
             f"robust accuracy is {robust} under {names} without a bound, above chance ({1 / classes:.1%})",
             "the attacks do not work on this model: check its gradients and try attacks without them",
+        )  # fmt: skip
+
+
+def _proved_and_fooled(evidence: ThreatResults) -> Iterator[Flag]:
+    """P1: an image is proved at an eps, and a perturbation of at most that size meets the goal."""
+    both = np.zeros(len(evidence.samples), bool)
+    for eps, proofs in evidence.proofs.items():
+        for trial in evidence.trials:
+            both |= proofs.proved & within(trial.radius, eps)
+    if count := int(both.sum()):
+        threat = evidence.threat
+        yield Flag(
+            id="P1", severity="E", model=threat.model, dataset=threat.dataset, value=count / len(both),
+            message=f"{count} of {_all(evidence)} are both proved and fooled in {threat.norm}",
+            advice="one of the two is wrong: run `advbench verify`; if the pictures hold, the proofs are at fault",
         )  # fmt: skip
 
 

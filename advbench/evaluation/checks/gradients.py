@@ -15,6 +15,7 @@ from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.standins.inside import inside
+from attacks.standins.looking import PROBED, TRIALS
 
 STEP = 0.25 / 255
 """Length of the step along the gradient's signs, each way, after which margins are compared."""
@@ -70,6 +71,17 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
     if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
         yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)
+
+
+def most_passes(count: int) -> int:
+    """Most passes that :func:`doubts` takes over some images; a backward pass counts as two.
+
+    Example:
+        >>> most_passes(32) > 20 * 32
+        True
+    """
+    watched = 3 + TRIALS  # with and without bridges, once more where layers are not seen, and the images moved a little
+    return 3 * watched * (count + PROBED) + 5 * count + 1
 
 
 def asks_for_gradients(model: Model, x: Tensor) -> bool:

@@ -15,7 +15,8 @@ from advbench.execution.clusters.connection import WAIT_SECONDS
 from advbench.execution.clusters.remote import Installed, drop, unfit, work_here
 from advbench.execution.executor import Begun, UnitResult
 from advbench.execution.slots import ATTEMPTS, Outcome
-from advbench.execution.worker import Job, Setup
+from advbench.execution.unit_results import Job
+from advbench.execution.worker import Setup
 from advbench.records.record import Reason
 from advbench.records.unit import Unit
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from advbench import __version__
 from advbench.execution.slots import Outcome, Slot
-from advbench.execution.worker import Job, Setup, examine
+from advbench.execution.unit_results import Job
+from advbench.execution.worker import Setup, examine
 from advbench.planning.identity.code import code_digest
 from advbench.planning.identity.run import library_versions
 

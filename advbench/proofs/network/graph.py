@@ -48,11 +48,11 @@ class Network:
         """Positions of the activations."""
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.operation, Activation))
 
-    def to(self, dtype: torch.dtype) -> "Network":
-        """The same network with its numbers in another type."""
+    def to(self, where: torch.dtype | torch.device) -> "Network":
+        """The same network with its numbers in another type, or on another device."""
         return Network(
             tuple(
-                node if node.operation is None else replace(node, operation=node.operation.to(dtype))
+                node if node.operation is None else replace(node, operation=node.operation.to(where))
                 for node in self.nodes
             )
         )

@@ -43,8 +43,8 @@ class Affine(Protocol):
         """Largest change of each output while each input value changes by at most its radius."""
         ...
 
-    def to(self, dtype: torch.dtype) -> Self:
-        """The same operation with its numbers in another type."""
+    def to(self, where: torch.dtype | torch.device) -> Self:
+        """The same operation with its numbers in another type, or on another device."""
         ...
 
 
@@ -52,10 +52,10 @@ class Affine(Protocol):
 class Typed:
     """Numbers that can be had in another floating type."""
 
-    def to(self, dtype: torch.dtype) -> Self:
-        """The same operation with its numbers in another type."""
+    def to(self, where: torch.dtype | torch.device) -> Self:
+        """The same operation with its numbers in another type, or on another device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: t.to(dtype) for name, t in tensors.items() if isinstance(t, Tensor)})
+        return replace(self, **{name: t.to(where) for name, t in tensors.items() if isinstance(t, Tensor)})
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Activation:
         """Lines that hold for inputs between ``lower`` and ``upper``."""
         return RELAXATIONS[self.name](lower, upper, self.leak)
 
-    def to(self, dtype: torch.dtype) -> "Activation":
+    def to(self, where: torch.dtype | torch.device) -> "Activation":
         """Itself: it has no numbers of a type."""
         return self
 

@@ -25,6 +25,12 @@ def _dense(build: Builder, place: int, weight: Tensor, bias: Tensor | None = Non
     return build.add(Dense(weight.detach().double(), _bias(weight, bias)), place)
 
 
+def _matmul(build: Builder, a: Any, b: Any) -> int:
+    if not isinstance(a, Place) or not isinstance(b, Tensor) or b.ndim != 2:
+        raise UnprovableError("a matrix product other than of the image's values with a constant matrix")
+    return _dense(build, a, b.T)
+
+
 def _conv(build: Builder, module: nn.Conv2d, place: int) -> int:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnprovableError(f"layer Conv2d with padding {module.padding} of mode {module.padding_mode}")
@@ -255,6 +261,8 @@ FUNCTIONS: dict[Any, Callable[..., int]] = {
     torch.unsqueeze: _reshaped,
     torch.cat: _cat,
     torch.concat: _cat,
+    operator.matmul: _matmul,
+    torch.matmul: _matmul,
     operator.add: _add,
     operator.iadd: _add,
     torch.add: _add,
@@ -282,6 +290,7 @@ METHODS: dict[str, Callable[..., int]] = {
     "sum": _by(Tensor.sum, "sum"),
     "permute": _by(Tensor.permute, "permute"),
     "transpose": _by(Tensor.transpose, "transpose"),
+    "matmul": _matmul,
     "add": _add,
     "sub": _sub,
     "mul": _mul,

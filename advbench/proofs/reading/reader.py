@@ -89,8 +89,8 @@ class _Reader(fx.Interpreter):
         try:
             with torch.no_grad():
                 self.run(self.builder.value_of(self.first, x))
-        except UnprovableError:
-            raise
+        except UnprovableError as error:  # to whose message torch.fx has added where it came from
+            raise UnprovableError(error.obstacle) from None
         except Exception as error:  # a step that cannot do with another number of images, or any other surprise
             raise UnprovableError(f"a step that cannot be followed ({type(error).__name__})") from error
         if self.answer is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from advbench.analysis.curves import Curve, curve
+from advbench.analysis.curves import Curve, curve, proved_curve
 from advbench.analysis.metrics import NOISE, WORST_CASE, smallest
 from advbench.analysis.threats import ThreatResults, Trial
 from advbench.config.budgets import is_decimal
@@ -50,7 +50,7 @@ def curves(evidence: ThreatResults) -> Figure:
     trials = evidence.trials
     scale, unit = _unit(evidence)
     lines = [(trial.label, curve(evidence, [trial]), trial.attack == NOISE) for trial in trials]
-    worst = curve(evidence, trials)
+    worst, proved = curve(evidence, trials), proved_curve(evidence)
 
     def draw(axes: "Axes") -> None:
         colours = iter(_PALETTE * (len(lines) // len(_PALETTE) + 1))
@@ -59,6 +59,10 @@ def curves(evidence: ThreatResults) -> Figure:
             _draw_line(axes, line, scale, label, color=colour, linestyle=":" if noise else "-", linewidth=1.4)
         if len(lines) > 1:
             _draw_line(axes, worst, scale, WORST_CASE, color=_INK, linewidth=2.2)
+        if evidence.proofs:
+            axes.plot(
+                proved[0] * scale, 100 * proved[1], label="proved", color=_ACCENT, drawstyle="steps-pre", marker="v"
+            )
         step: Literal["post"] | None = "post" if worst.exact else None
         low, high = 100 * worst.low, 100 * worst.high
         axes.fill_between(worst.eps * scale, low, high, step=step, color=_ACCENT, alpha=0.14, linewidth=0)
@@ -69,7 +73,8 @@ def curves(evidence: ThreatResults) -> Figure:
 
     start, end = (f"{100 * worst.rate[i]:.1f} %" for i in (0, -1))
     at = f"{worst.eps[-1] * scale:.3g} ({unit})"
-    return _drawn(draw, f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}")
+    below = f"; proved {100 * proved[1][-1]:.1f} % at {proved[0][-1] * scale:.3g}" if evidence.proofs else ""
+    return _drawn(draw, f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}{below}")
 
 
 def histogram(evidence: ThreatResults) -> Figure | None:

@@ -12,7 +12,8 @@ from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
-from advbench.records.record import UNKNOWN
+from advbench.records.record import PROOF, UNKNOWN
+from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, LEGEND, describe_bound, describe_place, describe_threat, tables
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import Figure, curves, histogram
@@ -90,6 +91,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
+        both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=COLUMNS,
@@ -120,7 +122,7 @@ def _facts(verdict: Verdict, run: "StoredRun") -> str:
     counts = [
         (frame["model"].nunique(), "model"),
         (frame["dataset"].nunique(), "data set"),
-        (len(frame[["attack", "params"]].drop_duplicates()), "attack"),
+        (len(_attacks(verdict)), "attack"),
         (int(images), "image"),
     ]
     words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
@@ -140,6 +142,8 @@ def _row(cell: Cell) -> dict[str, Any]:
         "low": 100 * robust.low,
         "high": 100 * robust.high,
         "noise": 100 * (cell.noise.rate or 0) if cell.noise else None,
+        "proved": None if cell.proved is None else 100 * (cell.proved.rate or 0),
+        "sides": sides_of(cell),
     }
 
 
@@ -158,12 +162,17 @@ def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
 
 def _figures(evidence: ThreatResults) -> Iterator[tuple[str, str, str]]:
     found: list[tuple[Figure | None, str]] = [
-        (curves(evidence), "Robust accuracy against eps, with the 95 % interval of the worst case."),
+        (curves(evidence), _curves_caption(evidence)),
         (histogram(evidence), "Sizes of the smallest perturbation found for each correctly classified image."),
     ]
     for figure, caption in found:
         if figure:
             yield data_uri(figure.svg, "image/svg+xml"), figure.alt, caption
+
+
+def _curves_caption(evidence: ThreatResults) -> str:
+    below = " The line below it is what is proved; between the two nothing is known." if evidence.proofs else ""
+    return f"Robust accuracy against eps, with the 95 % interval of the worst case.{below}"
 
 
 def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
@@ -225,7 +234,8 @@ def _told(value: object) -> str:
 
 def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
     """Every attack with its parameters in full."""
-    pairs = verdict.analysis.frame[["attack", "params"]].drop_duplicates()
+    frame = verdict.analysis.frame
+    pairs = frame.loc[frame["attack"] != PROOF, ["attack", "params"]].drop_duplicates()
     return [(str(attack), str(params)) for attack, params in zip(pairs["attack"], pairs["params"], strict=True)]
 
 

@@ -1,0 +1,197 @@
+"""What a unit of work starts from and what it leaves: its run, its images' logits, its rows and its files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from advbench.config.goals import parse_goal
+from advbench.config.suite import Suite
+from advbench.errors import UserError
+from advbench.evaluation.batch import Candidate, ImageResult, labelled_pointless, unattacked
+from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.recording import Provenance, Sample, failure
+from advbench.models.classifier import Classifier
+from advbench.planning.resources import Resources, UnitImages
+from advbench.records.clean import CleanLogits
+from advbench.records.record import UNKNOWN, Reason, Record
+from advbench.records.storage.checksum import BLANK, sealed
+from advbench.records.storage.shards import as_shard
+from advbench.records.unit import FORMAT, Unit
+
+FIRST = 5
+"""Number of top classes that a row keeps; more if the goal involves more."""
+
+
+class Done(NamedTuple):
+    """The result of a unit, as the contents of its files."""
+
+    content: bytes
+    """Content of the file with the result."""
+    adversarials: bytes | None = None
+    """Content of the file with adversarial images; None if none are kept."""
+    unknown: int = 0
+    """Number of images whose outcome is unknown."""
+    batch: int | None = None
+    """Number of images that fitted into memory together; None where all of the unit did."""
+
+
+class Job(NamedTuple):
+    """A unit of work as it is handed to a worker."""
+
+    unit: Unit
+    """The unit of work to do."""
+    clean: CleanLogits | None = None
+    """The logits of its clean images; None for units that do not need them."""
+    fooled: frozenset[str] = frozenset()
+    """Ids of the images that are wrong when clean or that an attack fooled; only proofs need them."""
+    most: int | None = None
+    """Number of images to attack together; None: all, as far as they fit into memory."""
+
+
+class TaskContext(NamedTuple):
+    """Everything that a worker needs besides the unit itself."""
+
+    suite: Suite
+    """The suite that is run."""
+    run_id: str
+    """Id of the run."""
+    resources: Resources
+    """Models and images, loaded when they are needed."""
+    models: Mapping[str, str]
+    """Label of each model -> its digest when the run was planned."""
+    starts: Mapping[tuple[str, str], tuple[int, ...]]
+    """Model and data set -> numbers of the images from which attacks may start."""
+
+
+def logits_of(unit: Unit, images: UnitImages, clean: CleanLogits) -> Tensor:
+    """The clean logits of the images that can be read (n, classes).
+
+    Raises:
+        UserError: There are none for one of them.
+    """
+    place = {number: row for row, number in enumerate(clean.numbers)}
+    numbers = [unit.samples[row] for row in images.rows]
+    if missing := [number for number in numbers if number not in place]:
+        raise UserError(f"image {missing[0]} of {unit.dataset} could not be read when the clean images were predicted")
+    return torch.from_numpy(clean.logits)[[place[number] for number in numbers]]
+
+
+class Attacked(NamedTuple):
+    """The images of a unit with what was found."""
+
+    images: UnitImages
+    """Those that can be read."""
+    results: Sequence[ImageResult]
+    """Their results, in their order."""
+    records: Mapping[int, Record]
+    """Place of every image in the unit -> its row, those included that could not be read."""
+
+
+class _Found(NamedTuple):
+    """An image of a unit for which the attack returned a valid candidate."""
+
+    row: int
+    """Its place in the unit."""
+    x: Tensor
+    """The clean image (C, H, W)."""
+    clean: Tensor
+    """The model's logits for it (classes,)."""
+    candidate: Candidate
+    """The candidate and its measurements."""
+
+
+def _found(images: UnitImages, results: Sequence[ImageResult]) -> Iterator[_Found]:
+    """The images of a unit with a valid candidate, in their order."""
+    for row, x, result in zip(images.rows, images.x, results, strict=True):
+        if result.candidate is not None and result.clean is not None:
+            yield _Found(row, x, result.clean, result.candidate)
+
+
+def finished(unit: Unit, context: TaskContext, attacked: Attacked, cuts: Sequence[int] = ()) -> Done:
+    """The files of a unit that attacked or proved its images.
+
+    Args:
+        unit: The unit that is done.
+        context: The run that it belongs to.
+        attacked: Its images with what was found.
+        cuts: Numbers of images that fitted into memory together, where not all did.
+    """
+    ordered = [attacked.records[row] for row in range(len(unit.samples))]
+    found, files = list(_found(attacked.images, attacked.results)), None
+    if context.suite.save != "none":
+        files = _kept(unit, found if context.suite.save == "all" else _most_interesting(found, unit.norm))
+    unknown = sum(record.status == UNKNOWN for record in ordered)
+    return Done(as_shard(ordered, unit.unit_id), files, unknown, min(cuts, default=None))
+
+
+def _most_interesting(found: list[_Found], norm: str) -> list[_Found]:
+    """The smallest perturbation, the most confident mistake, and an image that was not broken."""
+    fooled = [each for each in found if each.candidate.measured.met and each.candidate.measured.flipped]
+    chosen = []
+    if fooled:
+        chosen.append(min(fooled, key=lambda each: (each.candidate.measured.sizes[norm], each.row)))
+        chosen.append(max(fooled, key=lambda each: (float(each.candidate.logits.softmax(0).max()), -each.row)))
+    chosen += [each for each in found if not each.candidate.measured.met][:1]
+    return list({each.row: each for each in chosen}.values())
+
+
+def _kept(unit: Unit, found: list[_Found]) -> bytes | None:
+    """The adversarial images to keep, with the clean ones and the logits of both."""
+    if not found:
+        return None
+    tensors = {
+        "rows": torch.tensor([each.row for each in found]),
+        "x": torch.stack([each.x for each in found]),
+        "x_adv": torch.stack([each.candidate.x_adv for each in found]),
+        "clean_logits": torch.stack([each.clean for each in found]),
+        "adv_logits": torch.stack([each.candidate.logits for each in found]),
+    }
+    return as_tensors(unit, tensors)
+
+
+def unreadable_records(unit: Unit, context: TaskContext, why: Mapping[int, str]) -> dict[int, Record]:
+    """The records of the images of a unit that could not be read, by row."""
+    samples = context.resources.samples(unit)
+    own = [samples[row] for row in why]
+    said = [f"{samples[row].sample_name}: {each}" for row, each in why.items()]
+    return dict(zip(why, _unattacked(unit, context, own, Reason.UNREADABLE, said), strict=True))
+
+
+def lost_shard(unit: Unit, context: TaskContext, reason: Reason, why: str) -> bytes:
+    """The shard of a unit that failed: the outcomes of all its images are unknown.
+
+    Args:
+        unit: The unit that failed.
+        context: The run that it belongs to.
+        reason: The kind of failure.
+        why: A sentence that explains it.
+    """
+    samples = context.resources.samples(unit)
+    said = [failure(sample.sample_name, unit.attack, why) for sample in samples]
+    return as_shard(_unattacked(unit, context, samples, reason, said), unit.unit_id)
+
+
+def _unattacked(
+    unit: Unit, context: TaskContext, samples: list[Sample], reason: Reason, why: list[str]
+) -> list[Record]:
+    """The records of images that were not attacked; those for which the goal has no meaning are left out."""
+    model = context.resources.judged(unit.model, unit.dataset)
+    aside = labelled_pointless(goal_maker(parse_goal(unit.goal), model), samples, model.num_classes)
+    return unattacked(provenance(unit, context, model), samples, reason, why, aside)
+
+
+def provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenance:
+    """The columns that all rows of a unit share."""
+    same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
+    columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
+    return Provenance(context.run_id, columns)
+
+
+def as_tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:
+    """Tensors as a sealed safetensors file."""
+    # a single entry: safetensors writes several in arbitrary order
+    metadata = {"advbench": f"unit {unit.unit_id}, format {FORMAT}, {BLANK}"}
+    return sealed(safetensors.torch.save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata))
