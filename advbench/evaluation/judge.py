@@ -15,6 +15,8 @@ from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 
+LOOKS = 3
+"""Passes over one image that show whether answers are random; an ensemble may draw the same member in some of them."""
 _CACHED = 2**18
 """Values that the processor's cache holds beside what is computed from them."""
 
@@ -113,7 +115,7 @@ def judge(
 def _answers(model: Model, x_adv: Tensor, goal: Goal) -> tuple[Tensor, Tensor, int]:
     """Logits (N, C) of a pass that shows the verdict, the share of passes that meet the goal (N,), and their number."""
     adv = ask(model, x_adv)
-    if not len(adv) or _same(adv[:1], ask(model, x_adv[:1])):
+    if not len(adv) or all(_same(adv[:1], ask(model, x_adv[:1])) for _ in range(LOOKS)):
         return adv, (goal.margin(adv) < 0).float(), 1
     answers = torch.stack([adv, *(ask(model, x_adv) for _ in range(DRAWS - 1))])
     met = torch.stack([goal.margin(each) < 0 for each in answers])
