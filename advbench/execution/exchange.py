@@ -72,7 +72,7 @@ def export_open(folder: str | Path, out: Path, plugins: tuple[str, ...] = (), *,
         refuse_code(run.suite)
     rows, resources = _open_rows(run), Resources(run.suite)
     left_out: dict[str, int] = {}
-    instances = []
+    instances: list[tuple[str, str]] = []
     with folder_for_results(out):
         for unit in run.plan:
             if unit.task != "prove" or not (wanted := rows.get(unit.unit_id)):
@@ -134,7 +134,8 @@ def _open_rows(run: StoredRun) -> dict[str, list[dict[str, Any]]]:
     if not any(unit.task == "prove" for unit in run.plan):
         raise UserError(f"{run.folder} has no proofs", hint="run the suite with --prove")
     found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.to_dict("records"):
+    for each in rows.to_dict("records"):
+        row = {str(name): value for name, value in each.items()}
         if not row["proved"] and not row["met"] and row["proof_method"] != FOOLED:
             found.setdefault(str(row["unit_id"]), []).append(row)
     return found

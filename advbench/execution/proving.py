@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from advbench.records.clean import CleanLogits
 from advbench.records.record import FOOLED, OK, Record
 from advbench.records.unit import Unit
 from attacks import NORMS, Goal, Model, Norm
+from attacks.protocols import Kind
 
 
 def prove_unit(unit: Unit, context: TaskContext, clean: CleanLogits, fooled: frozenset[str]) -> Done:
@@ -72,6 +73,8 @@ def _setup(unit: Unit, context: TaskContext, search: "_Search") -> BatchAttack:
 class _Search:
     """The proof of one image in the place of an attack: its candidate is the counterexample, for the judge."""
 
+    kind: ClassVar[Kind] = "budget"
+    norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
     network: Model
     """The network, not in the wrapping that counts its passes."""
     norm: Norm
@@ -80,12 +83,12 @@ class _Search:
     proof: proofs.Proof | None = None
     refused: str = ""
 
-    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float, seed: int = 0) -> Tensor:
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """The counterexample of one image (1, ...), or the image itself."""
         if not self.needed:
             return x
         try:
-            self.proof = self._prove(x, goal, eps)
+            self.proof = self._prove(x, goal, float(eps))
         except ValueError as error:  # such as a network in half precision
             self.refused = f"cannot be proved: {error}"
             return x

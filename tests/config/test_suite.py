@@ -11,7 +11,7 @@ import torch
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.config.gates import Gates
-from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Prove, Suite
 from advbench.config.suite_files import load_suite, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
@@ -164,7 +164,7 @@ def test_a_suite_survives_the_manifest():
 
 
 def test_every_harmless_field_exists():
-    assert set(HARMLESS) == {Suite, ModelSpec, DatasetSpec, AttackSpec}
+    assert set(HARMLESS) == {Suite, Prove, ModelSpec, DatasetSpec, AttackSpec}
     for table, names in HARMLESS.items():
         assert names <= set(table.model_fields)
     assert Gates in [field.annotation for name, field in Suite.model_fields.items() if name in HARMLESS[Suite]]

@@ -33,11 +33,11 @@ _PAGE = """# Data sets of {count:,} images
 Made by `python -m tests.peers.data_sources{flags}`; the numbers are in `data_sources.json`.
 
 The same {count:,} random images of {side} x {side} pixels, as each kind of data set. Opening finds the images and reads
-the labels; planning reads, decodes and hashes every image. One process each, one thread, {processor}; seconds are
-those of its processor, which other programs on the machine do not change, and the files have just been written, so that
-no disk is waited for. Peak memory is that of the whole process: Python and torch take {bare:.0f} MB before anything is
-opened, and planning keeps 64 MiB of images for the units that follow. The bars are {seconds} s for planning and
-{megabytes:,} MB.
+the labels; planning reads, decodes and hashes every image. One process each, one thread, {processor}. Seconds are
+those that the processor worked for it; where other programs keep the machine's caches busy they may be twice as many.
+The files have just been written, so that no disk is waited for. Peak memory is that of the whole process: Python and
+torch take {bare:.0f} MB before anything is opened, and planning keeps 64 MiB of images for the units that follow. The
+bars are {seconds} s for planning and {megabytes:,} MB.
 
 | data set | files | on disk, MB | opening, s | planning, s | peak memory, MB |
 |---|---|--:|--:|--:|--:|

@@ -138,7 +138,7 @@ def _autoattack(norm: Any) -> Any:
 
 def contestants() -> Iterator[tuple[str, Callable[[Any], Any]]]:
     """The attacks, each as a name and what makes it for a norm."""
-    for name in ("FGSM", "PGD", "MIFGSM", "APGD", "FMN", "FAB", "DeepFool", "SuperDeepFool", "PDPGD", "Square"):
+    for name in ("FGSM", "PGD", "MIFGSM", "DIFGSM", "APGD", "FMN", "FAB", "DeepFool", "Square"):
         yield name.lower(), _ours(name)
     yield "standard", _ours("Standard")
     yield "thorough", _ours("Thorough")

@@ -12,7 +12,7 @@ from advbench.catalog.user_models import origin
 from advbench.config.data.source import DataSource
 from advbench.config.model_description import Description
 from advbench.config.suite import HARMLESS as FIELDS
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Prove, Suite
 from advbench.planning.identity import run as identity
 from advbench.planning.identity.code import HARMLESS, ROOTS, code_digest, deciding_modules
 from advbench.planning.plan import make_plan
@@ -45,6 +45,10 @@ DECIDING = {
     (Suite, "noise"): {"noise": False},
     (Suite, "precise"): {"precise": True},
     (Suite, "device"): {"device": "auto"},
+    (Suite, "prove"): {"prove": {"method": "interval"}},
+    (Prove, "domains"): {"prove": {"domains": 10}},
+    (Prove, "seconds"): {"prove": {"seconds": 5}},
+    (Prove, "method"): {"prove": {"method": "crown"}},
     (ModelSpec, "name"): {"models": {"name": "randomised", "label": "tiny"}},
     (ModelSpec, "weights"): {"models": ONE | {"weights": "weights.txt"}},
     (ModelSpec, "attacks"): {"models": ONE | {"attacks": "pgd"}},
@@ -123,6 +127,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
     base, change = {}, DECIDING[field]
     if field[0] is AttackSpec:
         base = {"attacks": PGD, "norms": ["linf", "l2"]}
+    if field[0] is Prove:
+        base = {"prove": {}}
     if field == (DatasetSpec, "path"):
         base = {"datasets": {"name": "broken", "label": "smooth", "path": "whole.txt"}}
     if field[1] in Description.model_fields:

@@ -13,6 +13,7 @@ ROWS = [
     *images([0.01, None] * 3),
     *images([None] * 6, attack="noise"),
     *images([0.01, 0.02] * 3, attack="fmn", eps=None),
+    *images([None] * 6, attack="proof", proved=False, proof_method="crown"),
 ]
 FLAG = {
     "id": "M7", "severity": "F", "model": "net", "dataset": "toy", "attack": None,

@@ -14,7 +14,7 @@ from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
 from advbench.records.record import PROOF, UNKNOWN
 from advbench.report.both_sides import sides_of
-from advbench.report.columns import COLUMNS, LEGEND, describe_bound, describe_place, describe_threat, tables
+from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
@@ -94,8 +94,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
-        columns=COLUMNS,
-        legend=LEGEND,
+        columns=[COLUMNS[i] for i in _shown(verdict)],
+        legend=legend(COLUMNS[i] for i in _shown(verdict)),
         made=_made(run),
         attacks=_attacks(verdict),
         errors=_errors(verdict),
@@ -112,6 +112,12 @@ def _worst(verdict: Verdict) -> list[tuple[str, list[dict[str, Any]]]]:
         (name, [_row(cell) | {"place": describe_norm(cell.threat.norm, cell.eps)} for cell in group])
         for name, group in groups
     ]
+
+
+def _shown(verdict: Verdict) -> list[int]:
+    """Places of the columns that have a text somewhere in the tables."""
+    rows = [row for table in tables(verdict.analysis.cells) for row in table.rows]
+    return [i for i in range(len(COLUMNS)) if not rows or any(row[i] for row in rows)]
 
 
 def _facts(verdict: Verdict, run: "StoredRun") -> str:
@@ -149,7 +155,9 @@ def _row(cell: Cell) -> dict[str, Any]:
 
 def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
     table = tables([cell for cell in verdict.analysis.cells if cell.threat == evidence.threat])[0]
-    rows = [_row(cell) | {"texts": texts} for cell, texts in zip(table.cells, table.rows, strict=True)]
+    shown = _shown(verdict)
+    pairs = zip(table.cells, table.rows, strict=True)
+    rows = [_row(cell) | {"texts": [texts[i] for i in shown]} for cell, texts in pairs]
     bounds = list(dict.fromkeys(row["bound"] for row in rows))
     return Part(
         title=table.title,
