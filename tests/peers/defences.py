@@ -7,6 +7,7 @@ the first N images.
 
 import argparse
 import json
+import logging
 import sys
 import time
 import warnings
@@ -41,7 +42,9 @@ images that the model itself still classifies right, a mean over {passes} passes
 defended model's accuracy without an attack. **Time** is processor time of `adaptive` over that of `standard` on the
 undefended network; most of it is the defence's own where that is dear. **Flags** are those that a run of any attack
 raises. **AutoAttack** is `pyautoattack`, version "standard", on the first images, as many as are given; "fails" is
-where it ends in an error. Measured on {processor}.
+where it ends in an error. What has no row, or nothing under AutoAttack, has not been measured yet; `python -m
+tests.peers.defences` goes on where it was interrupted. Other programs had most of the processor meanwhile, which makes
+times unsteady. Measured on {processor}.
 """
 _COLUMNS = """
 ## {network}, eps {eps:.4f}
@@ -162,34 +165,35 @@ def _flags(target: Any) -> list[str]:
     return [f"{flag.id}" for flag in found if flag.severity in "EF"]
 
 
+class _Heard(logging.Handler):
+    """Keeps the warnings of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 def _by_autoattack(load: Callable[[], Any], eps: float) -> dict[str, Any]:
-    import torch
     from pyautoattack import AutoAttack
 
-    target, start = load(), time.process_time()
-    said: list[str] = []
+    target, heard, start = load(), _Heard(), time.process_time()
+    robust = None
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            attack = AutoAttack(target.model, norm="Linf", eps=eps, seed=0, verbose=False)
-            attack.logger.log = lambda text: said.append(str(text))
-            x_adv = attack.run_standard_evaluation(target.x, target.y, batch_size=len(target.x))
-            x_adv = x_adv[0] if isinstance(x_adv, tuple) else x_adv
-            robust: float | None = _accuracy(target.model, x_adv.detach(), target.y)
+            attack = AutoAttack(target.model, norm="Linf", eps=eps, seed=0)
+            attack.logger.addHandler(heard)
+            found = attack.run_standard_evaluation(target.x, target.y, batch_size=len(target.x))
+            x_adv = found[0] if isinstance(found, tuple) else found
+            robust = _accuracy(target.model, x_adv.detach(), target.y)
         except Exception as error:
-            robust = None
-            said.append(f"{type(error).__name__}: {error}".splitlines()[0])
-    said += [str(each.message) for each in warned]
-    clean = _accuracy(target.model, target.x, target.y)
-    told = sorted({line for line in said if "Warning" in line or "Error" in line or "warning" in line})
-    torch.set_num_threads(1)
-    return {
-        "robust": robust,
-        "clean": clean,
-        "images": len(target.x),
-        "seconds": time.process_time() - start,
-        "says": told,
-    }
+            heard.said.append(f"{type(error).__name__}: {error}".splitlines()[0])
+    says = sorted({" ".join(line.split()) for line in [*heard.said, *(str(each.message) for each in warned)]})
+    seconds = time.process_time() - start
+    return {"robust": robust, "images": len(target.x), "seconds": seconds, "says": says}
 
 
 def _page(results: dict[str, Any]) -> str:
