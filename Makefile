@@ -70,9 +70,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(call pip_install,.venv-peers) --no-deps -r tests/peers/requirements-no-deps.txt
 	@touch $@
 
-.venv-sources/installed: pyproject.toml constraints.txt tests/sources/requirements.txt tests/sources/requirements-no-deps.txt
+SOURCES = tests/sources/requirements.txt tests/sources/requirements-no-deps.txt tests/sources/constraints.txt
+
+.venv-sources/installed: pyproject.toml constraints.txt $(SOURCES)
 	@echo "Installing into .venv-sources; the first time this takes some minutes."
 	$(PYTHON) -m venv --without-pip .venv-sources
-	$(call pip_install,.venv-sources) -e ".[clip,hf,int8,keras,onnx,timm]" -r tests/sources/requirements.txt
+	$(call pip_install,.venv-sources) -c tests/sources/constraints.txt \
+		-e ".[clip,embedded,hf,int8,keras,onnx,timm]" -r tests/sources/requirements.txt
 	$(call pip_install,.venv-sources) --no-deps -r tests/sources/requirements-no-deps.txt
 	@touch $@

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from advbench import __version__
@@ -16,14 +17,17 @@ from advbench.analysis.run_analysis import RunAnalysis
 from advbench.config.goals import parse_goal
 from advbench.datasets.images.ids import sample_ids
 from advbench.datasets.labels import check_classes
+from advbench.datasets.trained_on import trained_on
 from advbench.errors import UserError, first_line
 from advbench.evaluation.attack_options import AttackOptions, read_options
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
 from advbench.evaluation.checks.data import LOOKED_AT, check_data
-from advbench.evaluation.checks.model import check_model
+from advbench.evaluation.checks.model import ASKED, check_model
+from advbench.evaluation.checks.sets import Shown, check_set
 from advbench.evaluation.goals import MakeGoal, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, lost, parameters
 from advbench.evaluation.subject import Subject, check_callable
+from advbench.models.classifier import Classifier
 from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
 from advbench.records.flag import Flag
@@ -33,7 +37,6 @@ from attacks import Model
 from attacks.searches.starts import with_starts
 
 _FIRST = 5
-_CHECKED = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -218,11 +221,30 @@ class Bench:
 def _flags(subject: Subject, handed: HandedOver) -> list[Flag]:
     """Trust flags of the model, and of the model on these images if their labels are known."""
     x, y, dataset = handed.inputs.x, handed.inputs.y, handed.dataset
-    flags = check_model(subject, x[:_CHECKED], None if y is None else y[:_CHECKED], dataset=dataset)
-    if y is None or any(flag.severity == "E" for flag in flags):
-        return flags
-    step = -(-len(x) // LOOKED_AT)  # evenly spread: a data set may be sorted by class
-    return flags + check_data(subject, x[::step], y[::step], dataset=dataset, within=handed.model)
+    flags = check_model(subject, x[:ASKED], None if y is None else y[:ASKED], dataset=dataset)
+    if y is not None and not any(flag.severity == "E" for flag in flags):
+        step = -(-len(x) // LOOKED_AT)  # evenly spread: a data set may be sorted by class
+        flags += check_data(subject, x[::step], y[::step], dataset=dataset, within=handed.model)
+    return flags + check_set(_prepares(subject, handed), _shown(handed), dataset=dataset)
+
+
+def _shown(handed: HandedOver) -> Shown:
+    """What is known of the images that were handed over."""
+    x, y = handed.inputs.x, handed.inputs.y
+    return Shown(
+        ids=sample_ids(x),
+        labels=None if y is None else y.tolist(),
+        pictures=handed.pictures,
+        trained_on=trained_on(getattr(handed.model, "loaded_from", None)),
+        train_split=handed.train_split,
+    )
+
+
+def _prepares(subject: Subject, handed: HandedOver) -> Classifier:
+    """What prepares the pictures: the classifier; for any other callable one that leaves them as they are."""
+    if isinstance(handed.model, Classifier):
+        return handed.model
+    return Classifier(torch.nn.Identity(), num_classes=max(subject.num_classes, 2), name=subject.name)
 
 
 def _records(model: Subject, handed: HandedOver, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:

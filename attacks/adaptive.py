@@ -18,15 +18,14 @@ from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters, clean_logits
 from attacks.searches.draws import derive
-from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.cautious import Cautious, wavers
 from attacks.standins.inside import Inside, inside
 
 BRIEF = 30
 """Gradient steps on the model as it is, once there is a way around its defence."""
-QUERIES = 300
-"""Random squares on it."""
+ROUNDS, QUERIES = 10, 100
+"""Most hops on the network inside, and random squares: what is hidden is found early, and a defence may be slow."""
 
 
 class Tried(NamedTuple):
@@ -82,9 +81,9 @@ class Adaptive:
     The model is shown a few drawn images, the same for all batches. It may be random, which several passes tell; and
     :func:`attacks.inside` finds where its gradient is hidden. Then come, each on the images that are left:
 
-    1. the network inside, if there is anything to go around, by :class:`attacks.Standard`; if the model is random, its
-       worst answer in several draws;
-    2. the model as it is: in full where nothing was found, else in short, by gradients and by scores.
+    1. the network inside, if there is anything to go around, by :class:`attacks.Standard` with fewer hops; if the model
+       is random, its worst answer in several draws;
+    2. the model as it is: in full where nothing was found, else by a short descent.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
 
@@ -166,13 +165,12 @@ class Adaptive:
         if not core.changes:
             yield "the worst of several passes" if random else "the model as it is", first, model
             return
-        yield "the network inside", first, core
+        shorter = replace(first, rounds=min(first.rounds, ROUNDS), queries=min(first.queries, QUERIES))
+        yield "the network inside", shorter, core
         if core.answers == "labels" or random:
             return
         openly = log_probabilities(model) if core.answers == "probabilities" else model
-        yield "the model as it is, by gradients", APGD(norm=self.norm, loss="margin", steps=BRIEF), openly
-        if self.norm.name in Square.norms:
-            yield "the model as it is, by scores", Square(norm=self.norm, steps=QUERIES), openly
+        yield "the model as it is", APGD(norm=self.norm, loss="margin", steps=BRIEF), openly
 
     def _judged(self, model: Model, x_adv: Tensor, goal: Goal, *, seed: int, draws: int) -> Tensor:
         """Share of the model's own passes in which the goal is met (n,)."""

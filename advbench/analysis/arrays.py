@@ -14,6 +14,8 @@ KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
 """Columns that are the same for all rows of an attack, whatever its eps."""
 COSTS = ("forwards", "backwards", "seconds")
 """Columns whose values are summed."""
+ALWAYS = 0.06
+"""Share of a random model's passes, one of twenty, that may go the other way."""
 Bools = NDArray[np.bool_]
 """Array of truth values."""
 Ints = NDArray[np.int64]
@@ -51,6 +53,7 @@ class Columns:
         self.ok = (frame["status"] == OK).to_numpy(bool)
         self.aside = (frame["status"] == LEFT_OUT).to_numpy(bool)
         self.met = self.ok & _true(frame["met"])
+        self.wavering = self.ok & _between(frame)
         self.flipped = self.ok & _true(frame["flipped"])
         self.adv_class = _classes(frame["adv_class"])
         self.tried = (
@@ -68,11 +71,12 @@ class Columns:
         return values
 
     def radius(self, norm: str) -> Floats:
-        """Size of each row's perturbation; infinite where the goal was not met."""
+        """Size of each row's perturbation; infinite where the goal was not met, or not in all passes of the judge."""
+        certain = self.met & ~self.wavering
         if norm not in self.frame:
-            return np.where(self.met, 0.0, np.inf)
+            return np.where(certain, 0.0, np.inf)
         sizes = self.frame[norm].to_numpy(float, na_value=np.inf)
-        return np.where(self.met, np.nan_to_num(sizes, nan=np.inf), np.inf)
+        return np.where(certain, np.nan_to_num(sizes, nan=np.inf), np.inf)
 
     def counted(self, blocks: Sequence[Block]) -> Bools:
         """The images that some blocks are about: all but those that any of their rows left out."""
@@ -109,6 +113,15 @@ def _given(frame: pd.DataFrame, name: str) -> pd.Series:
 def _true(column: pd.Series) -> Bools:
     """Where a column of True, False and nothing is True."""
     found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
+    return found
+
+
+def _between(frame: pd.DataFrame) -> Bools:
+    """Where a random model was fooled in some passes of the judge and not in others."""
+    if "met_share" not in frame:  # a frame that is older than the column
+        return np.zeros(len(frame), bool)
+    share = frame["met_share"].to_numpy(float, na_value=0.0)
+    found: Bools = (share > ALWAYS) & (share < 1 - ALWAYS)
     return found
 
 

@@ -69,6 +69,8 @@ class Cell:
     """Whether "correct" means equal to the clean prediction, for want of labels."""
     form: str = ""
     """Form of the network that the attack took its gradients from, several with commas between."""
+    flags: str = ""
+    """Ids of the trust flags of severity E or F that are about it, with commas between: an open doubt."""
     proved: Proportion | None = None
     """Proved accuracy, over all images: correct when clean, not broken, and proved that nothing within eps meets the
     goal. In the worst case of a run that proves; None otherwise."""

@@ -1,6 +1,6 @@
 """The analysis of a run, computed once for every output: evidence, numbers and trust flags. No torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,15 @@ class RunAnalysis:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The numbers of the run."""
-        return tuple(cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
+        """The numbers of the run, with the trust flags that are about each."""
+        found = (cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
+        return tuple(replace(cell, flags=self._doubts(cell)) for cell in found)
+
+    def _doubts(self, cell: Cell) -> str:
+        """Ids of the flags of severity E or F that are about a number: those of its model, and of its attack."""
+        where = cell.threat.model, cell.threat.dataset
+        about = (flag for flag in self.flags if flag.attack in (None, cell.attack) and flag.severity in "EF")
+        return ", ".join(dict.fromkeys(flag.id for flag in about if (flag.model, flag.dataset) == where))
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:

@@ -22,7 +22,20 @@ BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 
 _CLASSES = ("label", "clean_class", "adv_class")
 _PROOF = ("proved", "proof_method", "error")
-NEEDED = (*KEYS, "form", "eps", "sample_id", "status", "met", "flipped", *NORMS, *_CLASSES, *COSTS, *_PROOF)
+NEEDED = (
+    *KEYS,
+    "form",
+    "eps",
+    "sample_id",
+    "status",
+    "met",
+    "met_share",
+    "flipped",
+    *NORMS,
+    *_CLASSES,
+    *COSTS,
+    *_PROOF,
+)
 """Columns of a run's frame that its numbers are computed from."""
 
 
@@ -44,7 +57,7 @@ class Level:
     """The rows of one attack at one eps; arrays have a value for each image of the data set."""
 
     unknown: Bools
-    """Whether the attack failed on the image, or never got to it."""
+    """Whether the attack failed on the image, never got to it, or fooled a random model in some passes alone."""
     met: Bools
     """Whether the goal was met."""
     flipped: Bools
@@ -143,7 +156,7 @@ def states(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) 
 
     An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
     that size, at whatever eps it was asked for. Else it is `UNKNOWN` if any of the attacks that speak about this eps
-    failed on it. Only else it is `ROBUST`.
+    failed on it, or fooled a random model in some of the judge's passes alone. Only else it is `ROBUST`.
 
     Args:
         evidence: Results of all attacks under one threat.
@@ -245,7 +258,7 @@ def _level(rows: Ints, columns: Columns) -> Level:
     images, ok = columns.images[rows], columns.ok[rows]
     unknown = np.ones(columns.count, bool)
     unknown[images] = False
-    unknown[images[~ok]] = True
+    unknown[images[~ok | columns.wavering[rows]]] = True
     met, flipped = np.zeros(columns.count, bool), np.zeros(columns.count, bool)
     met[images[columns.met[rows]]] = True
     flipped[images[columns.flipped[rows]]] = True

@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from advbench.errors import UserError
@@ -123,6 +123,35 @@ def near_misses(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     close = difflib.get_close_matches(wanted, folded, n=10)
     close.sort(key=lambda each: sorted(each) != sorted(wanted))
     return [folded[each] for each in dict.fromkeys(containing + close)][:limit]
+
+
+def class_numbers(text: str, classes: Sequence[str]) -> tuple[int, ...]:
+    """The classes that a text may mean: those of that name, whatever its case, or else the one of that number.
+
+    Args:
+        text: Name of a class, or its number from 0 on.
+        classes: Names of the classes in their order.
+
+    Returns:
+        Their numbers: none for an unknown class, several for a name that several have.
+
+    Example:
+        >>> classes = ["Crane", "crane", "7"]
+        >>> class_numbers("crane", classes), class_numbers("7", classes), class_numbers("1", classes)
+        ((0, 1), (2,), (1,))
+    """
+    named = tuple(i for i, each in enumerate(classes) if each.casefold() == text.casefold())
+    return named or number_of(text, len(classes))
+
+
+def number_of(text: str, count: int) -> tuple[int, ...]:
+    """The class whose number a text is; none if it is no number or there is no such class.
+
+    Example:
+        >>> number_of("007", 10), number_of("10", 10), number_of("-1", 10)
+        ((7,), (), ())
+    """
+    return (int(text),) if text.isdecimal() and len(text) < 10 and int(text) < count else ()
 
 
 def _fold(name: str) -> str:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from advbench.catalog import ATTACKS
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import DatasetSpec, Prove, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from advbench.config.gates import Gates
     from advbench.planning.workers import Wanted
     from advbench.records.stored_run import StoredRun
+
+ADAPTIVE = "adaptive"
+"""Name of the attack that `--adaptive` adds."""
 
 
 def _number(ctx: click.Context, param: click.Parameter, value: str) -> "Wanted":
@@ -64,6 +68,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
+@click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
@@ -78,6 +83,7 @@ def run(
     load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
     wanted = on_other_data(wanted, data) if data else wanted
+    wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
     wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
     wanted = _proving(wanted) if options.pop("prove") else wanted
     if dry_run:
@@ -197,6 +203,20 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
         github=options["github"],
     )
     ctx.exit(code if code or done.complete else ExitCode.INCOMPLETE)
+
+
+def _adaptive(suite: Suite) -> Suite:
+    """The suite with the attack that reads the defence, in those of its norms in which that works."""
+    norms = [norm for norm in suite.norms if norm in ATTACKS[ADAPTIVE].norms]
+    if any(attack.name == ADAPTIVE for attack in suite.attacks):
+        return suite
+    if not norms:
+        works = ", ".join(ATTACKS[ADAPTIVE].norms)
+        raise UserError(
+            f"--adaptive works in {works}, and the suite asks for {', '.join(suite.norms)}",
+            hint=f"norms = ['{ATTACKS[ADAPTIVE].norms[0]}']",
+        )
+    return suite.model_copy(update={"attacks": (*suite.attacks, AttackSpec(name=ADAPTIVE, norms=tuple(norms)))})
 
 
 def _limited(suite: Suite, limit: int | None, **given: Any) -> Suite:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import near_misses, number_of
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 
@@ -120,6 +120,8 @@ def match_classes(
             lacking.append(name)
         else:
             found.append(Match(name, hit[0], "map" if name in table else hit[1]))
+    if mapped := [name for name in lacking if name in table]:
+        raise _badly_mapped(mapped, table, search, dataset)
     if lacking:
         raise _unmatched(lacking, own, search, dataset)
     _refuse_twins(found, dataset)
@@ -143,9 +145,8 @@ class _Search:
             return hits[0], "number" if self.nameless else "name"
         if (wnid := _WORDNET_ID.fullmatch(name)) and wnid[1] in self._wordnet:
             return self._wordnet[wnid[1]], "WordNet id"
-        if not hits and name.isdecimal() and len(name) < 10 and int(name) < len(self.classes):
-            return int(name), "number"
-        return None
+        numbers = () if hits else number_of(name, len(self.classes))
+        return (numbers[0], "number") if numbers else None
 
     def near(self, name: str) -> str:
         """What may be meant by a name, in words."""
@@ -182,6 +183,21 @@ def _unmatched(lacking: Sequence[str], own: Sequence[str], search: _Search, data
         f"{message} {len(search.classes)}{of}: {', '.join(shown)}{more}",
         hint="rename them, or map them in a JSON file: classes = 'map.json', "
         'with {"theirs": "the model\'s name, WordNet id or number"}, null to leave images out',
+    )
+
+
+def _badly_mapped(
+    mapped: Sequence[str], table: Mapping[str, str | int | None], search: _Search, dataset: str
+) -> UserError:
+    """What to say of classes that the map turns into some that the model does not have."""
+    first = mapped[0]
+    more = f", and {len(mapped) - 1} more" if len(mapped) > 1 else ""
+    what = f"the map of classes makes {table[first]!r} of {first!r}{more}, which is no class of the model"
+    near = search.near(str(table[first]))
+    hint = f"{near} " if near else ""
+    return UserError(
+        f"data set {dataset}: {what}",
+        hint=f"{hint}it takes a name, a WordNet id or a number from 0 to {len(search.classes) - 1}",
     )
 
 

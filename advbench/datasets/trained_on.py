@@ -1,18 +1,24 @@
-"""Ids of the images that a model was trained on, kept in a file beside its weights."""
+"""Ids of the images that a model was trained on: in a file beside its weights, or of MNIST in the package."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from advbench.catalog.zoo import DATA, FOLDER, ZOO
 from advbench.datasets.images.ids import sample_id
 
 SUFFIX = ".trained-on.txt"
 """What stands in place of `.safetensors` in the name of the file."""
+DIGITS = 10
+"""Digits of each id that the package holds: one image in 18 million is taken for one of 60,000 by mistake."""
 _MOST_BYTES = 200_000_000
 _ID = re.compile(r"[0-9a-f]{16}")
+_BYTES = DIGITS // 2
 
 
 def ids_of_pixels(parts: Iterable[Tensor]) -> list[str]:
@@ -26,6 +32,27 @@ def ids_of_pixels(parts: Iterable[Tensor]) -> list[str]:
         True
     """
     return [sample_id(image.to(torch.float32) / 255) for part in parts for image in part]
+
+
+def trained_on(loaded_from: str | Path | None) -> Container[str]:
+    """Ids of the images that a model is known to have been trained on.
+
+    The package holds those of MNIST. Of CIFAR-10 it does not: its networks were trained on JPEG copies, which have
+    other ids than the images that people have.
+
+    Args:
+        loaded_from: Attribute of the classifier: its name, or the file of its weights.
+
+    Example:
+        >>> "263b5fce9e64db68" in trained_on("lenet"), "263b5fce9e64db68" in trained_on(None)
+        (False, False)
+    """
+    if loaded_from is None:
+        return frozenset()
+    if isinstance(loaded_from, str) and loaded_from in ZOO and (file := shipped_file(ZOO[loaded_from].data)).is_file():
+        return _shipped(file)
+    path = Path(loaded_from)
+    return known_beside(path) if path.name else frozenset()  # the current folder has no name
 
 
 def file_beside(weights: Path) -> Path:
@@ -52,3 +79,50 @@ def known_beside(weights: Path) -> frozenset[str]:
         return frozenset(_ID.findall(file.read_text(encoding="ascii", errors="replace")))
     except OSError:
         return frozenset()
+
+
+def shipped_file(data: str) -> Path:
+    """The file of the package with the ids of a training set of the zoo, if there is one.
+
+    Example:
+        >>> shipped_file("mnist").name
+        'mnist.trained-on.bin'
+    """
+    return FOLDER / f"{DATA[data].folder}.trained-on.bin"
+
+
+def packed_ids(ids: Iterable[str]) -> bytes:
+    """Ids as the package holds them: the first `DIGITS` of each, sorted, as bytes.
+
+    Example:
+        >>> packed_ids(["ffffffffff000000", "0102030405000000"]).hex()
+        '0102030405ffffffffff'
+    """
+    return b"".join(sorted(bytes.fromhex(name[:DIGITS]) for name in ids))
+
+
+class PackedIds(Container[str]):
+    """Ids of which only the first digits are known.
+
+    Args:
+        content: Content that :func:`packed_ids` made.
+
+    Example:
+        >>> "0102030405999999" in PackedIds(packed_ids(["ffffffffff000000", "0102030405000000"]))
+        True
+    """
+
+    def __init__(self, content: bytes) -> None:
+        wide = np.zeros((len(content) // _BYTES, 8), np.uint8)
+        wide[:, -_BYTES:] = np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
+        self._numbers = wide.view(">u8")[:, 0].astype(np.uint64)
+
+    def __contains__(self, name: object) -> bool:
+        number = np.uint64(int(str(name)[:DIGITS], 16))
+        place = int(np.searchsorted(self._numbers, number))
+        return place < len(self._numbers) and bool(self._numbers[place] == number)
+
+
+@cache
+def _shipped(file: Path) -> PackedIds:
+    return PackedIds(file.read_bytes())

@@ -15,8 +15,15 @@ from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 
+LOOKS = 3
+"""Passes over one image that show whether answers are random; an ensemble may draw the same member in some of them."""
 _CACHED = 2**18
 """Values that the processor's cache holds beside what is computed from them."""
+
+DRAWS = 20
+"""Passes that judge a model whose answers are random."""
+SPREAD = 1e-3
+"""Most by which two answers about the same image may differ, as a share of the largest logit, and not be random."""
 
 
 class Verdicts(NamedTuple):
@@ -29,13 +36,17 @@ class Verdicts(NamedTuple):
     valid: Tensor
     """Whether the candidate is finite, in [0, 1] and within eps, bool (N,)."""
     met: Tensor
-    """Whether the candidate is valid and meets the goal, bool (N,)."""
+    """Whether the candidate is valid and meets the goal, of a random model in half of its passes, bool (N,)."""
     survives_8bit: Tensor
     """Whether it still does, within eps, with each value rounded to the nearest of 256 levels, bool (N,)."""
     met_8bit: Tensor
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal, bool (N,)."""
     size_8bit: Tensor
     """Size of the perturbation of that version, in the norm of eps (N,)."""
+    judge_draws: Tensor
+    """Passes of the model that judged each candidate (N,): 1, or :data:`DRAWS` where its answers are random."""
+    met_share: Tensor
+    """Share of those passes in which the candidate is valid and meets the goal (N,)."""
     sizes: dict[str, Tensor]
     """Name of each norm -> size of the perturbation in it (N,)."""
 
@@ -75,10 +86,10 @@ def judge(
         (True, False)
     """
     check_candidates(x, x_adv)
-    clean, adv = ask(model, x), ask(model, x_adv)
+    clean, (adv, share, draws) = ask(model, x), _answers(model, x_adv, goal)
     size, *sizes = _measure(x, x_adv, norm, *(each() for each in NORMS.values()))
     valid = _within(x_adv, size, eps)
-    met = valid & (goal.margin(adv) < 0)
+    met = valid & (share >= 0.5)
     survives, size_8bit = met.clone(), torch.zeros_like(size)
     # most images are not fooled, and about those there is nothing more to ask
     if len(rows := met.nonzero().squeeze(1)):
@@ -95,8 +106,28 @@ def judge(
         survives_8bit=survives,
         met_8bit=met_8bit,
         size_8bit=size_8bit,
+        judge_draws=torch.full_like(met, draws, dtype=torch.int64),
+        met_share=share * valid,
         sizes=dict(zip(NORMS, sizes, strict=True)),
     )
+
+
+def _answers(model: Model, x_adv: Tensor, goal: Goal) -> tuple[Tensor, Tensor, int]:
+    """Logits (N, C) of a pass that shows the verdict, the share of passes that meet the goal (N,), and their number."""
+    adv = ask(model, x_adv)
+    if not len(adv) or all(_same(adv[:1], ask(model, x_adv[:1])) for _ in range(LOOKS)):
+        return adv, (goal.margin(adv) < 0).float(), 1
+    answers = torch.stack([adv, *(ask(model, x_adv) for _ in range(DRAWS - 1))])
+    met = torch.stack([goal.margin(each) < 0 for each in answers])
+    share = met.float().mean(0)
+    shown = (met == (share >= 0.5)).int().argmax(0)
+    return answers[shown, torch.arange(len(adv), device=adv.device)], share, DRAWS
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two answers about the same image differ by rounding at most; those that are not finite count as alike."""
+    apart = (one - other).abs().max()
+    return not bool(apart > SPREAD * one.abs().max())
 
 
 def nearest_levels(x: Tensor) -> Tensor:

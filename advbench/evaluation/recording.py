@@ -59,6 +59,10 @@ class Measurement(NamedTuple):
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal."""
     size_8bit: float
     """Size of the perturbation of that version, in the norm of eps."""
+    met_share: float
+    """Share of the judge's passes in which the candidate meets the goal."""
+    judge_draws: int
+    """Number of those passes."""
     sizes: dict[str, float]
     """Name of each norm -> size of the perturbation in it."""
     forwards: float
@@ -118,7 +122,10 @@ def rank(logits: Tensor, k: int) -> list[Ranking]:
 def measurements(result: Evaluation) -> Iterator[Measurement]:
     """The measurements of each image of a batch."""
     verdicts = result.verdicts
-    columns = {name: getattr(verdicts, name) for name in ("valid", "met", "survives_8bit", "met_8bit", "size_8bit")}
+    columns = {
+        name: getattr(verdicts, name)
+        for name in ("valid", "met", "survives_8bit", "met_8bit", "size_8bit", "met_share", "judge_draws")
+    }
     columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
     # An image that was not fooled while the model gave no answers must not count as robust.
     columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
@@ -154,7 +161,7 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
         return Record(status=UNKNOWN, reason=reason, error=told, **columns)
     columns |= {
         **after.columns("adv"),
-        **{name: getattr(seen, name) for name in ("flipped", "met", "survives_8bit")},
+        **{name: getattr(seen, name) for name in ("flipped", "met", "survives_8bit", "judge_draws", "met_share")},
         **(seen.sizes if seen.met else {}),
     }
     return Record(status=OK, **columns)

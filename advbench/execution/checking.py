@@ -7,18 +7,16 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.config.suite import Suite
+from advbench.datasets.trained_on import trained_on
 from advbench.evaluation.batch import labels_of
 from advbench.evaluation.checks.data import check_data
-from advbench.evaluation.checks.model import check_model
+from advbench.evaluation.checks.model import ASKED, check_model
 from advbench.evaluation.checks.sets import LOOKED_AT, Shown, check_set, is_train_split
 from advbench.evaluation.memory import out_of_memory
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
 from advbench.records.flag import Flag
 from advbench.records.unit import Unit
-
-_ASKED = 32
-"""Number of images that the checks of the model itself are made on."""
 
 
 def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
@@ -51,8 +49,8 @@ def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
 
 
 def _flags(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> list[Flag]:
-    few = None if labels is None else labels[:_ASKED]
-    flags = check_model(model, x[:_ASKED], few, dataset=unit.dataset, seed=unit.seed)
+    few = None if labels is None else labels[:ASKED]
+    flags = check_model(model, x[:ASKED], few, dataset=unit.dataset, seed=unit.seed)
     if labels is None or any(flag.severity == "E" for flag in flags):
         return flags
     return flags + check_data(model, x, labels, dataset=unit.dataset, seed=unit.seed)
@@ -75,7 +73,7 @@ def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite,
         shown = Shown(
             ids=[sample.sample_id for sample in samples],
             labels=labels if len(labels) == len(samples) else None,
-            trained_on=resources.trained_on(model),
+            trained_on=trained_on(resources.model(model).loaded_from),
             train_split=is_train_split(sources[dataset].name, named[model], sources[dataset].split),
         )
         flags += check_set(resources.model(model), shown, dataset=dataset)

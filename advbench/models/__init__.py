@@ -84,6 +84,7 @@ def load_model(
     classifier = _moved(classifier, target) if is_own(name) else classifier.to(target)
     if about.gradients_from is not None:
         classifier = _with_twin(classifier, about.gradients_from, about, target)
+    classifier.loaded_from = file or name
     for note in classifier.notes:
         _LOG.info(note)
     return classifier

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import class_numbers, near_misses
 from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop
@@ -53,6 +54,9 @@ class Classifier(nn.Module):
     """A classifier of the same task whose gradients stand in for those of this one; None: its own."""
     notes: tuple[str, ...]
     """What was assumed of the network, in sentences, for whoever loads it to know."""
+    loaded_from: str | Path | None
+    """Name by which :func:`advbench.load_model` loaded it, or the file of weights given in place of the published ones;
+    None: it was made as an object."""
     _scale: Tensor
     _shift: Tensor
 
@@ -80,7 +84,7 @@ class Classifier(nn.Module):
         self.input_size = None if input_size is None else checked_size("input_size", input_size)
         self.name = name
         self.weights_sha256 = weights_sha256
-        self.twin, self.notes = None, ()
+        self.twin, self.notes, self.loaded_from = None, (), None
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
         # x * scale + shift is one pass over the images where (x - mean) / std takes two.
@@ -158,9 +162,7 @@ class Classifier(nn.Module):
             UserError: There is no such class, or several have that name; the hint has near misses.
         """
         text = str(name)
-        found = [i for i, each in enumerate(self.classes) if each.casefold() == text.casefold()]
-        if not found and text.isdecimal() and len(text) < 10 and int(text) < self.num_classes:
-            return int(text)
+        found = class_numbers(text, self.classes)
         if not found:
             close = [f"{each} ({self.classes.index(each)})" for each in near_misses(text, self.classes)]
             guess = f"did you mean {', '.join(close)}? " if close else ""

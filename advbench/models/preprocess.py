@@ -1,7 +1,8 @@
 """From a picture to a classifier's input."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -75,6 +76,28 @@ def _covering(image: Image.Image, size: Size, interpolation: Image.Resampling) -
     """The picture, its proportions kept, just large enough to cover the size."""
     height, width = covering(image.size, size)
     return image if image.size == (width, height) else image.resize((width, height), interpolation)
+
+
+def through(steps: Iterable[Callable[[Any], Any]], image: Image.Image, mode: Literal["RGB", "L"] = "RGB") -> Tensor:
+    """The input that the transform of another package makes of a picture.
+
+    Args:
+        steps: Steps of the transform, of which the last makes a tensor (C, height, width) in [0, 1].
+        image: A picture of any size and mode; its transparency is dropped.
+        mode: Mode that the first step is given it in.
+
+    Returns:
+        The tensor, float32.
+
+    Example:
+        >>> through([lambda picture: torch.zeros(3, *picture.size)], Image.new("L", (4, 2))).shape
+        torch.Size([3, 4, 2])
+    """
+    made: Any = image if image.mode == mode else image.convert(mode)
+    for step in steps:
+        made = step(made)
+    pixels: Tensor = made.to(torch.float32)
+    return pixels
 
 
 def covering(picture: tuple[int, int], size: Size) -> tuple[int, int]:

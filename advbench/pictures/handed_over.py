@@ -18,6 +18,7 @@ from advbench.datasets.images.files import SUFFIXES
 from advbench.datasets.images.pixels import joined
 from advbench.datasets.inputs import ANY_TYPE, Inputs, read_inputs
 from advbench.errors import UserError
+from advbench.evaluation.checks.sets import LOOKED_AT, is_train_split
 from advbench.evaluation.subject import Subject
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
@@ -43,6 +44,10 @@ class HandedOver(NamedTuple):
     """Name of each image; none where images have only their number."""
     unreadable: Mapping[str, str] = MappingProxyType({})
     """Name of each image that could not be read -> why."""
+    pictures: tuple[Image.Image, ...] = ()
+    """Some of the pictures at their own size, for the checks; none where inputs were handed over."""
+    train_split: bool = False
+    """Whether it is the training split of the data set that the model is for."""
 
 
 def hand_over(model: Model, data: Any, seed: int = 0) -> HandedOver:
@@ -69,11 +74,13 @@ def hand_over(model: Model, data: Any, seed: int = 0) -> HandedOver:
     numbers = some_of(len(dataset), spec.images or len(dataset), seed)
     prepare = _preparation(model)
     images: dict[int, Tensor] = {}
+    pictures: list[Image.Image] = []
     why: dict[int, str] = {}
     for number in numbers:
         try:
             picture = dataset.read(number)
             images[number] = picture if isinstance(picture, Tensor) else prepare(picture)
+            pictures += [picture] if isinstance(picture, Image.Image) and len(pictures) < LOOKED_AT else []
         except UserError as error:
             why[number] = error.message
             continue
@@ -81,7 +88,9 @@ def hand_over(model: Model, data: Any, seed: int = 0) -> HandedOver:
     if not images:
         raise UserError(f"none of the {len(numbers)} images of {spec.label} can be read: {next(iter(why.values()))}")
     x = joined([image.unsqueeze(0) for image in images.values()])
-    return _labelled(model, spec, dataset, x, tuple(images), why)
+    found = _labelled(model, spec, dataset, x, tuple(images), why)
+    learnt = is_train_split(spec.name, str(getattr(model, "loaded_from", None)), spec.split)
+    return found._replace(pictures=tuple(pictures), train_split=learnt)
 
 
 def _opened(data: Any) -> tuple[DatasetSpec, Dataset] | None:

@@ -17,7 +17,7 @@ from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Match
-from advbench.datasets.trained_on import known_beside
+from advbench.datasets.trained_on import trained_on
 from advbench.errors import UserError
 from advbench.evaluation.checks.data import check_data
 from advbench.evaluation.checks.model import check_model
@@ -242,7 +242,7 @@ def _flags(config: LookConfig, model: Classifier, dataset: Dataset, read: Sequen
         ids=list(map(Numbering(), (sample_id(each.x) for each in alike if each.x is not None))),
         labels=labels,
         pictures=[each.picture for each in read if isinstance(each.picture, Image.Image)],
-        trained_on=known_beside(config.weights or Path(name)),
+        trained_on=trained_on(config.weights or name),
         train_split=is_train_split(config.spec.name, name, config.spec.split),
     )
     return flags + check_set(model, shown, dataset=label)

@@ -15,6 +15,9 @@ from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES
+from advbench.evaluation.checks.data import most_passes as most_passes_of_data
+from advbench.evaluation.checks.model import ASKED
+from advbench.evaluation.checks.model import most_passes as most_passes_of_model
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
@@ -102,7 +105,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        checks.append(pair.unit("checks", _few(len(numbers))))
+        checks.append(_checks(pair))
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
         own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
@@ -178,6 +181,14 @@ class _Pair(NamedTuple):
         unit_id = digest(self.key | fields | {"labels": known} | begins)
         fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
         return Unit(unit_id=unit_id, passes=passes, **fields)
+
+
+def _checks(pair: _Pair) -> Unit:
+    """The unit of the trust checks, with the most passes that they may take."""
+    rows = _few(len(pair.numbers))
+    passes = most_passes_of_model(min(len(rows), ASKED))
+    passes += 0 if pair.key["labels"] is None else most_passes_of_data(len(rows))
+    return pair.unit("checks", rows, passes=passes / len(rows))
 
 
 def _runs(count: int, most: int) -> Iterator[range]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -14,9 +13,9 @@ from advbench.catalog.user_models import origin
 from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
+from advbench.datasets.images.cache import KeptImages
 from advbench.datasets.images.ids import content_of, sample_id
 from advbench.datasets.matching import Matched, matched
-from advbench.datasets.trained_on import known_beside
 from advbench.errors import UserError
 from advbench.evaluation.recording import Sample
 from advbench.models import load_model, usable_device
@@ -32,7 +31,7 @@ T = TypeVar("T")
 """Anything that is made once and kept, or an image or its number in the data set."""
 MOST_STARTS = 256
 """Largest number of images of a data set from which attacks that need a start may begin."""
-KEEP_BYTES = 128 * 2**20
+KEEP_BYTES = 64 * 2**20
 """Bytes of images kept in memory; beyond that images are read again."""
 
 
@@ -75,14 +74,12 @@ class Resources:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
         self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
-        self._weights = {model.label: model.weights or Path(model.name) for model in suite.models}
         self._tables = {data.label: data.classes for data in suite.datasets}
         given = {label for label, data in (datasets or {}).items() if data.restricted}
         self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
         self._models: dict[str, Classifier] = {}
         self._digests: dict[str, str] = {}
-        self._images: dict[tuple[str, str], dict[int, Tensor]] = {}
-        self._bytes = 0
+        self._images = KeptImages(KEEP_BYTES)
 
     def model(self, label: str) -> Classifier:
         """The classifier with this label, on the device."""
@@ -137,10 +134,6 @@ class Resources:
             self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
         return self._digests[label]
 
-    def trained_on(self, label: str) -> frozenset[str]:
-        """Ids of the images that a model is known to have been trained on, from the file beside its weights."""
-        return self._once(f"images of {label}", lambda: known_beside(self._weights[label]))
-
     def dataset(self, label: str) -> Dataset:
         """The data set."""
         dataset: Dataset = self._make(f"data {label}")
@@ -152,9 +145,9 @@ class Resources:
         Raises:
             UserError: It cannot be read.
         """
-        kept = self._images.setdefault((model, dataset), {})
-        if number in kept:
-            return kept[number]
+        key = (model, dataset, number)
+        if (kept := self._images.get(key)) is not None:
+            return kept
         try:
             picture = self.matched(model, dataset).dataset.read(number)
             image = picture if isinstance(picture, Tensor) else input_of(self.model(model), picture)
@@ -163,9 +156,7 @@ class Resources:
         except Exception as error:  # a file may be broken in ways that a decoder has no word for
             raise UserError(f"cannot read image {number} of {dataset}: {type(error).__name__}: {error}") from error
         _check(image, f"image {number} of {dataset}")
-        if self._bytes < KEEP_BYTES:
-            kept[number] = image
-            self._bytes += image.nbytes
+        self._images.keep(key, image)
         return image
 
     def images(self, unit: Unit) -> UnitImages:

@@ -16,6 +16,7 @@ CHECKS = {
     "M6": "gradients that are there and not zero",
     "M7": "gradients that agree with differences",
     "M8": "no step inside without a gradient",
+    "M9": "no gradients asked for inside",
     "D1": "labels that fit the classes of the model",
     "D2": "images normalised once, as the model was trained",
     "D3": "channels in the order that the model was trained with",

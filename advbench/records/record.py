@@ -107,6 +107,10 @@ class Record:
     survives_8bit: bool | None = None
     """Whether the goal is still met within eps with each value rounded to the nearest of 256 levels, as in a PNG. The
     picture that `advbench attack` writes is rounded by a search instead, and may hold where this does not."""
+    judge_draws: int | None = None
+    """Passes of the model in which the candidate was judged: 1, or 20 where its answers are random."""
+    met_share: float | None = None
+    """Share of those passes in which the goal was met; `met` asks for half of them."""
     proved: bool | None = None
     """Whether it is proved that no perturbation within eps meets the goal; None in the row of an attack."""
     proof_bound: float | None = None

@@ -174,6 +174,7 @@ COLUMNS: tuple[Column[Cell], ...] = (
         kind="share",
         bar=True,
     ),
+    Column("flags", lambda cell: cell.flags, "trust flags, which put the number in doubt", kind="name"),
     Column("k/n", lambda cell: cell.robust.counts, kind="range"),
     Column("95 %", lambda cell: cell.robust.interval, kind="range"),
     Column(

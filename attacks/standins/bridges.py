@@ -144,3 +144,7 @@ class _Ramp(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, None]:
         (slope,) = ctx.saved_tensors
         return gradients[0] * slope, None
+
+
+OWN = (_Lent, _Ramp)
+"""Functions with a backward pass of their own that this library brings along."""

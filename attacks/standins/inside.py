@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,22 +9,11 @@ from torch import Tensor
 from attacks.protocols import Model
 from attacks.queries.answers import are_probabilities, find_logits
 from attacks.queries.inputs import check_images
-from attacks.searches.draws import uniform
-from attacks.searches.patterns import pattern
+from attacks.standins.agreement import agreement, falsified
 from attacks.standins.bridges import Front, fit_front
 from attacks.standins.ends import agreeing, kind_of, same_order
+from attacks.standins.looking import Looked, look, with_drawn
 from attacks.standins.passing import Pass
-
-REACH = 4 / 255
-"""How far images are moved, up or down, to see what a step makes of that."""
-TRIALS = 4
-"""Number of such moves for each image."""
-AGREES = 0.7
-"""Least correlation of a gradient with differences, for the gradient to be useful."""
-OFF = 3.0
-"""Most times that a gradient may be larger or smaller than differences."""
-PROBED = 16
-"""Number of drawn images that a model is shown beside those given."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +41,8 @@ class Inside:
     """Kind of the model's answers ("labels", "probabilities", ...) where it is not the logits inside."""
     plain: bool = False
     """Whether the layers are functions of plain tensors."""
+    honest: bool = False
+    """Whether functions with a backward pass of their own are differentiated by what they compute."""
 
     @property
     def wrapped(self) -> Model:
@@ -62,7 +52,7 @@ class Inside:
     @property
     def changes(self) -> bool:
         """Whether there is anything to go around: if not, this is the model itself."""
-        return bool(self.fronts or self.leaks or self.end is not None)
+        return bool(self.fronts or self.leaks or self.honest or self.end is not None)
 
     def describe(self) -> str:
         """What was found and what is done about it, a line for each."""
@@ -73,8 +63,8 @@ class Inside:
         graph = torch.is_grad_enabled() and x.requires_grad
         if not self.changes or (not graph and self.end is None):
             return self.model(x)
-        through = x.detach() if self.fronts and not self.leaks else x
-        with Pass(x, self.fronts, bridged=graph, plain=self.plain) as seen:
+        through = x.detach() if self.fronts and not self.leaks and not self.honest else x
+        with Pass(x, self.fronts, bridged=graph, plain=self.plain, honest=self.honest) as seen:
             answer = self.model(through.clone())
         return agreeing(answer, seen.outputs, self.end, len(x))
 
@@ -85,12 +75,12 @@ def inside(model: Model, x: Tensor) -> Inside:
     One pass is watched, function by function. Where the images reach the first layer with parameters without a gradient
     that agrees with differences, the gradient goes straight through to the layer's input, in its size and mixture of
     channels, which are fitted (BPDA). Steps behind it that have no gradient - rounding, signs, comparisons, detached
-    tensors, parts that run without a graph - get one. And where the answers are probabilities, labels, or logits of
+    tensors, parts that run without a graph - get one. Functions of its own (:class:`torch.autograd.Function`) and hooks
+    that falsify gradients are passed over. And where the answers are probabilities, labels, or logits of
     another scale or precision, the logits inside are taken; their first class is always the one that the model names,
     so that what fools this fools the model, unless it draws random numbers.
 
-    Works on modules and on functions that use torch's functions inside. What it cannot see is a gradient that a
-    function of its own (:class:`torch.autograd.Function`) falsifies between two layers, and compiled networks.
+    Works on modules and on functions that use torch's functions inside. What it cannot see are compiled networks.
     Combine it with :func:`attacks.expectation` for a model that draws random numbers.
 
     References:
@@ -114,7 +104,7 @@ def inside(model: Model, x: Tensor) -> Inside:
     check_images(x)
     devices = [x.device] if x.is_cuda else []
     with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
-        looked = _look(model, _with_drawn(x.detach().clone()))
+        looked = look(model, with_drawn(x.detach().clone()))
         if looked is None:
             return Inside(model)
         fronts, found = _fronts(looked)
@@ -123,73 +113,17 @@ def inside(model: Model, x: Tensor) -> Inside:
         leaks = ("no_grad",)
     if leaks:
         found.append(f"steps without a gradient inside ({', '.join(leaks)}): they get one")
+    honest = falsified(looked)
+    if honest:
+        names = ", ".join(dict.fromkeys(looked.seen.backwards.found))
+        found.append(f"gradients that are not those of what is computed ({names}): they are computed anew")
     end, what = _end(looked)
     if what:
         found.append(f"the answers are {what}" + (": the logits inside are taken" if end is not None else ""))
-    return Inside(model, fronts, leaks, end, tuple(found), what, looked.plain)
+    return Inside(model, fronts, leaks, end, tuple(found), what, looked.plain, honest)
 
 
-class _Looked(NamedTuple):
-    """A watched pass, and others over images moved a little, with the same random numbers."""
-
-    x: Tensor
-    answer: Any
-    seen: Pass
-    values: dict[int, Tensor]
-    """Layer -> its input, with the graph that the model itself gives it."""
-    moves: list[Tensor]
-    moved: list[dict[int, Tensor]]
-    graph: bool
-    """Whether the model itself gives the last layer's answers a graph."""
-    plain: bool
-
-
-def _look(model: Model, x: Tensor) -> _Looked | None:
-    """Watch the model; None where it cannot be watched."""
-    plain = False
-    seen, answer = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain)
-    if answer is not None and not seen.inputs:
-        plain = True
-        seen, answer = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain)
-    if answer is None:
-        return None
-    own = x.clone().requires_grad_()
-    unbridged, _ = _watched(model, own, bridged=False, plain=plain)
-    values = _fresh(unbridged, seen) or _fresh(seen, seen)
-    graph = all(value.requires_grad for value in unbridged.outputs[:1])
-    ids = torch.arange(len(x), device=x.device)
-    moves, moved = [], []
-    for trial in range(TRIALS if seen.fresh else 0):
-        up = uniform(1, ids, trial, tuple(x.shape[1:])).to(x) < 0.5
-        after = (x + REACH * (1 - 2 * up.to(x))).clamp(0, 1)
-        moves.append(after - x)
-        moved.append(_fresh(_watched(model, after, bridged=False, plain=plain)[0], seen))
-    return _Looked(own, answer, seen, values, moves, moved, graph, plain)
-
-
-def _watched(model: Model, x: Tensor, *, bridged: bool, plain: bool) -> tuple[Pass, Any]:
-    """A pass with random numbers of its own, and the answer; None where the model fails."""
-    seen = Pass(x, bridged=bridged, plain=plain)
-    torch.manual_seed(0)
-    try:
-        with torch.enable_grad(), seen:
-            return seen, model(x.clone())
-    except Exception:  # the attack itself will meet the error, if it is the model's own
-        return seen, None
-
-
-def _fresh(seen: Pass, like: Pass) -> dict[int, Tensor]:
-    return {number: seen.inputs[number] for number in like.fresh if number < len(seen.inputs)}
-
-
-def _with_drawn(x: Tensor) -> Tensor:
-    """The images and some drawn ones."""
-    ids = torch.arange(PROBED, device=x.device)
-    drawn = x[ids % len(x)]
-    return torch.cat([x, *(pattern(0, ids[i : i + 1], i, drawn[i : i + 1]) for i in range(PROBED))])
-
-
-def _fronts(looked: _Looked) -> tuple[dict[int, Front], list[str]]:
+def _fronts(looked: Looked) -> tuple[dict[int, Front], list[str]]:
     """Bridges to the layers that the images reach without a useful gradient."""
     fronts, lost = dict[int, Front](), False
     for number, value in looked.values.items():
@@ -212,44 +146,7 @@ def _fronts(looked: _Looked) -> tuple[dict[int, Front], list[str]]:
     return fronts, found
 
 
-def agreement(looked: _Looked, number: int) -> bool:
-    """Whether the gradient of a layer's input agrees with differences between inputs of moved images."""
-    value = looked.values[number]
-    if not value.requires_grad:
-        return False
-    if len(value) != len(looked.x):  # it is asked image by image, or about several views of each
-        return True
-    direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value)
-    try:
-        (gradient,) = torch.autograd.grad((value * direction).sum(), looked.x, allow_unused=True, retain_graph=True)
-    except RuntimeError:  # the model overwrites what its gradient needs; attacks know a way to ask it all the same
-        return True
-    if gradient is None or not bool(gradient.isfinite().all()):
-        return False
-    told, seen = [], []
-    for move, moved in zip(looked.moves, looked.moved, strict=True):
-        told.append((gradient * move).flatten(1).sum(1))
-        seen.append(((moved[number] - value).detach() * direction).flatten(1).sum(1))
-    return agrees(torch.cat(told), torch.cat(seen))
-
-
-def agrees(told: Tensor, seen: Tensor) -> bool:
-    """Whether changes that gradients foretold are those that were seen, both (n,).
-
-    Example:
-        >>> told = torch.tensor([1.0, -2.0])
-        >>> agrees(told, torch.tensor([1.5, -2.5])), agrees(told, -told)
-        (True, False)
-    """
-    sizes = float(told.norm()), float(seen.norm())
-    if max(sizes) == 0:
-        return True
-    if min(sizes) == 0 or not 1 / OFF < sizes[0] / sizes[1] < OFF:
-        return False
-    return float((told * seen).sum()) / (sizes[0] * sizes[1]) > AGREES
-
-
-def _end(looked: _Looked) -> tuple[int | None, str]:
+def _end(looked: Looked) -> tuple[int | None, str]:
     """Where the logits are among the values since the last layer, and what the answers are instead."""
     count = len(looked.x)
     final = find_logits(looked.answer, count)

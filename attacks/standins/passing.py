@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.weak import WeakIdKeyDictionary
 
+from attacks.standins.backwards import Backwards
 from attacks.standins.bridges import Front, stepped, through
 
 _LAYERS = {
@@ -39,6 +40,8 @@ class Pass(TorchFunctionMode):
         fronts: Number of each layer that is given what a defence made of the images -> its bridge.
         bridged: Whether steps without a gradient (rounding, signs, comparisons, detached tensors) get one, and whether
             parts that ask for no gradient have one all the same.
+        honest: Whether functions with a backward pass of their own are differentiated by what they compute instead, and
+            hooks on gradients are left out; only where ``bridged``.
         plain: Whether layers may be of plain tensors, in a function without parameters.
 
     Example:
@@ -55,14 +58,23 @@ class Pass(TorchFunctionMode):
     """Numbers of the layers whose input comes from no other layer, as far as it can be followed."""
     outputs: list[Tensor]
     """All values of a row for each image since the last layer, (N, C) each, that of the layer included."""
+    backwards: Backwards
+    """Functions with a backward pass of their own, and hooks on gradients."""
     leaks: list[tuple[str, int]]
     """Functions without a gradient that values made of the images went through: name, and number of layers before."""
 
     def __init__(
-        self, x: Tensor, fronts: Mapping[int, Front] | None = None, *, bridged: bool = False, plain: bool = False
+        self,
+        x: Tensor,
+        fronts: Mapping[int, Front] | None = None,
+        *,
+        bridged: bool = False,
+        plain: bool = False,
+        honest: bool = False,
     ) -> None:
         super().__init__()
         self._x, self._fronts, self._bridged, self._plain = x, fronts or {}, bridged, plain
+        self.backwards = Backwards(honest=bridged and honest)
         self._deep, self._weights, self._shadows = (WeakIdKeyDictionary() for _ in range(3))
         self.inputs, self.fresh, self.outputs, self.leaks = [], [], [], []
 
@@ -73,6 +85,9 @@ class Pass(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch._C._set_grad_enabled:
             return None if self._bridged and args == (False,) else func(*args)
+        if (hooked := self.backwards.hooked(func)) is not None:
+            return hooked
+        args = self.backwards.replaced(func, args)
         lifted = self._bridged and torch.is_inference_mode_enabled()
         with torch.inference_mode(False) if lifted else nullcontext():
             if lifted:
@@ -80,7 +95,9 @@ class Pass(TorchFunctionMode):
             is_layer = func in _LAYERS and self._has_weights((*args, *kwargs.values()))
             if is_layer and args:
                 args = (self._enter(args[0]), *args[1:])
-            result = self._call(func, args, kwargs)
+            with self.backwards.watching():
+                result = self._call(func, args, kwargs)
+                self.backwards.remember(result, args)
         self._follow(result, (*args, *kwargs.values()), is_layer=is_layer)
         return result
 

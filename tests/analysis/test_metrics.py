@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advbench.analysis.curves import curve, flips
-from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Cell, as_dict, as_frame, levels, smallest
+from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Cell, as_dict, as_frame, cells_of, levels, smallest
 from advbench.analysis.statistics import Proportion, Quantile, quantile
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, gather, states, within
 
@@ -304,3 +304,13 @@ def test_every_field_of_a_cell_reaches_json_and_csv():
     begins = {name.partition("_")[0] for name in found} | set(found)
     assert {field.name for field in fields(Cell)} - begins == {"threat"}
     assert set(Threat._fields) <= set(found)
+
+
+def test_what_fools_a_random_model_in_some_passes_alone_is_neither_robust_nor_broken():
+    rows = [
+        row | {"met_share": share, "judge_draws": 20}
+        for row, share in zip(images([0.01, 0.01, None, None]), [1.0, 0.6, 0.3, 0.05], strict=True)
+    ]
+    (evidence,) = gather(frame(rows))
+    robust = cells_of(evidence)[0].robust
+    assert (robust.k, robust.unknown, robust.n) == (1, 2, 4)

@@ -143,6 +143,83 @@ def test_odd_models_are_taken_as_they_are(kind):
     assert PGD(steps=2)(core, X, Untargeted(model(X).argmax(1)), eps=0.05).isfinite().all()
 
 
+class _Zero(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = x.clone()
+        y[y < 0] = 0
+        return y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 0 * gradient
+
+
+class _Negated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+class _Swish(torch.autograd.Function):
+    """A right gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * (x.sigmoid() + x * x.sigmoid() * (1 - x.sigmoid()))
+
+
+def _hooked(x):
+    y = 1 * x
+    if y.requires_grad:
+        y.register_hook(torch.neg)
+    return y
+
+
+class Between(nn.Module):
+    """A network with a step between two of its layers."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.net, self.step = network(), step
+
+    def forward(self, x):
+        return self.net[2:](self.step(self.net[:2](x)))
+
+
+@pytest.mark.parametrize("step", [_Zero.apply, _Negated.apply, _hooked])
+def test_a_gradient_that_is_falsified_between_two_layers_is_computed_anew(step):
+    model, honest = Between(step), Between(lambda x: x)
+    core = inside(model, X)
+    assert core.honest
+    assert "they are computed anew" in core.describe()
+    assert alike(gradient(model), gradient(honest)) < 0.1
+    assert alike(gradient(core), gradient(honest)) > 0.999
+    assert torch.equal(core(X.clone().requires_grad_()), model(X))
+
+
+def test_hooks_on_a_module_are_passed_over_and_left():
+    model, honest = Between(lambda x: x), Between(lambda x: x)
+    handle = model.net[2].register_full_backward_hook(lambda module, into, out: tuple(-each for each in into))
+    assert alike(gradient(inside(model, X)), gradient(honest)) > 0.999
+    assert handle.id in model.net[2]._backward_hooks
+    assert alike(gradient(model), gradient(honest)) < -0.999
+
+
+def test_a_function_with_a_right_backward_pass_is_no_defence():
+    assert not inside(Between(_Swish.apply), X).changes
+
+
 def test_goes_together_with_expectation():
     net = network()
     model = Before(lambda x: quantised(x + 0.02 * torch.randn_like(x)), net)

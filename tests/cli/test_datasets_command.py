@@ -153,7 +153,7 @@ def test_a_map_of_classes_with_unknown_names():
         f"folder:{digits()},classes=map.json", "--model", "lenet"
     )
     Path("map.json").write_text(json.dumps({"0": "a dog"}))
-    assert "1 of the 10 classes of data set folder are not among the model's" in refused(
+    assert "makes 'a dog' of '0', which is no class of the model" in refused(
         "folder:val,classes=map.json", "--model", "lenet"
     )
 

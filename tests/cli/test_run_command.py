@@ -89,6 +89,19 @@ def test_a_dry_run_does_nothing():
     assert not Path("reports").exists()
 
 
+def test_adaptive_is_added_to_a_suite():
+    result = advb("run", "small.toml", *PLUGIN, "--adaptive", "--dry-run")
+    assert re.search(r"^pgd +untargeted +Linf ≤ 0\.1 +3 +10 ", result.stdout, re.MULTILINE)
+    assert re.search(r"^adaptive +untargeted +Linf ≤ 0\.1 +3 +10 ", result.stdout, re.MULTILINE)
+
+
+def test_adaptive_needs_a_norm_that_it_works_in():
+    suite = Path("small.toml").read_text()
+    Path("other.toml").write_text(suite.replace("\neps =", '\nnorms = "l0"\neps ='))
+    result = advb("run", "other.toml", *PLUGIN, "--adaptive", "--dry-run", code=2)
+    assert "--adaptive works in linf, l2, l1, and the suite asks for l0" in result.stderr
+
+
 def test_a_dry_run_with_a_model_that_has_no_gradient():
     lines = ('models = "gray_forest"', 'datasets = "cifar10-grey-samples"', 'attacks = "square"', "images = 2")
     Path("forest.toml").write_text("\n".join((*lines, "eps = { linf = 0.1 }")))

@@ -148,6 +148,8 @@ def test_pickled_objects_are_never_loaded(tmp_path, compressed):
     ("arrays", "message"),
     [
         ({"x": RGB.astype(np.int32), "y": Y}, r"uint8 or floats in \[0, 1\], got int32 of shape \(6, 8, 9, 3\)"),
+        ({"x": RGB.astype(np.int64), "y": Y}, r"\nx.astype\('uint8'\) makes 8-bit images of values from 0 to 255"),
+        ({"x": RGB > 99, "y": Y}, r"got bool of shape \(6, 8, 9, 3\)\nx.astype\('float32'\) makes floats"),
         (
             {"x": RGB.astype(np.float32), "y": Y},
             "expected images in .*, got values from 0 to 255: did you forget / 255",

@@ -60,7 +60,7 @@ def test_a_column_of_labels_can_be_named(tmp_path):
         ("file,label\nzzz.png,cat\n", "which is not in the folder"),
         ("file,label\na.png,\n", "line 2: the label is missing"),
         ("file,label\na.png,cat\na.png,dog\n", "names a picture more than once"),
-        ("file,kind\na.png,cat\n", "has no column label or class or wnid or index"),
+        ("file,kind\na.png,cat\n", "has no column label or labels or class or target"),
     ],
 )
 def test_files_of_labels_that_will_not_do(tmp_path, text, message):
@@ -133,7 +133,7 @@ def test_a_map_joins_classes_and_leaves_images_out(tmp_path):
         ("[1]", "expected an object"),
         ('{"tabby": true}', "expected an object"),
         ('{"taby": "cat"}', "maps 'taby', which is no class of data set own"),
-        ('{"tabby": "cow"}', "1 of the 1 classes"),
+        ('{"tabby": "cow"}', "makes 'cow' of 'tabby'"),
     ],
 )
 def test_maps_that_will_not_do(tmp_path, content, message):
@@ -163,3 +163,24 @@ def test_a_folder_below_a_class_that_cannot_be_searched_is_no_silent_loss(tmp_pa
     monkeypatch.setattr(Path, "iterdir", forbid)
     with pytest.raises(UserError, match=r"part of the class 'cat' is missing: cannot read '.*locked': no permission"):
         load_dataset("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("tigre shark", "makes 'tigre shark' of 'cat', which is no class of the model\ndid you mean tiger shark"),
+        (
+            99,
+            "makes 99 of 'cat', which is no class of the model\nit takes a name, a WordNet id or a number from 0 to 4",
+        ),
+    ],
+)
+def test_a_map_that_names_no_class_of_the_model_is_told_so(written, message):
+    with pytest.raises(UserError, match=message):
+        match_classes(["cat", "crane"], NAMES, "own", {"cat": written})
+
+
+def test_the_column_of_labels_is_found_whatever_its_case(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("Filename,index,Class\na.png,0,cat\n")
+    assert load_dataset("folder", tmp_path).classes == ("cat",)

@@ -8,7 +8,8 @@ from torch import nn
 
 from advbench.config.suite import DatasetSpec
 from advbench.datasets import load_dataset
-from advbench.evaluation.checks.data import at_least, check_data
+from advbench.evaluation.checks.data import check_data
+from advbench.evaluation.checks.normalisation import at_least
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of
@@ -99,6 +100,30 @@ def test_a_normalisation_that_was_done_twice():
     assert "with no normalisation" in flags(twice, x, labels)["D2"].message
     behind_a_function = flags(lambda x: twice(x), x, labels)["D2"].message
     assert "undone once" in behind_a_function
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"), [("mlp_mnist", 0.0, 1.0), ("mlp_scrambled", 0.0, 1.0), ("lenet_scrambled", 0.449, 0.226)]
+)
+def test_a_network_that_is_right_all_the_same_and_less_sure(name, mean, std):
+    model, x, labels = pair(name, "mnist")
+    found = flags(renormalised(model, mean, std), x, labels)
+    assert found.keys() == {"D2"}
+    assert "with MNIST's mean and std the true class is surer on" in found["D2"].message
+
+
+@pytest.mark.parametrize("name", ["lenet", "mnist_convnet"])
+def test_a_network_that_hardly_depends_on_it_raises_none(name):
+    model, x, labels = pair(name, "mnist")
+    assert flags(renormalised(model, 0.0, 1.0), x, labels) == {}
+
+
+def test_a_larger_contrast_alone_is_no_better_normalisation():
+    x = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4, bias=False)).requires_grad_(False)
+    noise = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    labels = (network(x) + 0.2 * noise).argmax(1)  # not sure of all of them
+    assert flags(lambda images: network(images), x, labels) == {}
 
 
 def test_images_expected_from_0_to_255_or_from_minus_1_to_1():

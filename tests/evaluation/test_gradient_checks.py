@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from tricks import DETERMINISTIC, RANDOM
+from tricks import DETERMINISTIC, RANDOM, Falsified
 
-from advbench.evaluation.checks.gradients import misled
+from advbench.evaluation.checks.gradients import asks_for_gradients, misled
 from advbench.evaluation.checks.model import check_model
 
 SEVERE = {"E", "F"}
@@ -28,7 +28,7 @@ IMAGES = torch.nn.functional.interpolate(
 )
 
 
-@pytest.mark.parametrize("name", (set(DETERMINISTIC) | set(RANDOM)) - HARMLESS)
+@pytest.mark.parametrize("name", sorted({*DETERMINISTIC, *RANDOM} - HARMLESS))
 def test_every_trick_is_flagged(name):
     model = (DETERMINISTIC | RANDOM)[name](network())
     flags = check_model(model, IMAGES, dataset="toy")
@@ -44,3 +44,23 @@ def test_gradients_that_point_the_wrong_way_are_told_by_differences():
     labels = net(IMAGES).argmax(1)
     assert misled(net, IMAGES, labels) < 0.1
     assert misled(reversed_, IMAGES, labels) > 0.9
+
+
+def purified(x):
+    """A step down a norm, then some weights."""
+    weights = torch.ones(3 * 16 * 16, 10).cumsum(0) / 1e4
+    with torch.enable_grad():
+        z = x.detach().clone().requires_grad_()
+        (z.flatten(1) @ weights).square().sum().backward()
+    return (x - 0.01 * z.grad).flatten(1) @ weights
+
+
+def test_a_model_that_asks_for_gradients_is_flagged():
+    assert "M9" in {flag.id for flag in check_model(purified, IMAGES, dataset="toy")}
+    assert not asks_for_gradients(network(), IMAGES)
+
+
+def test_a_gradient_that_is_falsified_between_two_layers_is_flagged():
+    net = network()
+    model = nn.Sequential(net[:2], Falsified(), net[2:]).eval()
+    assert {flag.id for flag in check_model(model, IMAGES, dataset="toy")} == {"M7", "M8"}

@@ -195,7 +195,7 @@ def test_asks_the_model_itself_and_leaves_no_graph():
     model = fakes.Counting(fakes.classifier())
     x = torch.rand(3, 3, fakes.SIZE, fakes.SIZE)
     verdicts = judge(model, x, x, Untargeted(torch.tensor([0, 1, 2])), Linf(), None)
-    assert model.forward_rows == 9  # clean, candidate, nearest levels
+    assert model.forward_rows == 10  # clean, candidate, one of them again, nearest levels
     *others, sizes = verdicts
     assert not any(tensor.requires_grad for tensor in (*others, *sizes.values()))
     assert all(len(tensor) == 3 for tensor in (*others, *sizes.values()))
@@ -238,4 +238,24 @@ def test_nothing_more_is_asked_about_images_that_are_not_fooled():
     x = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.7, 0.3]])
     x_adv = torch.tensor([[0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])
     assert judge(model, x, x_adv, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.5).met.tolist() == [1, 0, 0]
-    assert asked == [3, 3, 1]
+    assert asked == [3, 3, 1, 1], "one candidate twice, to see whether the model is random, and one rounded to 8 bits"
+
+
+def test_a_random_model_is_judged_by_many_passes():
+    def model(x):
+        return x + torch.tensor([[0.0, 0.1]]) * (torch.rand(len(x), 1) - 0.5)
+
+    x = torch.tensor([[0.9, 0.1]]).repeat(3, 1)
+    x_adv = torch.tensor([[0.4, 0.6], [0.5, 0.5], [0.6, 0.4]])
+    torch.manual_seed(0)
+    verdicts = judge(model, x, x_adv, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.6)
+    assert verdicts.judge_draws.tolist() == [20] * 3
+    assert verdicts.met_share[[0, 2]].tolist() == [1.0, 0.0]
+    assert 0.2 < float(verdicts.met_share[1]) < 0.8
+    assert torch.equal(verdicts.met, verdicts.met_share >= 0.5)
+    assert torch.equal(verdicts.met, verdicts.adv_logits.argmax(1) == 1), "the recorded answers show the verdict"
+
+
+def test_a_model_that_is_not_random_is_judged_once():
+    verdicts = judged([[0.4, 0.6, 0.0]])
+    assert (verdicts.judge_draws.tolist(), verdicts.met_share.tolist()) == ([1], [1.0])

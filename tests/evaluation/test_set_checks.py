@@ -1,5 +1,7 @@
 """Flags of a data set itself: pictures resized twice, copies, and pictures that the model has learnt."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,11 @@ from torch import nn
 
 from advbench.datasets import load_dataset
 from advbench.datasets.images.ids import sample_id
-from advbench.datasets.trained_on import file_beside, ids_of_pixels, known_beside
+from advbench.datasets.trained_on import DIGITS, file_beside, ids_of_pixels, known_beside, shipped_file, trained_on
 from advbench.evaluation.checks.sets import Shown, check_set, is_train_split, lost_by_halving
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
+from advbench.training.data.sets import load_split
 
 
 def net(size=None, resize=None):
@@ -106,3 +109,22 @@ def test_ids_of_training_images_are_those_of_inputs(tmp_path):
     assert known_beside(weights) == frozenset()
     file_beside(weights).write_text("\n".join(ids))
     assert known_beside(weights) == set(ids)
+
+
+def test_the_zoo_knows_the_digits_that_it_was_trained_on(shared):
+    images = load_split("mnist", shared / "data", "train").x[:300]
+    known = trained_on("lenet")
+    assert all(name in known for name in ids_of_pixels([images]))
+    assert "D6" in flags(net(), ids=ids_of_pixels([images[:2]]), trained_on=known)
+
+
+def test_no_test_image_is_taken_for_one_of_the_training():
+    digits = load_dataset("mnist")
+    names = [sample_id(ResizeAndCrop(mode="L")(digits.read(number))) for number in range(1000)]
+    assert not [name for name in names if name in trained_on("mnist_convnet")]
+    assert shipped_file("mnist").stat().st_size == 60_000 * DIGITS // 2
+
+
+def test_other_models_and_weights_are_not_said_to_have_learnt_digits(tmp_path):
+    for source in (None, "gray_cnn", "nets.py:net", "./", "/", Path("lenet"), tmp_path / "lenet.safetensors"):
+        assert trained_on(source) == frozenset()

@@ -110,7 +110,7 @@ def test_parquet_and_csv_hold_the_records(run):
 def test_no_number_is_nan_or_infinite(run):
     for outcome in run[1]:
         numbers = [value for value in as_row(outcome.record).values() if isinstance(value, float)]
-        assert len(numbers) == 10
+        assert len(numbers) == 11
         assert all(map(math.isfinite, numbers))
 
 

@@ -1,5 +1,6 @@
 """Data sets that tests name, as the fixture `advbench` reads them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ from PIL import Image
 from torch import nn
 
 import advbench
+from advbench.catalog.zoo import FOLDER
 from advbench.datasets import load_dataset
+from advbench.datasets.images.ids import sample_id
+from advbench.datasets.trained_on import file_beside
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
+from advbench.models.preprocess import ResizeAndCrop
 from advbench.pictures import handed_over
 from advbench.pictures.handed_over import hand_over
 from advbench.testing import Bench
@@ -115,3 +120,31 @@ def test_restricted_sets_need_a_classifier(val):
     assert hand_over(net, few).model.num_classes == len(names)
     with pytest.raises(ValueError, match=r"expected an advbench.Classifier for few.*, got function"):
         hand_over(lambda x: torch.zeros(len(x), 20), few)
+
+
+def test_copies_are_flagged():
+    x = torch.stack([LENET.preprocess(DIGITS.read(number)) for number in range(20)])
+    result = attacked(LENET, (torch.cat([x, x[:5]]), torch.tensor([*DIGITS.labels[:20], *DIGITS.labels[:5]])))
+    assert {flag.id: flag.message for flag in result.flags}["D5"] == "5 of 25 images are there before (20.0%)"
+    assert "D5" in {flag.id for flag in attacked(lambda x: LENET(x), torch.cat([x, x[:5]])).flags}
+
+
+def test_pictures_that_were_cut_for_the_model_are_flagged():
+    data = load_dataset("imagenet-samples")
+    preprocess = ResizeAndCrop(size=24, resize=32)
+    net = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 1000)), num_classes=1000, input_size=24,
+                     preprocess=preprocess, name="net")  # fmt: skip
+    cut = dataclasses.replace(data, read=lambda number: data.read(number).resize((24, 24)))
+    assert "D4" in {flag.id for flag in attacked(net, cut).flags}
+    assert "D4" not in {flag.id for flag in attacked(net, data).flags}
+
+
+def test_images_of_the_training_are_flagged(tmp_path):
+    weights = tmp_path / "net.safetensors"
+    weights.write_bytes((FOLDER / "lenet.safetensors").read_bytes())
+    ids = [sample_id(LENET.preprocess(DIGITS.read(number))) for number in range(3)]
+    file_beside(weights).write_text("\n".join(ids))
+    model = advbench.load_model("lenet", weights=weights)
+    found = {flag.id: flag.message for flag in attacked(model, "mnist,images=1000").flags}
+    assert found["D6"] == "the model was trained on 3 of the 1000 images (0.3%)"
+    assert {flag.id for flag in attacked(LENET, "mnist,images=40").flags}.isdisjoint({"D4", "D5", "D6"})

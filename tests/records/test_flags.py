@@ -34,5 +34,5 @@ def test_an_unknown_field_is_refused():
 
 
 def test_checks_are_about_models_data_or_attacks_and_say_what_they_ask_for():
-    assert all(re.fullmatch(r"[MDA][1-9]\d*", check) for check in CHECKS)
+    assert all(re.fullmatch(r"[MDAP][1-9]\d*", check) for check in CHECKS)
     assert len(set(CHECKS.values())) == len(CHECKS)

@@ -14,8 +14,8 @@ DESIGNED = [
     *("attack", "params", "goal", "norm", "eps", "seed"),
     *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk", "flipped", "met"),
     *sorted(NORMS),
-    *("forwards", "backwards", "seconds", "survives_8bit", "status", "reason", "error"),
-    "form",
+    *("forwards", "backwards", "seconds", "survives_8bit", "judge_draws", "met_share"),
+    *("proved", "proof_bound", "proof_method", "proof_seconds", "status", "reason", "error", "form"),
 ]
 """The columns of a run's frame, in order: relied upon from outside. The size in each norm has a column."""
 

@@ -15,11 +15,15 @@ ROWS = [
     *images([0.01, 0.02] * 3, attack="fmn", eps=None),
     *images([None] * 6, attack="proof", proved=False, proof_method="crown"),
 ]
+FLAG = {
+    "id": "M7", "severity": "F", "model": "net", "dataset": "toy", "attack": None,
+    "message": "gradients mislead", "advice": "attack otherwise", "value": None,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def found():
-    run = a_run(ROWS)
+    run = a_run(ROWS, flags=[FLAG])
     return run, evaluate(run, Gates())
 
 
@@ -47,3 +51,17 @@ def test_headings_and_turns_are_distinct(columns):
 
 def test_the_legend_explains_the_numbers_that_need_it():
     assert all(f"{column.heading}: {column.meaning}" in LEGEND for column in COLUMNS if column.meaning)
+
+
+@pytest.mark.parametrize(
+    ("change", "marked"),
+    [
+        ({}, ["M7"] * 4),
+        ({"severity": "I"}, [""] * 4),
+        ({"model": "other"}, [""] * 4),
+        ({"attack": "pgd"}, ["", "M7", "", ""]),
+    ],
+)
+def test_numbers_in_doubt_are_marked(change, marked):
+    analysis = evaluate(a_run(ROWS, flags=[FLAG | change]), Gates()).analysis
+    assert [cell.flags for cell in analysis.cells if cell.eps is not None] == marked

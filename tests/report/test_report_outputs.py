@@ -93,6 +93,7 @@ forward and backward, for each image; intervals are Wilson's, at 95 %
     )
 
 
+@pytest.mark.usefixtures("columns_of_old")
 def test_a_narrow_terminal_has_fewer_columns_and_whole_numbers():
     file = io.StringIO()
     Console(width=80, file=file).print(summary(verdict()))

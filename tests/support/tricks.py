@@ -225,6 +225,13 @@ class SignNet(nn.Module):
         return torch.sign(x / top - 0.125).clamp_min(0) * x.detach() + 0 * x
 
 
+class Falsified(nn.Module):
+    """Hands on what it is given, and turns its gradient around."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Reversed.apply(x)
+
+
 DETERMINISTIC: dict[str, Callable[[nn.Module], Net]] = {
     "quantised": lambda net: Before(quantised, net),
     "jpeg": lambda net: Before(jpeg, net),

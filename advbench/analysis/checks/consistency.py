@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from advbench.catalog.registry import class_numbers
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
 from advbench.records.record import OK
@@ -65,7 +66,7 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
 
 def _index(name: str, classes: Sequence[str]) -> int:
     """Number of a class, as `Classifier.class_index` finds it; an unknown name is read as a number."""
-    found = [i for i, each in enumerate(classes) if each.casefold() == name.casefold()]
+    found = class_numbers(name, classes)
     return found[0] if found else int(name)
 
 

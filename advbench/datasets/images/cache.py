@@ -1,6 +1,6 @@
-"""Pictures that are decoded when they are needed, and kept as far as memory allows."""
+"""Images that are kept as far as memory allows, and decoded again when they are needed otherwise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import torch
@@ -8,6 +8,41 @@ from torch import Tensor
 
 KEEP_BYTES = 128 * 2**20
 """Bytes of decoded pictures that are kept; the others are read again each time."""
+
+
+class KeptImages:
+    """Images by their keys, up to a limit. Those of 8 bits take a quarter of the memory, and come back bit for bit.
+
+    Args:
+        limit: Bytes of images that are kept; those that come later are not.
+
+    Example:
+        >>> kept, image = KeptImages(limit=12), torch.tensor([[[0.0, 0.2, 1.0]]])
+        >>> kept.keep("a", image), torch.equal(kept.get("a"), image), kept.get("b") is None
+        (None, True, True)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._kept: dict[Hashable, Tensor] = {}
+        self._left = limit
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """The image (C, H, W) that was kept; None if it was not."""
+        image = self._kept.get(key)
+        return image.to(torch.float32) / 255 if image is not None and image.dtype == torch.uint8 else image
+
+    def keep(self, key: Hashable, image: Tensor) -> None:
+        """Keep an image (C, H, W), float32 in [0, 1], if there is room for it."""
+        if not self._left:
+            return
+        coded = (image * 255).round().to(torch.uint8)
+        decoded = coded.to(torch.float32) / 255
+        stored = coded if torch.equal(decoded.view(torch.int32), image.view(torch.int32)) else image
+        if stored.nbytes <= self._left:
+            self._left -= stored.nbytes
+            self._kept[key] = stored
+        else:
+            self._left = 0  # what is kept then are the first images, whatever their sizes
 
 
 class KeptPictures:

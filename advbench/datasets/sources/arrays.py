@@ -14,6 +14,7 @@ from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.pixels import check_pixels
 from advbench.datasets.sources.array_files import Arrays, Rows, arrays_in
+from advbench.datasets.sources.splits import SPLITS, alike
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError
 from advbench.sanitize import display_name
@@ -21,7 +22,7 @@ from advbench.sanitize import display_name
 PAIRS = (("x", "y"), ("images", "labels"), ("image", "label"), ("data", "labels"), ("data", "targets"))
 """Keys of images and of their labels, in any case; with the split before or behind them, as in x_test or test_images.
 """
-_TRIED = ("test", "", "val", "validation", "train")
+_TRIED = (SPLITS[0], "", *SPLITS[1:])
 """Splits that are looked for if none is named, in this order; the empty one for keys that name none."""
 _CHANNELS = (1, 3)
 _LOOKED_AT = 16
@@ -71,7 +72,7 @@ def _keys(arrays: Arrays, path: Path, source: DataSource) -> tuple[str, str]:
     for key in (source.image_column, source.label_column):
         if key is not None and key not in arrays:
             raise UserError(f"there is no array {key!r} in {path}", hint=f"there are: {listed}")
-    splits = (source.split,) if source.split else _TRIED
+    splits = alike(source.split) if source.split else _TRIED
     pairs = [pair for split in splits for pair in _pairs(split)]
     for place, key in enumerate((source.image_column, source.label_column)):
         pairs = [pair for pair in pairs if pair[place] == (key or "").lower()] or pairs
@@ -98,7 +99,9 @@ def _channel_axis(images: Rows, where: str) -> int | None:
     shape, dtype = images.shape, images.dtype
     got = f"{dtype} of shape {shape}"
     if dtype != np.uint8 and dtype not in (np.float16, np.float32, np.float64):
-        raise UserError(f"{where}: {_WANTED}, got {got}", hint="(x * 255).astype('uint8') makes 8-bit images")
+        whole = "x.astype('uint8') makes 8-bit images of values from 0 to 255"
+        hint = whole if dtype.kind in "iu" else "x.astype('float32') makes floats"
+        raise UserError(f"{where}: {_WANTED}, got {got}", hint=hint)
     if shape and not shape[0]:
         raise UserError(f"{where}: there are no images", hint="name a data set with at least two labelled images")
     if len(shape) == 3 and 0 not in shape:

@@ -1,6 +1,7 @@
 """Which columns of a table hold the images and the labels."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from advbench.errors import UserError
 from advbench.sanitize import display_name
@@ -9,17 +10,27 @@ IMAGES = ("image", "images", "img", "picture", "photo", "jpg", "png")
 """Usual names of columns of images; the first that there is wins over other columns of images."""
 LABELS = ("label", "labels", "class", "target", "y", "cls")
 """The same for labels."""
+FILES = ("file", "filename", "file_name", "image", "path")
+"""The same for the files of pictures in a text file."""
 
 
-def pick(found: Sequence[str], named: str | None, what: str, where: str, there: Iterable[str]) -> str | None:
+def pick(
+    found: Sequence[str],
+    named: str | None,
+    what: Literal["image", "label"],
+    where: str,
+    there: Iterable[str],
+    usual: Sequence[str] | None = None,
+) -> str | None:
     """Pick the column that is meant.
 
     Args:
         found: Columns that could be it by their type or name.
         named: The column that the user names, whatever its type; None: none.
-        what: "image" or "label".
+        what: What it holds.
         where: Origin of the table in messages.
         there: Names of all columns of the table.
+        usual: Names of which the first that there is wins; None: `IMAGES` or `LABELS`.
 
     Returns:
         Its name; None if there is none.
@@ -38,8 +49,8 @@ def pick(found: Sequence[str], named: str | None, what: str, where: str, there: 
     if len(found) < 2:
         return found[0] if found else None
     lower = {name.lower(): name for name in found}
-    usual = IMAGES if what == "image" else LABELS
-    if known := next((lower[name] for name in usual if name in lower), None):
+    first = usual or (IMAGES if what == "image" else LABELS)
+    if known := next((lower[name] for name in first if name in lower), None):
         return known
     message = f"several columns of {where} could hold the {what}s: {listed(found)}"
     raise UserError(message, hint=f'say which: {what}_column = "{display_name(found[0])}"')

@@ -3,21 +3,20 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from advbench.catalog.cards import DatasetCard
 from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import SUFFIXES, find_pictures, read_picture
-from advbench.datasets.sources.columns import listed
+from advbench.datasets.sources import columns
 from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 LABELS = "labels.csv"
 """Name of the file with the labels of the pictures beside it."""
-FILE_COLUMNS = ("file", "filename", "file_name", "image", "path")
-"""Columns of `LABELS` in which the file of a picture is looked for; the first that is there counts."""
-LABEL_COLUMNS = ("label", "class", "wnid", "index")
-"""Columns of `LABELS` in which the label of a picture is looked for."""
+LABEL_COLUMNS = (*columns.LABELS, "wnid", "index")
+"""Columns of `LABELS` in which the label of a picture is looked for; the first that is there counts."""
 _MOST_BYTES = 100_000_000
 """Size of the largest `LABELS`."""
 
@@ -88,9 +87,8 @@ def _from_file(folder: Path, source: DataSource) -> dict[str, str]:
             raise UserError(f"{file} has more than {_MOST_BYTES / 1e6:.0f} MB")
         with file.open(encoding="utf-8-sig", newline="") as opened:
             rows = csv.DictReader(opened)
-            columns = rows.fieldnames or ()
-            image = _column(columns, source.image_column, FILE_COLUMNS, "the files of the pictures", file)
-            label = _column(columns, source.label_column, LABEL_COLUMNS, "their labels", file)
+            image = _column(rows.fieldnames or (), source, "image", file)
+            label = _column(rows.fieldnames or (), source, "label", file)
             labelled = dict(_labelled(row, image, label, f"{file}, line {rows.line_num}") for row in rows)
             count = rows.line_num - 1
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -120,11 +118,12 @@ def _labelled(row: Mapping[str, str | None], image: str, label: str, where: str)
     return path.as_posix(), text
 
 
-def _column(columns: Sequence[str], named: str | None, usual: Sequence[str], what: str, file: Path) -> str:
-    """The column that holds something."""
-    wanted = usual if named is None else (named,)
-    for name in wanted:
-        if name in columns:
-            return name
+def _column(there: Sequence[str], source: DataSource, what: Literal["image", "label"], file: Path) -> str:
+    """The column that holds the files of the pictures, or their labels."""
+    usual, named = (columns.FILES, source.image_column) if what == "image" else (LABEL_COLUMNS, source.label_column)
+    found = [name for name in there if name.lower() in usual]
+    if (picked := columns.pick(found, named, what, str(file), there, usual)) is not None:
+        return picked
+    kind = "the files of the pictures" if what == "image" else "their labels"
     hint = "name them with image_column and label_column"
-    raise UserError(f"{file} has no column {' or '.join(wanted)} for {what}: it has {listed(columns)}", hint=hint)
+    raise UserError(f"{file} has no column {' or '.join(usual)} for {kind}: it has {columns.listed(there)}", hint=hint)

@@ -15,11 +15,9 @@ from advbench.datasets.images.files import PictureError, decode_picture, read_pi
 from advbench.datasets.sources.columns import LABELS, listed, pick
 from advbench.datasets.sources.parquet import open_shards
 from advbench.datasets.sources.shards import shards
+from advbench.datasets.sources.splits import chosen
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
-
-SPLITS = ("test", "validation", "val", "valid", "dev", "train")
-"""Splits in the order in which one is taken if none is named."""
 
 _MEANWHILE = "meanwhile: `parquet` reads files that you have, and `advbench datasets` lists what needs no network"
 
@@ -88,7 +86,7 @@ def _split(found: Any, split: str | None, where: str) -> Any:
     """One part of something that may have several."""
     if not isinstance(found, Mapping):
         return found
-    name = split or next((each for each in SPLITS if each in found), next(iter(found), ""))
+    name = chosen(split, found) or ("" if split else next(iter(found), ""))
     if name not in found:
         raise UserError(f"{where} has no split {name!r}", hint=f"there are: {listed(found)}")
     return found[name]

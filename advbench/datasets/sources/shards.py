@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from advbench.datasets.sources.splits import SPLITS, plain
 from advbench.errors import UserError
 from advbench.sanitize import display_name
 
@@ -11,10 +12,7 @@ MOST_SHARDS = 100_000
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_SPLIT = re.compile(r"(train|test|validation|valid|val|dev)(?![a-z])", re.IGNORECASE)
-_MEASURED_ON = ("test", "val", "train")
-"""Splits in the order in which one is chosen if none is named."""
-_ALIKE = {"validation": "val", "valid": "val", "dev": "val"}
+_SPLIT = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
 
 
 def shards(path: Path, suffix: str, split: str | None = None) -> tuple[Path, ...]:
@@ -103,18 +101,16 @@ def _split_of(file: Path, folder: Path) -> str:
     """The split that the name of a file or of its folders tells; empty if none does."""
     for part in reversed(file.relative_to(folder).parts):
         if found := _SPLIT.match(part):
-            return _ALIKE.get(found[1].lower(), found[1].lower())
+            return plain(found[1])
     return ""
 
 
 def _part(files: list[Path], folder: Path, split: str | None) -> tuple[Path, ...]:
     splits = {file: _split_of(file, folder) for file in files}
-    if split is None:
-        chosen = next((each for each in _MEASURED_ON if each in splits.values()), "")
-    else:
-        chosen = _ALIKE.get(split.lower(), split.lower())
-    called = re.compile(rf"{re.escape(split or chosen)}(?![A-Za-z0-9])")
-    found = tuple(file for file, each in splits.items() if each == chosen or (split and called.match(file.name)))
+    measured_on = (each for each in map(plain, SPLITS) if each in splits.values())
+    part = next(measured_on, "") if split is None else plain(split)
+    called = re.compile(rf"{re.escape(split or part)}(?![A-Za-z0-9])")
+    found = tuple(file for file, each in splits.items() if each == part or (split and called.match(file.name)))
     if not found:
         there = ", ".join(sorted({each or "files without a split" for each in splits.values()}))
         raise UserError(f"there is no split {split!r} in {display_name(folder, limit=200)}", hint=f"there are: {there}")

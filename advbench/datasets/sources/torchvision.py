@@ -17,6 +17,7 @@ from advbench.catalog.cards import DatasetCard
 from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import MAX_PIXELS, PictureError, read_picture
+from advbench.datasets.sources.splits import chosen
 from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
 
@@ -148,10 +149,8 @@ def _made(known: Known, place: Path, split: str, **options: Any) -> Any:
 def _split(name: str, splits: Sequence[str], wanted: str | None) -> str:
     if wanted is None:
         return splits[0]
-    if wanted in splits:
-        return wanted
-    if wanted == "validation" and "val" in splits:
-        return "val"
+    if found := chosen(wanted, splits):
+        return found
     raise UserError(f"data set {name} has no split {wanted!r}", hint=f"there are: {', '.join(splits)}")
 
 

@@ -5,7 +5,7 @@ et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.standins.inside import inside
+from attacks.standins.looking import PROBED, TRIALS
 
 STEP = 0.25 / 255
 """Length of the step along the gradient's signs, each way, after which margins are compared."""
@@ -67,9 +68,49 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
         yield Doubt("M7", core.findings[0].partition(":")[0], off)
     elif off > SHARE:
         yield Doubt("M7", f"on {off:.0%} of the images margins do not change as the gradient says", off)
-    if core.leaks or core.end is not None:
+    if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
         yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)
+
+
+def most_passes(count: int) -> int:
+    """Most passes that :func:`doubts` takes over some images; a backward pass counts as two.
+
+    Example:
+        >>> most_passes(32) > 20 * 32
+        True
+    """
+    watched = 3 + TRIALS  # with and without bridges, once more where layers are not seen, and the images moved a little
+    return 3 * watched * (count + PROBED) + 5 * count + 1
+
+
+def asks_for_gradients(model: Model, x: Tensor) -> bool:
+    """Whether a model asks torch for gradients while it answers, as one that purifies its images by descent does.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...).
+
+    Example:
+        >>> asks_for_gradients(lambda x: x, torch.rand(2, 3))
+        False
+    """
+    asked, engine = [], torch.autograd.graph._engine_run_backward
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append(1)
+        return engine(*arguments, **options)
+
+    doors = (torch.autograd, torch.autograd.graph)
+    try:
+        for door in doors:
+            door._engine_run_backward = noted  # type: ignore[attr-defined]
+        with torch.no_grad():
+            ask(model, x)
+    finally:
+        for door in doors:
+            door._engine_run_backward = engine  # type: ignore[attr-defined]
+    return bool(asked)
 
 
 def misled(model: Model, x: Tensor, labels: Tensor) -> float:

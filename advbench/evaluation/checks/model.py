@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from advbench.evaluation.checks.gradients import doubts
-from advbench.evaluation.checks.squashed import why_no_logits
+from advbench.evaluation.checks import gradients, squashed
 from advbench.models.readings import SQUASHED, AsLogits
 from advbench.models.twins import BORROW
 from advbench.records.flag import Flag, Severity
@@ -24,11 +23,15 @@ from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.queries.modes import learns, parts
 
+ASKED = 32
+"""Number of images of a data set that a run makes these checks on."""
 FORWARDS = 5
 """Number of times the model is run on the same images."""
 SPREAD = 1e-4
 """Tolerated difference of its answers, as unit vectors (M2) or relative to the largest logit (M3)."""
 _ALONE = 8
+_LOSSES = 2
+_FORWARD_AND_BACKWARD = 3
 
 
 class Finding(NamedTuple):
@@ -60,7 +63,7 @@ def check_model(
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
-        Flags M1 to M8. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+        Flags M1 to M9. A model in training mode gets that flag alone, and so does one whose answers are not finite.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -71,6 +74,18 @@ def check_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
+
+
+def most_passes(count: int) -> int:
+    """Most passes that :func:`check_model` takes over some images; a backward pass counts as two.
+
+    Example:
+        >>> most_passes(32) > 12 * 32
+        True
+    """
+    together = FORWARDS + 1 + _LOSSES * _FORWARD_AND_BACKWARD
+    rest = squashed.most_passes(count) + gradients.most_passes(count)
+    return together * count + min(count, _ALONE) + rest
 
 
 def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Finding]:
@@ -87,10 +102,14 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
     yield from randomised or _batch_dependent(model, x, answers[0])
+    if gradients.asks_for_gradients(model, x[:1]):
+        yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
     if not known:
-        yield from (Finding(each.id, "F", each.message, each.advice, each.value) for each in doubts(model, x, truth))
+        yield from (
+            Finding(each.id, "F", each.message, each.advice, each.value) for each in gradients.doubts(model, x, truth)
+        )
 
 
 def _training(model: Model, x: Tensor) -> Iterator[Finding]:
@@ -177,7 +196,7 @@ def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[Finding]:
     if read:
         what = "the network answers with probabilities; their logarithms are attacked, which are flat where it is sure"
         yield Finding("M4", "F", what, "leave out the last softmax or sigmoid")
-    elif reason := why_no_logits(model, x, logits):
+    elif reason := squashed.why_no_logits(model, x, logits):
         yield Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
 
 
@@ -206,6 +225,7 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+_PURIFIES = "attack through what it does with them, or past it (attacks.Adaptive)"
 _DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
 _MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"
 

@@ -1,7 +1,7 @@
 """Trust flags of a data set itself: pictures that were resized twice, that are the same, or that a model has learnt."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class Shown(NamedTuple):
     """True classes of these images (N)."""
     pictures: Sequence[Image.Image] = ()
     """Some of the pictures at their own size, of which the first `LOOKED_AT` are looked at."""
-    trained_on: Collection[str] = ()
+    trained_on: Container[str] = ()
     """Ids of images that the model is known to have been trained on."""
     train_split: bool = False
     """Whether it is the training split of a data set that the model is for."""

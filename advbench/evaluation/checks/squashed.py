@@ -80,6 +80,16 @@ def why_no_logits(model: Model, x: Tensor, answers: Tensor) -> str:
     return ""
 
 
+def most_passes(count: int) -> int:
+    """Most passes that :func:`why_no_logits` takes over some images.
+
+    Example:
+        >>> most_passes(8)
+        56
+    """
+    return 3 * min(count, _OTHERS) + min(count, 2 * _OTHERS) + 3 * min(count, _OTHERS)
+
+
 def _look(model: Model, x: Tensor, answers: Tensor) -> _Seen:
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(x[:_OTHERS].shape, generator=generator).to(x)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from advbench.errors import UserError, not_installed, reason
 from advbench.models.classifier import Classifier
 from advbench.models.files.weights import ENDINGS, sha256_of
 from advbench.models.labels import imagenet_classes
-from advbench.models.preprocess import covering
+from advbench.models.preprocess import covering, through
 from advbench.models.sources.hub import hub_file
 
 TEMPLATES = ("a photo of a {}.",)
@@ -109,24 +108,10 @@ class ClipTransform:
         self._covers = found["resize_mode"] == "shortest"
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier.
-
-        Args:
-            image: A picture of any size and mode; its transparency is dropped.
-
-        Returns:
-            Values in [0, 1], each k / 255 for a whole k; shape (C, height, width), float32.
-
-        Raises:
-            UserError: The picture is so long and thin that scaling it would take too much memory.
-        """
+        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
         if self._covers:
             covering(image.size, self.size)
-        made: Any = image if image.mode == "RGB" else image.convert("RGB")
-        for step in self._steps:
-            made = step(made)
-        pixels: Tensor = made.to(torch.float32)
-        return pixels
+        return through(self._steps, image)
 
 
 def _open_clip(name: str) -> Any:

@@ -49,17 +49,7 @@ class ProcessorTransform:
         self.size = None if len(shapes) > 1 else height if height == width else (height, width)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier.
-
-        Args:
-            image: A picture of any size and mode; its transparency is dropped.
-
-        Returns:
-            Values in [0, 1], each k / 255 for a whole k; shape (C, height, width), float32.
-
-        Raises:
-            UserError: The picture is so long and thin that scaling it would take too much memory.
-        """
+        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
         if self._shorter:
             covering(image.size, self._shorter)
         picture = image if image.mode == self._mode else image.convert(self._mode)

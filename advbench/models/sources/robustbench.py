@@ -30,7 +30,7 @@ from advbench.models.files.described import with_classes
 from advbench.models.files.pins import check_pin
 from advbench.models.files.weights import sha256_of_all
 from advbench.models.labels import imagenet_classes
-from advbench.models.preprocess import covering
+from advbench.models.preprocess import covering, through
 
 _PACKAGE = "robustbench"
 _WIDTHS = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
@@ -109,23 +109,12 @@ class PictureTransform:
 
     def __init__(self, kind: str) -> None:
         steps, self.size = _PREPARATIONS[kind]
-        self._steps = transforms.Compose([*steps, transforms.ToTensor()])
+        self._steps = (*steps, transforms.ToTensor())
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier.
-
-        Args:
-            image: A picture of any size and mode; its transparency is dropped.
-
-        Returns:
-            Values in [0, 1]; shape (3, height, width), float32.
-
-        Raises:
-            UserError: The picture is so long and thin that scaling it would take too much memory.
-        """
+        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
         covering(image.size, _SHORTER)
-        pixels: Tensor = self._steps(image if image.mode == "RGB" else image.convert("RGB"))
-        return pixels
+        return through(self._steps, image)
 
 
 _SHORTER = 256

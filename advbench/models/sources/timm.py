@@ -3,9 +3,8 @@
 import importlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from advbench.errors import UserError, first_line, not_installed
 from advbench.models.classifier import Classifier
 from advbench.models.files.weights import load_into, read_state_dict, sha256_of
 from advbench.models.labels import imagenet_classes
-from advbench.models.preprocess import covering
+from advbench.models.preprocess import covering, through
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
@@ -114,28 +113,14 @@ class TimmTransform:
         self.size = (height, width)
         self.mean: tuple[float, ...] = tuple(found["mean"])
         self.std: tuple[float, ...] = tuple(found["std"])
-        self._mode = "L" if channels == 1 else "RGB"
+        self._mode: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
         self._crop_mode = found["crop_mode"]
         self._scaled = tuple(math.floor(side / found["crop_pct"]) for side in self.size)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier.
-
-        Args:
-            image: A picture of any size and mode; its transparency is dropped.
-
-        Returns:
-            Values in [0, 1], each k / 255 for a whole k; shape (C, height, width), float32.
-
-        Raises:
-            UserError: The picture is too long and thin to be scaled.
-        """
+        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
         self._check(image)
-        made: Any = image if image.mode == self._mode else image.convert(self._mode)
-        for step in self._steps:
-            made = step(made)
-        pixels: Tensor = made.to(torch.float32)
-        return pixels
+        return through(self._steps, image, self._mode)
 
     def _check(self, image: Image.Image) -> None:
         """Refuse a picture of which too much or nothing would be left."""

@@ -1,0 +1,99 @@
+"""Whether the gradients of a model agree with what happens when its images are moved."""
+
+import torch
+from torch import Tensor
+
+from attacks.standins.looking import Looked
+from attacks.standins.passing import Pass
+
+AGREES = 0.7
+"""Least correlation of a gradient with differences, for the gradient to be useful."""
+OFF = 3.0
+"""Most times that a gradient may be larger or smaller than differences."""
+ALIKE = 0.95
+"""Least cosine of a gradient that a model brings along with that of what it computes, for them to be the same."""
+
+
+def agreement(looked: Looked, number: int) -> bool:
+    """Whether the gradient of a layer's input agrees with differences between inputs of moved images.
+
+    Args:
+        looked: What was seen of the model.
+        number: The number of the layer.
+    """
+    value = looked.values[number]
+    if not value.requires_grad:
+        return False
+    if len(value) != len(looked.x):  # it is asked image by image, or about several views of each
+        return True
+    direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value)
+    try:
+        (gradient,) = torch.autograd.grad((value * direction).sum(), looked.x, allow_unused=True, retain_graph=True)
+    except RuntimeError:  # the model overwrites what its gradient needs; attacks know a way to ask it all the same
+        return True
+    if gradient is None or not bool(gradient.isfinite().all()):
+        return False
+    told, seen = [], []
+    for move, moved in zip(looked.moves, looked.moved, strict=True):
+        told.append((gradient * move).flatten(1).sum(1))
+        seen.append(((moved[number] - value).detach() * direction).flatten(1).sum(1))
+    return agrees(torch.cat(told), torch.cat(seen))
+
+
+def agrees(told: Tensor, seen: Tensor) -> bool:
+    """Whether changes that gradients foretold are those that were seen, both (n,).
+
+    Example:
+        >>> told = torch.tensor([1.0, -2.0])
+        >>> agrees(told, torch.tensor([1.5, -2.5])), agrees(told, -told)
+        (True, False)
+    """
+    sizes = float(told.norm()), float(seen.norm())
+    if max(sizes) == 0:
+        return True
+    if min(sizes) == 0 or not 1 / OFF < sizes[0] / sizes[1] < OFF:
+        return False
+    return float((told * seen).sum()) / (sizes[0] * sizes[1]) > AGREES
+
+
+def falsified(looked: Looked) -> bool:
+    """Whether the gradients of the last layer's answers are others than what it computes has, and fit it worse.
+
+    Args:
+        looked: What was seen of the model.
+    """
+    if looked.truly is None or not looked.truly[1].outputs or not looked.own[1].outputs:
+        return False
+    direction = torch.randn(looked.own[1].outputs[0].shape, generator=torch.Generator().manual_seed(0))
+    own, truly = (_slope_of(pair, direction) for pair in (looked.own, looked.truly))
+    if truly is None or (own is not None and _cosine(own, truly) > ALIKE):
+        return False
+    seen = [
+        ((end[0] - looked.own[1].outputs[0]).detach() * direction.to(end[0])).flatten(1).sum(1)
+        for end in looked.ends
+        if end and end[0].shape == direction.shape
+    ]
+    if own is None or len(seen) != len(looked.moves):
+        return True
+    fits = [
+        _cosine(torch.cat([(slope * move).flatten(1).sum(1) for move in looked.moves]), torch.cat(seen))
+        for slope in (own, truly)
+    ]
+    return fits[1] > fits[0]
+
+
+def _slope_of(pair: tuple[Tensor, Pass], direction: Tensor) -> Tensor | None:
+    """The gradient of a direction of the last layer's answers; None where there is none that is finite and not 0."""
+    x, seen = pair
+    value = seen.outputs[0]
+    if not value.requires_grad or value.shape != direction.shape:
+        return None
+    try:
+        (slope,) = torch.autograd.grad((value * direction.to(value)).sum(), x, allow_unused=True, retain_graph=True)
+    except RuntimeError:
+        return None
+    return slope if slope is not None and bool(slope.isfinite().all()) and bool((slope != 0).any()) else None
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    return float((one * other).sum() / (one.norm() * other.norm()).clamp_min(1e-30))

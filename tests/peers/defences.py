@@ -1,0 +1,239 @@
+"""`adaptive` on planted defences that hide a gradient: `python -m tests.peers.defences`.
+
+The networks and images lie in the folder `shared` beside the repository. What has been measured is kept, so that it can
+be interrupted; `--again` measures it once more. AutoAttack takes minutes for each defence: `--autoattack N` runs it on
+the first N images.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+IMAGES = 100
+PASSES = 20
+"""Passes that judge a random model."""
+NETWORKS = (("cifar10-cnn-a-adv", 2 / 255), ("mnist-lenet5-adv-linf0.3", 0.3))
+HEALTHY = (
+    *(("mnist-cnn-a-adv", 0.3), ("mnist-kw-linf0.1", 0.1), ("mnist-mlp-clean", 0.1), ("mnist-conv-small-clean", 0.1)),
+    *(("mnist-lenet5-clean", 0.1), ("mnist-lenet5-adv-linf0.3", 0.3), ("cifar10-cnn-a-adv", 2 / 255)),
+    *(("cifar10-cnn-a-mix", 2 / 255), ("cifar10-resnet2b-adv2", 2 / 255), ("cifar10-kw-linf8", 8 / 255)),
+    *(("cifar10-kw-l2-36", 2 / 255), ("cifar10-resnet20", 1 / 255), ("cifar10-resnet32", 1 / 255)),
+)
+"""Networks that hide nothing, and eps."""
+HEALTHY_IMAGES = 20
+UNDEFENDED = "none"
+
+_HEAD = """# Defences that hide a gradient
+
+Made by `python -m tests.peers.defences`; the numbers are in `defences.json`.
+
+Each defence is planted around a network (`tests/support/tricks.py`). The first {images} test images, misclassified ones
+included. **Undefended** is `standard` on the network alone, **adaptive** is `attacks.Adaptive` on the defended one:
+images that the model itself still classifies right, a mean over {passes} passes where it is random. **Clean** is the
+defended model's accuracy without an attack. **Time** is processor time of `adaptive` over that of `standard` on the
+undefended network; most of it is the defence's own where that is dear. **Flags** are those that a run of any attack
+raises. **AutoAttack** is `pyautoattack`, version "standard", on the first images, as many as are given; "fails" is
+where it ends in an error. What has no row, or nothing under AutoAttack, has not been measured yet; `python -m
+tests.peers.defences` goes on where it was interrupted. Other programs had most of the processor meanwhile, which makes
+times unsteady. Measured on {processor}.
+"""
+_COLUMNS = """
+## {network}, eps {eps:.4f}
+
+| Defence | Clean | Undefended | Adaptive | Difference | Time | Flags | AutoAttack | It says |
+|---|--:|--:|--:|--:|--:|---|--:|---|
+"""
+_HEALTHY = """
+## Networks that hide nothing
+
+`adaptive` beside `standard` on the first {images} images.
+
+| Network | Robust: standard | adaptive | Same images | Time | Flags E or F |
+|---|--:|--:|---|--:|---|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.defences", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="DEFENCE", help="these defences alone, or `healthy`")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="planted around these networks alone")
+    parser.add_argument("--again", action="store_true", help="measure what has been measured once more")
+    parser.add_argument("--autoattack", type=int, metavar="N", default=0, help="run AutoAttack on the first N images")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    path = options.out / "defences.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name, key, measure in () if options.page else _jobs(options):
+        entry = results.setdefault(name, {})
+        if key in entry and not options.again:
+            continue
+        entry[key] = measure()
+        print(name, key, {k: v for k, v in entry[key].items() if k != "robust"}, file=sys.stderr, flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (options.out / "defences.md").write_text(_page(results), encoding="utf-8")
+
+
+def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
+    """What there is to measure: name of the row, name of the number, and how to measure it."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+    import torch
+    from tricks import DETERMINISTIC, RANDOM
+
+    torch.set_num_threads(1)
+    tricks = {UNDEFENDED: lambda net: net} | DETERMINISTIC | RANDOM
+    chosen = [name for name in tricks if not options.only or name in options.only]
+    networks = [pair for pair in NETWORKS if not options.networks or pair[0] in options.networks]
+    for network, eps in networks:
+        for trick in chosen:
+            name, target = f"{network} {trick}", _planted(network, tricks[trick], IMAGES)
+            yield name, "adaptive", lambda target=target, eps=eps, trick=trick: _attacked(target, eps, trick)
+    for network, eps in HEALTHY if not options.only or "healthy" in options.only else ():
+        target = _planted(network, tricks[UNDEFENDED], HEALTHY_IMAGES)
+        yield f"healthy {network}", "adaptive", lambda target=target, eps=eps: _healthy(target, eps)
+    for network, eps in networks if options.autoattack else ():
+        for trick in chosen:
+            target = _planted(network, tricks[trick], options.autoattack)
+            yield f"{network} {trick}", "autoattack", lambda target=target, eps=eps: _by_autoattack(target, eps)
+
+
+def _planted(network: str, trick: Callable[[Any], Any], images: int) -> Callable[[], Any]:
+    """How to get a defended network with images and labels."""
+
+    def load() -> Any:
+        from tests.peers.victims import cifar10, mnist
+
+        target = (cifar10 if network.startswith("cifar10") else mnist)(network, images)()
+        target.model.eval().requires_grad_(False)
+        return target._replace(model=trick(target.model))
+
+    return load
+
+
+def _attacked(load: Callable[[], Any], eps: float, trick: str) -> dict[str, Any]:
+    from attacks import Adaptive, Standard, Untargeted
+
+    target = load()
+    goal, start = Untargeted(target.y), time.process_time()
+    if trick == UNDEFENDED:
+        x_adv, found = Standard()(target.model, target.x, goal, eps=eps), []
+    else:
+        report = Adaptive().report(target.model, target.x, goal, eps=eps)
+        x_adv, found = report.x_adv, [*report.findings, *map(str, report.tried)]
+    seconds = time.process_time() - start
+    robust, clean = (_accuracy(target.model, images, target.y) for images in (x_adv, target.x))
+    return {"clean": clean, "robust": robust, "seconds": seconds, "found": found, "flags": _flags(target)}
+
+
+def _healthy(load: Callable[[], Any], eps: float) -> dict[str, Any]:
+    from attacks import Adaptive, Standard, Untargeted
+
+    target, taken, robust = load(), [], []
+    for attack in (Standard(), Adaptive(), Adaptive(), Standard()):  # in both orders: the first call warms up
+        start = time.process_time()
+        x_adv = attack(target.model, target.x, Untargeted(target.y), eps=eps)
+        taken.append(time.process_time() - start)
+        robust.append((target.model(x_adv).argmax(1) == target.y).nonzero().squeeze(1).tolist())
+    seconds = {"standard": min(taken[0], taken[3]), "adaptive": min(taken[1], taken[2])}
+    return {"standard": robust[0], "adaptive": robust[1], "seconds": seconds, "flags": _flags(target)}
+
+
+def _accuracy(model: Any, x: Any, y: Any) -> float:
+    """Share of the images that the model classifies right, a mean over several passes."""
+    import torch
+
+    with torch.no_grad():
+        torch.manual_seed(0)
+        right = [(model(x).argmax(1) == y).float() for _ in range(PASSES)]
+    return float(torch.stack(right).mean())
+
+
+def _flags(target: Any) -> list[str]:
+    from advbench.evaluation.checks.model import check_model
+
+    found = check_model(target.model, target.x[:16], target.y[:16], dataset="test", name="planted")
+    return [f"{flag.id}" for flag in found if flag.severity in "EF"]
+
+
+class _Heard(logging.Handler):
+    """Keeps the warnings of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+def _by_autoattack(load: Callable[[], Any], eps: float) -> dict[str, Any]:
+    from pyautoattack import AutoAttack
+
+    target, heard, start = load(), _Heard(), time.process_time()
+    robust = None
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            attack = AutoAttack(target.model, norm="Linf", eps=eps, seed=0)
+            attack.logger.addHandler(heard)
+            found = attack.run_standard_evaluation(target.x, target.y, batch_size=len(target.x))
+            x_adv = found[0] if isinstance(found, tuple) else found
+            robust = _accuracy(target.model, x_adv.detach(), target.y)
+        except Exception as error:
+            heard.said.append(f"{type(error).__name__}: {error}".splitlines()[0])
+    says = sorted({" ".join(line.split()) for line in [*heard.said, *(str(each.message) for each in warned)]})
+    seconds = time.process_time() - start
+    return {"robust": robust, "images": len(target.x), "seconds": seconds, "says": says}
+
+
+def _page(results: dict[str, Any]) -> str:
+    page = _HEAD.format(images=IMAGES, passes=PASSES, processor=processor())
+    for network, eps in NETWORKS:
+        rows = {name.removeprefix(f"{network} "): entry for name, entry in results.items() if name.startswith(network)}
+        twin = rows.pop(UNDEFENDED, {}).get("adaptive")
+        if twin:
+            page += _COLUMNS.format(network=network, eps=eps)
+            page += "".join(_row(trick, entry, twin) for trick, entry in rows.items() if "adaptive" in entry)
+    healthy = {
+        name.removeprefix("healthy "): e["adaptive"] for name, e in results.items() if name.startswith("healthy")
+    }
+    if healthy:
+        page += _HEALTHY.format(images=HEALTHY_IMAGES)
+        page += "".join(_healthy_row(network, entry) for network, entry in healthy.items())
+    return page
+
+
+def _row(trick: str, entry: dict[str, Any], twin: dict[str, Any]) -> str:
+    ours, theirs = entry["adaptive"], entry.get("autoattack")
+    reference, says = "", ""
+    if theirs:
+        robust = "fails" if theirs["robust"] is None else f"{theirs['robust']:.0%}"
+        reference = f"{robust} of {theirs['images']}"
+        says = "; ".join(line[:90].replace("|", "/") for line in theirs["says"]) or "nothing"
+    return (
+        f"| {trick} | {ours['clean']:.1%} | {twin['robust']:.1%} | {ours['robust']:.1%} "
+        f"| {100 * (ours['robust'] - twin['robust']):+.1f} | {ours['seconds'] / twin['seconds']:.1f} "
+        f"| {', '.join(dict.fromkeys(ours['flags']))} | {reference} | {says} |\n"
+    )
+
+
+def _healthy_row(network: str, entry: dict[str, Any]) -> str:
+    taken = entry["seconds"]
+    same = "yes" if entry["standard"] == entry["adaptive"] else "no"
+    counts = " | ".join(f"{len(entry[name]) / HEALTHY_IMAGES:.0%}" for name in ("standard", "adaptive"))
+    flags = ", ".join(entry["flags"]) or "none"
+    return f"| {network} | {counts} | {same} | {taken['adaptive'] / taken['standard']:.2f} | {flags} |\n"
+
+
+if __name__ == "__main__":
+    main()
