@@ -30,7 +30,7 @@ class Fooled:
         for unit in units:
             if unit.task == "attack":
                 self._attacks.setdefault(unit.threat, []).append(unit)
-        self._known: tuple[tuple[str, ...], Any] | None = None
+        self._known: tuple[tuple[str, ...], dict[str, float]] | None = None
 
     def among(self, unit: Unit) -> frozenset[str]:
         """Ids of the images of a proof's unit that are wrong when clean, or fooled by a perturbation within its eps.
@@ -46,14 +46,16 @@ class Fooled:
 
     def _sizes(self, threat: tuple[str, ...], norm: str) -> dict[str, float]:
         """Id of an image -> size of the smallest perturbation that fooled it; 0 for one that is wrong when clean."""
-        if self._known is None or self._known[0] != threat:
-            table, missing = read_rows(self._folder, self._attacks[threat])
-            if missing:
-                raise UserError(f"the rows of unit {next(iter(missing))} are needed: {next(iter(missing.values()))}")
-            rows = table.select(["sample_id", "label", "clean_class", "met", norm]).to_pylist()
-            self._known = threat, _smallest(rows, norm)
-        found: dict[str, float] = self._known[1]
-        return found
+        known = self._known  # threads that serve other workers may change it meanwhile
+        if known is not None and known[0] == threat:
+            return known[1]
+        table, missing = read_rows(self._folder, self._attacks[threat])
+        if missing:
+            raise UserError(f"the rows of unit {next(iter(missing))} are needed: {next(iter(missing.values()))}")
+        rows = table.select(["sample_id", "label", "clean_class", "met", norm]).to_pylist()
+        sizes = _smallest(rows, norm)
+        self._known = threat, sizes
+        return sizes
 
 
 def _smallest(rows: Sequence[dict[str, Any]], norm: str) -> dict[str, float]:
