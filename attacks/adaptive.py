@@ -86,6 +86,7 @@ class Adaptive:
     2. the model as it is: in full where nothing was found, else by a short descent.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
+    The looks take some hundred passes for a batch, however large; under :func:`attacks.capped` its images share them.
 
     References:
         Tramer et al., On adaptive attacks to adversarial example defenses <https://arxiv.org/abs/2002.08347>, 2020.
@@ -132,7 +133,7 @@ class Adaptive:
         check_call(self, eps, seed)
         with suppress(ProbabilitiesError):
             clean_logits(model, x, goal, self.norm, eps)
-        x, eps = x.detach(), torch.as_tensor(eps)
+        x = x.detach()
         drawn = torch.full_like(x[:1], 0.5)
         random, core = wavers(model, drawn), inside(model, drawn)
         best, share = x.clone(), x.new_zeros(len(x))
@@ -141,9 +142,8 @@ class Adaptive:
             start, some = perf_counter(), goal.select(rows)
             target = Cautious(attacked, some, self.draws, derive(seed, i)) if random else attacked
             try:
-                x_adv = attack(
-                    target, x[rows], some, eps=eps[rows] if eps.ndim else eps, seed=derive(seed, i) if i else seed
-                )
+                own = eps[rows] if isinstance(eps, Tensor) and eps.ndim else eps
+                x_adv = attack(target, x[rows], some, eps=own, seed=derive(seed, i) if i else seed)
             except NoGradientError:  # of the model as it is; scores and the network inside are there
                 continue
             shares = self._judged(model, x_adv, some, seed=seed, draws=self.judge_draws if random else 1)

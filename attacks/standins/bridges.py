@@ -49,7 +49,7 @@ def fit_front(value: Tensor, x: Tensor) -> Front | None:
     Example:
         >>> x = torch.rand(4, 3, 8, 8)
         >>> front = fit_front((x.flip(1) - 0.5) / 0.25, x)
-        >>> front.mixture.round().tolist()
+        >>> front.mixture.round().abs().tolist()
         [[0.0, 0.0, 4.0], [0.0, 4.0, 0.0], [4.0, 0.0, 0.0]]
         >>> round(front.explained, 3)
         1.0

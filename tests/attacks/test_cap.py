@@ -51,6 +51,8 @@ class Witness:
 
     def __call__(self, x):
         logits, rows = self.model(x), asked_ids()
+        if rows is None:  # a look at an image that is none of those attacked
+            return logits
         goal, size = self.goal.select(rows), self.attack.norm.measure(x.detach() - self.x[rows])
         value = goal.margin(logits.detach())
         if self.attack.kind != "budget":
@@ -75,6 +77,8 @@ def test_every_attack_keeps_to_its_cap_image_by_image_and_hands_over_its_best(na
     if attack.kind != "budget":
         value = attack.norm.measure(x_adv - x).where(value < 0, torch.inf)
     torch.testing.assert_close(value[cut], witness.best[cut])
+    if name == "adaptive":  # the images of a batch share the passes of its looks at the model
+        return
     for i in range(len(x)):
         row = torch.tensor([i])
         assert torch.equal(spent(limited, model, x[row], goal.select(row), eps)[0], x_adv[row])

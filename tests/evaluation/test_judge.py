@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from advbench.evaluation.judge import Verdicts, check_candidates, judge
+from advbench.evaluation.judge import LOOKS, Verdicts, check_candidates, judge
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
 from attacks import L0, L1, L2, NORMS, Linf, Targeted, TopKExclusion, Untargeted
 
@@ -195,7 +195,7 @@ def test_asks_the_model_itself_and_leaves_no_graph():
     model = fakes.Counting(fakes.classifier())
     x = torch.rand(3, 3, fakes.SIZE, fakes.SIZE)
     verdicts = judge(model, x, x, Untargeted(torch.tensor([0, 1, 2])), Linf(), None)
-    assert model.forward_rows == 10  # clean, candidate, one of them again, nearest levels
+    assert model.forward_rows == 3 + 3 + LOOKS + 3  # clean, candidates, one of them again, nearest levels
     *others, sizes = verdicts
     assert not any(tensor.requires_grad for tensor in (*others, *sizes.values()))
     assert all(len(tensor) == 3 for tensor in (*others, *sizes.values()))
@@ -238,7 +238,8 @@ def test_nothing_more_is_asked_about_images_that_are_not_fooled():
     x = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.7, 0.3]])
     x_adv = torch.tensor([[0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])
     assert judge(model, x, x_adv, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.5).met.tolist() == [1, 0, 0]
-    assert asked == [3, 3, 1, 1], "one candidate twice, to see whether the model is random, and one rounded to 8 bits"
+    # one candidate again, to see whether the model is random, and one rounded to 8 bits
+    assert asked == [3, 3, *[1] * LOOKS, 1]
 
 
 def test_a_random_model_is_judged_by_many_passes():

@@ -106,7 +106,8 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
         yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
-    if not known:
+    # a model that was given the gradients of its twin says so itself
+    if not known and getattr(model, "twin", None) is None:
         yield from (
             Finding(each.id, "F", each.message, each.advice, each.value) for each in gradients.doubts(model, x, truth)
         )
