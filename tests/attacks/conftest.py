@@ -2,7 +2,7 @@
 
 import pytest
 
-LONG = ("standard", "thorough")
+LONG = ("standard", "thorough", "adaptive")
 """Attacks that are made of many others, each of which is tested by itself."""
 
 
