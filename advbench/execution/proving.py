@@ -7,17 +7,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from advbench import proofs
-from advbench.config.goals import parse_goal
-from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
-from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.batch import ImageResult, attack_batch
 from advbench.execution.unit_results import (
-    FIRST,
     Attacked,
     Done,
     TaskContext,
     finished,
     logits_of,
-    provenance,
+    set_up,
     unreadable_records,
 )
 from advbench.records.clean import CleanLogits
@@ -52,21 +49,10 @@ def prove_unit(unit: Unit, context: TaskContext, clean: CleanLogits, fooled: fro
                 limits=json.loads(unit.params),
                 needed=samples[row].sample_id not in fooled,
             )
-            (result,) = attack_batch(_setup(unit, context, search), images.x[one], [samples[row]], logits[one])
+            (result,) = attack_batch(set_up(unit, context, search), images.x[one], [samples[row]], logits[one])
             results.append(result._replace(record=_with_proof(result.record, search)))
         records |= {row: result.record for row, result in zip(images.rows, results, strict=True)}
     return finished(unit, context, Attacked(images, results, records))
-
-
-def _setup(unit: Unit, context: TaskContext, search: "_Search") -> BatchAttack:
-    model, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
-    return BatchAttack(
-        model=model,
-        attack=search,
-        make_goal=goal_maker(goal, model),
-        source=provenance(unit, context, model),
-        keep=max(FIRST, goal.k, len(goal.classes)),
-    )
 
 
 @dataclass(kw_only=True)

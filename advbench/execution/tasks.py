@@ -8,16 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advbench.config.goals import parse_goal
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
-from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
-from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.batch import ImageResult, attack_batch
 from advbench.evaluation.memory import by_halves
 from advbench.execution.checking import checked
 from advbench.execution.proving import prove_unit
 from advbench.execution.unit_results import (
-    FIRST,
     Attacked,
     Done,
     Job,
@@ -25,7 +22,7 @@ from advbench.execution.unit_results import (
     as_tensors,
     finished,
     logits_of,
-    provenance,
+    set_up,
     unreadable_records,
 )
 from advbench.records.clean import CleanLogits
@@ -99,26 +96,14 @@ def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> 
     results, cuts = list[ImageResult](), [most] if most < len(unit.samples) else []
     if images.rows:
         logits = logits_of(unit, images, clean).to(images.x.device)
-        setup = _setup(unit, context, images.x, cuts)
+        form = context.resources.fast(unit.model, unit.dataset, unit.form, images.x)
+        setup = set_up(unit, context, _equipped(unit, context, images.x), model=form, on_cut=cuts.append)
         own = [samples[row] for row in images.rows]
         for start in range(0, len(own), most):
             part = slice(start, start + most)
             results += attack_batch(setup, images.x[part], own[part], logits[part])
         records |= {row: result.record for row, result in zip(images.rows, results, strict=True)}
     return finished(unit, context, Attacked(images, results, records), cuts)
-
-
-def _setup(unit: Unit, context: TaskContext, x: Tensor, cuts: list[int]) -> BatchAttack:
-    """The attack of a unit on its model."""
-    model, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
-    return BatchAttack(
-        model=context.resources.fast(unit.model, unit.dataset, unit.form, x),
-        attack=_equipped(unit, context, x),
-        make_goal=goal_maker(goal, model),
-        source=provenance(unit, context, model),
-        keep=max(FIRST, goal.k, len(goal.classes)),
-        on_cut=cuts.append,
-    )
 
 
 def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:

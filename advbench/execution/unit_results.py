@@ -1,6 +1,6 @@
 """What a unit of work starts from and what it leaves: its run, its images' logits, its rows and its files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import safetensors.torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from advbench.config.goals import parse_goal
 from advbench.config.suite import Suite
 from advbench.errors import UserError
-from advbench.evaluation.batch import Candidate, ImageResult, labelled_pointless, unattacked
+from advbench.evaluation.batch import BatchAttack, Candidate, ImageResult, labelled_pointless, unattacked
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
@@ -20,8 +20,9 @@ from advbench.records.record import UNKNOWN, Reason, Record
 from advbench.records.storage.checksum import BLANK, sealed
 from advbench.records.storage.shards import as_shard
 from advbench.records.unit import FORMAT, Unit
+from attacks import Attack, Model
 
-FIRST = 5
+_FIRST = 5
 """Number of top classes that a row keeps; more if the goal involves more."""
 
 
@@ -64,6 +65,34 @@ class TaskContext(NamedTuple):
     """Label of each model -> its digest when the run was planned."""
     starts: Mapping[tuple[str, str], tuple[int, ...]]
     """Model and data set -> numbers of the images from which attacks may start."""
+
+
+def set_up(
+    unit: Unit,
+    context: TaskContext,
+    attack: Attack,
+    *,
+    model: Model | None = None,
+    on_cut: Callable[[int], None] = lambda size: None,
+) -> BatchAttack:
+    """An attack, or a proof in its place, on the images of a unit.
+
+    Args:
+        unit: The unit to do.
+        context: The run that it belongs to.
+        attack: Made for the unit's norm.
+        model: The form of the model that the attack is given; None: the model as it is judged.
+        on_cut: Called with the smaller number of images each time memory does not suffice.
+    """
+    judged, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
+    return BatchAttack(
+        model=judged if model is None else model,
+        attack=attack,
+        make_goal=goal_maker(goal, judged),
+        source=_provenance(unit, context, judged),
+        keep=max(_FIRST, goal.k, len(goal.classes)),
+        on_cut=on_cut,
+    )
 
 
 def logits_of(unit: Unit, images: UnitImages, clean: CleanLogits) -> Tensor:
@@ -180,10 +209,10 @@ def _unattacked(
     """The records of images that were not attacked; those for which the goal has no meaning are left out."""
     model = context.resources.judged(unit.model, unit.dataset)
     aside = labelled_pointless(goal_maker(parse_goal(unit.goal), model), samples, model.num_classes)
-    return unattacked(provenance(unit, context, model), samples, reason, why, aside)
+    return unattacked(_provenance(unit, context, model), samples, reason, why, aside)
 
 
-def provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenance:
+def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenance:
     """The columns that all rows of a unit share."""
     same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}

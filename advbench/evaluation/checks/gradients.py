@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from attacks.goals import Untargeted
 from attacks.objectives.ranking import scale
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -127,11 +128,7 @@ def misled(model: Model, x: Tensor, labels: Tensor) -> float:
         >>> misled(lambda x: 2 * x, torch.rand(8, 5), torch.zeros(8, dtype=torch.long))
         0.0
     """
-
-    def margin(logits: Tensor) -> Tensor:
-        own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
-        return own - logits.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)
-
+    margin = Untargeted(labels).margin
     with torch.enable_grad():
         try:
             logits, _, (gradient,) = differentiate(model, x.detach().clone().requires_grad_(), margin)

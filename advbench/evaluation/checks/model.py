@@ -18,6 +18,7 @@ from advbench.evaluation.checks import gradients, squashed
 from advbench.models.readings import SQUASHED, AsLogits
 from advbench.models.twins import BORROW
 from advbench.records.flag import Flag, Severity
+from attacks.goals import Untargeted
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
@@ -236,5 +237,4 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
-    return own - logits.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)
+    return Untargeted(labels).margin(logits)
