@@ -35,10 +35,6 @@ class Meter:
         (tensor([2., 1.]), tensor([1., 0.]))
     """
 
-    forwards: Tensor
-    """Forward passes for each image (N,)."""
-    backwards: Tensor
-    """Backward passes for each image (N,)."""
     not_finite: Tensor
     """Number of answers about each image that held NaN or infinity (N,)."""
     seconds: float
@@ -48,15 +44,23 @@ class Meter:
         self._model, self._on_pass = model, on_pass
         self._sorted, self._order = ids.sort()
         self._last: tuple[Tensor, Tensor] = ids, torch.arange(len(ids), device=ids.device)
-        self._one = torch.ones(1, device=ids.device)
-        self.forwards = torch.zeros(len(ids), device=ids.device)
-        self.backwards = torch.zeros(len(ids), device=ids.device)
+        self._forwards, self._backwards = _Count(ids), _Count(ids)
         self.not_finite = torch.zeros(len(ids), device=ids.device)
         self.seconds = 0.0
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The model's logits; the passes are counted."""
         return self._pass(self._model, x)
+
+    @property
+    def forwards(self) -> Tensor:
+        """Forward passes for each image (N,)."""
+        return self._forwards.numbers
+
+    @property
+    def backwards(self) -> Tensor:
+        """Backward passes for each image (N,)."""
+        return self._backwards.numbers
 
     @property
     def wrapped(self) -> Model:
@@ -79,7 +83,7 @@ class Meter:
         self._on_pass()
         rows = len(x)
         places = self._places(asked_ids(), rows)
-        self._book(self.forwards, places, rows)
+        self._forwards.add(places, rows)
         # The model may work on its images in place. Attacks that name their images hand over a copy already.
         logits = find_logits(model(x.clone() if asked_ids() is None else x), rows)
         if isinstance(logits, Tensor):
@@ -91,9 +95,9 @@ class Meter:
         """Count answers that are not finite, and the backward pass when it comes."""
         found = logits.detach()
         if not math.isfinite(found.sum()):  # quicker than to test each of them, and rarely a false alarm
-            self._book(self.not_finite, places, rows, _not_finite(found).float())
+            _book(self.not_finite, places, _not_finite(found).float())
         if logits.requires_grad:
-            logits.register_hook(lambda _: self._book(self.backwards, places, rows))  # type: ignore[no-untyped-call]
+            logits.register_hook(lambda _: self._backwards.add(places, rows))  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()
@@ -112,12 +116,47 @@ class Meter:
             self._last = ids, self._order[torch.searchsorted(self._sorted, ids)]
         return self._last[1]
 
-    def _book(self, count: Tensor, places: Tensor | None, rows: int, values: Tensor | None = None) -> None:
-        """Add 1, or one value per row, at the places of the rows."""
-        if places is None:
-            count += (rows if values is None else values.sum()) / len(count)
-        else:
-            count.index_add_(0, places, self._one.expand(rows) if values is None else values)
+
+class _Count:
+    """A number of passes for each image.
+
+    Passes over the same images in a row are added up before they are written: on a small network every operation
+    beside the pass itself is felt.
+
+    Args:
+        ids: Ids of the images (N,).
+    """
+
+    def __init__(self, ids: Tensor) -> None:
+        self._numbers = torch.zeros(len(ids), device=ids.device)
+        self._places: Tensor | None = None
+        self._rows, self._passes = 0, 0
+
+    def add(self, places: Tensor | None, rows: int) -> None:
+        """Count a pass over some rows; see :meth:`Meter._places`."""
+        if places is not self._places or rows != self._rows:
+            self._write()
+            self._places, self._rows = places, rows
+        self._passes += 1
+
+    @property
+    def numbers(self) -> Tensor:
+        """The passes of each image (N,)."""
+        self._write()
+        return self._numbers
+
+    def _write(self) -> None:
+        if self._passes:
+            _book(self._numbers, self._places, self._numbers.new_full((self._rows,), self._passes))
+        self._passes = 0
+
+
+def _book(numbers: Tensor, places: Tensor | None, values: Tensor) -> None:
+    """Add one value for each row at its place, or all of them in equal shares where the places are not known."""
+    if places is None:
+        numbers += values.sum() / len(numbers)
+    else:
+        numbers.index_add_(0, places, values)
 
 
 def _not_finite(logits: Tensor) -> Tensor:

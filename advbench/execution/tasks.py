@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -49,8 +50,7 @@ def do(job: Job, context: TaskContext) -> Done:
     unit, clean = job.unit, job.clean or CleanLogits((), np.empty((0, 0)))
     if context.resources.digest(unit.model) != context.models[unit.model]:
         raise UserError(f"model {unit.model} has changed since the run was planned")
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(unit.seed)
+    with _seeded(unit.seed, context.resources.device):
         match unit.task:
             case "clean":
                 return _predict(unit, context)
@@ -60,6 +60,21 @@ def do(job: Job, context: TaskContext) -> Done:
                 return _attack(unit, context, clean, job.most or len(unit.samples))
             case "prove":
                 return prove_unit(unit, context, clean, job.fooled)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators, and leave them as they were.
+
+    On the CPU those of GPUs are left alone: to look for GPUs takes longer than the rest of what a unit costs.
+    """
+    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        if device.type == "cpu":
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+        yield
 
 
 def _predict(unit: Unit, context: TaskContext) -> Done:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import safetensors.torch
+import safetensors.numpy
 import torch
 from torch import Tensor
 
@@ -223,4 +223,4 @@ def as_tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:
     """Tensors as a sealed safetensors file."""
     # a single entry: safetensors writes several in arbitrary order
     metadata = {"advbench": f"unit {unit.unit_id}, format {FORMAT}, {BLANK}"}
-    return sealed(safetensors.torch.save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata))
+    return sealed(safetensors.numpy.save({name: t.cpu().contiguous().numpy() for name, t in tensors.items()}, metadata))
