@@ -31,9 +31,10 @@ from attacks.fmn import FMN
 from attacks.geometry.quantize import quantize
 from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 from attacks.hop_skip_jump import HopSkipJump
+from attacks.masking import MaskedEach, masked, masked_each
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
-from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
+from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm
 from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
@@ -116,6 +117,8 @@ __all__ = [
     "Inside",
     "LabelOutOfTopK",
     "Linf",
+    "Masked",
+    "MaskedEach",
     "MinNormAttack",
     "Model",
     "MultiTargeted",
@@ -145,6 +148,8 @@ __all__ = [
     "foolbox",
     "fooled",
     "inside",
+    "masked",
+    "masked_each",
     "multi_targeted",
     "quantize",
     "restarts",

@@ -121,7 +121,10 @@ def spent(model: Model, ids: Tensor) -> bool:
         >>> spent(lambda x: x, torch.tensor([0]))
         False
     """
-    return isinstance(model, _Purse) and model.refuses(ids)
+    asked: object = model
+    while asked is not None and not isinstance(asked, _Purse):
+        asked = getattr(asked, "wrapped", None)
+    return isinstance(asked, _Purse) and asked.refuses(ids)
 
 
 class _SpentError(BaseException):

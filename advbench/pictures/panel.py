@@ -4,6 +4,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from advbench.config.budgets import describe_norm
@@ -21,19 +22,24 @@ OLD, NEW, _GREY = "#4878a8", "#d9622b", "#777777"
 
 
 def draw_panel(
-    clean: Image.Image, perturbation: Image.Image, adversarial: Image.Image, outcome: "PictureResult"
+    clean: Image.Image,
+    perturbation: Image.Image,
+    adversarial: Image.Image,
+    outcome: "PictureResult",
+    mask: Image.Image | None = None,
 ) -> bytes:
     """Draw the panel of one picture.
 
     Three rows of pictures of one size: the original with its first five classes, the perturbation with its size and
     cost, the adversarial picture with its first five classes. Classes that were among the original's first ones are
-    blue in both, all others orange.
+    blue in both, all others orange. Under a mask, a line around what might change runs through all three.
 
     Args:
         clean: The original at the model's resolution.
         perturbation: The scaled perturbation; grey is no change.
         adversarial: The adversarial picture.
         outcome: Classes, sizes and cost.
+        mask: White where the picture might change, black where not; None: it might everywhere.
 
     Returns:
         A PNG file.
@@ -47,6 +53,8 @@ def draw_panel(
         rows, (clean, perturbation, adversarial), ("original", "perturbation", "adversarial"), strict=True
     ):
         left.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        if mask is not None:
+            _outline(left, mask)
         left.set_ylabel(name, fontsize=14)
         left.set_xticks([])
         left.set_yticks([])
@@ -55,6 +63,21 @@ def draw_panel(
     draw_bars(rows[2][1], outcome.after, old)
     _write_title(figure, outcome)
     return render(figure)
+
+
+def _outline(axes: "Axes", mask: Image.Image) -> None:
+    """Draw a line along the edges of the pixels that might change, in two colours, to be seen on any picture."""
+    allowed = np.pad(np.asarray(mask) > 0, 1)
+    lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    # A pixel at (row, column) reaches half a pixel to each side of its middle; the frame of padding begins at -1.
+    for row, column in np.argwhere(allowed[1:] != allowed[:-1]).tolist():
+        lines.append(((column - 1.5, row - 0.5), (column - 0.5, row - 0.5)))
+    for row, column in np.argwhere(allowed[:, 1:] != allowed[:, :-1]).tolist():
+        lines.append(((column - 0.5, row - 1.5), (column - 0.5, row - 0.5)))
+    from matplotlib.collections import LineCollection
+
+    for colour, width in (("black", 2.5), ("white", 1.2)):
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, capstyle="round"), autolim=False)
 
 
 def render(figure: "Figure") -> bytes:
