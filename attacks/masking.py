@@ -97,7 +97,7 @@ class MaskedEach:
             raise ValueError(f"expected a mask for each of {len(x)} images, got {len(self.masks)}")
         x = x.detach()
         budgets = None if eps is None else radii(eps, x)
-        kinds, which = self.masks.bool().unique(dim=0, return_inverse=True)
+        kinds, which = self.masks.bool().unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
         x_adv, failed = x.clone(), Failures()
         for i, mask in enumerate(kinds):
             rows = (which.to(x.device) == i).nonzero().squeeze(1)

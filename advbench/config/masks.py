@@ -114,6 +114,16 @@ def with_mask(label: str, mask: str, folder: Path = Path()) -> str:
     return f"{label}{_ONLY}{spec.path.name}{content}"
 
 
+def mask_in(label: str) -> str:
+    """The mask that the label of a data set ends with; empty if everything may change.
+
+    Example:
+        >>> mask_in("digits, only border:2"), mask_in("digits")
+        ('border:2', '')
+    """
+    return label.partition(_ONLY)[2]
+
+
 def without_mask(label: str) -> str:
     """The label of a data set, whatever may change in it.
 

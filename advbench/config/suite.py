@@ -119,7 +119,8 @@ class DatasetSpec(DataSource):
 
     @model_validator(mode="after")
     def _label_with_mask(self, info: ValidationInfo) -> Self:
-        return self if self.mask is None else self.under(self.mask, (info.context or {}).get("folder", Path()))
+        object.__setattr__(self, "label", self.under(None, (info.context or {}).get("folder", Path())).label)
+        return self
 
     def under(self, mask: str | None, folder: Path = Path()) -> Self:
         """The data set under its own mask, or under this one, as its label then says.
@@ -276,8 +277,8 @@ class Suite(Strict):
     @model_validator(mode="after")
     def _mask_everywhere(self, info: ValidationInfo) -> Self:
         folder = (info.context or {}).get("folder", Path())
-        datasets = tuple(data.under(self.mask, folder) for data in self.datasets)
-        return self if datasets == self.datasets else self.model_copy(update={"datasets": datasets})
+        object.__setattr__(self, "datasets", tuple(data.under(self.mask, folder) for data in self.datasets))
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from advbench.config.masks import without_mask
+from advbench.config.masks import mask_in
 from advbench.evaluation.evaluate import Evaluation
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Reason, Record
 from advbench.sanitize import display_name
@@ -161,8 +161,7 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
         }
     )
     if not (seen.valid and seen.answered):
-        dataset = source.columns["dataset"]
-        invalid = INVALID if without_mask(dataset) == dataset else BESIDE_THE_MASK
+        invalid = BESIDE_THE_MASK if mask_in(source.columns["dataset"]) else INVALID
         reason, why = (Reason.NO_ANSWER, UNANSWERED) if seen.valid else (Reason.INVALID, invalid)
         told = failure(sample.sample_name, source.columns["attack"], why)
         return Record(status=UNKNOWN, reason=reason, error=told, **columns)

@@ -113,7 +113,7 @@ QUICK = {("apgd", "linf"), ("fmn", "l2"), ("pdpgd", "l1"), ("sigma_zero", "l0"),
 
 def known(norm, num_classes=2):
     """A linear model, images alike outside the mask, a goal, and the size of the smallest perturbations under it."""
-    model, x = linear(num_classes, 48, seed=1), images(6, SHAPE, seed=1)
+    model, x = linear(num_classes, 48, seed=1), images(6, SHAPE, seed=1, low=0.42, high=0.58)
     x[:, OUTSIDE] = x[0, OUTSIDE]
     allowed = (~OUTSIDE).flatten()
     within = Linear(model.weight[:, allowed], model.bias + model.weight[:, ~allowed] @ x[0][OUTSIDE])

@@ -145,3 +145,19 @@ def test_without_a_result_no_size_is_claimed():
     said = words(draw(OUTCOME._replace(record=record)))
     assert "goal topk-exclusion:7: not met\n202 forward, 200 backward passes, 17.2 s" in said
     assert "tiger.jpg · efficientnet_lite0 · topk · L2, no bound" in said
+
+
+def test_a_line_runs_around_what_might_change():
+    allowed = np.zeros((32, 32), np.uint8)
+    allowed[8:16, 8:24] = 255
+    mask = Image.fromarray(allowed)
+    grey = Image.new("RGB", (32, 32), (128, 128, 128))
+    plain, lined = (
+        np.asarray(Image.open(io.BytesIO(draw_panel(grey, grey, grey, OUTCOME, each))).convert("L")).astype(int)
+        for each in (None, mask)
+    )
+    different = plain != lined
+    assert different.any()
+    assert {0, 255} <= set(lined[different].tolist()), "black beside white is seen on any picture"
+    rows = np.flatnonzero(different.any(1))
+    assert len(np.flatnonzero(np.diff(rows) > 40)) == 2, "in each of the three pictures"
