@@ -29,7 +29,18 @@ from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.geometry.quantize import quantize
-from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.goals import (
+    AnyLabelFlips,
+    Goal,
+    LabelOff,
+    LabelOn,
+    LabelOutOfTopK,
+    LabelsEqual,
+    OrderedTopK,
+    Targeted,
+    TopKExclusion,
+    Untargeted,
+)
 from attacks.hop_skip_jump import HopSkipJump
 from attacks.masking import MaskedEach, masked, masked_each
 from attacks.mifgsm import MIFGSM
@@ -102,6 +113,7 @@ __all__ = [
     "TIFGSM",
     "Adaptive",
     "AdaptiveReport",
+    "AnyLabelFlips",
     "Attack",
     "AttackError",
     "Bisection",
@@ -115,7 +127,10 @@ __all__ = [
     "Goal",
     "HopSkipJump",
     "Inside",
+    "LabelOff",
+    "LabelOn",
     "LabelOutOfTopK",
+    "LabelsEqual",
     "Linf",
     "Masked",
     "MaskedEach",

@@ -128,7 +128,7 @@ def _mask_of(text: str | None, *, prove: bool) -> MaskSpec | None:
         raise UserError("proofs know no masks", hint="leave out either --prove or --mask")
     mask = None if text is None else parse_mask(text)
     if mask is not None:
-        mask.digest()  # a file that is missing is told before the model is loaded
+        mask.digest()  # a missing file is an error before the model is loaded
     return mask
 
 

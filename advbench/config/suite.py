@@ -19,6 +19,7 @@ from advbench.config.data.word import at_home, parted
 from advbench.config.fields import (
     EpsTable,
     Goals,
+    Mask,
     NormNames,
     Strict,
     known,
@@ -28,7 +29,7 @@ from advbench.config.fields import (
     waived,
 )
 from advbench.config.gates import Gates
-from advbench.config.masks import parse_mask, with_mask
+from advbench.config.masks import with_mask
 from advbench.config.model_description import NOTHING, Description, refuse_unread
 from advbench.errors import UserError
 
@@ -77,17 +78,6 @@ class ModelSpec(Description):
         except UserError as error:
             raise plain(error) from None
         return self
-
-
-def _mask(text: Any) -> Any:
-    try:
-        return parse_mask(text, option="mask").text if isinstance(text, str) else text
-    except UserError as error:
-        raise plain(error) from None
-
-
-Mask = Annotated[str, BeforeValidator(_mask)] | None
-"""What attacks may change, as `advbench attack --mask` takes it; None: everything."""
 
 
 class DatasetSpec(DataSource):

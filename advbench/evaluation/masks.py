@@ -89,7 +89,7 @@ def saliency_mask(model: Model, x: Tensor, goal: Goal, percent: float) -> Tensor
     Args:
         model: The model whose gradient it is.
         x: Images (N, C, H, W).
-        goal: Their goal.
+        goal: Goal whose margin counts.
         percent: Share of the pixels to keep, percent; at least one is kept.
 
     Returns:

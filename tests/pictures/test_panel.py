@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import fakes
 import matplotlib.figure
+import numpy as np
 import pytest
 from PIL import Image
 
