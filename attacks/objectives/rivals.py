@@ -135,7 +135,8 @@ def ways_to(goal: Goal, logits: Tensor, count: int) -> Ways:
 
     To drive a label out of the first k, the k - 1 strongest of the other classes and one more, each in turn, must
     rise above it; k is 1 for an untargeted goal. A goal with choices is met by each of them. A goal that itself says
-    which classes are to be first can be met in one way. Where there are fewer ways than asked for, they start again from the first.
+    which classes are to be first can be met in one way. Where there are fewer ways than asked for, they start again
+    from the first.
 
     Args:
         goal: The goal that is to be met.
