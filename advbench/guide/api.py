@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 from advbench.guide.docstrings import as_markdown, inline, taken_apart
 from advbench.guide.markdown import code, joined, table
-from advbench.guide.source import Field, Function, fields, find, is_record, methods, public_names, signature, tree_of
+from advbench.guide.source import (
+    Definition,
+    Field,
+    Function,
+    Home,
+    call_of,
+    fields,
+    find,
+    is_record,
+    methods,
+    public_names,
+    signature,
+    tree_of,
+)
 
 _LATER = {"advbench": {"explain": "advbench.explain"}, "attacks": {"foolbox": "attacks.foolbox"}}
 """Package -> its public packages, with their dotted names."""
@@ -84,15 +97,15 @@ def _documented(module: str, names: list[str] | tuple[str, ...]) -> Iterator[str
     for name in names:
         home = find(module, name)
         if home.node is not None:
-            yield _definition(name, home.node)
+            yield _definition(name, home, home.node)
         elif _is_value(home.module, name):
             field = _value(home.module, name)
             yield joined(f"## {name}", inline(field.text))
 
 
-def _definition(name: str, node: ast.ClassDef | Function) -> str:
+def _definition(name: str, home: Home, node: Definition) -> str:
     docstring = as_markdown(inspect.cleandoc(ast.get_docstring(node) or ""), leave_out=("References", "Deviations"))
-    head = joined(f"## {name}", f"```python\n{signature(node)}\n```", docstring)
+    head = joined(f"## {name}", f"```python\n{signature(home)}\n```", docstring)
     if not isinstance(node, ast.ClassDef):
         return head
     own = [field for field in fields(node) if field.text and not field.name.startswith("_")]
@@ -103,7 +116,7 @@ def _definition(name: str, node: ast.ClassDef | Function) -> str:
 def _method(node: Function) -> str:
     is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
     text = as_markdown(inspect.cleandoc(ast.get_docstring(node) or ""))
-    head = f"`.{node.name}`" if is_property else f"`.{signature(node)}`"
+    head = f"`.{node.name}`" if is_property else f"`.{call_of(node)}`"
     first, _, rest = text.partition("\n\n")
     return joined(f"- {head}: {first}", _indented(rest))
 

@@ -4,7 +4,7 @@ import ast
 import inspect
 
 from advbench.catalog import ATTACKS
-from advbench.catalog.attack_facts import attack_facts
+from advbench.catalog.attack_facts import attack_costs, attack_facts
 from advbench.catalog.cards import ANY, AttackCard
 from advbench.guide.docstrings import as_markdown
 from advbench.guide.markdown import code, joined, plain, table
@@ -18,6 +18,10 @@ _SEARCH = {
 }
 
 
+_MANY = 5_000
+"""Number of passes from which on they were not counted to the end."""
+
+
 def _is_foreign(card: AttackCard) -> bool:
     return card.source.startswith("foolbox")
 
@@ -28,8 +32,8 @@ def body() -> str:
     rows = [(f"[{c.name}](#{c.name})", c.kind, " ".join(c.norms), plain(c.summary)) for c in own]
     return joined(
         "Every attack takes every goal. One of the kind *budget* is given an eps; one of the kind *minimum norm* looks "
-        "for the smallest perturbation. What an attack costs on your images, `advbench run SUITE --dry-run` counts "
-        "before anything is run, and the record holds the passes of each image. The attacks of Foolbox are on "
+        "for the smallest perturbation. Costs are those of the defaults in the first norm; `advbench run SUITE "
+        "--dry-run` counts yours before anything is run. The attacks of Foolbox are on "
         "`advbench guide reference/foolbox`.",
         table(["attack", "kind", "norms", ""], rows),
         *map(_own, own),
@@ -48,6 +52,7 @@ def _own(card: AttackCard) -> str:
         "goals": "any" if card.goals == ANY else ", ".join(card.goals),
         "asks the model for": card.access or "",
         "searches by": _SEARCH.get(card.search or "", ""),
+        "cost": _cost(card),
         "comes from": "" if card.source == "advbench" else card.source,
     }
     parameters = [(code(p["name"]), code(_written(p["default"])), plain(p["meaning"])) for p in facts["parameters"]]
@@ -58,6 +63,15 @@ def _own(card: AttackCard) -> str:
         as_markdown(inspect.cleandoc(docstring), leave_out=("Args", "Example")) if docstring else "",
         table(["parameter", "default", "meaning"], parameters),
     )
+
+
+def _cost(card: AttackCard) -> str:
+    """The passes on an image that the attack cannot fool; empty if they have not been counted."""
+    forwards, backwards = attack_costs().get(card.name, (0, 0))
+    if forwards + backwards >= _MANY:
+        return f"more than {_MANY:,} passes for an image that it cannot fool; fewer for others"
+    parts = [f"{round(count):,} {what}" for count, what in ((forwards, "forward"), (backwards, "backward")) if count]
+    return f"{' and '.join(parts)} passes for an image that it cannot fool; fewer for others" if parts else ""
 
 
 def _written(default: object) -> str:

@@ -51,17 +51,12 @@ def as_markdown(docstring: str, *, leave_out: tuple[str, ...] = ()) -> str:
         leave_out: Names of sections to leave out.
 
     Example:
-        >>> print(as_markdown("Add ``x``.\n\nArgs:\n    x: A number.\n\nExample:\n    >>> 1 + 1\n    2\n"))
+        >>> print(as_markdown("Add ``x``.\n\nArgs:\n    x: A number.\n"))
         Add `x`.
         <BLANKLINE>
         **Arguments**
         <BLANKLINE>
         - `x`: A number.
-        <BLANKLINE>
-        ```python
-        >>> 1 + 1
-        2
-        ```
     """
     text, sections = taken_apart(docstring)
     return joined(prose(text), *(_section(name, body) for name, body in sections.items() if name not in leave_out))

@@ -82,10 +82,13 @@ class Page(NamedTuple):
 
     def text(self) -> str:
         """The page as Markdown, with links that are relative to it."""
-        if self.name in MADE:
-            title, maker = MADE[self.name]
-            return f"# {title}\n\n{resolve(maker)()}\n"
-        return _file(self.name).read_text(encoding="utf-8")
+        return _made(self.name) if self.name in MADE else _file(self.name).read_text(encoding="utf-8")
+
+
+@cache
+def _made(name: str) -> str:
+    title, maker = MADE[name]
+    return f"# {title}\n\n{resolve(maker)()}\n"
 
 
 def _file(name: str) -> Path:

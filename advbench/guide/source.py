@@ -40,7 +40,7 @@ def tree_of(module: str) -> ast.Module:
     """The syntax tree of a module of an installed package, which is not imported.
 
     Args:
-        module: Dotted name.
+        module: Dotted name of the module.
 
     Raises:
         ModuleNotFoundError: There is no such module.
@@ -124,6 +124,7 @@ def fields(node: ast.ClassDef | ast.Module) -> list[Field]:
         ['100']
     """
     found = []
+    target: ast.expr
     for statement, after in pairwise([*node.body, ast.Pass()]):
         if isinstance(statement, ast.AnnAssign):
             target, kind = statement.target, ast.unparse(statement.annotation)
@@ -149,24 +150,58 @@ def is_record(node: ast.ClassDef) -> bool:
     return "dataclass" in decorators or any(ast.unparse(base).endswith("NamedTuple") for base in node.bases)
 
 
-def signature(node: Definition) -> str:
+def signature(home: Home) -> str:
     """How a function is called, or how one of a class is made; the types are left out.
 
+    Args:
+        home: Where the function or the class is defined.
+
+    Raises:
+        LookupError: It is neither.
+
     Example:
-        >>> home = find("attacks", "FMN")
-        >>> signature(home.node)
+        >>> signature(find("attacks", "FMN"))
         'FMN(*, norm=Linf(), steps=100, step_size=1.0, gamma=0.05)'
     """
+    node = home.node
+    if node is None:
+        raise LookupError(f"expected a function or a class in {home.module}, got a value")
     if isinstance(node, Function):
-        return f"{node.name}({_arguments(node.args)})"
+        return call_of(node)
     made = [each for each in node.body if isinstance(each, Function) and each.name == "__init__"]
     if made:
         return f"{node.name}({_arguments(made[0].args)})"
-    if not is_record(node):
+    placed, named = _made_of(home)
+    if not placed and not named and not is_record(node):
         return node.name
-    own = [each for each in fields(node) if each.kind and "ClassVar" not in each.kind and not each.name.startswith("_")]
-    star = ["*"] if any("kw_only" in ast.unparse(each) for each in node.decorator_list) and own else []
-    return f"{node.name}({', '.join(star + [_argument(each.name, _shown(each.default)) for each in own])})"
+    return f"{node.name}({', '.join([*placed, *(['*'] if named else []), *named])})"
+
+
+def call_of(function: Function) -> str:
+    """How a function is called; the types are left out."""
+    return f"{function.name}({_arguments(function.args)})"
+
+
+def _made_of(home: Home) -> tuple[list[str], list[str]]:
+    """The arguments that make a record, those by place and those by name; what it inherits comes first."""
+    placed: list[str] = []
+    named: list[str] = []
+    if not isinstance(home.node, ast.ClassDef):
+        return placed, named
+    for base in home.node.bases:
+        try:
+            inherited = _made_of(find(home.module, ast.unparse(base)))
+        except (LookupError, ModuleNotFoundError):
+            continue  # of another package, or of none
+        placed, named = placed + inherited[0], named + inherited[1]
+    if is_record(home.node):
+        arguments = named if any("kw_only" in ast.unparse(each) for each in home.node.decorator_list) else placed
+        arguments += [
+            _argument(each.name, _shown(each.default))
+            for each in fields(home.node)
+            if each.kind and "ClassVar" not in each.kind and not each.name.startswith("_")
+        ]
+    return placed, named
 
 
 def _shown(default: str) -> str:

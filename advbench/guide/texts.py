@@ -49,9 +49,9 @@ class Texts:
                 for each in self._named(name):
                     yield from self.of(each)
             case ast.Call(func=ast.Name(id=name)) if name in self._functions:
-                for each in ast.walk(self._functions[name]):
-                    if isinstance(each, ast.Return):
-                        yield from self.of(each.value)
+                for inside in ast.walk(self._functions[name]):
+                    if isinstance(inside, ast.Return):
+                        yield from self.of(inside.value)
             case ast.Call(func=ast.Attribute(attr="join"), args=[ast.GeneratorExp(elt=each)]):
                 yield from self.of(each)
 

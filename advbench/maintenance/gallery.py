@@ -30,7 +30,7 @@ from advbench.report.html.figures import curves
 MODEL = "efficientnet_lite0"
 EAGLE, STRAWBERRIES = 17, 4
 """Numbers of two of the photographs that Foolbox carries."""
-WIDTH, QUALITY = 1100, 78
+WIDTH, QUALITY = 800, 70
 """Width in pixels and quality of the pictures, which are WebP files."""
 SUITE = {
     "name": "both-sides",

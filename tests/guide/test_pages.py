@@ -44,7 +44,9 @@ def test_a_page_has_one_title_and_is_short(name):
     assert not text.endswith("\n\n")
 
 
-@pytest.mark.parametrize(("typed", "found"), [("topk", "howto/topk"), ("HOWTO/topk", "howto/topk"), ("flags.md", "reference/flags")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("typed", "found"), [("topk", "howto/topk"), ("HOWTO/topk", "howto/topk"), ("flags.md", "reference/flags")]
+)
 def test_a_page_is_found_by_its_last_part(typed, found):
     assert page(typed).name == found
 
