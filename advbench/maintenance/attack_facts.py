@@ -1,8 +1,8 @@
 """Generate the file of facts about the attacks: `python -m advbench.maintenance.attack_facts`.
 
-The command also counts the passes that the attacks of the library take, and adds new ones to the suite `full`. The table of attacks, their listing, and the checks of finished
-runs must not wait for torch, so they read a copy; a test compares the two. Where the copy cannot be read, as after a
-conflict, put `{}` in its place first.
+The command also counts the passes that the attacks of the library take, and adds new ones to the suite `full`. The
+table of attacks, their listing, and the checks of finished runs must not wait for torch, so they read a copy; a test
+compares the two. Where the copy cannot be read, as after a conflict, put `{}` in its place first.
 """
 
 import ast
