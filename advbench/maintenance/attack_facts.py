@@ -40,7 +40,7 @@ def facts() -> dict[str, dict[str, Any]]:
 
 def costs() -> dict[str, list[float]]:
     """Name of an attack of the library -> forward and backward passes on an image that it cannot fool."""
-    counted = {name: count_passes(name, attack.norms[0], "{}", ANY[0]) for name, attack in ATTACKS.items()}
+    counted = {name: count_passes(name, own(attack)["norms"][0], "{}", ANY[0]) for name, attack in ATTACKS.items()}
     return {name: [passes.forwards, passes.backwards] for name, passes in counted.items()}
 
 
