@@ -36,10 +36,10 @@ SUITE = {
     "name": "both-sides",
     "models": "mlp_mnist",
     "datasets": "mnist",
-    "images": 100,
-    "attacks": ["fgsm", "standard"],
-    "eps": {"linf": [0.005, 0.01, 0.02, 0.03, 0.05]},
-    "prove": {"domains": 200},
+    "images": 50,
+    "attacks": ["fgsm", "apgd"],
+    "eps": {"linf": [0.01, 0.02, 0.03, 0.05, 0.08]},
+    "prove": {"method": "crown"},
 }
 """Suite whose curves are shown."""
 
