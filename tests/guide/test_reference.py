@@ -27,6 +27,8 @@ from advbench.guide.suite import kind
 from advbench.guide.texts import Texts
 from advbench.records.flag import CHECKS
 from advbench.records.record import COLUMNS, Reason, Record
+from advbench.report.columns import COLUMNS as REPORT_COLUMNS
+from attacks.goals import GOALS
 
 
 def text_of(name):
@@ -168,6 +170,19 @@ def test_signatures_are_those_of_python(name):
     shown = re.findall(r"(\w+)(?:=|,|\)|$)", signature(find("attacks", name)).partition("(")[2])
     own = [each for each in inspect.signature(getattr(attacks, name)).parameters if each not in ("self", "args")]
     assert [each for each in own if each not in shown] == []
+
+
+def test_the_page_on_the_report_explains_every_column():
+    rows = rows_of(pages()["howto/report"].text())
+    assert {column.heading for column in REPORT_COLUMNS} <= set(rows)
+
+
+def test_the_first_attack_names_all_that_there_is():
+    table_of_all = section(pages()["start/first-attack"].text(), "## What there is")
+    named = set(re.findall(r"`(\w+)`", table_of_all))
+    kinds = [*attacks.ATTACKS.values(), *attacks.NORMS.values(), *GOALS.values()]
+    assert {each.__name__ for each in kinds} <= named
+    assert all(hasattr(attacks, name) for name in named - {"advbench"})
 
 
 def test_links_within_a_page_lead_to_headings():
