@@ -29,6 +29,7 @@ WRITTEN = (
     "howto/report",
     "howto/universal",
     "howto/topk",
+    "howto/masks",
     "howto/defence",
     "howto/proofs",
     "howto/explain",

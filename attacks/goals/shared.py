@@ -57,8 +57,8 @@ class BaseGoal:
         return None
 
     def choice(self, which: Tensor) -> Goal:
-        """The goal itself: there is no choice."""
-        return self
+        """Nothing: a goal that has choices says what each of them is."""
+        raise NotImplementedError(f"expected {type(self).__name__} to have choices, got none")
 
     def gaps(self, logits: Tensor) -> Tensor:
         """The gaps of the exclusion or the order; a single one, the margin, where there is neither."""

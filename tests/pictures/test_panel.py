@@ -159,6 +159,7 @@ def test_a_line_runs_around_what_might_change():
     )
     different = plain != lined
     assert different.any()
-    assert {0, 255} <= set(lined[different].tolist()), "black beside white is seen on any picture"
+    assert lined[different].min() < 20, "black beside white is seen on any picture"
+    assert lined[different].max() > 235
     rows = np.flatnonzero(different.any(1))
     assert len(np.flatnonzero(np.diff(rows) > 40)) == 2, "in each of the three pictures"
