@@ -163,3 +163,17 @@ def test_a_line_runs_around_what_might_change():
     assert lined[different].max() > 235
     rows = np.flatnonzero(different.any(1))
     assert len(np.flatnonzero(np.diff(rows) > 40)) == 2, "in each of the three pictures"
+
+
+def test_where_what_might_change_is_strewn_about_the_rest_of_the_original_is_faded():
+    rows, columns = np.mgrid[:32, :32]
+    mask = Image.fromarray(((rows + columns) % 2 * 255).astype(np.uint8))
+    red = Image.new("RGB", (32, 32), (255, 0, 0))
+    plain, faded = (
+        np.asarray(Image.open(io.BytesIO(draw_panel(red, red, red, OUTCOME, each))).convert("RGB")).astype(int)
+        for each in (None, mask)
+    )
+    rows = np.flatnonzero((plain != faded).any((1, 2)))
+    assert len(np.flatnonzero(np.diff(rows) > 40)) == 0, "in the first of the three pictures alone"
+    assert rows.max() < 400
+    assert (faded == (255, 0, 0)).all(2).sum() < (plain == (255, 0, 0)).all(2).sum()
