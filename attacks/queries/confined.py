@@ -20,7 +20,10 @@ def confined(model: Model, norm: Norm, x: Tensor, ids: Tensor) -> Model:
         model: Images in [0, 1] -> logits.
         norm: The norm of the attack.
         x: Clean images (N, ...).
-        ids: Their ids (N,).
+        ids: Their ids (N,), by which the model is told later whose candidates it is asked about.
+
+    Raises:
+        ValueError: If different images have the same id.
 
     Example:
         >>> from attacks import Linf, Masked
@@ -37,6 +40,9 @@ class _Confined:
     def __init__(self, model: Model, norm: Norm, x: Tensor, ids: Tensor) -> None:
         self._model, self._norm, self._x = model, norm, x
         self._sorted, self._order = ids.sort()
+        again = (self._sorted[1:] == self._sorted[:-1]).nonzero().squeeze(1)
+        if len(again) and not torch.equal(x[self._order[again]], x[self._order[again + 1]]):
+            raise ValueError("expected different images under a mask to have different ids, got the same id twice")
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The model's answer for the images (n, ...) with what must not change undone."""

@@ -260,6 +260,17 @@ def test_each_image_may_have_a_mask_of_its_own():
         masked_each(PGD(steps=4), masks[:3])(model, x, goal, eps=EPS["linf"])
 
 
+def test_different_images_with_the_same_id_are_refused_and_equal_ones_are_not():
+    model, x = network(), images(2, SHAPE, low=0, high=1)
+    goal = dataclasses.replace(goals(model(x))["untargeted"], ids=torch.tensor([5, 5]))
+    attack = masked(PGD(steps=3), CORNER)
+    with pytest.raises(ValueError, match="different images under a mask to have different ids"):
+        attack(model, x, goal, eps=0.1)
+    same, goal = x[[0, 0]], goal.select(torch.tensor([0, 0]))
+    both = attack(RowByRow(model), same, goal, eps=0.1)
+    assert torch.equal(both[0], both[1])
+
+
 def test_an_image_without_a_start_is_told_also_among_masks():
     x, goal = images(2, SHAPE), Untargeted(torch.tensor([0, 0]))
     attack = masked_each(HopSkipJump(start_draws=2), torch.stack([CORNER, ~CORNER]))
