@@ -28,6 +28,8 @@ COMMANDS = {
     "baseline": "advbench.cli.baseline:baseline",
     "explain": "advbench.cli.explain:explain",
     "verify": "advbench.cli.verify:verify",
+    "evidence": "advbench.cli.evidence:evidence",
+    "check": "advbench.cli.evidence:check",
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
     "datasets": "advbench.cli.datasets:datasets",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 PACKAGES = (
     *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
-    *("execution", "analysis", "report", "pictures", "training", "explain", "maintenance"),
+    *("execution", "analysis", "report", "evidence", "pictures", "training", "explain", "maintenance"),
     *("api", "testing", "pytest_plugin", "cli", "__main__"),
 )
 """The packages and modules of advbench in the order in which data flows through them. Each imports from itself and from
@@ -34,7 +34,8 @@ ONLY_IN = {
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",
     "keras": "advbench.models.sources.keras",
-    "onnxruntime": "advbench.models.sources.onnx",
+    "onnxruntime": ("advbench.models.sources.onnx", "advbench.evidence.standalone"),
+    "cryptography": "advbench.evidence.signature",
     "onnx": ("advbench.models.sources.onnx_graph", "advbench.proofs.exchange.onnx_file"),
     "onnx2torch": "advbench.models.sources.onnx_twin",
     "onnx2pytorch": "advbench.models.sources.onnx_twin",
