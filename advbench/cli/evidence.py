@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from advbench.evidence.build import Made
     from advbench.evidence.checking import Checked
     from advbench.evidence.claims import Claims
+    from advbench.evidence.gathering import Search
 
 _FILE = click.Path(path_type=Path)
 
@@ -30,8 +31,11 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--onnx", type=_FILE, multiple=True, metavar="FILE", help="Export of the model; its digest goes in. Repeatable."
 )
+@click.option("--search", is_flag=True, help="Load the model, and search for 8-bit images where rounding loses them.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="With --search: as the run was given.")
+@click.option("--allow-code", is_flag=True, help="With --search: run the code of models of your own.")
 @click.option("--sign", "key", type=_FILE, metavar="KEY", help="Sign with this ed25519 private key (PEM).")
-def evidence(folder: Path, out: Path | None, model: str | None, onnx: tuple[Path, ...], key: Path | None) -> None:
+def evidence(folder: Path, out: Path | None, key: Path | None, **options: Any) -> None:
     """Put what the run in DIR claims into one file, with the adversarial images that carry it.
 
     Others check it with `advbench check`, or without advbench by the check.py inside it. The run has to have kept its
@@ -41,7 +45,13 @@ def evidence(folder: Path, out: Path | None, model: str | None, onnx: tuple[Path
     from advbench.records.storage.atomic import write_atomic
 
     signer = _signer(key)
-    made = make_archive(folder, model=model, onnx=onnx, signed=signer is not None)
+    made = make_archive(
+        folder,
+        model=options["model"],
+        onnx=options["onnx"],
+        search=_searcher(options["plugins"], options["allow_code"]) if options["search"] else None,
+        signed=signer is not None,
+    )
     content = made.content
     if signer is not None:
         from advbench.evidence.signature import signed
@@ -103,6 +113,12 @@ def _signer(key: Path | None) -> Any:
     return read_private_key(key)
 
 
+def _searcher(plugins: tuple[str, ...], allow_code: bool) -> "Search":
+    from advbench.evidence.rounding import searcher
+
+    return searcher(plugins=plugins, allow_code=allow_code)
+
+
 def _checked(archive: "Archive", about: "Description", options: dict[str, Any]) -> "Checked":
     """Load the model as the run did, compare it, and check every claim with it."""
     from advbench.config.model_description import refuse_unread
@@ -138,6 +154,8 @@ def _tell_made(made: "Made", content: bytes) -> None:
     missing = [line.sentence for line in made.shortfalls if line.sentence]
     for sentence in missing:
         click.echo(f"note: {sentence}", err=True)
+    if any(line.lost for line in made.shortfalls):
+        click.echo("to find more of them with the model: advbench evidence --search", err=True)
     if any(line.not_kept for line in made.shortfalls):
         from advbench.evidence.build import AGAIN
 

@@ -18,7 +18,7 @@ from advbench.config.model_description import read_description
 from advbench.errors import UserError
 from advbench.evidence.archive import Pixels, change_of, write_archive
 from advbench.evidence.claims import Claims, DataClaim, LevelClaim, ModelClaim, ThreatClaim
-from advbench.evidence.gathering import Goal, Kept, gather_images
+from advbench.evidence.gathering import Goal, Kept, Search, gather_images
 from advbench.evidence.report import Shortfall, report_of, shortfalls
 from advbench.evidence.standalone import counted
 from advbench.records.clean import read_clean
@@ -54,14 +54,20 @@ class _Data(NamedTuple):
 
 
 def make_archive(
-    folder: str | Path, *, model: str | None = None, onnx: Sequence[Path] = (), signed: bool = False
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    onnx: Sequence[Path] = (),
+    search: Search | None = None,
+    signed: bool = False,
 ) -> Made:
-    """Make an archive of a run, without its models and without torch.
+    """Make an archive of a run; without a search, without its models and without torch.
 
     Args:
         folder: Folder of the run.
         model: Label of the model that it is about; None: the only one.
         onnx: Files to which the model was exported; their digests go into the archive.
+        search: Looks for images of 8 bits where rounding lost them; see :func:`advbench.evidence.rounding.searcher`.
         signed: Whether to leave room for a signature.
 
     Raises:
@@ -69,10 +75,8 @@ def make_archive(
     """
     run = read_run(folder)
     analysis, label = RunAnalysis.of(run), _model(run, model)
-    found = [
-        _data(run, analysis, images, label) for images in gather_clean(analysis.frame[analysis.frame["model"] == label])
-    ]
-    found = [each for each in found if each.kept.clean]
+    images = gather_clean(analysis.frame[analysis.frame["model"] == label])
+    found = [each for each in (_data(run, analysis, one, search) for one in images) if each.kept.clean]
     if not found:
         raise UserError(f"the run in {run.folder} kept no images, so that it has no evidence", hint=AGAIN)
     data = tuple(_data_claim(each) for each in found)
@@ -104,8 +108,8 @@ def _model(run: StoredRun, wanted: str | None) -> str:
     return wanted
 
 
-def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, model: str) -> _Data:
-    dataset = images.threat.dataset
+def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, search: Search | None) -> _Data:
+    model, dataset = images.threat.model, images.threat.dataset
     units = [unit for unit in run.plan if (unit.model, unit.dataset) == (model, dataset)]
     names = analysis.classes.get(dataset, [])
     goals = {
@@ -116,6 +120,8 @@ def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, model: s
         if (each.threat.model, each.threat.dataset) == (model, dataset) and any(t.attack != PROOF for t in each.trials)
     }
     kept = gather_images(run, [unit for unit in units if unit.has_rows], goals)
+    if search is not None:
+        search(run, units, kept, goals)
     if len(shapes := {each.shape for each in kept.clean.values()}) > 1:
         raise UserError(f"the images of {dataset} are of {len(shapes)} sizes; an archive holds images of one")
     return _Data(images, _logits(run, units), kept, goals)

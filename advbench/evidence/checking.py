@@ -1,4 +1,4 @@
-"""Check an archive with the model that it is about, by the goals and norms of the attack library, without any attack."""
+"""Check an archive with its model, by the goals and norms of the attack library and without any attack."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -112,14 +112,15 @@ def _logits(model: Classifier, images: Sequence[Pixels]) -> Iterator[Tensor]:
     """The logits of each image, on the CPU."""
     device = next(model.buffers()).device
     for start in range(0, len(images), BATCH):
-        x = _as_tensor(images[start : start + BATCH]).to(device)
+        x = as_tensor(images[start : start + BATCH]).to(device)
         try:
             yield from ask(model, x).cpu()
         except Exception as error:  # a model may raise anything
             raise UserError(f"{model.name} cannot classify the images of the archive: {str(error)[:300]}") from error
 
 
-def _as_tensor(images: Sequence[Pixels]) -> Tensor:
+def as_tensor(images: Sequence[Pixels]) -> Tensor:
+    """Images of 8 bits as a model takes them: (N, C, H, W), float32, in [0, 1]."""
     return torch.from_numpy(np.stack(images)).to(torch.float32) / 255
 
 
@@ -127,7 +128,7 @@ def _clean_problems(data: DataClaim, clean: _Clean) -> Iterator[str]:
     """What of the claims about clean images does not hold."""
     for i, image in clean.images.items():
         what, said, logits = f"{data.label}, clean image {i}", data.clean_class[i], clean.logits[i]
-        if sample_id(_as_tensor([image])[0]) != data.ids[i]:
+        if sample_id(as_tensor([image])[0]) != data.ids[i]:
             yield f"{what}: it is not the image of that id"
         claimed = data.lead[i]
         if said is None or claimed is None:
@@ -136,7 +137,8 @@ def _clean_problems(data: DataClaim, clean: _Clean) -> Iterator[str]:
         if int(logits.argmax()) != said:
             yield f"{what}: class {said} is claimed, and the model says {int(logits.argmax())}"
         elif not abs(first - second - claimed) <= LEAD * (first - second) + OF_LARGEST * float(logits.abs().max()):
-            yield f"{what}: its first class leads by {first - second:.6g}, not by {claimed:.6g}: these are other weights"
+            leads = f"its first class leads by {first - second:.6g}, not by {claimed:.6g}"
+            yield f"{what}: {leads}: these are other weights"
 
 
 def _threat_problems(archive: Archive, number: int, clean: _Clean) -> Iterator[str]:
@@ -150,7 +152,7 @@ def _threat_problems(archive: Archive, number: int, clean: _Clean) -> Iterator[s
         changes = [image.astype(np.float64) - clean.images[i] for i, image in zip(part, images, strict=True)]
         sizes = norm.measure(torch.from_numpy(np.stack(changes)) / 255)
         logits = torch.stack([*_logits(clean.model, images)])
-        goal = _goal(threat, [data.labels[i] for i in part], torch.stack([clean.logits[i] for i in part]))
+        goal = goal_of(threat.goal, [data.labels[i] for i in part], torch.stack([clean.logits[i] for i in part]))
         for i, size, margin in zip(part, sizes.tolist(), goal.margin(logits).tolist(), strict=True):
             what, said = f"{data.label}, {threat.goal}, {threat.norm}, image {i}", threat.sizes[i]
             if said is None or not abs(size - said) <= 1e-9 * max(size, 1):
@@ -159,9 +161,18 @@ def _threat_problems(archive: Archive, number: int, clean: _Clean) -> Iterator[s
                 yield f"{what}: the goal is missed by {margin:.6g}"
 
 
-def _goal(threat: ThreatClaim, labels: Sequence[int | None], clean: Tensor) -> Goal:
-    """The goal of some images; where a label is not known, the class predicted when clean stands in."""
-    spec, first = parse_goal(threat.goal), ranked_classes(clean, 1)[:, 0].tolist()
+def goal_of(text: str, labels: Sequence[int | None], clean: Tensor) -> Goal:
+    """The goal of some images, for which the class predicted when clean stands in where a label is not known.
+
+    Args:
+        text: Goal, with numbers for names of classes.
+        labels: True classes (N).
+        clean: Logits of the clean images (N, C).
+
+    Raises:
+        UserError: The goal makes no sense for that number of classes.
+    """
+    spec, first = parse_goal(text), ranked_classes(clean, 1)[:, 0].tolist()
     truth = torch.tensor([best if label is None else label for label, best in zip(labels, first, strict=True)])
     wanted = torch.tensor([int(each) for each in spec.classes]).expand(len(labels), -1)
     try:
@@ -174,7 +185,7 @@ def _goal(threat: ThreatClaim, labels: Sequence[int | None], clean: Tensor) -> G
         }[spec.kind]()
         goal.check(clean.shape[1])
     except ValueError as error:
-        raise UserError(f"the goal {threat.goal} makes no sense for {clean.shape[1]} classes: {error}") from None
+        raise UserError(f"the goal {text} makes no sense for {clean.shape[1]} classes: {error}") from None
     return goal
 
 

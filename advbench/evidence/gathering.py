@@ -1,6 +1,6 @@
 """The images of a run that carry its claims: for each image and threat the best of those that were kept. No torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -96,6 +96,10 @@ class KeptImage(NamedTuple):
     """Logits of what the attack returned."""
     row: dict[str, Any]
     """Some columns of the row: label, status, met, survives_8bit, judge_draws."""
+
+
+Search = Callable[[StoredRun, Sequence[Unit], Kept, Mapping[Threat, Goal]], None]
+"""Looks for images of 8 bits where rounding lost them, and puts them into what was kept."""
 
 
 def gather_images(run: StoredRun, units: Sequence[Unit], goals: Mapping[Threat, Goal]) -> Kept:
