@@ -98,7 +98,7 @@ def test_without_the_model_rounding_loses_what_a_search_finds_again(here):
 
 def test_it_is_signed_and_verified(here):
     pytest.importorskip("cryptography")
-    from test_signatures import write_keys
+    from key_files import write_keys
 
     write_keys(here)
     assert run("evidence", "run", "-o", "evidence.zip", "--sign", "key.pem").exit_code == 0

@@ -9,24 +9,11 @@ from advbench.evidence.archive import read_archive
 from advbench.evidence.build import make_archive
 from advbench.evidence.checking import check_archive
 
-serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
-ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
 ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
 
+from key_files import write_keys  # noqa: E402
+
 from advbench.evidence.signature import read_private_key, read_public_key, signature_problem, signed  # noqa: E402
-
-
-def write_keys(folder, private=None, password=None):
-    """A key pair as PEM files."""
-    private = ed25519.Ed25519PrivateKey.generate() if private is None else private
-    hidden = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    form = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(private.private_bytes(serialization.Encoding.PEM, form, hidden))
-    public = private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    (folder / "key.pub").write_bytes(public)
-    return folder / "key.pem", folder / "key.pub"
 
 
 @pytest.fixture
