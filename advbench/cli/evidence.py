@@ -121,16 +121,13 @@ def _searcher(plugins: tuple[str, ...], allow_code: bool) -> "Search":
 
 def _checked(archive: "Archive", about: "Description", options: dict[str, Any]) -> "Checked":
     """Load the model as the run did, compare it, and check every claim with it."""
-    from advbench.config.model_description import refuse_unread
     from advbench.evidence.checking import check_archive
-    from advbench.evidence.own_model import classes_of, description_in, other_model
-    from advbench.models import load_model
+    from advbench.evidence.own_model import classes_of, description_in, load_own, other_model
 
     name, weights = options["model"], options["weights"]
     about = about.over(description_in(archive, name))
-    refuse_unread(name, about)
     with progress(quiet=False):
-        model = load_model(name, weights=weights, about=about, device=options["device"])
+        model = load_own(archive, name, about, weights, options["device"])
     other = "" if options["converted"] else other_model(archive, model, name, about, weights)
     found = check_archive(archive, model, classes_of(archive))
     if options["converted"]:

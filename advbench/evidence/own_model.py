@@ -7,11 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from advbench.catalog.user_models import FACTORY, described_fields, is_own
-from advbench.config.model_description import Description
+from advbench.config.model_description import Description, refuse_unread
 from advbench.config.suite import ModelSpec
 from advbench.errors import UserError
 from advbench.evidence.archive import Archive
+from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.files.described import SaysItselfError
 from advbench.models.files.weights import sha256_of
 from advbench.planning.resources import digest_of
 
@@ -63,6 +65,33 @@ def description_in(archive: Archive, name: str) -> Description:
         raise UserError("what manifest.json in the archive says of the model is not in order") from None
 
 
+def load_own(
+    archive: Archive, name: str, about: Description, weights: Path | None = None, device: str = "cpu"
+) -> Classifier:
+    """Load the model, with images of the size of those in the archive where nobody says how large they are.
+
+    Args:
+        archive: The archive.
+        name: What the model is loaded by.
+        about: What is said of it.
+        weights: File of weights in place of its own.
+        device: Device to load it to.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    said = about
+    if archive.claims.data and "input_size" in described_fields(name):
+        channels, height, width = archive.claims.data[0].shape
+        grey = {"mean": [0.0]} if channels == 1 and about.channels is None else {}
+        said = about.over(Description(input_size=[height, width], **grey))
+    refuse_unread(name, about)
+    try:
+        return load_model(name, weights=weights, about=said, device=device)
+    except SaysItselfError:
+        return load_model(name, weights=weights, about=about, device=device)
+
+
 def other_model(archive: Archive, model: Classifier, name: str, about: Description, weights: Path | None = None) -> str:
     """Why a model is not the one that the run attacked, by its digest; empty if it is that one.
 
@@ -83,4 +112,4 @@ def other_model(archive: Archive, model: Classifier, name: str, about: Descripti
         return ""
     if not FACTORY.fullmatch(name) and own.weights_sha256 and model.weights_sha256 == own.weights_sha256:
         return ""
-    return f"{name} is not the model {own.label!r} of the archive, by its digest"
+    return f"{name} is not the model {own.label!r} of the archive, by its digest (--converted goes by its answers alone)"

@@ -85,7 +85,7 @@ def test_without_the_model_rounding_loses_what_a_search_finds_again(here):
     assert "advbench evidence --search" in plain.stderr
     # the run was given its network as an object; the suite of a run of one's own code names its file
     manifest = json.loads(Path("run/manifest.json").read_text())
-    manifest["suite"]["models"][0]["name"] = "nets.py:net"
+    manifest["suite"]["models"][0] |= {"name": "nets.py:net", "input_size": 5}
     manifest["suite"]["datasets"][0]["name"] = "mnist-samples"
     Path("run/manifest.json").write_text(json.dumps(manifest))
     refused = run("evidence", "run", "-o", "found.zip", "--search")

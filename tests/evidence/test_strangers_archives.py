@@ -98,7 +98,7 @@ def nets(tmp_path, monkeypatch):
 def test_it_is_refused_in_one_sentence(given, nets, kind):
     make, why = HOSTILE[kind]
     (nets / "evil.zip").write_bytes(make(given.content))
-    done = run("check", "evil.zip", "--model", "nets.py:net", "--mean", "0", "--std", "1")
+    done = run("check", "evil.zip", "--model", "nets.py:net")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
     assert (done.exit_code, done.stdout) == (2, "")
     assert lines[0].startswith("error: ")
@@ -108,7 +108,7 @@ def test_it_is_refused_in_one_sentence(given, nets, kind):
     assert sorted(each.name for each in nets.iterdir() if each.name != "__pycache__") == ["evil.zip", "nets.py"]
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("kind", sorted(HOSTILE.keys() - {"unknown keys"}))  # what it does not read does not mislead it
 def test_the_checker_inside_refuses_it_or_finds_that_it_does_not_hold(given, nets, capsys, kind):
     (nets / "evil.zip").write_bytes(HOSTILE[kind][0](given.content))
     assert standalone.main(["evil.zip", str(given.onnx)]) in (1, 2)
@@ -133,4 +133,4 @@ def test_a_manifest_of_strangers_names_no_file_that_is_read(given, nets):
     (nets / "evil.zip").write_bytes(with_file(given.content, "manifest.json", json.dumps(manifest).encode()))
     done = run("check", "evil.zip", "--model", "nets.py:net", "--json")
     assert "secret" not in done.output
-    assert done.exit_code == 0
+    assert (done.exit_code, json.loads(done.stdout)["problems"]) == (0, [])

@@ -47,8 +47,10 @@ def network(shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> nn.Sequential
 
 
 def classifier(net: nn.Module | None = None) -> Classifier:
-    """The network as a run takes it."""
-    return Classifier(network() if net is None else net, num_classes=CLASSES, name="net")
+    """The network as a run takes it, and as it is loaded from a file of code."""
+    net = network() if net is None else net
+    channels = 1 if net[1].in_features == 36 else 3
+    return Classifier(net, num_classes=CLASSES, mean=[0.0] * channels, std=[1.0] * channels, name="net")
 
 
 def as_onnx(
