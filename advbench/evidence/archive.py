@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from advbench.errors import UserError
 from advbench.evidence.claims import Claims, members, read_claims
+from advbench.evidence.png import Pixels, noise_png, picture_png
 from advbench.evidence.standalone import LIMIT, pixels
 from advbench.records.storage.checksum import BLANK, is_intact, sealed
 
-Pixels = NDArray[np.uint8]
-"""An image (C, H, W) of 8 bits."""
 SIGNATURE = b"ed25519:"
 """What stands before the signature in the comment of the zip."""
 UNSIGNED = SIGNATURE + b"0" * 128 + b" "
@@ -104,7 +101,8 @@ def write_archive(
         for name, content in sorted(every.items()):
             file.writestr(zipfile.ZipInfo(name, _WHEN), content, zipfile.ZIP_DEFLATED, 9)
         for name, values in images:
-            file.writestr(zipfile.ZipInfo(name, _WHEN), as_png(values), zipfile.ZIP_STORED)
+            picture = noise_png(values) if name.startswith("deltas/") else picture_png(values)
+            file.writestr(zipfile.ZipInfo(name, _WHEN), picture, zipfile.ZIP_STORED)
         file.comment = (UNSIGNED if signed else b"") + BLANK.encode()
     content = buffer.getvalue()
     return content if signed else sealed(content)
@@ -122,20 +120,6 @@ def own_text(name: str) -> bytes:
 def change_of(clean: Pixels, adversarial: Pixels) -> Pixels:
     """What the archive stores of an adversarial image: its difference from the clean one, 128 being none."""
     return adversarial - clean + _GREY
-
-
-def as_png(values: Pixels) -> bytes:
-    """An image (C, H, W) as a PNG: three channels as RGB, others in grey under each other.
-
-    Example:
-        >>> as_png(np.zeros((3, 2, 2), np.uint8))[1:4]
-        b'PNG'
-    """
-    channels, height, width = values.shape
-    picture = values.transpose(1, 2, 0) if channels == 3 else values.reshape(channels * height, width)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", compress_level=9)
-    return buffer.getvalue()
 
 
 def read_archive(path: Path) -> Archive:

@@ -16,9 +16,10 @@ from advbench.catalog.registry import class_numbers
 from advbench.config.goals import parse_goal
 from advbench.config.model_description import read_description
 from advbench.errors import UserError
-from advbench.evidence.archive import Pixels, change_of, write_archive
+from advbench.evidence.archive import change_of, write_archive
 from advbench.evidence.claims import Claims, DataClaim, LevelClaim, ModelClaim, ThreatClaim
 from advbench.evidence.gathering import Goal, Kept, Search, gather_images
+from advbench.evidence.png import Pixels
 from advbench.evidence.report import Shortfall, report_of, shortfalls
 from advbench.evidence.standalone import counted
 from advbench.records.clean import read_clean

@@ -10,7 +10,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from advbench.analysis.threats import Threat, within
-from advbench.evidence.archive import Pixels
+from advbench.evidence.png import Pixels
 from advbench.evidence.standalone import margin, size_of
 from advbench.records.record import OK
 from advbench.records.run_folder import RunFolder

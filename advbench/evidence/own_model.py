@@ -49,7 +49,7 @@ def description_in(archive: Archive, name: str) -> Description:
     Nothing that names a file is taken over: the archive may come from a stranger.
 
     Args:
-        archive: The archive.
+        archive: Archive that is to be checked.
         name: What the model is to be loaded by.
     """
     suite = manifest_of(archive).get("suite", {})
@@ -71,7 +71,7 @@ def load_own(
     """Load the model, with images of the size of those in the archive where nobody says how large they are.
 
     Args:
-        archive: The archive.
+        archive: Archive that is to be checked.
         name: What the model is loaded by.
         about: What is said of it.
         weights: File of weights in place of its own.
@@ -96,7 +96,7 @@ def other_model(archive: Archive, model: Classifier, name: str, about: Descripti
     """Why a model is not the one that the run attacked, by its digest; empty if it is that one.
 
     Args:
-        archive: The archive.
+        archive: Archive that is to be checked.
         model: The model to be compared.
         name: What it was loaded by.
         about: What was said of it.
@@ -112,4 +112,6 @@ def other_model(archive: Archive, model: Classifier, name: str, about: Descripti
         return ""
     if not FACTORY.fullmatch(name) and own.weights_sha256 and model.weights_sha256 == own.weights_sha256:
         return ""
-    return f"{name} is not the model {own.label!r} of the archive, by its digest (--converted goes by its answers alone)"
+    return (
+        f"{name} is not the model {own.label!r} of the archive, by its digest (--converted goes by its answers alone)"
+    )

@@ -101,7 +101,7 @@ def report_of(run: StoredRun, analysis: RunAnalysis, model: str, fell: Sequence[
     """What the run says of itself, as plain data in the order of a test report: who, what, how, result, limits.
 
     Args:
-        run: The run.
+        run: Run that the archive is made of.
         analysis: Its numbers and flags.
         model: Label of the model that the archive is about.
         fell: What the archive cannot carry of it.

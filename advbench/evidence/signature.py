@@ -60,7 +60,7 @@ def signature_problem(content: bytes, key: "Ed25519PublicKey") -> str:
     """What is wrong with the signature of an archive; empty if the owner of the key signed these very bytes.
 
     Args:
-        content: Whole file.
+        content: All bytes of the file.
         key: Public key of whoever should have signed it.
     """
     from cryptography.exceptions import InvalidSignature

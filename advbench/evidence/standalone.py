@@ -3,7 +3,7 @@
     python check.py evidence.zip model.onnx [--converted]
 
 Needs numpy, Pillow and onnxruntime. --converted is for a model that the archive does not know by its digest: it takes
-images (N, C, H, W) from 0 to 1, and is told by its answers. Exit code 0: every claim holds; 1: not so; 2: unreadable.
+images (N, C, H, W) from 0 to 1, and its answers are compared. Exit code 0: every claim holds; 1: not so; 2: unreadable.
 """
 
 import hashlib

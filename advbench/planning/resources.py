@@ -226,7 +226,7 @@ def digest_of(spec: ModelSpec | None, model: Classifier) -> str:
 
     Args:
         spec: What it was loaded by; None for an object.
-        model: The classifier.
+        model: Classifier that was loaded.
     """
     made_from = {} if spec is None else _made_from(spec)
     return digest(made_from | {"weights": model_digest(model)})

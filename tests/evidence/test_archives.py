@@ -12,8 +12,9 @@ from evidence_runs import CLASSES, EPS, GOALS, members
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.errors import UserError
-from advbench.evidence.archive import as_png, change_of, read_archive
+from advbench.evidence.archive import change_of, read_archive
 from advbench.evidence.build import make_archive
+from advbench.evidence.png import noise_png, picture_png
 from advbench.evidence.standalone import pixels
 from advbench.records.stored_run import read_run
 
@@ -58,8 +59,10 @@ def test_pictures_of_any_number_of_channels_are_lossless(channels):
     clean, adversarial = random.integers(0, 256, (2, channels, 4, 5), np.uint8)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("a.png", as_png(change_of(clean, adversarial)))
+        file.writestr("a.png", noise_png(change_of(clean, adversarial)))
+        file.writestr("b.png", picture_png(clean))
         found = clean + pixels(file, "a.png", (channels, 4, 5)) - np.uint8(128)
+        assert (pixels(file, "b.png", (channels, 4, 5)) == clean).all()
     assert (found == adversarial).all()
 
 

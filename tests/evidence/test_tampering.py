@@ -102,7 +102,7 @@ def a_claim(content, chance):
         elif what == "clean_class":
             values[place] = (known + 1) % evidence_runs.CLASSES
         else:
-            values[place] = (known or 1) * chance.choice((0.5, 1.5))
+            values[place] = known + chance.choice((0.5, 2.0))  # of a lead more than other arithmetic may change
 
     return edited(content, change)
 
