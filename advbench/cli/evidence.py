@@ -137,8 +137,9 @@ def _checked(archive: "Archive", about: "Description", options: dict[str, Any]) 
 
 def _short(claims: "Claims") -> dict[str, Any]:
     """The claims without what they say of each image."""
-    short = {"data": {"__all__": {"label"}}, "threats": {"__all__": {"data", "goal", "norm", "levels"}}, "model": True}
-    return claims.model_dump(mode="json", include=short)
+    told = claims.model_dump(mode="json")
+    threats = [{name: each for name, each in threat.items() if name != "sizes"} for threat in told["threats"]]
+    return {"model": told["model"], "data": [data["label"] for data in told["data"]], "threats": threats}
 
 
 def _tell_made(made: "Made", content: bytes) -> None:

@@ -114,7 +114,8 @@ def own_text(name: str) -> bytes:
     Args:
         name: Its name in the archive, of those in `OWN`.
     """
-    return (resources.files("advbench.evidence") / OWN[name]).read_bytes()
+    # a checkout may have other ends of lines
+    return (resources.files("advbench.evidence") / OWN[name]).read_bytes().replace(b"\r\n", b"\n")
 
 
 def change_of(clean: Pixels, adversarial: Pixels) -> Pixels:

@@ -215,7 +215,8 @@ def _threat_claim(place: int, data: _Data, claim: DataClaim, threat: Threat) -> 
     sizes = [carried[each].size if each in carried else None for each in map(str, data.images.samples)]
     facts, found = claim.model_dump(mode="json"), {"goal": goal.goal, "sizes": sizes}
     claimed = tuple(LevelClaim(**counted(facts, found, eps)) for eps in goal.levels)
-    return ThreatClaim(data=place, goal=goal.goal, norm=goal.norm, sizes=tuple(sizes), levels=claimed)
+    made = {"data": place, "goal": goal.goal, "norm": goal.norm, "sizes": sizes, "levels": claimed}
+    return ThreatClaim.model_validate(made)
 
 
 def _claims(model: ModelClaim, data: tuple[DataClaim, ...], threats: tuple[ThreatClaim, ...]) -> Claims:

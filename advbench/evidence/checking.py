@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.analysis.statistics import wilson
-from advbench.config.goals import parse_goal
+from advbench.config.goals import GoalSpec, parse_goal
 from advbench.datasets.images.ids import sample_id
 from advbench.errors import UserError
 from advbench.evidence.archive import Archive, own_text
@@ -177,26 +177,33 @@ def goal_of(text: str, labels: Sequence[int | None], clean: Tensor) -> Goal:
     truth = torch.tensor([best if label is None else label for label, best in zip(labels, first, strict=True)])
     wanted = torch.tensor([int(each) for each in spec.classes]).expand(len(labels), -1)
     try:
-        goal: Goal = {
-            "untargeted": lambda: Untargeted(truth),
-            "targeted": lambda: Targeted(wanted[:, 0]),
-            "label-out-of-topk": lambda: LabelOutOfTopK(truth, spec.k),
-            "ordered-topk": lambda: OrderedTopK(wanted),
-            "topk-exclusion": lambda: TopKExclusion.from_logits(clean, spec.k),
-        }[spec.kind]()
+        goal = _goal(spec, truth, wanted, clean)
         goal.check(clean.shape[1])
     except ValueError as error:
         raise UserError(f"the goal {text} makes no sense for {clean.shape[1]} classes: {error}") from None
     return goal
 
 
+def _goal(spec: GoalSpec, truth: Tensor, wanted: Tensor, clean: Tensor) -> Goal:
+    match spec.kind:
+        case "untargeted":
+            return Untargeted(truth)
+        case "targeted":
+            return Targeted(wanted[:, 0])
+        case "label-out-of-topk":
+            return LabelOutOfTopK(truth, spec.k)
+        case "ordered-topk":
+            return OrderedTopK(wanted)
+    return TopKExclusion.from_logits(clean, spec.k)
+
+
 def _count_problems(number: int, threat: ThreatClaim, data: DataClaim) -> Iterator[str]:
     """Which numbers are not those that the outcomes of the images give."""
-    first = parse_goal(threat.goal).classes[:1]
+    first = [int(each) for each in parse_goal(threat.goal).classes[:1]]
     rows = [
         (label, clean, size)
         for label, clean, size in zip(data.labels, data.clean_class, threat.sizes, strict=True)
-        if (str(clean if label is None else label),) != first
+        if [clean if label is None else label] != first
     ]
     for claim in threat.levels:
         bound = float("inf") if claim.eps is None else claim.eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE

@@ -71,6 +71,8 @@ class Kept:
     """Threat -> id of an image -> the image that fools the model."""
     lost: dict[Threat, dict[str, list[tuple[str, int]]]] = field(default_factory=dict)
     """Threat -> id of an image -> units and places in their files of images that meet the goal, but not in 8 bits."""
+    random: dict[Threat, set[str]] = field(default_factory=dict)
+    """Threat -> ids of images that a model with random answers was judged on, which one pass cannot show again."""
 
     def offer(self, threat: Threat, sample: str, found: Carried) -> None:
         """Keep an adversarial image if it is the best so far."""
@@ -135,13 +137,14 @@ def images_of(run: StoredRun, unit: Unit) -> Iterator[KeptImage]:
     rows = own.astype(object).where(own.notna(), None).to_dict("records")
     tensors = safetensors.numpy.load(content)
     for place, row in enumerate(tensors["rows"].tolist()):
-        values = (tensors[name][place] for name in ("x", "x_adv", "clean_logits", "adv_logits"))
-        yield KeptImage(unit.sample_ids[row], place, *values, rows[row])
+        x, x_adv, clean, adversarial = (tensors[name][place] for name in ("x", "x_adv", "clean_logits", "adv_logits"))
+        yield KeptImage(unit.sample_ids[row], place, x, x_adv, clean, adversarial, rows[row])
 
 
 def as_levels(x: NDArray[np.float32]) -> Pixels:
     """An image with each value rounded to the nearest of 256 levels, as the judge rounds."""
-    return np.rint(x * _WHITE).astype(np.uint8)
+    levels: Pixels = np.rint(x * _WHITE).astype(np.uint8)
+    return levels
 
 
 def _take(kept: Kept, unit: Unit, each: KeptImage, goal: Goal) -> None:
@@ -149,7 +152,10 @@ def _take(kept: Kept, unit: Unit, each: KeptImage, goal: Goal) -> None:
         kept.clean[each.sample] = as_levels(each.x)
         if np.abs(each.x * _WHITE - kept.clean[each.sample]).max() > _OFF:
             kept.rounded.add(each.sample)
-    if each.row["status"] != OK or not each.row["met"] or (each.row["judge_draws"] or 1) > 1:
+    if each.row["status"] != OK or not each.row["met"]:
+        return
+    if (each.row["judge_draws"] or 1) > 1:
+        kept.random.setdefault(Threat(*unit.threat), set()).add(each.sample)
         return
     label = None if each.row["label"] is None else int(each.row["label"])
     if each.sample in kept.rounded and goal.asks_clean(label):

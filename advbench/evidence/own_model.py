@@ -83,8 +83,8 @@ def load_own(
     said = about
     if archive.claims.data and "input_size" in described_fields(name):
         channels, height, width = archive.claims.data[0].shape
-        grey = {"mean": [0.0]} if channels == 1 and about.channels is None else {}
-        said = about.over(Description(input_size=[height, width], **grey))
+        grey = (0.0,) if channels == 1 and about.channels is None else None
+        said = about.over(Description(input_size=[height, width], mean=grey))
     refuse_unread(name, about)
     try:
         return load_model(name, weights=weights, about=said, device=device)

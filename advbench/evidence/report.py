@@ -40,6 +40,8 @@ class Shortfall(NamedTuple):
     """Number of images that the archive shows to be broken."""
     lost: int
     """Number of broken ones whose kept image does not do it in 8 bits, or not within eps."""
+    random: int
+    """Number of broken ones on which the model's answers are random."""
     not_kept: int
     """Number of broken ones of which the run kept no image."""
 
@@ -56,6 +58,7 @@ class Shortfall(NamedTuple):
             return ""
         parts = [
             f"{self.lost} are not fooled within eps once rounded to 8 bits" if self.lost else "",
+            f"on {self.random} the model's answers are random" if self.random else "",
             f"{self.not_kept} were not kept by the run" if self.not_kept else "",
         ]
         why = f" ({' and '.join(filter(None, parts))})" if any(parts) else ""
@@ -85,6 +88,7 @@ def shortfalls(
         shown = {each for each in samples if each in wrong or within(np.array(sizes.get(each, np.inf)), eps)}
         missing = {each for each, how in zip(samples, state, strict=True) if how == BROKEN} - shown
         lost = len(missing & beyond)
+        random = len((missing - beyond) & kept.random.get(evidence.threat, set()))
         yield Shortfall(
             threat=evidence.threat,
             eps=eps,
@@ -93,7 +97,8 @@ def shortfalls(
             unknown=int((state == UNKNOWN).sum()),
             carried=len(shown),
             lost=lost,
-            not_kept=len(missing) - lost,
+            random=random,
+            not_kept=len(missing) - lost - random,
         )
 
 

@@ -16,6 +16,7 @@ from advbench.evidence.archive import change_of, read_archive
 from advbench.evidence.build import make_archive
 from advbench.evidence.png import noise_png, picture_png
 from advbench.evidence.standalone import pixels
+from advbench.models.classifier import Classifier
 from advbench.records.stored_run import read_run
 
 
@@ -104,6 +105,14 @@ def test_images_between_the_levels_carry_what_does_not_need_the_clean_answer(tmp
     sizes = {threat.goal: threat.sizes for threat in claims.threats}
     assert any(size is not None for size in sizes["untargeted"])
     assert not any(size is not None for size in sizes["topk-exclusion:2"])
+
+
+def test_images_of_a_model_with_random_answers_are_left_out(tmp_path):
+    model = Classifier(evidence_runs.Noisy(), num_classes=CLASSES)
+    made = make_archive(evidence_runs.run(tmp_path / "noisy", model=model, goals=["untargeted"], norms=["linf"]))
+    assert not any(size is not None for size in made.claims.threats[0].sizes)
+    assert "the model's answers are random" in made.shortfalls[-1].sentence
+    assert made.shortfalls[-1].not_kept == 0
 
 
 def test_damaged_files_of_a_run_are_left_aside(given, tmp_path):

@@ -93,10 +93,24 @@ def dataset(model: Classifier, x: Tensor, *, labelled: bool = True) -> Dataset:
     )
 
 
-def run(folder: Path, *, x: Tensor | None = None, labelled: bool = True, **suite: Any) -> Path:
+class Noisy(nn.Module):
+    """A network whose answers are random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        return logits + torch.randn(logits.shape) / 10
+
+
+def run(
+    folder: Path, *, x: Tensor | None = None, labelled: bool = True, model: Classifier | None = None, **suite: Any
+) -> Path:
     """A run with every goal and every norm that keeps its images; keywords change the suite."""
     x = images() if x is None else x
-    model = classifier(network(tuple(x.shape[1:])))
+    model = classifier(network(tuple(x.shape[1:]))) if model is None else model
     asked = {"name": "evidence", "models": "net", "datasets": "d", "save": "all", "noise": False} | {
         "attacks": ATTACKS, "goals": list(GOALS), "norms": list(EPS), "eps": EPS,
     }  # fmt: skip
