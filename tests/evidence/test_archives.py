@@ -97,6 +97,13 @@ def test_a_model_that_the_run_lacks_is_told(given):
         make_archive(given.run, model="vgg")
 
 
+def test_an_archive_of_a_run_with_several_models_is_about_the_one_that_is_named(tmp_path):
+    run = evidence_runs.run(tmp_path / "two", models=["net", "twin"], goals=["untargeted"], norms=["linf"])
+    with pytest.raises(UserError, match="is about several models\n--model takes one of: net, twin"):
+        make_archive(run)
+    assert make_archive(run, model="twin").claims.model.label == "twin"
+
+
 def test_images_between_the_levels_carry_what_does_not_need_the_clean_answer(tmp_path):
     x = (evidence_runs.images() + torch.rand(12, *evidence_runs.SHAPE) / 300).clamp(0, 1)
     run = evidence_runs.run(tmp_path / "between", x=x, goals=["untargeted", "topk-exclusion:2"], norms=["linf"])

@@ -114,7 +114,8 @@ def run(
     asked = {"name": "evidence", "models": "net", "datasets": "d", "save": "all", "noise": False} | {
         "attacks": ATTACKS, "goals": list(GOALS), "norms": list(EPS), "eps": EPS,
     }  # fmt: skip
-    advbench.run(asked | suite, out=folder, models={"net": model}, datasets={"d": dataset(model, x, labelled=labelled)})
+    models = dict.fromkeys(["net", *suite.get("models", [])], model)
+    advbench.run(asked | suite, out=folder, models=models, datasets={"d": dataset(model, x, labelled=labelled)})
     return folder
 
 
