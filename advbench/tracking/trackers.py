@@ -53,7 +53,8 @@ def refuse_without_package(name: str) -> None:
     Raises:
         UserError: Its package is not installed.
     """
-    if importlib.util.find_spec(TRACKERS[name].package) is None:
+    found = importlib.util.find_spec(TRACKERS[name].package)
+    if found is None or found.origin is None:  # a folder of that name, such as wandb leaves, is no package
         raise not_installed(f"--track {name}", TRACKERS[name].package, name)
 
 

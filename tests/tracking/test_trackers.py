@@ -19,7 +19,7 @@ from advbench.cli.run import resume, run
 from advbench.config.gates import Gates
 from advbench.errors import UserError
 from advbench.tracking.entry import entry_of, metrics_of
-from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package, track
+from advbench.tracking.trackers import TRACKERS, Tracker, describe_trackers, refuse_without_package, track
 
 ROWS = [*images([0.01, None, 0.02, None] * 5), *images([None] * 20, attack="noise")]
 CELL = "net/toy/untargeted/linf-8-255/worst-case"
@@ -96,7 +96,7 @@ def said(monkeypatch):
     heard = Said()
     for name, make in FAKES.items():
         module = types.ModuleType(name)
-        module.__spec__ = importlib.util.spec_from_loader(name, loader=None)
+        module.__spec__ = importlib.util.spec_from_loader(name, loader=None, origin="here")
         module.__dict__.update(make(heard))
         monkeypatch.setitem(sys.modules, name, module)
     for name in VARIABLES:
@@ -260,6 +260,14 @@ def test_every_tracker_has_its_extra_and_its_help():
         option = next(each for each in command.params if each.name == "track")
         assert option.default is None
         assert describe_trackers() in option.help
+
+
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "left_by_a_tracker").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(TRACKERS, "mine", Tracker("nothing:at_all", "left_by_a_tracker", ""))
+    with pytest.raises(UserError, match="--track mine needs the package left_by_a_tracker, which is not installed"):
+        refuse_without_package("mine")
 
 
 def test_a_package_that_is_there_is_not_refused(said):

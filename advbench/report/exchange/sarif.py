@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from advbench import __version__
-from advbench.analysis.metrics import as_dict
+from advbench.analysis.metrics import Cell, as_dict
 from advbench.analysis.threats import Threat
 from advbench.analysis.verdict import GateResult, Verdict
 from advbench.errors import ExitCode
@@ -50,7 +50,7 @@ def as_sarif(verdict: Verdict, run: "StoredRun") -> str:
         "properties": {
             "suite": run.suite.name,
             "verdict": verdict.headline,
-            "cells": [as_dict(cell) for cell in verdict.analysis.cells],
+            "cells": [_numbers(cell) for cell in verdict.analysis.cells],
         },
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [whole]}, indent=2, allow_nan=False) + "\n"
@@ -73,7 +73,7 @@ def _gates(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
             where = describe_place(result.threat, result.eps)
             message = f"{where}: {result.message}"
             found = _result(result.gate, "error", message, run)
-            yield found | _located(found, result.threat, result.eps) | {"properties": _numbers(verdict, result)}
+            yield found | _located(found, result.threat, result.eps) | {"properties": _numbers(_about(verdict, result))}
 
 
 def _flags(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
@@ -89,10 +89,14 @@ def _flags(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
         )
 
 
-def _numbers(verdict: Verdict, result: GateResult) -> dict[str, Any]:
-    """The numbers of the cell that a gate is about: its shares with counts and intervals."""
+def _about(verdict: Verdict, result: GateResult) -> Cell:
+    """The cell that a gate is about: the worst case is the first of its threat and eps."""
     place = (result.threat, result.eps)
-    cell = next(each for each in verdict.analysis.cells if (each.threat, each.eps) == place)
+    return next(each for each in verdict.analysis.cells if (each.threat, each.eps) == place)
+
+
+def _numbers(cell: Cell) -> dict[str, Any]:
+    """The numbers of a cell that it has: its shares with counts and intervals."""
     return {name: value for name, value in as_dict(cell).items() if value not in (None, "")}
 
 
