@@ -27,7 +27,7 @@ KNOWN = {
 
 def report(rows=ROWS, gates=None, known=KNOWN, **options):
     run = a_run(rows, **options)
-    run.manifest |= known | {"classes": {}}
+    run.manifest.update(known | {"classes": {}})
     return as_test_report(evaluate(run, gates or Gates(min_robust_accuracy=0.4)), run)
 
 

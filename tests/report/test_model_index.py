@@ -45,7 +45,7 @@ model-index:
         correct: 20
         images: 20
         unknown: 0
-        low: 0.838874839
+        low: 0.838874842
         high: 1.0
     - type: "robust_accuracy"
       value: 0.5
@@ -54,11 +54,12 @@ model-index:
         goal: "untargeted"
         norm: "linf"
         eps: 0.031372549
+        attacks: "pgd"
         correct: 10
         images: 20
         unknown: 0
-        low: 0.299298265
-        high: 0.700701735
+        low: 0.299298008
+        high: 0.700701992
 ---
 """
     )

@@ -29,8 +29,7 @@ EVIL = (*fakes.HOSTILE, "](x)", "{0}", "a b/c%d?#é", "\x00")
 def report(rows=ROWS, gates=GATES, flags=(FLAG, NOTE), **options):
     """The log of a run, and its only run."""
     run = a_run(rows, flags=flags, **options)
-    run.manifest |= {"started": 1.5, "finished": 2.5}
-    run.manifest["classes"] = {}
+    run.manifest.update({"started": 1.5, "finished": 2.5, "classes": {}})
     log = json.loads(as_sarif(evaluate(run, gates), run))
     return log, log["runs"][0]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from frames import images
-from runs import write_run
+from runs import finished
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def python(folder, *arguments, **variables):
 
 def resumed(folder, tracker, **variables):
     """A finished run handed over to a tracker."""
-    write_run(folder / "run", ROWS)
+    finished(folder / "run", ROWS)
     done = python(folder, "-m", "advbench", "resume", "run", "--track", tracker, "--quiet", **variables)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "warning" not in done.stderr, done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from frames import images, unknown
-from runs import a_run, write_run
+from runs import a_run, finished
 
 from advbench.analysis.gates import evaluate
 from advbench.cli.main import main
@@ -110,7 +110,7 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with a finished run in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    return write_run(Path("run"), ROWS, gates={"min_robust_accuracy": 0.1})
+    return finished(Path("run"), ROWS, gates={"min_robust_accuracy": 0.1})
 
 
 def test_metrics_name_their_cell():
@@ -258,7 +258,6 @@ def test_every_tracker_has_its_extra_and_its_help():
         assert f"{name}: {tracker.help}" in describe_trackers()
     for command in (run, resume):
         option = next(each for each in command.params if each.name == "track")
-        assert option.default is None
         assert describe_trackers() in option.help
 
 

@@ -68,7 +68,7 @@ def _who(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
     yield from _pairs(
         [
             ("Report", escaped(f"run {run.manifest['run_id']}, suite {run.suite.name}")),
-            ("Tested", escaped(" to ".join(in_words(when) for when in times if when) or "not recorded")),
+            ("Tested", escaped(" to ".join(in_words(when) for when in times if when is not None) or "not recorded")),
             ("Tested with", escaped(f"advbench {run.manifest.get('advbench', __version__)}")),
             ("Verdict", escaped(verdict.headline)),
             ("Laboratory", _BLANK),

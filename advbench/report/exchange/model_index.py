@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.metrics import NOISE, WORST_CASE, Cell
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.verdict import Verdict
 from advbench.config.suite import DatasetSpec
@@ -46,11 +46,11 @@ def _models(verdict: Verdict, data: dict[str, DatasetSpec]) -> Iterator[dict[str
     worst = sorted((c for c in verdict.analysis.cells if c.attack == WORST_CASE), key=lambda c: c.threat.model)
     for model, own in groupby(worst, key=lambda cell: cell.threat.model):
         by_data = groupby(sorted(own, key=lambda c: c.threat.dataset), key=lambda cell: cell.threat.dataset)
-        results = [_result(label, list(cells), data.get(label)) for label, cells in by_data]
+        results = [_result(label, list(cells), data.get(label), verdict) for label, cells in by_data]
         yield {"name": display_name(model), "results": results}
 
 
-def _result(label: str, cells: list[Cell], data: DatasetSpec | None) -> dict[str, Any]:
+def _result(label: str, cells: list[Cell], data: DatasetSpec | None, verdict: Verdict) -> dict[str, Any]:
     """The numbers of one model on one data set."""
     known = {name: getattr(data, name, None) for name in ("config", "split", "revision")}
     kind = display_name(data.name if data else label).removeprefix(_HUB)
@@ -58,11 +58,11 @@ def _result(label: str, cells: list[Cell], data: DatasetSpec | None) -> dict[str
         "task": {"type": "image-classification", "name": "Image Classification"},
         "dataset": {"type": kind, "name": display_name(label)}
         | {name: value for name, value in known.items() if value},
-        "metrics": list(_metrics(cells)),
+        "metrics": list(_metrics(cells, verdict)),
     }
 
 
-def _metrics(cells: list[Cell]) -> Iterator[dict[str, Any]]:
+def _metrics(cells: list[Cell], verdict: Verdict) -> Iterator[dict[str, Any]]:
     first = cells[0]
     if not first.relative:
         yield from _metric("accuracy", "Accuracy", first.clean, {})
@@ -70,10 +70,20 @@ def _metrics(cells: list[Cell]) -> Iterator[dict[str, Any]]:
         place = describe_place(cell.threat, cell.eps).partition(" · ")[2] or describe_bound(cell.threat.norm, cell.eps)
         doubt = f" (in doubt: {cell.flags})" if cell.flags else ""
         about = {"goal": cell.threat.goal, "norm": cell.threat.norm, "eps": cell.eps}
+        attacks = {"attacks": ", ".join(_attacks(cell, verdict))}
         name = "Share of unchanged predictions" if cell.relative else "Robust accuracy"
-        yield from _metric("robust_accuracy", f"{name}, {place}, worst case over attacks{doubt}", cell.robust, about)
+        yield from _metric(
+            "robust_accuracy", f"{name}, {place}, worst case over attacks{doubt}", cell.robust, about | attacks
+        )
         if cell.proved:
             yield from _metric("proved_accuracy", f"Proved accuracy, {place}{doubt}", cell.proved, about)
+
+
+def _attacks(worst: Cell, verdict: Verdict) -> Iterator[str]:
+    """The attacks that a worst case is made of."""
+    for cell in verdict.analysis.cells:
+        if (cell.threat, cell.eps) == (worst.threat, worst.eps) and cell.attack not in (WORST_CASE, NOISE):
+            yield display_name(cell.attack)
 
 
 def _metric(kind: str, name: str, share: Proportion, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
