@@ -1,6 +1,7 @@
 """A run as a run of MLflow."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def keep(entry: Entry) -> str:
             mlflow.log_metrics(some)
         for file in entry.files:
             mlflow.log_artifact(str(file))
-    return f"run {active.info.run_id} in {mlflow.get_tracking_uri()}"
+    return f"run {active.info.run_id} in {re.sub('//[^/@]*@', '//', mlflow.get_tracking_uri())}"  # without a password
 
 
 def _parts(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,8 @@ from advbench.tracking.entry import PROJECT, Entry
 def keep(entry: Entry) -> str:
     """Keep an entry as a run of Trackio, on this machine unless its environment variables name a Space or a server.
 
+    Only the entry is kept, nothing of what the machine does.
+
     Args:
         entry: The run as trackers keep it.
 
@@ -17,7 +19,8 @@ def keep(entry: Entry) -> str:
     """
     import trackio
 
-    trackio.init(project=PROJECT, name=entry.name, config=entry.params | entry.tags, embed=False)
+    alone = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+    trackio.init(project=PROJECT, name=entry.name, config=entry.params | entry.tags, **alone)
     try:
         trackio.log(entry.metrics)
         for file in entry.files:

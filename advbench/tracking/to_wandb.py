@@ -10,7 +10,8 @@ def keep(entry: Entry) -> str:
     """Keep an entry as a run of Weights & Biases, where its environment variables say.
 
     The project is `advbench`, unless `WANDB_PROJECT` names another. Only the entry is sent: no code, no console output,
-    no state of the repository, no use of the machine.
+    no state of the repository, no use of the machine,
+    no report of errors.
 
     Args:
         entry: The run as trackers keep it.
@@ -18,6 +19,7 @@ def keep(entry: Entry) -> str:
     Returns:
         Address of the run, or the folder that `wandb sync` sends later.
     """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     settings = wandb.Settings(console="off", save_code=False, disable_git=True, x_disable_stats=True)

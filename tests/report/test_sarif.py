@@ -165,10 +165,13 @@ def test_sarif_tools_reads_it(tmp_path):
     loader = pytest.importorskip("sarif.loader", reason="needs the package sarif-tools: make test-exchange")
     (tmp_path / "run.sarif").write_text(json.dumps(report()[0]), encoding="utf-8")
     found = loader.load_sarif_file(str(tmp_path / "run.sarif"))
-    assert found.get_result_count_by_severity() == {"error": 1, "warning": 1, "note": 1, "none": 0}
-    (first, *_) = found.get_records()
-    assert (first["Tool"], first["Severity"]) == ("advbench", "error")
-    assert first["Code"] == "min_robust_accuracy"
+    records = found.get_records()
+    assert [(record["Tool"], record["Severity"], record["Code"]) for record in records] == [
+        ("advbench", "error", "min_robust_accuracy"),
+        ("advbench", "warning", "M4"),
+        ("advbench", "note", "M2"),
+    ]
+    assert {record["Location"] for record in records} == {"reports/made/manifest.json"}
 
 
 def test_a_comparison_that_got_worse_is_a_finding():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import re
 import sys
 import types
@@ -58,7 +59,7 @@ def fake_mlflow(said):
         "log_params": said.noted("log_params"),
         "log_metrics": said.noted("log_metrics"),
         "log_artifact": lambda path: said.noted("log_artifact")(Path(path).name, Path(path).read_bytes()[:1]),
-        "get_tracking_uri": lambda: "somewhere",
+        "get_tracking_uri": lambda: "https://me:secret@somewhere/x",
     }
 
 
@@ -101,7 +102,9 @@ def said(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "WANDB_ERROR_REPORTING"):  # which advbench sets, and which goes afterwards
+        monkeypatch.setenv(name, "unset")
+        monkeypatch.delenv(name)
     return heard
 
 
@@ -151,7 +154,7 @@ def test_an_entry_holds_conditions_identity_and_reports(tmp_path):
 
 
 def test_mlflow_is_given_parameters_metrics_tags_and_files(said):
-    assert track("mlflow", *verdict_on()) == "run 7 in somewhere"
+    assert track("mlflow", *verdict_on()) == "run 7 in https://somewhere/x"
     assert said.of("set_experiment") == [(("advbench",), {})]
     ((_, options),) = said.of("start_run")
     assert options["run_name"] == "made 01234567"
@@ -159,6 +162,7 @@ def test_mlflow_is_given_parameters_metrics_tags_and_files(said):
     assert said.of("log_params")[0][0][0]["seed"] == "0"
     assert said.of("log_metrics")[0][0][0][f"{CELL}/robust_accuracy"] == 0.5
     assert [arguments[0] for arguments, _ in said.of("log_artifact")] == ["report.html", "report.json", "report.csv"]
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_mlflow_is_given_many_metrics_in_parts(said):
@@ -194,6 +198,8 @@ def test_trackio_is_given_the_same(said):
     assert track("trackio", *verdict_on()) == 'this machine; `trackio show --project "advbench"` shows it'
     ((_, options),) = said.of("init")
     assert (options["project"], options["name"], options["config"]["seed"]) == ("advbench", "made 01234567", "0")
+    assert not options["auto_log_cpu"]
+    assert not options["auto_log_gpu"]
     assert said.of("log")[0][0][0][f"{CELL}/robust_accuracy"] == 0.5
     assert [arguments[0] for arguments, _ in said.of("log_artifact")] == ["report.html", "report.json", "report.csv"]
     assert said[-1][0] == "finish"
