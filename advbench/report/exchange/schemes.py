@@ -137,7 +137,7 @@ ARTICLE_15 = (
         "robustness; measures against inputs made to mislead the model (adversarial examples, model evasion)",
         "a share of these images that is certainly not exceeded under perturbations of this size: each image that "
         "counts as broken has a perturbation that was measured",
-        "that so many images withstand every attack: another may find what these did not",
+        "that these images withstand every attack: another may find what these did not",
     ),
     Support(
         "proved accuracy",
