@@ -25,7 +25,7 @@ demo: $(VENV)/installed  ## attack a photograph and draw what happened (IMAGE=yo
 	$(VENV)/bin/advbench attack --model efficientnet_lite0 "$(IMAGE)"
 
 test: $(VENV)/installed  ## run the quick tests and the examples in the docstrings
-	$(VENV)/bin/python -m pytest -m "not slow" -n auto --maxprocesses 4
+	$(VENV)/bin/python -m pytest -m "not slow" -n auto --maxprocesses 4 $(PYTEST_OPTIONS)
 
 test-slow: $(VENV)/installed  ## run the tests that take longer
 	$(VENV)/bin/python -m pytest -m slow -n auto --maxprocesses 4
@@ -36,8 +36,10 @@ test-sources: .venv-sources/installed  ## run the tests of models and data of ot
 test-exchange: .venv-exchange/installed  ## run the tests with what reads our reports: trackers, SARIF, model cards
 	.venv-exchange/bin/python -m pytest tests/tracking tests/report
 
+# an old version may use what a newer one of another package deprecates, and warns of it
 test-oldest:  ## run the quick tests with the oldest versions that pyproject.toml allows
-	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt \
+		PYTEST_OPTIONS="-W ignore::DeprecationWarning"
 
 lint: $(VENV)/installed  ## check style, layout and types
 	$(VENV)/bin/ruff check
