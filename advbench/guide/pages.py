@@ -27,6 +27,7 @@ WRITTEN = (
     "howto/compare",
     "howto/baseline",
     "howto/report",
+    "howto/reporting",
     "howto/universal",
     "howto/topk",
     "howto/defence",
