@@ -14,6 +14,7 @@ from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
+from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,13 @@ def _number(ctx: click.Context, param: click.Parameter, value: str) -> "Wanted":
     return number
 
 
+def _tracker(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A tracker whose package is installed: that it is not shows now, not after hours."""
+    if value is not None:
+        refuse_without_package(value)
+    return value
+
+
 def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
     """The options that `run` and `resume` have in common."""
     options = (
@@ -54,6 +62,12 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
         click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy."),
         click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a baseline."),
+        click.option(
+            "--track",
+            type=click.Choice(list(TRACKERS)),
+            callback=_tracker,
+            help=f"Hand the finished run, its report with pictures included, to a tracker. {describe_trackers()}",
+        ),
         click.option("--quiet", is_flag=True, help="No progress and no table."),
     )
     for option in reversed(options):
@@ -196,12 +210,13 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
 
     code = conclude(
         done,
-        _gates(suite, options),
-        options["baseline"],
+        gates=_gates(suite, options),
+        baseline_path=options["baseline"],
         as_json=options["as_json"],
         quiet=options["quiet"],
         junit_xml=options["junit_xml"],
         github=options["github"],
+        tracker=options["track"],
     )
     ctx.exit(code if code or done.complete else ExitCode.INCOMPLETE)
 

@@ -1,5 +1,7 @@
 """Lists of what there is, and the help."""
 
+import importlib.metadata
+import platform
 import re
 
 import pytest
@@ -53,7 +55,9 @@ def test_help_lists_every_command():
 
 
 def test_version():
-    assert run("--version").stdout.split()[-1] == __version__
+    torch = importlib.metadata.version("torch")
+    said = f"advbench, version {__version__} (torch {torch}, Python {platform.python_version()})\n"
+    assert run("--version").stdout == said
 
 
 @pytest.mark.parametrize(("command", "table"), [("models", MODELS), ("attacks", ATTACKS)])
