@@ -27,10 +27,13 @@ TOLERANCE = 0.002
 alone is good to know and no more: of fewer than 500 it is always above that share."""
 UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
+LOST = 0.1
+"""Share of an attack's successes that may be lost when images are saved in 8 bits."""
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """Flags raised by single rows: invalid perturbations (A1) and successes that the predictions deny (A2).
+    """Flags raised by single rows: perturbations that are invalid (A1), success that predictions deny (A2) or that
+    8 bits lose (A3).
 
     Args:
         frame: Rows of a run.
@@ -56,7 +59,21 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
                     advice="the model may not be deterministic; run `advbench verify`",
                 )
             )  # fmt: skip
+        found += _rounded_away(rows, where)
     return sorted(found, key=lambda flag: flag.id)
+
+
+def _rounded_away(rows: pd.DataFrame, where: dict[str, str]) -> Iterator[Flag]:
+    """A3: successes within an eps that are none any more once each value is rounded to one of 256 levels."""
+    kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
+    known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
+    lost = int((~kept[known].astype(bool)).sum())
+    if lost > max(1, LOST * known.sum()):
+        yield Flag(
+            id="A3", severity="I", **where, value=lost / int(known.sum()),
+            message=f"{lost} of {known.sum()} adversarial images are none any more when they are saved in 8 bits",
+            advice="where pictures count, look at those that `advbench attack` writes: it rounds them with care",
+        )  # fmt: skip
 
 
 def _invalid(rows: pd.DataFrame) -> Bools:
@@ -73,7 +90,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags raised by comparing attacks, with each other and with proofs: A7, A8, A10, A11 and P1.
+    """Flags raised by comparing attacks, with each other and with proofs: A7 to A12, and P1.
 
     Args:
         evidence: Results of each threat of a run.
@@ -81,7 +98,8 @@ def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]
     """
     found = []
     for each in evidence:
-        found += [*_iterative(each), *_white_box(each), *_monotone(each), *_proved_and_fooled(each)]
+        found += [*_iterative(each), *_white_box(each), *_monotone(each), *_one_kind(each)]
+        found += _proved_and_fooled(each)
         if each.threat.dataset in classes:
             found += _chance(each, classes[each.threat.dataset])
     return sorted(found, key=lambda flag: (flag.id[0], int(flag.id[1:])))
@@ -102,7 +120,7 @@ def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
 
 
 def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
-    """A8: attacks without a gradient break images that all attacks with one miss."""
+    """A8: attacks without a gradient break images that all attacks with one miss. A9: random changes do."""
     for eps in levels(evidence):
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
         black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
@@ -112,8 +130,9 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
             continue
         for trial in black:
             if count := _missed(evidence, [trial], others, eps):
+                chance = _search(trial) == "blind" and _access(trial) != "nothing"
                 yield _flag(
-                    "A8", evidence, trial.label, count,
+                    "A9" if chance else "A8", evidence, trial.label, count,
                     f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}",
                     "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps",
                 )  # fmt: skip
@@ -135,6 +154,20 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
                 f"fails on {count} of {_all(evidence)} at a larger eps than it broke them with",
                 "the search is unstable: more steps or restarts; the curves count the success at the smaller eps",
             )  # fmt: skip
+
+
+def _one_kind(evidence: ThreatResults) -> Iterator[Flag]:
+    """A12: all attacks go by gradients, which a defence may hide."""
+    cards = [card for trial in evidence.trials if (card := _card(trial)) is not None and card.search != "blind"]
+    if len(cards) < sum(_search(trial) != "blind" and trial.attack != PROOF for trial in evidence.trials):
+        return  # one is of unknown kind
+    if cards and all(card.access == "gradients" and not card.besides for card in cards):
+        names = ", ".join(dict.fromkeys(card.name for card in cards))
+        yield Flag(
+            id="A12", severity="I", model=evidence.threat.model, dataset=evidence.threat.dataset,
+            message=f"all attacks in {evidence.threat.norm} go by gradients: {names}",
+            advice="add one that does not, such as square or hop_skip_jump, or standard, which does both",
+        )  # fmt: skip
 
 
 def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:

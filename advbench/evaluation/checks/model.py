@@ -6,7 +6,7 @@ Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -23,13 +23,12 @@ from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.queries.modes import learns, parts
+from attacks.queries.randomness import SPREAD, spread
 
 ASKED = 32
 """Number of images of a data set that a run makes these checks on."""
 FORWARDS = 5
 """Number of times the model is run on the same images."""
-SPREAD = 1e-4
-"""Tolerated difference of its answers, as unit vectors (M2) or relative to the largest logit (M3)."""
 _ALONE = 8
 _LOSSES = 2
 _FORWARD_AND_BACKWARD = 3
@@ -64,7 +63,7 @@ def check_model(
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
-        Flags M1 to M9. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+        Flags M1 to M9, A13 and A14. A model in training mode gets that flag alone, and so does one whose answers are not finite.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -77,15 +76,19 @@ def check_model(
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
 
 
-def most_passes(count: int) -> int:
+def most_passes(count: int, *, twin: bool = False) -> int:
     """Most passes that :func:`check_model` takes over some images; a backward pass counts as two.
+
+    Args:
+        count: Number of images.
+        twin: Whether the model takes its gradients from a twin.
 
     Example:
         >>> most_passes(32) > 12 * 32
         True
     """
     together = FORWARDS + 1 + _LOSSES * _FORWARD_AND_BACKWARD
-    rest = squashed.most_passes(count) + gradients.most_passes(count)
+    rest = squashed.most_passes(count) + (gradients.passes_with_twin if twin else gradients.most_passes)(count)
     return together * count + min(count, _ALONE) + rest
 
 
@@ -107,11 +110,10 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
         yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
-    # a model that was given the gradients of its twin says so itself
-    if not known and getattr(model, "twin", None) is None:
-        yield from (
-            Finding(each.id, "F", each.message, each.advice, each.value) for each in gradients.doubts(model, x, truth)
-        )
+    twin: Model | None = getattr(model, "twin", None)
+    found: Iterable[gradients.Doubt | None] = () if known or twin is not None else gradients.doubts(model, x, truth)
+    found = found if twin is None else (gradients.carries_over(model, twin, x, truth),)
+    yield from (Finding(each.id, "F", each.message, each.advice, each.value) for each in found if each is not None)
 
 
 def _training(model: Model, x: Tensor) -> Iterator[Finding]:
@@ -167,13 +169,11 @@ def _depends_on_mode(part: nn.Module) -> bool:
 
 def _randomised(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     """M2: the same images get different answers."""
-    units = answers / (answers.norm(dim=2, keepdim=True) + 1e-10)
-    spread = float((units.unsqueeze(0) - units.unsqueeze(1)).norm(dim=3).max())
-    correct = (answers.argmax(2) == labels).sum(1)
-    if spread > SPREAD or int(correct.max()) != int(correct.min()):
+    apart, correct = spread(answers), (answers.argmax(2) == labels).sum(1)
+    if apart > SPREAD or int(correct.max()) != int(correct.min()):
         yield Finding(
-            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {spread:.2g}",
-            "attack the expectation: attacks.expectation(model, draws)", spread,
+            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {apart:.2g} of the largest answer",
+            "attack the expectation: attacks.expectation(model, draws)", apart,
         )  # fmt: skip
 
 

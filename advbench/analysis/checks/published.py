@@ -1,0 +1,43 @@
+"""Trust flag M10: accuracy on clean images that is not the published one. No torch."""
+
+from collections.abc import Iterator, Sequence
+
+from advbench.analysis.statistics import Proportion
+from advbench.analysis.threats import ThreatResults
+from advbench.catalog import DATASETS, MODELS
+from advbench.config.suite import Suite
+from advbench.records.flag import Flag
+
+
+def check_published(evidence: Sequence[ThreatResults], suite: Suite) -> list[Flag]:
+    """Flags of models that are worse on clean images than published, beyond what the choice of images explains.
+
+    Args:
+        evidence: Results of each threat of a run.
+        suite: Suite that was run; its models of the table have a published accuracy, unless other weights were given.
+    """
+    published = dict(_published(suite))
+    found = {}
+    for each in evidence:
+        where = each.threat.model, each.threat.dataset
+        if where not in published or each.relative or each.left_out:
+            continue
+        known = each.clean >= 0
+        clean = Proportion(int(each.correct.sum()), int(known.sum()), 0)
+        if clean.n and clean.high < published[where]:
+            found[where] = Flag(
+                id="M10", severity="F", model=where[0], dataset=where[1], value=clean.rate,
+                message=f"accuracy on clean images is {clean}, and {published[where]:.1%} was published",
+                advice="are these its weights, its images and its preprocessing? A defence may cost accuracy too",
+            )  # fmt: skip
+    return list(found.values())
+
+
+def _published(suite: Suite) -> Iterator[tuple[tuple[str, str], float]]:
+    """Model and data set -> accuracy, where the data set is a sample of what it was measured on."""
+    for model in suite.models:
+        card = MODELS[model.name] if model.name in MODELS and model.weights is None else None
+        for data in suite.datasets if card is not None and card.clean is not None else ():
+            same = data.name in DATASETS and DATASETS[data.name].data == card.data
+            if same and data.split in (None, "test", "val"):
+                yield (model.label, data.label), card.clean
