@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from advbench.config.budgets import describe_norm
 from advbench.config.goals import parse_goal
 from advbench.config.suite import Suite
 from advbench.datasets.trained_on import trained_on
@@ -85,7 +86,8 @@ def _flags_of_attack(model: Classifier, x: Tensor, labels: Tensor | None, unit: 
         seed=unit.seed,
     )
     where = {"model": unit.model, "dataset": unit.dataset, "attack": unit.attack}
-    return [Flag(**where, **found._asdict()) for found in check_attack(trial)]
+    at = f" ({describe_norm(unit.norm, unit.eps)})"
+    return [Flag(**where, **found._replace(message=found.message + at)._asdict()) for found in check_attack(trial)]
 
 
 def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite, resources: Resources) -> list[Flag]:

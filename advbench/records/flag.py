@@ -20,7 +20,7 @@ class Check(NamedTuple):
 
 
 CHECKS = {
-    "M1": Check("evaluation mode", "E"),
+    "M1": Check("evaluation mode, and passes that leave the model as it is", "E"),
     "M2": Check("deterministic answers", "F"),
     "M3": Check("answers do not depend on the batch", "E"),
     "M4": Check("logits, not probabilities or other bounded answers", "F"),

@@ -32,8 +32,7 @@ LOST = 0.1
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """Flags raised by single rows: perturbations that are invalid (A1), success that predictions deny (A2) or that
-    8 bits lose (A3).
+    """Flags raised by single rows: invalid perturbations (A1), success that predictions deny (A2) or 8 bits lose (A3).
 
     Args:
         frame: Rows of a run.

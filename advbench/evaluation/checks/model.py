@@ -6,6 +6,7 @@ Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 """
 
 import copy
+import math
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -63,7 +64,8 @@ def check_model(
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
-        Flags M1 to M9, A13 and A14. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+        Flags M1 to M9, A13 and A14. A model in training mode gets that flag alone, and so does one that passes change,
+        or whose answers are not finite.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -97,8 +99,12 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     yield from modes
     if modes:
         return
+    before = dict(_state(model))
     with torch.no_grad():
         answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
+    if changed := _changed(before, dict(_state(model)), drifts=spread(answers) > SPREAD):
+        yield Finding("M1", "E", f"every pass changes the model ({changed})", "forward must leave the model as it is")
+        return
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
         yield Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
@@ -126,6 +132,27 @@ def _training(model: Model, x: Tensor) -> Iterator[Finding]:
     more = f" and {len(training) - 1} more" if len(training) > 1 else ""
     where = f"{name or 'the model'} ({type(part).__name__}){more}"
     yield Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
+
+
+def _state(model: Model) -> Iterator[tuple[str, tuple[bool, float]]]:
+    """Name -> whether it is a parameter, and the sum of its values: of all that passes should leave as it is."""
+    for name, part in parts(model):
+        held = [(key, value) for key, value in part._parameters.items() if value is not None]
+        held += [(key, value) for key, value in part._buffers.items() if value is not None]
+        for key, value in held:
+            if not value.is_meta and not value.is_quantized:
+                total = 0.0 if value.is_complex() else float(value.detach().sum(dtype=torch.float64))
+                known = 0.0 if math.isnan(total) else total  # which does not equal itself
+                yield ".".join(filter(None, (name, key))), (isinstance(value, nn.Parameter), known)
+
+
+def _changed(before: dict[str, tuple[bool, float]], after: dict[str, tuple[bool, float]], *, drifts: bool) -> str:
+    """The first parameter that is another, or the first buffer if the answers drift with it; empty if there is none.
+
+    A buffer that only counts the passes is nobody's concern.
+    """
+    other = (name for name, (weighs, total) in after.items() if before.get(name) != (weighs, total))
+    return next((name for name in other if drifts or after[name][0]), "")
 
 
 def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
