@@ -57,7 +57,7 @@ def test_what_they_find_is_about_the_attack(tmp_path):
     done = advbench.run(suite, out=tmp_path / "run", workers=1)
     flag = next(flag for flag in done.analysis.flags if flag.id == "A5")
     assert (flag.severity, flag.model, flag.dataset, flag.attack) == ("F", "mlp_mnist", "mnist", "pgd")
-    assert flag.message.endswith(" (Linf 0.1)")
+    assert flag.message.endswith(" (Linf ≤ 0.1)")
     marked = {cell.attack: cell.flags for cell in done.analysis.cells}
     assert "A5" in marked["pgd"]
     assert "A5" not in marked["square"]
