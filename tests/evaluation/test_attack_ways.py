@@ -7,7 +7,7 @@ from tricks import DETERMINISTIC
 
 from advbench.evaluation.checks import active
 from advbench.evaluation.checks.attack import LOOKED_AT, Trial, check_attack, most_passes
-from advbench.evaluation.checks.blind import hit_by_chance, point
+from advbench.evaluation.checks.blind import hit_by_chance, points
 from advbench.evaluation.checks.recorder import Recorder
 from advbench.evaluation.checks.wilson import wilson
 from attacks import FGSM, L0, L1, L2, PGD, Linf, Square, Standard, Untargeted
@@ -28,8 +28,15 @@ X = nn.functional.interpolate(
 )
 NET = network()
 GOAL = Untargeted(NET(X).argmax(1))
-EPS = 0.004
+EPS = 0.045
 """At which about half of the images are fooled."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """As many random points and planted perturbations as show what they show."""
+    monkeypatch.setattr("advbench.evaluation.checks.attack.DRAWS", 100)
+    monkeypatch.setattr(active, "COUNT", 6)
 
 
 def found(attack, longer=None, model=NET, goal=GOAL, eps=EPS):
@@ -49,10 +56,10 @@ class Forgetful:
 
 @pytest.mark.parametrize("attack", [PGD(), Standard(rounds=2, queries=20, targets=3), PGD(norm=L2())], ids=repr)
 def test_an_honest_attack_raises_none(attack):
-    eps = EPS if attack.norm == Linf() else 0.06
+    eps = EPS if attack.norm == Linf() else 0.9
     goal = GOAL
     longer = PGD(steps=80, norm=attack.norm) if isinstance(attack, PGD) else None
-    assert 2 < int((goal.margin(NET(attack(NET, X, goal, eps=eps))) >= 0).sum()) < 12
+    assert 0 < int((goal.margin(NET(attack(NET, X, goal, eps=eps))) >= 0).sum()) < 12
     assert {name for name, finding in found(attack, longer, eps=eps).items() if finding.severity != "I"} == set()
 
 
@@ -88,7 +95,7 @@ def test_a6_and_a9_another_start_or_a_random_point_finds_more():
     goal = Untargeted(torch.zeros(len(X), dtype=torch.int64))
     flags = found(PGD(steps=1), model=lucky, goal=goal)
     assert "from another start it fools" in flags["A6"].message
-    assert flags["A9"].message.startswith("1,000 random points fool ")
+    assert flags["A9"].message.startswith("100 random points fool ")
     assert flags["A9"].severity == "F"
 
 
@@ -101,7 +108,7 @@ def test_a11_without_a_bound_an_attack_fails_where_gradients_are_masked():
 
 def test_a15_planted_perturbations_are_not_found_where_gradients_are_masked():
     flags = found(PGD(random_start=False), model=DETERMINISTIC["reversed"](NET))
-    assert flags["A15"].message.startswith("finds 0 of 8 planted perturbations (random points find ")
+    assert flags["A15"].message.startswith("finds 0 of 6 planted perturbations (random points find ")
     assert flags["A15"].value == 0
 
 
@@ -112,11 +119,11 @@ def test_planted_perturbations_are_there_and_hard_to_find_by_chance(norm):
     for i in range(6):
         goal = Untargeted(torch.tensor([0]), ids=torch.tensor([i]))
         planted = active.plant(NET, X[i : i + 1], goal, norm, eps=eps, seed=0)
-        edge = point(norm, X[i : i + 1], goal.ids, eps=eps, seed=0, draw=active.INNER, corner=True)
+        edge = active.edge_of(X[i : i + 1], goal, norm, eps=eps, seed=0)
         assert planted(X[i : i + 1]).argmax(1) == 0
-        assert planted((X[i : i + 1] + edge).clamp(0, 1)).argmax(1) == 1
+        assert planted(edge).argmax(1) == 1
         guessed += hit_by_chance(planted, X[i : i + 1], goal, norm, eps=eps, seed=5, draws=active.CHANCE)
-    assert guessed <= 3
+    assert guessed <= 1
 
 
 def test_nothing_is_planted_in_a_model_that_cannot_be_seen():
@@ -133,7 +140,7 @@ def test_a_model_without_a_gradient_is_left_to_others():
 def test_the_record_keeps_the_best_within_the_budget():
     recorder = Recorder(NET, X, GOAL, Linf(), EPS)
     x_adv = PGD()(recorder, X, GOAL, eps=EPS)
-    assert (recorder.margin <= GOAL.margin(NET(x_adv)) + 1e-5).all()
+    assert (recorder.margin <= GOAL.margin(NET(x_adv)) + 0.01).all(), "what the last step did is not asked"
     assert (Linf().measure(recorder.best - X) <= EPS + 1e-6).all()
     torch.testing.assert_close(GOAL.margin(NET(recorder.best)), recorder.margin)
 
@@ -153,11 +160,14 @@ def test_what_it_costs_is_forecast(attack):
 
 
 def test_points_keep_to_the_budget_and_corners_use_it():
-    ids = torch.arange(len(X))
-    for norm, eps in ((Linf(), 0.1), (L2(), 1.0), (L1(), 5.0), (L0(), 7.0)):
-        inner, corner = (point(norm, X, ids, eps=eps, seed=0, draw=3, corner=each) for each in (False, True))
+    middle = torch.full((40, 3, 4, 4), 0.5)
+    ids = torch.arange(4).repeat_interleave(10)
+    for norm, eps in ((Linf(), 0.1), (L2(), 1.0), (L1(), 0.4), (L0(), 7.0)):
+        inner, edge = (points(norm, middle, ids, eps=eps, seed=0, corners=each) - middle for each in (False, True))
         assert (norm.measure(inner) <= eps * (1 + 1e-5)).all()
-        torch.testing.assert_close(norm.measure(corner), torch.full((len(X),), eps), rtol=1e-4, atol=0)
+        assert len(inner.flatten(1).unique(dim=0)) == len(edge.flatten(1).unique(dim=0)) == len(middle)
+        torch.testing.assert_close(norm.measure(edge), torch.full((40,), eps), rtol=1e-4, atol=0)
+    assert points(Linf(), X, torch.arange(12), eps=2.0, seed=0).aminmax() == (0, 1)
 
 
 def test_the_interval_is_that_of_wilson():

@@ -51,9 +51,11 @@ def test_twice_as_many_steps():
     assert longer("fgsm", "linf", "{}") is None
 
 
-def test_what_they_find_is_about_the_attack(tmp_path):
-    weak = {"name": "pgd", "params": {"steps": 1, "relative_step": 0.05, "random_start": False}}
-    suite = SUITE | {"attacks": [weak, "square"], "eps": {"linf": 0.1}, "trust": "full", "noise": False}
+def test_what_they_find_is_about_the_attack(tmp_path, monkeypatch):
+    monkeypatch.setattr("advbench.evaluation.checks.attack.DRAWS", 20)
+    weak = {"name": "pgd", "params": {"steps": 2, "relative_step": 0.25, "random_start": False}}
+    square = {"name": "square", "params": {"steps": 5}}
+    suite = SUITE | {"attacks": [weak, square], "eps": {"linf": 0.1}, "trust": "full", "noise": False}
     done = advbench.run(suite, out=tmp_path / "run", workers=1)
     flag = next(flag for flag in done.analysis.flags if flag.id == "A5")
     assert (flag.severity, flag.model, flag.dataset, flag.attack) == ("F", "mlp_mnist", "mnist", "pgd")

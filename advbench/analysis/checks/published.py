@@ -1,21 +1,29 @@
 """Trust flag M10: accuracy on clean images that is not the published one. No torch."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import ThreatResults
 from advbench.catalog import DATASETS, MODELS
-from advbench.config.suite import Suite
 from advbench.records.flag import Flag
 
+if TYPE_CHECKING:
+    from advbench.config.suite import Suite
 
-def check_published(evidence: Sequence[ThreatResults], suite: Suite) -> list[Flag]:
+LEVEL = 0.001
+"""Largest probability of so few right answers by the choice of images alone, for a flag."""
+
+
+def check_published(evidence: Sequence[ThreatResults], suite: "Suite") -> list[Flag]:
     """Flags of models that are worse on clean images than published, beyond what the choice of images explains.
 
     Args:
         evidence: Results of each threat of a run.
         suite: Suite that was run; its models of the table have a published accuracy, unless other weights were given.
     """
+    from scipy.special import bdtr  # which takes a while to import
+
     published = dict(_published(suite))
     found = {}
     for each in evidence:
@@ -24,7 +32,7 @@ def check_published(evidence: Sequence[ThreatResults], suite: Suite) -> list[Fla
             continue
         known = each.clean >= 0
         clean = Proportion(int(each.correct.sum()), int(known.sum()), 0)
-        if clean.n and clean.high < published[where]:
+        if bdtr(clean.k, clean.n, published[where]) < LEVEL:
             found[where] = Flag(
                 id="M10", severity="F", model=where[0], dataset=where[1], value=clean.rate,
                 message=f"accuracy on clean images is {clean}, and {published[where]:.1%} was published",
@@ -33,7 +41,7 @@ def check_published(evidence: Sequence[ThreatResults], suite: Suite) -> list[Fla
     return list(found.values())
 
 
-def _published(suite: Suite) -> Iterator[tuple[tuple[str, str], float]]:
+def _published(suite: "Suite") -> Iterator[tuple[tuple[str, str], float]]:
     """Model and data set -> accuracy, where the data set is a sample of what it was measured on."""
     for model in suite.models:
         card = MODELS[model.name] if model.name in MODELS and model.weights is None else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.evaluation.checks.blind import hit_by_chance, point
+from advbench.evaluation.checks.blind import hit_by_chance, on_the_edge, points
 from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.wilson import wilson
 from attacks.goals import Goal, Untargeted
@@ -31,7 +31,9 @@ CHANCE = 200
 """Random points that are tried beside the attack: what they find was too easy."""
 ASKED = 0.95
 """Share of the planted perturbations that an attack should find."""
-_SMOOTH = 1e-4
+_SMOOTH = 0.1
+"""Weight of the ridge, as a share of the mean variance: without one, a unit that is dead for all points inside decides
+alone, and no gradient leads there."""
 _AT_ONCE = 128
 
 
@@ -124,16 +126,28 @@ def plant(model: Model, x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: 
         >>> planted(torch.full((1, 5), 0.5)).argmax(1)
         tensor([0])
     """
-    inner = [point(norm, x, goal.ids, eps=WITHIN * eps, seed=seed, draw=draw) for draw in range(INNER)]
-    edge = point(norm, x, goal.ids, eps=eps, seed=seed, draw=INNER, corner=True)
-    points = (x + torch.cat([torch.zeros_like(x), *inner, edge])).clamp(0, 1)
+    many, ids = x.expand(INNER, *x.shape[1:]), goal.ids.expand(INNER)
+    inner = points(norm, many, ids, eps=WITHIN * eps, seed=seed)
+    shown = torch.cat([x, inner, edge_of(x, goal, norm, eps=eps, seed=seed)])
     with torch.no_grad():
         for plain in (False, True):
-            features = [_features(model, part, plain=plain) for part in points.split(_AT_ONCE)]
+            features = [_features(model, part, plain=plain) for part in shown.split(_AT_ONCE)]
             if all(len(each) for each in features):
                 found = _separated(torch.cat(features).double())
                 return None if found is None else Planted(model, *(each.to(x) for each in found), plain)
     return None
+
+
+def edge_of(x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: int) -> Tensor:
+    """The point on the edge of the budget that is planted for an image (1, ...). Arguments are those of :func:`plant`.
+
+    Example:
+        >>> from attacks import Linf
+        >>> edge_of(torch.zeros(1, 3), Untargeted(torch.tensor([0])), Linf(), eps=0.5, seed=0).shape
+        torch.Size([1, 3])
+    """
+    delta = norm.random(tuple(x.shape[1:]), x.new_full((1,), eps), seed, goal.ids, INNER).to(x)
+    return (x + on_the_edge(norm, delta, eps)).clamp(0, 1)
 
 
 def _separated(features: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -141,7 +155,7 @@ def _separated(features: Tensor) -> tuple[Tensor, Tensor] | None:
     centre = features[:-1].mean(0)
     inner, edge = features[:-1] - centre, features[-1] - centre
     kernel = inner @ inner.T
-    ridge = _SMOOTH * float(kernel.trace()) / len(kernel)
+    ridge = _SMOOTH * float(kernel.trace()) / min(kernel.shape[0], inner.shape[1])
     if not ridge > 0:
         return None
     # Fisher's discriminant, from the side of the points: there may be many more features than those

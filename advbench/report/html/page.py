@@ -12,6 +12,7 @@ from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
+from advbench.records.flag import CHECKS
 from advbench.records.record import PROOF, UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
@@ -92,6 +93,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
         doubt=DOUBT,
+        checks=CHECKS,
         doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
