@@ -85,9 +85,9 @@ def _flags_of_attack(model: Classifier, x: Tensor, labels: Tensor | None, unit: 
         eps=unit.eps,
         seed=unit.seed,
     )
-    where = {"model": unit.model, "dataset": unit.dataset, "attack": unit.attack}
     at = f" ({describe_norm(unit.norm, unit.eps)})"
-    return [Flag(**where, **found._replace(message=found.message + at)._asdict()) for found in check_attack(trial)]
+    found = (each._replace(message=each.message + at)._asdict() for each in check_attack(trial))
+    return [Flag(model=unit.model, dataset=unit.dataset, attack=unit.attack, **fields) for fields in found]
 
 
 def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite, resources: Resources) -> list[Flag]:

@@ -44,8 +44,10 @@ def check_published(evidence: Sequence[ThreatResults], suite: "Suite") -> list[F
 def _published(suite: "Suite") -> Iterator[tuple[tuple[str, str], float]]:
     """Model and data set -> accuracy, where the data set is a sample of what it was measured on."""
     for model in suite.models:
-        card = MODELS[model.name] if model.name in MODELS and model.weights is None else None
-        for data in suite.datasets if card is not None and card.clean is not None else ():
+        if model.name not in MODELS or model.weights is not None:
+            continue
+        card = MODELS[model.name]
+        for data in suite.datasets:
             same = data.name in DATASETS and DATASETS[data.name].data == card.data
-            if same and data.split in (None, "test", "val"):
+            if same and card.clean is not None and data.split in (None, "test", "val"):
                 yield (model.label, data.label), card.clean

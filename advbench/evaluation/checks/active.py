@@ -131,10 +131,10 @@ def plant(model: Model, x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: 
     shown = torch.cat([x, inner, edge_of(x, goal, norm, eps=eps, seed=seed)])
     with torch.no_grad():
         for plain in (False, True):
-            features = [_features(model, part, plain=plain) for part in shown.split(_AT_ONCE)]
+            features = [_features(model, part, plain=plain) for part in torch.split(shown, _AT_ONCE)]
             if all(len(each) for each in features):
                 found = _separated(torch.cat(features).double())
-                return None if found is None else Planted(model, *(each.to(x) for each in found), plain)
+                return None if found is None else Planted(model, found[0].to(x), found[1].to(x), plain)
     return None
 
 
@@ -182,4 +182,5 @@ def _features(model: Model, x: Tensor, *, plain: bool) -> Tensor:
         model(x.clone())
     if not seen.inputs or len(seen.inputs[-1]) != len(x):
         return x.new_zeros(0)
-    return seen.inputs[-1].flatten(1)
+    features: Tensor = seen.inputs[-1].flatten(1)
+    return features

@@ -137,10 +137,8 @@ def _training(model: Model, x: Tensor) -> Iterator[Finding]:
 def _state(model: Model) -> Iterator[tuple[str, tuple[bool, float]]]:
     """Name -> whether it is a parameter, and the sum of its values: of all that passes should leave as it is."""
     for name, part in parts(model):
-        held = [(key, value) for key, value in part._parameters.items() if value is not None]
-        held += [(key, value) for key, value in part._buffers.items() if value is not None]
-        for key, value in held:
-            if not value.is_meta and not value.is_quantized:
+        for key, value in (*part._parameters.items(), *part._buffers.items()):
+            if value is not None and not value.is_meta and not value.is_quantized:
                 total = 0.0 if value.is_complex() else float(value.detach().sum(dtype=torch.float64))
                 known = 0.0 if math.isnan(total) else total  # which does not equal itself
                 yield ".".join(filter(None, (name, key))), (isinstance(value, nn.Parameter), known)
