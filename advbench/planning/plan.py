@@ -100,12 +100,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        rows = few(len(numbers), CHECKED)
-        known = passes_of_checks(
-            len(rows), labelled=key["labels"] is not None, twin=getattr(judged, "twin", None) is not None
-        )
-        checks.append(pair.unit("checks", rows, passes=known))
-        checks += _trials(pair, tried_further(suite, cells))
+        checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
         own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
@@ -183,10 +178,14 @@ class _Pair(NamedTuple):
         return Unit(unit_id=unit_id, passes=passes, **fields)
 
 
-def _trials(pair: _Pair, cells: Sequence[PlannedAttack]) -> Iterator[Unit]:
-    """The units that try attacks in other ways, on a few images."""
+def _checks(suite: Suite, pair: _Pair, cells: Sequence[PlannedAttack], *, twin: bool) -> Iterator[Unit]:
+    """The units of the trust checks: of the model, and of attacks that are tried in other ways on a few images."""
+    rows = few(len(pair.numbers), CHECKED)
+    labelled = pair.key["labels"] is not None
+    yield pair.unit("checks", rows, passes=passes_of_checks(len(rows), labelled=labelled, twin=twin))
     rows = few(len(pair.numbers), LOOKED_AT)
-    yield from (pair.unit("checks", rows, cell, passes=passes_of_trial(cell, len(rows))) for cell in cells)
+    for cell in tried_further(suite, cells):
+        yield pair.unit("checks", rows, cell, passes=passes_of_trial(cell, len(rows)))
 
 
 def _runs(count: int, most: int) -> Iterator[range]:

@@ -52,7 +52,7 @@ def passes_of_trial(cell: PlannedAttack, count: int) -> float:
     """Most passes of the checks of an attack, for each image.
 
     Args:
-        cell: The attack.
+        cell: Attack that is tried.
         count: Number of images on which it is tried.
     """
     return most_passes_of_attack(cell.passes.total, count) / count

@@ -133,7 +133,7 @@ def plant(model: Model, x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: 
         for plain in (False, True):
             features = [_features(model, part, plain=plain) for part in torch.split(shown, _AT_ONCE)]
             if all(len(each) for each in features):
-                found = _separated(torch.cat(features).double())
+                found = _separated(torch.cat(features).cpu().double())
                 return None if found is None else Planted(model, found[0].to(x), found[1].to(x), plain)
     return None
 
