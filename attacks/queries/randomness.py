@@ -24,7 +24,8 @@ def is_random(model: Model, x: Tensor, *, remember: bool = False) -> bool:
     """Whether a model's answers about the same images differ from pass to pass.
 
     All passes are over the same batch, so that they are rounded alike. A model that draws from the global generators of
-    torch, Python or NumPy changes their state, so that one pass is enough to know that it should be looked at longer. Only others can be remembered: that those answer differently later is nothing that a seed decides.
+    torch, Python or NumPy changes their state, so that one pass is enough to know that it should be looked at longer.
+    Only others can be remembered: that those answer differently later is nothing that a seed decides.
 
     Args:
         model: Images in [0, 1] -> logits, probabilities or labels.
