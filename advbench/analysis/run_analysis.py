@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from advbench.analysis.checks.attacks import check_evidence, check_rows
-from advbench.analysis.checks.published import check_published
+from advbench.analysis.checks.suites import check_suite
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.config.budgets import NORMS
@@ -82,7 +82,7 @@ class RunAnalysis:
             *self.model_flags,
             *check_rows(self.frame, self.classes),
             *check_evidence(self.evidence, self.class_counts),
-            *(check_published(self.evidence, self.suite) if self.suite is not None else ()),
+            *(check_suite(self.evidence, self.suite) if self.suite is not None else ()),
         ]
         return tuple(sorted(dict.fromkeys(found), key=lambda flag: "EFI".index(flag.severity)))
 

@@ -89,7 +89,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags raised by comparing attacks, with each other and with proofs: A7 to A12, and P1.
+    """Flags raised by comparing attacks, with each other and with proofs: A7 to A11, and P1.
 
     Args:
         evidence: Results of each threat of a run.
@@ -97,8 +97,7 @@ def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]
     """
     found = []
     for each in evidence:
-        found += [*_iterative(each), *_white_box(each), *_monotone(each), *_one_kind(each)]
-        found += _proved_and_fooled(each)
+        found += [*_iterative(each), *_white_box(each), *_monotone(each), *_proved_and_fooled(each)]
         if each.threat.dataset in classes:
             found += _chance(each, classes[each.threat.dataset])
     return sorted(found, key=lambda flag: (flag.id[0], int(flag.id[1:])))
@@ -153,20 +152,6 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
                 f"fails on {count} of {_all(evidence)} at a larger eps than it broke them with",
                 "the search is unstable: more steps or restarts; the curves count the success at the smaller eps",
             )  # fmt: skip
-
-
-def _one_kind(evidence: ThreatResults) -> Iterator[Flag]:
-    """A12: all attacks go by gradients, which a defence may hide."""
-    cards = [card for trial in evidence.trials if (card := _card(trial)) is not None and card.search != "blind"]
-    if len(cards) < sum(_search(trial) != "blind" and trial.attack != PROOF for trial in evidence.trials):
-        return  # one is of unknown kind
-    if cards and all(card.access == "gradients" and not card.besides for card in cards):
-        names = ", ".join(dict.fromkeys(card.name for card in cards))
-        yield Flag(
-            id="A12", severity="I", model=evidence.threat.model, dataset=evidence.threat.dataset,
-            message=f"all attacks in {evidence.threat.norm} go by gradients: {names}",
-            advice="add one that does not, such as square or hop_skip_jump, or standard, which does both",
-        )  # fmt: skip
 
 
 def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:

@@ -1,12 +1,13 @@
-"""Trust flag M10: accuracy on clean images that is not the published one. No torch."""
+"""Trust flags that compare the rows of a run with its suite: M10, and A12. No torch."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import ThreatResults
-from advbench.catalog import DATASETS, MODELS
+from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.records.flag import Flag
+from advbench.records.record import PROOF
 
 if TYPE_CHECKING:
     from advbench.config.suite import Suite
@@ -15,13 +16,33 @@ LEVEL = 0.001
 """Largest probability of so few right answers by the choice of images alone, for a flag."""
 
 
-def check_published(evidence: Sequence[ThreatResults], suite: "Suite") -> list[Flag]:
-    """Flags of models that are worse on clean images than published, beyond what the choice of images explains.
+def check_suite(evidence: Sequence[ThreatResults], suite: "Suite") -> list[Flag]:
+    """Flags of a model that is worse on clean images than published (M10), and of attacks of one kind alone (A12).
 
     Args:
         evidence: Results of each threat of a run.
         suite: Suite that was run; its models of the table have a published accuracy, unless other weights were given.
     """
+    return [*_worse_than_published(evidence, suite), *(flag for each in evidence for flag in _one_kind(each))]
+
+
+def _one_kind(evidence: ThreatResults) -> Iterator[Flag]:
+    """A12: all attacks go by gradients, which a defence may hide."""
+    names = dict.fromkeys(trial.attack for trial in evidence.trials if trial.attack != PROOF)
+    cards = [ATTACKS[name] for name in names if name in ATTACKS]
+    guided = [card for card in cards if card.search != "blind"]
+    if not guided or len(cards) < len(names) or not len(evidence.samples):  # one is of unknown kind, or nothing was run
+        return
+    if all(card.access == "gradients" and not card.besides for card in guided):
+        yield Flag(
+            id="A12", severity="I", model=evidence.threat.model, dataset=evidence.threat.dataset,
+            message=f"all attacks in {evidence.threat.norm} go by gradients: {', '.join(card.name for card in guided)}",
+            advice="add one that does not, such as square or hop_skip_jump, or standard, which does both",
+        )  # fmt: skip
+
+
+def _worse_than_published(evidence: Sequence[ThreatResults], suite: "Suite") -> list[Flag]:
+    """M10: fewer right answers on clean images than the choice of images explains."""
     from scipy.special import bdtr  # which takes a while to import
 
     published = dict(_published(suite))
