@@ -58,17 +58,17 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
     trials = evidence.trials
     scale, unit = _unit(evidence)
     lines = [(trial.label, curve(evidence, [trial]), trial.attack == NOISE) for trial in trials]
-    worst, proved = curve(evidence, trials), proved_curve(evidence)
+    worst, proved, widest = curve(evidence, trials), proved_curve(evidence), _widest(evidence)
 
     def draw(axes: "Axes") -> None:
         colours = iter(_PALETTE * (len(lines) // len(_PALETTE) + 1))
         for label, line, noise in lines:
             colour = _SOFT if noise else next(colours)
             style = {"color": colour, "linestyle": ":" if noise else "-", "linewidth": 1.4}
-            _draw_line(axes, line, scale, label, doubted=label in doubts, **style)
+            _draw_line(axes, line, scale, label, widest=widest if label in doubts else None, **style)
         if len(lines) > 1:
-            doubted = WORST_CASE in doubts
-            _draw_line(axes, worst, scale, WORST_CASE, doubted=doubted, color=_INK, linewidth=2.2)
+            told = widest if WORST_CASE in doubts else None
+            _draw_line(axes, worst, scale, WORST_CASE, widest=told, color=_INK, linewidth=2.2)
         if evidence.proofs:
             axes.plot(
                 proved[0] * scale, 100 * proved[1], label="proved", color=_ACCENT, drawstyle="steps-pre", marker="v"
@@ -76,7 +76,7 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
         step: Literal["post"] | None = "post" if worst.exact else None
         low, high = 100 * worst.low, 100 * worst.high
         axes.fill_between(worst.eps * scale, low, high, step=step, color=_ACCENT, alpha=0.14, linewidth=0)
-        axes.set(ylim=(0, 101), xlim=(0, _widest(evidence) * scale))
+        axes.set(ylim=(0, 101), xlim=(0, widest * scale))
         axes.set(xlabel=f"eps ({unit})", ylabel="robust accuracy (%)")
         axes.grid(axis="y", linewidth=0.8)
         axes.figure.legend(
@@ -139,15 +139,19 @@ def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
     return _drawn(draw, f"{alt}; {said}" if said else alt)
 
 
-def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, *, doubted: bool = False, **style: object) -> None:
-    """Draw one attack: as steps if it is known at every eps, otherwise as the points that were measured."""
+def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, *, widest: float | None, **style: object) -> None:
+    """Draw one attack: as steps if it is known at every eps, otherwise as the points that were measured.
+
+    With ``widest``, the largest eps that is shown, it is marked as one in doubt.
+    """
     drawn = {"drawstyle": "steps-post"} if line.exact else {"marker": "o", "markersize": 3.5}
-    name = (display_name(label, limit=28).lstrip("_") or "_") + (f" {DOUBT}" if doubted else "")
+    name = (display_name(label, limit=28).lstrip("_") or "_") + (f" {DOUBT}" if widest is not None else "")
     axes.plot(line.eps * scale, 100 * line.rate, label=name, **drawn, **style)  # type: ignore[arg-type]
-    if doubted and len(line.eps):
-        at = (line.eps[-1] * scale, 100 * line.rate[-1])
-        place: Any = {"textcoords": "offset points", "fontsize": 11, "color": style["color"], "annotation_clip": False}
-        axes.annotate(DOUBT, at, (3, 2), **place)
+    if widest is not None and len(line.eps):
+        last = max(int(np.searchsorted(line.eps, widest, side="right")) - 1, 0)
+        at = (line.eps[last] * scale, 100 * line.rate[last])
+        mark = axes.annotate(DOUBT, at, (-7, 5), textcoords="offset points", fontsize=11, color=str(style["color"]))
+        mark.set_in_layout(False)
 
 
 def _widest(evidence: ThreatResults) -> float:
