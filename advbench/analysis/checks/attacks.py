@@ -42,6 +42,7 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
     found = []
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
         where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
+<<<<<<< HEAD
         if count := int(_invalid(rows).sum()):
             found.append(
                 Flag(
@@ -72,6 +73,29 @@ def _rounded_away(rows: pd.DataFrame, where: dict[str, str]) -> Iterator[Flag]:
             id="A3", severity="I", **where, value=lost / int(known.sum()),
             message=f"{lost} of {known.sum()} adversarial images are none any more when they are saved in 8 bits",
             advice="where pictures count, look at those that `advbench attack` writes: it rounds them with care",
+=======
+        found += [*_beyond(rows, where), *_denied(rows, where, classes.get(where["dataset"], ()))]
+    return sorted(found, key=lambda flag: flag.id)
+
+
+def _beyond(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag]:
+    """A1: candidates exceed eps, leave [0, 1] or are not finite."""
+    if count := int(_invalid(rows).sum()):
+        yield Flag(
+            id="A1", severity="E", **where, value=count / len(rows),
+            message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
+            advice="these images are unknown, not robust; mend the attack",
+        )  # fmt: skip
+
+
+def _denied(rows: pd.DataFrame, where: Mapping[str, str], classes: Sequence[str]) -> Iterator[Flag]:
+    """A2: a row says that the goal was met, and its recorded predictions say that it was not."""
+    if count := int(contradicted(rows, classes).sum()):
+        yield Flag(
+            id="A2", severity="F", **where, value=count / len(rows),
+            message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
+            advice="the model may not be deterministic; run `advbench verify`",
+>>>>>>> main
         )  # fmt: skip
 
 
@@ -118,7 +142,10 @@ def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
 
 
 def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
-    """A8: attacks without a gradient break images that all attacks with one miss. A9: random changes do."""
+    """A8: attacks without a gradient break images that all attacks with one miss.
+
+    A9: random changes break images that all attacks by gradients miss.
+    """
     for eps in levels(evidence):
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
         black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
@@ -127,13 +154,13 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
         if not any(_access(trial) == "gradients" for trial in others):
             continue
         for trial in black:
-            if count := _missed(evidence, [trial], others, eps):
-                chance = _search(trial) == "blind" and _access(trial) != "nothing"
-                yield _flag(
-                    "A9" if chance else "A8", evidence, trial.label, count,
-                    f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}",
-                    "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps",
-                )  # fmt: skip
+            if not (count := _missed(evidence, [trial], others, eps)):
+                continue
+            message = f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}"
+            if _search(trial) == "blind" and _access(trial) != "nothing":
+                yield _flag("A9", evidence, trial.label, count, message, _MASKED)
+            else:
+                yield _flag("A8", evidence, trial.label, count, message, _MASKED)
 
 
 def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
@@ -236,3 +263,6 @@ def _flag(name: str, evidence: ThreatResults, attack: str | None, count: int, me
         advice=advice,
         value=count / max(len(evidence.samples), 1),
     )
+
+
+_MASKED = "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps"

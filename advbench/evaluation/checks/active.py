@@ -61,7 +61,7 @@ class Planted(NamedTuple):
 
 
 def check(model: Model, attack: Attack, x: Tensor, goal: Goal, *, eps: float, seed: int) -> Iterator[Finding]:
-    """A15 where an attack misses too many planted perturbations.
+    """A15: an attack misses too many perturbations that were planted to be found.
 
     Args:
         model: Images in [0, 1] -> logits, with a last layer that can be seen.
