@@ -31,11 +31,8 @@ COMMANDS = {
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
     "datasets": "advbench.cli.datasets:datasets",
-<<<<<<< HEAD
     "flags": "advbench.cli.listings:flags",
-=======
     "guide": "advbench.cli.guide:guide",
->>>>>>> main
     "schema": "advbench.cli.doctor:schema",
     "doctor": "advbench.cli.doctor:doctor",
 }

@@ -42,39 +42,8 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
     found = []
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
         where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
-<<<<<<< HEAD
-        if count := int(_invalid(rows).sum()):
-            found.append(
-                Flag(
-                    id="A1", severity="E", **where, value=count / len(rows),
-                    message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
-                    advice="these images are unknown, not robust; mend the attack",
-                )
-            )  # fmt: skip
-        if count := int(contradicted(rows, classes.get(where["dataset"], ())).sum()):
-            found.append(
-                Flag(
-                    id="A2", severity="F", **where, value=count / len(rows),
-                    message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
-                    advice="the model may not be deterministic; run `advbench verify`",
-                )
-            )  # fmt: skip
-        found += _rounded_away(rows, where)
-    return sorted(found, key=lambda flag: flag.id)
-
-
-def _rounded_away(rows: pd.DataFrame, where: dict[str, str]) -> Iterator[Flag]:
-    """A3: successes within an eps that are none any more once each value is rounded to one of 256 levels."""
-    kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
-    known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
-    lost = int((~kept[known].astype(bool)).sum())
-    if lost > max(1, LOST * known.sum()):
-        yield Flag(
-            id="A3", severity="I", **where, value=lost / int(known.sum()),
-            message=f"{lost} of {known.sum()} adversarial images are none any more when they are saved in 8 bits",
-            advice="where pictures count, look at those that `advbench attack` writes: it rounds them with care",
-=======
         found += [*_beyond(rows, where), *_denied(rows, where, classes.get(where["dataset"], ()))]
+        found += _rounded_away(rows, where)
     return sorted(found, key=lambda flag: flag.id)
 
 
@@ -95,7 +64,19 @@ def _denied(rows: pd.DataFrame, where: Mapping[str, str], classes: Sequence[str]
             id="A2", severity="F", **where, value=count / len(rows),
             message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
             advice="the model may not be deterministic; run `advbench verify`",
->>>>>>> main
+        )  # fmt: skip
+
+
+def _rounded_away(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag]:
+    """A3: successes within an eps are none any more once each value is rounded to one of 256 levels."""
+    kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
+    known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
+    lost = int((~kept[known].astype(bool)).sum())
+    if lost > max(1, LOST * known.sum()):
+        yield Flag(
+            id="A3", severity="I", **where, value=lost / int(known.sum()),
+            message=f"{lost} of {known.sum()} adversarial images are none any more when they are saved in 8 bits",
+            advice="where pictures count, look at those that `advbench attack` writes: it rounds them with care",
         )  # fmt: skip
 
 
