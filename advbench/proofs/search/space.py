@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.proofs.bounding.backward import Relaxed
+from advbench.proofs.bounding.backward import Bends, Relaxed
 from advbench.proofs.network.relaxations import Activation, Lines
 
 
@@ -89,26 +89,21 @@ class Space:
 
     def chosen(self, choice: Choice) -> Relaxed:
         """The relaxed network with the choices made."""
-        lines, forces = dict(self.relaxed.lines), {}
+        bends = {}
         split = bool(choice.signs.any())
         for i, found, place in self.parts():
-            base, signs = lines[i], choice.signs[:, place]
+            base, signs = self.relaxed.lines[i], choice.signs[:, place]
             slopes = choice.slopes[:, place].to(base.upper_slope.dtype)
-            upper = self._at(i, found, base.upper_slope).expand_as(slopes)
-            offset = self._at(i, found, base.upper_offset).expand_as(slopes)
+            upper, offset = self._at(i, found, base.upper_slope), self._at(i, found, base.upper_offset)
+            push = None
             if split:
+                free = signs == 0
                 side = torch.where(signs > 0, 1.0, self.leak(i)).to(slopes.dtype)
-                slopes, upper = (torch.where(signs == 0, each, side) for each in (slopes, upper))
-                offset = offset * (signs == 0)
+                slopes, upper = (torch.where(free, each, side) for each in (slopes, upper))
+                offset = offset * free
                 push = choice.multipliers[:, place].to(slopes.dtype) * -signs.to(slopes.dtype)
-                forces[i] = self._spread(i, found, torch.zeros_like(base.upper_slope), push)
-            lines[i] = Lines(
-                self._spread(i, found, base.lower_slope, slopes),
-                base.lower_offset,
-                self._spread(i, found, base.upper_slope, upper),
-                self._spread(i, found, base.upper_offset, offset),
-            )
-        return Relaxed(self.relaxed.network, self.relaxed.ball, lines, forces)
+            bends[i] = Bends(found, slopes, upper, offset, push)
+        return self.relaxed._replace(bends=bends)
 
     def leak(self, i: int) -> float:
         """Slope below zero of an activation."""
@@ -122,8 +117,3 @@ class Space:
 
     def _at(self, i: int, found: Tensor, values: Tensor) -> Tensor:
         return values.flatten(1)[:, found]
-
-    def _spread(self, i: int, found: Tensor, base: Tensor, values: Tensor) -> Tensor:
-        """The base for each row, with other values where the activation bends."""
-        rows = base.flatten(1).expand(len(values), -1)
-        return rows.index_copy(1, found, values).view(len(values), *base.shape[1:])
