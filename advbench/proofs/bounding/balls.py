@@ -5,8 +5,7 @@ proved and fooled.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,20 +16,6 @@ from attacks.norms import Norm
 _MEASURING = 1e-6
 """Relative error of a size measured in float32, and the absolute one of a difference of two values in [0, 1]."""
 _ROUNDS = 3
-_HALVINGS = 10
-"""Halvings in the search for the multiplier of a cut."""
-
-
-class Cut(NamedTuple):
-    """A half-space outside of which nothing has to be proved: coefficients * x + constant <= 0 inside.
-
-    Attributes:
-        coefficients: Coefficients of the image (1 or K, *shape).
-        constant: Constants (1 or K,).
-    """
-
-    coefficients: Tensor
-    constant: Tensor
 
 
 @dataclass(frozen=True)
@@ -43,7 +28,6 @@ class BallInBox:
         radius: Largest size of a perturbation, image units.
         lower: Smallest value of each pixel in the ball (1, *shape).
         upper: Largest value of each pixel in the ball (1, *shape).
-        cut: Half-space to which the ball is confined, if any; of a box only.
 
     Example:
         >>> from attacks import Linf
@@ -57,7 +41,6 @@ class BallInBox:
     radius: float
     lower: Tensor
     upper: Tensor
-    cut: Cut | None = None
 
     @classmethod
     def around(cls, x: Tensor, norm: Norm, eps: float) -> "BallInBox":
@@ -75,49 +58,18 @@ class BallInBox:
 
     def to(self, dtype: torch.dtype) -> "BallInBox":
         """The same ball with its numbers in another type."""
-        cut = None if self.cut is None else Cut(*(each.to(dtype) for each in self.cut))
-        return BallInBox(self.x.to(dtype), self.norm, self.radius, self.lower.to(dtype), self.upper.to(dtype), cut)
-
-    def within(self, cut: Cut) -> "BallInBox":
-        """The part of the box, whatever cut it had, that lies in a half-space."""
-        return replace(self, cut=cut)
+        return BallInBox(self.x.to(dtype), self.norm, self.radius, self.lower.to(dtype), self.upper.to(dtype))
 
     def minimum(self, coefficients: Tensor) -> Tensor:
         """Lower bound of linear functions on the ball: coefficients (K, *shape) -> (K,). Exact but in L2."""
         rows, x = coefficients.flatten(1), self.x.flatten(1)
+        at_x = (rows * x).sum(1)
         low, high = self.lower.flatten(1) - x, self.upper.flatten(1) - x
-        if self.cut is None:
-            return (rows * x).sum(1) + MINIMA[self.norm](rows, low, high, self.radius)
-        beyond = self.cut.coefficients.flatten(1)
-        rest = self.cut.constant + (beyond * x).sum(1)
-        multiplier = _multiplier(rows.detach(), beyond, rest, (low, high))
-        turned = rows + multiplier * beyond
-        least = MINIMA[self.norm](turned, low, high, self.radius)
-        return (rows * x).sum(1) + least + multiplier.squeeze(1) * rest
+        return at_x + MINIMA[self.norm](rows, low, high, self.radius)
 
     def minimiser(self, coefficients: Tensor) -> Tensor:
         """Where linear functions are about smallest on the box around the ball: (K, *shape) -> images (K, *shape)."""
         return torch.where(coefficients > 0, self.lower, self.upper)
-
-
-def _multiplier(rows: Tensor, beyond: Tensor, rest: Tensor, box: tuple[Tensor, Tensor]) -> Tensor:
-    """About the multiplier of a cut that gives the best bound of each row (K, 1): any that is not negative gives one.
-
-    The bound is concave in the multiplier. Its slope is the cut's left side where the turned row is least in the box.
-    """
-    scale = rows.abs().sum(1, keepdim=True) / beyond.abs().sum(1, keepdim=True).clamp_min(1e-30)
-
-    def rising(multiplier: Tensor) -> Tensor:
-        """Whether a larger multiplier is better."""
-        least = torch.where(rows + multiplier * beyond > 0, *box)
-        return ((beyond * least).sum(1) + rest > 0).unsqueeze(1)
-
-    low, high = torch.zeros_like(scale), torch.ones_like(scale)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        up = rising(scale * middle / (1 - middle))
-        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
-    return scale * low / (1 - low)
 
 
 def _in_box(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
