@@ -12,14 +12,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from advbench.proofs.bounding.backward import Bound, Functions, lower_bound
+from advbench.proofs.bounding.backward import Bound, lower_bound
 from advbench.proofs.bounding.balls import BallInBox
 from advbench.proofs.bounding.crown import values_and_negatives
 from advbench.proofs.search.slopes import ascend
 from advbench.proofs.search.space import Choice, Space
 
 MOST_ENTRIES = 250_000
-"""Most coefficients of the functions that are bounded anew in each domain: those of the last layers, and at least one."""
+"""Most coefficients of the functions that are bounded anew in each domain, those of the last layers."""
 STEPS = 10
 """Steps of ascent for the slopes of each of their bounds."""
 REACH = 0.3
