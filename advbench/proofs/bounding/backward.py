@@ -60,14 +60,14 @@ class Bends(NamedTuple):
     All go through zero below. The activation's other values have one line, below and above.
 
     Attributes:
-        index: Positions in the flattened value, int64 (U,).
+        places: Positions in the flattened value, int64 (U,).
         lower_slope: Slopes of the lines below (1 or K, U).
         upper_slope: Slopes of the lines above (1 or K, U).
         upper_offset: Values of the lines above at zero (1 or K, U).
         force: What split constraints add to the coefficients of the input (K, U), if there are any.
     """
 
-    index: Tensor
+    places: Tensor
     lower_slope: Tensor
     upper_slope: Tensor
     upper_offset: Tensor
@@ -149,14 +149,14 @@ def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
 def _bent(coefficients: Tensor, lines: Lines, bends: Bends) -> tuple[Tensor, Tensor]:
     """The same where the values that bend have lines of their own."""
     flat = coefficients.flatten(1)
-    found = flat.index_select(1, bends.index)
+    found = flat.index_select(1, bends.places)
     positive = found.clamp(min=0)
     negative = found - positive
     below = positive * bends.lower_slope + negative * bends.upper_slope
     if bends.force is not None:
         below = below + bends.force
     straight = flat * lines.upper_slope.flatten(1)
-    joined = straight.index_copy(1, bends.index, below)
+    joined = straight.index_copy(1, bends.places, below)
     return joined.view_as(coefficients), (negative * bends.upper_offset).sum(1)
 
 

@@ -114,5 +114,6 @@ def _below(space: Space, i: int, found: Tensor) -> tuple[Tensor, Tensor, Tensor,
         bound = lower_bound(space.chosen(choice), functions)
     centre, radius = _centre_and_radius(space.relaxed.ball)
     flat = bound.coefficients.flatten(1)
-    rows, middle = flat * radius, bound.constant + (flat * centre).sum(1)
-    return (*rows.chunk(2), *middle.chunk(2))
+    rows, negatives = (flat * radius).chunk(2)
+    middle, middle_of_negatives = (bound.constant + (flat * centre).sum(1)).chunk(2)
+    return rows, negatives, middle, middle_of_negatives

@@ -2,7 +2,8 @@
 
 After Wang et al. (2021). A domain fixes the sides of some activations; its bound is that of CROWN with the lines of
 the whole ball, and the constraints of its sides come in through multipliers. The worst domains are split first, each
-at the activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021).
+at the activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021). On boxes each
+is at first cut down to where a counterexample could still be (``clipping``).
 """
 
 import math
