@@ -173,15 +173,16 @@ def _autoattack(norm: Any) -> Any:
 
 
 def contestants() -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """The attacks, each as a name and what makes it for a norm."""
-    for name in ("FGSM", "PGD", "MIFGSM", "DIFGSM", "APGD", "FMN", "FAB", "DeepFool", "Square"):
-        yield name.lower(), _ours(name)
+    """The attacks, each as a name and what makes it for a norm; those that matter most come first."""
     yield "standard", _ours("Standard")
-    yield "thorough", _ours("Thorough")
-    for name in ("LinfFastGradientAttack", "LinfBasicIterativeAttack", "LinfPGD", "LinfDeepFoolAttack"):
+    yield "AutoAttack standard", _autoattack
+    for name in ("PGD", "APGD", "FMN", "FGSM", "MIFGSM", "DIFGSM", "DeepFool"):
+        yield name.lower(), _ours(name)
+    for name in ("LinfPGD", "LinfFastGradientAttack", "LinfBasicIterativeAttack", "LinfDeepFoolAttack"):
         yield f"Foolbox {name}", _theirs("foolbox", name)
     yield "Foolbox LInfFMNAttack", _theirs("foolbox", "LInfFMNAttack", steps=1000)
-    yield "AutoAttack standard", _autoattack
+    for name in ("Thorough", "FAB", "Square"):
+        yield name.lower(), _ours(name)
 
 
 def page(results: dict[str, Any]) -> str:
