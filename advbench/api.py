@@ -12,6 +12,7 @@ from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite
 from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
+from advbench.execution.clusters.connection import connected
 from advbench.execution.progress import Progress
 from advbench.execution.runner import run_plan
 from advbench.models.classifier import Classifier
@@ -109,6 +110,9 @@ def run(  # noqa: PLR0913 - one call for everything, with a default for each
     load_plugins(plugins)
     wanted = load_suite(suite, names={*(models or ()), *(datasets or ())})
     folder = Path(out) if out is not None else Path("reports") / wanted.name
-    with prepared(wanted, folder, models=models, datasets=datasets, progress=progress) as ready:
-        run_plan(ready, workers=workers, cluster=cluster, progress=progress)
+    with (
+        connected(cluster) as client,
+        prepared(wanted, folder, models=models, datasets=datasets, progress=progress) as ready,
+    ):
+        run_plan(ready, workers=workers, client=client, progress=progress)
     return load_run(folder)

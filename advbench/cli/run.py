@@ -137,14 +137,15 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
     baseline, gates = _needed_in_the_end(suite, options)
     with progress(options["quiet"]) as told:
         from advbench.analysis.gates import refuse_in_advance
+        from advbench.execution.clusters.connection import connected
         from advbench.execution.runner import run_plan
         from advbench.planning.prepare import Terminated, prepared
         from advbench.records.stored_run import read_run
 
         try:
-            with prepared(suite, out, progress=told) as ready:
+            with connected(cluster) as client, prepared(suite, out, progress=told) as ready:
                 refuse_in_advance(ready.plan.units, suite, gates, baseline)
-                run_plan(ready, workers=options["workers"], cluster=cluster, progress=told)
+                run_plan(ready, workers=options["workers"], client=client, progress=told)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)

@@ -41,7 +41,7 @@ class StoppedError(UserError):
 
 
 def run_plan(
-    run: PreparedRun, *, workers: Wanted = 1, cluster: Any = None, progress: Progress = lambda *_: None
+    run: PreparedRun, *, workers: Wanted = 1, client: Any = None, progress: Progress = lambda *_: None
 ) -> None:
     """Run the units of a plan that its folder lacks.
 
@@ -49,23 +49,20 @@ def run_plan(
         run: The prepared run, with its plan and its folder.
         workers: Number of worker processes; 1: this process does the work itself; "auto": see
             :func:`advbench.planning.workers.choose_workers`.
-        cluster: A cluster to work on instead, as for :func:`advbench.execution.clusters.cluster.connected`.
+        client: A client of the cluster to work on instead, from
+            :func:`advbench.execution.clusters.connection.connected`; None: there is none.
         progress: Called after every unit.
 
     Raises:
-        UserError: There is no such number of workers, or no such cluster; the folder holds another run, or cannot be
-            written to.
+        UserError: There is no such number of workers; the cluster cannot do the work; the folder holds another run, or
+            cannot be written to.
         StoppedError: Results could not be written, or the cluster is gone; what was done before is saved.
     """
-    if cluster is None:
+    if client is None:
         chosen = choose_workers(run.plan, run.suite.device, workers)
-        _Session(run.suite, run.folder, run.plan, run.resources, chosen, None, progress, {}).run()
-        return
-    from advbench.execution.clusters.connection import connected
-
-    with connected(cluster) as client:
+    else:
         chosen = Workers(len(client.nthreads()), f"those of the cluster {client.scheduler.address}", ())
-        _Session(run.suite, run.folder, run.plan, run.resources, chosen, client, progress, {}).run()
+    _Session(run.suite, run.folder, run.plan, run.resources, chosen, client, progress, {}).run()
 
 
 class _Session(NamedTuple):

@@ -12,8 +12,9 @@ import accidents
 import hearing
 import pandas as pd
 import pytest
-from accidents import SUITE, TOML, finish
+from accidents import SUITE, TOML
 from clusters import dask
+from hosts import hosts
 from tables import tables_restored
 
 import advbench
@@ -34,13 +35,6 @@ ATTACKS = {"carried": AttackCard(name="carried", summary="one that only the run 
 """
 """A plugin that lies where only the run finds it."""
 pytestmark = [POSIX, pytest.mark.usefixtures("plugged")]
-
-
-@pytest.fixture(scope="module")
-def golden(tmp_path_factory):
-    out = tmp_path_factory.mktemp("golden") / "run"
-    assert finish(accidents.plain, out) == 0
-    return advbench.load_run(out)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +90,18 @@ class TestAccidents:
 
     def test_local_workers(self, golden, tmp_path):
         same(golden, run(SUITE, out=tmp_path, cluster="local:2"))
+
+    def test_workers_on_other_hosts(self, golden, tmp_path):
+        paths = [str(Path(accidents.__file__).parent), str(Path(accidents.__file__).parents[2])]
+        with hosts(3) as (first, *others), dask(tmp_path, workers=2, hosts=(first, *others)) as found:
+            code = f"import accidents, pathlib; accidents.plain(pathlib.Path('run'), cluster='{found.address}')"
+            command = [*first.prefix, sys.executable, "-c", code]
+            around = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+            subprocess.run(command, cwd=tmp_path, env=around, check=True)
+        same(golden, advbench.load_run(tmp_path / "run"))
+        assert found.address.startswith(f"tcp://{first.address}:")
+        for number, host in enumerate(others):
+            assert f"tcp://{host.address}:" in (tmp_path / f"worker {number}.log").read_text()
 
     def test_a_worker_that_is_killed(self, golden, tmp_path):
         with dask(tmp_path, workers=2) as found:

@@ -1,4 +1,5 @@
-"""What `--workers` saves: `python -m tests.peers.workers` runs a suite with one process and with several, in turn.
+"""What more processes save: `python -m tests.peers.workers` runs a suite with one process, with several, and with a
+cluster of dask on this machine (`--cluster local:2`), in turn.
 
 Every run is a command of its own, as people give it: starting Python, planning and the start of the workers count. The
 rows of all runs are compared; they must be the same to the last bit.
@@ -7,7 +8,6 @@ rows of all runs are compared; they must be the same to the last bit.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.peers.commands import processor
+from tests.peers.commands import busy_seconds, processor
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
@@ -25,27 +25,30 @@ _PAGE = """# What more processes save
 
 Made by `python -m tests.peers.workers{flags}`; the numbers are in `workers.json`.
 
-`advbench run {suite} --limit {images}` from start to end; runs with each number of workers, in turn: {repeats}, of
-which these are the medians.
+`advbench run {suite} --limit {images}` from start to end; runs in each way, in turn: {repeats}, of which these are the
+medians. With `--cluster local:N` a scheduler of dask and N workers are started, and stopped again. *Once begun* leaves
+out the start of Python and of the cluster, planning, and reading the run back.
 
 Every worker computes on one thread, and so does a run without workers. All runs gave the same {rows:,} rows,
 to the last bit. {cores} cores of {processor}; other programs took the share of their time that stands in the last
 column, and where that is much, the runs waited for each other's and for others' turns.
 
-| workers | seconds from start to end | times as fast | seconds of all processors | cores taken by others |
-|--:|--:|--:|--:|--:|
+| given | seconds from start to end | times as fast | once begun | times as fast | of all processors | taken by others |
+|---|--:|--:|--:|--:|--:|--:|
 {lines}
 """
-_LINE = "| {workers} | {wall:.1f} | {speedup:.2f} | {busy:.1f} | {others:.0%} |"
+_LINE = "| `{given}` | {wall:.1f} | {speedup:.2f} | {begun:.1f} | {speedup_begun:.2f} | {busy:.1f} | {others:.0%} |"
 
 
 class Take(NamedTuple):
     """One run."""
 
-    workers: int
-    """Processes; 1: the run itself."""
+    given: str
+    """What the command was given; `--workers 1`: the run does everything itself."""
     wall: float
     """Seconds from start to end."""
+    begun: float
+    """Seconds from when the run is planned and its workers are there."""
     busy: float
     """Seconds of the processor, of the run and its workers."""
     others: float
@@ -57,15 +60,17 @@ def main() -> None:
     parser.add_argument("--suite", default="ci", help="one in the package; default: ci")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="of each data set; default: 200")
     parser.add_argument("--workers", type=int, nargs="+", default=[2], metavar="N", help="beside 1; default: 2")
+    parser.add_argument("--cluster", type=int, nargs="*", default=[2], metavar="N", help="workers of one; default: 2")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    counts = [1, *options.workers]
+    ways = [f"--workers {count}" for count in (1, *options.workers)]
+    ways += [f"--cluster local:{count}" for count in options.cluster]
     with tempfile.TemporaryDirectory() as scratch:
         takes = []
         for lap in range(options.repeats):
-            for count in counts:
-                takes.append(_run(options.suite, options.images, count, Path(scratch) / f"{lap}-{count}"))
+            for number, given in enumerate(ways):
+                takes.append(_run(options.suite, options.images, given, Path(scratch) / f"{lap}-{number}"))
                 print(takes[-1], file=sys.stderr, flush=True)
         rows = _same_rows(Path(scratch).iterdir())
     found = {
@@ -78,28 +83,28 @@ def main() -> None:
         "takes": [take._asdict() for take in takes],
     }
     changed = {name: value for name, value in vars(options).items() if value != parser.get_default(name)}
-    changed |= {"workers": " ".join(map(str, options.workers))} if "workers" in changed else {}
+    changed |= {name: " ".join(map(str, changed[name])) for name in ("workers", "cluster") if name in changed}
     flags = "".join(f" --{name} {value}" for name, value in changed.items() if name != "out")
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "workers.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    page = _PAGE.format(**found, flags=flags, lines="\n".join(_lines(takes, counts)))
+    page = _PAGE.format(**found, flags=flags, lines="\n".join(_lines(takes, ways)))
     (options.out / "workers.md").write_text(page, encoding="utf-8")
 
 
-def _run(suite: str, images: int, workers: int, out: Path) -> Take:
-    command = [sys.executable, "-m", "advbench", "run", suite, "--limit", str(images), "--workers", str(workers)]
-    before, own, start = _busy_cores(), _own(), time.perf_counter()
+def _run(suite: str, images: int, given: str, out: Path) -> Take:
+    command = [sys.executable, "-m", "advbench", "run", suite, "--limit", str(images), *given.split()]
+    before, own, start = _busy_cores(), busy_seconds(), time.perf_counter()
     # Whether gates hold is no concern here: a suite may have one that lacks its baseline.
     subprocess.run([*command, "--out", str(out), "--quiet"], check=False, stdout=subprocess.DEVNULL)
-    wall, busy = time.perf_counter() - start, _own() - own
+    wall, busy = time.perf_counter() - start, busy_seconds() - own
     others = _busy_cores() - before - busy
-    return Take(workers, wall, busy, max(0.0, others) / (wall * (os.cpu_count() or 1)))
+    return Take(given, wall, _begun(out), busy, max(0.0, others) / (wall * (os.cpu_count() or 1)))
 
 
-def _own() -> float:
-    """Seconds of the processor that programs started here have taken, with all that they started."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _begun(folder: Path) -> float:
+    """Seconds between the first and the last event of a run."""
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return float(events[-1]["time"] - events[0]["time"])
 
 
 def _busy_cores() -> float:
@@ -123,15 +128,16 @@ def _same_rows(folders: Iterator[Path]) -> int:
     return len(frames[0])
 
 
-def _lines(takes: list[Take], counts: list[int]) -> Iterator[str]:
-    """A line of the table for each number of workers."""
-    middle = {count: _median([take for take in takes if take.workers == count]) for count in counts}
+def _lines(takes: list[Take], ways: list[str]) -> Iterator[str]:
+    """A line of the table for each way."""
+    middle = {given: _median([take for take in takes if take.given == given]) for given in ways}
     for take in middle.values():
-        yield _LINE.format(**take._asdict(), speedup=middle[1].wall / take.wall)
+        one = middle[ways[0]]
+        yield _LINE.format(**take._asdict(), speedup=one.wall / take.wall, speedup_begun=one.begun / take.begun)
 
 
 def _median(takes: list[Take]) -> Take:
-    return Take(takes[0].workers, *(median(column) for column in list(zip(*takes, strict=True))[1:]))
+    return Take(takes[0].given, *(median(column) for column in list(zip(*takes, strict=True))[1:]))
 
 
 if __name__ == "__main__":

@@ -67,12 +67,12 @@ def quietly() -> None:
     plugins.load_plugins(["fake_plugin"])
 
 
-def plain(out: Path) -> None:
-    """Run the suite."""
+def plain(out: Path, cluster: str | None = None) -> None:
+    """Run the suite, alone or on a cluster."""
     quietly()
     from advbench.api import run
 
-    run(SUITE, out=out)
+    run(SUITE, out=out, cluster=cluster)
 
 
 def killed(out: Path, point: str, number: int, name: str = "") -> None:

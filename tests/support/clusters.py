@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from hosts import Host
 
 HERE = Path(__file__).parent
 QUICK = {
@@ -23,14 +26,17 @@ class Dask:
         folder: Folder for the scheduler's file and the logs.
         protocol: "tcp" or "tls".
         options: Options that scheduler and workers share.
+        hosts: Where the scheduler runs, and where each worker does; None: all of them on this host.
     """
 
-    def __init__(self, folder: Path, protocol: str = "tcp", options: tuple[str, ...] = ()) -> None:
-        self.folder, self.options = folder, options
+    def __init__(
+        self, folder: Path, protocol: str = "tcp", options: tuple[str, ...] = (), hosts: Sequence[Host] | None = None
+    ) -> None:
+        self.folder, self.options, self._hosts = folder, options, hosts
         self.file = folder / "scheduler.json"
         self.workers: list[subprocess.Popen] = []
-        where = ["--host", "127.0.0.1", "--protocol", protocol, "--port", "0"]
-        self.scheduler = self._start("scheduler", *where, "--no-dashboard", *options)
+        where = ["--host", hosts[0].address if hosts else "127.0.0.1", "--protocol", protocol, "--port", "0"]
+        self.scheduler = self._start("scheduler", *where, "--no-dashboard", *options, host=hosts and hosts[0])
         while not self.file.exists() or not self.file.read_text():
             assert self.scheduler.poll() is None, (folder / "scheduler.log").read_text()
             time.sleep(0.1)
@@ -40,7 +46,8 @@ class Dask:
         """Start one more worker."""
         log = f"worker {len(self.workers)}"
         given = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", *self.options, *options]
-        found = self._start("worker", *given, log=log, environment=environment)
+        host = self._hosts[1 + len(self.workers)] if self._hosts else None
+        found = self._start("worker", *given, log=log, environment=environment, host=host)
         self.workers.append(found)
         return found
 
@@ -51,10 +58,11 @@ class Dask:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def _start(self, what, *arguments, log="", environment=None):
+    def _start(self, what, *arguments, log="", environment=None, host=None):
         paths = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
         around = os.environ | QUICK | {"PYTHONPATH": os.pathsep.join(paths)} | (environment or {})
-        command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.file), *arguments]
+        dask = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.file), *arguments]
+        command = [*host.prefix, *dask] if host else dask
         with (self.folder / f"{log or what}.log").open("wb") as file:
             return subprocess.Popen(
                 command, stdout=file, stderr=file, env=around, cwd=self.folder, start_new_session=True

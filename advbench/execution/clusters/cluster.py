@@ -7,7 +7,8 @@ what it receives, so that scheduler and workers have to be trusted, or reached o
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from advbench.errors import UserError, first_line
@@ -24,6 +25,19 @@ LOOK_SECONDS = 1
 """Seconds between looks at which workers there are."""
 AHEAD = 2
 """Units that are handed out for each thread of a worker: one to do, and one that is there when it is done."""
+
+
+@contextmanager
+def _scheduler_there() -> Iterator[None]:
+    """Say that the scheduler is gone where dask says so, in whichever of its ways.
+
+    Raises:
+        UserError: It is gone.
+    """
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise UserError("the scheduler of the cluster is gone") from error
 
 
 class _Open(NamedTuple):
@@ -85,10 +99,13 @@ class Cluster:
                 unit = next(waiting, None)
                 if more := unit is not None:
                     try:
-                        self._hand_out(unit, 1)
+                        job = self._prepare(unit)
                     except UserError as error:  # what it needs of earlier units is not there
                         yield UnitResult(unit, None, f"UserError: {error}", 0.0, reason=Reason.CRASHED)
-            result = self._next_result() if self._open else None
+                    else:
+                        self._hand_out(job, 1)
+            with _scheduler_there():
+                result = self._next_result() if self._open else None
             if result is not None:
                 yield result
 
@@ -142,7 +159,8 @@ class Cluster:
             raise UserError("the scheduler of the cluster is gone")
         # the answer tells of every worker, which is too much for each unit
         if time.monotonic() - self._asked > LOOK_SECONDS:
-            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            with _scheduler_there():
+                found = self._client.scheduler_info(n_workers=-1)["workers"]
             self._threads = {address: facts["nthreads"] for address, facts in found.items()}
             self._asked = time.monotonic()
         return {address: threads for address, threads in self._threads.items() if address not in self._excluded}
@@ -154,13 +172,14 @@ class Cluster:
         self._number += 1
         return f"advbench-{self._setup.run_id}-{what}-{self._number}-{time.time_ns()}"
 
-    def _hand_out(self, unit: Unit, attempt: int) -> None:
-        job, key = self._prepare(unit), self._key(unit.unit_id)
+    def _hand_out(self, job: Job, attempt: int) -> None:
+        key = self._key(job.unit.unit_id)
         only = frozenset(self._workers()) if self._excluded else frozenset[str]()
         where = {"workers": list(only), "allow_other_workers": False} if only else {}
         task = (work_here, self._setup, self._wanted, job, self._time_limit)
-        future = self._client.submit(*task, key=key, pure=False, retries=0, **where)
-        self._open[key] = _Open(unit, future, attempt, time.monotonic(), only)
+        with _scheduler_there():
+            future = self._client.submit(*task, key=key, pure=False, retries=0, **where)
+        self._open[key] = _Open(job.unit, future, attempt, time.monotonic(), only)
         future.add_done_callback(lambda _: self._done.put(key))
 
     def _next_result(self) -> UnitResult | None:
@@ -175,7 +194,7 @@ class Cluster:
         held = self._open.pop(key)
         outcome = self._outcome(held)
         if outcome is None:
-            self._hand_out(held.unit, held.attempt + 1)
+            self._hand_out(self._prepare(held.unit), held.attempt + 1)
             return None
         seconds, attempts = time.monotonic() - held.since, outcome.attempts + held.attempt - 1
         return UnitResult(held.unit, outcome.done, outcome.error, seconds, attempts, outcome.reason)
@@ -209,14 +228,14 @@ class Cluster:
         """See what the workers do, and stop waiting for workers that do not come back.
 
         Raises:
-            UserError: The scheduler is gone, or has had no workers for a minute.
+            UserError: The scheduler is gone, or has had no workers for a minute that can do the work.
         """
         if workers := self._workers():
             self._idle_since = None
             for key, held in list(self._open.items()):
                 if held.only and held.only.isdisjoint(workers):  # all of them have gone
                     self._open.pop(key).future.release()
-                    self._hand_out(held.unit, held.attempt)
+                    self._hand_out(self._prepare(held.unit), held.attempt)
             found = {(str(key), where) for where, keys in self._client.processing().items() for key in keys}
             for key, where in sorted(found - self._seen):
                 if key in self._open:
@@ -225,4 +244,7 @@ class Cluster:
             return
         self._idle_since = self._idle_since or time.monotonic()
         if time.monotonic() - self._idle_since > WAIT_SECONDS:
-            raise UserError(f"the cluster has had no workers for {WAIT_SECONDS} seconds")
+            others = "".join(
+                f"; worker {address} cannot do this work: {why}" for address, why in self._excluded.items()
+            )
+            raise UserError(f"the cluster has had no workers for {WAIT_SECONDS} seconds{others}")

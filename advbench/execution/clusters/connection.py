@@ -1,5 +1,6 @@
 """Connections to dask clusters (extra `distributed`): by address, by file, or workers started on this machine."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,22 +17,26 @@ _ADDRESS = "write tcp://HOST:PORT, tls://HOST:PORT or local:NUMBER"
 
 
 @contextmanager
-def connected(cluster: str | Path | Any) -> Iterator[Any]:
-    """A client of a cluster.
+def connected(cluster: str | Path | Any | None) -> Iterator[Any]:
+    """A client of a cluster, whose workers import what they need while the run is planned.
 
     Args:
         cluster: An address such as tcp://scheduler:8786 or tls://scheduler:8786; `local:4` for a scheduler and four
-            workers on this machine; the path of a scheduler file; or a client, which is left open.
+            workers on this machine; the path of a scheduler file; or a client, which is left open. None: no cluster,
+            and no client.
 
     Raises:
         UserError: The package is missing, the address is none, no scheduler answers there, or it has no workers.
     """
+    if cluster is None:
+        yield None
+        return
     try:
         import distributed
     except ImportError:
         raise not_installed("a cluster", "dask.distributed", "distributed") from None
     if isinstance(cluster, distributed.Client):
-        _wait_for_workers(cluster)
+        _get_ready(cluster)
         yield cluster
         return
     given: dict[str, Any] = {"set_as_default": False, "timeout": CONNECT_SECONDS}
@@ -43,7 +48,7 @@ def connected(cluster: str | Path | Any) -> Iterator[Any]:
         given["scheduler_file"] = str(cluster)
     elif cluster.startswith("local:"):
         with _local(cluster.removeprefix("local:")) as started, _client(started, **given) as client:
-            _wait_for_workers(client)
+            _get_ready(client)
             yield client
         return
     elif "://" not in cluster:
@@ -53,7 +58,7 @@ def connected(cluster: str | Path | Any) -> Iterator[Any]:
     with _told(cluster):
         client = _client(**given)
     with client:
-        _wait_for_workers(client)
+        _get_ready(client)
         yield client
 
 
@@ -85,6 +90,8 @@ def _local(number: str) -> Iterator[Any]:
 
     if not number.isdecimal() or not 1 <= int(number) <= 256:
         raise UserError(f"'local:{number}' is no cluster", hint="write local:N for N workers, 1 to 256")
+    # Dask would look a hundred times a second at what each worker does, for a dashboard that nobody sees here.
+    os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
     with SubprocessCluster(
         n_workers=int(number),
         threads_per_worker=1,
@@ -95,10 +102,21 @@ def _local(number: str) -> Iterator[Any]:
         yield cluster
 
 
-def _wait_for_workers(client: Any) -> None:
+def _get_ready(client: Any) -> None:
+    """Wait for a worker, and have all of them import torch, which takes seconds.
+
+    Raises:
+        UserError: There is none for a minute.
+    """
+    from distributed import fire_and_forget
+
+    from advbench.execution.clusters.remote import imported
+
     try:
         client.wait_for_workers(1, timeout=WAIT_SECONDS)
     except TimeoutError:
         where = client.scheduler.address if client.scheduler is not None else "it"
         hint = f"start one: dask worker {where} --nthreads 1 --memory-limit 0"
         raise UserError(f"the scheduler has had no workers for {WAIT_SECONDS} seconds", hint=hint) from None
+    for address in client.scheduler_info(n_workers=-1)["workers"]:
+        fire_and_forget(client.submit(imported, workers=[address], pure=False))  # type: ignore[no-untyped-call]

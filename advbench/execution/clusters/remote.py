@@ -46,6 +46,10 @@ class Installed(NamedTuple):
         return ""
 
 
+def imported() -> None:
+    """Do nothing: to call it, a worker has to import this module and with it torch."""
+
+
 def unfit(setup: Setup, wanted: Installed, seconds: float) -> str:
     """Why this worker cannot work for a run: other versions, or models or images that it lacks; empty if it can.
 
