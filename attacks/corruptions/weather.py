@@ -11,8 +11,13 @@ from attacks.corruptions.edges import distances, edges, equalised, relief
 
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 """Colours of drops, 0 to 255."""
-ICE = (0.80, 0.90, 1.0)
-"""Colour of frost."""
+ICE = (1.3, 1.1, 0.9)
+"""Exponents that give frost its colour: thin ice is blue, thick ice white."""
+SPARSE, DIRECTIONS = 2.0, 6
+"""Deviations beyond which a needle of ice grows from a pixel, and directions in which they grow."""
+LEVELS, FINE, COARSE = (0.35, 0.8), 0.09, 0.08
+"""Mean brightness of frost, from the least to the most, and the deviations of its needles and its patches, which are
+about those of the benchmark's photographs."""
 
 
 def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
@@ -46,23 +51,22 @@ def fog(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 def frost(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Crystals on a window; constants are the shares of the scene and of the ice.
 
-    The benchmark lays one of six photographs over the scene. This draws needles of ice in their place: ridges of fractal
-    noise, drawn out in two directions, denser towards one side.
+    The benchmark lays one of six photographs over the scene. This draws ice in their place: needles that grow from
+    random pixels, on fractal noise, as bright and as rough as those photographs are.
     """
     scene, ice = constants
     height, width = x.shape[:2]
     side = 1 << (max(height, width) - 1).bit_length()
-    angle = draws.between(-90, 90)
-    layers = []
-    for turn in (0.0, 60.0, -60.0):
-        ridges = (1 - (2 * plasma(side, 1.5, draws) - 1).abs()) ** 3
-        length = max(4, side // 16)
-        layers.append(filters.motion_blur(ridges, length, length / 2, float(angle) + turn))
-    needles = _stretched(torch.stack(layers).amax(0)[:height, :width])
-    cover = _stretched(plasma(side, 3.0, draws)[:height, :width])
-    texture = (0.25 + 0.45 * cover + 0.55 * needles * (0.4 + 0.6 * cover)).clamp(0, 1)
-    white = texture.unsqueeze(2) ** 2
-    return scene * x + ice * texture.unsqueeze(2) * (white + (1 - white) * x.new_tensor(ICE))
+    length = max(3, side // 16)
+    needles = torch.zeros(height, width, dtype=torch.float64)
+    for _ in range(DIRECTIONS):
+        seeds = (draws.normal(height, width) > SPARSE).double()
+        grown = filters.motion_blur(seeds, length, length / 2, float(draws.between(0, 360)))
+        needles = torch.maximum(needles, grown)
+    patches = plasma(side, 2.0, draws)[:height, :width]
+    level = draws.between(*LEVELS)
+    texture = (level + FINE * _standard(needles).clamp(-1, 3) + COARSE * _standard(patches)).clamp(0, 1)
+    return scene * x + ice * texture.unsqueeze(2) ** x.new_tensor(ICE)
 
 
 def spatter(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
@@ -125,3 +129,8 @@ def _stretched(values: Tensor) -> Tensor:
     """Values moved and scaled to reach from 0 to 1."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low).clamp(min=1e-12)
+
+
+def _standard(values: Tensor) -> Tensor:
+    """Values moved and scaled to mean 0 and deviation 1."""
+    return (values - values.mean()) / values.std().clamp(min=1e-12)
