@@ -14,14 +14,14 @@ from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import MAX_PASSES
+from advbench.evaluation.attack_factory import MAX_PASSES, refuse_small
 from advbench.evaluation.checks.data import most_passes as most_passes_of_data
 from advbench.evaluation.checks.model import ASKED
 from advbench.evaluation.checks.model import most_passes as most_passes_of_model
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
 from advbench.models.trial import try_model
-from advbench.planning.cells import NOISE, PlannedAttack, cells_of, proofs_of
+from advbench.planning.cells import PlannedAttack, cells_for, proofs_of
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
@@ -91,7 +91,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         numbers = chosen(suite, data, len(labelled.dataset))
         ids = _ids(resources, model.label, data.label, numbers)
         _check_labels(resources, model.label, data.label)
-        cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
+        cells = cells_for(suite, model, data)
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), judged)
         key = around | _key(digests[model.label], labelled)
@@ -102,6 +102,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
+        refuse_small((cell.attack for cell in cells), first_images.shape[2:], f"the images of {data.label} for {model.label}")
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
