@@ -154,7 +154,7 @@ def _print_attacks() -> None:
         ["name", "kind", "norms", ""],
         own,
     )
-    title = "\nCorruptions of ImageNet-C (no eps; --param severity=1 to 5; in a suite: corruptions = [\"all\"])"
+    title = '\nCorruptions of ImageNet-C (no eps; --param severity=1 to 5; in a suite: corruptions = ["all"])'
     print_table(console(), title, ["name", ""], [(c.name, c.summary) for c in corruptions])
     for kind in ("budget", "minimum norm"):
         theirs = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]

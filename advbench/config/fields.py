@@ -104,7 +104,9 @@ def _corruptions(value: Any) -> Any:
 Corruptions = Annotated[tuple[str, ...], BeforeValidator(_corruptions)]
 """Names of corruptions, without the prefix of the table of attacks."""
 Severities = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=5)], ...], BeforeValidator(lambda value: sorted(set(listed(value)))), Field(min_length=1)
+    tuple[Annotated[int, Field(ge=1, le=5)], ...],
+    BeforeValidator(lambda value: sorted(set(listed(value)))),
+    Field(min_length=1),
 ]
 """Severities of corruptions, each once."""
 Goal = Annotated[str, BeforeValidator(_goal)]

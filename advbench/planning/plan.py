@@ -102,7 +102,9 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
-        refuse_small((cell.attack for cell in cells), first_images.shape[2:], f"the images of {data.label} for {model.label}")
+        refuse_small(
+            (cell.attack for cell in cells), first_images.shape[2:], f"the images of {data.label} for {model.label}"
+        )
         try_model(judged, first_images[0])
         size = footprints[model.label, data.label] = footprint(judged, first_images[0])
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]

@@ -30,7 +30,13 @@ def _each(*values: float) -> tuple[Constants, ...]:
 
 _SNOW = ((8, 3), (10, 4), (10, 4), (12, 6), (14, 12))
 """Radius and sigma of the motion of the flakes, for small images."""
-_FLAKES = ((0.1, 0.2, 1, 0.6), (0.1, 0.2, 1, 0.5), (0.15, 0.3, 1.75, 0.55), (0.25, 0.3, 2.25, 0.6), (0.3, 0.3, 1.25, 0.65))
+_FLAKES = (
+    (0.1, 0.2, 1, 0.6),
+    (0.1, 0.2, 1, 0.5),
+    (0.15, 0.3, 1.75, 0.55),
+    (0.25, 0.3, 2.25, 0.6),
+    (0.3, 0.3, 1.25, 0.65),
+)
 """Mean, deviation, zoom and threshold of the flakes, for small images."""
 
 

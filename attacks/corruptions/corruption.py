@@ -76,7 +76,9 @@ class Corruption:
             ("constants", self.constants, ("auto", *VARIANTS)),
         ):
             if value not in known:
-                raise ValueError(f"expected {name} of Corruption to be one of {', '.join(map(str, known))}, got {value!r}")
+                raise ValueError(
+                    f"expected {name} of Corruption to be one of {', '.join(map(str, known))}, got {value!r}"
+                )
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -121,6 +123,8 @@ def check_corruptible(x: Tensor) -> None:
     """
     channels, height, width = x.shape[1:]
     if min(height, width) < SMALLEST:
-        raise ValueError(f"expected images of at least {SMALLEST} x {SMALLEST} pixels for a corruption, got {height} x {width}")
+        raise ValueError(
+            f"expected images of at least {SMALLEST} x {SMALLEST} pixels for a corruption, got {height} x {width}"
+        )
     if channels not in (1, 3):
         raise ValueError(f"expected images of 1 or 3 channels for a corruption, got {channels}")

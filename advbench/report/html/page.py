@@ -15,6 +15,7 @@ from advbench.config.suite_files import suite_names
 from advbench.records.record import PROOF, UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
+from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
@@ -93,6 +94,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         worst=_worst(verdict),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
+        heat_maps=heat_maps(analysis.corruptions),
+        heat_caption=CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
         legend=legend(COLUMNS[i] for i in _shown(verdict)),
