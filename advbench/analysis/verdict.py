@@ -9,7 +9,14 @@ from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.errors import ExitCode
 
-Gate = Literal["min_robust_accuracy", "min_proved_accuracy", "max_open", "max_drop_pp", "require_flags_clear"]
+Gate = Literal[
+    "min_robust_accuracy",
+    "min_proved_accuracy",
+    "max_open",
+    "max_corruption_error",
+    "max_drop_pp",
+    "require_flags_clear",
+]
 """Name of a gate."""
 
 

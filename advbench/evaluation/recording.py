@@ -206,8 +206,8 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 def parameters(attack: Attack) -> str:
     """All parameters of an attack except its norm, as JSON; an attack inside it becomes a list that holds its repr.
 
-    Images to start from are not among the parameters: they belong to the data set; nor is the kind of a corruption, which
-    the name of the attack says.
+    Images to start from are not among the parameters, for they belong to the data set; nor is the kind of a corruption,
+    which the name of the attack says.
 
     Example:
         >>> from attacks import PGD

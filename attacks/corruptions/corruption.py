@@ -34,8 +34,9 @@ class Corruption:
     A corruption knows no budget: its severity says how far it goes. It is a minimum-norm attack in form only, takes no
     ``eps``, and its size in a norm is only measured. Unlike an attack it changes images that the model gets wrong when
     clean, too, since accuracy on corrupted images counts those that come right. Images are rounded to 256 levels before
-    and after, as pictures are. Constants go by the shorter side of the image: up to 47 pixels those of CIFAR-10-C, up to
-    127 those of Tiny-ImageNet-C, and beyond those of ImageNet-C. Grey images are taken for coloured ones without colour.
+    and after, as pictures are. Constants go by the shorter side of the image: up to 47 pixels those of CIFAR-10-C,
+    up to 127 those of Tiny-ImageNet-C, beyond those of ImageNet-C. Grey images are taken for coloured ones without
+    colour. JPEG compression and pixelation need the package Pillow.
 
     References:
         Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations

@@ -4,8 +4,8 @@ import math
 from itertools import product
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from attacks.corruptions.filters import inside
 
@@ -31,7 +31,7 @@ def edges(grey: Tensor) -> Tensor:
     found, grown = crest & (size > STRONG), torch.zeros_like(crest)
     while not torch.equal(found, grown):
         grown = found
-        found = crest & (F.max_pool2d(grown[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0)
+        found = crest & (functional.max_pool2d(grown[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0)
     return found
 
 
@@ -45,7 +45,7 @@ def distances(edge: Tensor, most: int) -> Tensor:
     height, width = edge.shape
     far = torch.where(edge, 0.0, math.inf).double()
     for _ in range(most):
-        padded = F.pad(far, (2, 2, 2, 2), value=math.inf)
+        padded = functional.pad(far, (2, 2, 2, 2), value=math.inf)
         steps = [
             padded[2 + down : 2 + down + height, 2 + right : 2 + right + width] + length
             for down, right in product(range(-2, 3), repeat=2)
@@ -77,14 +77,14 @@ def equalised(grey: Tensor) -> Tensor:
 def relief(grey: Tensor) -> Tensor:
     """A grey picture as if lit from below on the right, with whole levels from 0 to 255, (H, W)."""
     kernel = grey.new_tensor([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
-    return F.conv2d(_padded(grey, "mirror")[None, None], kernel[None, None])[0, 0].clamp(0, 255)
+    return functional.conv2d(_padded(grey, "mirror")[None, None], kernel[None, None])[0, 0].clamp(0, 255)
 
 
 def _slopes(grey: Tensor) -> tuple[Tensor, Tensor]:
     """Sobel's slopes to the right and down (H, W)."""
     across = grey.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     both = torch.stack([across, across.T]).unsqueeze(1)
-    right, down = F.conv2d(_padded(grey, "nearest")[None, None], both)[0]
+    right, down = functional.conv2d(_padded(grey, "nearest")[None, None], both)[0]
     return right, down
 
 
@@ -98,7 +98,7 @@ def _padded(grey: Tensor, border: str) -> Tensor:
 def _crest(size: Tensor, right: Tensor, down: Tensor) -> Tensor:
     """Pixels where the slope is steeper than on both sides along its direction, bool (H, W)."""
     height, width = size.shape
-    padded = F.pad(size, (1, 1, 1, 1))
+    padded = functional.pad(size, (1, 1, 1, 1))
 
     def beside(rows: int, columns: int) -> Tensor:
         return padded[1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]

@@ -4,8 +4,8 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 Border = Literal["nearest", "symmetric", "mirror"]
 """Values beyond the border: those at the border; the image reflected, with the border's values twice; or once."""
@@ -63,8 +63,8 @@ def disk_blur(x: Tensor, radius: float, softness: float) -> Tensor:
     place = torch.arange(-reach, reach + 1, dtype=torch.float64)
     disk = (place[:, None] ** 2 + place**2 <= radius**2).double()
     disk = separable(disk / disk.sum(), _bell(1 if radius <= 8 else 2, softness), "mirror")
-    planes = F.pad(x.permute(2, 0, 1).unsqueeze(1), (reach,) * 4, mode="reflect")
-    return F.conv2d(planes, disk[None, None]).squeeze(1).permute(1, 2, 0)
+    planes = functional.pad(x.permute(2, 0, 1).unsqueeze(1), (reach,) * 4, mode="reflect")
+    return functional.conv2d(planes, disk[None, None]).squeeze(1).permute(1, 2, 0)
 
 
 def motion_blur(x: Tensor, radius: int, sigma: float, angle: float) -> Tensor:

@@ -7,6 +7,7 @@ from frames import frame, row, unknown
 
 from advbench.analysis.corruptions import alexnet
 from advbench.analysis.corruptions.errors import corruption_results
+from advbench.analysis.corruptions.gate import hold_corruptions
 from advbench.analysis.threats import gather
 from advbench.catalog.attacks import corruptions
 
@@ -117,3 +118,16 @@ def test_everything_can_be_written_as_json():
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["errors"][0]["corruption"] == "fog"
     assert told["mce"]["value"] == pytest.approx(0.25 / 0.819324)
+
+
+def test_the_gate_holds_the_mean_error():
+    results = [only(every_severity("fog", {0}))]
+    for most, passed in ((0.3, True), (0.25, True), (0.2, False)):
+        (held,) = hold_corruptions(results, most)
+        assert (held.gate, held.passed) == ("max_corruption_error", passed)
+    assert held.message.startswith("mean error under corruptions 25.0 %")
+    assert list(hold_corruptions(results, None)) == []
+    rows = every_severity("fog", {0})
+    rows[1] = unknown("s1", **{name: rows[1][name] for name in ("attack", "params", "eps")})
+    (held,) = hold_corruptions([only(rows)], 1.0)
+    assert not held.passed

@@ -84,11 +84,9 @@ def test_same_picture_as_the_package(name, size, monkeypatch):
 
 
 def test_the_same_swaps_as_the_package_without_its_compiler(monkeypatch):
-    x, offsets = picture(28, 30), []
+    x = picture(28, 30)
     shares = Draws(SEED, ID).uniform(3, 24, 26, 2)
-    for each in ((shares * 4).floor() - 2).int().reshape(-1, 2).tolist():
-        offsets.append(np.array(each))
-    numbers = iter(offsets)
+    numbers = iter(((shares * 4).floor() - 2).int().reshape(-1, 2).numpy())
     same = SimpleNamespace(seed=lambda seed: None, randint=lambda low, high, size: next(numbers))
     monkeypatch.setattr(peer, "np", SimpleNamespace(random=same))
     plain = peer._shuffle_pixels_njit_glass_blur.py_func

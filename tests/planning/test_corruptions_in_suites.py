@@ -7,6 +7,8 @@ import pytest
 from command import run
 from PIL import Image
 
+from advbench.analysis.gates import refuse_in_advance
+from advbench.config.gates import Gates
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
@@ -100,3 +102,14 @@ def test_a_run_from_end_to_end(tmp_path):
     (page,) = folder.rglob("*.html")
     assert '<table class="matrix heat">' in page.read_text(encoding="utf-8")
     assert run("verify", str(folder)).exit_code == 0
+    suite.write_text(suite.read_text(encoding="utf-8") + "\n[gates]\nmax_corruption_error = 0.0\n")
+    error = found["mean"]["value"]
+    held = run("run", str(suite), "--out", str(folder))
+    assert held.exit_code == (1 if error else 0)
+    assert "max_corruption_error" in held.stdout or not error
+
+
+def test_a_gate_for_corruptions_needs_some():
+    suite = load_suite(BASE | {"attacks": "fgsm"})
+    with pytest.raises(UserError, match="the gate max_corruption_error needs corruptions, and the run has none"):
+        refuse_in_advance([], suite, Gates(max_corruption_error=0.1), None)
