@@ -20,6 +20,7 @@ from advbench.evaluation.checks.model import ASKED
 from advbench.evaluation.checks.model import most_passes as most_passes_of_model
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
+from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
 from advbench.planning.cells import PlannedAttack, cells_for, proofs_of
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
@@ -102,11 +103,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
-        refuse_small(
-            (cell.attack for cell in cells), first_images.shape[2:], f"the images of {data.label} for {model.label}"
-        )
-        try_model(judged, first_images[0])
-        size = footprints[model.label, data.label] = footprint(judged, first_images[0])
+        size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
         checks.append(_checks(pair))
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
@@ -119,6 +116,13 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
+    """Cost of one image, once a model has answered for it and it is known to be large enough for every attack."""
+    refuse_small((cell.attack for cell in cells), images.shape[2:], which)
+    try_model(model, images[0])
+    return footprint(model, images[0])
 
 
 def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:

@@ -15,7 +15,7 @@ COMMON = (
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The four that its authors set aside for choosing models."""
 CORRUPTIONS = (*COMMON, *EXTRA)
-"""All nineteen."""
+"""All nineteen corruptions."""
 
 Constants = tuple[float, ...]
 """What one corruption needs to know at one severity."""

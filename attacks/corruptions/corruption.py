@@ -67,7 +67,7 @@ class Corruption:
     severity: int = 3
     """How strong it is, from 1 to 5."""
     constants: str = "auto"
-    """Whose constants it has: imagenet, tiny or cifar; auto: by the size of the image."""
+    """Table of its constants: imagenet, tiny or cifar; auto: the one made for images of that size."""
 
     def __post_init__(self) -> None:
         check_parameters(self)

@@ -40,10 +40,10 @@ def elastic_transform(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Stretched and squeezed here and there.
 
     Args:
-        x: Image.
+        x: Image (H, W, 3).
         constants: Deviation that smooths the displacements, their size before that, and how far the corners of an
             affine map move, as shares of the image's side.
-        draws: Random numbers.
+        draws: Random numbers of the image.
     """
     sigma, size, corner = constants
     height, width = x.shape[:2]
@@ -63,7 +63,7 @@ def _smooth(noise: Tensor, share: float) -> Tensor:
 
 
 def _turned(x: Tensor, most: float, draws: Draws) -> Tensor:
-    """An affine map that moves three corners of a square in the middle at random, at most so many pixels."""
+    """An affine map that moves three corners of a square in the middle at random by at most that number of pixels."""
     height, width = x.shape[:2]
     middle = torch.tensor([height // 2, width // 2], dtype=torch.float64)
     third = min(height, width) // 3

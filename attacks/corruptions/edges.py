@@ -40,7 +40,7 @@ def distances(edge: Tensor, most: int) -> Tensor:
 
     Args:
         edge: Edges, bool (H, W).
-        most: Largest distance that is told from others.
+        most: Largest distance, in whole pixels.
     """
     height, width = edge.shape
     far = torch.where(edge, 0.0, math.inf).double()

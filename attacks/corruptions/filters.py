@@ -104,7 +104,7 @@ def sampled(x: Tensor, rows: Tensor, columns: Tensor, border: Border) -> Tensor:
     """Values of an image (H, W, C) between its pixels, by linear interpolation.
 
     Args:
-        x: Image.
+        x: Image (H, W, C).
         rows: Distance of each place from the first row in pixels (H', W').
         columns: Distance of each place from the first column in pixels (H', W').
         border: What lies beyond the border.

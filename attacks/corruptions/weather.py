@@ -24,10 +24,10 @@ def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Flakes that fall, on a scene that is whiter.
 
     Args:
-        x: Image.
+        x: Image (H, W, 3).
         constants: Mean, deviation, zoom and threshold of the flakes; radius and deviation of their trail; share of the
             scene's own colours.
-        draws: Random numbers.
+        draws: Random numbers of the image.
     """
     mean, deviation, zoom, threshold, radius, sigma, own = constants
     height, width = x.shape[:2]
@@ -73,10 +73,10 @@ def spatter(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Drops of water, or of mud.
 
     Args:
-        x: Image.
+        x: Image (H, W, 3).
         constants: Mean and deviation of noise, deviation of the blur that makes drops of it, the threshold from which
             there is a drop, its strength (of mud: deviation of another blur), and 1 for mud.
-        draws: Random numbers.
+        draws: Random numbers of the image.
     """
     mean, deviation, sigma, threshold, strength, mud = constants
     noise = mean + deviation * draws.normal(*x.shape[:2])
@@ -103,7 +103,7 @@ def plasma(side: int, decay: float, draws: Draws) -> Tensor:
     Args:
         side: Height and width, a power of two.
         decay: How many times smaller the displacements are at half the distance.
-        draws: Random numbers.
+        draws: Random numbers of the image.
 
     Returns:
         Heights (side, side) from 0 to 1.

@@ -22,7 +22,7 @@ DRAWN = {
 }
 """Corruptions with something random about them."""
 UNEVEN = {"saturate", "spatter", "glass_blur", "snow", "frost", "elastic_transform", "pixelate"}
-"""Corruptions whose constants do not all grow with the severity, in the benchmark too; pixelate meets the pixel grid."""
+"""Corruptions whose constants do not all grow with the severity, in the benchmark too; pixelate depends on the grid."""
 
 
 def never_asked(x):
