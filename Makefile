@@ -13,7 +13,7 @@ IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-sources lint check format peers optimality gpu truth clean
+.PHONY: help demo test test-slow test-sources lint check format guide peers optimality gpu truth clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,12 @@ format: $(VENV)/installed  ## lay out the code and mend what can be mended safel
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
 
+guide: $(VENV)/installed .venv-guide/installed  ## build the site of the guide
+	rm -rf build/guide
+	$(VENV)/bin/advbench guide --out build/guide/pages
+	.venv-guide/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs build/guide/pages build/guide/site
+	@echo "Open build/guide/site/index.html"
+
 peers: .venv-peers/installed  ## compare with other attack libraries: strength and speed
 	.venv-peers/bin/python -m tests.peers
 
@@ -54,13 +60,19 @@ truth: $(VENV)/installed  ## count the images that are proved, fooled and open
 	$(VENV)/bin/python -m tests.peers.proofs
 
 clean:  ## remove the virtual environments, the caches and what was built
-	rm -rf .venv .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-guide .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV); the first time this takes some minutes."
 	$(PYTHON) -m venv --without-pip $(VENV)
 	$(call pip_install,$(VENV)) -e ".[dev]"
+	@touch $@
+
+.venv-guide/installed: docs/requirements.txt
+	@echo "Installing into .venv-guide."
+	$(PYTHON) -m venv --without-pip .venv-guide
+	$(PYTHON) -m pip --python .venv-guide/bin/python install --quiet -r docs/requirements.txt
 	@touch $@
 
 .venv-peers/installed: pyproject.toml constraints.txt tests/peers/requirements.txt tests/peers/requirements-no-deps.txt

@@ -7,6 +7,8 @@ from typing import Any
 
 ATTACK_FACTS = Path(__file__).with_name("attack_facts.json")
 """File of the facts, written by `python -m advbench.maintenance.attack_facts`."""
+ATTACK_COSTS = ATTACK_FACTS.with_name("attack_costs.json")
+"""File of the passes that attacks take, written by the same command."""
 
 
 @cache
@@ -20,3 +22,17 @@ def attack_facts() -> dict[str, dict[str, Any]]:
     """
     facts: dict[str, dict[str, Any]] = json.loads(ATTACK_FACTS.read_text(encoding="utf-8"))
     return facts
+
+
+@cache
+def attack_costs() -> dict[str, list[float]]:
+    """Name of an attack of the library -> forward and backward passes on an image that it cannot fool.
+
+    They are those of its defaults in its first norm; one that is missing has not been counted.
+
+    Example:
+        >>> attack_costs()["pgd"]
+        [41.0, 40.0]
+    """
+    costs: dict[str, list[float]] = json.loads(ATTACK_COSTS.read_text(encoding="utf-8"))
+    return costs

@@ -31,6 +31,7 @@ COMMANDS = {
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
     "datasets": "advbench.cli.datasets:datasets",
+    "guide": "advbench.cli.guide:guide",
     "schema": "advbench.cli.doctor:schema",
     "doctor": "advbench.cli.doctor:doctor",
 }

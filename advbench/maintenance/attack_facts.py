@@ -1,8 +1,8 @@
 """Generate the file of facts about the attacks: `python -m advbench.maintenance.attack_facts`.
 
-The command also adds new attacks to the suite `full`. The table of attacks, their listing, and the checks of finished
-runs must not wait for torch, so they read a copy; a test compares the two. Where the copy cannot be read, as after a
-conflict, put `{}` in its place first.
+The command also counts the passes that the attacks of the library take, and adds new ones to the suite `full`. The
+table of attacks, their listing, and the checks of finished runs must not wait for torch, so they read a copy; a test
+compares the two. Where the copy cannot be read, as after a conflict, put `{}` in its place first.
 """
 
 import ast
@@ -16,8 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from advbench.catalog.attack_facts import ATTACK_FACTS
+from advbench.catalog.attack_facts import ATTACK_COSTS, ATTACK_FACTS
 from advbench.catalog.cards import ANY
+from advbench.planning.cost.passes import count_passes
 from attacks import ATTACKS
 from attacks.corruptions import CORRUPTIONS, Corruption
 from attacks.corruptions.corruption import CHANGES
@@ -38,6 +39,12 @@ def facts() -> dict[str, dict[str, Any]]:
     found["universal"] = own(StoredUniversal) | {"source": "a file"}
     found |= {f"corruption/{name}": _corruption(name) for name in CORRUPTIONS}
     return found | {f"foolbox/{name}": _foolbox(row) for name, row in ROWS.items()}
+
+
+def costs() -> dict[str, list[float]]:
+    """Name of an attack of the library -> forward and backward passes on an image that it cannot fool."""
+    counted = {name: count_passes(name, own(attack)["norms"][0], "{}", ANY[0]) for name, attack in ATTACKS.items()}
+    return {name: [passes.forwards, passes.backwards] for name, passes in counted.items()}
 
 
 def own(attack: Any) -> dict[str, Any]:
@@ -155,4 +162,5 @@ def with_every_attack(suite: str) -> str:
 
 if __name__ == "__main__":
     ATTACK_FACTS.write_text(json.dumps(facts(), indent=1) + "\n", encoding="utf-8")
+    ATTACK_COSTS.write_text(json.dumps(costs(), indent=1) + "\n", encoding="utf-8")
     FULL.write_text(with_every_attack(FULL.read_text(encoding="utf-8")), encoding="utf-8")

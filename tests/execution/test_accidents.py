@@ -30,14 +30,6 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals and limits 
 pytestmark = [POSIX, pytest.mark.usefixtures("plugged")]
 
 
-@pytest.fixture(scope="module")
-def golden(tmp_path_factory):
-    """A run without any accident; never written to."""
-    out = tmp_path_factory.mktemp("golden") / "run"
-    assert finish(accidents.plain, out) == 0
-    return advbench.load_run(out)
-
-
 @pytest.fixture
 def copy(golden, tmp_path):
     """A copy of that run, to be damaged."""

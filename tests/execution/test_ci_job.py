@@ -1,4 +1,4 @@
-"""The CI job that the README describes: photographs, a network of your own, a suite, a baseline and a gate."""
+"""The CI job that the guide describes: photographs, a network of your own, a suite, a baseline and a gate."""
 
 import csv
 import shlex
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from command import run
-from test_readme import BLOCKS
+from pages import example
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/imagenet-sample/even"
 COUNT = 200
@@ -25,9 +25,8 @@ def net():
 
 
 def shown(first: str) -> str:
-    """The block of the README that begins so."""
-    (found,) = (block.text for block in BLOCKS if block.text.startswith(first))
-    return found
+    """The block of the page that begins so."""
+    return example("start/ci.md", first).text
 
 
 @pytest.fixture

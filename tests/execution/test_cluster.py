@@ -12,7 +12,7 @@ import accidents
 import hearing
 import pandas as pd
 import pytest
-from accidents import SUITE, TOML, finish
+from accidents import SUITE, TOML
 from clusters import dask
 from hosts import hosts
 from tables import tables_restored
@@ -35,13 +35,6 @@ ATTACKS = {"carried": AttackCard(name="carried", summary="one that only the run 
 """
 """A plugin that lies where only the run finds it."""
 pytestmark = [POSIX, pytest.mark.usefixtures("plugged")]
-
-
-@pytest.fixture(scope="module")
-def golden(tmp_path_factory):
-    out = tmp_path_factory.mktemp("golden") / "run"
-    assert finish(accidents.plain, out) == 0
-    return advbench.load_run(out)
 
 
 @pytest.fixture(scope="module")

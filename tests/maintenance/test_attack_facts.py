@@ -7,8 +7,8 @@ import pytest
 
 import attacks
 from advbench.catalog import ATTACKS, cards
-from advbench.catalog.attack_facts import ATTACK_FACTS
-from advbench.maintenance.attack_facts import FULL, facts, own, with_every_attack
+from advbench.catalog.attack_facts import ATTACK_FACTS, attack_costs
+from advbench.maintenance.attack_facts import FULL, costs, facts, own, with_every_attack
 from attacks import protocols
 from attacks.foolbox import row
 
@@ -46,3 +46,12 @@ def test_the_suite_of_every_attack_gets_those_that_are_new():
     assert '    "pgd",\n    # Foolbox' in with_every_attack(without)
     with pytest.raises(ValueError, match="expected the attacks of Foolbox"):
         with_every_attack("")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
+def test_the_costs_are_those_that_are_counted():
+    counted = costs()
+    assert set(attack_costs()) == set(counted), "python -m advbench.maintenance.attack_facts counts them"
+    for name, passes in counted.items():  # libraries round differently, and some attacks stop by what they see
+        assert attack_costs()[name] == pytest.approx(passes, rel=0.1), name

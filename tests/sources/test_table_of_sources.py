@@ -1,4 +1,4 @@
-"""Every row of the README's tables of sources: its command runs as it stands there, on tiny files made here."""
+"""Every row of the guide's tables of sources: its command runs as it stands there, on tiny files made here."""
 
 import importlib.util
 import io
@@ -20,8 +20,7 @@ from advbench.cli.main import main
 from advbench.datasets.samples import samples
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TABLES = README[README.index("### Every source") :].partition("\n### ")[0]
+TABLES = (ROOT / "advbench/guide/howto/sources.md").read_text(encoding="utf-8").partition("\n## ")[0]
 COUNT = 12
 NETS = """
 from torch import nn

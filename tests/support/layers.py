@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 PACKAGES = (
     *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
-    *("execution", "analysis", "report", "pictures", "training", "explain", "maintenance"),
+    *("execution", "analysis", "report", "guide", "pictures", "training", "explain", "maintenance"),
     *("api", "testing", "pytest_plugin", "cli", "__main__"),
 )
 """The packages and modules of advbench in the order in which data flows through them. Each imports from itself and from
@@ -22,9 +22,11 @@ PARTS = ("geometry", "objectives", "searches", "queries", "speed", "standins")
 """Folders of the library that hold what attacks are made of."""
 BELOW_ATTACKS = ("goals", "norms", "losses", "protocols", *PARTS)
 """All of the library that a part may import: no attack, and not the package that lists them."""
-WITHOUT_TORCH = ("errors", "sanitize", "catalog", "config", "records", "analysis", "report", "pytest_plugin", "cli")
+WITHOUT_TORCH = (
+    *("errors", "sanitize", "catalog", "config", "records", "analysis", "report", "guide", "pytest_plugin", "cli"),
+)
 """Packages of advbench that a person may use without waiting for torch: importing a module of theirs imports none."""
-NEVER_TORCH = ("analysis", "report")
+NEVER_TORCH = ("analysis", "report", "guide")
 """Packages that read results and do without torch in their functions too."""
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")
 """What imports torch."""

@@ -40,23 +40,28 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
     found = []
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
         where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
-        if count := int(_invalid(rows).sum()):
-            found.append(
-                Flag(
-                    id="A1", severity="E", **where, value=count / len(rows),
-                    message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
-                    advice="these images are unknown, not robust; mend the attack",
-                )
-            )  # fmt: skip
-        if count := int(contradicted(rows, classes.get(where["dataset"], ())).sum()):
-            found.append(
-                Flag(
-                    id="A2", severity="F", **where, value=count / len(rows),
-                    message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
-                    advice="the model may not be deterministic; run `advbench verify`",
-                )
-            )  # fmt: skip
+        found += [*_beyond(rows, where), *_denied(rows, where, classes.get(where["dataset"], ()))]
     return sorted(found, key=lambda flag: flag.id)
+
+
+def _beyond(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag]:
+    """A1: candidates exceed eps, leave [0, 1] or are not finite."""
+    if count := int(_invalid(rows).sum()):
+        yield Flag(
+            id="A1", severity="E", **where, value=count / len(rows),
+            message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
+            advice="these images are unknown, not robust; mend the attack",
+        )  # fmt: skip
+
+
+def _denied(rows: pd.DataFrame, where: Mapping[str, str], classes: Sequence[str]) -> Iterator[Flag]:
+    """A2: a row says that the goal was met, and its recorded predictions say that it was not."""
+    if count := int(contradicted(rows, classes).sum()):
+        yield Flag(
+            id="A2", severity="F", **where, value=count / len(rows),
+            message=f"{count} of {len(rows)} successes disagree with the recorded predictions",
+            advice="the model may not be deterministic; run `advbench verify`",
+        )  # fmt: skip
 
 
 def _invalid(rows: pd.DataFrame) -> Bools:

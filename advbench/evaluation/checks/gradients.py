@@ -15,7 +15,7 @@ from attacks.objectives.ranking import scale
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
-from attacks.standins.inside import inside
+from attacks.standins.inside import Inside, inside
 from attacks.standins.looking import PROBED, TRIALS
 
 STEP = 0.25 / 255
@@ -64,11 +64,21 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
         ['M7']
     """
     core = inside(model, x)
+    yield from _misleading(core, model, x, labels)
+    yield from _hidden(core)
+
+
+def _misleading(core: Inside, model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
+    """M7: the gradient does not reach the image as it should, or margins change otherwise than it foretells."""
     off = misled(model, x, labels)
     if core.fronts:
         yield Doubt("M7", core.findings[0].partition(":")[0], off)
     elif off > SHARE:
         yield Doubt("M7", f"on {off:.0%} of the images margins do not change as the gradient says", off)
+
+
+def _hidden(core: Inside) -> Iterator[Doubt]:
+    """M8: a step behind the first layer has no gradient or a made one, or the answers are not the logits inside."""
     if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
         yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)

@@ -103,8 +103,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
     randomised = list(_randomised(answers, truth))
     yield from randomised or _batch_dependent(model, x, answers[0])
-    if gradients.asks_for_gradients(model, x[:1]):
-        yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
+    yield from _purifies(model, x)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
     # a model that was given the gradients of its twin says so itself
@@ -192,6 +191,12 @@ def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[Find
         )  # fmt: skip
 
 
+def _purifies(model: Model, x: Tensor) -> Iterator[Finding]:
+    """M9: the model asks for gradients while it answers, as one that purifies its images by descent does."""
+    if gradients.asks_for_gradients(model, x[:1]):
+        yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
+
+
 def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[Finding]:
     """M4: the answers are not logits, but squashed values whose gradients vanish where the model is confident."""
     read = [part.reading for _, part in parts(model) if isinstance(part, AsLogits) and part.reading in SQUASHED]
@@ -203,7 +208,10 @@ def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[Finding]:
 
 
 def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
-    """M5 and M6: the gradients of two losses are not finite, missing, or zero."""
+    """M5: the answers, or the gradients of two losses, are not finite.
+
+    M6: there is no gradient, or that of a loss is zero on some of the images.
+    """
     losses = {"cross-entropy": _cross_entropy, "margin": _margin}
     zero = {}
     for name, loss in losses.items():
