@@ -31,6 +31,7 @@ WRITTEN = (
     "howto/topk",
     "howto/defence",
     "howto/proofs",
+    "howto/corruptions",
     "howto/explain",
     "howto/cluster",
     "howto/sources",
