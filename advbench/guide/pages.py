@@ -32,6 +32,7 @@ WRITTEN = (
     "howto/topk",
     "howto/defence",
     "howto/proofs",
+    "howto/corruptions",
     "howto/explain",
     "howto/cluster",
     "howto/sources",

@@ -14,12 +14,13 @@ from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import MAX_PASSES
+from advbench.evaluation.attack_factory import MAX_PASSES, refuse_small
 from advbench.evaluation.checks.attack import LOOKED_AT
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
+from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
-from advbench.planning.cells import NOISE, PlannedAttack, cells_of, proofs_of
+from advbench.planning.cells import PlannedAttack, cells_for, proofs_of
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
@@ -86,7 +87,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         numbers = chosen(suite, data, len(labelled.dataset))
         ids = _ids(resources, model.label, data.label, numbers)
         _check_labels(resources, model.label, data.label)
-        cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
+        cells = cells_for(suite, model, data)
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), judged)
         key = around | _key(digests[model.label], labelled)
@@ -97,8 +98,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
-        try_model(judged, first_images[0])
-        size = footprints[model.label, data.label] = footprint(judged, first_images[0])
+        size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
         checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
@@ -111,6 +111,13 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
+    """Cost of one image, once a model has answered for it and it is known to be large enough for every attack."""
+    refuse_small((cell.attack for cell in cells), images.shape[2:], which)
+    try_model(model, images[0])
+    return footprint(model, images[0])
 
 
 def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
