@@ -33,6 +33,7 @@ COMMANDS = {
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
     "datasets": "advbench.cli.datasets:datasets",
+    "flags": "advbench.cli.listings:flags",
     "guide": "advbench.cli.guide:guide",
     "schema": "advbench.cli.doctor:schema",
     "doctor": "advbench.cli.doctor:doctor",

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 PACKAGES = (
     *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
-    *("execution", "analysis", "report", "guide", "evidence", "tracking", "pictures", "training", "explain", "maintenance"),
-    *("api", "testing", "pytest_plugin", "cli", "__main__"),
+    *("execution", "analysis", "report", "guide", "evidence", "tracking", "pictures", "training", "explain"),
+    *("maintenance", "api", "testing", "pytest_plugin", "cli", "__main__"),
 )
 """The packages and modules of advbench in the order in which data flows through them. Each imports from itself and from
 those before it, wherever the import stands: in the module, in a function, for typing alone."""
