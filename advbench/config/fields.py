@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from advbench.catalog.attacks import CORRUPTION, corruptions
 from advbench.catalog.registry import near_misses
 from advbench.config.budgets import NORMS, parse_eps
+from advbench.config.data.word import at_home, parted
 from advbench.config.goals import parse_goal
 from advbench.config.masks import parse_mask
 from advbench.errors import UserError
@@ -137,3 +138,21 @@ def _mask(text: Any) -> Any:
 
 Mask = Annotated[str, BeforeValidator(_mask)] | None
 """What attacks may change, as `advbench attack --mask` takes it; None: everything."""
+
+
+def in_a_word(value: Any) -> Any:
+    """The fields of a data set that is named in one word; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        name, fields = parted(value)
+    except UserError as error:
+        raise plain(error) from None
+    return {"name": name, **at_home(fields)}
+
+
+def with_label(values: Any) -> Any:
+    """The fields of a table with its name as the label where it has none."""
+    if isinstance(values, Mapping) and not values.get("label") and "name" in values:
+        return {**values, "label": values["name"]}
+    return values

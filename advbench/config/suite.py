@@ -15,7 +15,6 @@ from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
 from advbench.catalog.user_models import model_card
 from advbench.config.data.source import DataSource
-from advbench.config.data.word import at_home, parted
 from advbench.config.fields import (
     Corruptions,
     EpsTable,
@@ -24,11 +23,13 @@ from advbench.config.fields import (
     NormNames,
     Severities,
     Strict,
+    in_a_word,
     known,
     listed,
     named,
     plain,
     waived,
+    with_label,
 )
 from advbench.config.gates import Gates
 from advbench.config.masks import with_mask
@@ -72,7 +73,7 @@ class ModelSpec(Description):
     @model_validator(mode="before")
     @classmethod
     def _label(cls, values: Any) -> Any:
-        return _with_label(values)
+        return with_label(values)
 
     @model_validator(mode="after")
     def _read(self, info: ValidationInfo) -> Self:
@@ -109,7 +110,7 @@ class DatasetSpec(DataSource):
     @model_validator(mode="before")
     @classmethod
     def _label(cls, values: Any) -> Any:
-        return _with_label(values)
+        return with_label(values)
 
     @model_validator(mode="after")
     def _label_with_mask(self, info: ValidationInfo) -> Self:
@@ -128,9 +129,8 @@ class DatasetSpec(DataSource):
             'mnist-samples, only border:4'
         """
         own = self.mask or mask
-        return (
-            self if own is None else self.model_copy(update={"mask": own, "label": with_mask(self.label, own, folder)})
-        )
+        changed = {} if own is None else {"mask": own, "label": with_mask(self.label, own, folder)}
+        return self.model_copy(update=changed)
 
 
 class AttackSpec(Strict):
@@ -191,16 +191,6 @@ class Prove(Strict):
     """Last method to try: interval, crown-ibp, crown, alpha-crown or split; auto: as far as it takes."""
 
 
-def _in_a_word(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        name, fields = parted(value)
-    except UserError as error:
-        raise plain(error) from None
-    return {"name": name, **at_home(fields)}
-
-
 class Suite(Strict):
     """Models x data sets x attacks x goals x norms x budgets; a model is run on the data sets made for it.
 
@@ -216,7 +206,7 @@ class Suite(Strict):
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
-    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(_in_a_word)], ...], BeforeValidator(listed)]
+    datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(in_a_word)], ...], BeforeValidator(listed)]
     """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Attacks, as names or tables; may be left out where there are corruptions."""
@@ -308,9 +298,3 @@ HARMLESS = {
     AttackSpec: set[str](),
 }
 """Fields that may differ on resuming a run, because they do not decide what a row says; all others are identity."""
-
-
-def _with_label(values: Any) -> Any:
-    if isinstance(values, Mapping) and not values.get("label") and "name" in values:
-        return {**values, "label": values["name"]}
-    return values
