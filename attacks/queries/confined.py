@@ -20,7 +20,7 @@ def confined(model: Model, norm: Norm, x: Tensor, ids: Tensor) -> Model:
         model: Images in [0, 1] -> logits.
         norm: The norm of the attack.
         x: Clean images (N, ...).
-        ids: Their ids (N,), by which the model is told later whose candidates it is asked about.
+        ids: Their ids (N,), by which the model knows later whose candidates it is asked about.
 
     Raises:
         ValueError: If different images have the same id.
