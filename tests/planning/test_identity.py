@@ -44,6 +44,7 @@ DECIDING = {
     (Suite, "norms"): {"norms": "l2", "attacks": "pgd"},
     (Suite, "eps"): {"eps": {"linf": [0.01, 0.2], "l2": 0.5}},
     (Suite, "images"): {"images": 5},
+    (Suite, "trust"): {"trust": "full"},
     (Suite, "mask"): {"mask": "border:2"},
     (Suite, "seed"): {"seed": 1},
     (Suite, "noise"): {"noise": False},
