@@ -9,8 +9,8 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
-from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite, Trust
+from advbench.config.fields import AS_IT_WAS, Prove
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite, Trust
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo
 
 from advbench.catalog.attacks import CORRUPTION, corruptions
 from advbench.catalog.registry import near_misses
@@ -156,3 +156,23 @@ def with_label(values: Any) -> Any:
     if isinstance(values, Mapping) and not values.get("label") and "name" in values:
         return {**values, "label": values["name"]}
     return values
+
+
+ProofMethod = Literal["auto", "interval", "crown-ibp", "crown", "alpha-crown", "split"]
+"""The last method that a proof may try."""
+
+
+class Prove(Strict):
+    """What a proof may cost for each image; it is tried on the images that no attack fools.
+
+    Example:
+        >>> Prove(seconds=10).domains
+        2000
+    """
+
+    domains: PositiveInt = 2000
+    """Most domains of branch and bound; some 2,000 take about five seconds of a processor."""
+    seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds after which nothing more is begun: a ceiling, for what is proved should depend on `domains` alone."""
+    method: ProofMethod = "auto"
+    """Last method to try: interval, crown-ibp, crown, alpha-crown or split; auto: as far as it takes."""

@@ -21,6 +21,7 @@ from advbench.config.fields import (
     Goals,
     Mask,
     NormNames,
+    Prove,
     Severities,
     Strict,
     in_a_word,
@@ -36,8 +37,6 @@ from advbench.config.masks import with_mask
 from advbench.config.model_description import NOTHING, Description, refuse_unread
 from advbench.errors import UserError
 
-ProofMethod = Literal["auto", "interval", "crown-ibp", "crown", "alpha-crown", "split"]
-"""The last method that a proof may try."""
 Trust = Literal["quick", "full"]
 """How far the trust checks go."""
 
@@ -173,22 +172,6 @@ class AttackSpec(Strict):
     def card(self) -> AttackCard:
         """What the table says of it."""
         return ATTACKS[self.name]
-
-
-class Prove(Strict):
-    """What a proof may cost for each image; it is tried on the images that no attack fools.
-
-    Example:
-        >>> Prove(seconds=10).domains
-        2000
-    """
-
-    domains: PositiveInt = 2000
-    """Most domains of branch and bound; some 2,000 take about five seconds of a processor."""
-    seconds: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds after which nothing more is begun: a ceiling, for what is proved should depend on `domains` alone."""
-    method: ProofMethod = "auto"
-    """Last method to try: interval, crown-ibp, crown, alpha-crown or split; auto: as far as it takes."""
 
 
 class Suite(Strict):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from advbench.catalog import ATTACKS, DATASETS, MODELS
+from advbench.config.fields import Prove
 from advbench.config.gates import Gates
-from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Prove, Suite
+from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.config.suite_files import load_suite, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack

@@ -15,8 +15,9 @@ from advbench.analysis.checks import attacks as attack_checks
 from advbench.catalog import ATTACKS
 from advbench.catalog.attack_facts import attack_facts
 from advbench.cli.main import COMMANDS, main
+from advbench.config.fields import Prove
 from advbench.config.gates import Floor, Gates
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Prove, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.errors import ExitCode
 from advbench.guide import flags
 from advbench.guide.docstrings import as_markdown, inline

@@ -10,9 +10,10 @@ from layers import imports_of
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.catalog.user_models import origin
 from advbench.config.data.source import DataSource
+from advbench.config.fields import Prove
 from advbench.config.model_description import Description
 from advbench.config.suite import HARMLESS as FIELDS
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Prove, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.planning.identity import run as identity
 from advbench.planning.identity.code import HARMLESS, ROOTS, code_digest, deciding_modules
 from advbench.planning.plan import make_plan
@@ -43,6 +44,7 @@ DECIDING = {
     (Suite, "norms"): {"norms": "l2", "attacks": "pgd"},
     (Suite, "eps"): {"eps": {"linf": [0.01, 0.2], "l2": 0.5}},
     (Suite, "images"): {"images": 5},
+    (Suite, "trust"): {"trust": "full"},
     (Suite, "mask"): {"mask": "border:2"},
     (Suite, "seed"): {"seed": 1},
     (Suite, "noise"): {"noise": False},
