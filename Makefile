@@ -1,19 +1,22 @@
 # Everything runs in a virtual environment of its own, made on first use and brought up to date
-# when pyproject.toml or constraints.txt change. Set on the command line what should differ:
+# when pyproject.toml or the constraints change. Set on the command line what should differ:
 #   make demo IMAGE="my cat.jpg"        make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
 VENV   ?= .venv
+# the versions to install: constraints.txt has the newest that were tested, constraints-oldest.txt the oldest allowed
+CONSTRAINTS ?= constraints.txt
 
 # the bald eagle among the photographs that Foolbox carries
 IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 	print(find_spec("foolbox").submodule_search_locations[0] + "/data/imagenet_17_22.jpg")')
 
 # pip installs from outside: a Python whose venv cannot bring pip along will do
-pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c constraints.txt pip
+pip_install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet -c $(CONSTRAINTS) pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-sources lint check format guide peers optimality gpu truth clean
+.PHONY: help demo test test-slow test-sources test-exchange test-oldest lint check format guide package peers optimality \
+	gpu truth clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,13 +25,21 @@ demo: $(VENV)/installed  ## attack a photograph and draw what happened (IMAGE=yo
 	$(VENV)/bin/advbench attack --model efficientnet_lite0 "$(IMAGE)"
 
 test: $(VENV)/installed  ## run the quick tests and the examples in the docstrings
-	$(VENV)/bin/python -m pytest -m "not slow" -n auto --maxprocesses 4
+	$(VENV)/bin/python -m pytest -m "not slow" -n auto --maxprocesses 4 $(PYTEST_OPTIONS)
 
 test-slow: $(VENV)/installed  ## run the tests that take longer
 	$(VENV)/bin/python -m pytest -m slow -n auto --maxprocesses 4
 
 test-sources: .venv-sources/installed  ## run the tests of models and data of other packages: transformers, ...
 	.venv-sources/bin/python -m pytest tests/sources
+
+test-exchange: .venv-exchange/installed  ## run the tests with what reads our reports: trackers, SARIF, model cards
+	.venv-exchange/bin/python -m pytest tests/tracking tests/report
+
+# an old version may use what a newer one of another package deprecates, and warns of it
+test-oldest:  ## run the quick tests with the oldest versions that pyproject.toml allows
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt \
+		PYTEST_OPTIONS="-W ignore::DeprecationWarning"
 
 lint: $(VENV)/installed  ## check style, layout and types
 	$(VENV)/bin/ruff check
@@ -47,6 +58,13 @@ guide: $(VENV)/installed .venv-guide/installed  ## build the site of the guide
 	.venv-guide/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs build/guide/pages build/guide/site
 	@echo "Open build/guide/site/index.html"
 
+package: .venv-build/installed  ## build the package, and try the wheel in an environment that has nothing else
+	rm -rf build dist .venv-package
+	.venv-build/bin/python -m build
+	$(PYTHON) -m venv --without-pip .venv-package
+	$(call pip_install,.venv-package) dist/*.whl
+	$(PYTHON) -m tests.support.try_package .venv-package
+
 peers: .venv-peers/installed  ## compare with other attack libraries: strength and speed
 	.venv-peers/bin/python -m tests.peers
 
@@ -60,10 +78,10 @@ truth: $(VENV)/installed  ## count the images that are proved, fooled and open
 	$(VENV)/bin/python -m tests.peers.proofs
 
 clean:  ## remove the virtual environments, the caches and what was built
-	rm -rf .venv .venv-guide .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-build .venv-exchange .venv-guide .venv-oldest .venv-package .venv-peers .venv-sources build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV); the first time this takes some minutes."
 	$(PYTHON) -m venv --without-pip $(VENV)
 	$(call pip_install,$(VENV)) -e ".[dev]"
@@ -80,6 +98,19 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --without-pip .venv-peers
 	$(call pip_install,.venv-peers) -e ".[embedded]" -r tests/peers/requirements.txt
 	$(call pip_install,.venv-peers) --no-deps -r tests/peers/requirements-no-deps.txt
+	@touch $@
+
+# without constraints: the trackers want older versions of some packages than those that are pinned
+.venv-exchange/installed: pyproject.toml tests/tracking/requirements.txt
+	@echo "Installing into .venv-exchange; the first time this takes some minutes."
+	$(PYTHON) -m venv --without-pip .venv-exchange
+	$(PYTHON) -m pip --python .venv-exchange/bin/python install --quiet \
+		-e ".[embedded,mlflow,trackio,wandb]" -r tests/tracking/requirements.txt
+	@touch $@
+
+.venv-build/installed:
+	$(PYTHON) -m venv --without-pip .venv-build
+	$(PYTHON) -m pip --python .venv-build/bin/python install --quiet pip build
 	@touch $@
 
 SOURCES = tests/sources/requirements.txt tests/sources/requirements-no-deps.txt tests/sources/constraints.txt

@@ -79,5 +79,5 @@ def flips(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -
             pairs.append(pd.DataFrame({"from": evidence.truth[changed], "to": level.adv_class[changed]}))
     if not pairs:
         return pd.DataFrame()
-    every = pd.concat(pairs)
+    every = pd.concat(pairs, ignore_index=True)  # pandas 3.0 refuses to count rows of the same label
     return pd.crosstab(every["from"], every["to"])

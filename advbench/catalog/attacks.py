@@ -32,6 +32,7 @@ def _card(name: str, facts: dict[str, Any]) -> AttackCard:
         goals=tuple(facts["goals"]),
         summary=facts["summary"],
         access=facts["access"],
+        besides=tuple(facts["besides"]),
         search=facts["search"],
         source=facts["source"],
         needs=next((package for package in EXTRAS if package in facts["needs"]), ""),

@@ -11,6 +11,7 @@ from advbench.catalog.parameters import parameters_of_card
 from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
 from advbench.errors import UserError
+from advbench.records.flag import CHECKS
 from advbench.records.record import as_json
 
 
@@ -155,3 +156,20 @@ def _print_attacks() -> None:
     for kind in ("budget", "minimum norm"):
         others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
         print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def flags(as_text: bool) -> None:
+    """List the trust flags: what each is raised for the lack of, and how severe that is.
+
+    E: do not use the number; F: doubt it until the flag is understood; I: good to know.
+    """
+    if as_text:
+        print_result(as_json([{"id": name, **check._asdict()} for name, check in CHECKS.items()]))
+        return
+    from advbench.report.terminal import print_table
+
+    title = 'Trust flags (a star: in full only with trust = "full" in a suite, or --trust full)'
+    rows = [(f"{name}{'*' if check.full else ''}", check.severity, check.asks) for name, check in CHECKS.items()]
+    print_table(console(), title, ["flag", "severity", "asks for"], rows)

@@ -28,9 +28,12 @@ COMMANDS = {
     "baseline": "advbench.cli.baseline:baseline",
     "explain": "advbench.cli.explain:explain",
     "verify": "advbench.cli.verify:verify",
+    "evidence": "advbench.cli.evidence:evidence",
+    "check": "advbench.cli.evidence:check",
     "models": "advbench.cli.listings:models",
     "attacks": "advbench.cli.listings:attacks",
     "datasets": "advbench.cli.datasets:datasets",
+    "flags": "advbench.cli.listings:flags",
     "guide": "advbench.cli.guide:guide",
     "schema": "advbench.cli.doctor:schema",
     "doctor": "advbench.cli.doctor:doctor",
@@ -111,7 +114,24 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # not every terminal or pipe has every character
 
 
+def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    """Print the versions of advbench, torch and Python, without importing torch."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        torch = f"torch {version('torch')}"
+    except PackageNotFoundError:
+        torch = "without torch"
+    click.echo(f"advbench, version {__version__} ({torch}, Python {platform.python_version()})")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the versions and exit."
+)
 def main() -> None:
     """Measure how easily an image classifier is fooled, with numbers that can be believed."""

@@ -1,7 +1,7 @@
 """`advbench run`, `advbench resume`: suites in, folders of results out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -10,10 +10,11 @@ from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite, Trust
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
+from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,13 @@ def _number(ctx: click.Context, param: click.Parameter, value: str) -> "Wanted":
     return number
 
 
+def _tracker(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A tracker whose package is installed: that it is not shows now, not after hours."""
+    if value is not None:
+        refuse_without_package(value)
+    return value
+
+
 def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
     """The options that `run` and `resume` have in common."""
     options = (
@@ -54,6 +62,12 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
         click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy."),
         click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a baseline."),
+        click.option(
+            "--track",
+            type=click.Choice(list(TRACKERS)),
+            callback=_tracker,
+            help=f"Hand the finished run, its report with pictures included, to a tracker. {describe_trackers()}",
+        ),
         click.option("--quiet", is_flag=True, help="No progress and no table."),
     )
     for option in reversed(options):
@@ -69,6 +83,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
+@click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full ones try each attack further.")
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
@@ -84,7 +99,8 @@ def run(
     wanted = load_suite(suite, allow_code=options["allow_code"])
     wanted = on_other_data(wanted, data) if data else wanted
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
-    wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
+    given = {name: options.pop(name) for name in ("device", "precise", "trust")}
+    wanted = _limited(wanted, options.pop("limit"), **given)
     wanted = _proving(wanted) if options.pop("prove") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
@@ -196,12 +212,13 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
 
     code = conclude(
         done,
-        _gates(suite, options),
-        options["baseline"],
+        gates=_gates(suite, options),
+        baseline_path=options["baseline"],
         as_json=options["as_json"],
         quiet=options["quiet"],
         junit_xml=options["junit_xml"],
         github=options["github"],
+        tracker=options["track"],
     )
     ctx.exit(code if code or done.complete else ExitCode.INCOMPLETE)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from advbench.cli.console import console, print_result
-from advbench.errors import ExitCode
+from advbench.errors import ExitCode, UserError
 from advbench.report.formats import render
 
 if TYPE_CHECKING:
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
 
 
-def conclude(
+def conclude(  # noqa: PLR0913 - each output of the end of a run, with a default for each
     run: "StoredRun",
+    *,
     gates: "Gates",
     baseline_path: Path | None = None,
-    *,
     as_json: bool = False,
     quiet: bool = False,
     junit_xml: Path | None = None,
     github: bool | None = None,
+    tracker: str | None = None,
 ) -> ExitCode:
     """Evaluate a run against gates, report the verdict where requested, and give the exit code.
 
@@ -35,6 +36,8 @@ def conclude(
         quiet: Print no tables.
         junit_xml: Where to write JUnit XML.
         github: Write the step's summary and annotations; None: inside of GitHub Actions.
+        tracker: Name of the experiment tracker to hand the run over to, last of all; None: none. If that fails it is a
+            warning.
 
     Returns:
         That of the verdict.
@@ -59,9 +62,23 @@ def conclude(
         from advbench.report.terminal import summary
 
         console().print(summary(verdict))
+    if tracker:
+        _hand_over(tracker, verdict, run, quiet=quiet)
     if verdict.exit_code == ExitCode.USAGE:
         raise no_baseline()
     return verdict.exit_code
+
+
+def _hand_over(tracker: str, verdict: "Verdict", run: "StoredRun", *, quiet: bool) -> None:
+    from advbench.tracking.trackers import track
+
+    try:
+        where = track(tracker, verdict, run)
+    except UserError as error:
+        click.echo(f"warning: {error}", err=True)
+    else:
+        if not quiet:
+            click.echo(f"handed over to {tracker}: {where}", err=True)
 
 
 def _tell_github(verdict: "Verdict", run: "StoredRun", asked: bool | None) -> None:

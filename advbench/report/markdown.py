@@ -68,7 +68,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
-        yield from _table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
+        yield from as_table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
         bars = list(filter(None, map(sides_of, table.cells)))
         for sides in bars:
@@ -85,7 +85,7 @@ def compared_markdown(comparison: Comparison) -> str:
     lines = []
     for table in differences(comparison.changes):
         lines += [f"## {escaped(table.title)}\n"]
-        lines += [*_table(CHANGE_COLUMNS, table.rows, [False] * len(table.rows)), ""]
+        lines += [*as_table(CHANGE_COLUMNS, table.rows, [False] * len(table.rows)), ""]
         lines += _listed(changed_images(table))
     lines += _listed((*unmatched(comparison), *stars(comparison)))
     return "\n".join([*lines, "Paired by image; exact McNemar test, Holm's correction over all numbers."])
@@ -97,7 +97,14 @@ def _listed(sentences: Iterable[str]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _table(columns: Sequence[Column[_T]], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
+def as_table(columns: Sequence[Column[_T]], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> Iterator[str]:
+    """The lines of a table.
+
+    Args:
+        columns: Columns, of which those without any text are left out.
+        rows: Texts of each row, one for each column.
+        strong: Whether each row is set in bold.
+    """
     shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     yield f"| {' | '.join(columns[i].heading for i in shown)} |"
     yield f"|{'|'.join(':--' if columns[i].kind == 'name' else '--:' for i in shown)}|"

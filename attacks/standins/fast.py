@@ -220,7 +220,8 @@ def computes_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = {name for name, there in torch.cpu.get_capabilities().items() if there}
+    told = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.10 does not tell, and stays with plain float32
+    able = {name for name, there in told().items() if there}
     return device.type == "cpu" and bool(able & {"avx512_bf16", "amx_bf16"})
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from attacks import PGD, Fast, Untargeted, fast
 from attacks.speed.folding import FORMS, rewritten
-from attacks.standins.fast import usable
+from attacks.standins.fast import computes_bfloat16, usable
 
 each_exact_form = pytest.mark.parametrize("form", ["folded", "channels_last"])
 
@@ -229,3 +229,8 @@ def test_strided_depthwise_layers_compute_in_float32_among_bfloat16():
     ]
     (gradient,) = torch.autograd.grad(lean(x).sum(), x)
     torch.testing.assert_close(gradient, torch.autograd.grad(net(x).sum(), x)[0], rtol=0.1, atol=0.02)
+
+
+def test_a_torch_that_does_not_tell_is_taken_for_one_without_bfloat16(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not computes_bfloat16(torch.device("cpu"))

@@ -170,7 +170,9 @@ def test_the_end_of_a_run_tells_everybody_the_same(folder, capsys, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     gates = Gates(min_robust_accuracy=0.9, max_drop_pp=1)
-    code = conclude(read_run("worse"), gates, Path("b.json"), as_json=True, junit_xml=Path("junit.xml"))
+    code = conclude(
+        read_run("worse"), gates=gates, baseline_path=Path("b.json"), as_json=True, junit_xml=Path("junit.xml")
+    )
     out, err = capsys.readouterr()
     assert code == json.loads(out)["exit_code"] == 1
     assert len(err.splitlines()) == 2
@@ -180,16 +182,16 @@ def test_the_end_of_a_run_tells_everybody_the_same(folder, capsys, monkeypatch):
 
 
 def test_the_end_of_a_run_may_be_quiet(folder, capsys):
-    assert conclude(read_run("run"), Gates(), quiet=True) == 0
-    assert conclude(read_run("run"), Gates(min_robust_accuracy=1), quiet=True, github=False) == 1
-    assert conclude(a_run([unknown("a")]), Gates(), quiet=True) == 3
-    assert conclude(a_run([]), Gates(), quiet=True) == 5
+    assert conclude(read_run("run"), gates=Gates(), quiet=True) == 0
+    assert conclude(read_run("run"), gates=Gates(min_robust_accuracy=1), quiet=True, github=False) == 1
+    assert conclude(a_run([unknown("a")]), gates=Gates(), quiet=True) == 3
+    assert conclude(a_run([]), gates=Gates(), quiet=True) == 5
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_baseline_that_is_missing_is_a_mistake(folder):
     with pytest.raises(UserError, match=r"there is no baseline at none\.json"):
-        conclude(read_run("run"), Gates(), Path("none.json"))
+        conclude(read_run("run"), gates=Gates(), baseline_path=Path("none.json"))
 
 
 @pytest.mark.parametrize("command", [["report", "run"], ["compare", "run", "worse"], ["baseline", "write", "run"]])

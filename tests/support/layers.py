@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 PACKAGES = (
     *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
-    *("execution", "analysis", "report", "guide", "pictures", "training", "explain", "maintenance"),
-    *("api", "testing", "pytest_plugin", "cli", "__main__"),
+    *("execution", "analysis", "report", "guide", "evidence", "tracking", "pictures", "training", "explain"),
+    *("maintenance", "api", "testing", "pytest_plugin", "cli", "__main__"),
 )
 """The packages and modules of advbench in the order in which data flows through them. Each imports from itself and from
 those before it, wherever the import stands: in the module, in a function, for typing alone."""
@@ -23,10 +23,11 @@ PARTS = ("geometry", "objectives", "searches", "queries", "speed", "standins")
 BELOW_ATTACKS = ("goals", "norms", "losses", "protocols", *PARTS)
 """All of the library that a part may import: no attack, and not the package that lists them."""
 WITHOUT_TORCH = (
-    *("errors", "sanitize", "catalog", "config", "records", "analysis", "report", "guide", "pytest_plugin", "cli"),
+    *("errors", "sanitize", "catalog", "config", "records", "analysis", "report", "guide", "tracking"),
+    *("pytest_plugin", "cli"),
 )
 """Packages of advbench that a person may use without waiting for torch: importing a module of theirs imports none."""
-NEVER_TORCH = ("analysis", "report", "guide")
+NEVER_TORCH = ("analysis", "report", "guide", "tracking")
 """Packages that read results and do without torch in their functions too."""
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")
 """What imports torch."""
@@ -36,13 +37,17 @@ ONLY_IN = {
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",
     "keras": "advbench.models.sources.keras",
-    "onnxruntime": "advbench.models.sources.onnx",
+    "onnxruntime": ("advbench.models.sources.onnx", "advbench.evidence.standalone"),
+    "mlflow": "advbench.tracking.to_mlflow",
+    "cryptography": "advbench.evidence.signature",
     "onnx": ("advbench.models.sources.onnx_graph", "advbench.proofs.exchange.onnx_file"),
     "onnx2torch": "advbench.models.sources.onnx_twin",
     "onnx2pytorch": "advbench.models.sources.onnx_twin",
     "open_clip": "advbench.models.sources.open_clip",
     "robustbench": "advbench.models.sources.robustbench",
+    "trackio": "advbench.tracking.to_trackio",
     "transformers": "advbench.models.sources.transformers",
+    "wandb": "advbench.tracking.to_wandb",
 }
 """Library -> the one module or package that knows it, or the two."""
 NOT_SHIPPED = ("reports", "tests")

@@ -9,6 +9,7 @@ from frames import frame
 from run_folders import SUITE, make
 
 from advbench.records.record import Record
+from advbench.records.run_folder import RunFolder
 from advbench.records.stored_run import StoredRun
 from advbench.records.unit import FORMAT, Unit
 
@@ -64,6 +65,13 @@ def write_run(folder: Path, rows: Iterable[dict[str, Any]], *, lost: int = 0, **
     undone = list(done)[len(done) - lost :]
     finished = {unit: records for unit, records in done.items() if unit not in undone}
     make(folder, finished, undone, **MANIFEST | {"suite": SUITE | suite})
+    return folder
+
+
+def finished(folder: Path, rows: Iterable[dict[str, Any]], **suite: Any) -> Path:
+    """The folder of a run that `advbench resume` takes, and finds nothing left to do in."""
+    files = RunFolder(write_run(folder, rows, **suite))
+    files.write_manifest(files.read_manifest() | {"identity": {}})
     return folder
 
 

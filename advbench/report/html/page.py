@@ -1,8 +1,6 @@
 """The report of a run as one HTML page: verdict, numbers, curves, pictures, and how to reproduce them. No torch."""
 
-import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +10,13 @@ from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
-from advbench.records.record import PROOF, UNKNOWN
+from advbench.records.flag import CHECKS
+from advbench.records.record import UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
+from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.html.document import data_uri, render
-from advbench.report.html.figures import Figure, curves, histogram
+from advbench.report.html.figures import DOUBT, Doubts, Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
 from advbench.report.marks import MARKS
 
@@ -91,13 +91,16 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
+        doubt=DOUBT,
+        checks=CHECKS,
+        doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
         legend=legend(COLUMNS[i] for i in _shown(verdict)),
-        made=_made(run),
-        attacks=_attacks(verdict),
+        made=conditions(run),
+        attacks=attacks_of(verdict),
         errors=_errors(verdict),
         folder=run.folder,
         again=run.suite.name if run.suite.name in suite_names() else f"{run.suite.name}.toml",
@@ -128,12 +131,12 @@ def _facts(verdict: Verdict, run: "StoredRun") -> str:
     counts = [
         (frame["model"].nunique(), "model"),
         (frame["dataset"].nunique(), "data set"),
-        (len(_attacks(verdict)), "attack"),
+        (len(attacks_of(verdict)), "attack"),
         (int(images), "image"),
     ]
     words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
     when = run.manifest.get("finished") or run.manifest.get("started")
-    return " · ".join(words + ([_told(when).partition(",")[0]] if when else []))
+    return " · ".join(words + ([in_words(when).partition(",")[0]] if when else []))
 
 
 def _row(cell: Cell) -> dict[str, Any]:
@@ -163,15 +166,15 @@ def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
         title=table.title,
         clean=table.clean,
         levels=[[row for row in rows if row["bound"] == bound] for bound in bounds],
-        figures=list(_figures(evidence)),
+        figures=list(_figures(evidence, {cell.attack: cell.flags for cell in table.cells if cell.flags})),
         flips=_flips(evidence, verdict.analysis.classes.get(evidence.threat.dataset, [])),
     )
 
 
-def _figures(evidence: ThreatResults) -> Iterator[tuple[str, str, str]]:
+def _figures(evidence: ThreatResults, doubts: Doubts) -> Iterator[tuple[str, str, str]]:
     found: list[tuple[Figure | None, str]] = [
-        (curves(evidence), _curves_caption(evidence)),
-        (histogram(evidence), "Sizes of the smallest perturbation found for each correctly classified image."),
+        (curves(evidence, doubts), _curves_caption(evidence)),
+        (histogram(evidence, doubts), "Sizes of the smallest perturbation found for each correctly classified image."),
     ]
     for figure, caption in found:
         if figure:
@@ -208,43 +211,6 @@ def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
 
 def _called(index: int, names: Sequence[str]) -> str:
     return names[index] if index < len(names) else f"class {index}"
-
-
-def _made(run: "StoredRun") -> list[tuple[str, str]]:
-    """The conditions of the run, as names and values."""
-    manifest = run.manifest
-    machine = manifest.get("environment") or {}
-    found: list[tuple[str, Any]] = [(name, manifest.get(name)) for name in ("run_id", "started", "finished", "workers")]
-    found += [(name, machine.get(name)) for name in ("commit", "system", "processor", "cores", "python")]
-    versions = ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items())
-    found += [
-        ("forms of the networks", _forms(run)),
-        ("device", run.suite.device),
-        ("seed", run.suite.seed),
-        ("versions", versions),
-    ]
-    return [(name, _told(value)) for name, value in found if value not in (None, "")]
-
-
-def _forms(run: "StoredRun") -> str:
-    """The form of each network that attacks took their gradients from; empty if none was chosen."""
-    forms = (run.manifest.get("identity") or {}).get("forms") or {}
-    return ", ".join(f"{name}: {choice['form']}" for name, choice in forms.items())
-
-
-def _told(value: object) -> str:
-    """A value of the manifest in words; a number with a fraction is a time."""
-    if isinstance(value, float):
-        when = datetime.fromtimestamp(value, UTC)
-        return f"{when.day} {when:%B %Y, %H:%M} UTC"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _attacks(verdict: Verdict) -> list[tuple[str, str]]:
-    """Every attack with its parameters in full."""
-    frame = verdict.analysis.frame
-    pairs = frame.loc[frame["attack"] != PROOF, ["attack", "params"]].drop_duplicates()
-    return [(str(attack), str(params)) for attack, params in zip(pairs["attack"], pairs["params"], strict=True)]
 
 
 def _errors(verdict: Verdict) -> list[tuple[str, int]]:

@@ -1,0 +1,1 @@
+"""Experiment trackers: a finished run goes to MLflow, Weights & Biases or Trackio, where one is asked for."""

@@ -1,0 +1,145 @@
+"""What a tracker is given of a run: parameters, numbers, tags and files, the same for every tracker. No torch."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from advbench import __version__
+from advbench.analysis.metrics import Cell
+from advbench.analysis.statistics import Proportion
+from advbench.config.budgets import describe_eps
+from advbench.records.storage.atomic import write_atomic
+from advbench.report.formats import FORMATS, render
+from advbench.sanitize import display_name, slug, unique_slugs
+
+if TYPE_CHECKING:
+    from advbench.analysis.verdict import Verdict
+    from advbench.records.stored_run import StoredRun
+
+PROJECT = "advbench"
+"""Name of the project or experiment, unless the tracker's own environment variable gives another."""
+FILES = ("html", "json", "csv")
+"""Formats of the report that go along as files."""
+_LONGEST = 500
+"""Most characters of a parameter, the least that a tracker allows."""
+
+
+class Entry(NamedTuple):
+    """One run as trackers keep it."""
+
+    name: str
+    """Name of the entry: the suite and the id of the run."""
+    params: dict[str, str]
+    """Conditions of the run."""
+    metrics: dict[str, float]
+    """Numbers, finite; the name of one says model, data set, goal, norm with eps, attack and measure."""
+    tags: dict[str, str]
+    """Identity and verdict of the run."""
+    files: tuple[Path, ...]
+    """Reports on the run."""
+
+
+def entry_of(verdict: "Verdict", run: "StoredRun", folder: Path) -> Entry:
+    """The entry of a run.
+
+    Args:
+        verdict: Verdict on the run.
+        run: The stored run, for its id, suite, versions and pictures.
+        folder: Folder into which the reports are written.
+    """
+    run_id = str(run.manifest["run_id"])
+    return Entry(
+        name=f"{slug(run.suite.name)} {run_id[:8]}",
+        params=_params(run),
+        metrics=metrics_of(verdict),
+        tags={
+            "advbench.run_id": run_id,
+            "advbench.suite": display_name(run.suite.name),
+            "advbench.verdict": verdict.headline.partition(":")[0].lower(),
+            "advbench.version": str(run.manifest.get("advbench", __version__)),
+        },
+        files=tuple(_files(verdict, run, folder)),
+    )
+
+
+def metrics_of(verdict: "Verdict") -> dict[str, float]:
+    """The numbers of a run under names that every tracker takes: letters, digits and `._-/`.
+
+    Args:
+        verdict: Verdict on the run.
+
+    Returns:
+        Name -> number: for each cell robust accuracy, the ends of its interval and success, in the worst case also
+        clean, proved and noise accuracy; then the counts of gates and flags. What has no number is left out.
+    """
+    cells = verdict.analysis.cells
+    parts = [_renamed(cells, part) for part in _PARTS]
+    found: dict[str, float | None] = {}
+    for cell in cells:
+        place = "/".join(names[part(cell)] for part, names in zip(_PARTS, parts, strict=True))
+        found |= {f"{place}/{measure}": value for measure, value in _measures(cell).items()}
+    found |= {"gates_failed": len(verdict.failures), "gates": len(verdict.results)}
+    found |= {f"flags_{level}": sum(flag.severity == level for flag in verdict.analysis.flags) for level in "EFI"}
+    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+_PARTS: tuple[Callable[[Cell], str], ...] = (
+    lambda cell: cell.threat.model,
+    lambda cell: cell.threat.dataset,
+    lambda cell: cell.threat.goal,
+    lambda cell: f"{cell.threat.norm} {_bound(cell)}",
+    lambda cell: cell.attack,
+)
+"""Parts of the name of a cell."""
+
+
+def _bound(cell: Cell) -> str:
+    return "any" if cell.eps is None else describe_eps(cell.threat.norm, cell.eps)
+
+
+def _renamed(cells: Iterable[Cell], part: Callable[[Cell], str]) -> dict[str, str]:
+    """Each text of one part -> a distinct one of harmless characters."""
+    texts = list(dict.fromkeys(map(part, cells)))
+    return dict(zip(texts, unique_slugs(texts), strict=True))
+
+
+def _measures(cell: Cell) -> dict[str, float | None]:
+    """The numbers of one cell."""
+    found: dict[str, float | None] = {
+        "robust_accuracy": cell.robust.rate,
+        "robust_low": cell.robust.low if cell.robust.n else None,
+        "robust_high": cell.robust.high if cell.robust.n else None,
+        "success": cell.success.rate,
+        "median_size": cell.median.value if cell.median else None,
+        "passes": None if cell.forwards is None else cell.forwards + (cell.backwards or 0.0),
+        "seconds": cell.seconds,
+    }
+    shares: dict[str, Proportion | None] = {"proved": cell.proved, "noise": cell.noise, "clean": cell.clean}
+    return found | {f"{name}_accuracy": share.rate for name, share in shares.items() if share is not None}
+
+
+def _params(run: "StoredRun") -> dict[str, str]:
+    """The conditions of a run: what it was made of, and with which versions."""
+    suite = run.suite
+    found = {
+        "suite": suite.name,
+        "models": ", ".join(model.label for model in suite.models),
+        "datasets": ", ".join(data.label for data in suite.datasets),
+        "attacks": ", ".join(attack.name for attack in suite.attacks),
+        "goals": ", ".join(suite.goals),
+        "norms": ", ".join(suite.norms),
+        "eps": "; ".join(f"{n}: {', '.join(describe_eps(n, e) for e in eps)}" for n, eps in suite.eps.items()),
+        "images": "all" if suite.images is None else str(suite.images),
+        "seed": str(suite.seed),
+        "device": suite.device,
+    }
+    versions = {f"version_{slug(name)}": str(version) for name, version in run.manifest.get("versions", {}).items()}
+    return {name: display_name(value, limit=_LONGEST) for name, value in (found | versions).items() if value}
+
+
+def _files(verdict: "Verdict", run: "StoredRun", folder: Path) -> Iterable[Path]:
+    for name in FILES:
+        path = folder / f"report.{FORMATS[name].extension}"
+        write_atomic(path, render(name, verdict, run).encode())
+        yield path

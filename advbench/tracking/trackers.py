@@ -1,0 +1,86 @@
+"""The experiment trackers as one table. Nothing of them is imported before a run is handed over."""
+
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from advbench.catalog.registry import resolve
+from advbench.errors import UserError, not_installed
+
+if TYPE_CHECKING:
+    from advbench.analysis.verdict import Verdict
+    from advbench.records.stored_run import StoredRun
+
+
+class Tracker(NamedTuple):
+    """One experiment tracker."""
+
+    target: str
+    """"module:attr" of a function `(entry) -> str`, which keeps an entry and says where."""
+    package: str
+    """Name of the package and of its module."""
+    help: str
+    """Where entries go, in a few words."""
+
+
+TRACKERS = {
+    "mlflow": Tracker("advbench.tracking.to_mlflow:keep", "mlflow", "to MLFLOW_TRACKING_URI, else a local store"),
+    "wandb": Tracker(
+        "advbench.tracking.to_wandb:keep", "wandb", "to Weights & Biases; WANDB_MODE=offline keeps it here"
+    ),
+    "trackio": Tracker("advbench.tracking.to_trackio:keep", "trackio", "to a local dashboard, or TRACKIO_SPACE_ID"),
+}
+"""Name, as in `advbench run --track NAME`, which is also that of the extra -> the tracker."""
+
+
+def describe_trackers() -> str:
+    """All trackers in one sentence.
+
+    Example:
+        >>> describe_trackers().partition(";")[0]
+        'mlflow: to MLFLOW_TRACKING_URI, else a local store'
+    """
+    return "; ".join(f"{name}: {tracker.help}" for name, tracker in TRACKERS.items()) + "."
+
+
+def refuse_without_package(name: str) -> None:
+    """Check before a run that its tracker can be imported in the end.
+
+    Args:
+        name: One of `TRACKERS`.
+
+    Raises:
+        UserError: Its package is not installed.
+    """
+    found = importlib.util.find_spec(TRACKERS[name].package)
+    if found is None or found.origin is None:  # a folder of that name, such as wandb leaves, is no package
+        raise not_installed(f"--track {name}", TRACKERS[name].package, name)
+
+
+def track(name: str, verdict: "Verdict", run: "StoredRun") -> str:
+    """Hand a run over to a tracker.
+
+    Args:
+        name: One of `TRACKERS`.
+        verdict: Verdict on the run.
+        run: The stored run.
+
+    Returns:
+        Where it is kept, in words.
+
+    Raises:
+        UserError: The tracker failed, for whatever reason. The results of the run are untouched.
+    """
+    from advbench.errors import reason
+    from advbench.tracking.entry import entry_of
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            where: str = resolve(TRACKERS[name].target)(entry_of(verdict, run, Path(folder)))
+    except (Exception, SystemExit) as error:  # code of others, which may end in any way and must not harm the run
+        raise UserError(
+            f"the run was not handed over to {name}: {reason(error)}",
+            hint=f"its results are in {run.folder}; to try again: advbench resume {run.folder} --track {name}",
+        ) from error
+    return where
