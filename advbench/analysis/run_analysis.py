@@ -8,6 +8,7 @@ import pandas as pd
 
 from advbench.analysis.checks.attacks import check_evidence, check_rows
 from advbench.analysis.checks.suites import check_suite
+from advbench.analysis.corruptions.errors import CorruptionResults, corruption_results
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.config.budgets import NORMS
@@ -61,6 +62,11 @@ class RunAnalysis:
     def evidence(self) -> tuple[ThreatResults, ...]:
         """What the rows show of each image."""
         return tuple(gather(self.frame))
+
+    @cached_property
+    def corruptions(self) -> tuple[CorruptionResults, ...]:
+        """Errors under corruptions, for each model and data set that has any."""
+        return corruption_results(self.frame, self.class_counts)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

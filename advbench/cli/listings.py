@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from advbench.catalog import ATTACKS, MODELS, UNIVERSAL, Availability, availability, lacking
+from advbench.catalog import ATTACKS, CORRUPTION, MODELS, UNIVERSAL, Availability, availability, lacking
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card
@@ -146,16 +146,20 @@ def _print_attacks() -> None:
 
     cards = ATTACKS.values()
     foreign = [card for card in cards if card.source.startswith("foolbox")]
-    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in foreign]
+    corruptions = [card for card in cards if card.name.startswith(CORRUPTION)]
+    others = (*foreign, *corruptions)
+    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in others]
     print_table(
         console(),
         "Attacks (any goal with any of them; `advbench attacks NAME` tells more of one)",
         ["name", "kind", "norms", ""],
         own,
     )
+    title = '\nCorruptions of ImageNet-C (no eps; --param severity=1 to 5; in a suite: corruptions = ["all"])'
+    print_table(console(), title, ["name", ""], [(c.name, c.summary) for c in corruptions])
     for kind in ("budget", "minimum norm"):
-        others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
-        print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
+        theirs = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
+        print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], theirs)
 
 
 @click.command(cls=Command)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from advbench.config.masks import mask_in
 from advbench.evaluation.evaluate import Evaluation
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Reason, Record
 from advbench.sanitize import display_name
@@ -16,6 +17,10 @@ from attacks.objectives.ranking import ranked_classes
 
 INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
 """Reason why the outcome of an image is unknown if its candidate is invalid."""
+BESIDE_THE_MASK = (
+    "the image it returned is not finite, leaves [0, 1], is further away than eps or differs outside the mask"
+)
+"""The same where a mask says what may change."""
 UNANSWERED = "the model's answers are not all finite"
 """Reason why the outcome of an image is unknown if the model gave no usable answers."""
 ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
@@ -156,7 +161,8 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
         }
     )
     if not (seen.valid and seen.answered):
-        reason, why = (Reason.NO_ANSWER, UNANSWERED) if seen.valid else (Reason.INVALID, INVALID)
+        invalid = BESIDE_THE_MASK if mask_in(source.columns["dataset"]) else INVALID
+        reason, why = (Reason.NO_ANSWER, UNANSWERED) if seen.valid else (Reason.INVALID, invalid)
         told = failure(sample.sample_name, source.columns["attack"], why)
         return Record(status=UNKNOWN, reason=reason, error=told, **columns)
     columns |= {
@@ -206,14 +212,15 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 def parameters(attack: Attack) -> str:
     """All parameters of an attack except its norm, as JSON; an attack inside it becomes a list that holds its repr.
 
-    Images to start from are not among the parameters: they belong to the data set.
+    Images to start from are not among the parameters, for they belong to the data set; nor is the kind of a corruption,
+    which the name of the attack says.
 
     Example:
         >>> from attacks import PGD
         >>> parameters(PGD())
         '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
     """
-    named = {name: value for name, value in vars(attack).items() if name not in ("norm", "starts")}
+    named = {name: value for name, value in vars(attack).items() if name not in ("norm", "starts", "corruption")}
     return json.dumps(named, default=lambda inner: [repr(inner)])
 
 

@@ -37,10 +37,13 @@ DECIDING = {
     (Suite, "models"): {"models": "sleepy"},
     (Suite, "datasets"): {"datasets": ["smooth", "other"]},
     (Suite, "attacks"): {"attacks": "fgsm"},
+    (Suite, "corruptions"): {"corruptions": "fog"},
+    (Suite, "severities"): {"severities": [1, 2]},
     (Suite, "goals"): {"goals": "topk-exclusion:2"},
     (Suite, "norms"): {"norms": "l2", "attacks": "pgd"},
     (Suite, "eps"): {"eps": {"linf": [0.01, 0.2], "l2": 0.5}},
     (Suite, "images"): {"images": 5},
+    (Suite, "mask"): {"mask": "border:2"},
     (Suite, "seed"): {"seed": 1},
     (Suite, "noise"): {"noise": False},
     (Suite, "precise"): {"precise": True},
@@ -71,6 +74,7 @@ DECIDING = {
     (DatasetSpec, "classes"): {"datasets": DATA | {"classes": "map.json"}},
     (DatasetSpec, "images"): {"datasets": DATA | {"images": 5}},
     (DatasetSpec, "eps"): {"datasets": DATA | {"eps": {"linf": 0.2, "l2": 0.5}}},
+    (DatasetSpec, "mask"): {"datasets": DATA | {"mask": "border:2"}},
     (DatasetSpec, "label"): {"datasets": DATA | {"label": "ours"}},
     (AttackSpec, "name"): {"attacks": {"name": "apgd", "params": {"steps": 3}}},
     (AttackSpec, "params"): {"attacks": {"name": "pgd", "params": {"steps": 4}}},
@@ -127,6 +131,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
     base, change = {}, DECIDING[field]
     if field[0] is AttackSpec:
         base = {"attacks": PGD, "norms": ["linf", "l2"]}
+    if field == (Suite, "severities"):
+        base = {"corruptions": "fog"}
     if field[0] is Prove:
         base = {"prove": {}}
     if field == (DatasetSpec, "path"):

@@ -14,6 +14,7 @@ from advbench.records.flag import CHECKS
 from advbench.records.record import UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
+from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import DOUBT, Doubts, Figure, curves, histogram
@@ -96,6 +97,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
+        heat_maps=heat_maps(analysis.corruptions),
+        heat_caption=CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
         legend=legend(COLUMNS[i] for i in _shown(verdict)),
