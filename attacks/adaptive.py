@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attacks.apgd import APGD
+from attacks.cap import behind_limit, limited
 from attacks.goals import Goal, met
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, BudgetAttack, Kind, Model, Precision, Search
@@ -86,7 +87,8 @@ class Adaptive:
     2. the model as it is: in full where nothing was found, else by a short descent.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
-    The looks take some hundred passes for a batch, however large; under :func:`attacks.capped` its images share them.
+    The looks take some hundred passes for a batch, however large. They are at drawn images, so that under
+    :func:`attacks.capped` no image pays for them.
 
     References:
         Tramer et al., On adaptive attacks to adversarial example defenses <https://arxiv.org/abs/2002.08347>, 2020.
@@ -108,6 +110,7 @@ class Adaptive:
 
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
+    besides: ClassVar[tuple[Access, ...]] = ("scores",)
     search: ClassVar[Search] = "many steps"
     precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
@@ -135,7 +138,8 @@ class Adaptive:
             clean_logits(model, x, goal, self.norm, eps)
         x = x.detach()
         drawn = torch.full_like(x[:1], 0.5)
-        random, core = wavers(model, drawn), inside(model, drawn)
+        bare = behind_limit(model)
+        random, core = wavers(bare, drawn), inside(bare, drawn)
         best, share = x.clone(), x.new_zeros(len(x))
         rows, tried = torch.arange(len(x), device=x.device), list[Tried]()
         for i, (name, attack, attacked) in enumerate(self._remedies(model, core, random=random)):
@@ -166,7 +170,7 @@ class Adaptive:
             yield "the worst of several passes" if random else "the model as it is", first, model
             return
         shorter = replace(first, rounds=min(first.rounds, ROUNDS), queries=min(first.queries, QUERIES))
-        yield "the network inside", shorter, core
+        yield "the network inside", shorter, limited(model, core)
         if core.answers == "labels" or random:
             return
         openly = log_probabilities(model) if core.answers == "probabilities" else model

@@ -121,7 +121,56 @@ def spent(model: Model, ids: Tensor) -> bool:
         >>> spent(lambda x: x, torch.tensor([0]))
         False
     """
-    return isinstance(model, _Purse) and model.refuses(ids)
+    return isinstance(model, _Purse | _Paying) and model.refuses(ids)
+
+
+def behind_limit(model: Model) -> Model:
+    """The model behind a limit on passes, for looks at it that belong to no image; others are what they are.
+
+    Example:
+        >>> model = lambda x: x
+        >>> behind_limit(model) is model
+        True
+    """
+    return model.wrapped if isinstance(model, _Purse) else model
+
+
+def limited(model: Model, other: Model) -> Model:
+    """What was made of the model behind a limit, paying for each image as that does.
+
+    The limit stands around the whole: were it inside, the answers about images that are cut off would be missing in
+    the middle of a pass over others, which would no longer know whose they are.
+
+    Args:
+        model: A model, with a limit or without one.
+        other: What was made of :func:`behind_limit` of it.
+
+    Example:
+        >>> model, other = lambda x: x, lambda x: 2 * x
+        >>> limited(model, other) is other
+        True
+    """
+    return _Paying(model, other) if isinstance(model, _Purse) else other
+
+
+class _Paying:
+    """A model whose passes are paid from the purse of another."""
+
+    def __init__(self, purse: "_Purse", model: Model) -> None:
+        self._purse, self._model = purse, model
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Logits, or those of the last time, as of the other."""
+        return self._purse.answer(self._model, x)
+
+    def refuses(self, ids: Tensor) -> bool:
+        """Whether the attack is cut off on all of these images."""
+        return self._purse.refuses(ids)
+
+    @property
+    def wrapped(self) -> Model:
+        """The model itself."""
+        return self._model
 
 
 class _SpentError(BaseException):
@@ -146,7 +195,7 @@ class _Purse:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits; for images that may not be asked about any more, those of the last time, without a gradient."""
-        return self._answer(self._model, x)
+        return self.answer(self._model, x)
 
     @property
     def wrapped(self) -> Model:
@@ -157,7 +206,7 @@ class _Purse:
     def quick_form(self) -> Model | None:
         """The model's faster form, if it has one: it costs as much, and no success is accepted on its word."""
         form = quick_form(self._model)
-        return None if form is None else partial(self._answer, form, sure=False)
+        return None if form is None else partial(self.answer, form, sure=False)
 
     def refuses(self, ids: Tensor) -> bool:
         """Whether the attack is cut off on all of these images."""
@@ -172,7 +221,8 @@ class _Purse:
             unknown, f"nothing was known about it when {reached}"
         )
 
-    def _answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
+    def answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
+        """Logits of a form of the model, paid for; see the call."""
         rows = self._rows(x)
         price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
         if rows is None:  # it is not known whose rows these are: all images pay alike

@@ -73,6 +73,7 @@ class Thorough:
 
     kind: ClassVar[Kind] = "budget"
     access: ClassVar[Access] = "gradients"
+    besides: ClassVar[tuple[Access, ...]] = ("scores",)
     search: ClassVar[Search] = "many steps"
     precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.compare import Change, Comparison, compare
+from advbench.analysis.corruptions.gate import hold_corruptions, refuse_without_corruptions
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.analysis.verdict import GateResult, Verdict, count_of
+from advbench.catalog.attacks import CORRUPTION
 from advbench.errors import UserError
 from advbench.records.flag import Flag
 
@@ -37,6 +39,8 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
     analysis = RunAnalysis.of(run)
     if gates.max_drop_pp is not None and baseline is None:
         raise no_baseline()
+    if gates.max_corruption_error is not None:
+        refuse_without_corruptions(analysis.frame.empty or bool(analysis.corruptions))
     comparison = None
     if baseline is not None and not analysis.frame.empty:
         budgets = analysis.budgets or {}
@@ -46,6 +50,7 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
     results = [
         *_floors(analysis, gates),
         *_proofs(analysis, gates),
+        *hold_corruptions(analysis.corruptions, gates.max_corruption_error),
         *_drops(comparison, gates),
         *_flags(analysis, gates),
     ]
@@ -101,6 +106,8 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
 
     if gates.min_proved_accuracy is not None or gates.max_open is not None:
         _refuse_without_proofs(any(unit.task == "prove" for unit in units))
+    if gates.max_corruption_error is not None:
+        refuse_without_corruptions(any(unit.attack.startswith(CORRUPTION) for unit in units))
     if gates.floors or gates.max_drop_pp is not None or baseline is not None:
         missing = {unit.unit_id: "not done yet" for unit in units}
         manifest = {"run_id": "", "suite": suite.model_dump(mode="json")}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from advbench.analysis.checks.attacks import check_evidence, check_rows
+from advbench.analysis.checks.suites import check_suite
+from advbench.analysis.corruptions.errors import CorruptionResults, corruption_results
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.config.budgets import NORMS
@@ -38,6 +40,8 @@ class RunAnalysis:
     """Flags raised while the run had its models at hand."""
     missing: int = 0
     """Units of the plan without a result."""
+    suite: "Suite | None" = None
+    """Suite that was run; None for a frame that belongs to no run."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -51,12 +55,18 @@ class RunAnalysis:
             budgets=budgets_of(run.suite),
             model_flags=tuple(Flag.from_dict(flag) for flag in run.flags),
             missing=len(run.missing),
+            suite=run.suite,
         )
 
     @cached_property
     def evidence(self) -> tuple[ThreatResults, ...]:
         """What the rows show of each image."""
         return tuple(gather(self.frame))
+
+    @cached_property
+    def corruptions(self) -> tuple[CorruptionResults, ...]:
+        """Errors under corruptions, for each model and data set that has any."""
+        return corruption_results(self.frame, self.class_counts)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -67,7 +77,8 @@ class RunAnalysis:
     def _doubts(self, cell: Cell) -> str:
         """Ids of the flags of severity E or F that are about a number: those of its model, and of its attack."""
         where = cell.threat.model, cell.threat.dataset
-        about = (flag for flag in self.flags if flag.attack in (None, cell.attack) and flag.severity in "EF")
+        names = None, cell.attack, cell.attack.partition(" (")[0]  # with its parameters where there are several
+        about = (flag for flag in self.flags if flag.attack in names and flag.severity in "EF")
         return ", ".join(dict.fromkeys(flag.id for flag in about if (flag.model, flag.dataset) == where))
 
     @cached_property
@@ -77,6 +88,7 @@ class RunAnalysis:
             *self.model_flags,
             *check_rows(self.frame, self.classes),
             *check_evidence(self.evidence, self.class_counts),
+            *(check_suite(self.evidence, self.suite) if self.suite is not None else ()),
         ]
         return tuple(sorted(dict.fromkeys(found), key=lambda flag: "EFI".index(flag.severity)))
 

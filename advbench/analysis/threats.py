@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
 from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
+from advbench.catalog.attacks import CORRUPTION
 from advbench.config.budgets import NORMS
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF
 from advbench.sanitize import one_line
@@ -179,7 +180,8 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
     """Sort the rows of a run by threat, attack and eps into arrays over images.
 
     The images of a number are all images that the run has for the model and the data set, without those that any of the
-    threat's rows left out: one without a row is unknown there. One million rows take about two seconds.
+    threat's rows left out: one without a row is unknown there. Corruptions are left out, since they attack nothing. One
+    million rows take about two seconds.
 
     Args:
         frame: Rows with the columns of `advbench.records.record.COLUMNS`; several runs may be concatenated.
@@ -189,7 +191,8 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
     """
     found = []
     for clean, columns in _by_images(frame):
-        for threat, group in groupby(columns.blocks(), key=lambda block: block.threat):
+        attacks = (block for block in columns.blocks() if not block.attack.startswith(CORRUPTION))
+        for threat, group in groupby(attacks, key=lambda block: block.threat):
             blocks = list(group)
             counted = columns.counted(blocks)
             own, blocks = columns.only(counted, blocks)

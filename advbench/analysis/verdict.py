@@ -9,7 +9,14 @@ from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.errors import ExitCode
 
-Gate = Literal["min_robust_accuracy", "min_proved_accuracy", "max_open", "max_drop_pp", "require_flags_clear"]
+Gate = Literal[
+    "min_robust_accuracy",
+    "min_proved_accuracy",
+    "max_open",
+    "max_corruption_error",
+    "max_drop_pp",
+    "require_flags_clear",
+]
 """Name of a gate."""
 
 
@@ -101,6 +108,7 @@ class Verdict:
             ],
             "flags": [flag.as_dict() for flag in self.analysis.flags],
             "cells": [as_dict(cell) for cell in self.analysis.cells],
+            "corruptions": [each.as_dict() for each in self.analysis.corruptions],
         }
 
 

@@ -1,11 +1,12 @@
 """The tables of models, attacks and data sets that can be loaded and run by name. Plain data; imports no torch."""
 
-from advbench.catalog.attacks import ATTACKS, DEFAULT_ATTACK, EXTRAS, UNIVERSAL, lacking
+from advbench.catalog.attacks import ATTACKS, CORRUPTION, DEFAULT_ATTACK, EXTRAS, UNIVERSAL, lacking
 from advbench.catalog.datasets import DATASETS
 from advbench.catalog.models import DEFAULT_MODEL, MODELS, Availability, availability, checkpoints_folder
 
 __all__ = [
     "ATTACKS",
+    "CORRUPTION",
     "DATASETS",
     "DEFAULT_ATTACK",
     "DEFAULT_MODEL",

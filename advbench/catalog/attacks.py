@@ -11,6 +11,10 @@ DEFAULT_ATTACK = "topk"
 """The attack used if none is named."""
 UNIVERSAL = "universal"
 """The attack that applies a perturbation from a file."""
+CORRUPTION = "corruption/"
+"""What the names of corruptions begin with: attacks that no eps bounds, and that say nothing about a worst case."""
+SET_ASIDE = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""Corruptions over which the benchmark takes no mean."""
 EXTRAS = {"numba": "brendel-bethge"}
 """Package -> the extra of advbench that installs it."""
 
@@ -32,6 +36,7 @@ def _card(name: str, facts: dict[str, Any]) -> AttackCard:
         goals=tuple(facts["goals"]),
         summary=facts["summary"],
         access=facts["access"],
+        besides=tuple(facts["besides"]),
         search=facts["search"],
         source=facts["source"],
         needs=next((package for package in EXTRAS if package in facts["needs"]), ""),
@@ -40,3 +45,17 @@ def _card(name: str, facts: dict[str, Any]) -> AttackCard:
 
 ATTACKS: Registry[AttackCard] = Registry("attack", {name: _card(name, facts) for name, facts in attack_facts().items()})
 """Every attack that runs by name; the default is `DEFAULT_ATTACK`."""
+
+
+def corruptions(*, every: bool = True) -> tuple[str, ...]:
+    """Names of the corruptions, without what they begin with.
+
+    Args:
+        every: Whether those that the benchmark sets aside are among them.
+
+    Example:
+        >>> len(corruptions()), corruptions(every=False)[-1]
+        (19, 'jpeg_compression')
+    """
+    found = (name.removeprefix(CORRUPTION) for name in ATTACKS if name.startswith(CORRUPTION))
+    return tuple(name for name in found if every or name not in SET_ASIDE)

@@ -110,6 +110,8 @@ class AttackCard:
     """Description in one line."""
     access: Access | None = None
     """The most it asks of a model; None if unknown, and then no trust flag refers to it."""
+    besides: tuple[Access, ...] = ()
+    """What its searches go by that ask for less than that, where it is made of several."""
     search: Search | None = None
     """How it finds its candidates; None if unknown."""
     source: str = "advbench"

@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from advbench.catalog import ATTACKS, MODELS, UNIVERSAL, Availability, availability, lacking
+from advbench.catalog import ATTACKS, CORRUPTION, MODELS, UNIVERSAL, Availability, availability, lacking
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card
 from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
 from advbench.errors import UserError
+from advbench.records.flag import CHECKS
 from advbench.records.record import as_json
 
 
@@ -145,13 +146,34 @@ def _print_attacks() -> None:
 
     cards = ATTACKS.values()
     foreign = [card for card in cards if card.source.startswith("foolbox")]
-    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in foreign]
+    corruptions = [card for card in cards if card.name.startswith(CORRUPTION)]
+    others = (*foreign, *corruptions)
+    own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in others]
     print_table(
         console(),
         "Attacks (any goal with any of them; `advbench attacks NAME` tells more of one)",
         ["name", "kind", "norms", ""],
         own,
     )
+    title = '\nCorruptions of ImageNet-C (no eps; --param severity=1 to 5; in a suite: corruptions = ["all"])'
+    print_table(console(), title, ["name", ""], [(c.name, c.summary) for c in corruptions])
     for kind in ("budget", "minimum norm"):
-        others = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
-        print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], others)
+        theirs = [(c.name, " ".join(c.norms), c.summary) for c in foreign if c.kind == kind]
+        print_table(console(), f"\nAttacks of Foolbox 3.3.4 ({kind})", ["name", "norms", "goals"], theirs)
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
+def flags(as_text: bool) -> None:
+    """List the trust flags: what each is raised for the lack of, and how severe that is.
+
+    E: do not use the number; F: doubt it until the flag is understood; I: good to know.
+    """
+    if as_text:
+        print_result(as_json([{"id": name, **check._asdict()} for name, check in CHECKS.items()]))
+        return
+    from advbench.report.terminal import print_table
+
+    title = 'Trust flags (a star: in full only with trust = "full" in a suite, or --trust full)'
+    rows = [(f"{name}{'*' if check.full else ''}", check.severity, check.asks) for name, check in CHECKS.items()]
+    print_table(console(), title, ["flag", "severity", "asks for"], rows)

@@ -1,7 +1,7 @@
 """`advbench run`, `advbench resume`: suites in, folders of results out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -10,7 +10,7 @@ from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, Prove, Suite, Trust
 from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
@@ -83,6 +83,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
+@click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full ones try each attack further.")
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
@@ -98,7 +99,8 @@ def run(
     wanted = load_suite(suite, allow_code=options["allow_code"])
     wanted = on_other_data(wanted, data) if data else wanted
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
-    wanted = _limited(wanted, options.pop("limit"), device=options.pop("device"), precise=options.pop("precise"))
+    given = {name: options.pop(name) for name in ("device", "precise", "trust")}
+    wanted = _limited(wanted, options.pop("limit"), **given)
     wanted = _proving(wanted) if options.pop("prove") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])

@@ -154,7 +154,7 @@ def _threat(found: "RobustSoFar") -> str:
 
 
 def _work(unit: "Unit") -> str:
-    what = {"clean": "predictions of clean images", "checks": "trust checks"}.get(unit.task, unit.attack)
+    what = {"clean": "predictions of clean images", "checks": "trust checks"}.get(unit.name, unit.name)
     bound = "" if unit.eps is None else f" {unit.eps:.4g}"
-    how = f", {unit.goal}, {unit.norm}{bound}" if unit.has_rows else ""
+    how = f", {unit.goal}, {unit.norm}{bound}" if unit.attack else ""
     return display_name(f"{what} on {unit.model}, {unit.dataset}{how}, {len(unit.samples)} images", limit=200)

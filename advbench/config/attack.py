@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from advbench.catalog import ATTACKS, DEFAULT_ATTACK, DEFAULT_MODEL, UNIVERSAL, lacking
+from advbench.catalog import ATTACKS, CORRUPTION, DEFAULT_ATTACK, DEFAULT_MODEL, UNIVERSAL, lacking
 from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter, check_names, parse_parameters
 from advbench.catalog.user_models import model_card
@@ -101,7 +101,7 @@ def attack_config(
         raise UserError(
             f"attack '{attack}' works in {', '.join(card.norms)}, not in {norm}", hint=f"for {norm}: {_able(norm)}"
         )
-    text = eps if eps is not None else DEFAULT_EPS.get(norm)
+    text = _eps_for(card, norm, eps)
     if text is None and card.kind == "budget":
         raise UserError(f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as --eps {EXAMPLES[norm]}")
     network = model_card(model)
@@ -115,6 +115,16 @@ def attack_config(
         eps=None if text is None else parse_eps(text, norm),
         **rest,  # type: ignore[arg-type]
     )
+
+
+def _eps_for(card: AttackCard, norm: str, eps: str | None) -> str | None:
+    """The eps as it was written, or the default for this attack and norm; None: no bound."""
+    if not card.name.startswith(CORRUPTION):
+        return eps if eps is not None else DEFAULT_EPS.get(norm)
+    if eps is not None:
+        hint = "leave --eps out, and say how strong it should be with --param severity=1 to 5"
+        raise UserError(f"attack '{card.name}' takes no eps", hint=hint)
+    return None
 
 
 def suited(config: AttackConfig, classes: int) -> AttackConfig:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from advbench.catalog.attacks import CORRUPTION, corruptions
+from advbench.catalog.registry import near_misses
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
@@ -83,6 +85,30 @@ def named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _corruptions(value: Any) -> Any:
+    """Names of corruptions; `all` stands for the nineteen, `imagenet-c` for the fifteen that the benchmark counts."""
+    sets = {"all": corruptions(), "imagenet-c": corruptions(every=False)}
+    found: dict[str, None] = {}
+    for name in listed(value):
+        if not isinstance(name, str):
+            raise ValueError(f"expected the name of a corruption, got {name!r}")
+        plain_name = name.removeprefix(CORRUPTION)
+        if plain_name not in (*sets, *sets["all"]):
+            close = near_misses(plain_name, (*sets, *sets["all"]))
+            guess = f"did you mean {', '.join(close)}? " if close else ""
+            raise ValueError(f"unknown corruption {name!r}; {guess}there are {', '.join(sets['all'])}, all, imagenet-c")
+        found |= dict.fromkeys(sets.get(plain_name, (plain_name,)))
+    return tuple(found)
+
+
+Corruptions = Annotated[tuple[str, ...], BeforeValidator(_corruptions)]
+"""Names of corruptions, without the prefix of the table of attacks."""
+Severities = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=5)], ...],
+    BeforeValidator(lambda value: sorted(set(listed(value)))),
+    Field(min_length=1),
+]
+"""Severities of corruptions, each once."""
 Goal = Annotated[str, BeforeValidator(_goal)]
 """A goal, as `advbench.config.goals.parse_goal` takes it."""
 Goals = Annotated[tuple[Goal, ...], BeforeValidator(listed), Field(min_length=1)]

@@ -60,6 +60,8 @@ class Gates(Strict):
     """Least share of images, 0 to 1, of which it is proved that nothing within eps meets the goal; needs `prove`."""
     max_open: Annotated[float, Field(ge=0, le=1)] | None = None
     """Largest share of images, 0 to 1, that are neither fooled nor proved; needs `prove`."""
+    max_corruption_error: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Largest error under corruptions, 0 to 1, the mean over all of the suite's; needs `corruptions`."""
     max_drop_pp: Annotated[float, Field(ge=0)] | None = None
     """Largest loss of robust accuracy against the baseline, percentage points."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -17,9 +17,11 @@ from advbench.catalog.user_models import model_card
 from advbench.config.data.source import DataSource
 from advbench.config.data.word import at_home, parted
 from advbench.config.fields import (
+    Corruptions,
     EpsTable,
     Goals,
     NormNames,
+    Severities,
     Strict,
     known,
     listed,
@@ -33,6 +35,8 @@ from advbench.errors import UserError
 
 ProofMethod = Literal["auto", "interval", "crown-ibp", "crown", "alpha-crown", "split"]
 """The last method that a proof may try."""
+Trust = Literal["quick", "full"]
+"""How far the trust checks go."""
 
 
 class ModelSpec(Description):
@@ -190,7 +194,12 @@ class Suite(Strict):
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(_in_a_word)], ...], BeforeValidator(listed)]
     """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Attacks, as names or tables."""
+    """Attacks, as names or tables; may be left out where there are corruptions."""
+    corruptions: Corruptions = ()
+    """Corruptions whose accuracy is measured beside the attacks: names, `all`, or `imagenet-c` for the fifteen of the
+    benchmark; no eps bounds them, and they belong to no worst case."""
+    severities: Severities = (1, 2, 3, 4, 5)
+    """Severities of the corruptions, 1 to 5; the mean corruption error needs all of them."""
     goals: Goals = ("untargeted",)
     """Goals of the attacks that take them."""
     norms: NormNames = ("linf",)
@@ -205,6 +214,9 @@ class Suite(Strict):
     """Whether random noise of every size is run beside the attacks, for comparison."""
     prove: Prove | None = None
     """Whether to prove the images that no attack fools, and what that may cost; None: nothing is proved."""
+    trust: Trust = "quick"
+    """Which trust checks are made: quick ones, or "full": every attack within an eps is also tried on a few images with
+    twice as many steps, from another start, without a bound, against random points, and on planted perturbations."""
     save: Literal["none", "gallery", "all"] = "gallery"
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
@@ -222,6 +234,13 @@ class Suite(Strict):
         return f"Suite({self.name!r}: {sizes}, goals {', '.join(self.goals)}, norms {', '.join(self.norms)})"
 
     __str__ = __repr__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _corruptions_suffice(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("corruptions"):
+            return {"attacks": (), **values}
+        return values
 
     @model_validator(mode="after")
     def _attacks_are_there(self) -> Self:

@@ -1,13 +1,14 @@
 """An attack of the table, made from its name, its norm and its parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from advbench.catalog import ATTACKS
+from advbench.catalog import ATTACKS, CORRUPTION
 from advbench.catalog.parameters import Parameter, check_names
 from advbench.catalog.registry import resolve
 from advbench.errors import UserError
 from attacks import NORMS, Attack, capped
+from attacks.corruptions import SMALLEST
 from attacks.queries.plain import plain_number
 
 MAX_PASSES = "max_passes"
@@ -41,3 +42,29 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         raise UserError(
             f"attack {name} cannot be made with {dict(params)}: {error}", hint=f"see `advbench attacks {name}`"
         ) from None
+
+
+def refuse_small(attacks: Iterable[str], sides: Sequence[int], what: str) -> None:
+    """Refuse images that are too small for a corruption, before anything is run.
+
+    Args:
+        attacks: Names of attacks in the table.
+        sides: Height and width of the images in pixels.
+        what: The images in words.
+
+    Raises:
+        UserError: They are too small for one of these attacks.
+
+    Example:
+        >>> refuse_small(["corruption/fog"], (8, 8), "the images of digits")
+        Traceback (most recent call last):
+        advbench.errors.UserError: corruption/fog needs at least 28 x 28 pixels, and the images of digits have 8 x 8
+        use a model with a larger input
+    """
+    found = next((name for name in attacks if name.startswith(CORRUPTION)), None)
+    if found and min(sides) < SMALLEST:
+        height, width = sides
+        raise UserError(
+            f"{found} needs at least {SMALLEST} x {SMALLEST} pixels, and {what} have {height} x {width}",
+            hint="use a model with a larger input",
+        )

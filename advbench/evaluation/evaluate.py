@@ -113,6 +113,11 @@ class Remembered:
     def __init__(self, model: Model, x: Tensor, logits: Tensor) -> None:
         self._model, self._known = model, [(x, logits)]
 
+    @property
+    def anew(self) -> Model:
+        """The model itself, which answers anew each time."""
+        return self._model
+
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits (N, C); rows that equal the known images bit for bit are not computed again.
 

@@ -14,16 +14,13 @@ from attacks.goals import Goal
 from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
+from attacks.queries.randomness import is_random
 
-LOOKS = 3
-"""Passes over one image that show whether answers are random; an ensemble may draw the same member in some of them."""
 _CACHED = 2**18
 """Values that the processor's cache holds beside what is computed from them."""
 
 DRAWS = 20
-"""Passes that judge a model whose answers are random."""
-SPREAD = 1e-3
-"""Most by which two answers about the same image may differ, as a share of the largest logit, and not be random."""
+"""Passes that judge a model whose answers are random, see :func:`attacks.queries.randomness.is_random`."""
 
 
 class Verdicts(NamedTuple):
@@ -63,7 +60,8 @@ def judge(
     """Measure candidates.
 
     Args:
-        model: The original model in float32, never the faster form that an attack may have used.
+        model: The original model in float32, never the faster form that an attack may have used. One that remembers
+            answers has the model itself as its attribute `anew`.
         x: Clean images (N, ...) in [0, 1].
         x_adv: Candidates, shaped like ``x``.
         goal: What counts as fooled.
@@ -114,20 +112,14 @@ def judge(
 
 def _answers(model: Model, x_adv: Tensor, goal: Goal) -> tuple[Tensor, Tensor, int]:
     """Logits (N, C) of a pass that shows the verdict, the share of passes that meet the goal (N,), and their number."""
-    adv = ask(model, x_adv)
-    if not len(adv) or all(_same(adv[:1], ask(model, x_adv[:1])) for _ in range(LOOKS)):
+    adv, anew = ask(model, x_adv), getattr(model, "anew", model)
+    if not len(adv) or not is_random(anew, x_adv[:1], remember=True):
         return adv, (goal.margin(adv) < 0).float(), 1
-    answers = torch.stack([adv, *(ask(model, x_adv) for _ in range(DRAWS - 1))])
+    answers = torch.stack([adv, *(ask(anew, x_adv) for _ in range(DRAWS - 1))])
     met = torch.stack([goal.margin(each) < 0 for each in answers])
     share = met.float().mean(0)
     shown = (met == (share >= 0.5)).int().argmax(0)
     return answers[shown, torch.arange(len(adv), device=adv.device)], share, DRAWS
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two answers about the same image differ by rounding at most; those that are not finite count as alike."""
-    apart = (one - other).abs().max()
-    return not bool(apart > SPREAD * one.abs().max())
 
 
 def nearest_levels(x: Tensor) -> Tensor:

@@ -206,14 +206,15 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 def parameters(attack: Attack) -> str:
     """All parameters of an attack except its norm, as JSON; an attack inside it becomes a list that holds its repr.
 
-    Images to start from are not among the parameters: they belong to the data set.
+    Images to start from are not among the parameters, for they belong to the data set; nor is the kind of a corruption,
+    which the name of the attack says.
 
     Example:
         >>> from attacks import PGD
         >>> parameters(PGD())
         '{"steps": 40, "relative_step": 0.0625, "random_start": true, "loss": "margin"}'
     """
-    named = {name: value for name, value in vars(attack).items() if name not in ("norm", "starts")}
+    named = {name: value for name, value in vars(attack).items() if name not in ("norm", "starts", "corruption")}
     return json.dumps(named, default=lambda inner: [repr(inner)])
 
 

@@ -1,26 +1,34 @@
 """The trust checks of a run: models and data sets are looked at before anything is attacked."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import torch
 from PIL import Image
 from torch import Tensor
 
+from advbench.config.budgets import describe_norm
+from advbench.config.goals import parse_goal
 from advbench.config.suite import Suite
 from advbench.datasets.trained_on import trained_on
+from advbench.evaluation.attack_factory import make_attack
 from advbench.evaluation.batch import labels_of
+from advbench.evaluation.checks.attack import Trial, check_attack
 from advbench.evaluation.checks.data import check_data
 from advbench.evaluation.checks.model import ASKED, check_model
 from advbench.evaluation.checks.sets import LOOKED_AT, Shown, check_set, is_train_split
+from advbench.evaluation.goals import goal_maker, set_apart
 from advbench.evaluation.memory import out_of_memory
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
+from advbench.planning.trust import longer
 from advbench.records.flag import Flag
 from advbench.records.unit import Unit
 
 
 def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
-    """Make the trust checks of a model on some images.
+    """Make the trust checks of a model, or of an attack on it, on some images.
 
     Args:
         unit: Unit of the task "checks".
@@ -44,16 +52,42 @@ def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
             if size <= 1 or not out_of_memory(error):
                 raise
         size = (size + 1) // 2  # outside of the handler, where the exception holds no tensors any more
+    if unit.attack:
+        return flags, size if size < count else None
     flags += check_set(model, Shown(ids=(), pictures=_pictures(resources, unit)), dataset=unit.dataset)
     return flags, size if size < count else None
 
 
 def _flags(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> list[Flag]:
+    if unit.attack:
+        return _flags_of_attack(model, x, labels, unit) if len(x) else []
     few = None if labels is None else labels[:ASKED]
     flags = check_model(model, x[:ASKED], few, dataset=unit.dataset, seed=unit.seed)
     if labels is None or any(flag.severity == "E" for flag in flags):
         return flags
     return flags + check_data(model, x, labels, dataset=unit.dataset, seed=unit.seed)
+
+
+def _flags_of_attack(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> list[Flag]:
+    """Flags of an attack, tried in other ways on the images that the goal has a meaning for."""
+    with torch.no_grad():
+        clean = model(x)
+    goal = goal_maker(parse_goal(unit.goal), model)(clean, torch.arange(len(x), device=x.device), labels)
+    rows = (~set_apart(goal, clean, labels)).nonzero().squeeze(1)
+    if unit.eps is None or not len(rows):
+        return []
+    trial = Trial(
+        model=model,
+        attack=make_attack(unit.attack, unit.norm, json.loads(unit.params)),
+        longer=longer(unit.attack, unit.norm, unit.params),
+        x=x[rows],
+        goal=goal.select(rows),
+        eps=unit.eps,
+        seed=unit.seed,
+    )
+    at = f" ({describe_norm(unit.norm, unit.eps)})"
+    found = (each._replace(message=each.message + at)._asdict() for each in check_attack(trial))
+    return [Flag(model=unit.model, dataset=unit.dataset, attack=unit.attack, **fields) for fields in found]
 
 
 def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite, resources: Resources) -> list[Flag]:

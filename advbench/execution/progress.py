@@ -32,7 +32,7 @@ class Count:
         self._unknown += len(outcome.unit.samples) if outcome.done is None else outcome.done.unknown
         self._pace.add(outcome.unit, outcome.seconds)
         passed = time.monotonic() - self._start
-        facts = [f"{outcome.unit.attack or outcome.unit.task} on {outcome.unit.model}"]
+        facts = [f"{outcome.unit.name} on {outcome.unit.model}"]
         if self._unknown:
             facts.append(f"{self._unknown} unknown")
         if passed > 0:

@@ -3,7 +3,7 @@
 import ast
 import inspect
 
-from advbench.catalog import ATTACKS
+from advbench.catalog import ATTACKS, CORRUPTION
 from advbench.catalog.attack_facts import attack_costs, attack_facts
 from advbench.catalog.cards import ANY, AttackCard
 from advbench.guide.docstrings import as_markdown
@@ -28,7 +28,8 @@ def _is_foreign(card: AttackCard) -> bool:
 
 def body() -> str:
     """The attacks of the library."""
-    own = [card for card in ATTACKS.values() if not _is_foreign(card)]
+    corruptions = [card for card in ATTACKS.values() if card.name.startswith(CORRUPTION)]
+    own = [card for card in ATTACKS.values() if not _is_foreign(card) and card not in corruptions]
     rows = [(f"[{c.name}](#{c.name})", c.kind, " ".join(c.norms), plain(c.summary)) for c in own]
     return joined(
         "Every attack takes every goal. One of the kind *budget* is given an eps; one of the kind *minimum norm* looks "
@@ -37,12 +38,33 @@ def body() -> str:
         "`advbench guide reference/foolbox`.",
         table(["attack", "kind", "norms", ""], rows),
         *map(_own, own),
+        _corruptions(corruptions),
     )
+
+
+def _corruptions(cards: list[AttackCard]) -> str:
+    """All corruptions at once: they differ in nothing but what they do to an image."""
+    module, _, name = cards[0].target.partition(":")
+    node = find(module, name).node
+    docstring = ast.get_docstring(node) if node else None
+    return joined(
+        "## Corruptions",
+        table(["corruption", ""], [(code(card.name), plain(card.summary)) for card in cards]),
+        as_markdown(inspect.cleandoc(docstring), leave_out=("Args", "Example")) if docstring else "",
+        _parameters(cards[0]),
+    )
+
+
+def _parameters(card: AttackCard) -> str:
+    rows = [
+        (code(p["name"]), code(_written(p["default"])), plain(p["meaning"]))
+        for p in attack_facts()[card.name]["parameters"]
+    ]
+    return table(["parameter", "default", "meaning"], rows)
 
 
 def _own(card: AttackCard) -> str:
     module, _, name = card.target.partition(":")
-    facts = attack_facts()[card.name]
     node = find(module, name).node
     docstring = ast.get_docstring(node) if node else None
     lines = {
@@ -55,13 +77,12 @@ def _own(card: AttackCard) -> str:
         "cost": _cost(card),
         "comes from": "" if card.source == "advbench" else card.source,
     }
-    parameters = [(code(p["name"]), code(_written(p["default"])), plain(p["meaning"])) for p in facts["parameters"]]
     return joined(
         f"## {card.name}",
         f"**{plain(card.summary)}.**",
         table(["card", ""], [(key, text) for key, text in lines.items() if text]),
         as_markdown(inspect.cleandoc(docstring), leave_out=("Args", "Example")) if docstring else "",
-        table(["parameter", "default", "meaning"], parameters),
+        _parameters(card),
     )
 
 

@@ -23,10 +23,19 @@ MODULES = (
     "advbench.evaluation.checks.data",
     "advbench.evaluation.checks.normalisation",
     "advbench.evaluation.checks.sets",
+    "advbench.evaluation.checks.attack",
+    "advbench.evaluation.checks.active",
     "advbench.analysis.checks.attacks",
+    "advbench.analysis.checks.suites",
 )
 """The modules that raise flags."""
-_PLACES = {"Flag": (None, None, None), "Finding": (1, 2, 3), "Doubt": (None, 1, 3), "_flag": (None, 4, 5)}
+_PLACES = {
+    "Flag": (None, None, None),
+    "Finding": (1, 2, 3),
+    "Doubt": (None, 1, 3),
+    "_flag": (None, 4, 5),
+    "_finding": (None, 3, 4),
+}
 """Name of what makes a flag -> places of its severity, its message and its advice, where these have no names."""
 _SEVERITIES = {
     "E": "do not use the number",
@@ -36,9 +45,10 @@ _SEVERITIES = {
 _KINDS = {
     "M": ("Of a model", "before anything is attacked, on some images"),
     "D": ("Of data", "before anything is attacked"),
-    "A": ("Of attacks", "from the rows of a run"),
+    "A": ("Of attacks", "from the rows of a run, or by trying the attack in other ways on a few images"),
     "P": ("Of proofs", "from the rows of a run"),
 }
+_FULL = ' Made in full only with `trust = "full"` in a suite, or `advbench run --trust full`.'
 _RULE = re.compile(r"^([A-Z]\d+): (.+(?:\n.+)*)", re.MULTILINE)
 
 
@@ -88,8 +98,8 @@ def _section(name: str) -> str:
         f"{code(f'{each.name} = {each.default}')}: {inline(' '.join(each.text.split()))}" for each in rule.thresholds
     ]
     return joined(
-        f"### {name}: {CHECKS[name]}",
-        f"{inline(rule.text)} Severity {' or '.join(severities)}.",
+        f"### {name}: {CHECKS[name].asks}",
+        f"{inline(rule.text)} Severity {' or '.join(severities)}.{_FULL if CHECKS[name].full else ''}",
         _listed("It says", [f"*{plain(text)}*" for text in messages]),
         _listed("What to do", [plain(text) for text in advice]),
         _listed("Thresholds", limits),

@@ -20,6 +20,8 @@ from advbench.catalog.attack_facts import ATTACK_COSTS, ATTACK_FACTS
 from advbench.catalog.cards import ANY
 from advbench.planning.cost.passes import count_passes
 from attacks import ATTACKS
+from attacks.corruptions import CORRUPTIONS, Corruption
+from attacks.corruptions.corruption import CHANGES
 from attacks.foolbox import ROWS, TIME_LIMIT
 from attacks.foolbox.parameters import complete
 from attacks.foolbox.row import Row
@@ -35,6 +37,7 @@ def facts() -> dict[str, dict[str, Any]]:
     """Name, as in `advbench attacks NAME` -> what makes the attack, what it can do, asks for, needs and gets wrong."""
     found = {name: own(attack) for name, attack in ATTACKS.items()}
     found["universal"] = own(StoredUniversal) | {"source": "a file"}
+    found |= {f"corruption/{name}": _corruption(name) for name in CORRUPTIONS}
     return found | {f"foolbox/{name}": _foolbox(row) for name, row in ROWS.items()}
 
 
@@ -63,6 +66,7 @@ def own(attack: Any) -> dict[str, Any]:
         "goals": list(ANY),
         "summary": (sys.modules[attack.__module__].__doc__ or "").partition("\n")[0].removesuffix("."),
         "access": attack.access,
+        "besides": list(getattr(attack, "besides", ())),
         "search": attack.search,
         "source": "advbench",
         "needs": [],
@@ -84,6 +88,7 @@ def _foolbox(row: Row) -> dict[str, Any]:
         "goals": list(row.goals),
         "summary": f"{takes}; needs numba" if "numba" in row.needs else takes,
         "access": row.access,
+        "besides": [],
         "search": row.search,
         "source": f"foolbox {load().__version__}",
         "needs": list(row.needs),
@@ -91,6 +96,17 @@ def _foolbox(row: Row) -> dict[str, Any]:
         "mixes": row.mixes,
         "parameters": [_parameter(name, default, "") for name, default in defaults.items()],
         "faults": list(row.faults),
+    }
+
+
+def _corruption(name: str) -> dict[str, Any]:
+    """The facts of a corruption; its summary is the beginning of its function's docstring."""
+    told = re.split(r"[;:.]", inspect.getdoc(CHANGES[name]) or "")[0]
+    return own(Corruption) | {
+        "arguments": [name],
+        "goals": ["untargeted"],
+        "summary": told,
+        "source": "ImageNet-C",
     }
 
 

@@ -15,6 +15,7 @@ from advbench.datasets.images.files import PictureError
 from advbench.datasets.images.ids import Numbering, content_ids, sample_id
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
+from advbench.evaluation.attack_factory import refuse_small
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
 from advbench.evaluation.goals import MakeGoal, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
@@ -144,6 +145,8 @@ def open_session(
     if attack is None:
         attack = attack_of_table(config.attack, config.norm, config.params)
     attack = attack if config.max_passes is None else capped(attack, config.max_passes)
+    if model.input_size is not None:
+        refuse_small([config.attack], model.sides(otherwise=0), f"the inputs of {config.model}")
     config = suited(config, model.num_classes)
     make_goal = goal_maker(config.goal, model)
     starts = carried_starts(model, config.model) if takes_starts(attack) else ()

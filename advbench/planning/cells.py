@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
+from advbench.catalog import CORRUPTION
 from advbench.config.goals import parse_goal
-from advbench.config.suite import AttackSpec, DatasetSpec, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
@@ -80,9 +81,30 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
                 for goal in goals
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
+    yield from _corruptions_of(suite)
     if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
         noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
         yield from (PlannedAttack(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
+
+
+def cells_for(suite: Suite, model: ModelSpec, data: DatasetSpec) -> list[PlannedAttack]:
+    """Those of :func:`cells_of` that are run on a model: where it names attacks these, noise and corruptions.
+
+    Raises:
+        UserError: As :func:`cells_of`.
+    """
+    cells = cells_of(suite, data)
+    if model.attacks is None:
+        return list(cells)
+    return [cell for cell in cells if cell.attack in (NOISE, *model.attacks) or cell.attack.startswith(CORRUPTION)]
+
+
+def _corruptions_of(suite: Suite) -> Iterator[PlannedAttack]:
+    for name in suite.corruptions:
+        for severity in suite.severities:
+            spec = AttackSpec(name=f"{CORRUPTION}{name}", params={"severity": severity})
+            norm = spec.card.norms[0]
+            yield PlannedAttack(spec.name, parameters_of(spec, norm), spec.card.goals[0], norm, None)
 
 
 def proofs_of(suite: Suite, data: DatasetSpec, cells: Iterable[PlannedAttack]) -> Iterator[PlannedAttack]:
@@ -97,7 +119,7 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Iterable[PlannedAttack]) -
         return
     params = canonical(suite.prove.model_dump())
     seen: dict[tuple[str, str, float], None] = {}
-    for cell in cells:
+    for cell in (each for each in cells if not each.attack.startswith(CORRUPTION)):
         budgets = (suite.eps | data.eps).get(cell.norm, ()) if cell.eps is None else (cell.eps,)
         seen |= {(cell.goal, cell.norm, eps): None for eps in budgets}
     yield from (PlannedAttack(PROOF, params, goal, norm, eps) for goal, norm, eps in seen)

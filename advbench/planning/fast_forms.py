@@ -19,6 +19,7 @@ from advbench.planning.identity.environment import processor
 from advbench.planning.identity.network import program_digest
 from advbench.planning.identity.run import model_digest
 from attacks import Attack, Fast
+from attacks.queries.derivatives import has_gradient
 from attacks.speed.folding import FORMS
 from attacks.standins.fast import fastest, in_form, seconds, usable
 
@@ -63,7 +64,7 @@ def choose_form(model: Classifier, images: Tensor, size: Footprint) -> Choice:
         >>> choose_form(model, torch.zeros(1, 3, 2, 2), Footprint(flops=120.0, kept=0, weights=0))
         Choice(form='plain', batch=1)
     """
-    if size.flops < LEAST:
+    if size.flops < LEAST or not has_gradient(model, images[:1]):
         return AS_IT_IS
     found = calibrated(model, images, size)
     return Choice(found.form, found.batch)

@@ -57,7 +57,7 @@ def forecast(suite: Suite, workers: Wanted) -> Forecast:
         for unit in plan.units:
             bound = describe_norm(unit.norm, unit.eps) if unit.norm else ""
             if (unit.model, unit.dataset) == (model, data):
-                rows.setdefault((unit.attack or unit.task, unit.goal, bound), []).append(unit)
+                rows.setdefault((unit.name, unit.goal, bound), []).append(unit)
         texts = tuple((*key, *_sums(units, speed)) for key, units in rows.items())
         tables.append(ForecastTable(f"{model} on {data}", texts))
     return Forecast(tuple(tables), _total(plan, speed, choose_workers(plan, suite.device, workers)))

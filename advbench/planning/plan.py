@@ -14,27 +14,23 @@ from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import MAX_PASSES
-from advbench.evaluation.checks.data import most_passes as most_passes_of_data
-from advbench.evaluation.checks.model import ASKED
-from advbench.evaluation.checks.model import most_passes as most_passes_of_model
+from advbench.evaluation.attack_factory import MAX_PASSES, refuse_small
+from advbench.evaluation.checks.attack import LOOKED_AT
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.recording import short_digest
+from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
-from advbench.planning.cells import NOISE, PlannedAttack, cells_of, proofs_of
+from advbench.planning.cells import PlannedAttack, cells_for, proofs_of
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.planning.identity.run import suite_identity, surroundings
 from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources, spread
+from advbench.planning.trust import CHECKED, few, passes_of_checks, passes_of_trial, tried_further
 from advbench.records.unit import FORMAT, Task, Unit, digest
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder
-
-CHECKED = 64
-"""Largest number of images of a data set that the trust checks look at."""
-
 
 PROVED, PROOF_SECONDS = 8, 600
 """Most images of a unit that proves, and most seconds that all of them may take together."""
@@ -91,7 +87,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         numbers = chosen(suite, data, len(labelled.dataset))
         ids = _ids(resources, model.label, data.label, numbers)
         _check_labels(resources, model.label, data.label)
-        cells = [cell for cell in cells_of(suite, data) if cell.attack in (NOISE, *(model.attacks or (cell.attack,)))]
+        cells = cells_for(suite, model, data)
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), judged)
         key = around | _key(digests[model.label], labelled)
@@ -102,10 +98,9 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
         first_images = _first_images(resources, model.label, data.label, numbers)
-        try_model(judged, first_images[0])
-        size = footprints[model.label, data.label] = footprint(judged, first_images[0])
+        size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        checks.append(_checks(pair))
+        checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
         own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
@@ -116,6 +111,13 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
+    """Cost of one image, once a model has answered for it and it is known to be large enough for every attack."""
+    refuse_small((cell.attack for cell in cells), images.shape[2:], which)
+    try_model(model, images[0])
+    return footprint(model, images[0])
 
 
 def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
@@ -183,12 +185,14 @@ class _Pair(NamedTuple):
         return Unit(unit_id=unit_id, passes=passes, **fields)
 
 
-def _checks(pair: _Pair) -> Unit:
-    """The unit of the trust checks, with the most passes that they may take."""
-    rows = _few(len(pair.numbers))
-    passes = most_passes_of_model(min(len(rows), ASKED))
-    passes += 0 if pair.key["labels"] is None else most_passes_of_data(len(rows))
-    return pair.unit("checks", rows, passes=passes / len(rows))
+def _checks(suite: Suite, pair: _Pair, cells: Sequence[PlannedAttack], *, twin: bool) -> Iterator[Unit]:
+    """The units of the trust checks: of the model, and of attacks that are tried in other ways on a few images."""
+    rows = few(len(pair.numbers), CHECKED)
+    labelled = pair.key["labels"] is not None
+    yield pair.unit("checks", rows, passes=passes_of_checks(len(rows), labelled=labelled, twin=twin))
+    rows = few(len(pair.numbers), LOOKED_AT)
+    for cell in tried_further(suite, cells):
+        yield pair.unit("checks", rows, cell, passes=passes_of_trial(cell, len(rows)))
 
 
 def _runs(count: int, most: int) -> Iterator[range]:
@@ -229,11 +233,6 @@ def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...
             return short_digest("unreadable", resources.matched(model, dataset).dataset.images[number])
 
     return tuple(map(Numbering(), map(name, numbers)))
-
-
-def _few(count: int) -> range:
-    """Rows of the images that the checks look at, evenly spread: the first ones may all be of one class."""
-    return range(0, count, -(-count // CHECKED))
 
 
 def _first_images(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:

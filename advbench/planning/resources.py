@@ -130,8 +130,7 @@ class Resources:
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
         if label not in self._digests:
-            made_from = _made_from(self._specs[label]) if label in self._specs else {}
-            self._digests[label] = digest(made_from | {"weights": model_digest(self.model(label))})
+            self._digests[label] = digest_of(self._specs.get(label), self.model(label))
         return self._digests[label]
 
     def dataset(self, label: str) -> Dataset:
@@ -220,6 +219,17 @@ class Resources:
             self._made[what] = make()
         found: T = self._made[what]
         return found
+
+
+def digest_of(spec: ModelSpec | None, model: Classifier) -> str:
+    """Digest of a classifier: of what it was made from, and of what was built.
+
+    Args:
+        spec: What it was loaded by; None for an object.
+        model: Classifier that was loaded.
+    """
+    made_from = {} if spec is None else _made_from(spec)
+    return digest(made_from | {"weights": model_digest(model)})
 
 
 def _made_from(spec: ModelSpec) -> dict[str, Any]:

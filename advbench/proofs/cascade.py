@@ -12,6 +12,7 @@ from advbench.proofs.bounding.crown import lines_of, tightened
 from advbench.proofs.bounding.intervals import Interval, intervals
 from advbench.proofs.bounding.specifications import Specification
 from advbench.proofs.network.graph import Network
+from advbench.proofs.search.clipping import Clipper
 from advbench.proofs.search.slopes import ascend, by_ascent, exactly
 from advbench.proofs.search.space import Choice, Space
 from advbench.proofs.search.splitting import Probe, Splitter
@@ -20,6 +21,8 @@ METHODS = ("interval", "crown-ibp", "crown", "alpha-crown", "split")
 """The methods from the cheapest on; each is tried on what those before it leave open."""
 SLOPE_STEPS = 20
 """Steps of ascent for the slopes of a difference."""
+_ABOVE = 1.001
+"""Times what is enough is what splitting shows: more than enough, where it can show no more than that."""
 INNER_STEPS = 5
 """Steps of ascent for the slopes of the bounds in between."""
 
@@ -149,7 +152,7 @@ def _ascended(
     case: Case, known: dict[int, Interval], differences: Tensor, start: Choice | None
 ) -> tuple[Space, Choice]:
     relaxed = Relaxed(case.network, case.ball, lines_of(case.network, known))
-    space = Space.of(relaxed)
+    space = Space.of(relaxed, known)
     choice = start or space.plain(len(differences))
     todo = (case.lower <= case.enough).nonzero().squeeze(1)
     functions = Functions.of(space.last, differences[todo])
@@ -164,16 +167,18 @@ def _ascended(
 def _split(case: Case, space: Space, choice: Choice, differences: Tensor) -> None:
     """Each open difference by itself: the worst first where all must hold, else the best first."""
     order = case.lower.argsort(descending=not case.wanted.all_must_hold, stable=True)
+    clipper = Clipper.of(space)
     hope = torch.full_like(case.lower, torch.inf)
     for j in order.tolist():
         if case.lower[j] > case.enough:
             continue
         splitter = Splitter(
             exact=space,
-            enough=case.enough,
+            enough=case.enough * _ABOVE,
             domains=case.limits.domains - case.domains,
             in_time=case.in_time,
             probe=case.probe,
+            clipper=clipper,
         )
         row = torch.tensor([j], device=differences.device)
         outcome = splitter.split(differences[row], float(case.lower[j]), choice.rows(row))

@@ -2,36 +2,58 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["E", "F", "I"]
 """Severity of a flag. E: do not use the number; F: doubt it until the flag is understood; I: good to know."""
 
+
+class Check(NamedTuple):
+    """What a trust flag is raised for the lack of."""
+
+    asks: str
+    """What the check asks for."""
+    severity: str
+    """The severities that its flag may have: "E", "F", "I", or several with slashes between."""
+    full: bool = False
+    """Whether it is made in full only by a run with `trust = "full"`."""
+
+
 CHECKS = {
-    "M1": "evaluation mode",
-    "M2": "deterministic answers",
-    "M3": "answers do not depend on the batch",
-    "M4": "logits, not probabilities or other bounded answers",
-    "M5": "finite answers and gradients",
-    "M6": "gradients that are there and not zero",
-    "M7": "gradients that agree with differences",
-    "M8": "no step inside without a gradient",
-    "M9": "no gradients asked for inside",
-    "D1": "labels that fit the classes of the model",
-    "D2": "images normalised once, as the model was trained",
-    "D3": "channels in the order that the model was trained with",
-    "D4": "pictures resized once",
-    "D5": "pictures that differ from each other",
-    "D6": "no pictures that the model was trained on",
-    "A1": "perturbations within eps and [0, 1]",
-    "A2": "success confirmed by the predictions",
-    "A7": "iterative attacks at least as strong as single-step ones",
-    "A8": "white-box attacks at least as strong as black-box ones",
-    "A10": "success grows with eps",
-    "A11": "without a bound, accuracy falls to chance",
-    "P1": "no image both proved and fooled",
+    "M1": Check("evaluation mode, and passes that leave the model as it is", "E"),
+    "M2": Check("deterministic answers", "F"),
+    "M3": Check("answers do not depend on the batch", "E"),
+    "M4": Check("logits, not probabilities or other bounded answers", "F"),
+    "M5": Check("finite answers and gradients", "E"),
+    "M6": Check("gradients that are there and not zero (Pintor's indicator 1)", "F"),
+    "M7": Check("gradients that agree with differences", "F"),
+    "M8": Check("no step inside without a gradient", "F"),
+    "M9": Check("no gradients asked for inside", "F"),
+    "M10": Check("clean accuracy as it was published for the model", "F"),
+    "D1": Check("labels that fit the classes of the model", "E"),
+    "D2": Check("images normalised once, as the model was trained", "F"),
+    "D3": Check("channels in the order that the model was trained with", "F"),
+    "D4": Check("pictures resized once", "F"),
+    "D5": Check("pictures that differ from each other", "F/I"),
+    "D6": Check("no pictures that the model was trained on", "F"),
+    "A1": Check("perturbations within eps and [0, 1]", "E"),
+    "A2": Check("success confirmed by the predictions", "F"),
+    "A3": Check("adversarial images that hold when they are saved in 8 bits", "I"),
+    "A4": Check("the best candidate of a search returned (Pintor's indicator 3)", "F/I", full=True),
+    "A5": Check("a search that has ended: twice as many steps find no more (Pintor's indicator 4)", "F/I", full=True),
+    "A6": Check("a search that other starts find no more with", "F/I", full=True),
+    "A7": Check("iterative attacks at least as strong as single-step ones", "F/I"),
+    "A8": Check("white-box attacks at least as strong as black-box ones", "F/I"),
+    "A9": Check("attacks at least as strong as random points of the budget", "F/I", full=True),
+    "A10": Check("success grows with eps", "F/I"),
+    "A11": Check("without a bound, accuracy falls to chance (Pintor's indicator 6)", "F", full=True),
+    "A12": Check("attacks of more than one kind, not by gradients alone", "I"),
+    "A13": Check("margins that do not jump around the images (Pintor's indicator 2)", "F"),
+    "A14": Check("gradients of a twin that carry over to the model (Pintor's indicator 5)", "F"),
+    "A15": Check("perturbations found that were planted to be found (Zimmermann's binarisation)", "F", full=True),
+    "P1": Check("no image both proved and fooled", "E"),
 }
-"""Id of a check -> what it asks for."""
+"""Id of a check -> what it asks for. The only table of the trust flags: `advbench flags` prints it."""
 
 
 @dataclass(frozen=True, kw_only=True)

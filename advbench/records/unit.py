@@ -39,7 +39,7 @@ class Unit:
     sample_ids: tuple[str, ...]
     """Expected ids of the images, which are digests of their content."""
     attack: str = ""
-    """Registry name of the attack; `proof` for a proof."""
+    """Registry name of the attack, also where it is checked; `proof` for a proof."""
     params: str = "{}"
     """All parameters of the attack or of the proof, as JSON."""
     goal: str = ""
@@ -62,6 +62,11 @@ class Unit:
     def has_rows(self) -> bool:
         """Whether its result is a row for each image."""
         return self.task in ("attack", "prove")
+
+    @property
+    def name(self) -> str:
+        """What it does, for people: the attack, or the task, or both."""
+        return f"checks of {self.attack}" if self.task == "checks" and self.attack else self.attack or self.task
 
     @property
     def threat(self) -> tuple[str, str, str, str]:

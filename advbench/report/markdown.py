@@ -9,6 +9,7 @@ from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
+from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
@@ -77,6 +78,13 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
         if bars:
             yield ""
+    for heat_map in heat_maps(verdict.analysis.corruptions):
+        yield f"## {escaped(heat_map.title)}\n"
+        yield f"{escaped(heat_map.lead)}. {CAPTION}, by severity:\n"
+        yield f"| {' | '.join(heat_map.headings)} |"
+        yield f"|:--|{'--:|' * (len(heat_map.headings) - 1)}"
+        yield from (f"| {' | '.join(map(escaped, row))} |" for row in heat_map.texts)
+        yield ""
     yield f"{LEGEND}."
 
 

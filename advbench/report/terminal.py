@@ -28,6 +28,7 @@ from advbench.report.columns import (
     differences,
     tables,
 )
+from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
 from advbench.report.marks import MARKS
 from advbench.sanitize import display_name
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_HEAT = ("green", "yellow", "red")
+"""Colours of errors below a third, below two thirds, and above."""
 _ENDLESS = 10_000
 """Width, in columns, that has room for everything."""
 _MOST_IMAGES = 8
@@ -87,7 +90,20 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
+    for heat_map in heat_maps(analysis.corruptions):
+        lines += ["", *_heat_map(heat_map)]
     return Group(*lines)
+
+
+def _heat_map(heat_map: HeatMap) -> list[RenderableType]:
+    """Errors by corruption and severity, the higher the redder."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, heading in enumerate(heat_map.headings):
+        table.add_column(heading, justify="right" if place else "left", overflow="fold")
+    for row in heat_map.rows:
+        cells = [Text(cell.text, style=_HEAT[min(int(3 * cell.share), 2)]) for cell in row.cells]
+        table.add_row(Text(row.name), *cells, Text(row.mean))
+    return [Text(heat_map.title, style="bold"), Text(heat_map.lead), table, Text(CAPTION, style="dim")]
 
 
 def _both_sides(sides: Sides) -> Text:

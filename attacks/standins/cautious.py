@@ -7,16 +7,13 @@ from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.protocols import Model
-from attacks.queries.answers import ask, find_logits
+from attacks.queries.answers import ask
 from attacks.queries.gradients import asked_ids
+from attacks.queries.randomness import is_random
 from attacks.searches.draws import derive
 from attacks.searches.patterns import pattern
 from attacks.standins.bridges import through
 
-LOOKS = 5
-"""Number of passes that show whether a model is random."""
-SPREAD = 1e-4
-"""Least difference of answers, relative to the largest, that counts as random."""
 _SHOWN = 8
 
 
@@ -67,7 +64,7 @@ class Cautious:
 
 
 def wavers(model: Model, x: Tensor) -> bool:
-    """Whether a model's answers about the same images differ from pass to pass.
+    """Whether a model's answers are random, about images or about others, see :func:`is_random`.
 
     Args:
         model: Images in [0, 1] -> logits, probabilities or labels.
@@ -80,11 +77,6 @@ def wavers(model: Model, x: Tensor) -> bool:
     """
     ids = torch.arange(_SHOWN, device=x.device)
     drawn = torch.cat([x, *(pattern(1, ids[i : i + 1], i, x[:1]) for i in range(_SHOWN))])
-    with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(0)
-        answers = [find_logits(model(drawn.clone()), len(drawn)) for _ in range(LOOKS)]
-    if not all(isinstance(answer, Tensor) for answer in answers):
-        return False
-    values = torch.stack([answer.double() for answer in answers])
-    apart = (values - values[0]).abs().amax()
-    return bool(apart > SPREAD * (1e-30 + values.abs().amax()))
+        return is_random(model, drawn)

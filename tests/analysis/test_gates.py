@@ -166,7 +166,7 @@ def test_flags_may_be_required_to_be_clear():
 
 def test_flags_come_worst_first():
     flags = [FLAG | {"severity": severity, "id": "M4"} for severity in "IFE"]
-    assert [flag.severity for flag in verdict(flags=flags).analysis.flags] == ["E", "F", "I"]
+    assert [flag.severity for flag in verdict(flags=flags).analysis.flags] == ["E", "F", "I", "I"]
     assert all(isinstance(flag, Flag) for flag in verdict(flags=flags).analysis.flags)
 
 
@@ -176,4 +176,5 @@ def test_a_verdict_is_plain_data():
     assert again == found
     assert (found["verdict"], found["exit_code"]) == ("failed", 1)
     assert [cell["attack"] for cell in found["cells"]] == [WORST_CASE, "pgd"]
-    assert found["flags"] == [FLAG]
+    first, second = found["flags"]
+    assert (first, second["id"]) == (FLAG, "A12")

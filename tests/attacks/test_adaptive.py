@@ -6,7 +6,7 @@ from counting import Counting
 from test_inside import X, network
 from tricks import DETERMINISTIC, RANDOM
 
-from attacks import Adaptive, Linf, Standard, Untargeted
+from attacks import Adaptive, AttackError, Linf, Standard, Untargeted, capped
 
 FIRST = Standard(rounds=1, queries=10, targets=2, steps=8)
 EPS = 0.02
@@ -76,3 +76,24 @@ def test_the_report_reads_like_one(undefended):
     assert "found: the answers are labels: the logits inside are taken\n" in text
     assert "tried: the network inside: " in text
     assert "not tried: decisions alone" in text
+
+
+def whatever_was_found(attack, model, x, goal):
+    try:
+        return attack(model, x, goal, eps=EPS)
+    except AttackError as error:
+        return error.x_adv
+
+
+@pytest.mark.parametrize("passes", [20, 45])
+@pytest.mark.parametrize("name", ["quantised", "labels", "probabilities"])
+def test_under_a_limit_an_image_does_not_depend_on_the_others(name, passes):
+    """One that is cut off must not take the bridges around the defence from the others."""
+    model, attack = DETERMINISTIC[name](network().double()), capped(Adaptive(first=FIRST), passes)
+    x = X.double()
+    goal = Untargeted(model(x).argmax(1))
+    together = whatever_was_found(attack, model, x, goal)
+    for i in range(len(x)):
+        row = torch.tensor([i])
+        alone = whatever_was_found(attack, model, x[row], goal.select(row))
+        torch.testing.assert_close(alone, together[row], atol=1e-7, rtol=0)

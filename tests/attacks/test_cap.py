@@ -71,14 +71,13 @@ def test_every_attack_keeps_to_its_cap_image_by_image_and_hands_over_its_best(na
     model, limited = RowByRow(net), capped(build(name, norm, most=20), passes)
     witness = Witness(model, attack, x, goal, eps)
     x_adv, cost = spent(limited, witness, x, goal, eps)
-    assert (cost <= passes).all()
-    cut = spent(attack, model, x, goal, eps)[1] > passes
+    looks = 60 if name == "adaptive" else 0  # at drawn images, for which no image pays
+    assert (cost <= passes + looks).all()
+    cut = spent(attack, model, x, goal, eps)[1] > passes + looks
     value = goal.margin(model(x_adv))
     if attack.kind != "budget":
         value = attack.norm.measure(x_adv - x).where(value < 0, torch.inf)
     torch.testing.assert_close(value[cut], witness.best[cut])
-    if name == "adaptive":  # the images of a batch share the passes of its looks at the model
-        return
     for i in range(len(x)):
         row = torch.tensor([i])
         assert torch.equal(spent(limited, model, x[row], goal.select(row), eps)[0], x_adv[row])

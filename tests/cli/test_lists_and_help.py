@@ -13,6 +13,7 @@ from advbench.catalog import ATTACKS, MODELS
 from advbench.catalog.registry import resolve
 from advbench.cli import main as cli
 from advbench.cli.console import results
+from advbench.records.flag import CHECKS
 
 pytestmark = pytest.mark.usefixtures("fakes_registered", "without_panel")
 
@@ -76,6 +77,16 @@ def test_the_list_of_attacks_tells_norms_and_kind():
     told = {"name": "ddn", "kind": "minimum norm", "norms": ["l2"], "summary": ATTACKS["ddn"].summary}
     assert told.items() <= rows["ddn"].items()
     assert re.search(r"^pgd +budget +linf l2 l1 ", run("attacks").stdout, re.MULTILINE)
+
+
+def test_the_list_of_flags_is_the_table_of_checks():
+    rows = rows_of(run("flags", "--json"))
+    assert {row["id"]: (row["asks"], row["severity"], row["full"]) for row in rows} == CHECKS
+    shown = run("flags").stdout
+    assert re.search(r"^A15\* +F +perturbations found that were planted", shown, re.MULTILINE)
+    assert re.search(r"^M6 +F +gradients that are there and not zero", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 100
+    assert all(f"indicator {number})" in shown for number in range(1, 7)), "all six of Pintor's"
 
 
 def test_one_attack_in_full():

@@ -95,6 +95,17 @@ def test_adaptive_is_added_to_a_suite():
     assert re.search(r"^adaptive +untargeted +Linf ≤ 0\.1 +3 +10 ", result.stdout, re.MULTILINE)
 
 
+def test_full_trust_is_forecast_and_done():
+    result = advb("run", "small.toml", *PLUGIN, "--trust", "full", "--dry-run")
+    assert re.search(r"^checks of pgd +untargeted +Linf ≤ 0\.1 +1 +10 ", result.stdout, re.MULTILINE)
+    advb("run", "small.toml", *PLUGIN, "--trust", "full")
+    assert [unit.attack for unit in advbench.load_run("reports/small").plan if unit.task == "checks"] == [
+        "",
+        "pgd",
+        "pgd",
+    ]
+
+
 def test_adaptive_needs_a_norm_that_it_works_in():
     suite = Path("small.toml").read_text()
     Path("other.toml").write_text(suite.replace("\neps =", '\nnorms = "l0"\neps ='))

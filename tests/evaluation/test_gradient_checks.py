@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from tricks import DETERMINISTIC, RANDOM, Falsified
 
-from advbench.evaluation.checks.gradients import asks_for_gradients, misled
+from advbench.evaluation.checks.gradients import asks_for_gradients, carries_over, jumps, misled
 from advbench.evaluation.checks.model import check_model
 
 SEVERE = {"E", "F"}
@@ -64,3 +64,35 @@ def test_a_gradient_that_is_falsified_between_two_layers_is_flagged():
     net = network()
     model = nn.Sequential(net[:2], Falsified(), net[2:]).eval()
     assert {flag.id for flag in check_model(model, IMAGES, dataset="toy")} == {"M7", "M8"}
+
+
+def test_a13_margins_that_jump_however_little_images_are_moved():
+    net = network()
+    labels = net(IMAGES).argmax(1)
+    assert jumps(net, IMAGES, labels) is None
+    assert jumps(lambda x: 0.001 * net(x), IMAGES, labels) is None
+    jagged = lambda x: net(x + 0.3 * torch.sin(1e5 * x))  # noqa: E731
+    assert jumps(jagged, IMAGES, labels) > 0.1
+    assert "A13" in {flag.id for flag in check_model(jagged, IMAGES, dataset="toy")}
+
+
+def test_a14_gradients_of_a_twin_that_do_not_carry_over():
+    net, other = network(), nn.Sequential(nn.Flatten(), nn.Linear(768, 10))
+    labels = net(IMAGES).argmax(1)
+    assert carries_over(net, lambda x: 2 * net(x), IMAGES, labels) is None
+
+    def stranger(x):
+        """Says the same of the images themselves, for reasons of its own."""
+        return 100 * nn.functional.one_hot(labels, 10)[: len(x)] + 3e4 * (other(x) - other(IMAGES))
+
+    doubt = carries_over(lambda x: net(x).round(decimals=1), stranger, IMAGES, labels)
+    assert doubt.id == "A14"
+    assert "that a step along its twin's gradient fools the twin on" in doubt.message
+
+
+def test_a_model_with_a_twin_is_checked_by_what_carries_over():
+    net = network()
+    model = lambda x: net(x.detach())  # noqa: E731
+    model.twin = lambda x: -net(x)
+    found = {flag.id for flag in check_model(model, IMAGES, dataset="toy")}
+    assert found == {"M6"}

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from advbench.evaluation.judge import LOOKS, Verdicts, check_candidates, judge
+from advbench.evaluation.evaluate import evaluate_quickly
+from advbench.evaluation.judge import Verdicts, check_candidates, judge
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
-from attacks import L0, L1, L2, NORMS, Linf, Targeted, TopKExclusion, Untargeted
+from attacks import L0, L1, L2, NORMS, Linf, Noise, Targeted, TopKExclusion, Untargeted
+from attacks.queries.randomness import LOOKS
 
 
 def identity(x):
@@ -195,7 +197,7 @@ def test_asks_the_model_itself_and_leaves_no_graph():
     model = fakes.Counting(fakes.classifier())
     x = torch.rand(3, 3, fakes.SIZE, fakes.SIZE)
     verdicts = judge(model, x, x, Untargeted(torch.tensor([0, 1, 2])), Linf(), None)
-    assert model.forward_rows == 3 + 3 + LOOKS + 3  # clean, candidates, one of them again, nearest levels
+    assert model.forward_rows == 3 + 3 + 1 + LOOKS + 3  # clean, candidates, looks at one of them, nearest levels
     *others, sizes = verdicts
     assert not any(tensor.requires_grad for tensor in (*others, *sizes.values()))
     assert all(len(tensor) == 3 for tensor in (*others, *sizes.values()))
@@ -239,7 +241,7 @@ def test_nothing_more_is_asked_about_images_that_are_not_fooled():
     x_adv = torch.tensor([[0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])
     assert judge(model, x, x_adv, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.5).met.tolist() == [1, 0, 0]
     # one candidate again, to see whether the model is random, and one rounded to 8 bits
-    assert asked == [3, 3, *[1] * LOOKS, 1]
+    assert asked == [3, 3, *[1] * (1 + LOOKS), 1]
 
 
 def test_a_random_model_is_judged_by_many_passes():
@@ -260,3 +262,25 @@ def test_a_random_model_is_judged_by_many_passes():
 def test_a_model_that_is_not_random_is_judged_once():
     verdicts = judged([[0.4, 0.6, 0.0]])
     assert (verdicts.judge_draws.tolist(), verdicts.met_share.tolist()) == ([1], [1.0])
+
+
+def test_a_model_that_was_steady_is_looked_at_once_the_next_time():
+    model = fakes.Counting(fakes.classifier())
+    x, goal = torch.rand(3, 3, fakes.SIZE, fakes.SIZE), Untargeted(torch.tensor([0, 1, 2]))
+    passes = []
+    for _ in range(3):
+        before = model.forward_rows
+        judge(model, x, x, goal, Linf(), None)
+        passes.append(model.forward_rows - before)
+    assert passes == [passes[1] + LOOKS, passes[1], passes[1]]
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_answers_that_are_remembered_do_not_hide_that_a_model_is_random(images):
+    x = torch.full((images, 4), 0.5)
+    model = lambda x: x[:, :2] + torch.tensor([0.3, 0]) + torch.randn(len(x), 2)  # noqa: E731
+    goal = Untargeted(torch.zeros(images, dtype=torch.int64))
+    torch.manual_seed(0)
+    found = evaluate_quickly(model, Noise(draws=1), x, model(x), goal, eps=0.1, seed=0).verdicts
+    assert found.judge_draws.tolist() == [20] * images
+    assert ((found.met_share > 0) & (found.met_share < 1)).all()

@@ -14,7 +14,7 @@ from torch import nn
 from advbench.evaluation.checks.model import check_model
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.records.flag import Flag
+from advbench.records.flag import CHECKS, Flag
 
 IMAGES = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LARGE = torch.rand(4, 3, fakes.SIZE, fakes.SIZE, generator=torch.Generator().manual_seed(0))
@@ -70,7 +70,9 @@ def in_training_mode(model):
 
 
 def flags(model, x=IMAGES, labels=None):
-    return {flag.id: flag for flag in check_model(model, x, labels, dataset="toy", name="net")}
+    found = check_model(model, x, labels, dataset="toy", name="net")
+    assert all(flag.severity in CHECKS[flag.id].severity.split("/") for flag in found)
+    return {flag.id: flag for flag in found}
 
 
 @pytest.mark.parametrize(

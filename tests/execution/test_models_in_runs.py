@@ -7,13 +7,14 @@ from oracles import convnet
 import advbench
 from advbench.errors import UserError
 from advbench.evaluation.evaluate import Remembered, evaluate, evaluate_quickly
-from advbench.evaluation.judge import LOOKS, judge
+from advbench.evaluation.judge import judge
 from advbench.explain.attribution import require_gradient
 from advbench.explain.maximise import class_images
 from advbench.models.classifier import Classifier
 from advbench.planning.cost.footprint import footprint
 from attacks import PGD, HopSkipJump, Linf, Square, Untargeted
 from attacks.queries.derivatives import NoGradientError
+from attacks.queries.randomness import LOOKS
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 NET = convnet().requires_grad_(False)
@@ -81,8 +82,8 @@ def test_what_is_remembered_is_not_asked_again():
     x_adv[1] = 0
     known.learn(x_adv)
     judge(known, X, x_adv, Untargeted(NET(X).argmax(1)), Linf(), None, X)
-    # one image that is new, the same one again to see whether answers are random, and as it is when it is rounded
-    assert asked == [1] * (1 + LOOKS + 1)
+    # one image that is new, looks at one to see whether answers are random, and the new one as it is when it is rounded
+    assert asked == [1] * (1 + 1 + LOOKS + 1)
 
 
 @pytest.mark.parametrize("attack", [HopSkipJump(steps=2, directions=20), Square(steps=100)], ids=["hsj", "square"])

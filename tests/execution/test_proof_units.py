@@ -1,7 +1,9 @@
 """Proofs in a run: after the attacks, of what these leave, and the same however the work is shared out."""
 
 import json
+import os
 import shutil
+import sys
 from unittest.mock import patch
 
 import pandas as pd
@@ -69,6 +71,19 @@ def test_workers_change_nothing(done, tmp_path):
     two = run(SUITE, out=tmp_path / "two", workers=2)
     pd.testing.assert_frame_equal(
         done.frame.drop(columns=CLOCKS), two.frame.drop(columns=CLOCKS), check_exact=True, check_categorical=False
+    )
+
+
+@pytest.mark.slow
+def test_a_cluster_changes_nothing(done, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for workers, which are started as commands
+    sent = run(SUITE, out=tmp_path / "sent", cluster="local:2")
+    assert sent.complete
+    assert sent.manifest["workers"] == 2
+    assert {unit.task for unit in sent.plan} >= {"attack", "prove"}
+    pd.testing.assert_frame_equal(
+        done.frame.drop(columns=CLOCKS), sent.frame.drop(columns=CLOCKS), check_exact=True, check_categorical=False
     )
 
 

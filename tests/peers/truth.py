@@ -33,70 +33,105 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.truth", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows with these words in their names")
     parser.add_argument("--last", type=int, default=LAST, help=f"number of the image to stop before; default: {LAST}")
+    parser.add_argument("--limit", type=float, metavar="MINUTES", help="of the processor, after which no more is begun")
     parser.add_argument("--again", action="store_true", help="measure anew what is there already")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     proofs = json.loads((options.out / "proofs.json").read_text(encoding="utf-8"))
     path = options.out / "truth.json"
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def in_time() -> bool:
+        return options.limit is None or time.process_time() < 60 * options.limit
+
     for bar in BARS:
         exact = bar.norm == "linf" and bar.name in proofs and not proofs[bar.name]["open"]
         if not exact or (options.only and not any(word in bar.name for word in options.only)):
             continue
-        if options.again or bar.name not in results:
-            results[bar.name] = _measured(bar, options.last)
-            print(f"{bar.name}: {results[bar.name]}", flush=True)
+        known = {} if options.again else results.get(bar.name, {})
+        for done in _measured(bar, options.last, known, in_time):
+            results[bar.name] = done
             path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "truth.md").write_text(page(results), encoding="utf-8")
+            (options.out / "truth.md").write_text(page(results), encoding="utf-8")
 
 
-def _measured(bar: Bar, last: int) -> dict[str, Any]:
-    """Which images are breakable, and which of them each attack breaks."""
-    import torch
-
-    import attacks
-    from advbench import proofs
-    from advbench.evaluation.judge import judge
-
-    torch.set_num_threads(1)
-    model, x, y = _target(bar.network, last)
-    norm = attacks.Linf()
-    rows = (model(x).argmax(1) == y).nonzero().squeeze(1)
-    rows = rows[rows >= FIRST]
-    x, y, goal = x[rows], y[rows], attacks.Untargeted(y[rows], ids=rows)
-
-    def breaks(which: torch.Tensor, call: Any) -> torch.Tensor:
-        x_adv = call(model, x[which], y[which], bar.eps)
-        return judge(model, x[which], x_adv, goal.select(which), norm, bar.eps).met
-
-    everything = torch.arange(len(rows))
-    broken = torch.zeros(len(rows), dtype=torch.bool)
-    broken[everything] = breaks(everything, _ours("PGD")(norm))
-    left = everything[~broken]
-    proof = proofs.prove(model, x[left], goal.select(left), norm=norm, eps=bar.eps, domains=4000, seconds=3600)
-    undecided = left[~proof.proved]
-    if len(undecided):
-        broken[undecided] = breaks(undecided, _ours("Thorough")(norm))
-    breakable = broken.nonzero().squeeze(1)
-    found = {}
-    for name, make in contestants() if len(breakable) else ():
+def _measured(bar: Bar, last: int, known: dict[str, Any], in_time: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """Which images are breakable, then how many of them each attack breaks: handed out after each."""
+    missing = [(name, make) for name, make in contestants() if name not in known.get("attacks", {})]
+    if not in_time() or (known and not missing):
+        return
+    field = _Field(bar, last)
+    done = known or _truth(bar, field)
+    yield done
+    for name, make in missing if done["breakable"] else ():
+        if not in_time():
+            return
         start = time.process_time()
         try:
-            met = breaks(breakable, make(norm))
+            met = field.broken(field.rows_of(done["breakable"]), make(field.norm))
         except ModuleNotFoundError as error:
-            print(f"{name}: {error}", flush=True)
+            print(f"{bar.name}: {name} is left out: {error}", flush=True)
             continue
-        found[name] = {"broken": int(met.sum()), "seconds": round(time.process_time() - start, 2)}
-    both = proofs.bound(model, x[breakable], goal.select(breakable), norm=norm, eps=bar.eps, upto="alpha-crown")
+        done["attacks"][name] = {"broken": int(met.sum()), "seconds": round(time.process_time() - start, 2)}
+        print(f"{bar.name}: {name} {done['attacks'][name]}", flush=True)
+        yield done
+
+
+class _Field:
+    """The images of a row that its network classifies right."""
+
+    def __init__(self, bar: Bar, last: int) -> None:
+        import torch
+
+        import attacks
+
+        torch.set_num_threads(1)
+        self.model, x, y = _target(bar.network, last)
+        self.norm, self.eps = attacks.Linf(), bar.eps
+        numbers = (self.model(x).argmax(1) == y).nonzero().squeeze(1)
+        self.numbers = numbers[numbers >= FIRST]
+        self.x, self.y = x[self.numbers], y[self.numbers]
+        self.goal = attacks.Untargeted(self.y, ids=self.numbers)
+
+    def rows_of(self, numbers: list[int]) -> Any:
+        """Where images with these numbers stand, int64."""
+        import torch
+
+        return torch.isin(self.numbers, torch.tensor(numbers)).nonzero().squeeze(1)
+
+    def broken(self, rows: Any, call: Any) -> Any:
+        """Which of some images an attack breaks, bool."""
+        from advbench.evaluation.judge import judge
+
+        x_adv = call(self.model, self.x[rows], self.y[rows], self.eps)
+        return judge(self.model, self.x[rows], x_adv, self.goal.select(rows), self.norm, self.eps).met
+
+
+def _truth(bar: Bar, field: _Field) -> dict[str, Any]:
+    """Which images are breakable, proved, and open."""
+    import torch
+
+    from advbench import proofs
+
+    numbers = field.numbers
+    broken = field.broken(torch.arange(len(numbers)), _ours("PGD")(field.norm))
+    left = (~broken).nonzero().squeeze(1)
+    goal = field.goal.select(left)
+    proof = proofs.prove(field.model, field.x[left], goal, norm=field.norm, eps=bar.eps, domains=4000, seconds=3600)
+    undecided = left[~proof.proved]
+    if len(undecided):
+        broken[undecided] = field.broken(undecided, _ours("Thorough")(field.norm))
+    rows = broken.nonzero().squeeze(1)
+    goal = field.goal.select(rows)
+    both = proofs.bound(field.model, field.x[rows], goal, norm=field.norm, eps=bar.eps, upto="alpha-crown")
     if bool(both.proved.any()):
-        raise SystemExit(f"{bar.name}: images {rows[breakable][both.proved].tolist()} are both proved and broken")
-    opened = undecided[~broken[undecided]]
+        raise SystemExit(f"{bar.name}: images {numbers[rows][both.proved].tolist()} are both proved and broken")
     return {
-        "right": len(rows),
-        "breakable": len(breakable),
+        "right": len(numbers),
+        "breakable": numbers[rows].tolist(),
         "proved": int(proof.proved.sum()),
-        "open": rows[opened].tolist(),
-        "attacks": found,
+        "open": numbers[undecided][~broken[undecided]].tolist(),
+        "attacks": {},
         "torch": torch.__version__,
     }
 
@@ -138,15 +173,16 @@ def _autoattack(norm: Any) -> Any:
 
 
 def contestants() -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """The attacks, each as a name and what makes it for a norm."""
-    for name in ("FGSM", "PGD", "MIFGSM", "DIFGSM", "APGD", "FMN", "FAB", "DeepFool", "Square"):
-        yield name.lower(), _ours(name)
+    """The attacks, each as a name and what makes it for a norm; those that matter most come first."""
     yield "standard", _ours("Standard")
-    yield "thorough", _ours("Thorough")
-    for name in ("LinfFastGradientAttack", "LinfBasicIterativeAttack", "LinfPGD", "LinfDeepFoolAttack"):
+    yield "AutoAttack standard", _autoattack
+    for name in ("PGD", "APGD", "FMN", "FGSM", "MIFGSM", "DIFGSM", "DeepFool"):
+        yield name.lower(), _ours(name)
+    for name in ("LinfPGD", "LinfFastGradientAttack", "LinfBasicIterativeAttack", "LinfDeepFoolAttack"):
         yield f"Foolbox {name}", _theirs("foolbox", name)
     yield "Foolbox LInfFMNAttack", _theirs("foolbox", "LInfFMNAttack", steps=1000)
-    yield "AutoAttack standard", _autoattack
+    for name in ("Thorough", "FAB", "Square"):
+        yield name.lower(), _ours(name)
 
 
 def page(results: dict[str, Any]) -> str:
@@ -154,10 +190,10 @@ def page(results: dict[str, Any]) -> str:
     known = [(bar, results[bar.name]) for bar in BARS if bar.name in results]
     lines = ["| Network, eps | Right | Proved | Breakable | Open |\n", "|---|--:|--:|--:|--:|\n"]
     lines += [
-        f"| {bar.name} | {run['right']} | {run['proved']} | {run['breakable']} | {len(run['open'])} |\n"
+        f"| {bar.name} | {run['right']} | {run['proved']} | {len(run['breakable'])} | {len(run['open'])} |\n"
         for bar, run in known
     ]
-    total = sum(run["breakable"] for _, run in known)
+    total = sum(len(run["breakable"]) for _, run in known)
     lines += ["\n", f"| Attack | Broken of {total} | Share | {' | '.join(bar.name for bar, _ in known)} |\n"]
     lines += [f"|---|--:|--:|{'|'.join('--:' for _ in known)}|\n"]
     scored = []
@@ -165,10 +201,10 @@ def page(results: dict[str, Any]) -> str:
         counts = [run["attacks"].get(name, {}).get("broken") for _, run in known]
         if all(count is None for count in counts):
             continue
-        reached = sum(run["breakable"] for (_, run), count in zip(known, counts, strict=True) if count is not None)
+        reached = sum(len(run["breakable"]) for (_, run), count in zip(known, counts, strict=True) if count is not None)
         broken = sum(count or 0 for count in counts)
         texts = [
-            "" if count is None else f"{count}/{run['breakable']}"
+            "" if count is None else f"{count}/{len(run['breakable'])}"
             for (_, run), count in zip(known, counts, strict=True)
         ]
         scored.append(
@@ -178,7 +214,17 @@ def page(results: dict[str, Any]) -> str:
             )
         )
     lines += [line for _, line in sorted(scored, key=lambda each: -each[0])]
-    return _HEAD + "".join(lines)
+    return _HEAD + "".join([*lines, *_left_out(known)])
+
+
+def _left_out(known: list[tuple[Bar, dict[str, Any]]]) -> list[str]:
+    """Which attacks were not measured where something is breakable."""
+    lines = []
+    for bar, run in known:
+        missing = [name for name in dict(contestants()) if name not in run["attacks"]] if run["breakable"] else []
+        if missing:
+            lines.append(f"- {bar.name}: {', '.join(missing)}\n")
+    return ["\nNot measured, for want of time or of the library:\n\n", *lines] if lines else []
 
 
 if __name__ == "__main__":

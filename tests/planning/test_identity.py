@@ -37,6 +37,8 @@ DECIDING = {
     (Suite, "models"): {"models": "sleepy"},
     (Suite, "datasets"): {"datasets": ["smooth", "other"]},
     (Suite, "attacks"): {"attacks": "fgsm"},
+    (Suite, "corruptions"): {"corruptions": "fog"},
+    (Suite, "severities"): {"severities": [1, 2]},
     (Suite, "goals"): {"goals": "topk-exclusion:2"},
     (Suite, "norms"): {"norms": "l2", "attacks": "pgd"},
     (Suite, "eps"): {"eps": {"linf": [0.01, 0.2], "l2": 0.5}},
@@ -127,6 +129,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
     base, change = {}, DECIDING[field]
     if field[0] is AttackSpec:
         base = {"attacks": PGD, "norms": ["linf", "l2"]}
+    if field == (Suite, "severities"):
+        base = {"corruptions": "fog"}
     if field[0] is Prove:
         base = {"prove": {}}
     if field == (DatasetSpec, "path"):

@@ -2,6 +2,7 @@
 
 import base64
 import http.server
+import json
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from advbench.cli.main import main
 from advbench.config.gates import Gates
 from advbench.records.stored_run import read_run
 from advbench.report.html.document import render
-from advbench.report.html.figures import curves, histogram
+from advbench.report.html.figures import DOUBT, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
 from advbench.report.html.page import as_page
 
@@ -203,6 +204,31 @@ def test_figures_are_svg_that_turns_dark():
     assert curves(evidence).alt.startswith("Robust accuracy against eps: in the worst case from 100.0 % clean to")
     assert "fmn" in histogram(evidence).alt
     assert curves(evidence) == curves(evidence)
+
+
+def test_figures_mark_what_is_in_doubt_and_say_why():
+    (evidence,) = gather(frame(ROWS))
+    doubts = {trial.label: "M7, A5" for trial in evidence.trials if trial.label == "fmn"}
+    for figure in (curves(evidence, doubts), histogram(evidence, doubts)):
+        text = "".join(ET.fromstring(figure.svg).itertext())
+        assert text.count(DOUBT) >= 2, "at the line or the number, and where it is explained"
+        assert f"{DOUBT} in doubt: trust flag A5, M7" in text
+        assert figure.alt.endswith(f"; {DOUBT} in doubt: trust flag A5, M7")
+    assert DOUBT not in curves(evidence).svg.decode()
+    assert DOUBT not in histogram(evidence).svg.decode()
+    assert f"fmn {DOUBT}" in "".join(ET.fromstring(curves(evidence, doubts).svg).itertext())
+
+
+def test_bars_in_doubt_are_marked_on_the_page(tmp_path):
+    write_run(tmp_path / "run", ROWS)
+    sure = page(tmp_path / "run")
+    (tmp_path / "run" / "flags.json").write_text(json.dumps([FLAG]))
+    found = page(tmp_path / "run")
+    assert "; in doubt: M4" in found
+    assert f'<span class="doubt">{DOUBT}</span> mark a number in doubt' in found
+    assert 'class="bar doubted"' in found
+    assert 'class="bar doubted"' not in sure
+    assert DOUBT not in sure
 
 
 def test_no_histogram_without_sizes():

@@ -76,6 +76,8 @@ FAILED: 2 of 2 gates failed
 (±11.8): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p =
 0.0078; at most 2 points lower allowed at p < 0.05
   flag F M4 net on toy: the outputs are probabilities; leave the softmax out
+  flag I A12 net on toy: all attacks in linf go by gradients: pgd, fmn; add one that does not, such
+as square or hop_skip_jump, or standard, which does both
 
 net on toy · untargeted · Linf
 clean accuracy 100.0 % (41/41) [91.4, 100.0]
@@ -131,6 +133,7 @@ def test_as_markdown():
 ## Trust flags
 
 - **F** M4 net on toy: the outputs are probabilities; leave the softmax out
+- **I** A12 net on toy: all attacks in linf go by gradients: pgd, fmn; add one that does not, such as square or hop\\_skip\\_jump, or standard, which does both
 
 ## net on toy · untargeted · Linf
 

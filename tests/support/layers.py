@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 PACKAGES = (
     *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
-    *("execution", "analysis", "report", "guide", "tracking", "pictures", "training", "explain", "maintenance"),
-    *("api", "testing", "pytest_plugin", "cli", "__main__"),
+    *("execution", "analysis", "report", "guide", "evidence", "tracking", "pictures", "training", "explain"),
+    *("maintenance", "api", "testing", "pytest_plugin", "cli", "__main__"),
 )
 """The packages and modules of advbench in the order in which data flows through them. Each imports from itself and from
 those before it, wherever the import stands: in the module, in a function, for typing alone."""
@@ -37,8 +37,9 @@ ONLY_IN = {
     "foolbox": "attacks.foolbox",
     "eagerpy": "attacks.foolbox",
     "keras": "advbench.models.sources.keras",
+    "onnxruntime": ("advbench.models.sources.onnx", "advbench.evidence.standalone"),
     "mlflow": "advbench.tracking.to_mlflow",
-    "onnxruntime": "advbench.models.sources.onnx",
+    "cryptography": "advbench.evidence.signature",
     "onnx": ("advbench.models.sources.onnx_graph", "advbench.proofs.exchange.onnx_file"),
     "onnx2torch": "advbench.models.sources.onnx_twin",
     "onnx2pytorch": "advbench.models.sources.onnx_twin",

@@ -27,10 +27,12 @@ TOLERANCE = 0.002
 alone is good to know and no more: of fewer than 500 it is always above that share."""
 UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
+LOST = 0.1
+"""Share of an attack's successes that may be lost when images are saved in 8 bits."""
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """Flags raised by single rows: invalid perturbations (A1) and successes that the predictions deny (A2).
+    """Flags raised by single rows: invalid perturbations (A1), success that predictions deny (A2) or 8 bits lose (A3).
 
     Args:
         frame: Rows of a run.
@@ -41,6 +43,7 @@ def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> lis
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
         where = dict(zip(("model", "dataset", "attack"), map(str, names), strict=True))
         found += [*_beyond(rows, where), *_denied(rows, where, classes.get(where["dataset"], ()))]
+        found += _rounded_away(rows, where)
     return sorted(found, key=lambda flag: flag.id)
 
 
@@ -64,6 +67,19 @@ def _denied(rows: pd.DataFrame, where: Mapping[str, str], classes: Sequence[str]
         )  # fmt: skip
 
 
+def _rounded_away(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag]:
+    """A3: successes within an eps are none any more once each value is rounded to one of 256 levels."""
+    kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
+    known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
+    lost = int((~kept[known].astype(bool)).sum())
+    if lost > max(1, LOST * known.sum()):
+        yield Flag(
+            id="A3", severity="I", **where, value=lost / int(known.sum()),
+            message=f"{lost} of {known.sum()} adversarial images are none any more when they are saved in 8 bits",
+            advice="where pictures count, look at those that `advbench attack` writes: it rounds them with care",
+        )  # fmt: skip
+
+
 def _invalid(rows: pd.DataFrame) -> Bools:
     """Rows that the judge refused, and rows that claim success outside of their eps."""
     # A frame that is older than the column says nothing of refused candidates.
@@ -78,7 +94,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags raised by comparing attacks, with each other and with proofs: A7, A8, A10, A11 and P1.
+    """Flags raised by comparing attacks, with each other and with proofs: A7 to A11, and P1.
 
     Args:
         evidence: Results of each threat of a run.
@@ -107,7 +123,10 @@ def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
 
 
 def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
-    """A8: attacks without a gradient break images that all attacks with one miss."""
+    """A8: attacks without a gradient break images that all attacks with one miss.
+
+    A9: random changes break images that all attacks by gradients miss.
+    """
     for eps in levels(evidence):
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
         black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
@@ -116,12 +135,13 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
         if not any(_access(trial) == "gradients" for trial in others):
             continue
         for trial in black:
-            if count := _missed(evidence, [trial], others, eps):
-                yield _flag(
-                    "A8", evidence, trial.label, count,
-                    f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}",
-                    "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps",
-                )  # fmt: skip
+            if not (count := _missed(evidence, [trial], others, eps)):
+                continue
+            message = f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}"
+            if _search(trial) == "blind" and _access(trial) != "nothing":
+                yield _flag("A9", evidence, trial.label, count, message, _MASKED)
+            else:
+                yield _flag("A8", evidence, trial.label, count, message, _MASKED)
 
 
 def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
@@ -224,3 +244,6 @@ def _flag(name: str, evidence: ThreatResults, attack: str | None, count: int, me
         advice=advice,
         value=count / max(len(evidence.samples), 1),
     )
+
+
+_MASKED = "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps"

@@ -6,7 +6,6 @@ accuracy is lower than it should be, and robustness is measured of a network tha
 
 from collections import Counter
 from collections.abc import Iterator
-from math import sqrt
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from advbench.evaluation.checks import normalisation
 from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.normalisation import LEVEL, USUAL, Norm, asked, at_least, normalised_otherwise
+from advbench.evaluation.checks.wilson import wilson
 from advbench.models.classifier import Classifier
 from advbench.records.flag import Flag
 from attacks.protocols import Model
@@ -93,7 +93,7 @@ def _labels(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     said, true = Counter(answers.tolist()), Counter(labels.tolist())
     chance = sum(said[each] * true[each] for each in true) / count**2
     likely = at_least(correct, count, chance)
-    if likely > LEVEL and _upper(correct, count) < chance + CLOSE_TO_CHANCE < 1:
+    if likely > LEVEL and wilson(correct, count, z=2.576)[1] < chance + CLOSE_TO_CHANCE < 1:
         message = f"{correct} of {count} images are right, no more than by chance ({chance:.1%}, p = {likely:.2g})"
         yield Finding("D1", "E", message, _better_order(answers, labels), correct / count)
 
@@ -108,13 +108,6 @@ def _better_order(answers: Tensor, labels: Tensor) -> str:
     if count >= 4 * len(modes) and 3 * sum(modes) > 2 * count:
         return "the same class gets the same answer, but another one: the classes stand in another order; map them"
     return "look at them with `advbench datasets DATA --model M --out sheet.png`: are they of these classes?"
-
-
-def _upper(successes: int, count: int, z: float = 2.576) -> float:
-    """Upper end of the 99 % interval of Wilson."""
-    share = successes / count
-    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return float((share + z * z / (2 * count) + half) / (1 + z * z / count))
 
 
 def _channels(model: Model, x: Tensor, labels: Tensor, logits: Tensor) -> Iterator[Finding]:

@@ -6,7 +6,8 @@ Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 """
 
 import copy
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -23,13 +24,12 @@ from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.queries.modes import learns, parts
+from attacks.queries.randomness import SPREAD, spread
 
 ASKED = 32
 """Number of images of a data set that a run makes these checks on."""
 FORWARDS = 5
 """Number of times the model is run on the same images."""
-SPREAD = 1e-4
-"""Tolerated difference of its answers, as unit vectors (M2) or relative to the largest logit (M3)."""
 _ALONE = 8
 _LOSSES = 2
 _FORWARD_AND_BACKWARD = 3
@@ -64,7 +64,8 @@ def check_model(
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
 
     Returns:
-        Flags M1 to M9. A model in training mode gets that flag alone, and so does one whose answers are not finite.
+        Flags M1 to M9, A13 and A14. A model in training mode gets that flag alone, and so does one that passes change,
+        or whose answers are not finite.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -77,15 +78,19 @@ def check_model(
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
 
 
-def most_passes(count: int) -> int:
+def most_passes(count: int, *, twin: bool = False) -> int:
     """Most passes that :func:`check_model` takes over some images; a backward pass counts as two.
+
+    Args:
+        count: Number of images.
+        twin: Whether the model takes its gradients from a twin.
 
     Example:
         >>> most_passes(32) > 12 * 32
         True
     """
     together = FORWARDS + 1 + _LOSSES * _FORWARD_AND_BACKWARD
-    rest = squashed.most_passes(count) + gradients.most_passes(count)
+    rest = squashed.most_passes(count) + (gradients.passes_with_twin if twin else gradients.most_passes)(count)
     return together * count + min(count, _ALONE) + rest
 
 
@@ -94,8 +99,12 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     yield from modes
     if modes:
         return
+    before = dict(_state(model))
     with torch.no_grad():
         answers = torch.stack([ask(model, x) for _ in range(FORWARDS)])
+    if changed := _changed(before, dict(_state(model)), drifts=spread(answers) > SPREAD):
+        yield Finding("M1", "E", f"every pass changes the model ({changed})", "forward must leave the model as it is")
+        return
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
         yield Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
@@ -106,11 +115,10 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     yield from _purifies(model, x)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
-    # a model that was given the gradients of its twin says so itself
-    if not known and getattr(model, "twin", None) is None:
-        yield from (
-            Finding(each.id, "F", each.message, each.advice, each.value) for each in gradients.doubts(model, x, truth)
-        )
+    twin: Model | None = getattr(model, "twin", None)
+    found: Iterable[gradients.Doubt | None] = () if known or twin is not None else gradients.doubts(model, x, truth)
+    found = found if twin is None else (gradients.carries_over(model, twin, x, truth),)
+    yield from (Finding(each.id, "F", each.message, each.advice, each.value) for each in found if each is not None)
 
 
 def _training(model: Model, x: Tensor) -> Iterator[Finding]:
@@ -123,6 +131,25 @@ def _training(model: Model, x: Tensor) -> Iterator[Finding]:
     more = f" and {len(training) - 1} more" if len(training) > 1 else ""
     where = f"{name or 'the model'} ({type(part).__name__}){more}"
     yield Finding("M1", "E", f"{where} in training mode", "call model.eval() first", float(len(training)))
+
+
+def _state(model: Model) -> Iterator[tuple[str, tuple[bool, float]]]:
+    """Name -> whether it is a parameter, and the sum of its values: of all that passes should leave as it is."""
+    for name, part in parts(model):
+        for key, value in (*part._parameters.items(), *part._buffers.items()):
+            if value is not None and not value.is_meta and not value.is_quantized:
+                total = 0.0 if value.is_complex() else float(value.detach().sum(dtype=torch.float64))
+                known = 0.0 if math.isnan(total) else total  # which does not equal itself
+                yield ".".join(filter(None, (name, key))), (isinstance(value, nn.Parameter), known)
+
+
+def _changed(before: dict[str, tuple[bool, float]], after: dict[str, tuple[bool, float]], *, drifts: bool) -> str:
+    """The first parameter that is another, or the first buffer if the answers drift with it; empty if there is none.
+
+    A buffer that only counts the passes is nobody's concern.
+    """
+    other = (name for name, (weighs, total) in after.items() if before.get(name) != (weighs, total))
+    return next((name for name in other if drifts or after[name][0]), "")
 
 
 def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
@@ -166,13 +193,11 @@ def _depends_on_mode(part: nn.Module) -> bool:
 
 def _randomised(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     """M2: the same images get different answers."""
-    units = answers / (answers.norm(dim=2, keepdim=True) + 1e-10)
-    spread = float((units.unsqueeze(0) - units.unsqueeze(1)).norm(dim=3).max())
-    correct = (answers.argmax(2) == labels).sum(1)
-    if spread > SPREAD or int(correct.max()) != int(correct.min()):
+    apart, correct = spread(answers), (answers.argmax(2) == labels).sum(1)
+    if apart > SPREAD or int(correct.max()) != int(correct.min()):
         yield Finding(
-            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {spread:.2g}",
-            "attack the expectation: attacks.expectation(model, draws)", spread,
+            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {apart:.2g} of the largest answer",
+            "attack the expectation: attacks.expectation(model, draws)", apart,
         )  # fmt: skip
 
 

@@ -23,11 +23,13 @@ class Bound(NamedTuple):
     Attributes:
         value: The bounds (K,).
         coefficients: Coefficients of the image in the linear functions below them (K, *shape).
+        constant: Constants of those linear functions (K,).
         passed: Position of an activation -> coefficients of its output (K, *shape), of those asked for.
     """
 
     value: Tensor
     coefficients: Tensor
+    constant: Tensor
     passed: dict[int, Tensor]
 
 
@@ -52,20 +54,40 @@ class Functions(NamedTuple):
         return Functions({i: each.to(dtype) for i, each in self.coefficients.items()}, self.constant.to(dtype))
 
 
+class Bends(NamedTuple):
+    """Lines of the U values of an activation that bend inside their bounds, where each function has its own.
+
+    All go through zero below. The activation's other values have one line, below and above.
+
+    Attributes:
+        places: Positions in the flattened value, int64 (U,).
+        lower_slope: Slopes of the lines below (1 or K, U).
+        upper_slope: Slopes of the lines above (1 or K, U).
+        upper_offset: Values of the lines above at zero (1 or K, U).
+        force: What split constraints add to the coefficients of the input (K, U), if there are any.
+    """
+
+    places: Tensor
+    lower_slope: Tensor
+    upper_slope: Tensor
+    upper_offset: Tensor
+    force: Tensor | None = None
+
+
 class Relaxed(NamedTuple):
     """A network between lines.
 
     Attributes:
         network: The network that is relaxed.
         ball: The images that it may be given.
-        lines: Position of an activation -> its lines (1 or K, *shape).
-        forces: Position of an activation -> what split constraints add to the coefficients of its input (K, *shape).
+        lines: Position of an activation -> its lines (1, *shape).
+        bends: Position of an activation -> lines that stand instead of these where it bends.
     """
 
     network: Network
     ball: BallInBox
     lines: Mapping[int, Lines]
-    forces: Mapping[int, Tensor] = MappingProxyType({})
+    bends: Mapping[int, Bends] = MappingProxyType({})
 
 
 def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -> Bound:
@@ -98,9 +120,9 @@ def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -
         if isinstance(operation, Activation):
             if keep:
                 passed[i] = found
-            below, constant = _through(found, relaxed.lines[i])
-            value = value + constant
-            parts = [below + relaxed.forces[i] if i in relaxed.forces else below]
+            bends = relaxed.bends.get(i)
+            through = _through(found, relaxed.lines[i]) if bends is None else _bent(found, relaxed.lines[i], bends)
+            parts, value = [through[0]], value + through[1]
         elif operation is not None:
             if operation.offset is not None:
                 value = value + _inner(found, operation.offset)
@@ -110,7 +132,7 @@ def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -
     last = waiting.pop(0, None)
     if last is None:
         last = value.new_zeros(len(value), *nodes[0].shape)
-    return Bound(value + relaxed.ball.minimum(last), last, passed)
+    return Bound(value + relaxed.ball.minimum(last), last, value, passed)
 
 
 def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
@@ -122,6 +144,20 @@ def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
     if bool(lines.lower_offset.any()):
         constant = constant + positive * lines.lower_offset
     return below, constant.flatten(1).sum(1)
+
+
+def _bent(coefficients: Tensor, lines: Lines, bends: Bends) -> tuple[Tensor, Tensor]:
+    """The same where the values that bend have lines of their own."""
+    flat = coefficients.flatten(1)
+    found = flat.index_select(1, bends.places)
+    positive = found.clamp(min=0)
+    negative = found - positive
+    below = positive * bends.lower_slope + negative * bends.upper_slope
+    if bends.force is not None:
+        below = below + bends.force
+    straight = flat * lines.upper_slope.flatten(1)
+    joined = straight.index_copy(1, bends.places, below)
+    return joined.view_as(coefficients), (negative * bends.upper_offset).sum(1)
 
 
 def _inner(coefficients: Tensor, offset: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from advbench.proofs.network.relaxations import Activation, Lines
 CHUNK = 256
 """Functions that are bounded at once."""
 
-Bounder = Callable[[Relaxed, Functions], Tensor]
-"""Lower bounds (K,) of K functions."""
+Bounder = Callable[[Relaxed, Mapping[int, Interval], Functions], Tensor]
+"""Lower bounds (K,) of K functions, by lines and the bounds that they were made for."""
 
 
 def lines_of(network: Network, known: Mapping[int, Interval]) -> dict[int, Lines]:
@@ -31,7 +31,7 @@ def lines_of(network: Network, known: Mapping[int, Interval]) -> dict[int, Lines
     return found
 
 
-def plain(relaxed: Relaxed, functions: Functions) -> Tensor:
+def plain(relaxed: Relaxed, known: Mapping[int, Interval], functions: Functions) -> Tensor:
     """CROWN's bounds with the slopes that the lines have."""
     return lower_bound(relaxed, functions).value
 
@@ -60,7 +60,7 @@ def tightened(
             lines[i] = node.operation.lines(*better[node.inputs[0]])
         if i in inputs and i not in exact:
             wanted = _wanted(network, i, better[i])
-            better[i] = _refined(Relaxed(network, ball, lines), i, better[i], wanted, bounder)
+            better[i] = _refined(Relaxed(network, ball, lines), i, better, wanted, bounder)
     return better
 
 
@@ -92,12 +92,15 @@ def _wanted(network: Network, source: int, known: Interval) -> Tensor:
     return chosen.flatten().nonzero().squeeze(1)
 
 
-def _refined(relaxed: Relaxed, start: int, known: Interval, wanted: Tensor, bounder: Bounder) -> Interval:
+def _refined(
+    relaxed: Relaxed, start: int, better: Mapping[int, Interval], wanted: Tensor, bounder: Bounder
+) -> Interval:
     """Bounds of a node, those at the wanted positions by going backward."""
+    known = better[start]
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
     for at in range(0, len(wanted), CHUNK // 2):
         chosen = wanted[at : at + CHUNK // 2]
-        below = bounder(relaxed, values_and_negatives(relaxed.network, start, chosen))
+        below = bounder(relaxed, better, values_and_negatives(relaxed.network, start, chosen))
         lower[chosen], upper[chosen] = below[: len(chosen)], -below[len(chosen) :]
     found = Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened()
     return found.meet(known)

@@ -4,6 +4,7 @@ After Xu et al. (2021) and, for the multipliers, Wang et al. (2021). Ascent is i
 is computed anew in float64 with the choice that was found, whatever rounding did on the way there.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.bounding.crown import Bounder
+from advbench.proofs.bounding.intervals import Interval
 from advbench.proofs.search.space import Choice, Space
 
 SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
@@ -46,7 +48,7 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int) -> As
     least = space.least_slopes()
     for step in range(steps + 1):
         with torch.set_grad_enabled(step < steps):
-            here = Choice(slopes, choice.signs, multipliers)
+            here = choice._replace(slopes=slopes, multipliers=multipliers)
             value = lower_bound(space.chosen(here), functions).value
         best = _better(best, value.detach(), here)
         if step < steps and value.requires_grad:
@@ -82,7 +84,7 @@ def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
     keep = rose.unsqueeze(1)
     slopes = torch.where(keep, here.slopes.detach(), best.choice.slopes)
     multipliers = torch.where(keep, here.multipliers.detach(), best.choice.multipliers)
-    return Ascended(torch.where(rose, value, best.value), Choice(slopes, here.signs, multipliers))
+    return Ascended(torch.where(rose, value, best.value), here._replace(slopes=slopes, multipliers=multipliers))
 
 
 def exactly(space: Space, functions: Functions, choice: Choice) -> Tensor:
@@ -94,8 +96,8 @@ def exactly(space: Space, functions: Functions, choice: Choice) -> Tensor:
 def by_ascent(steps: int) -> Bounder:
     """A bounder for :func:`advbench.proofs.bounding.crown.tightened` that chooses slopes for each function."""
 
-    def bound(relaxed: Relaxed, functions: Functions) -> Tensor:
-        space = Space.of(relaxed)
+    def bound(relaxed: Relaxed, known: Mapping[int, Interval], functions: Functions) -> Tensor:
+        space = Space.of(relaxed, known)
         choice = space.plain(len(functions.constant))
         if space.size:
             choice = ascend(space.to(torch.float32), functions.to(torch.float32), choice, steps).choice

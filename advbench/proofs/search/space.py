@@ -6,13 +6,15 @@ bounded, or one domain of branch and bound.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from advbench.proofs.bounding.backward import Relaxed
-from advbench.proofs.network.relaxations import Activation, Lines
+from advbench.proofs.bounding.backward import Bends, Relaxed
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.bounding.intervals import Interval
+from advbench.proofs.network.relaxations import Activation
 
 
 class Choice(NamedTuple):
@@ -22,15 +24,43 @@ class Choice(NamedTuple):
         slopes: Slopes of the lower lines, float32 (K, U).
         signs: Side of zero that a domain is confined to, 1, -1, or 0 for both, int8 (K, U).
         multipliers: Multiplier of each such constraint, at least 0, float32 (K, U).
+        lower: Lower bounds of the activations' inputs, float64 (K, U).
+        upper: Upper bounds of them, float64 (K, U).
     """
 
     slopes: Tensor
     signs: Tensor
     multipliers: Tensor
+    lower: Tensor
+    upper: Tensor
 
     def rows(self, index: Tensor) -> "Choice":
         """Some of the rows."""
         return Choice(*(each[index] for each in self))
+
+    @property
+    def bent(self) -> Tensor:
+        """Where an activation bends inside its bounds, bool (K, U)."""
+        return (self.lower < 0) & (self.upper > 0)
+
+    def halves(self, at: Tensor) -> "Choice":
+        """Both sides of one activation of each domain: (K,) positions -> 2 K rows, first all positive ones."""
+        rows = torch.arange(len(at), device=at.device)
+        found = []
+        for side in (1, -1):
+            signs, lower, upper = self.signs.clone(), self.lower.clone(), self.upper.clone()
+            signs[rows, at] = side
+            if side > 0:
+                lower[rows, at] = lower[rows, at].clamp(min=0)
+            else:
+                upper[rows, at] = upper[rows, at].clamp(max=0)
+            found.append(Choice(self.slopes, signs, self.multipliers, lower, upper))
+        return joined(*found)
+
+
+def joined(*choices: Choice) -> Choice:
+    """The rows of one after those of the other."""
+    return Choice(*(torch.cat(each) for each in zip(*choices, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -40,21 +70,26 @@ class Space:
     Attributes:
         relaxed: The network between lines.
         free: Position of an activation -> which of its values bend inside their bounds, int64 (U of it,).
+        ends: Bounds of the inputs of these values, two rows, float64 (2, U).
     """
 
     relaxed: Relaxed
     free: Mapping[int, Tensor]
+    ends: Tensor
 
     @classmethod
-    def of(cls, relaxed: Relaxed) -> "Space":
-        """The choices that the activations between lines leave."""
+    def of(cls, relaxed: Relaxed, known: Mapping[int, Interval]) -> Self:
+        """The choices that the activations between lines leave, whose inputs have these bounds."""
         free: dict[int, Tensor] = {}
-        for i, lines in relaxed.lines.items():
-            operation = relaxed.network.nodes[i].operation
-            bends = isinstance(operation, Activation) and operation.bends_at_zero
-            if bends and len(found := (lines.upper_offset.flatten() > 0).nonzero().squeeze(1)):
+        ends = [relaxed.ball.x.new_zeros(2, 0, dtype=torch.float64)]
+        for i in relaxed.lines:
+            node = relaxed.network.nodes[i]
+            source = known[node.inputs[0]]
+            bends = isinstance(node.operation, Activation) and node.operation.bends_at_zero
+            if bends and len(found := source.crosses_zero.flatten().nonzero().squeeze(1)):
                 free[i] = found
-        return cls(relaxed, free)
+                ends.append(torch.stack([each.flatten()[found] for each in source]))
+        return cls(relaxed, free, torch.cat(ends, 1))
 
     @property
     def last(self) -> int:
@@ -64,13 +99,13 @@ class Space:
     @property
     def size(self) -> int:
         """Number of values that bend, U."""
-        return sum(len(each) for each in self.free.values())
+        return self.ends.shape[1]
 
     def to(self, dtype: torch.dtype) -> "Space":
         """The same space with the network's numbers in another type."""
         network, ball, lines, _ = self.relaxed
         typed = {i: each.to(dtype) for i, each in lines.items()}
-        return Space(Relaxed(network.to(dtype), ball.to(dtype), typed), self.free)
+        return Space(Relaxed(network.to(dtype), ball.to(dtype), typed), self.free, self.ends)
 
     def parts(self) -> Iterator[tuple[int, Tensor, slice]]:
         """Position of each activation, its values that bend, and where they stand in the vector."""
@@ -81,34 +116,29 @@ class Space:
 
     def plain(self, rows: int) -> Choice:
         """The slopes that the lines have, and no split."""
-        slopes = [self._at(i, found, self.relaxed.lines[i].lower_slope) for i, found, _ in self.parts()]
-        like = self.relaxed.ball.x
-        joined = torch.cat(slopes, 1) if slopes else like.new_zeros(1, 0)
-        joined = joined.float().expand(rows, -1).clone()
-        return Choice(joined, torch.zeros_like(joined, dtype=torch.int8), torch.zeros_like(joined))
+        slopes = [self.relaxed.lines[i].lower_slope.flatten(1)[:, found] for i, found, _ in self.parts()]
+        start = torch.cat(slopes, 1) if slopes else self.ends[:1]
+        start = start.float().expand(rows, -1).clone()
+        lower, upper = (each.expand(rows, -1).clone() for each in self.ends)
+        return Choice(start, torch.zeros_like(start, dtype=torch.int8), torch.zeros_like(start), lower, upper)
 
     def chosen(self, choice: Choice) -> Relaxed:
         """The relaxed network with the choices made."""
-        lines, forces = dict(self.relaxed.lines), {}
+        bends, dtype = {}, self.relaxed.ball.x.dtype
         split = bool(choice.signs.any())
         for i, found, place in self.parts():
-            base, signs = lines[i], choice.signs[:, place]
-            slopes = choice.slopes[:, place].to(base.upper_slope.dtype)
-            upper = self._at(i, found, base.upper_slope).expand_as(slopes)
-            offset = self._at(i, found, base.upper_offset).expand_as(slopes)
-            if split:
-                side = torch.where(signs > 0, 1.0, self.leak(i)).to(slopes.dtype)
-                slopes, upper = (torch.where(signs == 0, each, side) for each in (slopes, upper))
-                offset = offset * (signs == 0)
-                push = choice.multipliers[:, place].to(slopes.dtype) * -signs.to(slopes.dtype)
-                forces[i] = self._spread(i, found, torch.zeros_like(base.upper_slope), push)
-            lines[i] = Lines(
-                self._spread(i, found, base.lower_slope, slopes),
-                base.lower_offset,
-                self._spread(i, found, base.upper_slope, upper),
-                self._spread(i, found, base.upper_offset, offset),
-            )
-        return Relaxed(self.relaxed.network, self.relaxed.ball, lines, forces)
+            operation = self.relaxed.network.nodes[i].operation
+            lower, upper, signs = choice.lower[:, place], choice.upper[:, place], choice.signs[:, place]
+            lines = operation.lines(lower, upper).to(dtype)  # type: ignore[union-attr]
+            bent = (lower < 0) & (upper > 0)
+            slopes = torch.where(bent, choice.slopes[:, place].to(dtype), lines.lower_slope)
+            push = choice.multipliers[:, place].to(dtype) * -signs.to(dtype) if split else None
+            bends[i] = Bends(found, slopes, lines.upper_slope, lines.upper_offset, push)
+        return self.relaxed._replace(bends=bends)
+
+    def within(self, ball: BallInBox) -> "Space":
+        """The same space of another ball, for which the bounds must hold too."""
+        return Space(self.relaxed._replace(ball=ball), self.free, self.ends)
 
     def leak(self, i: int) -> float:
         """Slope below zero of an activation."""
@@ -119,11 +149,3 @@ class Space:
         """The smallest slope that each lower line may have, float32 (U,)."""
         leaks = [torch.full((len(found),), self.leak(i)) for i, found, _ in self.parts()]
         return torch.cat(leaks).to(self.relaxed.ball.x.device) if leaks else torch.zeros(0)
-
-    def _at(self, i: int, found: Tensor, values: Tensor) -> Tensor:
-        return values.flatten(1)[:, found]
-
-    def _spread(self, i: int, found: Tensor, base: Tensor, values: Tensor) -> Tensor:
-        """The base for each row, with other values where the activation bends."""
-        rows = base.flatten(1).expand(len(values), -1)
-        return rows.index_copy(1, found, values).view(len(values), *base.shape[1:])

@@ -2,7 +2,8 @@
 
 After Wang et al. (2021). A domain fixes the sides of some activations; its bound is that of CROWN with the lines of
 the whole ball, and the constraints of its sides come in through multipliers. The worst domains are split first, each
-at the activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021).
+at the activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021). On boxes each
+is at first cut down to where a counterexample could still be (``clipping``).
 """
 
 import math
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from advbench.proofs.bounding.backward import Bound, Functions, lower_bound
+from advbench.proofs.search.clipping import Clipper
 from advbench.proofs.search.slopes import ascend, exactly
-from advbench.proofs.search.space import Choice, Space
+from advbench.proofs.search.space import Choice, Space, joined
 
 AT_ONCE = 64
 """Domains that are split at once."""
@@ -53,10 +55,12 @@ class Splitter:
 
     Attributes:
         exact: The space in float64.
-        enough: A domain whose bound is above this is closed.
+        enough: A domain whose bound is above this is closed. With a clipper nothing more is proved of the function
+            than that it is not below this.
         domains: Most domains to bound.
         in_time: Whether there is time left.
         probe: Looks for counterexamples among the points that bounds lead to.
+        clipper: Tightens bounds in domains, if any.
     """
 
     exact: Space
@@ -64,6 +68,7 @@ class Splitter:
     domains: int
     in_time: Callable[[], bool]
     probe: Probe
+    clipper: Clipper | None = None
 
     def split(self, coefficients: Tensor, value: float, choice: Choice) -> Outcome:
         """Split until the function is proved to be above ``enough``, or domains or time run out.
@@ -74,38 +79,55 @@ class Splitter:
             choice: Slopes that gave it (1, U).
         """
         fast = self.exact.to(torch.float32)
-        frontier, bounds, count = choice, torch.tensor([value], dtype=torch.float64), 0
-        closed = torch.inf
-        while len(bounds) and count < self.domains and self.in_time():
-            order = bounds.argsort(stable=True)
+        frontier, guide, count = choice, torch.tensor([value], dtype=torch.float64), 0
+        closed = torch.inf if self.clipper is None else self.enough
+        while len(guide) and count < self.domains and self.in_time():
+            order = guide.argsort(stable=True)
             worst, rest = order[:AT_ONCE], order[AT_ONCE:]
             parents = frontier.rows(worst)
             bound = _bound(fast, coefficients, parents)
             if (found := self.probe(fast.relaxed.ball.minimiser(bound.coefficients))) is not None:
                 return Outcome(value, count, found)
-            if _is_hopeless(value, float(bounds.min()), self.enough, count, self.domains):
+            if _is_hopeless(value, float(guide.min()), self.enough, count, self.domains):
                 break
-            if not bool((parents.signs == 0).any(1).all()):  # all sides fixed, and still open
+            if not bool(parents.bent.any(1).all()):  # all sides fixed, and still open
                 break
-            children = _children(fast, coefficients, parents, bound)
+            children = self._children(fast, coefficients, parents)
             count += len(children.slopes)
-            found_choice, found_bounds = self._bounded(fast, coefficients, children, bounds[worst].repeat(2))
-            left = found_bounds <= self.enough
-            closed = min([closed, *found_bounds[~left].tolist()])
-            frontier = _joined(frontier.rows(rest), found_choice.rows(left))
-            bounds = torch.cat([bounds[rest], found_bounds[left]])
-        return Outcome(min([closed, *bounds.tolist()]), count, None)
+            found_choice, found_guide, least = self._bounded(fast, coefficients, children)
+            left = found_guide <= self.enough
+            closed = min(closed, least)
+            frontier = joined(frontier.rows(rest), found_choice.rows(left))
+            guide = torch.cat([guide[rest], found_guide[left]])
+        return Outcome(value if len(guide) else max(value, closed), count, None)
 
-    def _bounded(self, fast: Space, coefficients: Tensor, children: Choice, at_least: Tensor) -> tuple[Choice, Tensor]:
-        """Choices and float64 bounds of new domains; only those that look closed are computed in float64."""
+    def _children(self, fast: Space, coefficients: Tensor, parents: Choice) -> Choice:
+        """Both halves of every domain that is not empty, and those in which clipping has left nothing to split."""
+        if self.clipper is not None:
+            rows = coefficients.expand(len(parents.slopes), -1)
+            with torch.no_grad():
+                below = lower_bound(self.exact.chosen(parents), Functions.of(self.exact.last, rows))
+            parents = self.clipper.clip(parents, below, self.enough)
+            parents = parents.rows((parents.lower <= parents.upper).all(1))
+        bent = parents.bent.any(1)
+        return joined(_halves(fast, coefficients, parents.rows(bent)), parents.rows(~bent))
+
+    def _bounded(self, fast: Space, coefficients: Tensor, children: Choice) -> tuple[Choice, Tensor, float]:
+        """Choices of new domains, bounds to go on by, and the least float64 bound of those that are closed.
+
+        Bounds that are not enough are of float32; where they look like enough they are computed in float64.
+        """
+        if not len(children.slopes):
+            return children, torch.zeros(0, dtype=torch.float64), torch.inf
         rows = coefficients.expand(len(children.slopes), -1)
         found = ascend(fast, Functions.of(fast.last, rows.float()), children, STEPS)
-        bounds = at_least.clone()
-        likely = (found.value > self.enough).nonzero().squeeze(1)
+        guide, closed = found.value.double(), torch.inf
+        likely = (guide > self.enough).nonzero().squeeze(1)
         if len(likely):
             exact = exactly(self.exact, Functions.of(fast.last, rows[likely]), found.choice.rows(likely))
-            bounds[likely] = torch.maximum(bounds[likely], exact)
-        return found.choice, bounds
+            guide[likely] = exact
+            closed = float(torch.where(exact > self.enough, exact, torch.inf).min())
+        return found.choice, guide, closed
 
 
 def _is_hopeless(start: float, now: float, enough: float, count: int, limit: int) -> bool:
@@ -123,46 +145,33 @@ def _bound(space: Space, coefficients: Tensor, choice: Choice) -> Bound:
         return lower_bound(space.chosen(choice), Functions.of(space.last, rows), keep=True)
 
 
-def _children(space: Space, coefficients: Tensor, parents: Choice, bound: Bound) -> Choice:
+def _halves(space: Space, coefficients: Tensor, parents: Choice) -> Choice:
     """Both halves of every domain, first all positive ones: at the candidate whose worse half is best."""
-    scores = torch.where(parents.signs == 0, _scores(space, parents, bound), -1.0)
+    if not len(parents.slopes):
+        return parents
+    scores = _scores(space, parents, _bound(space, coefficients, parents))
     candidates = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1).indices
-    ahead = [_halves(parents, candidates[:, j]) for j in range(candidates.shape[1])]
-    values = _bound(space, coefficients, _joined(*ahead)).value.view(len(ahead), 2, -1)
+    ahead = [parents.halves(candidates[:, j]) for j in range(candidates.shape[1])]
+    values = _bound(space, coefficients, joined(*ahead)).value.view(len(ahead), 2, -1)
     allowed = scores.gather(1, candidates).T >= 0
     worse = torch.where(allowed, values.amin(1) + 1e-3 * values.amax(1).clamp(max=1e3), -torch.inf)
     best = worse.argmax(0)
-    return _halves(parents, candidates.gather(1, best[:, None]).squeeze(1))
-
-
-def _halves(parents: Choice, at: Tensor) -> Choice:
-    """Both sides of one activation of each domain."""
-    halves = []
-    for side in (1, -1):
-        signs = parents.signs.clone()
-        signs[torch.arange(len(at)), at] = side
-        halves.append(Choice(parents.slopes, signs, parents.multipliers))
-    return _joined(*halves)
+    return parents.halves(candidates.gather(1, best[:, None]).squeeze(1))
 
 
 def _scores(space: Space, choice: Choice, bound: Bound) -> Tensor:
-    """How much the lines of each activation may cost (K, U): where they are exact the score is zero."""
+    """How much the lines of each activation may cost (K, U): -1 where they are exact."""
     scores = []
+    lines = space.chosen(choice).bends
     for i, found, place in space.parts():
         passed = bound.passed[i].flatten(1)[:, found]
-        lines = space.relaxed.lines[i]
-        offset, slope = (each.flatten(1)[:, found] for each in (lines.upper_offset, lines.upper_slope))
-        upper = offset / (1 - slope).clamp_min(1e-6)  # the upper end of the input's bounds
-        lower = -offset / slope.clamp_min(1e-6)
+        lower, upper = (each[:, place].to(passed.dtype) for each in (choice.lower, choice.upper))
         slopes = choice.slopes[:, place]
         below = torch.maximum(-slopes * lower, (1 - slopes) * upper)
-        scores.append(torch.maximum(-passed.clamp(max=0) * offset, POSITIVE * passed.clamp(min=0) * below))
-    return torch.cat(scores, 1)
+        above = -passed.clamp(max=0) * lines[i].upper_offset
+        scores.append(torch.maximum(above, POSITIVE * passed.clamp(min=0) * below))
+    return torch.where(choice.bent, torch.cat(scores, 1), -1.0)
 
 
 POSITIVE = 0.2
 """Weight of what a lower line may cost, beside what an upper line does."""
-
-
-def _joined(*choices: Choice) -> Choice:
-    return Choice(*(torch.cat(each) for each in zip(*choices, strict=True)))

@@ -65,7 +65,7 @@ def rules() -> list[dict[str, Any]]:
         ['min_robust_accuracy', 'min_proved_accuracy', 'max_open', 'max_drop_pp', 'M1']
     """
     gates = [_rule(gate, text, "error") for gate, text in GATES.items()]
-    return gates + [_rule(name, _check(name, wanted), "warning") for name, wanted in CHECKS.items()]
+    return gates + [_rule(name, _check(name, check.asks), "warning") for name, check in CHECKS.items()]
 
 
 def rule_index() -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -45,20 +46,29 @@ class Figure(NamedTuple):
     """Text for readers who do not see the figure."""
 
 
-def curves(evidence: ThreatResults) -> Figure:
-    """Robust accuracy against eps: the worst case with its interval, and each attack."""
+DOUBT = "†"
+"""Mark of a number that a trust flag puts in doubt, at its bar or its line."""
+Doubts = Mapping[str, str]
+"""Label of an attack, or of the worst case -> ids of the trust flags that are about it, with commas between."""
+_SURE: Doubts = MappingProxyType({})
+
+
+def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
+    """Robust accuracy against eps: the worst case with its interval, and each attack, marked where it is in doubt."""
     trials = evidence.trials
     scale, unit = _unit(evidence)
     lines = [(trial.label, curve(evidence, [trial]), trial.attack == NOISE) for trial in trials]
-    worst, proved = curve(evidence, trials), proved_curve(evidence)
+    worst, proved, widest = curve(evidence, trials), proved_curve(evidence), _widest(evidence)
 
     def draw(axes: "Axes") -> None:
         colours = iter(_PALETTE * (len(lines) // len(_PALETTE) + 1))
         for label, line, noise in lines:
             colour = _SOFT if noise else next(colours)
-            _draw_line(axes, line, scale, label, color=colour, linestyle=":" if noise else "-", linewidth=1.4)
+            style = {"color": colour, "linestyle": ":" if noise else "-", "linewidth": 1.4}
+            _draw_line(axes, line, scale, label, widest=widest if label in doubts else None, **style)
         if len(lines) > 1:
-            _draw_line(axes, worst, scale, WORST_CASE, color=_INK, linewidth=2.2)
+            told = widest if WORST_CASE in doubts else None
+            _draw_line(axes, worst, scale, WORST_CASE, widest=told, color=_INK, linewidth=2.2)
         if evidence.proofs:
             axes.plot(
                 proved[0] * scale, 100 * proved[1], label="proved", color=_ACCENT, drawstyle="steps-pre", marker="v"
@@ -66,18 +76,27 @@ def curves(evidence: ThreatResults) -> Figure:
         step: Literal["post"] | None = "post" if worst.exact else None
         low, high = 100 * worst.low, 100 * worst.high
         axes.fill_between(worst.eps * scale, low, high, step=step, color=_ACCENT, alpha=0.14, linewidth=0)
-        axes.set(ylim=(0, 101), xlim=(0, _widest(evidence) * scale))
+        axes.set(ylim=(0, 101), xlim=(0, widest * scale))
         axes.set(xlabel=f"eps ({unit})", ylabel="robust accuracy (%)")
         axes.grid(axis="y", linewidth=0.8)
-        axes.figure.legend(fontsize=8.5, labelcolor=_INK, loc="outside lower center", ncols=4)
+        axes.figure.legend(
+            fontsize=8.5, labelcolor=_INK, loc="outside lower center", ncols=4, title=_said(doubts), title_fontsize=8.5
+        )
 
     start, end = (f"{100 * worst.rate[i]:.1f} %" for i in (0, -1))
     at = f"{worst.eps[-1] * scale:.3g} ({unit})"
     below = f"; proved {100 * proved[1][-1]:.1f} % at {proved[0][-1] * scale:.3g}" if evidence.proofs else ""
-    return _drawn(draw, f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}{below}")
+    alt = f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}{below}"
+    return _drawn(draw, f"{alt}; {_said(doubts)}" if doubts else alt)
 
 
-def histogram(evidence: ThreatResults) -> Figure | None:
+def _said(doubts: Doubts) -> str | None:
+    """What the mark says, with the flags behind it; None where there is none."""
+    flags = sorted({flag for ids in doubts.values() for flag in ids.split(", ")})
+    return f"{DOUBT} in doubt: trust flag {', '.join(flags)}" if flags else None
+
+
+def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
     """Sizes of the smallest perturbations of correctly classified images; None if no attack looked for them."""
     trials = [trial for trial in evidence.trials if trial.minimal]
     if not trials:
@@ -86,6 +105,7 @@ def histogram(evidence: ThreatResults) -> Figure | None:
     radius = smallest(evidence, trials)[evidence.correct]
     found = radius[np.isfinite(radius)] * scale
     failed = len(radius) - len(found)
+    said = _said({trial.label: doubts[trial.label] for trial in trials if trial.label in doubts})
 
     def draw(axes: "Axes") -> None:
         top = float(np.quantile(found, 0.99)) * 1.05 if len(found) else 1.0
@@ -96,13 +116,15 @@ def histogram(evidence: ThreatResults) -> Figure | None:
                 axes.axvline(median, color=_INK, linewidth=1.2)
                 place, offset = (median, 0.97), (5, -6)
                 axes.annotate(
-                    f"median {median:.3g}",
+                    f"median {median:.3g}{' ' + DOUBT if said else ''}",
                     place,
                     offset,
                     xycoords=("data", "axes fraction"),
                     textcoords="offset points",
                     fontsize=8.5,
                 )
+        if said:
+            axes.set_title(said, fontsize=8.5, loc="left")
         axes.set(xlabel=f"size of the smallest perturbation ({unit})", ylabel="images", xlim=(0, None))
         axes.set_ylim(0, 1.15 * max(1.0, float(np.max(counts))))  # with room for the words
         axes.grid(axis="y", linewidth=0.8)
@@ -113,14 +135,23 @@ def histogram(evidence: ThreatResults) -> Figure | None:
             axes.annotate(text, (1, 1), (-4, -4), xycoords="axes fraction", textcoords="offset points", **_CORNER)
 
     none = f"; none was found for {failed} of {len(radius)} images" if failed else ""
-    return _drawn(draw, f"Sizes of the smallest perturbations over {_listed(trials)}{none}")
+    alt = f"Sizes of the smallest perturbations over {_listed(trials)}{none}"
+    return _drawn(draw, f"{alt}; {said}" if said else alt)
 
 
-def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, **style: object) -> None:
-    """Draw one attack: as steps if it is known at every eps, otherwise as the points that were measured."""
+def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, *, widest: float | None, **style: object) -> None:
+    """Draw one attack: as steps if it is known at every eps, otherwise as the points that were measured.
+
+    With ``widest``, the largest eps that is shown, it is marked as one in doubt.
+    """
     drawn = {"drawstyle": "steps-post"} if line.exact else {"marker": "o", "markersize": 3.5}
-    name = display_name(label, limit=28)
-    axes.plot(line.eps * scale, 100 * line.rate, label=name.lstrip("_") or "_", **drawn, **style)  # type: ignore[arg-type]
+    name = (display_name(label, limit=28).lstrip("_") or "_") + (f" {DOUBT}" if widest is not None else "")
+    axes.plot(line.eps * scale, 100 * line.rate, label=name, **drawn, **style)  # type: ignore[arg-type]
+    if widest is not None and len(line.eps):
+        last = max(int(np.searchsorted(line.eps, widest, side="right")) - 1, 0)
+        at = (line.eps[last] * scale, 100 * line.rate[last])
+        mark = axes.annotate(DOUBT, at, (-7, 5), textcoords="offset points", fontsize=11, color=str(style["color"]))
+        mark.set_in_layout(False)
 
 
 def _widest(evidence: ThreatResults) -> float:

@@ -10,12 +10,14 @@ from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
+from advbench.records.flag import CHECKS
 from advbench.records.record import UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
+from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.html.document import data_uri, render
-from advbench.report.html.figures import Figure, curves, histogram
+from advbench.report.html.figures import DOUBT, Doubts, Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
 from advbench.report.marks import MARKS
 
@@ -90,8 +92,13 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
+        doubt=DOUBT,
+        checks=CHECKS,
+        doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
+        heat_maps=heat_maps(analysis.corruptions),
+        heat_caption=CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
         legend=legend(COLUMNS[i] for i in _shown(verdict)),
@@ -162,15 +169,15 @@ def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
         title=table.title,
         clean=table.clean,
         levels=[[row for row in rows if row["bound"] == bound] for bound in bounds],
-        figures=list(_figures(evidence)),
+        figures=list(_figures(evidence, {cell.attack: cell.flags for cell in table.cells if cell.flags})),
         flips=_flips(evidence, verdict.analysis.classes.get(evidence.threat.dataset, [])),
     )
 
 
-def _figures(evidence: ThreatResults) -> Iterator[tuple[str, str, str]]:
+def _figures(evidence: ThreatResults, doubts: Doubts) -> Iterator[tuple[str, str, str]]:
     found: list[tuple[Figure | None, str]] = [
-        (curves(evidence), _curves_caption(evidence)),
-        (histogram(evidence), "Sizes of the smallest perturbation found for each correctly classified image."),
+        (curves(evidence, doubts), _curves_caption(evidence)),
+        (histogram(evidence, doubts), "Sizes of the smallest perturbation found for each correctly classified image."),
     ]
     for figure, caption in found:
         if figure:

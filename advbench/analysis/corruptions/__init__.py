@@ -1,0 +1,1 @@
+"""Accuracy under common corruptions, from the rows of a run. No torch."""

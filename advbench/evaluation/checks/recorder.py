@@ -1,0 +1,82 @@
+"""A model that keeps what an attack asks about: the best candidate for each image, and how the search went."""
+
+import torch
+from torch import Tensor
+
+from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from attacks.goals import Goal
+from attacks.norms import Norm
+from attacks.protocols import Model
+from attacks.queries.answers import ask
+from attacks.queries.gradients import asked_ids
+
+LAST = 10
+"""Number of passes at the end of a search in which its best margin should hardly fall any more."""
+SHARE = 0.05
+"""Most of its whole fall that it may."""
+
+
+class Recorder:
+    """A model that hands on every answer, and keeps for each image the best candidate within the budget.
+
+    It has none of the model's faster forms, so that every answer is the model's own.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...) that are attacked.
+        goal: The goal of all of them, with ids that are all different.
+        norm: Norm of ``eps``.
+        eps: Budget, image units.
+
+    Example:
+        >>> from attacks import Linf, PGD, Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.4]]), Untargeted(torch.tensor([0]))
+        >>> recorder = Recorder(lambda x: x, x, goal, Linf(), 0.3)
+        >>> bool((PGD()(recorder, x, goal, eps=0.3) == recorder.best).all())
+        True
+    """
+
+    best: Tensor
+    """The candidate within the budget with the lowest margin (N, ...); the image itself where there was none."""
+    margin: Tensor
+    """Its margin (N,)."""
+
+    def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float) -> None:
+        self._model, self._x, self._goal, self._norm, self._eps = model, x, goal, norm, eps
+        self._sorted, self._order = goal.ids.sort()
+        self._falls: list[tuple[Tensor, Tensor]] = []
+        self.best, self.margin = x.clone(), x.new_full((len(x),), torch.inf)
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Logits (N, C)."""
+        logits = ask(self._model, x)
+        ids = asked_ids()
+        if ids is not None and len(ids) == len(x):
+            rows = self._order[torch.searchsorted(self._sorted, ids)]
+            self._keep(rows, x.detach(), logits.detach(), searching=logits.requires_grad)
+        return logits
+
+    @property
+    def wrapped(self) -> Model:
+        """The model itself."""
+        return self._model
+
+    def falling(self) -> Tensor:
+        """Whether the best margin of each image still fell at the end of its search by gradients, bool (N,)."""
+        found = torch.zeros(len(self._x), dtype=torch.bool, device=self._x.device)
+        for row in range(len(found)):
+            course = [float(margins[row]) for rows, margins in self._falls if bool((rows == row).any())]
+            whole = course[0] - course[-1] if len(course) > LAST else 0.0
+            found[row] = whole > 0 and course[-LAST - 1] - course[-1] > SHARE * whole
+        return found
+
+    def _keep(self, rows: Tensor, x: Tensor, logits: Tensor, *, searching: bool) -> None:
+        size = self._norm.measure(x - self._x[rows])
+        inside = (size <= self._eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE) & ((x >= 0) & (x <= 1)).flatten(1).all(1)
+        value = self._goal.select(rows).margin(logits).to(size).where(inside, torch.inf)
+        value = value.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        lowest = self.margin.scatter_reduce(0, rows, value.to(self.margin), "amin")
+        better = (value < self.margin[rows]) & (value == lowest[rows])
+        self.best[rows[better]], self.margin = x[better], lowest
+        if searching:
+            self._falls.append((rows, lowest))

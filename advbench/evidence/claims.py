@@ -1,0 +1,181 @@
+"""What an evidence archive claims, in a form that can be counted again from its images. No torch."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
+
+from advbench.config.fields import Strict
+from advbench.errors import UserError
+from advbench.evidence.standalone import GOAL, TOTAL
+from advbench.records.unit import canonical
+
+FORMAT = 1
+"""Version of the archive's format."""
+MOST_IMAGES = 10**6
+"""Largest number of images of a data set."""
+DIGITS = 6
+"""Number of digits behind the point of the ends of intervals."""
+Digest = Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")]
+"""Hexadecimal digits, or nothing where there is no digest."""
+Side = Annotated[int, Field(ge=1, le=2**16)]
+"""Number of channels, or pixels of a side."""
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+"""A share of images."""
+Size = Annotated[FiniteFloat, Field(ge=0)]
+"""Size of a perturbation, image units; in L0 a number of values."""
+
+
+class ModelClaim(Strict):
+    """The model that the claims are about."""
+
+    label: str
+    """Name of the model in the run."""
+    digest: Digest
+    """Digest of what was loaded, as `advbench run` records it in the manifest."""
+    weights_sha256: Digest
+    """SHA-256 digest of the file of the weights; empty where there is none."""
+    onnx_sha256: tuple[Digest, ...]
+    """SHA-256 digests of ONNX files that the maker of the archive exported the model to."""
+    mean: tuple[FiniteFloat, ...]
+    """Mean that is subtracted before images in [0, 1] go into the file of that digest."""
+    std: tuple[FiniteFloat, ...]
+    """Divisor after that."""
+
+
+class DataClaim(Strict):
+    """The clean images of a data set; every list has an entry for each image."""
+
+    label: str
+    """Name of the data set in the run."""
+    num_classes: Annotated[int, Field(ge=2, le=10**6)]
+    """Number of classes among which the model is judged."""
+    shape: tuple[Side, Side, Side]
+    """Channels, height and width of an image."""
+    ids: Annotated[tuple[Digest, ...], Field(max_length=MOST_IMAGES)]
+    """Ids of the images, digests of their content in 8 bits; of one that the archive does not hold, the run's."""
+    labels: tuple[NonNegativeInt | None, ...]
+    """True classes; None for one that is not known."""
+    clean_class: tuple[NonNegativeInt | None, ...]
+    """Predicted classes; None where nothing is claimed of the clean image."""
+    lead: tuple[Size | None, ...]
+    """By how much the first logit exceeds the second, by which other weights are noticed; None as above."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len({len(each) for each in (self.ids, self.labels, self.clean_class, self.lead)}) > 1:
+            raise ValueError("expected an id, a label, a class and a lead for each image")
+        if any(each is not None and each >= self.num_classes for each in (*self.labels, *self.clean_class)):
+            raise ValueError(f"expected classes below {self.num_classes}")
+        if [each is None for each in self.clean_class] != [each is None for each in self.lead]:
+            raise ValueError("expected a lead exactly where a class is claimed")
+        return self
+
+
+class LevelClaim(Strict):
+    """What is claimed of a threat at one eps."""
+
+    eps: Annotated[FiniteFloat, Field(gt=0)] | None
+    """Budget, image units; None: no bound."""
+    images: NonNegativeInt
+    """Number of images for which the goal has a meaning."""
+    wrong: NonNegativeInt
+    """Number of these that are misclassified when clean."""
+    fooled: NonNegativeInt
+    """Number of the others for which an image in the archive meets the goal within eps."""
+    robust: NonNegativeInt
+    """Number of the rest: an upper bound of the images that are robust."""
+    low: Share
+    """Lower end of the 95 % interval of that share."""
+    high: Share
+    """Upper end of the same interval."""
+
+
+class ThreatClaim(Strict):
+    """The adversarial images of a goal and a norm on a data set."""
+
+    data: NonNegativeInt
+    """Place of the data set among those of the archive."""
+    goal: Annotated[str, Field(pattern=f"^({GOAL})$", max_length=1000)]
+    """Goal, with the numbers of classes in place of their names."""
+    norm: Literal["linf", "l2", "l1", "l0"]
+    """Norm in which perturbations are measured."""
+    sizes: tuple[Size | None, ...]
+    """Size of the perturbation of each image; None where the archive holds none."""
+    levels: tuple[LevelClaim, ...]
+    """What is claimed at each eps."""
+
+
+class Claims(Strict):
+    """All claims of an archive.
+
+    Example:
+        >>> model = ModelClaim(label="net", digest="", weights_sha256="", onnx_sha256=(), mean=(0,), std=(1,))
+        >>> read_claims(Claims(format=1, model=model, data=(), threats=()).text()).model.label
+        'net'
+    """
+
+    format: Literal[1]
+    """Version of the archive's format."""
+    model: ModelClaim
+    """The model that the claims are about."""
+    data: tuple[DataClaim, ...]
+    """The data sets."""
+    threats: tuple[ThreatClaim, ...]
+    """The claims, threat by threat."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for threat in self.threats:
+            if threat.data >= len(self.data):
+                raise ValueError(f"expected a data set below {len(self.data)}, got {threat.data}")
+            if len(threat.sizes) != len(self.data[threat.data].ids):
+                raise ValueError("expected a size or nothing for each image of the data set")
+        if sum(math.prod(each.shape) for each in self.data) * len(members(self)) > TOTAL:
+            raise ValueError(f"expected images with at most {TOTAL} values in all")
+        return self
+
+    def text(self) -> str:
+        """The one text of the claims."""
+        return canonical(self.model_dump(mode="json"))
+
+
+def read_claims(text: str) -> Claims:
+    """Read what :meth:`Claims.text` gave.
+
+    Raises:
+        UserError: It is anything else, be it by a space.
+    """
+    try:
+        claims = Claims.model_validate(json.loads(text))
+        same = claims.text() == text
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:100]
+        raise UserError(f"the claims are not in order: {where or 'all'}: {first['msg'][:200]}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the claims are no JSON that can be read: {str(error)[:200]}") from None
+    if not same:
+        raise UserError("the claims are not written in their one form, so that two readers may differ about them")
+    return claims
+
+
+def members(claims: Claims) -> set[str]:
+    """Names of the pictures in an archive with these claims."""
+    names = {f"images/{d}/{i}.png" for d, data in enumerate(claims.data) for i in there(data.clean_class)}
+    for number, threat in enumerate(claims.threats):
+        for i in there(threat.sizes):
+            names |= {f"deltas/{number}/{i}.png", f"images/{threat.data}/{i}.png"}
+    return names
+
+
+def there(values: Sequence[Any]) -> list[int]:
+    """The places of what is not None.
+
+    Example:
+        >>> there([None, 0.5])
+        [1]
+    """
+    return [i for i, value in enumerate(values) if value is not None]

@@ -1,0 +1,102 @@
+"""Signatures of archives by an ed25519 key pair, with the package cryptography (extra `sign`)."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advbench.errors import UserError, not_installed
+from advbench.evidence.archive import SIGNATURE, UNSIGNED
+from advbench.records.storage.checksum import BLANK, sealed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+MAKE_KEYS = "openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out key.pub"
+"""Commands that make a key pair."""
+_HEAD = b"advbench evidence 1\n"
+_ROOM = len(UNSIGNED) + len(BLANK)
+
+
+def read_private_key(path: Path) -> "Ed25519PrivateKey":
+    """Read the key that signs, from a PEM file without a password.
+
+    Raises:
+        UserError: It cannot be read or is of another kind, or the package cryptography is not installed.
+    """
+    found = _key(path, "private")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    if not isinstance(found, Ed25519PrivateKey):
+        raise UserError(f"{path} holds no ed25519 private key", hint=MAKE_KEYS)
+    return found
+
+
+def read_public_key(path: Path) -> "Ed25519PublicKey":
+    """Read the key that verifies, from a PEM file.
+
+    Raises:
+        UserError: It cannot be read or is of another kind, or the package cryptography is not installed.
+    """
+    found = _key(path, "public")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if not isinstance(found, Ed25519PublicKey):
+        raise UserError(f"{path} holds no ed25519 public key", hint=MAKE_KEYS)
+    return found
+
+
+def signed(content: bytes, key: "Ed25519PrivateKey") -> bytes:
+    """An archive with room for a signature, signed and sealed; the digest covers the signature.
+
+    Args:
+        content: Result of :func:`advbench.evidence.archive.write_archive`.
+        key: Private key of the maker.
+    """
+    signature = key.sign(_message(content)).hex().encode()
+    return sealed(content[:-_ROOM] + SIGNATURE + signature + b" " + content[-len(BLANK) :])
+
+
+def signature_problem(content: bytes, key: "Ed25519PublicKey") -> str:
+    """What is wrong with the signature of an archive; empty if the owner of the key signed these very bytes.
+
+    Args:
+        content: All bytes of the file.
+        key: Public key of whoever should have signed it.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    room = content[-_ROOM : -len(BLANK)]
+    if not room.startswith(SIGNATURE):
+        return "the archive is not signed"
+    try:
+        signature = bytes.fromhex(room[len(SIGNATURE) : -1].decode("ascii"))
+        key.verify(signature, _message(content[:-_ROOM] + UNSIGNED + BLANK.encode()))
+    except (ValueError, InvalidSignature):
+        return "the signature is not one of that key for this archive"
+    return ""
+
+
+def _message(content: bytes) -> bytes:
+    """What is signed: the digest of the file with zeros where signature and digest go."""
+    return _HEAD + hashlib.sha256(content).hexdigest().encode()
+
+
+def _key(path: Path, kind: str) -> Any:
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+    except ImportError:
+        raise not_installed("a signature", "cryptography", "sign") from None
+    try:
+        content = path.read_bytes()
+        if kind == "private":
+            return serialization.load_pem_private_key(content, None)
+        return serialization.load_pem_public_key(content)
+    except OSError as error:
+        raise UserError(f"cannot read the key {path}: {error.strerror}") from None
+    except TypeError:
+        raise UserError(
+            f"the key {path} has a password", hint="decrypt it first: openssl pkey -in KEY -out FILE"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise UserError(f"{path} holds no {kind} key in the form PEM", hint=MAKE_KEYS) from None

@@ -1,0 +1,119 @@
+"""Tighter bounds of late activations in a domain, from what a counterexample in it would have to fulfil.
+
+In a domain the function lies above a linear function of the image. Only where that is at most ``enough`` can the
+function be: a half-space, of which the box leaves the less the closer the domain is to being closed. The inputs of late
+activations depend on all of the image, and are bounded anew on that part of the box (Zhou et al., *Clip-and-Verify*,
+2025; Kotha et al., *INVPROP*, 2023), by Lagrange's multiplier of the half-space: each gives a bound, the best is kept.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from advbench.proofs.bounding.backward import Bound, lower_bound
+from advbench.proofs.bounding.balls import BallInBox
+from advbench.proofs.bounding.crown import values_and_negatives
+from advbench.proofs.search.slopes import ascend
+from advbench.proofs.search.space import Choice, Space
+
+MOST_ENTRIES = 250_000
+"""Most coefficients of the functions that are bounded anew in each domain, those of the last layers."""
+STEPS = 10
+"""Steps of ascent for the slopes of each of their bounds."""
+REACH = 0.3
+"""How far below what is wanted the bound of a domain may be, as a share of what its linear function can change."""
+MULTIPLIERS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Multipliers that are tried, as shares of the size of the bounded functions in that of the half-space's."""
+_ROUNDING = 1e-9
+"""By which share of their size bounds are widened, which is far more than rounding errors of float64."""
+
+
+@dataclass(frozen=True)
+class Clipper:
+    """Linear functions of the image below some activations' inputs, and below these times -1.
+
+    Attributes:
+        ball: The images, a box, float64.
+        places: Where the activations stand in the vector of all that bend, int64 (V,).
+        rows: Coefficients, each times half the width of the box (2 V, n).
+        middle: The functions' values in the middle of the box (2 V,).
+    """
+
+    ball: BallInBox
+    places: Tensor
+    rows: Tensor
+    middle: Tensor
+
+    @classmethod
+    def of(cls, space: Space) -> Self | None:
+        """What can be bounded anew in a space in float64, if anything; on boxes alone."""
+        layers, count = list[tuple[int, Tensor, slice]](), 0
+        for part in reversed(list(space.parts())):
+            count += len(part[1]) * space.relaxed.ball.x.numel()
+            if count > MOST_ENTRIES:
+                break
+            layers.append(part)
+        if not layers or not space.relaxed.ball.is_box:
+            return None
+        parts = [_below(space, i, found) for i, found, _ in layers]
+        places = [torch.arange(place.start, place.stop) for _, _, place in layers]
+        halves = [torch.cat([each[half] for each in parts]) for half in (0, 1, 2, 3)]
+        rows, middle = torch.cat(halves[:2]), torch.cat(halves[2:])
+        return cls(space.relaxed.ball, torch.cat(places), rows, middle)
+
+    def clip(self, choice: Choice, below: Bound, most: float) -> Choice:
+        """The domains with bounds that hold where a function is at most ``most``.
+
+        Args:
+            choice: Domains (K, U).
+            below: What the function lies above in each of them, float64.
+            most: A value of the function.
+        """
+        centre, radius = _centre_and_radius(self.ball)
+        cuts = below.coefficients.flatten(1) * radius
+        at_centre = below.constant + (below.coefficients.flatten(1) * centre).sum(1) - most
+        width = 2 * cuts.abs().sum(1)
+        near = ((width > 0) & (most - below.value < REACH * width)).nonzero().squeeze(1)
+        if not len(near):
+            return choice
+        # a little less than what is known, by far more than rounding errors, which large multipliers would multiply
+        at_centre -= _ROUNDING * (1 + at_centre.abs() + width)
+        values = self._values(cuts[near], at_centre[near])
+        lowest, highest = values.chunk(2, 1)
+        lower, upper = choice.lower.clone(), choice.upper.clone()
+        places = near[:, None], self.places
+        lower[places] = torch.maximum(lower[places], lowest)
+        upper[places] = torch.minimum(upper[places], -highest)
+        return choice._replace(lower=lower, upper=upper)
+
+    def _values(self, cuts: Tensor, at_centre: Tensor) -> Tensor:
+        """Least values of the functions where cuts * z + at_centre <= 0, all of z from -1 to 1 (K, 2 V)."""
+        size = (self.rows.abs().sum(1).mean() / cuts.abs().sum(1)).clamp(max=1e9)
+        values = self.middle - self.rows.abs().sum(1)
+        for share in MULTIPLIERS:
+            multiplier = (share * size).unsqueeze(1)
+            reach = torch.cdist(-multiplier * cuts, self.rows, p=1)
+            values = torch.maximum(values, self.middle + multiplier * at_centre.unsqueeze(1) - reach)
+        return values - _ROUNDING * (1 + values.abs())
+
+
+def _centre_and_radius(ball: BallInBox) -> tuple[Tensor, Tensor]:
+    lower, upper = ball.lower.flatten(1), ball.upper.flatten(1)
+    return (lower + upper) / 2, (upper - lower) / 2
+
+
+def _below(space: Space, i: int, found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Linear functions below the inputs of an activation, and below these times -1: rows of both, then middles."""
+    network = space.relaxed.network
+    functions = values_and_negatives(network, network.nodes[i].inputs[0], found)
+    start = space.plain(2 * len(found))
+    choice = ascend(space.to(torch.float32), functions.to(torch.float32), start, STEPS).choice
+    with torch.no_grad():
+        bound = lower_bound(space.chosen(choice), functions)
+    centre, radius = _centre_and_radius(space.relaxed.ball)
+    flat = bound.coefficients.flatten(1)
+    rows, negatives = (flat * radius).chunk(2)
+    middle, middle_of_negatives = (bound.constant + (flat * centre).sum(1)).chunk(2)
+    return rows, negatives, middle, middle_of_negatives

@@ -1,0 +1,1 @@
+"""Errors under common corruptions, as the reports show them. No torch."""
