@@ -29,11 +29,23 @@ from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.geometry.quantize import quantize
-from attacks.goals import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks.goals import (
+    AnyLabelFlips,
+    Goal,
+    LabelOff,
+    LabelOn,
+    LabelOutOfTopK,
+    LabelsEqual,
+    OrderedTopK,
+    Targeted,
+    TopKExclusion,
+    Untargeted,
+)
 from attacks.hop_skip_jump import HopSkipJump
+from attacks.masking import MaskedEach, masked, masked_each
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
-from attacks.norms import L0, L1, L2, NORMS, Linf, Norm
+from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm
 from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
@@ -101,6 +113,7 @@ __all__ = [
     "TIFGSM",
     "Adaptive",
     "AdaptiveReport",
+    "AnyLabelFlips",
     "Attack",
     "AttackError",
     "Bisection",
@@ -114,8 +127,13 @@ __all__ = [
     "Goal",
     "HopSkipJump",
     "Inside",
+    "LabelOff",
+    "LabelOn",
     "LabelOutOfTopK",
+    "LabelsEqual",
     "Linf",
+    "Masked",
+    "MaskedEach",
     "MinNormAttack",
     "Model",
     "MultiTargeted",
@@ -145,6 +163,8 @@ __all__ = [
     "foolbox",
     "fooled",
     "inside",
+    "masked",
+    "masked_each",
     "multi_targeted",
     "quantize",
     "restarts",

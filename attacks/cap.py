@@ -121,7 +121,10 @@ def spent(model: Model, ids: Tensor) -> bool:
         >>> spent(lambda x: x, torch.tensor([0]))
         False
     """
-    return isinstance(model, _Purse | _Paying) and model.refuses(ids)
+    asked: object = model
+    while asked is not None and not isinstance(asked, _Purse | _Paying):
+        asked = getattr(asked, "wrapped", None)
+    return isinstance(asked, _Purse | _Paying) and asked.refuses(ids)
 
 
 def behind_limit(model: Model) -> Model:

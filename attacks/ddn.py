@@ -83,7 +83,7 @@ class DDN:
             delta -= self.norm.steepest(_or_random(at.gradient, seed, active.goal.ids, step), rate)
             length = self.norm.measure(delta).clamp_min(1e-12)
             x_adv = delta.mul_(column(radius / length, delta)).add_(active.x).clamp_(0, 1)
-        best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        best.offer(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
         return active.finish(best)
 
 

@@ -80,7 +80,7 @@ class FAB:
             x_adv = active.x
             for _ in range(self.steps):
                 x_adv = self._step(active, aim, x_adv)
-                fooled = met(active.goal, forward(model, x_adv, active.goal))
+                fooled = met(active.goal, forward(active.model, x_adv, active.goal))
                 best.offer(x_adv, fooled)
                 back = torch.ones_like(active.eps).masked_fill(fooled, self.retreat)
                 x_adv = active.x + (x_adv - active.x) * column(back, x_adv)

@@ -81,7 +81,7 @@ class FMN:
             radius = torch.minimum(radius, active.eps)
             move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
             x_adv = self.norm.within(active.x, x_adv - move, radius)
-        best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        best.offer(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
         return active.finish(best)
 
 

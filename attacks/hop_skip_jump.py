@@ -83,8 +83,8 @@ class HopSkipJump:
         check_call(self, eps, seed)
         check_fit(self.starts, x)
         active = Survivors.of(self, model, x, goal, eps, seed)
-        x_adv, started = self._start(model, active, seed)
-        ask = _Oracle(model, active.goal.select(started))
+        x_adv, started = self._start(active, seed)
+        ask = _Oracle(active.model, active.goal.select(started))
         clean, draw = active.x[started], self.start_draws
         best = Nearest(clean, self.norm, active.eps[started])
         for jump in range(self.steps if len(started) else 0):
@@ -101,17 +101,17 @@ class HopSkipJump:
             x_adv = _jump(ask, self.norm, x_adv, uphill.direction(), reach)
         if len(started):
             best.offer(_to_boundary(ask, self.norm, clean, x_adv), torch.ones_like(started, dtype=torch.bool))
-        active.found[active.rows[started]] = best.x_adv
+        active.found[active.rows[started]] = self.norm.confine(clean, best.x_adv)
         if len(started) < len(active):
             lost = set(active.rows.tolist()) - set(active.rows[started].tolist())
             raise AttackError(active.found, dict.fromkeys(sorted(lost), why_none(self.start_draws, self.starts)))
         return active.found
 
-    def _start(self, model: Model, active: Survivors, seed: int) -> tuple[Tensor, Tensor]:
+    def _start(self, active: Survivors, seed: int) -> tuple[Tensor, Tensor]:
         """An image that meets the goal for each image where one was found, and the positions of these."""
 
         def fools(x_adv: Tensor, rows: Tensor) -> Tensor:
-            return _Oracle(model, active.goal.select(rows)).fooled(x_adv)
+            return _Oracle(active.model, active.goal.select(rows)).fooled(x_adv)
 
         x_adv, found = find_starts(
             fools, self.norm, active.x, active.goal.ids, starts=self.starts, seed=seed, draws=self.start_draws

@@ -51,5 +51,5 @@ class Noise:
                 break
             delta = self.norm.random(x.shape[1:], active.eps, seed, active.goal.ids, draw)
             x_adv = delta.to(x).add_(active.x).clamp_(0, 1)
-            (x_adv,) = active.retire(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+            (x_adv,) = active.retire(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
         return active.found

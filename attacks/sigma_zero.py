@@ -82,7 +82,7 @@ class SigmaZero:
             delta = (active.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - active.x
             threshold = (threshold + rate * self.threshold_step * (2 * fooled.to(threshold) - 1)).clamp_(0, 1)
             delta *= delta.abs() >= column(threshold, delta)
-        best.offer(active.x + delta, met(active.goal, forward(model, active.x + delta, active.goal)))
+        best.offer(active.x + delta, met(active.goal, forward(active.model, active.x + delta, active.goal)))
         return active.finish(best)
 
     def _count_slope(self, delta: Tensor) -> Tensor:

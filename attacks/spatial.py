@@ -77,7 +77,7 @@ class Spatial:
         for move in self._moves(seed, active.goal.ids):
             angle, shift = move[:, 0] * self.max_rotation, move[:, 1:] * self.max_translation
             x_adv = warp(active.x, angle.to(x), torch.ones_like(active.eps), shift.to(x)).clamp_(0, 1)
-            best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+            best.offer(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
         return active.finish(best)
 
     def _moves(self, seed: int, ids: Tensor) -> Iterator[Tensor]:

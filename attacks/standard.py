@@ -132,7 +132,7 @@ class Standard:
         clean = best.margin.clone()
         best.look(active, descend(active, active.x, margin, self.steps))
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
-            best.look(active, FMN(norm=self.norm, steps=steps)(model, active.x, active.goal, eps=active.eps))
+            best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
         if sparse := self.norm.sparse:
             for loss in (cross_entropy, margin):
                 _descend(active, best, next(seeds), loss, _from_outside(LONG))

@@ -77,12 +77,12 @@ class SuperDeepFool:
         for _ in range(self.steps):
             some = active.goal.select(rows)
             crossed, _ = cross(active, rows, x_adv[rows], ways, self.norm, self.inner_steps, self.overshoot)
-            at = slope(model, crossed, some, margin)
+            at = slope(active.model, crossed, some, margin)
             crossings.offer_for(rows, crossed, at.fooled)
             normal = self.norm.steepest(at.gradient, 1.0)
             along = (flat(crossed - active.x[rows]) * flat(normal)).sum(1)
             x_adv[rows] = (x_adv[rows] + column(along, normal) * normal).clamp_(0, 1)
-            fooled = met(some, forward(model, x_adv[rows], some))
+            fooled = met(some, forward(active.model, x_adv[rows], some))
             best.offer_for(rows, x_adv[rows], fooled)
             rows = rows[~fooled]
             if not len(rows):

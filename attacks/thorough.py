@@ -104,7 +104,7 @@ class Thorough:
         near = NEAR * best.margin
         if len(active):
             first = replace(self.first, norm=self.norm)
-            best.look(active, first(model, active.x, active.goal, eps=active.eps, seed=seed))
+            best.look(active, first(active.model, active.x, active.goal, eps=active.eps, seed=seed))
             active.precision = "exact"  # a rounded gradient decides nothing among those left
         with suppress(NoGradientError):  # walkers have nowhere to go; the first attack goes by answers then
             self._populate(active, best, near, seed)

@@ -13,6 +13,7 @@ from advbench.cli.model_options import announce, described, description
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, FORMS_TEXT, goal_with_k
+from advbench.config.masks import FORMS
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
 @click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
+@click.option("--mask", metavar="MASK", help=f"What may change: {FORMS}; pixels of the model's input.")
 @click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
 @click.option(
     "--max-passes", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture, forward and backward."

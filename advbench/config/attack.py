@@ -11,6 +11,7 @@ from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
 from advbench.config.data.name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
+from advbench.config.masks import MaskSpec, parse_mask
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
 
@@ -37,6 +38,8 @@ class AttackConfig:
     """What counts as fooled."""
     goal_named: bool = True
     """Whether the user asked for that goal."""
+    mask: MaskSpec | None = None
+    """What may change in the pictures; None: everything."""
     norm: str = "linf"
     """Name of the norm, one of `NORMS`."""
     eps: float | None = None
@@ -65,6 +68,7 @@ def attack_config(
     norm: str | None,
     eps: str | None,
     params: Sequence[str] = (),
+    mask: str | None = None,
     **rest: object,
 ) -> AttackConfig:
     """Check the options of `advbench attack` against the tables and each other.
@@ -76,6 +80,7 @@ def attack_config(
             and for a model with too few classes.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
+        mask: As :func:`advbench.config.masks.parse_mask` takes it; None: everything may change.
         params: Parameters of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them.
         **rest: The other fields of :class:`AttackConfig`.
 
@@ -111,6 +116,7 @@ def attack_config(
         params=given,
         goal=_goal_for(card, norm, goal, network.classes),
         goal_named=goal is not None,
+        mask=_mask_of(mask, prove=bool(rest.get("prove"))),
         norm=norm,
         eps=None if text is None else parse_eps(text, norm),
         **rest,  # type: ignore[arg-type]
@@ -125,6 +131,15 @@ def _eps_for(card: AttackCard, norm: str, eps: str | None) -> str | None:
         hint = "leave --eps out, and say how strong it should be with --param severity=1 to 5"
         raise UserError(f"attack '{card.name}' takes no eps", hint=hint)
     return None
+
+
+def _mask_of(text: str | None, *, prove: bool) -> MaskSpec | None:
+    if text is not None and prove:
+        raise UserError("proofs know no masks", hint="leave out either --prove or --mask")
+    mask = None if text is None else parse_mask(text)
+    if mask is not None:
+        mask.digest()  # a missing file is an error before the model is loaded
+    return mask
 
 
 def suited(config: AttackConfig, classes: int) -> AttackConfig:

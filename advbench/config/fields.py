@@ -9,6 +9,7 @@ from advbench.catalog.attacks import CORRUPTION, corruptions
 from advbench.catalog.registry import near_misses
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.goals import parse_goal
+from advbench.config.masks import parse_mask
 from advbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,3 +126,14 @@ class Strict(BaseModel):
     """Base of all tables of a suite: unknown keys are refused, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _mask(text: Any) -> Any:
+    try:
+        return parse_mask(text, option="mask").text if isinstance(text, str) else text
+    except UserError as error:
+        raise plain(error) from None
+
+
+Mask = Annotated[str, BeforeValidator(_mask)] | None
+"""What attacks may change, as `advbench attack --mask` takes it; None: everything."""

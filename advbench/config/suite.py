@@ -20,6 +20,7 @@ from advbench.config.fields import (
     Corruptions,
     EpsTable,
     Goals,
+    Mask,
     NormNames,
     Severities,
     Strict,
@@ -30,6 +31,7 @@ from advbench.config.fields import (
     waived,
 )
 from advbench.config.gates import Gates
+from advbench.config.masks import with_mask
 from advbench.config.model_description import NOTHING, Description, refuse_unread
 from advbench.errors import UserError
 
@@ -99,13 +101,36 @@ class DatasetSpec(DataSource):
     """Number of images, in place of the suite's."""
     eps: EpsTable = Field(default={})
     """Budgets on this data set, in place of the suite's."""
+    mask: Mask = None
+    """What may change in its images, in place of the suite's; a relative path of a picture starts at the suite file."""
     label: str = ""
-    """Name in records and reports; default: the name above."""
+    """Name in records and reports, which ends with the mask where there is one; default: the name above."""
 
     @model_validator(mode="before")
     @classmethod
     def _label(cls, values: Any) -> Any:
         return _with_label(values)
+
+    @model_validator(mode="after")
+    def _label_with_mask(self, info: ValidationInfo) -> Self:
+        object.__setattr__(self, "label", self.under(None, (info.context or {}).get("folder", Path())).label)
+        return self
+
+    def under(self, mask: str | None, folder: Path = Path()) -> Self:
+        """The data set under its own mask, or under this one, as its label then says.
+
+        Args:
+            mask: Mask of data sets that have none of their own.
+            folder: Folder in which a relative path of a picture starts.
+
+        Example:
+            >>> DatasetSpec(name="mnist-samples").under("border:4").label
+            'mnist-samples, only border:4'
+        """
+        own = self.mask or mask
+        return (
+            self if own is None else self.model_copy(update={"mask": own, "label": with_mask(self.label, own, folder)})
+        )
 
 
 class AttackSpec(Strict):
@@ -206,6 +231,9 @@ class Suite(Strict):
     """Norms of the attacks that work in them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
     """Budgets for data sets that have none of their own."""
+    mask: Mask = None
+    """What attacks may change in the images of data sets that have no mask of their own: a picture (white may change;
+    a relative path starts at the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
     images: PositiveInt | None = None
     """Number of images of each data set, always the same ones for the same seed; None: all."""
     seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
@@ -249,6 +277,16 @@ class Suite(Strict):
             for name in model.attacks or ():
                 if name not in there:
                     raise ValueError(f"model {model.label} has the attack {name!r}, which the suite does not have")
+        return self
+
+    def data(self, label: str) -> DatasetSpec:
+        """The data set with this label."""
+        return next(data for data in self.datasets if data.label == label)
+
+    @model_validator(mode="after")
+    def _mask_everywhere(self, info: ValidationInfo) -> Self:
+        folder = (info.context or {}).get("folder", Path())
+        object.__setattr__(self, "datasets", tuple(data.under(self.mask, folder) for data in self.datasets))
         return self
 
     @model_validator(mode="after")

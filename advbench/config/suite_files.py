@@ -13,6 +13,7 @@ from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
 from advbench.config.data.word import PATHS
 from advbench.config.gates import Floor, Gates
+from advbench.config.masks import parse_mask
 from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
 from advbench.errors import UserError
 
@@ -120,6 +121,7 @@ def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
         >>> [data.name for data in on_other_data(suite, (DatasetSpec(name="folder", path=Path("val")),)).datasets]
         ['folder']
     """
+    data = tuple(each.under(suite.mask) for each in data)
     labels = [each.label for each in data]
     if twice := [label for label in labels if labels.count(label) > 1]:
         hint = f"give one of them a label: {data[0].name}...,label=NAME"
@@ -185,7 +187,13 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
     models = tuple(_seen_model(spec, seen) for spec in suite.models)
     datasets = tuple(_seen_data(spec, seen) for spec in suite.datasets)
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
-    return suite.model_copy(update={"models": models, "datasets": datasets, "attacks": attacks})
+    changed = {"models": models, "datasets": datasets, "attacks": attacks, "mask": _seen_mask(suite.mask, seen)}
+    return suite.model_copy(update=changed)
+
+
+def _seen_mask(mask: str | None, seen: Callable[[Path], Path]) -> str | None:
+    """A mask that is a picture under its path from the current folder."""
+    return mask if mask is None or parse_mask(mask).kind != "picture" else str(seen(Path(mask)))
 
 
 def _seen_data(spec: DatasetSpec, seen: Callable[[Path], Path]) -> DatasetSpec:
@@ -193,7 +201,7 @@ def _seen_data(spec: DatasetSpec, seen: Callable[[Path], Path]) -> DatasetSpec:
     if spec.name.startswith(f"{HUB}."):  # a folder that the package datasets has saved
         moved_to = seen(Path(spec.name.removeprefix(HUB))).as_posix()
         paths |= {"name": f"{HUB}{moved_to if moved_to.startswith(('.', '/')) else f'./{moved_to}'}"}
-    return spec.model_copy(update=paths)
+    return spec.model_copy(update=paths | {"mask": _seen_mask(spec.mask, seen)})
 
 
 def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:

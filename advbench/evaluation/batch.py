@@ -11,9 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from advbench.config.masks import MaskSpec
 from advbench.datasets.images.ids import content_ids
 from advbench.evaluation.evaluate import Evaluation, evaluate, evaluate_quickly
 from advbench.evaluation.goals import MakeGoal, set_apart
+from advbench.evaluation.masks import mask_for
 from advbench.evaluation.memory import by_halves, out_of_memory
 from advbench.evaluation.recording import (
     Measurement,
@@ -28,7 +30,7 @@ from advbench.evaluation.recording import (
 )
 from advbench.models.twins import BORROW
 from advbench.records.record import OK, Reason, Record
-from attacks import Attack, Goal, Model
+from attacks import Attack, Goal, Model, masked
 from attacks.queries.derivatives import NoGradientError
 
 
@@ -46,6 +48,8 @@ class BatchAttack:
     """The columns that all records share; the eps and the seed of the attack are taken from them."""
     keep: int
     """Number of top classes that a record keeps."""
+    mask: MaskSpec | None = None
+    """What may change in the images; None: everything. Where each has a mask of its own, it is attacked alone."""
     attack_all: bool = False
     """Whether to attack even the images that already are of the class that the goal wants first."""
     on_pass: Callable[[], None] = lambda: None
@@ -65,6 +69,8 @@ class Candidate(NamedTuple):
     """The image in 8 bits (C, H, W)."""
     logits: Tensor
     """The model's logits for it (classes,)."""
+    allowed: Tensor | None = None
+    """The pixels that might change, bool (H, W); None: all of them."""
 
 
 class ImageResult(NamedTuple):
@@ -122,6 +128,8 @@ def attack_batch(
 def _attack_part(setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor | None) -> list[ImageResult]:
     """Attack images together; one by one if that fails for another reason than want of memory."""
     known = clean
+    if len(x) > 1 and setup.mask is not None and setup.mask.per_image:
+        return _one_by_one(setup, x, samples, clean)
     try:
         if known is None:
             with torch.no_grad():
@@ -132,6 +140,10 @@ def _attack_part(setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean
             return [_crashed(setup, samples[0], None if known is None else known[0], error)]
         if out_of_memory(error):
             raise
+    return _one_by_one(setup, x, samples, clean)
+
+
+def _one_by_one(setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor | None) -> list[ImageResult]:
     alone = [slice(i, i + 1) for i in range(len(x))]
     return [
         result
@@ -198,8 +210,11 @@ def _together(
         if not attacked
     }
     if len(places := chosen.nonzero().squeeze(1)):
-        seen = _evaluate(setup, x[places], goal.select(places), clean[places] if quickly else None)
-        some = _results(setup, [samples[place] for place in places.tolist()], seen)
+        own = goal.select(places)
+        allowed = None if setup.mask is None else mask_for(setup.mask, setup.model, x[places], own)
+        attack = setup.attack if allowed is None else masked(setup.attack, allowed)
+        seen = _evaluate(setup, attack, x[places], own, clean[places] if quickly else None)
+        some = _results(setup, [samples[place] for place in places.tolist()], seen, allowed)
         results |= {
             place: result._replace(pointless=pointless[place])
             for place, result in zip(places.tolist(), some, strict=True)
@@ -207,14 +222,16 @@ def _together(
     return [results[row] for row in range(len(x))]
 
 
-def _evaluate(setup: BatchAttack, x: Tensor, goal: Goal, clean: Tensor | None) -> Evaluation:
+def _evaluate(setup: BatchAttack, attack: Attack, x: Tensor, goal: Goal, clean: Tensor | None) -> Evaluation:
     eps, seed = setup.source.columns["eps"], setup.source.columns["seed"]
     if clean is None:
-        return evaluate(setup.model, setup.attack, x, goal, eps=eps, seed=seed, on_pass=setup.on_pass)
-    return evaluate_quickly(setup.model, setup.attack, x, clean, goal, eps=eps, seed=seed)
+        return evaluate(setup.model, attack, x, goal, eps=eps, seed=seed, on_pass=setup.on_pass)
+    return evaluate_quickly(setup.model, attack, x, clean, goal, eps=eps, seed=seed)
 
 
-def _results(setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation) -> list[ImageResult]:
+def _results(
+    setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation, allowed: Tensor | None
+) -> list[ImageResult]:
     """The results of images that were attacked together."""
     clean, adv = seen.verdicts.clean_logits, seen.verdicts.adv_logits
     before, after = rank(clean, setup.keep), rank(adv, setup.keep)
@@ -225,7 +242,7 @@ def _results(setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation) ->
             results.append(ImageResult(lost(sample, setup.source, Reason.CRASHED, why, before[i]), clean[i]))
             continue
         record = as_record(setup.source, sample, measured, (before[i], after[i]))
-        candidate = Candidate(measured, seen.x_adv[i], seen.x_8bit[i], adv[i]) if record.status == OK else None
+        candidate = Candidate(measured, seen.x_adv[i], seen.x_8bit[i], adv[i], allowed) if record.status == OK else None
         results.append(ImageResult(record, clean[i], candidate))
     return results
 

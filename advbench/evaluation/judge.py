@@ -31,7 +31,7 @@ class Verdicts(NamedTuple):
     adv_logits: Tensor
     """Logits of the candidates (N, C)."""
     valid: Tensor
-    """Whether the candidate is finite, in [0, 1] and within eps, bool (N,)."""
+    """Whether the candidate is finite, in [0, 1], within eps, and equal to the image outside a mask, bool (N,)."""
     met: Tensor
     """Whether the candidate is valid and meets the goal, of a random model in half of its passes, bool (N,)."""
     survives_8bit: Tensor
@@ -86,7 +86,7 @@ def judge(
     check_candidates(x, x_adv)
     clean, (adv, share, draws) = ask(model, x), _answers(model, x_adv, goal)
     size, *sizes = _measure(x, x_adv, norm, *(each() for each in NORMS.values()))
-    valid = _within(x_adv, size, eps)
+    valid = _within(x_adv, size, eps) & _keeps(norm, x, x_adv)
     met = valid & (share >= 0.5)
     survives, size_8bit = met.clone(), torch.zeros_like(size)
     # most images are not fooled, and about those there is nothing more to ask
@@ -155,7 +155,16 @@ def _describe(x: Tensor) -> str:
 def _stored(model: Model, x: Tensor, kept: Tensor, goal: Goal, norm: Norm, eps: float | None) -> tuple[Tensor, Tensor]:
     """Whether images as they are stored are valid and meet the goal, bool (N,), and their perturbations' sizes (N,)."""
     (size,) = _measure(x, kept, norm)
-    return _within(kept, size, eps) & (goal.margin(ask(model, kept)) < 0), size
+    # outside a mask a file holds the image as nearly as 8 bits can
+    keeps = _keeps(norm, x, kept) | _keeps(norm, nearest_levels(x), kept)
+    return keeps & _within(kept, size, eps) & (goal.margin(ask(model, kept)) < 0), size
+
+
+def _keeps(norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
+    """Whether candidates equal the images wherever the norm lets nothing change, bool (N,)."""
+    if not norm.confines:
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+    return (norm.confine(x, x_adv) == x_adv).flatten(1).all(1)
 
 
 def _within(x_adv: Tensor, size: Tensor, eps: float | None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from advbench.config.masks import mask_in
 from advbench.evaluation.evaluate import Evaluation
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Reason, Record
 from advbench.sanitize import display_name
@@ -16,6 +17,10 @@ from attacks.objectives.ranking import ranked_classes
 
 INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
 """Reason why the outcome of an image is unknown if its candidate is invalid."""
+BESIDE_THE_MASK = (
+    "the image it returned is not finite, leaves [0, 1], is further away than eps or differs outside the mask"
+)
+"""The same where a mask says what may change."""
 UNANSWERED = "the model's answers are not all finite"
 """Reason why the outcome of an image is unknown if the model gave no usable answers."""
 ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
@@ -156,7 +161,8 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
         }
     )
     if not (seen.valid and seen.answered):
-        reason, why = (Reason.NO_ANSWER, UNANSWERED) if seen.valid else (Reason.INVALID, INVALID)
+        invalid = BESIDE_THE_MASK if mask_in(source.columns["dataset"]) else INVALID
+        reason, why = (Reason.NO_ANSWER, UNANSWERED) if seen.valid else (Reason.INVALID, invalid)
         told = failure(sample.sample_name, source.columns["attack"], why)
         return Record(status=UNKNOWN, reason=reason, error=told, **columns)
     columns |= {

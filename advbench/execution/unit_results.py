@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.config.goals import parse_goal
+from advbench.config.masks import parse_mask
 from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.evaluation.batch import BatchAttack, Candidate, ImageResult, labelled_pointless, unattacked
@@ -85,12 +86,14 @@ def set_up(
         on_cut: Called with the smaller number of images each time memory does not suffice.
     """
     judged, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
+    mask = context.suite.data(unit.dataset).mask
     return BatchAttack(
         model=judged if model is None else model,
         attack=attack,
         make_goal=goal_maker(goal, judged),
         source=_provenance(unit, context, judged),
         keep=max(_FIRST, goal.k, len(goal.classes)),
+        mask=None if mask is None else parse_mask(mask),
         on_cut=on_cut,
     )
 

@@ -9,17 +9,20 @@ import torch
 
 from advbench.catalog.plugins import load_plugins
 from advbench.config.goals import parse_goal
+from advbench.config.masks import parse_mask
+from advbench.config.suite import DatasetSpec
 from advbench.config.suite_files import refuse_code
 from advbench.datasets.images.ids import content_ids, content_of, sample_id
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.judge import judge
+from advbench.evaluation.masks import shared_mask
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.checksum import is_intact
 from advbench.records.stored_run import read_run
 from advbench.records.unit import Unit
-from attacks import NORMS
+from attacks import NORMS, Masked, Norm
 
 BATCH = 16
 """Number of images predicted together."""
@@ -72,11 +75,20 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
             continue
         tensors = safetensors.torch.load(content)
         images += len(tensors["rows"])
-        problems += _differences(unit, resources.judged(unit.model, unit.dataset), tensors, rows[unit.unit_id])
+        norm = _norm_of(unit, run.suite.data(unit.dataset), tensors["x"][0])
+        problems += _differences(unit, resources.judged(unit.model, unit.dataset), tensors, rows[unit.unit_id], norm)
     return Verification(len(rows), images, problems)
 
 
-def _differences(unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tensor], rows: Any) -> Iterator[str]:
+def _norm_of(unit: Unit, data: DatasetSpec, x: torch.Tensor) -> Norm:
+    """The norm of a unit, with its mask; saliencies are not made again, since they may differ in rounding."""
+    norm, mask = NORMS[unit.norm](), None if data.mask is None else parse_mask(data.mask)
+    return norm if mask is None or mask.per_image else Masked(norm, shared_mask(mask, x))
+
+
+def _differences(
+    unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tensor], rows: Any, norm: Norm
+) -> Iterator[str]:
     """Where the images of a unit do not do what its rows say."""
     make_goal = goal_maker(parse_goal(unit.goal), model)
     for places in torch.arange(len(tensors["rows"])).split(BATCH):  # type: ignore[no-untyped-call]
@@ -85,7 +97,7 @@ def _differences(unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tens
         labels = [record["label"] for record in records]
         known = torch.tensor([int(label) for label in labels]) if all(label == label for label in labels) else None
         goal = make_goal(tensors["clean_logits"][places], content_ids(x), known)
-        found = judge(model, x, x_adv, goal, NORMS[unit.norm](), unit.eps)
+        found = judge(model, x, x_adv, goal, norm, unit.eps)
         classes, sizes = found.adv_logits.argmax(1).tolist(), found.sizes[unit.norm].tolist()
         for i, record in enumerate(records):
             what = f"unit {unit.unit_id}, {record['sample_name']}"

@@ -30,6 +30,7 @@ WRITTEN = (
     "howto/reporting",
     "howto/universal",
     "howto/topk",
+    "howto/masks",
     "howto/defence",
     "howto/proofs",
     "howto/corruptions",

@@ -18,6 +18,7 @@ from advbench.evaluation.attack_factory import make_attack as attack_of_table
 from advbench.evaluation.attack_factory import refuse_small
 from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
 from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
@@ -205,12 +206,15 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
     """Attack pictures of one shape, and write the files of each."""
     config = session.config
     x = torch.stack([picture.image for picture in pictures]).to(next(session.model.buffers()).device)
+    if config.mask is not None:
+        check_mask(config.mask, x[0])
     setup = BatchAttack(
         model=session.asked,
         attack=session.attack_on(x),
         make_goal=session.make_goal,
         source=session.source,
         keep=_kept(config),
+        mask=config.mask,
         # A universal perturbation already exists, and whoever applies it wants to see it on every picture.
         attack_all=config.attack == UNIVERSAL,
         on_pass=tick,
@@ -241,7 +245,8 @@ def _written(session: Session, picture: _Picture, image: Tensor, result: ImageRe
     if result.candidate is None:
         return outcome
     try:
-        files = write_files(picture.folder, outcome, image, result.candidate.x_adv, result.candidate.x_8bit)
+        found = result.candidate
+        files = write_files(picture.folder, outcome, image, found.x_adv, found.x_8bit, found.allowed)
     except UserError:
         raise  # the results cannot be written, so no other picture will succeed either
     except Exception as error:  # drawing may fail on one picture; the others go on

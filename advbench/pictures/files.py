@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def write_files(
-    folder: Path, outcome: "PictureResult", x: "Tensor", x_adv: "Tensor", x_8bit: "Tensor"
+    folder: Path,
+    outcome: "PictureResult",
+    x: "Tensor",
+    x_adv: "Tensor",
+    x_8bit: "Tensor",
+    allowed: "Tensor | None" = None,
 ) -> Mapping[str, Path]:
     """Write the pictures, the exact floats, the panel and the record of one picture.
 
@@ -30,21 +35,24 @@ def write_files(
         x: The clean image (C, H, W), in [0, 1].
         x_adv: The adversarial image.
         x_8bit: The adversarial image as it is saved, its values multiples of 1/255.
+        allowed: The pixels that might change, bool (H, W); None: all of them.
 
     Returns:
         Name -> path: `adversarial.png`, `perturbation.png`, `panel.png`, `adversarial.safetensors`,
-        `record.parquet`, `record.csv`.
+        `record.parquet`, `record.csv`; with a mask also `mask.png`, which `--mask` takes again.
 
     Raises:
         UserError: If a file cannot be written.
     """
     adversarial, perturbation = as_picture(x_8bit), as_perturbation(x_adv - x)
+    mask = None if allowed is None else as_picture(allowed.float().unsqueeze(0))
     contents = {
         "adversarial.png": as_png(adversarial),
         "perturbation.png": as_png(perturbation),
-        "panel.png": draw_panel(as_picture(x), perturbation, adversarial, outcome),
+        "panel.png": draw_panel(as_picture(x), perturbation, adversarial, outcome, mask),
         "adversarial.safetensors": save({"adversarial": x_adv.cpu().contiguous().numpy()}),
     }
+    contents |= {} if mask is None else {"mask.png": as_png(mask)}
     files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
     parquet, csv = write_records(folder / "record", [outcome.record])
     return files | {"record.parquet": parquet, "record.csv": csv}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from advbench.config.attack import AttackConfig
+from advbench.config.masks import with_mask, without_mask
 from advbench.evaluation.batch import ImageResult
 from advbench.evaluation.recording import Provenance, Ranking, Sample, lost, parameters, rank, short_digest
 from advbench.models.classifier import Classifier
@@ -85,10 +86,11 @@ def provenance(
         version: The version of advbench.
         form: Form of the network that the attack takes its gradients from.
     """
+    dataset = config.data.spec.label if config.data else FILES
     columns = {
         "model": config.model,
         "weights_sha256": model.weights_sha256 or "",
-        "dataset": config.data.spec.label if config.data else FILES,
+        "dataset": dataset if config.mask is None else with_mask(dataset, config.mask.text),
         "attack": config.attack,
         "params": parameters(attack),
         "goal": str(config.goal),
@@ -127,7 +129,7 @@ def picture_result(path: Path, result: ImageResult, model: Classifier) -> Pictur
         model: The classifier, for the names of the classes.
     """
     record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id))
-    if record.dataset == FILES:  # pictures given one by one have no names in a data set, only paths
+    if without_mask(record.dataset) == FILES:  # pictures given one by one have no names in a data set, only paths
         record = replace(record, sample_name="")
     before = _first_classes(result.clean, record.clean_topk, model)
     if result.pointless and record.status != UNKNOWN:

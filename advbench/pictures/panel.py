@@ -4,6 +4,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from advbench.config.budgets import describe_norm
@@ -11,6 +12,7 @@ from advbench.pictures.wording import describe_result
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -21,19 +23,25 @@ OLD, NEW, _GREY = "#4878a8", "#d9622b", "#777777"
 
 
 def draw_panel(
-    clean: Image.Image, perturbation: Image.Image, adversarial: Image.Image, outcome: "PictureResult"
+    clean: Image.Image,
+    perturbation: Image.Image,
+    adversarial: Image.Image,
+    outcome: "PictureResult",
+    mask: Image.Image | None = None,
 ) -> bytes:
     """Draw the panel of one picture.
 
     Three rows of pictures of one size: the original with its first five classes, the perturbation with its size and
     cost, the adversarial picture with its first five classes. Classes that were among the original's first ones are
-    blue in both, all others orange.
+    blue in both, all others orange. Under a mask there is a line around what might change in
+    all three; where that is strewn about, the rest of the original is faded.
 
     Args:
         clean: The original at the model's resolution.
         perturbation: The scaled perturbation; grey is no change.
         adversarial: The adversarial picture.
         outcome: Classes, sizes and cost.
+        mask: White where the picture might change, black where not; None: it might everywhere.
 
     Returns:
         A PNG file.
@@ -47,6 +55,8 @@ def draw_panel(
         rows, (clean, perturbation, adversarial), ("original", "perturbation", "adversarial"), strict=True
     ):
         left.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        if mask is not None:
+            _show_mask(left, mask, first=name == "original")
         left.set_ylabel(name, fontsize=14)
         left.set_xticks([])
         left.set_yticks([])
@@ -55,6 +65,35 @@ def draw_panel(
     draw_bars(rows[2][1], outcome.after, old)
     _write_title(figure, outcome)
     return render(figure)
+
+
+def _show_mask(axes: "Axes", mask: Image.Image, *, first: bool) -> None:
+    """Draw a line around what might change; where it is strewn about, fade the rest of the first picture instead."""
+    allowed = np.asarray(mask) > 0
+    edges = _edges(allowed)
+    if len(edges) > 4 * sum(allowed.shape):  # more than around a frame: lines would hide the picture
+        if first:
+            grey = np.full((*allowed.shape, 4), 0.5)
+            grey[..., 3] = np.where(allowed, 0.0, 0.8)
+            axes.imshow(grey, interpolation="nearest")
+        return
+    from matplotlib.collections import LineCollection
+
+    # In two colours, to be seen on any picture.
+    for colour, width in (("black", 2.5), ("white", 1.2)):
+        axes.add_collection(LineCollection(edges, colors=colour, linewidths=width, capstyle="round"), autolim=False)
+
+
+def _edges(allowed: "npt.NDArray[np.bool_]") -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Both ends (x, y) of each side of a pixel between what might change and what not."""
+    allowed = np.pad(allowed, 1)
+    lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    # A pixel at (row, column) reaches half a pixel to each side of its middle; the frame of padding begins at -1.
+    for row, column in np.argwhere(allowed[1:] != allowed[:-1]).tolist():
+        lines.append(((column - 1.5, row - 0.5), (column - 0.5, row - 0.5)))
+    for row, column in np.argwhere(allowed[:, 1:] != allowed[:, :-1]).tolist():
+        lines.append(((column - 0.5, row - 1.5), (column - 0.5, row - 0.5)))
+    return lines
 
 
 def render(figure: "Figure") -> bytes:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from advbench.config.budgets import NORMS, describe_size
+from advbench.config.masks import mask_in
 from advbench.records.record import LEFT_OUT
 from advbench.sanitize import display_name
 
@@ -15,6 +16,8 @@ def describe_result(outcome: "PictureResult") -> list[str]:
     record = outcome.record
     said = "of that class already" if record.status == LEFT_OUT else "met" if record.met else "not met"
     lines = [f"goal {display_name(record.goal, limit=40)}: {said}"]
+    if mask := mask_in(record.dataset):
+        lines.append(f"only {display_name(mask, limit=40)} may change")
     sizes = [(norm, size) for norm in NORMS if (size := getattr(record, norm)) is not None]
     if sizes:
         texts = [describe_size(norm, size) for norm, size in sizes]

@@ -117,6 +117,8 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Iterable[PlannedAttack]) -
     """
     if suite.prove is None:
         return
+    if data.mask is not None:
+        raise UserError(f"{data.label}: proofs know no masks", hint="leave out either --prove or the mask")
     params = canonical(suite.prove.model_dump())
     seen: dict[tuple[str, str, float], None] = {}
     for cell in (each for each in cells if not each.attack.startswith(CORRUPTION)):

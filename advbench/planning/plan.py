@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advbench.catalog import UNIVERSAL
 from advbench.config.goals import parse_goal
+from advbench.config.masks import parse_mask
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
@@ -17,6 +18,7 @@ from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, refuse_small
 from advbench.evaluation.checks.attack import LOOKED_AT
 from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import short_digest
 from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
@@ -90,14 +92,14 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         cells = cells_for(suite, model, data)
         for goal in {cell.goal for cell in cells}:
             goal_maker(parse_goal(goal), judged)
-        key = around | _key(digests[model.label], labelled)
+        key = around | _key(digests[model.label], labelled) | _mask(data)
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
         images[name] = short_digest(ids)
         if not numbers:
             continue
         stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
-        first_images = _first_images(resources, model.label, data.label, numbers)
+        first_images = _first_images(resources, model.label, data, numbers)
         size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
         checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
@@ -124,6 +126,11 @@ def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
     """What decides the results of a model on a data set, beside the code and the images."""
     found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.labels}
     return found | ({} if labelled.among is None else {"among": labelled.among})
+
+
+def _mask(data: DatasetSpec) -> dict[str, str]:
+    """What may change in the images, where that is not everything."""
+    return {} if data.mask is None else {"mask": parse_mask(data.mask).digest()}
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
@@ -235,22 +242,24 @@ def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...
     return tuple(map(Numbering(), map(name, numbers)))
 
 
-def _first_images(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> Tensor:
-    """The first `FEW` images that can be read and have one size, (N, C, H, W), on the device."""
+def _first_images(resources: Resources, model: str, data: DatasetSpec, numbers: tuple[int, ...]) -> Tensor:
+    """The first `FEW` images that can be read and have one size, which the mask fits, (N, C, H, W), on the device."""
     found: list[Tensor] = []
     problems: list[UserError] = []
     for number in numbers:
         try:
-            image = resources.image(model, dataset, number)
+            image = resources.image(model, data.label, number)
         except UserError as error:
             problems.append(error)
             continue
+        if data.mask is not None:
+            check_mask(parse_mask(data.mask), image)
         found += [image] if not found or image.shape == found[0].shape else []
         if len(found) == FEW:
             break
     if not found:
         why = problems[0]
-        raise UserError(f"none of the {len(numbers)} images of {dataset} can be read: {why.message}", hint=why.hint)
+        raise UserError(f"none of the {len(numbers)} images of {data.label} can be read: {why.message}", hint=why.hint)
     return torch.stack(found).to(resources.device)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
+from advbench.config.masks import without_mask
 from advbench.config.suite import ModelSpec, Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
@@ -73,9 +74,13 @@ class Resources:
         for data in suite.datasets:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
-        self._made |= {f"data {label}": dataset for label, dataset in (datasets or {}).items()}
+        # A data set that is given as an object does not know under which mask its images will be attacked.
+        labels = {data.label for data in suite.datasets}
+        names = {label: [each for each in labels if label in (each, without_mask(each))] for label in (datasets or {})}
+        datasets = {each: data for label, data in (datasets or {}).items() for each in names[label]}
+        self._made |= {f"data {label}": dataset for label, dataset in datasets.items()}
         self._tables = {data.label: data.classes for data in suite.datasets}
-        given = {label for label, data in (datasets or {}).items() if data.restricted}
+        given = {label for label, data in datasets.items() if data.restricted}
         self._restricted = given | {data.label for data in suite.datasets if _is_restricted(data.name)}
         self._models: dict[str, Classifier] = {}
         self._digests: dict[str, str] = {}

@@ -175,9 +175,9 @@ class FoolboxAttack:
             return active.found
         x_adv, errors = active.x.clone(), dict[int, Exception]()
         for rows in self._together(active):
-            self._attempt(model, active, rows, seed, x_adv, errors)
+            self._attempt(active, rows, seed, x_adv, errors)
         best = Nearest(active.x, self.norm, active.eps)
-        best.offer(x_adv, met(active.goal, forward(model, x_adv, active.goal)))
+        best.offer(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
         found = active.finish(best)
         if errors:
             reasons = {int(active.rows[row]): f"{type(e).__name__}: {e}".rstrip(": ") for row, e in errors.items()}
@@ -213,12 +213,10 @@ class FoolboxAttack:
         together = not alone and not self._row.mixes and bool((active.eps == active.eps[0]).all())
         return [places] if together else list(places.unsqueeze(1))
 
-    def _attempt(
-        self, model: Model, active: Survivors, rows: Tensor, seed: int, x_adv: Tensor, errors: dict[int, Exception]
-    ) -> None:
+    def _attempt(self, active: Survivors, rows: Tensor, seed: int, x_adv: Tensor, errors: dict[int, Exception]) -> None:
         """Put candidates for some of the survivors into ``x_adv``, or what went wrong into ``errors``."""
         try:
-            x_adv[rows] = self._propose(model, active, rows, seed)
+            x_adv[rows] = self._propose(active, rows, seed)
         # Foolbox may raise anything, AssertionError and IndexError among them; it concerns these images only.
         except Exception as error:
             # The frames may hold gigabytes for each image.
@@ -227,13 +225,13 @@ class FoolboxAttack:
                 errors[int(rows)] = error
                 return
             for row in rows.unsqueeze(1):
-                self._attempt(model, active, row, seed, x_adv, errors)
+                self._attempt(active, row, seed, x_adv, errors)
 
-    def _propose(self, model: Model, active: Survivors, rows: Tensor, seed: int) -> Tensor:
+    def _propose(self, active: Survivors, rows: Tensor, seed: int) -> Tensor:
         """Run Foolbox on some of the survivors."""
         with apart(derive(seed, int(active.goal.ids[rows[0]])), active.x.device):
             x, goal, eps = active.x[rows], active.goal.select(rows), active.eps[rows]
-            door = FoolboxModel(model, goal, x.dtype, self.time_limit * len(rows))
+            door = FoolboxModel(active.model, goal, x.dtype, self.time_limit * len(rows))
             before = x.float()
             after = self._run(door, before, float(eps[0]), seed)
         if not bool(after.isfinite().all()):

@@ -17,6 +17,7 @@ Example:
 """
 
 from attacks.goals.label_out_of_topk import LabelOutOfTopK
+from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqual
 from attacks.goals.ordered_topk import OrderedTopK
 from attacks.goals.protocol import Exclusion, Goal, met
 from attacks.goals.shared import BaseGoal
@@ -27,14 +28,18 @@ from attacks.goals.untargeted import Untargeted
 GOALS: dict[str, type[BaseGoal]] = {
     each.name: each for each in (Untargeted, Targeted, TopKExclusion, LabelOutOfTopK, OrderedTopK)
 }
-"""Name -> class."""
+"""Name -> class, of the goals for networks whose classes compete for the first places."""
 
 __all__ = [
     "GOALS",
+    "AnyLabelFlips",
     "BaseGoal",
     "Exclusion",
     "Goal",
+    "LabelOff",
+    "LabelOn",
     "LabelOutOfTopK",
+    "LabelsEqual",
     "OrderedTopK",
     "Targeted",
     "TopKExclusion",

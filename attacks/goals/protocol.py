@@ -79,6 +79,17 @@ class Goal(Protocol):
         """The classes wanted in the first places, best first, int64 (N, k); None for a goal that takes any."""
         ...
 
+    def choices(self, logits: Tensor) -> Tensor | None:
+        """For a goal that is met in any one of W ways: their numbers, those of the least margin first, int64 (N, W).
+
+        None where there is one way, or where the exclusion says which there are.
+        """
+        ...
+
+    def choice(self, which: Tensor) -> "Goal":
+        """The goal that each image is to meet in the way of this number, int64 (N,), and no other."""
+        ...
+
     def gaps(self, logits: Tensor) -> Tensor:
         """All differences of logits that must become negative for the goal to be met: (N, C) -> (N, P).
 

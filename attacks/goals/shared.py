@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from attacks.goals.protocol import Exclusion
+from attacks.goals.protocol import Exclusion, Goal
 from attacks.objectives.gaps import exclusion_gaps, order_gaps
 
 
@@ -51,6 +51,14 @@ class BaseGoal:
     def margin(self, logits: Tensor) -> Tensor:
         """Logits (N, C) -> (N,): positive while the goal is not met, negative once it is."""
         raise NotImplementedError(f"expected {type(self).__name__} to have a margin, got none")
+
+    def choices(self, logits: Tensor) -> Tensor | None:
+        """None: there is no choice."""
+        return None
+
+    def choice(self, which: Tensor) -> Goal:
+        """Nothing: a goal that has choices says what each of them is."""
+        raise NotImplementedError(f"expected {type(self).__name__} to have choices, got none")
 
     def gaps(self, logits: Tensor) -> Tensor:
         """The gaps of the exclusion or the order; a single one, the margin, where there is neither."""

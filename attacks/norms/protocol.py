@@ -31,6 +31,8 @@ class Norm(Protocol):
     """Whether the steepest step moves a few values to their ends and leaves the others alone, as in L1 and L0."""
     grain: ClassVar[float] = 0.0
     """The least difference between two sizes: 1 in L0, which counts; 0 where a size may be any number."""
+    confines: ClassVar[bool] = False
+    """Whether there are values that must stay as they are; see :meth:`confine`."""
 
     def measure(self, delta: Tensor) -> Tensor:
         """Size of each row: (N, ...) -> (N,)."""
@@ -70,6 +72,13 @@ class Norm(Protocol):
         """Bring candidates ``x_adv`` back into the ball of radius ``eps`` around ``x`` and into [0, 1]."""
         # Clamping to [0, 1] brings every value nearer to x, so it never leaves the ball again.
         return self.project(x_adv - x, eps).add_(x).clamp_(0, 1)
+
+    def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """Candidates ``x_adv`` (n, ...) with every value that must stay as it is taken from ``x``; here there is none.
+
+        What a candidate does there counts for nothing: models are asked about the confined one, and sizes pass it over.
+        """
+        return x_adv
 
     def ball(self, x: Tensor, eps: Tensor) -> Ball:
         """The candidates that :meth:`within` gives, for many points in turn around the same images (n, ...)."""

@@ -102,17 +102,14 @@ class Ways:
     goal: Goal
     """What is to be met."""
     new: Tensor
-    """Classes to rise on each of W ways, int64 (N, W, k). Where the goal itself says which, all ways are the goal, and
-    k is 0."""
+    """Classes to rise on each of W ways, int64 (N, W, k). For a goal with choices their numbers, k being 1. Where the
+    goal itself says which, all ways are the goal, and k is 0."""
 
     def __len__(self) -> int:
         return self.new.shape[1]
 
     def __getitem__(self, place: int) -> Goal:
-        exclusion = self.goal.exclusion
-        if exclusion is None:
-            return self.goal
-        return Overtake(old=exclusion.classes, new=self.new[:, place], ids=self.goal.ids)
+        return _way(self.goal, self.new[:, place])
 
     def __iter__(self) -> Iterator[Goal]:
         return (self[place] for place in range(len(self)))
@@ -123,18 +120,23 @@ class Ways:
 
     def of(self, rows: Tensor, which: Tensor) -> Goal:
         """One aim for some of the images, each of which takes the way at its place ``which``; both int64 (m,)."""
-        goal = self.goal.select(rows)
-        if goal.exclusion is None:
-            return goal
-        return Overtake(old=goal.exclusion.classes, new=self.new[rows, which], ids=goal.ids)
+        return _way(self.goal.select(rows), self.new[rows, which])
+
+
+def _way(goal: Goal, new: Tensor) -> Goal:
+    """The way in which classes ``new`` (n, k) rise, or for a goal with choices that with these numbers (n, 1)."""
+    if goal.exclusion is not None:
+        return Overtake(old=goal.exclusion.classes, new=new, ids=goal.ids)
+    return goal.choice(new[:, 0]) if new.shape[1] else goal
 
 
 def ways_to(goal: Goal, logits: Tensor, count: int) -> Ways:
     """``count`` ways to meet a goal, the nearest first.
 
     To drive a label out of the first k, the k - 1 strongest of the other classes and one more, each in turn, must
-    rise above it; k is 1 for an untargeted goal. A goal that itself says which classes are to be first can be met in
-    one way. Where there are fewer ways than asked for, they start again from the first.
+    rise above it; k is 1 for an untargeted goal. A goal with choices is met by each of them. A goal that itself says
+    which classes are to be first can be met in one way. Where there are fewer ways than asked for, they start again
+    from the first.
 
     Args:
         goal: The goal that is to be met.
@@ -151,7 +153,10 @@ def ways_to(goal: Goal, logits: Tensor, count: int) -> Ways:
         [[[2], [1], [2]]]
     """
     if goal.exclusion is None:
-        return Ways(goal, torch.empty(len(logits), count, 0, dtype=torch.int64, device=logits.device))
+        choices = goal.choices(logits)
+        if choices is None:
+            return Ways(goal, torch.empty(len(logits), count, 0, dtype=torch.int64, device=logits.device))
+        return Ways(goal, choices[:, [i % choices.shape[1] for i in range(count)]].unsqueeze(2))
     order = ranked_classes(outside(logits, goal.exclusion.classes), logits.shape[1])
     first, last = goal.exclusion.k - 1, _number_of_ways(goal, logits)
     news = [torch.cat([order[:, :first], order[:, (at := first + i % last) : at + 1]], 1) for i in range(count)]
@@ -184,6 +189,7 @@ def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
 
 def _number_of_ways(goal: Goal, logits: Tensor) -> int:
     if goal.exclusion is None:
-        return 1
+        choices = goal.choices(logits)
+        return 1 if choices is None else choices.shape[1]
     classes, k = goal.exclusion
     return logits.shape[1] - classes.shape[1] - (k - 1)

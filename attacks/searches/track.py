@@ -13,6 +13,7 @@ from attacks.losses import Loss
 from attacks.norms import Norm
 from attacks.objectives.ranking import fooling
 from attacks.protocols import Attack, Model, Precision
+from attacks.queries.confined import confined
 from attacks.queries.gradients import Slope, exact_form, forward, precise, slope
 from attacks.queries.inputs import clean_logits
 from attacks.searches.nearest import Nearest
@@ -45,7 +46,7 @@ class Survivors:
     """
 
     model: Model
-    """Images in [0, 1] -> logits."""
+    """Images in [0, 1] -> logits; what a mask of the norm does not let change is undone before, see `confined`."""
     norm: Norm
     """The norm in which the budgets are measured."""
     x: Tensor
@@ -78,10 +79,10 @@ class Survivors:
     ) -> None:
         self.logits = clean_logits(model, x, goal, norm, eps) if logits is None else logits
         x = x.detach()
-        self.model, self.norm, self.precision = model, norm, "exact"
+        self.model, self.norm, self.precision = confined(model, norm, x, goal.ids), norm, "exact"
         self.x, self.goal, self.aim, self.eps = x, goal, goal, radii(eps, x)
         self.rows = torch.arange(len(x), device=x.device)
-        self.found = x.clone()
+        self.found, self._clean = x.clone(), x
         self._stay, self._ball = False, None
         self._anew: Callable[[Model, Tensor, Goal, float | Tensor | None], Tensor] | None = None
         self.retire(x, met(goal, self.logits))
@@ -179,6 +180,7 @@ class Survivors:
             self._confirm(last)
             last = last.x_adv
         self.found[self.rows] = last
+        self.found = self.norm.confine(self._clean, self.found)
         return self.found
 
     def _confirm(self, best: Nearest) -> None:

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import fakes
 import matplotlib.figure
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -145,3 +146,34 @@ def test_without_a_result_no_size_is_claimed():
     said = words(draw(OUTCOME._replace(record=record)))
     assert "goal topk-exclusion:7: not met\n202 forward, 200 backward passes, 17.2 s" in said
     assert "tiger.jpg · efficientnet_lite0 · topk · L2, no bound" in said
+
+
+def test_a_line_runs_around_what_might_change():
+    allowed = np.zeros((32, 32), np.uint8)
+    allowed[8:16, 8:24] = 255
+    mask = Image.fromarray(allowed)
+    grey = Image.new("RGB", (32, 32), (128, 128, 128))
+    plain, lined = (
+        np.asarray(Image.open(io.BytesIO(draw_panel(grey, grey, grey, OUTCOME, each))).convert("L")).astype(int)
+        for each in (None, mask)
+    )
+    different = plain != lined
+    assert different.any()
+    assert lined[different].min() < 20, "black beside white is seen on any picture"
+    assert lined[different].max() > 235
+    rows = np.flatnonzero(different.any(1))
+    assert len(np.flatnonzero(np.diff(rows) > 40)) == 2, "in each of the three pictures"
+
+
+def test_where_what_might_change_is_strewn_about_the_rest_of_the_original_is_faded():
+    rows, columns = np.mgrid[:32, :32]
+    mask = Image.fromarray(((rows + columns) % 2 * 255).astype(np.uint8))
+    red = Image.new("RGB", (32, 32), (255, 0, 0))
+    plain, faded = (
+        np.asarray(Image.open(io.BytesIO(draw_panel(red, red, red, OUTCOME, each))).convert("RGB")).astype(int)
+        for each in (None, mask)
+    )
+    rows = np.flatnonzero((plain != faded).any((1, 2)))
+    assert len(np.flatnonzero(np.diff(rows) > 40)) == 0, "in the first of the three pictures alone"
+    assert rows.max() < 400
+    assert (faded == (255, 0, 0)).all(2).sum() < (plain == (255, 0, 0)).all(2).sum()

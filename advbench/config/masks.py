@@ -1,0 +1,134 @@
+"""What an attack may change, as people write it. No torch."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from advbench.errors import UserError
+from advbench.sanitize import display_name
+
+FORMS = "a picture (white may change), box:x,y,width,height, border:8 or saliency:5%"
+"""What a mask may be."""
+
+_ONLY = ", only "
+_NUMBERS = {"box": 4, "border": 1, "saliency": 1}
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """A mask as it was asked for; pixels are those of the model's input."""
+
+    text: str
+    """The mask as it was written."""
+    kind: Literal["box", "border", "saliency", "picture"]
+    """What it is made from."""
+    numbers: tuple[float, ...] = ()
+    """Left, top, width and height of a box, the width of a border, or the share that saliency keeps, percent."""
+
+    @property
+    def path(self) -> Path:
+        """The file of a mask that is a picture."""
+        return Path(self.text)
+
+    @property
+    def per_image(self) -> bool:
+        """Whether each image has a mask of its own."""
+        return self.kind == "saliency"
+
+    def digest(self) -> str:
+        """Hexadecimal digits that change with the mask; those of a picture with the content of its file.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        if self.kind != "picture":
+            return self.text
+        try:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+        except OSError as error:
+            raise UserError(f"cannot read the mask {display_name(self.text)}: {error.strerror}") from None
+
+
+def parse_mask(text: str, *, option: str = "--mask") -> MaskSpec:
+    """A mask as a person writes it.
+
+    Args:
+        text: One of :data:`FORMS`; what is not of the last three is the path of a picture.
+        option: Name of the option in messages.
+
+    Raises:
+        UserError: The numbers behind the colon are missing, or of no use.
+
+    Example:
+        >>> parse_mask("box:10,20,30,30").numbers
+        (10.0, 20.0, 30.0, 30.0)
+        >>> parse_mask("border:0")
+        Traceback (most recent call last):
+        advbench.errors.UserError: --mask border:0 allows nothing to change
+        a mask is a picture (white may change), box:x,y,width,height, border:8 or saliency:5%
+    """
+    kind, colon, rest = text.strip().partition(":")
+    hint = f"a mask is {FORMS}"
+    if not text.strip():
+        raise UserError(f"{option} is empty", hint=hint)
+    if not colon or kind not in _NUMBERS:
+        return MaskSpec(text.strip(), "picture")
+    percent = kind == "saliency"
+    parts = [part.strip() for part in rest.split(",")]
+    whole = r"\d+(\.\d+)?%" if percent else r"\d+"
+    if len(parts) != _NUMBERS[kind] or not all(re.fullmatch(whole, part) for part in parts):
+        raise UserError(f"{option} {display_name(text)} is not a mask", hint=hint)
+    numbers = tuple(float(part.rstrip("%")) for part in parts)
+    said = f"{kind}:{','.join(parts)}"
+    if not all(numbers[2:] if kind == "box" else numbers):
+        raise UserError(f"{option} {said} allows nothing to change", hint=hint)
+    if percent and numbers[0] > 100:
+        raise UserError(f"{option} {said} is more than the whole image", hint=hint)
+    return MaskSpec(said, kind, numbers)  # type: ignore[arg-type]
+
+
+def with_mask(label: str, mask: str, folder: Path = Path()) -> str:
+    """The label of a data set of which only a part may change; one that says so already stays as it is.
+
+    The mask stands in the label because attacks under different masks are different threats: they are neither resumed,
+    nor compared, nor reported as one.
+
+    Args:
+        label: Label of the data set.
+        mask: Its mask, as it was written.
+        folder: Folder in which a relative path of a picture starts.
+
+    Example:
+        >>> with_mask("digits", "border:2"), with_mask("digits, only border:2", "border:2")
+        ('digits, only border:2', 'digits, only border:2')
+    """
+    if _ONLY in label:
+        return label
+    spec = parse_mask(mask, option="mask")
+    if spec.kind != "picture":
+        return f"{label}{_ONLY}{spec.text}"
+    file = folder / spec.path
+    content = f" ({hashlib.sha256(file.read_bytes()).hexdigest()[:8]})" if file.is_file() else ""
+    return f"{label}{_ONLY}{spec.path.name}{content}"
+
+
+def mask_in(label: str) -> str:
+    """The mask that the label of a data set ends with; empty if everything may change.
+
+    Example:
+        >>> mask_in("digits, only border:2"), mask_in("digits")
+        ('border:2', '')
+    """
+    return label.partition(_ONLY)[2]
+
+
+def without_mask(label: str) -> str:
+    """The label of a data set, whatever may change in it.
+
+    Example:
+        >>> without_mask("digits, only border:2")
+        'digits'
+    """
+    return label.partition(_ONLY)[0]

@@ -1,0 +1,125 @@
+"""Masks for attacks that exist already, and a mask of its own for each image."""
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.geometry.ball import radii
+from attacks.goals import Goal
+from attacks.norms import Masked, Norm
+from attacks.protocols import Access, Attack, Kind, Model, Search
+from attacks.queries.classified import access_of, search_of
+from attacks.queries.failures import Failures
+from attacks.queries.inputs import check_arguments, check_call
+
+
+def masked(attack: Attack, mask: Tensor) -> Attack:
+    """The attack, in its own norm, that changes only what a mask allows; see :class:`attacks.norms.masked.Masked`.
+
+    Args:
+        attack: An attack of this library, also one made of others, or one of Foolbox.
+        mask: What may change, as for :class:`attacks.norms.masked.Masked`; the same for all images.
+
+    Raises:
+        ValueError: If the mask allows nothing, or the attack has no norm that could be replaced.
+
+    Example:
+        >>> from attacks import PGD, Untargeted, capped
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> masked(capped(PGD(), 40), torch.tensor([True, False]))(lambda x: x, x, goal, eps=0.25)[:, 1]
+        tensor([0.5000])
+    """
+    return _within(attack, mask)  # type: ignore[no-any-return]
+
+
+def _within(attack: Any, mask: Tensor) -> Any:
+    names = {field.name for field in fields(attack) if field.init} if is_dataclass(attack) else set[str]()
+    changed: dict[str, Any] = {}
+    if "norm" in names:
+        changed["norm"] = Masked(attack.norm, mask)
+    elif "attack" in names:
+        changed["attack"] = _within(attack.attack, mask)
+    elif "attacks" in names:
+        changed["attacks"] = tuple(_within(each, mask) for each in attack.attacks)
+    else:
+        raise ValueError(f"expected an attack that can be given a norm, got {type(attack).__name__}: it knows no masks")
+    return replace(attack, **changed)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedEach:
+    """An attack with a mask of its own for each image; see :func:`masked_each`.
+
+    Example:
+        >>> from attacks import PGD
+        >>> MaskedEach(PGD(), torch.ones(2, 8, 8)).kind
+        'budget'
+    """
+
+    attack: Attack
+    """The attack, in a norm without a mask."""
+    masks: Tensor
+    """What may change in each image (N, ...)."""
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its attack."""
+        return self.attack.kind
+
+    @property
+    def norm(self) -> Norm:
+        """The norm of its attack, without the masks."""
+        return self.attack.norm
+
+    @property
+    def access(self) -> Access | None:
+        """The most its attack asks of a model; None where the attack does not say."""
+        return access_of([self.attack])
+
+    @property
+    def search(self) -> Search | None:
+        """How its attack searches; None where the attack does not say."""
+        return search_of([self.attack])
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
+
+        Images with the same mask are attacked together.
+        """
+        check_call(self, eps, seed)
+        check_arguments(model, x, goal, self.norm, eps)
+        if len(self.masks) != len(x):
+            raise ValueError(f"expected a mask for each of {len(x)} images, got {len(self.masks)}")
+        x = x.detach()
+        budgets = None if eps is None else radii(eps, x)
+        kinds, which = self.masks.bool().unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+        x_adv, failed = x.clone(), Failures()
+        for i, mask in enumerate(kinds):
+            rows = (which.to(x.device) == i).nonzero().squeeze(1)
+            radius = None if budgets is None else budgets[rows]
+            attack, some = masked(self.attack, mask), goal.select(rows)
+            x_adv[rows] = failed.catch(attack, model, x[rows], some, eps=radius, seed=seed, rows=rows)
+        return failed.report(x_adv, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+
+
+def masked_each(attack: Attack, masks: Tensor) -> MaskedEach:
+    """The attack, with a mask of its own for each image.
+
+    Args:
+        attack: As for :func:`masked`.
+        masks: What may change in each image (N, ...), as for :class:`attacks.norms.masked.Masked`.
+
+    Example:
+        >>> from attacks import PGD, Untargeted
+        >>> x, goal = torch.full((2, 2), 0.5), Untargeted(torch.tensor([0, 1]))
+        >>> x_adv = masked_each(PGD(), torch.eye(2))(lambda x: x + torch.eye(2) / 10, x, goal, eps=0.25)
+        >>> (x_adv != x).int()
+        tensor([[1, 0],
+                [0, 1]], dtype=torch.int32)
+    """
+    return MaskedEach(attack, masks)

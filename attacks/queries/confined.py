@@ -1,0 +1,78 @@
+"""A model whose images are as they were wherever a norm lets nothing change."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from attacks.norms import Norm
+from attacks.protocols import Model
+from attacks.queries.gradients import asked_ids, exact_form, quick_form
+
+
+def confined(model: Model, norm: Norm, x: Tensor, ids: Tensor) -> Model:
+    """The model as an attack in a norm with a mask must see it; the model itself where the norm has none.
+
+    What an attack changes outside the mask does not reach the model, and has no gradient. So whatever meets the goal
+    still does once that is undone, which makes it no larger: every attack keeps to the mask, also one that knows none.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        norm: The norm of the attack.
+        x: Clean images (N, ...).
+        ids: Their ids (N,), by which the model is told later whose candidates it is asked about.
+
+    Raises:
+        ValueError: If different images have the same id.
+
+    Example:
+        >>> from attacks import Linf, Masked
+        >>> x, norm = torch.tensor([[0.5, 0.25]]), Masked(Linf(), torch.tensor([True, False]))
+        >>> confined(lambda x: 2 * x, norm, x, torch.tensor([0]))(torch.ones(1, 2))
+        tensor([[2.0000, 0.5000]])
+    """
+    return _Confined(model, norm, x, ids) if norm.confines else model
+
+
+class _Confined:
+    """The model of :func:`confined`."""
+
+    def __init__(self, model: Model, norm: Norm, x: Tensor, ids: Tensor) -> None:
+        self._model, self._norm, self._x = model, norm, x
+        self._sorted, self._order = ids.sort()
+        again = (self._sorted[1:] == self._sorted[:-1]).nonzero().squeeze(1)
+        if len(again) and not torch.equal(x[self._order[again]], x[self._order[again + 1]]):
+            raise ValueError("expected different images under a mask to have different ids, got the same id twice")
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """The model's answer for the images (n, ...) with what must not change undone."""
+        return self._answer(self._model, x)
+
+    @property
+    def wrapped(self) -> Model:
+        """The model itself."""
+        return self._model
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The model's faster form, if it has one."""
+        form = quick_form(self._model)
+        return None if form is None else partial(self._answer, form)
+
+    @property
+    def exact_form(self) -> Model | None:
+        """The model's form in float32, if it has one."""
+        form = exact_form(self._model)
+        return None if form is None else partial(self._answer, form)
+
+    def _answer(self, model: Model, x: Tensor) -> Tensor:
+        return model(self._norm.confine(self._clean(len(x)).to(x.dtype), x))
+
+    def _clean(self, count: int) -> Tensor:
+        """The clean images of those that the model is asked about."""
+        ids = asked_ids()
+        if ids is not None and len(ids) == count:
+            return self._x[self._order[torch.searchsorted(self._sorted, ids)]]
+        if count != len(self._x):
+            raise ValueError(f"expected questions about all {len(self._x)} images under a mask at once, got {count}")
+        return self._x
