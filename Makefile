@@ -39,7 +39,7 @@ test-exchange: .venv-exchange/installed  ## run the tests with what reads our re
 # an old version may use what a newer one of another package deprecates, and warns of it
 test-oldest:  ## run the quick tests with the oldest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt \
-		PYTEST_OPTIONS="-W ignore::DeprecationWarning"
+		PYTEST_OPTIONS="-W ignore::DeprecationWarning -W 'ignore:The given buffer is not writable:UserWarning'"
 
 lint: $(VENV)/installed  ## check style, layout and types
 	$(VENV)/bin/ruff check

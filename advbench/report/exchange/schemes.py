@@ -59,6 +59,7 @@ WEAKNESS = Reference(
     "Inadequate Detection or Handling of Adversarial Input Perturbations in Automated Recognition Mechanism",
 )
 """The weakness that a low robust accuracy is evidence of."""
+_NATURAL = (f"{NOISE} ", "corruption/")
 _BLACK_BOX: tuple[Access, ...] = ("scores", "decisions")
 REFERENCES = (
     Reference(NIST, "NISTAML.022", "Evasion"),
@@ -94,7 +95,7 @@ def references(attacks: Iterable[str]) -> tuple[Reference, ...]:
         attacks: Names of the attacks that it is made of.
 
     Returns:
-        The entries in the order of `REFERENCES`; none of the noise that attacks are compared with.
+        The entries in the order of `REFERENCES`; none of noise and corruptions, which nobody aims.
 
     Example:
         >>> [reference.id for reference in references(["square"])][:2]
@@ -102,7 +103,7 @@ def references(attacks: Iterable[str]) -> tuple[Reference, ...]:
         >>> references(["noise"])
         ()
     """
-    found = {access_of(attack) for attack in attacks if attack.partition(" ")[0] != NOISE}
+    found = {access_of(attack) for attack in attacks if attack != NOISE and not attack.startswith(_NATURAL)}
     return tuple(each for each in REFERENCES if found and (not each.when or found & set(each.when)))
 
 
