@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from advbench.analysis.metrics import levels
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat, ThreatResults, gather_clean
+from advbench.catalog.attacks import CORRUPTION
 from advbench.catalog.registry import class_numbers
 from advbench.config.goals import parse_goal
+from advbench.config.masks import mask_in
 from advbench.config.model_description import read_description
 from advbench.errors import UserError
 from advbench.evidence.archive import change_of, write_archive
@@ -111,6 +113,8 @@ def _model(run: StoredRun, wanted: str | None) -> str:
 
 def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, search: Search | None) -> _Data:
     model, dataset = images.threat.model, images.threat.dataset
+    if mask := mask_in(dataset):
+        raise UserError(f"attacks on {dataset} were held to the mask {mask}, which no archive can show yet")
     units = [unit for unit in run.plan if (unit.model, unit.dataset) == (model, dataset)]
     names = analysis.classes.get(dataset, [])
     goals = {
@@ -120,7 +124,9 @@ def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, search: 
         for each in analysis.evidence
         if (each.threat.model, each.threat.dataset) == (model, dataset) and any(t.attack != PROOF for t in each.trials)
     }
-    kept = gather_images(run, [unit for unit in units if unit.has_rows], goals)
+    # corruptions are reported by themselves, not as attacks
+    attacked = [unit for unit in units if unit.has_rows and not unit.attack.startswith(CORRUPTION)]
+    kept = gather_images(run, attacked, goals)
     if search is not None:
         search(run, units, kept, goals)
     if len(shapes := {each.shape for each in kept.clean.values()}) > 1:

@@ -130,3 +130,17 @@ def test_damaged_files_of_a_run_are_left_aside(given, tmp_path):
     (tmp_path / "evidence.zip").write_bytes(made.content)
     assert any(each.not_kept for each in made.shortfalls)
     assert read_archive(tmp_path / "evidence.zip").claims.data[0].num_classes == CLASSES
+
+
+def test_a_run_under_a_mask_has_no_evidence_yet(tmp_path):
+    folder = evidence_runs.run(tmp_path / "run", mask="border:1", goals=["untargeted"])
+    with pytest.raises(UserError, match="held to the mask border:1, which no archive can show yet"):
+        make_archive(folder)
+
+
+def test_corruptions_carry_no_claim_about_attacks(tmp_path):
+    same = {"x": evidence_runs.images(4, (3, 32, 32)), "goals": ["untargeted"], "norms": ["linf"], "eps": {}}
+    same |= {"attacks": [{"name": "fmn", "params": {"steps": 10}}]}
+    alone = evidence_runs.run(tmp_path / "alone", **same)
+    corrupted = evidence_runs.run(tmp_path / "corrupted", corruptions=["contrast", "gaussian_noise"], **same)
+    assert make_archive(alone).claims.threats == make_archive(corrupted).claims.threats
