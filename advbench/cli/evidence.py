@@ -58,7 +58,7 @@ def evidence(folder: Path, out: Path | None, key: Path | None, **options: Any) -
 
         content = signed(content, signer)
     place = write_atomic(out or folder / "evidence.zip", content)
-    _tell_made(made, content)
+    _tell_made(made, content, searched=options["search"])
     click.echo(f"written: {place} ({len(content) / 1e6:.1f} MB)", err=True)
 
 
@@ -142,7 +142,7 @@ def _short(claims: "Claims") -> dict[str, Any]:
     return {"model": told["model"], "data": [data["label"] for data in told["data"]], "threats": threats}
 
 
-def _tell_made(made: "Made", content: bytes) -> None:
+def _tell_made(made: "Made", content: bytes, *, searched: bool) -> None:
     from advbench.analysis.statistics import Proportion
 
     for line in made.shortfalls:
@@ -152,7 +152,7 @@ def _tell_made(made: "Made", content: bytes) -> None:
     missing = [line.sentence for line in made.shortfalls if line.sentence]
     for sentence in missing:
         click.echo(f"note: {sentence}", err=True)
-    if any(line.lost for line in made.shortfalls):
+    if not searched and any(line.lost for line in made.shortfalls):
         click.echo("to find more of them with the model: advbench evidence --search", err=True)
     if any(line.not_kept for line in made.shortfalls):
         from advbench.evidence.build import AGAIN
