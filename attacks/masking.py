@@ -116,8 +116,8 @@ def masked_each(attack: Attack, masks: Tensor) -> MaskedEach:
 
     Example:
         >>> from attacks import PGD, Untargeted
-        >>> x, goal = torch.full((2, 2), 0.5), Untargeted(torch.tensor([0, 1]))
-        >>> x_adv = masked_each(PGD(), torch.eye(2))(lambda x: x + torch.eye(2) / 10, x, goal, eps=0.25)
+        >>> x, goal = torch.tensor([[0.6, 0.5], [0.5, 0.6]]), Untargeted(torch.tensor([0, 1]))
+        >>> x_adv = masked_each(PGD(), torch.eye(2))(lambda x: x, x, goal, eps=0.25)
         >>> (x_adv != x).int()
         tensor([[1, 0],
                 [0, 1]], dtype=torch.int32)

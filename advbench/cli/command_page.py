@@ -10,7 +10,8 @@ from advbench.guide.markdown import code, joined, plain, table
 
 def body() -> str:
     """Every command with its arguments and options."""
-    root = click.Context(main, info_name="advbench")
+    # with its settings: a command remembers the names of its help option from the first context that it sees
+    root = click.Context(main, info_name="advbench", **main.context_settings)
     rows = [(f"[{name}](#advbench-{name})", plain(_command(root, name).get_short_help_str(200))) for name in COMMANDS]
     return joined(
         "`advbench COMMAND --help` says the same. Results go to standard output, progress and messages to standard "

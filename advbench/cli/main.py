@@ -121,11 +121,13 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
+    from advbench.cli.console import print_result
+
     try:
         torch = f"torch {version('torch')}"
     except PackageNotFoundError:
         torch = "without torch"
-    click.echo(f"advbench, version {__version__} ({torch}, Python {platform.python_version()})")
+    print_result(f"advbench, version {__version__} ({torch}, Python {platform.python_version()})")
     ctx.exit()
 
 
