@@ -18,7 +18,7 @@ from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters, clean_logits
-from attacks.searches.draws import derive
+from attacks.searches.draws import derive, seeded
 from attacks.standard import Standard
 from attacks.standins.cautious import Cautious, wavers
 from attacks.standins.inside import Inside, inside
@@ -178,8 +178,7 @@ class Adaptive:
 
     def _judged(self, model: Model, x_adv: Tensor, goal: Goal, *, seed: int, draws: int) -> Tensor:
         """Share of the model's own passes in which the goal is met (n,)."""
-        with torch.random.fork_rng(devices=[x_adv.device] if x_adv.is_cuda else []):
-            torch.manual_seed(derive(seed, -1) % 2**63)
+        with seeded(derive(seed, -1) % 2**63, x_adv.device):
             passes = [met(goal, forward(model, x_adv, goal)) for _ in range(draws)]
         return torch.stack(passes).to(x_adv).mean(0)
 

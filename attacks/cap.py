@@ -10,17 +10,17 @@ from torch import Tensor
 from attacks.geometry.ball import keeps_to, radii
 from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
-from attacks.norms import Norm
-from attacks.protocols import Access, Attack, AttackError, Kind, Model, Search
+from attacks.protocols import Attack, AttackError, Kind, Model
 from attacks.queries.answers import ask
-from attacks.queries.classified import access_of, search_of
+from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.queries.inputs import check_arguments, check_call, check_logits
+from attacks.queries.places import Places
 from attacks.searches.starts import needs_start
 
 
 @dataclass(frozen=True)
-class Capped:
+class Capped(MadeOfOne):
     """An attack that may spend at most ``max_passes`` passes on each image; see :func:`capped`.
 
     Example:
@@ -43,21 +43,6 @@ class Capped:
     def kind(self) -> Kind:
         """The kind of its attack."""
         return self.attack.kind
-
-    @property
-    def norm(self) -> Norm:
-        """The norm of its attack."""
-        return self.attack.norm
-
-    @property
-    def access(self) -> Access | None:
-        """The most its attack asks of a model; None where the attack does not say."""
-        return access_of([self.attack])
-
-    @property
-    def search(self) -> Search | None:
-        """How its attack searches; None where the attack does not say."""
-        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -186,7 +171,7 @@ class _Purse:
     def __init__(self, limit: Capped, model: Model, x: Tensor, goal: Goal, eps: float | Tensor | None) -> None:
         self._limit, self._model, self._x, self._goal = limit, model, x, goal
         self._eps = radii(eps, x)
-        self._sorted, self._order = goal.ids.sort()
+        self._places = Places(goal.ids)
         self._spent = torch.zeros(len(x), device=x.device)
         self._lowest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         self._finished = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # nothing better can be found
@@ -213,7 +198,7 @@ class _Purse:
 
     def refuses(self, ids: Tensor) -> bool:
         """Whether the attack is cut off on all of these images."""
-        return bool(self.cut[self._places(ids)].all())
+        return bool(self.cut[self._places.of(ids)].all())
 
     def lost(self) -> dict[int, str]:
         """Row of each image that was cut off too early for anything to be known about it -> why."""
@@ -259,11 +244,8 @@ class _Purse:
     def _rows(self, x: Tensor) -> Tensor | None:
         ids = asked_ids()
         if ids is not None and len(ids) == len(x):
-            return self._places(ids)
+            return self._places.of(ids)
         return torch.arange(len(x), device=x.device) if len(x) == len(self._x) else None
-
-    def _places(self, ids: Tensor) -> Tensor:
-        return self._order[torch.searchsorted(self._sorted, ids)]
 
     def _ask(self, model: Model, x: Tensor, rows: Tensor, *, sure: bool) -> Tensor:
         with booked_on(self._goal.ids[rows], asked_backwards()):

@@ -13,7 +13,7 @@ from attacks.goals import Goal, met
 from attacks.norms import Norm
 from attacks.objectives.rivals import Towards, distinct_aims
 from attacks.protocols import Access, Attack, Kind, Model, Search
-from attacks.queries.classified import access_of, search_of
+from attacks.queries.classified import MadeOfOne, access_of, search_of
 from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, clean_logits
@@ -78,7 +78,7 @@ class WorstCase:
 
 
 @dataclass(frozen=True)
-class MultiTargeted:
+class MultiTargeted(MadeOfOne):
     """An attack towards each of several rivals in turn; see :func:`multi_targeted`.
 
     Example:
@@ -101,21 +101,6 @@ class MultiTargeted:
     def kind(self) -> Kind:
         """The kind of its attack."""
         return self.attack.kind
-
-    @property
-    def norm(self) -> Norm:
-        """The norm of its attack."""
-        return self.attack.norm
-
-    @property
-    def access(self) -> Access | None:
-        """The most its attack asks of a model; None where the attack does not say."""
-        return access_of([self.attack])
-
-    @property
-    def search(self) -> Search | None:
-        """How its attack searches; None where the attack does not say."""
-        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

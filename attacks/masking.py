@@ -8,9 +8,9 @@ from torch import Tensor
 
 from attacks.geometry.ball import radii
 from attacks.goals import Goal
-from attacks.norms import Masked, Norm
-from attacks.protocols import Access, Attack, Kind, Model, Search
-from attacks.queries.classified import access_of, search_of
+from attacks.norms import Masked
+from attacks.protocols import Attack, Kind, Model
+from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
 from attacks.queries.inputs import check_arguments, check_call
 
@@ -49,7 +49,7 @@ def _within(attack: Any, mask: Tensor) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedEach:
+class MaskedEach(MadeOfOne):
     """An attack with a mask of its own for each image; see :func:`masked_each`.
 
     Example:
@@ -68,21 +68,6 @@ class MaskedEach:
     def kind(self) -> Kind:
         """The kind of its attack."""
         return self.attack.kind
-
-    @property
-    def norm(self) -> Norm:
-        """The norm of its attack, without the masks."""
-        return self.attack.norm
-
-    @property
-    def access(self) -> Access | None:
-        """The most its attack asks of a model; None where the attack does not say."""
-        return access_of([self.attack])
-
-    @property
-    def search(self) -> Search | None:
-        """How its attack searches; None where the attack does not say."""
-        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

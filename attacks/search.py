@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
-from attacks.norms import Norm
-from attacks.protocols import Access, BudgetAttack, Kind, Model, Search
-from attacks.queries.classified import access_of, search_of
+from attacks.protocols import BudgetAttack, Kind, Model
+from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call
@@ -20,7 +19,7 @@ from attacks.searches.track import Survivors
 
 
 @dataclass(frozen=True)
-class EpsSearch:
+class EpsSearch(MadeOfOne):
     """A budget attack, called again and again with another ``eps``; see :func:`binary_search_eps`.
 
     Example:
@@ -42,21 +41,6 @@ class EpsSearch:
             raise ValueError(f"expected a budget attack, got {type(self.attack).__name__} ({self.attack.kind})")
         if self.steps < 1:
             raise ValueError(f"expected steps >= 1, got {self.steps}")
-
-    @property
-    def norm(self) -> Norm:
-        """The norm of its attack."""
-        return self.attack.norm
-
-    @property
-    def access(self) -> Access | None:
-        """The most its attack asks of a model; None where the attack does not say."""
-        return access_of([self.attack])
-
-    @property
-    def search(self) -> Search | None:
-        """How its attack searches; None where the attack does not say."""
-        return search_of([self.attack])
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

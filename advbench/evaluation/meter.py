@@ -13,6 +13,7 @@ from torch import Tensor
 from attacks.protocols import Model
 from attacks.queries.answers import find_logits
 from attacks.queries.gradients import asked_ids, exact_form, quick_form
+from attacks.queries.places import Places
 
 
 class Meter:
@@ -42,7 +43,7 @@ class Meter:
 
     def __init__(self, model: Model, ids: Tensor, on_pass: Callable[[], None] = lambda: None) -> None:
         self._model, self._on_pass = model, on_pass
-        self._sorted, self._order = ids.sort()
+        self._known = Places(ids)
         self._last: tuple[Tensor, Tensor] = ids, torch.arange(len(ids), device=ids.device)
         self._forwards, self._backwards = _Count(ids), _Count(ids)
         self.not_finite = torch.zeros(len(ids), device=ids.device)
@@ -113,7 +114,7 @@ class Meter:
         if ids is None or len(ids) != count:
             return None
         if ids is not self._last[0]:  # as long as no image leaves the batch, its ids are the same tensor
-            self._last = ids, self._order[torch.searchsorted(self._sorted, ids)]
+            self._last = ids, self._known.of(ids)
         return self._last[1]
 
 

@@ -23,11 +23,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
     Raises:
         UserError: It cannot be read or is of another kind, or the package cryptography is not installed.
     """
-    found = _key(path, "private")
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    if not isinstance(found, Ed25519PrivateKey):
-        raise UserError(f"{path} holds no ed25519 private key", hint=MAKE_KEYS)
+    found: Ed25519PrivateKey = _key(path, "private")
     return found
 
 
@@ -37,11 +33,7 @@ def read_public_key(path: Path) -> "Ed25519PublicKey":
     Raises:
         UserError: It cannot be read or is of another kind, or the package cryptography is not installed.
     """
-    found = _key(path, "public")
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    if not isinstance(found, Ed25519PublicKey):
-        raise UserError(f"{path} holds no ed25519 public key", hint=MAKE_KEYS)
+    found: Ed25519PublicKey = _key(path, "public")
     return found
 
 
@@ -82,16 +74,19 @@ def _message(content: bytes) -> bytes:
 
 
 def _key(path: Path, kind: str) -> Any:
+    """The key in a file, checked to be an ed25519 key of that kind."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
         raise not_installed("a signature", "cryptography", "sign") from None
     try:
         content = path.read_bytes()
-        if kind == "private":
-            return serialization.load_pem_private_key(content, None)
-        return serialization.load_pem_public_key(content)
+        private = kind == "private"
+        found: Any = (
+            serialization.load_pem_private_key(content, None) if private else serialization.load_pem_public_key(content)
+        )
     except OSError as error:
         raise UserError(f"cannot read the key {path}: {error.strerror}") from None
     except TypeError:
@@ -100,3 +95,6 @@ def _key(path: Path, kind: str) -> Any:
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise UserError(f"{path} holds no {kind} key in the form PEM", hint=MAKE_KEYS) from None
+    if not isinstance(found, ed25519.Ed25519PrivateKey if private else ed25519.Ed25519PublicKey):
+        raise UserError(f"{path} holds no ed25519 {kind} key", hint=MAKE_KEYS)
+    return found

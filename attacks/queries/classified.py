@@ -3,7 +3,37 @@
 from collections.abc import Iterable
 from typing import Any, get_args
 
+from attacks.norms import Norm
 from attacks.protocols import Access, Attack, Search
+
+
+class MadeOfOne:
+    """What an attack that is made of one other takes over from it.
+
+    Example:
+        >>> from attacks import PGD, capped
+        >>> made = capped(PGD(), 100)
+        >>> isinstance(made, MadeOfOne), made.norm, made.access
+        (True, Linf(), 'gradients')
+    """
+
+    attack: Attack
+    """The attack inside, of either kind."""
+
+    @property
+    def norm(self) -> Norm:
+        """The norm of its attack."""
+        return self.attack.norm
+
+    @property
+    def access(self) -> Access | None:
+        """The most its attack asks of a model; None where the attack does not say."""
+        return access_of([self.attack])
+
+    @property
+    def search(self) -> Search | None:
+        """How its attack searches; None where the attack does not say."""
+        return search_of([self.attack])
 
 
 def access_of(attacks: Iterable[Attack]) -> Access | None:

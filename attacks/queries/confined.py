@@ -8,6 +8,7 @@ from torch import Tensor
 from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.gradients import asked_ids, exact_form, quick_form
+from attacks.queries.places import Places
 
 
 def confined(model: Model, norm: Norm, x: Tensor, ids: Tensor) -> Model:
@@ -39,9 +40,10 @@ class _Confined:
 
     def __init__(self, model: Model, norm: Norm, x: Tensor, ids: Tensor) -> None:
         self._model, self._norm, self._x = model, norm, x
-        self._sorted, self._order = ids.sort()
-        again = (self._sorted[1:] == self._sorted[:-1]).nonzero().squeeze(1)
-        if len(again) and not torch.equal(x[self._order[again]], x[self._order[again + 1]]):
+        self._places = Places(ids)
+        places = self._places.of(ids)
+        again = (places != torch.arange(len(x), device=places.device)).nonzero().squeeze(1)
+        if len(again) and not torch.equal(x[again], x[places[again]]):
             raise ValueError("expected different images under a mask to have different ids, got the same id twice")
 
     def __call__(self, x: Tensor, /) -> Tensor:
@@ -72,7 +74,7 @@ class _Confined:
         """The clean images of those that the model is asked about."""
         ids = asked_ids()
         if ids is not None and len(ids) == count:
-            return self._x[self._order[torch.searchsorted(self._sorted, ids)]]
+            return self._x[self._places.of(ids)]
         if count != len(self._x):
             raise ValueError(f"expected questions about all {len(self._x)} images under a mask at once, got {count}")
         return self._x

@@ -8,7 +8,8 @@ on every device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -85,3 +86,23 @@ def _mix(bits: Tensor) -> Tensor:
     bits.bitwise_xor_(_shift(bits, 30)).mul_(_FIRST)
     bits.bitwise_xor_(_shift(bits, 27)).mul_(_SECOND)
     return bits.bitwise_xor_(_shift(bits, 31))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators, for models that draw from them, and leave them as they were.
+
+    Args:
+        seed: Seed of all devices.
+        device: Where the images are.
+
+    Example:
+        >>> with seeded(0, torch.device("cpu")):
+        ...     first = torch.rand(2)
+        >>> with seeded(0, torch.device("cpu")):
+        ...     bool((torch.rand(2) == first).all())
+        True
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -9,8 +9,9 @@ from attacks.goals import Goal
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.gradients import asked_ids
+from attacks.queries.places import Places
 from attacks.queries.randomness import is_random
-from attacks.searches.draws import derive
+from attacks.searches.draws import derive, seeded
 from attacks.searches.patterns import pattern
 from attacks.standins.bridges import through
 
@@ -39,13 +40,13 @@ class Cautious:
 
     def __init__(self, model: Model, goal: Goal, draws: int, seed: int = 0) -> None:
         self._model, self._goal, self._draws, self._seed, self._calls = model, goal, draws, seed, 0
+        self._places = Places(goal.ids)
         update_wrapper(self, model, assigned=(), updated=())
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits (N, C)."""
         self._calls += 1
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-            torch.manual_seed(derive(self._seed, self._calls))
+        with seeded(derive(self._seed, self._calls), x.device):
             answers = torch.stack([ask(self._model, x) for _ in range(self._draws)])
         goal = self._goal_of(len(x), x.device)
         if goal is None:
@@ -59,8 +60,7 @@ class Cautious:
         ids = asked_ids()
         if ids is None or len(ids) != count:
             return self._goal if len(self._goal.ids) == count else None
-        ordered, places = self._goal.ids.sort()
-        return self._goal.select(places[torch.searchsorted(ordered, ids).to(device)])
+        return self._goal.select(self._places.of(ids).to(device))
 
 
 def wavers(model: Model, x: Tensor) -> bool:
@@ -77,6 +77,5 @@ def wavers(model: Model, x: Tensor) -> bool:
     """
     ids = torch.arange(_SHOWN, device=x.device)
     drawn = torch.cat([x, *(pattern(1, ids[i : i + 1], i, x[:1]) for i in range(_SHOWN))])
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        torch.manual_seed(0)
+    with seeded(0, x.device):
         return is_random(model, drawn)

@@ -22,7 +22,7 @@ from advbench.records.flag import Severity
 from attacks.goals import Goal, Untargeted
 from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.answers import ask
-from attacks.searches.draws import derive
+from attacks.searches.draws import derive, seeded
 
 LOOKED_AT = 16
 """Number of images on which a run tries its attacks in other ways."""
@@ -76,8 +76,7 @@ def check_attack(trial: Trial) -> list[Finding]:
         True
     """
     try:
-        with torch.random.fork_rng(devices=[trial.x.device] if trial.x.is_cuda else []):
-            torch.manual_seed(trial.seed)
+        with seeded(trial.seed, trial.x.device):
             return list(_findings(trial))
     except Exception as error:  # of the attack or the model: the attack's own rows are unknown, and say why
         if out_of_memory(error):

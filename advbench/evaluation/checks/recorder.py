@@ -9,6 +9,7 @@ from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.gradients import asked_ids
+from attacks.queries.places import Places
 
 LAST = 10
 """Number of passes at the end of a search in which its best margin should hardly fall any more."""
@@ -43,7 +44,7 @@ class Recorder:
 
     def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float) -> None:
         self._model, self._x, self._goal, self._norm, self._eps = model, x, goal, norm, eps
-        self._sorted, self._order = goal.ids.sort()
+        self._places = Places(goal.ids)
         self._falls: list[tuple[Tensor, Tensor]] = []
         self.best, self.margin = x.clone(), x.new_full((len(x),), torch.inf)
 
@@ -52,8 +53,7 @@ class Recorder:
         logits = ask(self._model, x)
         ids = asked_ids()
         if ids is not None and len(ids) == len(x):
-            rows = self._order[torch.searchsorted(self._sorted, ids)]
-            self._keep(rows, x.detach(), logits.detach(), searching=logits.requires_grad)
+            self._keep(self._places.of(ids), x.detach(), logits.detach(), searching=logits.requires_grad)
         return logits
 
     @property

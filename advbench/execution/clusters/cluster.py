@@ -25,6 +25,7 @@ LOOK_SECONDS = 1
 """Seconds between looks at which workers there are."""
 AHEAD = 2
 """Units that are handed out for each thread of a worker: one to do, and one that is there when it is done."""
+_GONE = "the scheduler of the cluster is gone"
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def _scheduler_there() -> Iterator[None]:
     try:
         yield
     except (OSError, CancelledError) as error:
-        raise UserError("the scheduler of the cluster is gone") from error
+        raise UserError(_GONE) from error
 
 
 class _Open(NamedTuple):
@@ -156,7 +157,7 @@ class Cluster:
             UserError: The scheduler is gone.
         """
         if self._client.status != "running":
-            raise UserError("the scheduler of the cluster is gone")
+            raise UserError(_GONE)
         # the answer tells of every worker, which is too much for each unit
         if time.monotonic() - self._asked > LOOK_SECONDS:
             with _scheduler_there():
@@ -213,7 +214,7 @@ class Cluster:
             held.future.release()
             return None if isinstance(found, str) else found
         if status in ("cancelled", "lost"):
-            raise UserError("the scheduler of the cluster is gone")
+            raise UserError(_GONE)
         error = held.future.exception()
         held.future.release()
         if held.attempt < ATTEMPTS:  # its worker died; perhaps by the fault of a neighbour

@@ -1,0 +1,23 @@
+"""Where images stand in a batch, found by their ids."""
+
+import torch
+from torch import Tensor
+
+
+class Places:
+    """The places of images, for those who are asked about some of them in any order.
+
+    Args:
+        ids: Ids of the images, int64 (N,).
+
+    Example:
+        >>> Places(torch.tensor([7, 3, 5])).of(torch.tensor([5, 7]))
+        tensor([2, 0])
+    """
+
+    def __init__(self, ids: Tensor) -> None:
+        self._sorted, self._order = ids.sort()
+
+    def of(self, ids: Tensor) -> Tensor:
+        """Places (n,) of images by their ids, all of which are known; of equal ids one."""
+        return self._order[torch.searchsorted(self._sorted, ids)]
