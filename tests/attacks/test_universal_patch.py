@@ -1,4 +1,4 @@
-"""Patches for many images at random places: against the best there is on linear models, their places and their files."""
+"""Patches for many images at random places: against the best there is on linear models; their places and files."""
 
 import io
 import json

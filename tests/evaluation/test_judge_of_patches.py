@@ -1,4 +1,4 @@
-"""The judge, given the norm of a patch attack: one patch may cover all that was changed, or the candidate is invalid."""
+"""The judge, given the norm of a patch attack: one patch covers all that was changed, or the candidate is invalid."""
 
 import torch
 

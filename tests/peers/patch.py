@@ -143,14 +143,14 @@ def _art(model: Fast, x: Tensor, goal: MakeGoal, seed: int, rate: float) -> Iter
     from art.attacks.evasion.adversarial_patch.adversarial_patch_pytorch import AdversarialPatchPyTorch
     from art.estimators.classification import PyTorchClassifier
 
-    # The network itself, as its users give it to ART; of the fastest form it would be a defence that it knows nothing of.
+    # The network itself, as users of ART give it.
     network, size = model.wrapped, tuple(x.shape[1:])
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     victim = PyTorchClassifier(
         network, loss=torch.nn.CrossEntropyLoss(), input_shape=size, nb_classes=network.num_classes, clip_values=(0, 1)
     )
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - what ART draws from
     torch.manual_seed(seed)
     side, largest = PLACING.side(*size[1:]), math.sqrt(PLACING.share)
     attack = AdversarialPatchPyTorch(
