@@ -47,7 +47,7 @@ class Patch:
 
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
-    search: ClassVar[Search] = "many steps"
+    search: ClassVar[Search] = "in one place"
     precision: ClassVar[Precision] = "bfloat16"
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
