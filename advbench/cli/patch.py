@@ -12,7 +12,7 @@ from advbench.cli.console import Group, console, print_result, progress
 from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.cli.model_options import F, announce, described, description
 from advbench.config.goals import FORMS_TEXT, parse_goal
-from advbench.config.patch import PLACES, SHAPES, PatchFit, PatchUse, parse_share
+from advbench.config.masks import PLACES, SHAPES, parse_share
 from advbench.records.record import as_json
 from advbench.sanitize import slug
 
@@ -114,6 +114,7 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
     options["out"] = options["out"] or Path("reports") / f"patch-{slug(name)}"
     announce(model, about)
     with progress(quiet) as told:
+        from advbench.pictures.universal.patch_config import PatchFit
         from advbench.pictures.universal.patch_fit import fit_patch
 
         measured = fit_patch(PatchFit(model=name, about=about, **options), told)
@@ -133,6 +134,7 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
     """Measure how often PATCH fools a model, at random places on pictures, and draw some of them."""
+    from advbench.pictures.universal.patch_config import PatchUse
     from advbench.pictures.universal.patch_measure import measure_patch
 
     options["out"] = options["out"] or Path("reports") / f"patch-eval-{slug(options['patch'].stem)}"
@@ -149,6 +151,7 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @click.pass_context
 def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
     """Put PATCH into pictures at a random place and write the results, as `advbench attack` does."""
+    from advbench.pictures.universal.patch_config import PatchUse
     from advbench.pictures.universal.patch_measure import apply_patch
 
     with progress(quiet) as told:

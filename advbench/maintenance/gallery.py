@@ -20,12 +20,12 @@ from advbench.config.attack import attack_config
 from advbench.config.data.name import ChosenImages, parse_data
 from advbench.config.explain import Options, explain_config
 from advbench.config.goals import parse_goal
-from advbench.config.patch import PatchFit
 from advbench.datasets.samples import samples
 from advbench.explain.page import explain_picture
 from advbench.guide.pages import FOLDER
 from advbench.pictures.attack import attack_pictures
 from advbench.pictures.universal.fit import FitConfig, fit_perturbation
+from advbench.pictures.universal.patch_config import PatchFit
 from advbench.pictures.universal.patch_fit import fit_patch
 from advbench.records.storage.atomic import write_atomic
 from advbench.report.html.figures import curves

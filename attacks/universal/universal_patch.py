@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks.geometry.outline import outline
 from attacks.goals import Goal
-from attacks.losses import cross_entropy
+from attacks.losses import margin
 from attacks.protocols import Model, Precision
 from attacks.queries.gradients import form_for, slope
 from attacks.queries.inputs import check_planes, check_size
@@ -46,8 +46,8 @@ class Draws(NamedTuple):
 class UniversalPatch:
     """Adam's steps down the mean over random places, turns and sizes of one patch on images.
 
-    What is descended is the likelihood, as far as :data:`attacks.universal.universal.CERTAIN`: an image that is fooled
-    beyond doubt no longer contributes. Each image of a batch is taken as often as it needs for ``views`` of the patch,
+    What is descended is the margin, as far as :data:`attacks.universal.universal.CERTAIN` below zero: an image that is
+    fooled beyond doubt no longer contributes, and one of which the model is sure does, unlike in the likelihood. Each image of a batch is taken as often as it needs for ``views`` of the patch,
     so that one image is enough: the patch then fools the model on that image, wherever it is put.
 
     References:
@@ -135,11 +135,11 @@ class UniversalPatch:
                 some = goal.select(rows)
                 spots = self.placing.spots(x[rows], some.ids, seed=draws.seed, draw=draw)
                 windows = Windows.of(x[rows], spots, self.placing.shape)
-                at = slope(form, windows.put(content, x[rows]), some, _likelihood)
+                at = slope(form, windows.put(content, x[rows]), some, _clipped)
                 value += float(at.loss.sum())
                 gradient += windows.adjoint(content, at.gradient)
         return value / (copies * len(x)), gradient / (copies * len(x))
 
 
-def _likelihood(logits: Tensor, goal: Goal) -> Tensor:
-    return cross_entropy(logits, goal).clamp_min(-CERTAIN)
+def _clipped(logits: Tensor, goal: Goal) -> Tensor:
+    return margin(logits, goal).clamp_min(-CERTAIN)

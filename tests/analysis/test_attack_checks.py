@@ -171,9 +171,7 @@ def test_the_card_says_what_the_class_says():
         assert ATTACKS[name].besides == getattr(attack, "besides", ())
 
 
-GRADIENT = [
-    name for name in ATTACKS if ATTACKS[name].access == "gradients" and ATTACKS[name].search != "in one place"
-]
+GRADIENT = [name for name in ATTACKS if ATTACKS[name].access == "gradients" and ATTACKS[name].search != "in one place"]
 WITHOUT = [name for name in ATTACKS if ATTACKS[name].access != "gradients" and not name.startswith(CORRUPTION)]
 
 

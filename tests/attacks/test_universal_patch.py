@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from functools import partial
 
 import oracles
@@ -30,9 +31,12 @@ def scores(weight, bias=0.0):
 def test_is_the_best_patch_of_a_linear_model_where_it_has_one_place():
     weight = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(0))
     x = oracles.images(4, (3, 6, 6)).float()
-    found = UniversalPatch(placing=FLAT, steps=40).fit(scores(weight, bias=40.0), [x])
-    torch.testing.assert_close(found.content, (weight < 0).float())
-    torch.testing.assert_close(found.apply(x), (weight < 0).float().expand(4, -1, -1, -1))
+    least = float(weight.clamp_max(0).sum())
+    for bias, fooled in ((-least - 0.5, 4), (-least + 0.5, 0)):
+        model = scores(weight, bias)
+        found = UniversalPatch(placing=FLAT, steps=40).fit(model, [x])
+        torch.testing.assert_close(found.content, (weight < 0).float())
+        assert attacks.fooled(model, [x], found.apply).changed == fooled
 
 
 @pytest.mark.parametrize("shape", ["square", "circle"])
@@ -65,8 +69,9 @@ def test_nothing_beside_the_patch_changes_and_it_covers_its_share(shape):
     changed = (x_adv != x).any(1)
     assert torch.equal(torch.where(changed.unsqueeze(1), x, x_adv), x)
     shares = changed.float().mean((1, 2))
+    size = 11 if shape == "square" else 12  # whole pixels, and no more than the share
+    assert float(shares.mean()) == pytest.approx((size**2 if shape == "square" else math.pi * 36) / 1320, rel=0.03)
     assert bool((shares <= 0.1 * 1.08).all())
-    assert float(shares.mean()) == pytest.approx(0.1, rel=0.06)
 
 
 def test_places_belong_to_the_image_and_the_draw():
@@ -96,8 +101,8 @@ def test_one_picture_is_fooled_at_places_that_the_fit_has_not_seen():
         sum(attacks.fooled(model, [x], partial(each.apply, seed=9, draw=draw), goal).met for draw in range(40))
         for each in (found, grey)
     )
-    assert own >= 36
-    assert own > other
+    assert own >= 30
+    assert own > other + 10
 
 
 def test_a_seed_fixes_the_patch_and_every_image_is_seen_at_places_of_its_own():

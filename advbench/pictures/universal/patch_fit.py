@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from advbench import __version__
-from advbench.config.patch import PLACES, PatchFit
+from advbench.config.masks import PLACES
 from advbench.datasets.images.loader import PictureStream, files_digest
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
@@ -20,6 +20,7 @@ from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress
 from advbench.pictures.choice import Choice, choose, suit
 from advbench.pictures.universal.measure import enough, stream_of
+from advbench.pictures.universal.patch_config import PatchFit
 from advbench.pictures.universal.patch_measure import PANEL, PatchMeasured, check_room, draw_panel, measured_on
 from advbench.planning.identity.run import model_digest
 from advbench.records.storage.atomic import folder_for_results, write_atomic

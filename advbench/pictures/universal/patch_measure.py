@@ -11,7 +11,7 @@ from torch import Tensor
 from advbench.analysis.statistics import Proportion
 from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec
-from advbench.config.patch import PLACES, PatchUse
+from advbench.config.masks import PLACES
 from advbench.datasets.images.files import PictureError
 from advbench.datasets.images.loader import PictureStream
 from advbench.errors import UserError
@@ -26,6 +26,7 @@ from advbench.pictures.outcome import PictureResult
 from advbench.pictures.universal.made_for import goal_of, model_about, model_name
 from advbench.pictures.universal.measure import enough, stream_of
 from advbench.pictures.universal.panel import Example, draw_universal
+from advbench.pictures.universal.patch_config import PatchUse
 from advbench.planning.identity.run import model_digest
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from attacks import FoolingCounts, Placing, Sticker, Stuck, fooled

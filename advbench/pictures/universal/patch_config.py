@@ -1,4 +1,4 @@
-"""What a person asks for of a patch, checked before anything heavy is imported. No torch."""
+"""What a person asks for of a patch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +7,7 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.config.data.name import ChosenImages
 from advbench.config.goals import GoalSpec
 from advbench.config.model_description import NOTHING, Description
-from advbench.errors import UserError
 
-SHAPES = ("square", "circle")
-"""Shapes that a patch may have."""
-PLACES = 100
-"""Places on each picture at which a patch is measured, where there is one picture; of several, one on each."""
 _UNTARGETED = GoalSpec("untargeted")
 
 
@@ -35,7 +30,7 @@ class PatchFit:
     share: float = 0.05
     """Share of the image that the patch covers at its largest."""
     shape: str = "square"
-    """Shape of the patch, one of `SHAPES`."""
+    """Shape of the patch, square or circle."""
     rotation: float = 20.0
     """Largest angle either way, degrees."""
     min_scale: float = 0.7
@@ -73,7 +68,7 @@ class PatchUse:
     goal: GoalSpec | None = None
     """Goal, which says what counts as fooled; None: the goal of the fit."""
     places: int | None = None
-    """Random places on each picture; None: one, or `PLACES` where there is one picture."""
+    """Random places on each picture; None: one, or many where there is one picture."""
     seed: int = 0
     """Seed of the places."""
     batch_size: int = 32
@@ -82,34 +77,3 @@ class PatchUse:
     """Device to compute on."""
     out: Path | None = field(default=None)
     """Folder for the results."""
-
-
-def parse_share(text: str, *, option: str = "--share") -> float:
-    """The share of a picture that a patch covers, as a person writes it: `5%` or `0.05`.
-
-    Args:
-        text: Percentage or fraction.
-        option: Name of the option in messages.
-
-    Raises:
-        UserError: It is no number, not above zero, or more than the whole picture.
-
-    Example:
-        >>> parse_share("5%"), parse_share("0.05")
-        (0.05, 0.05)
-        >>> parse_share("0")
-        Traceback (most recent call last):
-        advbench.errors.UserError: --share 0 covers nothing
-        write it like 5%
-    """
-    number, percent = (text.strip()[:-1], True) if text.strip().endswith("%") else (text, False)
-    try:
-        share = float(number) / (100 if percent else 1)
-    except ValueError:
-        raise UserError(f"{option} {text!r} is not a share of a picture", hint="write it like 5%") from None
-    if not share > 0:
-        raise UserError(f"{option} {text} covers nothing", hint="write it like 5%")
-    if share > 1:
-        hint = f"did you mean {option} {number}%?" if not percent and share <= 100 else "write it like 5%"
-        raise UserError(f"{option} {text} is more than the whole picture", hint=hint)
-    return share
