@@ -163,11 +163,15 @@ class Sticker:
 def _read(data: bytes) -> tuple[Tensor, str]:
     """The values (C, H, W) of a PNG file, and what is written in it about a patch."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+        try:
+            opened = Image.open(io.BytesIO(data), formats=("PNG",))
+        except UnidentifiedImageError:
+            raise ValueError("it is no PNG") from None
+        with opened as picture:
             if max(picture.size) > _MOST:
                 raise ValueError(f"expected a picture of at most {_MOST} pixels a side, got {picture.size}")
             told = picture.info[_ENTRY]

@@ -47,8 +47,9 @@ class UniversalPatch:
     """Adam's steps down the mean over random places, turns and sizes of one patch on images.
 
     What is descended is the margin, as far as :data:`attacks.universal.universal.CERTAIN` below zero: an image that is
-    fooled beyond doubt no longer contributes, and one of which the model is sure does, unlike in the likelihood. Each image of a batch is taken as often as it needs for ``views`` of the patch,
-    so that one image is enough: the patch then fools the model on that image, wherever it is put.
+    fooled beyond doubt no longer contributes, and one of which the model is sure does, unlike in the likelihood. Each
+    image of a batch is taken as often as it needs for ``views`` of the patch, so that one image is enough: the patch
+    then fools the model on that image, wherever it is put.
 
     References:
         Brown et al., Adversarial patch <https://arxiv.org/abs/1712.09665>, 2017; Athalye et al., Synthesizing robust
