@@ -76,7 +76,7 @@ class UniversalPatch:
     """Number of gradient steps."""
     views: int = 16
     """Placed patches in a step, at least."""
-    step_size: float = 0.1
+    step_size: float = 0.05
     """Length of the first step, image units; falls to a fiftieth along a cosine."""
 
     def __post_init__(self) -> None:

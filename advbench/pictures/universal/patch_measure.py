@@ -67,7 +67,7 @@ class PatchMeasured(NamedTuple):
         pictures with the same share. On one picture it is that of its places.
 
         Args:
-            counts: Those of the patch, or of the one beside it.
+            counts: Counts of the patch, or of the one beside it.
         """
         some = counts.images - counts.pointless
         if self.pictures in (1, counts.images) or not some:
@@ -212,8 +212,8 @@ def measured_on(
 
     Args:
         model: Classifier that looks at them.
-        sticker: The patch.
-        stream: The pictures.
+        sticker: Patch that is put into them.
+        stream: Pictures in batches.
         goal: What counts as fooled.
         places: Random places on each picture.
         seed: Seed of the places, none of which a fit with the same seed has seen.
