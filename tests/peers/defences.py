@@ -49,8 +49,8 @@ had most of the processor meanwhile, which makes times unsteady. Measured on {pr
 
 Three of these are small copies of published defences: `k-winners` (Xiao et al., 2020), `thermometer` (Buckman et al.,
 2018) and `jpeg` (Guo et al., 2018), here on networks that were not trained with them. Papers reported robust accuracy
-under the gradient as it is, as in the column PGD; Athalye et al. (2018) broke the last two, and Tramer et al. (2020) the
-first, with attacks written for each. Where a defence makes the network worse on clean images, it may end below the
+under the gradient as it is, as in the column PGD; Athalye et al. (2018) broke the last two and Tramer et al. (2020)
+the first, with attacks written for each. Where a defence makes the network worse on clean images, it may end below the
 undefended one.
 """
 _COLUMNS = """
