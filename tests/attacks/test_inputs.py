@@ -323,6 +323,6 @@ def test_images_without_channels_and_on_the_ends_of_their_range(name):
     model = linear(3, values=6, seed=1)
     x = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.5, 1.0], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
     x = x.view(2, 1, 2, 3) if name in NEED_PLANES else x
-    x_adv = ATTACKS[name]()(model, x, Untargeted(model(x).argmax(1)), eps=0.5)
+    x_adv = build(name, ATTACKS[name].norms[0], most=50)(model, x, Untargeted(model(x).argmax(1)), eps=0.5)
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
