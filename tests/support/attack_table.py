@@ -23,6 +23,7 @@ WORK = {"steps", "draws", "directions", "max_directions", "rotations", "translat
 
 _STANDARD = {"steps": 3, "targets": 2, "rounds": 2, "queries": 4}
 SHORT = {
+    "adba": {"queries": 40, "start_draws": 4},
     "standard": _STANDARD,
     "adaptive": {"first": Standard(**_STANDARD), "draws": 2},
     "thorough": {
