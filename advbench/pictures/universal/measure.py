@@ -18,6 +18,7 @@ from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.thresholds import refuse_several
 from advbench.models.trial import input_of
 from advbench.pictures.attack import Progress, attack_pictures
 from advbench.pictures.choice import Choice, Read, choose, read_input, suit
@@ -90,6 +91,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     name = _model_name(config, perturbation)
     progress(f"loading {name}", 0, len(paths))
     model = load_model(name, weights=config.weights, about=_about(config, perturbation), device=config.device)
+    refuse_several(model.thresholds, name, "universal perturbations")
     fitting = fitting_perturbation(perturbation, model, config)
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, name)
