@@ -213,8 +213,7 @@ class Bench:
         make_goal = goal_maker(parse_goal(job.goal), subject)  # type: ignore[arg-type]
         name = self.test + (f"[{len(self.results) + 1}]" if self.results else "")
         flags = _flags(subject, handed)
-        records = list(_records(subject, handed, job, make_goal))
-        frame = pd.DataFrame(list(map(asdict, records)), columns=list(COLUMNS))
+        frame = pd.DataFrame(list(map(asdict, _records(subject, handed, job, make_goal))), columns=list(COLUMNS))
         analysis = RunAnalysis(frame=frame, model_flags=tuple(flags))
         result = Result(analysis=analysis, name=name, baseline=self.baseline, updating=self.updating)
         self.results.append(result)

@@ -73,9 +73,7 @@ class Columns:
             sets: The set with each number.
         """
         other = copy(self)
-        other.frame = self.frame.assign(
-            **{name: narrowed(_classes(self.frame[name]), sets, label) for name in SETS}  # type: ignore[arg-type]
-        )
+        other.frame = self.frame.assign(**{name: narrowed(_classes(self.frame[name]), sets, label) for name in SETS})
         other.adv_class = _classes(other.frame["adv_class"])
         return other
 

@@ -32,7 +32,7 @@ class AsLogits(nn.Module):
         >>> AsLogits(nn.Identity(), "probabilities")(torch.tensor([[0.25, 0.75]])).exp()
         tensor([[0.2500, 0.7500]])
         >>> AsLogits(nn.Identity(), "label probabilities")(torch.tensor([[0.5, 0.75]])).exp()
-        tensor([[1.0000, 3.0000]])
+        tensor([[1., 3.]])
     """
 
     def __init__(self, module: nn.Module, reading: str) -> None:

@@ -74,10 +74,18 @@ def _has_labels(kind: str, rows: pd.DataFrame, truth: Ints) -> Bools:
     if kind == "any-label-flips":
         flips: Bools = _numbers(rows["adv_class"]) != truth
         return flips
-    met = {"label-off": lambda a, b: not set(a) & set(b), "label-on": lambda a, b: set(a) <= set(b)}
-    holds = met.get(kind, lambda a, b: a == b)
     pairs = zip(named, after, strict=True)
-    return np.array([None in pair or holds(*pair) for pair in pairs], bool)
+    return np.array([a is None or b is None or _meets(kind, set(a), set(b)) for a, b in pairs], dtype=np.bool_)
+
+
+def _meets(kind: str, named: set[int], after: set[int]) -> bool:
+    """Whether predicted labels are what a goal asks for that names some."""
+    match kind:
+        case "label-off":
+            return not named & after
+        case "label-on":
+            return named <= after
+    return named == after
 
 
 def _index(name: str, classes: Sequence[str]) -> int:

@@ -105,8 +105,8 @@ def label_tables(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> t
 
 
 def _levels(rows: pd.DataFrame) -> list[float | None]:
-    bounds: list[float | None] = sorted(set(rows["eps"].dropna().astype(float).tolist()))
-    return bounds or [None]
+    bounds: list[float] = sorted(set(rows["eps"].dropna().astype(float).tolist()))
+    return [*bounds] or [None]
 
 
 class _Images:

@@ -187,7 +187,8 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
     """Column -> names of its classes, as the package datasets writes them down in the file."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        named = {column: feature["names"] for column, feature in features.items() if "names" in feature}
+        held = {column: each.get("feature", each) for column, each in features.items()}  # of a list, what it holds
+        named = {column: feature["names"] for column, feature in held.items() if "names" in feature}
         return {column: tuple(map(str, names)) for column, names in named.items() if isinstance(names, list)}
     except (KeyError, TypeError, AttributeError, ValueError):  # anybody may write anything there
         return {}
