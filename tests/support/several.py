@@ -1,4 +1,4 @@
-"""A network with several labels for each image, of which everything is known: label i is on where quarter i is bright."""
+"""A network with several labels for each image, of which everything is known: label i is on where row i is bright."""
 
 import torch
 from torch import nn
