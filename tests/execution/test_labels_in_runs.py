@@ -156,11 +156,18 @@ def test_images_without_labels_are_measured_against_the_clean_answer(tmp_path):
 
 
 def test_corruptions_count_images_with_any_label_wrong(tmp_path):
-    # darker by two fifths: no row is bright any more
-    found = made(tmp_path / "run", goals="any-label-flips", corruptions=["contrast"], severities=[5])
+    suite = {
+        "goals": "any-label-flips",
+        "corruptions": ["brightness"],
+        "severities": [5],
+        "attacks": [],
+        "noise": False,
+    }
+    found = made(tmp_path / "run", rows_model(28), bright_rows(side=28), **suite)
     (results,) = found.analysis.corruptions
     assert results.clean.k == 0
-    assert results.errors["contrast"][5].n == 8
+    error = results.errors["brightness"][5]
+    assert (error.k, error.n) == (7, 8)  # so bright that every quarter is: one image has all labels
 
 
 def test_thresholds_belong_to_the_identity_of_a_model(tmp_path):

@@ -1,4 +1,4 @@
-"""A network with several labels for each image, of which everything is known: label i is on where row i is bright."""
+"""A network with several labels for each image, of which everything is known: label i is on where its quarter is bright."""
 
 import torch
 from torch import nn
@@ -14,22 +14,23 @@ BRIGHT, DARK = 0.6, 0.4
 """Values of rows with and without a label, each 0.1 away from the threshold."""
 
 
-def rows_model(**options) -> Classifier:
-    """Logit i is ten times the mean of row i minus a half: an Linf change of 0.1 turns any label of `bright_rows`."""
-    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+def rows_model(side: int = 4, **options) -> Classifier:
+    """Logit i is ten times the mean of quarter i minus a half: an Linf change of 0.1 turns any label of `bright_rows`."""
+    net, quarter = nn.Sequential(nn.Flatten(), nn.Linear(side * side, 4)), side * side // 4
     with torch.no_grad():
-        net[1].weight.copy_(10 * torch.eye(4).repeat_interleave(4, 1) / 4)
+        net[1].weight.copy_(10 * torch.eye(4).repeat_interleave(quarter, 1) / quarter)
         net[1].bias.fill_(-5.0)
-    usual = {"num_classes": 4, "classes": NAMES, "mean": [0.0], "input_size": 4, "thresholds": 0.0, "name": "rows"}
+    usual = {"num_classes": 4, "classes": NAMES, "mean": [0.0], "input_size": side, "thresholds": 0.0, "name": "rows"}
     return Classifier(net, **usual | options)
 
 
-def bright_rows(sets=SETS, **options) -> Dataset:
-    """Images (1, 4, 4) whose rows say which labels they have, a little unlike each other."""
+def bright_rows(sets=SETS, side: int = 4, **options) -> Dataset:
+    """Images (1, side, side) whose quarters, from above, say which labels they have, a little unlike each other."""
 
     def read(number: int) -> torch.Tensor:
-        x = torch.full((1, 4, 4), DARK)
-        x[0, list(sets[number])] = BRIGHT
+        x = torch.full((1, side, side), DARK)
+        for label in sets[number]:
+            x[0, label * side // 4 : (label + 1) * side // 4] = BRIGHT
         x[0, :, 0] += 0.001 * (number - 4)
         x[0, :, 1] -= 0.001 * (number - 4)
         return x

@@ -7,7 +7,7 @@ Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -237,7 +237,10 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
 
     M6: there is no gradient, or that of a loss is zero on some of the images.
     """
-    losses = {"cross-entropy": partial(cross_entropy, model, truth=labels), "margin": mistake(model, labels).margin}
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "cross-entropy": partial(cross_entropy, model, truth=labels),
+        "margin": mistake(model, labels).margin,
+    }
     zero = {}
     for name, loss in losses.items():
         inputs = x.detach().clone().requires_grad_()

@@ -125,7 +125,7 @@ def _repeated(shown: Shown) -> Iterator[Finding]:
     more = sum(times.values()) - len(times)
     if not more:
         return
-    labels: dict[str, set[int]] = defaultdict(set)
+    labels: dict[str, set[Hashable]] = defaultdict(set)
     for name, label in zip(shown.ids, shown.labels or (), strict=False):
         labels[content_of(name)].add(label)
     contradictory = sum(len(each) > 1 for each in labels.values())

@@ -111,12 +111,8 @@ def _composed(dataset: ZooData, root: Path, split: Split) -> Images | None:
     parts = find_split(dataset.composed, root, split)
     if parts is None:
         return None
-    found = composed(
-        parts.x[torch.arange(len(parts.y))].squeeze(1).numpy(),
-        parts.y.numpy(),
-        COMPOSED[split],
-        seed=SPLITS.index(split),
-    )
+    pixels = parts.x[torch.arange(len(parts.y))].squeeze(1)
+    found = composed(pixels.numpy(), parts.y.numpy(), COMPOSED[split], seed=SPLITS.index(split))
     x, y = torch.from_numpy(found.images).unsqueeze(1), torch.from_numpy(found.labels).float()
     return Images(x, y, f"composed of {parts.source}")
 
