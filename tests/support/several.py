@@ -1,4 +1,4 @@
-"""A network with several labels for each image, of which everything is known: label i is on where its quarter is bright."""
+"""A network with several labels for each image: each label is on where a quarter of the image is bright."""
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ BRIGHT, DARK = 0.6, 0.4
 
 
 def rows_model(side: int = 4, **options) -> Classifier:
-    """Logit i is ten times the mean of quarter i minus a half: an Linf change of 0.1 turns any label of `bright_rows`."""
+    """Logit i is 10 (mean of quarter i - 0.5): an Linf change of 0.1 turns any label of `bright_rows`."""
     net, quarter = nn.Sequential(nn.Flatten(), nn.Linear(side * side, 4)), side * side // 4
     with torch.no_grad():
         net[1].weight.copy_(10 * torch.eye(4).repeat_interleave(quarter, 1) / quarter)
