@@ -46,7 +46,7 @@ def test_under_a_goal_about_one_label_that_label_decides():
         tagged("a", (1, 2), (1,), goal=OFF),  # 2 is missed, but the goal is about 1
         tagged("b", (1,), (1,), (), size=0.01, goal=OFF),
         tagged("c", (0, 1), (0,), size=0.0, goal=OFF),  # not found when clean
-        left_out("d", **NOTHING | {"labels": (0,), "clean_labels": (0,)} | OFF),
+        left_out("d", label=None, clean_class=None, labels=(0,), clean_labels=(0,), **OFF),
         tagged("d", (0,), (0,)),
         tagged("a", (1, 2), (1,)),
     ]
@@ -84,7 +84,7 @@ def test_a_smallest_perturbation_counts_from_its_size_on():
 
 
 def test_what_is_unknown_is_neither_robust_nor_flipped():
-    lost = unknown("b", **NOTHING | {"labels": (0,), "clean_labels": (0,)} | ANY)
+    lost = unknown("b", label=None, clean_class=None, labels=(0,), clean_labels=(0,), **ANY)
     (table,) = label_tables(frame([tagged("a", (0,), (0,)), lost]), {})
     assert table.rates[0].robust.counts == "1 to 2/2"
     assert table.rates[0].off.counts == "0 to 1/2"
