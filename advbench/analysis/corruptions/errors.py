@@ -15,9 +15,10 @@ import pandas as pd
 from advbench.analysis.arrays import Floats
 from advbench.analysis.corruptions import alexnet
 from advbench.analysis.labels.codes import coded
-from advbench.analysis.statistics import Proportion, wilson
+from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import ThreatResults, gather_clean
 from advbench.catalog.attacks import CORRUPTION
+from advbench.intervals import wilson
 from advbench.records.record import OK
 from advbench.sanitize import one_line
 
