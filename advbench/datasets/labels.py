@@ -45,7 +45,7 @@ def as_labels(given: Any, count: int) -> Tensor:
     return labels.long()
 
 
-def truth_tensor(truths: Sequence[int] | Sequence[tuple[int, ...]], classes: int) -> Tensor:
+def truth_tensor(truths: Sequence[int | tuple[int, ...]], classes: int) -> Tensor:
     """Classes of images, or the labels that each has, as a tensor.
 
     Args:

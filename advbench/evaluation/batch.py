@@ -206,8 +206,8 @@ def labels_of(samples: Sequence[Sample], logits: Tensor) -> Tensor | None:
         >>> labels_of([Sample("ab", "0", None, labels=(0, 2))], torch.zeros(1, 3))
         tensor([[ True, False,  True]])
     """
-    sets = [sample.labels for sample in samples if sample.labels is not None]
-    known = sets or [sample.label for sample in samples if sample.label is not None]
+    truths = (sample.label if sample.labels is None else sample.labels for sample in samples)
+    known = [truth for truth in truths if truth is not None]
     return truth_tensor(known, logits.shape[1]).to(logits.device) if len(known) == len(samples) else None
 
 

@@ -139,7 +139,7 @@ def _labelled(
             got = type(model).__name__
             raise ValueError(f"expected an advbench.Classifier for {spec.label}, whose classes are a part, got {got}")
         model = found.model
-    known = dict(zip(found.dataset.images, found.dataset.truths or (), strict=False))
+    known: dict[str, Any] = dict(zip(found.dataset.images, found.dataset.truths or (), strict=False))
     if dataset.truths is None:
         rows, labels = list(range(len(numbers))), None
     else:
