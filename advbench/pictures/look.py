@@ -194,9 +194,8 @@ def _alone(config: LookConfig, whole: Dataset) -> Look:
     nobody = Classifier(torch.nn.Identity(), num_classes=2, name="no model")
     flags = check_set(nobody, Shown(ids, labels), dataset=config.spec.label)
     counts, nothing = counts_of(whole, ()), ((), ())
-    several = whole.label_sets is not None
-    seen_as = (_sizes(read), _modes(read), seen, problems)
-    return Look(config.spec, len(whole), 0, counts, *nothing, *seen_as, None, tuple(flags), several)
+    sizes, modes, several = _sizes(read), _modes(read), whole.label_sets is not None
+    return Look(config.spec, len(whole), 0, counts, *nothing, sizes, modes, seen, problems, None, tuple(flags), several)
 
 
 def _read(dataset: Dataset, limit: int, model: Classifier | None) -> tuple[list[_Read], tuple[str, ...]]:
