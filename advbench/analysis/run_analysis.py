@@ -9,6 +9,7 @@ import pandas as pd
 from advbench.analysis.checks.attacks import check_evidence, check_rows
 from advbench.analysis.checks.suites import check_suite
 from advbench.analysis.corruptions.errors import CorruptionResults, corruption_results
+from advbench.analysis.labels.rates import LabelTable, label_tables
 from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.config.budgets import NORMS
@@ -67,6 +68,11 @@ class RunAnalysis:
     def corruptions(self) -> tuple[CorruptionResults, ...]:
         """Errors under corruptions, for each model and data set that has any."""
         return corruption_results(self.frame, self.class_counts)
+
+    @cached_property
+    def label_tables(self) -> tuple[LabelTable, ...]:
+        """Rates of each label, for each model with several for each image."""
+        return label_tables(self.frame, self.classes)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

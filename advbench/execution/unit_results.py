@@ -12,7 +12,7 @@ from advbench.config.masks import parse_mask
 from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.evaluation.batch import BatchAttack, Candidate, ImageResult, labelled_pointless, unattacked
-from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.goals import goal_labels, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources, UnitImages
@@ -93,6 +93,7 @@ def set_up(
         make_goal=goal_maker(goal, judged),
         source=_provenance(unit, context, judged),
         keep=max(_FIRST, goal.k, len(goal.classes)),
+        thresholds=judged.thresholds,
         mask=None if mask is None else parse_mask(mask),
         on_cut=on_cut,
     )
@@ -219,6 +220,7 @@ def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenan
     """The columns that all rows of a unit share."""
     same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
     columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
+    columns["goal_labels"] = goal_labels(parse_goal(unit.goal), model)
     return Provenance(context.run_id, columns)
 
 

@@ -32,6 +32,7 @@ WRITTEN = (
     "howto/topk",
     "howto/masks",
     "howto/patches",
+    "howto/labels",
     "howto/defence",
     "howto/proofs",
     "howto/corruptions",

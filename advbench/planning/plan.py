@@ -22,7 +22,7 @@ from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import short_digest
 from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
-from advbench.planning.cells import PlannedAttack, cells_for, proofs_of
+from advbench.planning.cells import PlannedAttack, cells_for, proofs_of, refuse_granted, refuse_idle
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
@@ -84,14 +84,15 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     rest: list[Unit] = []
     proofs: list[Unit] = []
     images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
+    kinds = set[bool]()
     for model, data in pairs:
         judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
         numbers = chosen(suite, data, len(labelled.dataset))
         ids = _ids(resources, model.label, data.label, numbers)
         _check_labels(resources, model.label, data.label)
-        cells = cells_for(suite, model, data)
-        for goal in {cell.goal for cell in cells}:
-            goal_maker(parse_goal(goal), judged)
+        cells = cells_for(suite, model, data, several=judged.several)
+        kinds.add(judged.several)
+        _check_goals(cells, judged, labelled, numbers)
         key = around | _key(digests[model.label], labelled) | _mask(data)
         pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
         name = f"{model.label} on {data.label}"
@@ -108,11 +109,21 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
         rest += own
         proofs += [unit for cell in proofs_of(suite, data, cells) for unit in _proof_units(pair, cell, own)]
+    for _, data in pairs:
+        refuse_idle(suite, data, kinds)
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
     identity |= {"perturbations": sorted(stored)} if stored else {}
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _check_goals(cells: Sequence[PlannedAttack], model: Classifier, labelled: Matched, numbers: Sequence[int]) -> None:
+    """Check that the model has the classes of every goal, and that each has a meaning for some image."""
+    for goal in {cell.goal for cell in cells}:
+        goal_maker(parse_goal(goal), model)
+    if (sets := labelled.dataset.label_sets) is not None and numbers:
+        refuse_granted(cells, [sets[number] for number in numbers], model)
 
 
 def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
@@ -124,7 +135,7 @@ def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], whi
 
 def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
     """What decides the results of a model on a data set, beside the code and the images."""
-    found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.labels}
+    found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.truths}
     return found | ({} if labelled.among is None else {"among": labelled.among})
 
 

@@ -10,6 +10,8 @@ from advbench.analysis.verdict import Verdict
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
@@ -78,6 +80,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
         if bars:
             yield ""
+    yield from _label_by_label(verdict)
     for heat_map in heat_maps(verdict.analysis.corruptions):
         yield f"## {escaped(heat_map.title)}\n"
         yield f"{escaped(heat_map.lead)}. {CAPTION}, by severity:\n"
@@ -86,6 +89,17 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield from (f"| {' | '.join(map(escaped, row))} |" for row in heat_map.texts)
         yield ""
     yield f"{LEGEND}."
+
+
+def _label_by_label(verdict: Verdict) -> Iterator[str]:
+    """The rates of each label, of models with several."""
+    for labels in label_rows(verdict.analysis.label_tables):
+        yield f"## {escaped(labels.title)}\n"
+        yield f"{escaped(labels.lead)}\n"
+        yield from as_table(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows))
+        yield ""
+    if verdict.analysis.label_tables:
+        yield f"{escaped(LABELS_CAPTION)}.\n"
 
 
 def compared_markdown(comparison: Comparison) -> str:

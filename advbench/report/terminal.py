@@ -29,6 +29,8 @@ from advbench.report.columns import (
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
 from advbench.sanitize import display_name
 
@@ -90,6 +92,11 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
+    for labels in label_rows(analysis.label_tables):
+        lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
+        lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))
+    if analysis.label_tables:
+        lines.append(Text(LABELS_CAPTION, style="dim"))
     for heat_map in heat_maps(analysis.corruptions):
         lines += ["", *_heat_map(heat_map)]
     return Group(*lines)

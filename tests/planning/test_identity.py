@@ -64,6 +64,7 @@ DECIDING = {
     (ModelSpec, "std"): {"models": OWN | {"std": [0.5, 0.5, 0.5]}},
     (ModelSpec, "classes"): {"models": OWN | {"classes": CLASSES}},
     (ModelSpec, "output"): {"models": OWN | {"output": 1}},
+    (ModelSpec, "thresholds"): {"models": OWN | {"thresholds": 0.5}},
     (ModelSpec, "gradients_from"): {"models": OWN | {"gradients_from": "nets.py:twin"}},
     (DatasetSpec, "name"): {"datasets": {"name": "other", "label": "smooth"}},
     (DatasetSpec, "path"): {"datasets": {"name": "broken", "label": "smooth", "path": "broken.txt"}},
@@ -141,6 +142,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
         base = {"datasets": {"name": "broken", "label": "smooth", "path": "whole.txt"}}
     if field[1] in Description.model_fields:
         base = {"models": OWN}
+    if field == (ModelSpec, "thresholds"):
+        base = {"models": OWN | {"thresholds": 0.0}, "goals": "any-label-flips"}
     units, before = planned(base)
     others, after = planned(base | change)
     assert before != after

@@ -14,6 +14,7 @@ import pandas as pd
 
 from advbench.analysis.arrays import Floats
 from advbench.analysis.corruptions import alexnet
+from advbench.analysis.labels.codes import coded
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import ThreatResults, gather_clean
 from advbench.catalog.attacks import CORRUPTION
@@ -102,7 +103,8 @@ def corruption_results(frame: pd.DataFrame, classes: Mapping[str, int]) -> tuple
     rows = frame[frame["attack"].isin(names)]
     if rows.empty:
         return ()
-    groups = dict(iter(rows.groupby(["model", "dataset"], observed=True)))
+    frame = coded(frame).frame
+    groups = dict(iter(frame.loc[rows.index].groupby(["model", "dataset"], observed=True)))
     found = []
     for images in gather_clean(frame):
         where = images.threat.model, images.threat.dataset

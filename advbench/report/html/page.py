@@ -19,6 +19,8 @@ from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import DOUBT, Doubts, Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
 
 if TYPE_CHECKING:
@@ -99,6 +101,9 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
         heat_maps=heat_maps(analysis.corruptions),
         heat_caption=CAPTION,
+        label_tables=label_rows(analysis.label_tables),
+        label_columns=LABEL_COLUMNS,
+        label_caption=LABELS_CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
         legend=legend(COLUMNS[i] for i in _shown(verdict)),
@@ -191,6 +196,8 @@ def _curves_caption(evidence: ThreatResults) -> str:
 
 def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
     """The classes that the images flipped from and to, under all attacks except noise."""
+    if evidence.several:  # the rates of each label say it
+        return None
     trials = [trial for trial in evidence.trials if trial.attack != NOISE]
     eps = evidence.eps[-1] if evidence.eps else None
     table = flips(evidence, trials, eps)
