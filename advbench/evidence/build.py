@@ -26,7 +26,7 @@ from advbench.evidence.report import Shortfall, report_of, shortfalls
 from advbench.evidence.standalone import counted
 from advbench.records.clean import read_clean
 from advbench.records.record import PROOF
-from advbench.records.stored_run import StoredRun, read_run
+from advbench.records.stored_run import StoredRun, read_run, refuse_part
 
 _CLOSE = 1e-4
 """A lead of the first logit below this share of the largest is rounding: nothing is claimed of such a clean image."""
@@ -74,9 +74,11 @@ def make_archive(
         signed: Whether to leave room for a signature.
 
     Raises:
-        UserError: The folder is not that of a run, the model is not in it, or the run kept no images that can be used.
+        UserError: The folder is not that of a run, the model is not in it, or the run kept no images that can be used
+            or stopped when it was decided.
     """
     run = read_run(folder)
+    refuse_part(run, "an archive")
     analysis, label = RunAnalysis.of(run), _model(run, model)
     images = gather_clean(analysis.frame[analysis.frame["model"] == label])
     found = [each for each in (_data(run, analysis, one, search) for one in images) if each.kept.clean]

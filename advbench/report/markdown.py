@@ -57,7 +57,10 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
-    if held := len(verdict.results) - len(verdict.failures):
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❔ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    if held := verdict.held:
         yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
     if verdict.results:
         yield ""
@@ -76,7 +79,8 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             squares = "".join(sign * count for sign, count in zip("🟩🟨🟥", sides.parts(20), strict=True))
             counts = f"proved {sides.proved}, open {sides.open}, fooled {sides.fooled}"
             yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
-        if bars:
+        yield from (f"- {escaped(sentence)}" for sentence in table.estimates)
+        if bars or table.estimates:
             yield ""
     for heat_map in heat_maps(verdict.analysis.corruptions):
         yield f"## {escaped(heat_map.title)}\n"
