@@ -1,6 +1,7 @@
 """The order in which the last attack of a suite takes the images of a run that stops when it is decided."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from advbench.evaluation.recording import short_digest
@@ -44,6 +45,7 @@ def parts(ids: Sequence[str], seed: int, most: int) -> Iterator[Part]:
     start, look = 0, 0
     while start < len(order):
         stop, look = min(len(order), start + max(step, start // GROWTH)), look + 1
-        size = min(most, max(fewest, -(-(stop - start) // UNITS)))
-        yield from (Part(look, tuple(order[at : min(at + size, stop)])) for at in range(start, stop, size))
+        units = max(-(-(stop - start) // most), min(UNITS, (stop - start) // fewest), 1)
+        edges = [start + round(unit * (stop - start) / units) for unit in range(units + 1)]
+        yield from (Part(look, tuple(order[first:last])) for first, last in pairwise(edges))
         start = stop

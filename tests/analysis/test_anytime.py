@@ -146,13 +146,13 @@ def test_the_order_depends_on_images_and_seed_alone():
     assert sorted(row for part in cut for row in part.rows) == list(range(500))
     assert [part.look for part in cut] == sorted(part.look for part in cut)
     sizes = {look: sum(len(p.rows) for p in cut if p.look == look) for look in {p.look for p in cut}}
-    assert [sizes[look] for look in sorted(sizes)] == [STEP] * 5 + [40, 50, 62, 78, 98, 12]
+    assert [sizes[look] for look in sorted(sizes)] == [STEP] * 5 + [40, 50, 62, 78, 97, 13]
     first = [ids[row] for part in cut[:4] for row in part.rows]
     assert first != sorted(first)
     turned = list(parts(ids[::-1], 0, 40))
     assert [ids[::-1][row] for part in turned[:4] for row in part.rows] == first
     assert [ids[row] for part in list(parts(ids, 1, 40))[:4] for row in part.rows] != first
-    assert min(len(part.rows) for part in cut[:-1]) >= 12
+    assert min(len(part.rows) for part in cut[:-1]) >= 16
 
 
 def test_units_are_as_large_as_memory_allows_and_as_a_small_network_needs():
@@ -164,12 +164,12 @@ def test_units_are_as_large_as_memory_allows_and_as_a_small_network_needs():
 N, EPS = 200, 8 / 255
 
 
-def sampled(seen: int, *, broken: int = 10, unknown: int = 0, gate: float | None = None, **suite):
+def sampled(seen: int, *, unknown: int = 0, gate: float | None = None, **suite):
     """A run on 200 images, half of which the quick attack breaks, that stopped after some images of the last one."""
     order = np.random.default_rng(0).permutation(N)
     fgsm = images([EPS / 2 if i % 2 else None for i in range(N)], attack="fgsm")
     standing = [i for i in order if not i % 2]
-    falls = set(standing[:broken])
+    falls = set(standing[::10])
     last = [row(f"s{i}", size=EPS if i in falls else EPS / 2 if i % 2 else None, attack="apgd") for i in order[:seen]]
     for each in [each for each in last if not each["met"]][:unknown]:
         each |= {"status": "unknown", "reason": "crashed", "met": None, "flipped": None, "adv_class": None}

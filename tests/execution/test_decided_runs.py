@@ -16,6 +16,7 @@ import advbench
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.api import run
 from advbench.cli.main import main
+from advbench.execution.tasks import do
 from advbench.records.stored_run import SPARED
 
 pytestmark = pytest.mark.usefixtures("plugged")
@@ -91,13 +92,13 @@ def test_it_is_not_done_again(decided, tmp_path, monkeypatch):
     same(decided, run(DECIDED, out=decided.folder, workers=1))
 
 
-def test_other_gates_take_it_further(decided, tmp_path):
-    before = len(decided.frame)
+def test_other_gates_take_it_further(decided):
     close = DECIDED | {"gates": {"min_robust_accuracy": 0.35, "alpha": 1e-9}}
     again = run(close, out=decided.folder, workers=1)
-    assert not again.spared
-    assert len(again.frame) > before
-    assert not any(isinstance(cell.robust, Estimate) for cell in again.analysis.cells)
+    assert len(again.frame) > len(decided.frame)
+    assert len(again.spared) < len(decided.spared)
+    wide = [cell.robust for cell in again.analysis.cells if not cell.params]
+    assert all(each.low >= 0.35 or each.high < 0.35 for each in wide), "what is certain needs no chance"
 
 
 def test_a_width_is_enough(tmp_path):
@@ -109,13 +110,24 @@ def test_a_width_is_enough(tmp_path):
     assert max(widths) <= 0.6
 
 
-def test_a_crashed_unit_counts_for_both_sides(tmp_path):
-    attacks = [{"name": "fgsm"}, {"name": "crash"}]
-    done = run(DECIDED | {"attacks": attacks, "eps": {"linf": 0.01}}, out=tmp_path / "lost", workers=1)
-    robust = [cell.robust for cell in done.analysis.cells if cell.attack == "worst case"]
-    assert done.unknown
-    assert all(each.unknown and each.rate < each.most for each in robust)
-    assert done.manifest["status"] == "incomplete"
+def test_a_crashed_unit_counts_for_both_sides(decided, tmp_path, monkeypatch):
+    def fragile(job, context):
+        if job.unit.look == 1:
+            raise RuntimeError("this one is too much")
+        return do(job, context)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("advbench.execution.runner.do", fragile)
+        lost = run(DECIDED, out=tmp_path / "lost", workers=1)
+    robust, sound = ([cell.robust for cell in each.analysis.cells if not cell.params] for each in (lost, decided))
+    assert lost.unknown == 4, "two images at two eps"
+    assert lost.manifest["status"] == "incomplete"
+    assert max(unit.look for unit in lost.plan) > max(unit.look for unit in decided.plan), "it takes more images then"
+    assert all(each.rate < each.most for each in robust)
+    mended = run(DECIDED, out=tmp_path / "lost", workers=1)
+    assert mended.manifest["status"] == "complete"
+    assert not mended.unknown
+    assert [each.low <= one.low <= one.rate for each, one in zip(robust, sound, strict=True)]
 
 
 def advb(*arguments, code=0):
@@ -128,7 +140,7 @@ TOML = """
 models = "tiny"
 datasets = "smooth"
 attacks = ["fgsm", {{ name = "pgd", params = {{ steps = 3 }} }}]
-eps = {{ linf = 0.01 }}
+eps = {{ linf = 0.0005 }}
 noise = false
 [gates]
 alpha = 0.5

@@ -19,7 +19,7 @@ import numpy as np
 from tests.peers.commands import processor
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
-IMAGES, DRAWS, ALPHA, WIDTH = 2000, 1000, 0.05, 2.0
+IMAGES, DRAWS, ALPHA, WIDTH = 1000, 1000, 0.05, 2.0
 BATCH = 250
 """Images that a run of a small network attacks together; the looks depend on it."""
 DISTANCES = (1, 2, 5, 10)
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", metavar="NETWORK", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--complete", action="store_true", help="do the complete runs alone, and the rest later")
     parser.add_argument("--again", action="store_true", help="run anew what is there already")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
@@ -58,10 +59,14 @@ def main() -> None:
         if options.again or "complete" not in known:
             known = {"complete": _complete(name, options.images)}
             _save(results, name, known, path)
+        if options.complete:
+            continue
         if "real" not in known:
             quick = [*QUICK][-1]
             known["real"] = {quick: _real(name, options.images, known["complete"], quick)}
-        known["drawn"] = {quick: drawn(known["complete"], quick, options.draws) for quick in QUICK}
+        if known.get("draws") != options.draws:
+            known |= {"drawn": {quick: drawn(known["complete"], quick, options.draws) for quick in QUICK}}
+            known["draws"] = options.draws
         print(name, known["real"], known["drawn"], file=sys.stderr, flush=True)
         results |= {"processor": processor(), "draws": options.draws}
         _save(results, name, known, path)

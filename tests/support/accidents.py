@@ -160,7 +160,7 @@ DECIDED = {
     "models": "tiny",
     "datasets": "smooth",
     "attacks": [{"name": "fgsm"}, {"name": "pgd", "params": {"steps": 3}}],
-    "eps": {"linf": [0.002, 0.01]},
+    "eps": {"linf": [0.0002, 0.0005]},
     "noise": False,
     "stop": "decided",
     "gates": {"min_robust_accuracy": 0.35, "alpha": 0.5},
