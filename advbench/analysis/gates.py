@@ -10,7 +10,7 @@ from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.compare import Change, Comparison, compare
 from advbench.analysis.corruptions.gate import hold_corruptions, refuse_without_corruptions
-from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.analysis.verdict import GateResult, Verdict, count_of

@@ -213,9 +213,7 @@ def _runs(count: int, most: int) -> Iterator[range]:
     return map(range, edges, edges[1:])
 
 
-def _units(
-    pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice, *, in_parts: bool
-) -> Iterator[Unit]:
+def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice, *, in_parts: bool) -> Iterator[Unit]:
     passes = cell.passes
     form = milder(choice.form, passes.bears)
     # At most every image to start from is asked about too; a budget of passes includes that.

@@ -132,7 +132,9 @@ def refuse_part(run: StoredRun, what: str) -> None:
     """
     if run.spared:
         lack = sum(len(unit.samples) for unit in run.spared)
-        message = f"{what} needs every image, and the run in {run.folder} stopped when it was decided: {lack:,} are left"
+        message = (
+            f"{what} needs every image, and the run in {run.folder} stopped when it was decided: {lack:,} are left"
+        )
         raise UserError(message, hint='run the suite to its end: without --until-decided and stop = "decided"')
 
 

@@ -54,16 +54,7 @@ def as_markdown(verdict: Verdict, title: str) -> str:
 def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield f"# {escaped(title)}\n"
     yield f"{MARKS[verdict.exit_code].sign} **{escaped(verdict.headline)}**\n"
-    for result in verdict.failures:
-        where = describe_place(result.threat, result.eps)
-        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
-    for result in verdict.undecided:
-        where = describe_place(result.threat, result.eps)
-        yield f"- ❔ {escaped(f'{result.gate} · {where}: {result.message}')}"
-    if held := verdict.held:
-        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
-    if verdict.results:
-        yield ""
+    yield from _gates(verdict)
     if verdict.analysis.flags:
         yield "## Trust flags\n"
         for flag in verdict.analysis.flags:
@@ -90,6 +81,20 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield from (f"| {' | '.join(map(escaped, row))} |" for row in heat_map.texts)
         yield ""
     yield f"{LEGEND}."
+
+
+def _gates(verdict: Verdict) -> Iterator[str]:
+    """What became of the gates."""
+    for result in verdict.failures:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❔ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    if held := verdict.held:
+        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
+    if verdict.results:
+        yield ""
 
 
 def compared_markdown(comparison: Comparison) -> str:

@@ -90,7 +90,9 @@ def test_they_miss_at_any_draw_no_more_often_than_alpha(number, alpha):
                 if probability > 0:
                     after[marked + step] = after.get(marked + step, 0.0) + chance * probability
         bounds = {marked: marked_in(total, drawn, marked, alpha) for marked in after}
-        within = {marked: chance for marked, chance in after.items() if bounds[marked].low <= number <= bounds[marked].high}
+        within = {
+            marked: chance for marked, chance in after.items() if bounds[marked].low <= number <= bounds[marked].high
+        }
     assert 1 - alpha <= sum(within.values()) <= 1 + 1e-9
     assert number == 0 or sum(within.values()) < 1, "bounds that never miss are wider than they need be"
 

@@ -1,6 +1,6 @@
 """The numbers of a run whose last attack was run on a random part of the images. No torch."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -93,9 +93,7 @@ def estimate(
         fresh = len(rows), len(own), int((state[own] == BROKEN).sum()), int((state[own] == UNKNOWN).sum())
         so_far = Look(*(old + new for old, new in zip(so_far, fresh, strict=True)))
         found.append(so_far)
-    return Estimate.of(
-        found, standing=int(quick.sum()), n=len(quick), attack=looks.attack, alpha=alpha, share=share
-    )
+    return Estimate.of(found, standing=int(quick.sum()), n=len(quick), attack=looks.attack, alpha=alpha, share=share)
 
 
 def part_of(evidence: ThreatResults, looks: Looks) -> ThreatResults:
