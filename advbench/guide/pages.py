@@ -25,6 +25,7 @@ WRITTEN = (
     "start/first-attack",
     "howto/budget",
     "howto/compare",
+    "howto/decided",
     "howto/baseline",
     "howto/report",
     "howto/reporting",

@@ -160,6 +160,19 @@ def _is_corruption(cell: PlannedAttack) -> bool:
     return cell.attack.startswith(CORRUPTION)
 
 
+def last_of(suite: Suite, model: ModelSpec, data: DatasetSpec) -> frozenset[PlannedAttack]:
+    """The last of the suite's attacks on a model, which takes the images in parts if the run stops when it is decided.
+
+    Raises:
+        UserError: As :func:`cells_of`.
+    """
+    if suite.stop != "decided":
+        return frozenset()
+    own = [spec for spec in suite.attacks if model.attacks is None or spec.name in model.attacks]
+    alone = suite.model_copy(update={"attacks": tuple(own[-1:]), "corruptions": (), "noise": False})
+    return frozenset(cells_of(alone, data))
+
+
 def _corruptions_of(suite: Suite) -> Iterator[PlannedAttack]:
     for name in suite.corruptions:
         for severity in suite.severities:

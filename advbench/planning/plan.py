@@ -22,11 +22,12 @@ from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import short_digest
 from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
-from advbench.planning.cells import PlannedAttack, cells_for, proofs_of, refuse_granted, refuse_idle
+from advbench.planning.cells import PlannedAttack, cells_for, last_of, proofs_of, refuse_granted, refuse_idle
 from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
 from advbench.planning.cost.footprint import Footprint, footprint
 from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.planning.identity.run import suite_identity, surroundings
+from advbench.planning.looks import parts
 from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources, spread
 from advbench.planning.trust import CHECKED, few, passes_of_checks, passes_of_trial, tried_further
@@ -106,7 +107,9 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
         if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
-        own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
+        last = last_of(suite, model, data)
+        form = found.get(name, AS_IT_IS)
+        own = [unit for cell in cells for unit in _units(pair, cell, size, form, in_parts=cell in last)]
         rest += own
         proofs += [unit for cell in proofs_of(suite, data, cells) for unit in _proof_units(pair, cell, own)]
     for _, data in pairs:
@@ -180,12 +183,13 @@ class _Pair(NamedTuple):
     def unit(
         self,
         task: Task,
-        rows: range,
+        rows: Sequence[int],
         cell: PlannedAttack | None = None,
         *,
         form: str = PLAIN,
         passes: float = 1.0,
         after: str = "",
+        look: int = 0,
     ) -> Unit:
         """The unit for some of the images; ``after`` stands for the units whose results it builds on."""
         fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
@@ -200,7 +204,7 @@ class _Pair(NamedTuple):
         begins |= {"after": after} if after else {}
         unit_id = digest(self.key | fields | {"labels": known} | begins)
         fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
-        return Unit(unit_id=unit_id, passes=passes, **fields)
+        return Unit(unit_id=unit_id, passes=passes, look=look, **fields)
 
 
 def _checks(suite: Suite, pair: _Pair, cells: Sequence[PlannedAttack], *, twin: bool) -> Iterator[Unit]:
@@ -220,13 +224,15 @@ def _runs(count: int, most: int) -> Iterator[range]:
     return map(range, edges, edges[1:])
 
 
-def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) -> Iterator[Unit]:
+def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice, *, in_parts: bool) -> Iterator[Unit]:
     passes = cell.passes
     form = milder(choice.form, passes.bears)
     # At most every image to start from is asked about too; a budget of passes includes that.
     asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0
-    for rows in _runs(len(pair.numbers), batch_size(size, passes, choice.batch)):
-        yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked)
+    most = batch_size(size, passes, choice.batch)
+    cut = parts(pair.ids, pair.seed, most) if in_parts else ((0, rows) for rows in _runs(len(pair.numbers), most))
+    for look, rows in cut:
+        yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked, look=look)
 
 
 def _proof_units(pair: _Pair, cell: PlannedAttack, attacks: Sequence[Unit]) -> Iterator[Unit]:

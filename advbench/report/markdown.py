@@ -56,13 +56,7 @@ def as_markdown(verdict: Verdict, title: str) -> str:
 def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield f"# {escaped(title)}\n"
     yield f"{MARKS[verdict.exit_code].sign} **{escaped(verdict.headline)}**\n"
-    for result in verdict.failures:
-        where = describe_place(result.threat, result.eps)
-        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
-    if held := len(verdict.results) - len(verdict.failures):
-        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
-    if verdict.results:
-        yield ""
+    yield from _gates(verdict)
     if verdict.analysis.flags:
         yield "## Trust flags\n"
         for flag in verdict.analysis.flags:
@@ -78,7 +72,8 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             squares = "".join(sign * count for sign, count in zip("🟩🟨🟥", sides.parts(20), strict=True))
             counts = f"proved {sides.proved}, open {sides.open}, fooled {sides.fooled}"
             yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
-        if bars:
+        yield from (f"- {escaped(sentence)}" for sentence in table.estimates)
+        if bars or table.estimates:
             yield ""
     yield from _label_by_label(verdict)
     for heat_map in heat_maps(verdict.analysis.corruptions):
@@ -100,6 +95,20 @@ def _label_by_label(verdict: Verdict) -> Iterator[str]:
         yield ""
     if verdict.analysis.label_tables:
         yield f"{escaped(LABELS_CAPTION)}.\n"
+
+
+def _gates(verdict: Verdict) -> Iterator[str]:
+    """What became of the gates."""
+    for result in verdict.failures:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❔ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    if held := verdict.held:
+        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
+    if verdict.results:
+        yield ""
 
 
 def compared_markdown(comparison: Comparison) -> str:

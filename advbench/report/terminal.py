@@ -65,7 +65,10 @@ def summary(verdict: Verdict) -> RenderableType:
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
-    if held := len(verdict.results) - len(verdict.failures):
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        lines.append(Text.assemble(("  open ", "yellow"), f"{result.gate} · {where}: {_plain(result.message)}"))
+    if held := verdict.held:
         lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
     return Group(*lines, numbers(verdict.analysis))
 
@@ -90,6 +93,7 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
+        lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
     for labels in label_rows(analysis.label_tables):

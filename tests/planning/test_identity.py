@@ -50,6 +50,7 @@ DECIDING = {
     (Suite, "noise"): {"noise": False},
     (Suite, "precise"): {"precise": True},
     (Suite, "device"): {"device": "auto"},
+    (Suite, "stop"): {"stop": "decided"},
     (Suite, "prove"): {"prove": {"method": "interval"}},
     (Prove, "domains"): {"prove": {"domains": 10}},
     (Prove, "seconds"): {"prove": {"seconds": 5}},
@@ -92,6 +93,7 @@ INNOCENT = {
     (Suite, "description"): {"description": "another"},
     (Suite, "save"): {"save": "all"},
     (Suite, "time_limit"): {"time_limit": 7},
+    (Suite, "width_pp"): {"width_pp": 2},
     (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
 }
 """Field that does not -> the same."""

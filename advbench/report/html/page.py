@@ -63,6 +63,8 @@ class Part(NamedTuple):
     """The threat in words."""
     clean: str
     """Clean accuracy in words."""
+    estimates: tuple[str, ...]
+    """Sentences on robust accuracies that are estimated."""
     levels: list[list[dict[str, Any]]]
     """Rows of the table, one list for each eps."""
     figures: list[tuple[str, str, str]]
@@ -173,6 +175,7 @@ def _part(verdict: Verdict, evidence: ThreatResults) -> Part:
     return Part(
         title=table.title,
         clean=table.clean,
+        estimates=table.estimates,
         levels=[[row for row in rows if row["bound"] == bound] for bound in bounds],
         figures=list(_figures(evidence, {cell.attack: cell.flags for cell in table.cells if cell.flags})),
         flips=_flips(evidence, verdict.analysis.classes.get(evidence.threat.dataset, [])),
