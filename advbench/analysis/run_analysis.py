@@ -10,6 +10,8 @@ from advbench.analysis.checks.attacks import check_evidence, check_rows
 from advbench.analysis.checks.suites import check_suite
 from advbench.analysis.corruptions.errors import CorruptionResults, corruption_results
 from advbench.analysis.metrics import Budgets, Cell, cells_of
+from advbench.analysis.profile.profiles import Profile, profiles
+from advbench.analysis.profile.rankings import Rankings, rankings
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
@@ -69,6 +71,17 @@ class RunAnalysis:
         return corruption_results(self.frame, self.class_counts)
 
     @cached_property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Every threat to each model on one page; none where the suite asks for no profile."""
+        wanted = self.suite is not None and self.suite.profile
+        return profiles(self.frame, self.evidence, self.budgets or {}) if wanted else ()
+
+    @cached_property
+    def rankings(self) -> tuple[Rankings, ...]:
+        """How the order of the models changes from threat to threat, where there are profiles of at least three."""
+        return rankings(self.profiles)
+
+    @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The numbers of the run, with the trust flags that are about each."""
         found = (cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
@@ -115,7 +128,7 @@ class RunAnalysis:
 
 def budgets_of(suite: "Suite") -> "Budgets":
     """The budgets of a suite, at which attacks that look for the smallest perturbation are reported too."""
-    return {(data.label, norm): eps for data in suite.datasets for norm, eps in (suite.eps | data.eps).items()}
+    return {(data.label, norm): eps for data in suite.datasets for norm, eps in suite.budgets_on(data).items()}
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:

@@ -105,6 +105,10 @@ class Proportion(NamedTuple):
         """The interval in percent: `[31.9, 50.8]`."""
         return f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
+    def as_dict(self) -> dict[str, float | None]:
+        """Counts, rate and interval as plain values, for JSON."""
+        return {name: getattr(self, name) for name in ("k", "n", "unknown", "rate", "low", "high")}
+
     def __str__(self) -> str:
         return f"{self.percent} ({self.counts}) {self.interval}"
 

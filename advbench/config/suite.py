@@ -3,17 +3,17 @@
 A mistake in a suite file ends in one message that names the file, the key and what was probably meant.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationInfo, model_validator
 
-from advbench.catalog import ATTACKS, lacking
+from advbench.catalog import ATTACKS, DATASETS, lacking
 from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
-from advbench.catalog.user_models import model_card
+from advbench.config.budgets import Usual, usual_budgets
 from advbench.config.data.source import DataSource
 from advbench.config.fields import (
     Corruptions,
@@ -28,60 +28,15 @@ from advbench.config.fields import (
     known,
     listed,
     named,
-    plain,
     waived,
     with_label,
 )
 from advbench.config.gates import Gates
-from advbench.config.masks import with_mask
-from advbench.config.model_description import NOTHING, Description, refuse_unread
-from advbench.errors import UserError
+from advbench.config.masks import with_mask, without_mask
+from advbench.config.model_description import ModelSpec
 
 Trust = Literal["quick", "full"]
 """How far the trust checks go."""
-
-
-class ModelSpec(Description):
-    """A model of the suite; of one of your own, also what its file or its function does not say.
-
-    Example:
-        >>> ModelSpec(name="vgg16").label
-        'vgg16'
-        >>> ModelSpec(name="nets.py:net", num_classes=10, mean=[0.5], std=[0.25], input_size=28).about.channels
-        1
-    """
-
-    name: Annotated[str, known(model_card)]
-    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
-    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
-    gradients_from: Annotated[str, known(model_card)] | None = None
-    """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
-    own."""
-    weights: Path | None = None
-    """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
-    attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
-    label: str = ""
-    """Name in records and reports; default: the name above."""
-
-    @property
-    def about(self) -> Description:
-        """What the suite says of the model, for :func:`advbench.models.load_model`."""
-        return self.over(NOTHING)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _label(cls, values: Any) -> Any:
-        return with_label(values)
-
-    @model_validator(mode="after")
-    def _read(self, info: ValidationInfo) -> Self:
-        try:
-            if not waived(info, self.name):
-                refuse_unread(self.name, self)
-        except UserError as error:
-            raise plain(error) from None
-        return self
 
 
 class DatasetSpec(DataSource):
@@ -152,6 +107,11 @@ class AttackSpec(Strict):
     """Norms of this attack, in place of the suite's."""
     eps: EpsTable | None = None
     """Budgets of this attack, in place of the suite's and the data set's."""
+    budgets: Usual | None = None
+    """Budgets that suit the data, "small" or "large", in place of all others; None: see eps."""
+    mask: Mask = None
+    """What this attack may change: every data set is taken a second time, under this mask, for the attacks that name
+    it. None: as the data set says."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -204,6 +164,8 @@ class Suite(Strict):
     """Norms of the attacks that work in them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
     """Budgets for data sets that have none of their own."""
+    budgets: Usual | None = None
+    """Budgets that suit the data, "small" or "large", for data sets that have none of their own; None: those of eps."""
     mask: Mask = None
     """What attacks may change in the images of data sets that have no mask of their own: a picture (white may change;
     a relative path starts at the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
@@ -227,6 +189,8 @@ class Suite(Strict):
     on the machine; verdicts always come from the network as it is."""
     device: str = "cpu"
     """cpu, cuda, cuda:N, mps, or auto."""
+    profile: bool = False
+    """Whether reports begin with a profile: a row for each threat, and the worst case image by image over all."""
     gates: Gates = Gates()
     """Gates that the run must pass."""
 
@@ -246,6 +210,8 @@ class Suite(Strict):
     @model_validator(mode="after")
     def _attacks_are_there(self) -> Self:
         there = [spec.name for spec in self.attacks]
+        if self.mask is not None and self.mask in [spec.mask for spec in self.attacks]:
+            raise ValueError(f"an attack names the mask {self.mask}, which is that of the whole suite; leave one out")
         for model in self.models:
             for name in model.attacks or ():
                 if name not in there:
@@ -256,10 +222,20 @@ class Suite(Strict):
         """The data set with this label."""
         return next(data for data in self.datasets if data.label == label)
 
+    def attacks_on(self, data: DatasetSpec) -> list[tuple[int, AttackSpec]]:
+        """The attacks that are run on a data set, with their places: those that name its mask, or else all others."""
+        named = [pair for pair in enumerate(self.attacks) if pair[1].mask is not None and pair[1].mask == data.mask]
+        return named or [pair for pair in enumerate(self.attacks) if pair[1].mask is None]
+
+    def budgets_on(self, data: DatasetSpec) -> Mapping[str, tuple[float, ...]]:
+        """The budgets in every norm, on a data set."""
+        return (usual(data, self.budgets) if self.budgets else self.eps) | data.eps
+
     @model_validator(mode="after")
     def _mask_everywhere(self, info: ValidationInfo) -> Self:
         folder = (info.context or {}).get("folder", Path())
-        object.__setattr__(self, "datasets", tuple(data.under(self.mask, folder) for data in self.datasets))
+        data = tuple(data.under(self.mask, folder) for data in self.datasets)
+        object.__setattr__(self, "datasets", with_masks_of(self.attacks, data, folder))
         return self
 
     @model_validator(mode="after")
@@ -273,8 +249,42 @@ class Suite(Strict):
         return self
 
 
+def with_masks_of(
+    attacks: Iterable[AttackSpec], datasets: tuple[DatasetSpec, ...], folder: Path = Path()
+) -> tuple[DatasetSpec, ...]:
+    """Some data sets, and each of them once more under every mask that attacks bring along.
+
+    Args:
+        attacks: Attacks of a suite.
+        datasets: Its data sets; those that are there already are not added again.
+        folder: Folder in which relative paths of masks start.
+
+    Example:
+        >>> attack = AttackSpec(name="pgd", mask="border:2")
+        >>> [data.label for data in with_masks_of([attack], (DatasetSpec(name="mnist"),))]
+        ['mnist', 'mnist, only border:2']
+    """
+    found = list(datasets)
+    for mask in dict.fromkeys(spec.mask for spec in attacks if spec.mask):
+        for data in datasets:
+            bare = data.model_copy(update={"mask": None, "label": without_mask(data.label)})
+            twin = bare.under(mask, folder)
+            found += [twin] if twin.label not in [each.label for each in found] else []
+    return tuple(found)
+
+
+def usual(data: DatasetSpec, size: Usual) -> Mapping[str, tuple[float, ...]]:
+    """Budgets that suit a data set.
+
+    Example:
+        >>> usual(DatasetSpec(name="mnist"), "large")["linf"]
+        (0.3,)
+    """
+    return usual_budgets(DATASETS[data.name].data if data.name in DATASETS else "", size)
+
+
 HARMLESS = {
-    Suite: {"name", "description", "save", "time_limit", "gates"},
+    Suite: {"name", "description", "save", "time_limit", "gates", "profile"},
     Prove: set[str](),
     ModelSpec: set[str](),
     DatasetSpec: set[str](),

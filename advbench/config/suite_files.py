@@ -14,7 +14,8 @@ from advbench.catalog.user_models import is_own, model_card, moved
 from advbench.config.data.word import PATHS
 from advbench.config.gates import Floor, Gates
 from advbench.config.masks import parse_mask
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.model_description import ModelSpec
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite, with_masks_of
 from advbench.errors import UserError
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -131,7 +132,33 @@ def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
         raise UserError(
             f"suite {suite.name} has a floor for the data set '{lost[0]}', which --data replaces", hint=hint
         )
-    return suite.model_copy(update={"datasets": data})
+    return suite.model_copy(update={"datasets": with_masks_of(suite.attacks, data)})
+
+
+def on_other_models(suite: Suite, models: tuple[ModelSpec, ...]) -> Suite:
+    """The suite for other models than its own.
+
+    Args:
+        suite: Suite.
+        models: Models, at least one.
+
+    Raises:
+        UserError: Two of them have the same label, or a floor of the suite is for a model that it has no more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
+        >>> [model.label for model in on_other_models(suite, (ModelSpec(name="resnet50"),)).models]
+        ['resnet50']
+    """
+    labels = [each.label for each in models]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"--model {twice[0]} is given twice", hint="leave out one of them")
+    if lost := [floor.model for floor in suite.gates.floors if floor.model not in (None, *labels)]:
+        raise UserError(
+            f"suite {suite.name} has a floor for the model '{lost[0]}', which --model replaces",
+            hint="take it out of a copy of the suite",
+        )
+    return suite.model_copy(update={"models": models})
 
 
 def _read(path: Path) -> Suite:
@@ -211,6 +238,7 @@ def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:
 
 
 def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:
-    if (stored := spec.params.get("perturbation")) is None:
-        return spec
-    return spec.model_copy(update={"params": spec.params | {"perturbation": str(seen(Path(str(stored))))}})
+    changed: dict[str, Any] = {"mask": _seen_mask(spec.mask, seen)}
+    if (stored := spec.params.get("perturbation")) is not None:
+        changed["params"] = spec.params | {"perturbation": str(seen(Path(str(stored))))}
+    return spec.model_copy(update=changed)

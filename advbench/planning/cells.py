@@ -1,13 +1,14 @@
 """From a suite to attacks under threats: attack x goal x norm x eps."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from advbench.catalog import CORRUPTION
+from advbench.catalog import CORRUPTION, UNIVERSAL
 from advbench.config.goals import parse_goal
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.model_description import ModelSpec
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite, usual
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
@@ -43,6 +44,11 @@ class PlannedAttack(NamedTuple):
         return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
 
     @property
+    def takes_fit(self) -> bool:
+        """Whether it is fitted to images of the data set first."""
+        return self.attack == UNIVERSAL and bool(json.loads(self.params).get("fit"))
+
+    @property
     def takes_starts(self) -> bool:
         """Whether it needs images of the data set to start from."""
         return self.attack != PROOF and _takes_starts(self.attack, self.norm, self.params)
@@ -60,7 +66,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
         UserError: An attack has no norm, no goal or no budget in this suite, or parameters that it does not take.
     """
     seen: dict[tuple[str, str, float], None] = {}
-    for place, spec in enumerate(suite.attacks):
+    for place, spec in suite.attacks_on(data):
         key = f"suite {suite.name}, attacks[{place}]"
         norms = spec.norms or tuple(norm for norm in suite.norms if norm in spec.card.norms)
         goals = spec.goals or tuple(goal for goal in suite.goals if goal.partition(":")[0] in spec.card.goals)
@@ -68,7 +74,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
             what, given = ("norms", suite.norms) if not norms else ("goals", suite.goals)
             raise UserError(f"{key}: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
         for norm in norms:
-            budgets = (spec.eps or data.eps or suite.eps).get(norm, ())
+            budgets = _budgets(suite, data, spec).get(norm, ())
             try:
                 params = parameters_of(spec, norm)
             except UserError as error:
@@ -81,7 +87,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
                 for goal in goals
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
-    yield from _corruptions_of(suite)
+    yield from _corruptions_of(suite, data)
     if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
         noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
         yield from (PlannedAttack(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
@@ -99,7 +105,17 @@ def cells_for(suite: Suite, model: ModelSpec, data: DatasetSpec) -> list[Planned
     return [cell for cell in cells if cell.attack in (NOISE, *model.attacks) or cell.attack.startswith(CORRUPTION)]
 
 
-def _corruptions_of(suite: Suite) -> Iterator[PlannedAttack]:
+def _budgets(suite: Suite, data: DatasetSpec, spec: AttackSpec) -> Mapping[str, tuple[float, ...]]:
+    """The budgets of an attack in every norm; where a data set has some of its own, it has no others."""
+    if spec.budgets:
+        return usual(data, spec.budgets)
+    return spec.eps or data.eps or suite.budgets_on(data)
+
+
+def _corruptions_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
+    """The corruptions, but not on images that are there for the attacks under a mask."""
+    if any(spec.mask is not None for _, spec in suite.attacks_on(data)):
+        return
     for name in suite.corruptions:
         for severity in suite.severities:
             spec = AttackSpec(name=f"{CORRUPTION}{name}", params={"severity": severity})
@@ -122,7 +138,7 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Iterable[PlannedAttack]) -
     params = canonical(suite.prove.model_dump())
     seen: dict[tuple[str, str, float], None] = {}
     for cell in (each for each in cells if not each.attack.startswith(CORRUPTION)):
-        budgets = (suite.eps | data.eps).get(cell.norm, ()) if cell.eps is None else (cell.eps,)
+        budgets = suite.budgets_on(data).get(cell.norm, ()) if cell.eps is None else (cell.eps,)
         seen |= {(cell.goal, cell.norm, eps): None for eps in budgets}
     yield from (PlannedAttack(PROOF, params, goal, norm, eps) for goal, norm, eps in seen)
 

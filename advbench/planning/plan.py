@@ -30,6 +30,7 @@ from advbench.planning.identity.run import suite_identity, surroundings
 from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources, spread
 from advbench.planning.trust import CHECKED, few, passes_of_checks, passes_of_trial, tried_further
+from advbench.planning.universal import passes_of_fit
 from advbench.records.unit import FORMAT, Task, Unit, digest
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder
@@ -98,7 +99,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         images[name] = short_digest(ids)
         if not numbers:
             continue
-        stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
+        stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL and not cell.takes_fit}
         first_images = _first_images(resources, model.label, data, numbers)
         size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
@@ -185,7 +186,8 @@ class _Pair(NamedTuple):
         fields["seed"] = int(short_digest(*drawn)[:8], 16)
         labels = self.key["labels"]
         known = None if labels is None else [labels[number] for number in fields["samples"]]
-        begins = {"starts": short_digest(spread(self.ids))} if cell and cell.takes_starts else {}
+        others = cell is not None and (cell.takes_starts or cell.takes_fit)
+        begins = {"starts": short_digest(spread(self.ids))} if others else {}
         begins |= {"after": after} if after else {}
         unit_id = digest(self.key | fields | {"labels": known} | begins)
         fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
@@ -213,7 +215,9 @@ def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) ->
     passes = cell.passes
     form = milder(choice.form, passes.bears)
     # At most every image to start from is asked about too; a budget of passes includes that.
-    asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0
+    asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0.0
+    if cell.takes_fit:
+        asked += passes_of_fit(cell.params, len(pair.numbers))
     for rows in _runs(len(pair.numbers), batch_size(size, passes, choice.batch)):
         yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked)
 

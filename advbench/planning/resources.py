@@ -11,7 +11,8 @@ from torch import Tensor
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
 from advbench.config.masks import without_mask
-from advbench.config.suite import ModelSpec, Suite
+from advbench.config.model_description import ModelSpec
+from advbench.config.suite import Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.cache import KeptImages
@@ -98,7 +99,7 @@ class Resources:
         among = self._among(label, dataset)
         if among is None:
             return self.model(label)
-        return self._once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
+        return self.once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
 
     def _among(self, label: str, dataset: str) -> tuple[int, ...] | None:
         """The classes among which a model is judged; the data set is opened only where they are not all."""
@@ -111,7 +112,7 @@ class Resources:
             UserError: Its classes are not those of the model.
         """
         classes, table = self.model(label).classes, self._tables.get(dataset)
-        return self._once(f"classes of {label} on {dataset}", lambda: matched(self.dataset(dataset), classes, table))
+        return self.once(f"classes of {label} on {dataset}", lambda: matched(self.dataset(dataset), classes, table))
 
     def fast(self, label: str, dataset: str, form: str, x: Tensor) -> Fast:
         """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
@@ -130,7 +131,7 @@ class Resources:
             except ValueError:
                 return Fast(model, FORMS[0])
 
-        return self._once(f"model {label} among {self._among(label, dataset)}, {form}", make)
+        return self.once(f"model {label} among {self._among(label, dataset)}, {form}", make)
 
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
@@ -217,9 +218,15 @@ class Resources:
         ]
 
     def _make(self, what: str) -> Any:
-        return self._once(what, self._makers[what])
+        return self.once(what, self._makers[what])
 
-    def _once(self, what: str, make: Callable[[], T]) -> T:
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """What a function makes, which is called the first time alone.
+
+        Args:
+            what: Name under which it is kept.
+            make: Makes it.
+        """
         if what not in self._made:
             self._made[what] = make()
         found: T = self._made[what]

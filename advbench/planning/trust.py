@@ -45,7 +45,11 @@ def tried_further(suite: Suite, cells: Iterable[PlannedAttack]) -> list[PlannedA
     """The attacks that are tried in other ways too: with full trust, those that work within an eps."""
     if suite.trust != "full":
         return []
-    return [cell for cell in cells if cell.eps is not None and cell.attack != NOISE and not cell.takes_starts]
+    return [
+        cell
+        for cell in cells
+        if cell.eps is not None and cell.attack != NOISE and not cell.takes_starts and not cell.takes_fit
+    ]
 
 
 def passes_of_trial(cell: PlannedAttack, count: int) -> float:

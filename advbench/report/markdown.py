@@ -11,6 +11,9 @@ from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.lines import Page, pages
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
 
@@ -66,6 +69,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         for flag in verdict.analysis.flags:
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
+    yield from _profiles(pages(verdict.analysis.profiles))
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
@@ -86,6 +90,16 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield from (f"| {' | '.join(map(escaped, row))} |" for row in heat_map.texts)
         yield ""
     yield f"{LEGEND}."
+
+
+def _profiles(found: Iterable[Page]) -> Iterator[str]:
+    for page in found:
+        yield f"## {escaped(page.title)}\n"
+        yield f"{escaped(page.lead)}\n"
+        yield from as_table(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines])
+        yield ""
+        yield from _listed(page.curves)
+        yield f"{PROFILE_LEGEND}.\n"
 
 
 def compared_markdown(comparison: Comparison) -> str:

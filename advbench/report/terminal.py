@@ -30,6 +30,9 @@ from advbench.report.columns import (
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.lines import Page, pages
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -84,6 +87,8 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in analysis.flags
     ]
+    for page in pages(analysis.profiles):
+        lines += ["", *_profile(page)]
     for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
@@ -93,6 +98,13 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     for heat_map in heat_maps(analysis.corruptions):
         lines += ["", *_heat_map(heat_map)]
     return Group(*lines)
+
+
+def _profile(page: Page) -> list[RenderableType]:
+    """A line for each threat, and success against queries below."""
+    lines: list[RenderableType] = [Text(page.title, style="bold"), Text(page.lead)]
+    lines.append(Grid(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines]))
+    return [*lines, *(Text(f"  {curve}") for curve in page.curves), Text(PROFILE_LEGEND, style="dim")]
 
 
 def _heat_map(heat_map: HeatMap) -> list[RenderableType]:

@@ -12,7 +12,8 @@ import torch
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.config.fields import Prove
 from advbench.config.gates import Gates
-from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.model_description import ModelSpec
+from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, Suite
 from advbench.config.suite_files import load_suite, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack

@@ -11,9 +11,9 @@ from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.catalog.user_models import origin
 from advbench.config.data.source import DataSource
 from advbench.config.fields import Prove
-from advbench.config.model_description import Description
+from advbench.config.model_description import Description, ModelSpec
 from advbench.config.suite import HARMLESS as FIELDS
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.planning.identity import run as identity
 from advbench.planning.identity.code import HARMLESS, ROOTS, code_digest, deciding_modules
 from advbench.planning.plan import make_plan

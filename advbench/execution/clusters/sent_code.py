@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from advbench.catalog.user_models import FACTORY, moved
 from advbench.config.folders import cache_folder
-from advbench.config.suite import ModelSpec, Suite
+from advbench.config.model_description import ModelSpec
+from advbench.config.suite import Suite
 from advbench.records.storage.atomic import write_atomic
 
 

@@ -19,7 +19,9 @@ from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import DOUBT, Doubts, Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
+from advbench.report.html.profile import profile_parts
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -92,6 +94,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
+        profiles=profile_parts(analysis.profiles),
+        profile_legend=PROFILE_LEGEND,
         doubt=DOUBT,
         checks=CHECKS,
         doubts=any(cell.flags for cell in analysis.cells),
