@@ -14,6 +14,7 @@ from advbench.report.marks import MARKS
 from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.lines import Page, pages
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.sanitize import display_name
 
@@ -70,6 +71,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
     yield from _profiles(pages(verdict.analysis.profiles))
+    yield from _rankings(ranking_pages(verdict.analysis.rankings))
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
@@ -100,6 +102,17 @@ def _profiles(found: Iterable[Page]) -> Iterator[str]:
         yield ""
         yield from _listed(page.curves)
         yield f"{PROFILE_LEGEND}.\n"
+
+
+def _rankings(found: Iterable[RankingPage]) -> Iterator[str]:
+    for page in found:
+        yield f"## {escaped(page.title)}\n"
+        for caption, grid in ((ORDER_CAPTION, page.order), (TAU_CAPTION, page.tau)):
+            yield f"{escaped(caption)}:\n"
+            yield f"| {' | '.join(map(escaped, grid.headings))} |"
+            yield f"|:--|{'--:|' * (len(grid.headings) - 1)}"
+            yield from (f"| {' | '.join(map(escaped, row))} |" for row in grid.rows)
+            yield ""
 
 
 def compared_markdown(comparison: Comparison) -> str:

@@ -33,6 +33,7 @@ from advbench.report.marks import MARKS
 from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.lines import Page, pages
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     ]
     for page in pages(analysis.profiles):
         lines += ["", *_profile(page)]
+    for ranking in ranking_pages(analysis.rankings):
+        lines += ["", *_ranking(ranking)]
     for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
@@ -105,6 +108,19 @@ def _profile(page: Page) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(page.title, style="bold"), Text(page.lead)]
     lines.append(Grid(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines]))
     return [*lines, *(Text(f"  {curve}") for curve in page.curves), Text(PROFILE_LEGEND, style="dim")]
+
+
+def _ranking(page: RankingPage) -> list[RenderableType]:
+    """The places of the models by threat, and how far the threats agree."""
+    lines: list[RenderableType] = [Text(page.title, style="bold")]
+    for caption, grid in ((ORDER_CAPTION, page.order), (TAU_CAPTION, page.tau)):
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for place, heading in enumerate(grid.headings):
+            table.add_column(heading, justify="right" if place else "left", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*map(Text, row))
+        lines += [table, Text(caption, style="dim")]
+    return lines
 
 
 def _heat_map(heat_map: HeatMap) -> list[RenderableType]:

@@ -22,6 +22,7 @@ from advbench.report.html.gallery import KINDS, gallery
 from advbench.report.html.profile import profile_parts
 from advbench.report.marks import MARKS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, ranking_pages
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -96,6 +97,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         worst=_worst(verdict),
         profiles=profile_parts(analysis.profiles),
         profile_legend=PROFILE_LEGEND,
+        rankings=ranking_pages(analysis.rankings),
+        ranking_captions=(ORDER_CAPTION, TAU_CAPTION),
         doubt=DOUBT,
         checks=CHECKS,
         doubts=any(cell.flags for cell in analysis.cells),
