@@ -34,6 +34,7 @@ WRITTEN = (
     "howto/defence",
     "howto/proofs",
     "howto/corruptions",
+    "howto/profile",
     "howto/explain",
     "howto/cluster",
     "howto/sources",
