@@ -13,9 +13,8 @@ def linear(x):
     return x.flatten(1)[:, :2]
 
 
-X = torch.rand(12, 1, 2, 2, generator=torch.Generator().manual_seed(3)) * 0.1 + torch.tensor(
-    [0.5, 0.45, 0.5, 0.5]
-).view(1, 1, 2, 2)
+NOISE = torch.rand(12, 1, 2, 2, generator=torch.Generator().manual_seed(3)) / 10
+X = NOISE + torch.tensor([0.5, 0.45, 0.5, 0.5]).view(1, 1, 2, 2)
 
 
 def goal(x):

@@ -28,9 +28,9 @@ _PAGE = """# A profile of {model} in half an hour
 
 Made by `python -m tests.peers.profile{flags}`; the numbers are in `profile.json`.
 
-`advbench run profile --model {model} --data {data}` on {images} photographs, with two workers: **{minutes:.1f} minutes**
-if two cores are free, that is {cpu:.0f} seconds of the processor. (The clock on the wall, on a machine that did other
-things too, said {wall:.0f} seconds.) Measured on {processor}.
+`advbench run profile --model {model} --data {data}` on {images} photographs, with two workers:
+**{minutes:.1f} minutes** if two cores are free, that is {cpu:.0f} seconds of the processor. (The clock on the wall,
+on a machine that did other things too, said {wall:.0f} seconds.) Measured on {processor}.
 
 {lead}.
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.profile", description=__doc__)
     parser.add_argument("--model", default="efficientnet_lite0", metavar="NAME")
     parser.add_argument("--images", type=int, default=100, metavar="N")
-    parser.add_argument("--run", type=Path, default=Path("build/profile"), metavar="FOLDER", help="of the run")
+    parser.add_argument("--run", type=Path, default=Path("reports/profile"), metavar="FOLDER", help="of the run")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
     parser.add_argument("--page", action="store_true", help="write the page of a run that is finished")
     options = parser.parse_args()

@@ -56,7 +56,7 @@ Where two threats put the same models in another order, a model that is chosen b
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.rankings", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=ZOOS, help="default: all")
-    parser.add_argument("--runs", type=Path, default=Path("build/rankings"), metavar="FOLDER", help="of the runs")
+    parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="of the runs")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
     options = parser.parse_args()
