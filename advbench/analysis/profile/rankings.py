@@ -126,9 +126,9 @@ def kendall(rates: Floats) -> Floats:
     """
     first, second = np.triu_indices(rates.shape[-1], 1)
     order = np.sign(rates[..., first] - rates[..., second])
-    norms = np.sqrt((order**2).sum(-1))
+    untied = (order**2).sum(-1)
     with np.errstate(invalid="ignore"):
-        found: Floats = (order @ np.swapaxes(order, -1, -2)) / (norms[..., :, None] * norms[..., None, :])
+        found: Floats = (order @ np.swapaxes(order, -1, -2)) / np.sqrt(untied[..., :, None] * untied[..., None, :])
     return found
 
 
