@@ -36,7 +36,7 @@ ZOOS = {
     "mnist": Zoo(
         ("mnist_convnet", "mnist_convnet_robust", "lenet", "lenet_scrambled", "mlp_mnist", "mlp_scrambled"),
         "mnist",
-        200,
+        60,
     ),
     "photographs": Zoo(
         ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),

@@ -104,10 +104,39 @@ def test_images_of_a_fit_decide_its_units():
     assert ids[0] != ids[1]
 
 
+OWN = """
+models = ["lenet"]
+datasets = ["mnist-samples"]
+budgets = "large"
+profile = true
+noise = false
+corruptions = ["contrast"]
+severities = [5]
+attacks = [
+    { name = "fgsm", mask = "border:8" },
+    { name = "square", params = { steps = 5 } },
+    { name = "universal", params = { fit = 2 } },
+]
+"""
+
+
+def test_a_profile_of_ones_own_from_end_to_end(tmp_path):
+    (tmp_path / "own.toml").write_text(OWN)
+    options = ("run", tmp_path / "own.toml", "--model", "mlp_mnist", "--limit", "6", "--out", tmp_path / "out")
+    done = run(*options, "--workers", "1")
+    assert done.exit_code == 0
+    assert "mlp_mnist on mnist-samples · profile" in done.stdout
+    (told,) = json.loads(run("report", tmp_path / "out", "--format", "json").stdout)["profiles"]
+    assert [row["kind"] for row in told["threats"]] == ["mask", "queries", "universal", "corruption"]
+    assert not any(row["robust"]["unknown"] for row in told["threats"])
+    assert run("verify", tmp_path / "out").exit_code == 0
+
+
 OPTIONS = ("--model", "mlp_mnist", "--data", "mnist", "--limit", "10")
 
 
-def test_a_profile_from_end_to_end(tmp_path):
+@pytest.mark.slow
+def test_the_suite_from_end_to_end(tmp_path):
     folder = tmp_path / "out"
     done = run("run", "profile", *OPTIONS, "--out", folder, "--workers", "1")
     assert done.exit_code == 0

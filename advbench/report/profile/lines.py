@@ -34,7 +34,7 @@ class Line(NamedTuple):
     seconds: str = ""
     """Seconds for each image."""
     note: str = ""
-    """What else is known: the median size, or the mean accuracy."""
+    """What else is known: the median size of the smallest perturbation, or the mean accuracy."""
     strong: bool = False
     """Whether it is the worst case over several threats."""
 
@@ -67,7 +67,13 @@ COLUMNS: tuple[Column[Line], ...] = (
     Column("alone", lambda line: line.alone, "images that nothing else here breaks", dropped=3),
     Column("passes", lambda line: line.passes, "forward and backward, for each image", dropped=5),
     Column("s/image", lambda line: line.seconds, terminal=False),
-    Column("besides", lambda line: line.note, kind="name", dropped=2),
+    Column(
+        "median or mean",
+        lambda line: line.note,
+        "median size of the smallest perturbation, or mean accuracy under one of the corruptions",
+        kind="name",
+        dropped=2,
+    ),
 )
 """Columns of the table of a profile."""
 LEGEND = "; ".join(
@@ -124,19 +130,20 @@ def describe_threat(row: ThreatRow) -> str:
         return f"corruptions · severity {row.severity}"
     words = {"movement": "turned and shifted", "mask": f"only {row.mask}"}.get(row.kind, row.kind)
     bound = [describe_norm(row.norm, row.eps)] if row.norm else []
-    return " · ".join([display_name(words, limit=40), *bound, *([row.goal] if row.goal != UNTARGETED else [])])
+    goal = row.goal.replace("label-out-of-topk:", "first ")
+    return " · ".join([display_name(words, limit=40), *bound, *([goal] if goal != UNTARGETED else [])])
 
 
 def _named(names: tuple[str, ...]) -> str:
     shown = [display_name(name, limit=40).replace("_", " ") for name in names[:_MOST_NAMES]]
-    return ", ".join(shown) if len(names) <= _MOST_NAMES else f"{len(names)}: {', '.join(shown[:2])}, ..."
+    return ", ".join(shown) if len(names) <= _MOST_NAMES else f"{len(names)} kinds"
 
 
 def _note(row: ThreatRow) -> str:
     if row.mean is not None:
-        return f"mean accuracy {row.mean}"
+        return str(row.mean)
     if row.median is not None:
-        return f"median {describe_median(row.norm, row.median, row.eps)}"
+        return describe_median(row.norm, row.median, row.eps)
     return ""
 
 
