@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from torch import Tensor
 
 import attacks
 from advbench.config.budgets import parse_eps
 from advbench.evaluation.evaluate import evaluate
+from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.training.data.sets import Images, in_parts, units
 
@@ -54,8 +54,8 @@ def score(right: int, n: int) -> Score:
         >>> score(9, 10).low < 0.6 < 0.98 < score(9, 10).high
         True
     """
-    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    return Score(right / n, n, float(interval.low), float(interval.high))
+    low, high = wilson(right, n)
+    return Score(right / n, n, float(low), float(high))
 
 
 @torch.no_grad()

@@ -14,8 +14,9 @@ import pandas as pd
 from advbench.analysis.arrays import Floats
 from advbench.analysis.corruptions import alexnet
 from advbench.analysis.corruptions.outcomes import Wrong, corrupted
-from advbench.analysis.statistics import Proportion, wilson
+from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import ThreatResults
+from advbench.intervals import wilson
 from advbench.sanitize import one_line
 
 ALL_SEVERITIES = (1, 2, 3, 4, 5)

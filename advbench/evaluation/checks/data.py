@@ -13,7 +13,7 @@ from torch import Tensor
 from advbench.evaluation.checks import normalisation
 from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.normalisation import LEVEL, USUAL, Norm, asked, at_least, normalised_otherwise
-from advbench.evaluation.checks.wilson import wilson
+from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.records.flag import Flag
 from attacks.protocols import Model
@@ -93,7 +93,7 @@ def _labels(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     said, true = Counter(answers.tolist()), Counter(labels.tolist())
     chance = sum(said[each] * true[each] for each in true) / count**2
     likely = at_least(correct, count, chance)
-    if likely > LEVEL and wilson(correct, count, z=2.576)[1] < chance + CLOSE_TO_CHANCE < 1:
+    if likely > LEVEL and wilson(correct, count, level=0.99).high < chance + CLOSE_TO_CHANCE < 1:
         message = f"{correct} of {count} images are right, no more than by chance ({chance:.1%}, p = {likely:.2g})"
         yield Finding("D1", "E", message, _better_order(answers, labels), correct / count)
 
