@@ -45,7 +45,8 @@ from attacks.hop_skip_jump import HopSkipJump
 from attacks.masking import MaskedEach, masked, masked_each
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
-from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm
+from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm, Patched
+from attacks.patch import Patch
 from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
@@ -65,8 +66,11 @@ from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
 from attacks.universal.fooling import FoolingCounts, fooled
 from attacks.universal.perturbation import Perturbation, Universal
+from attacks.universal.placing import Placing
+from attacks.universal.sticker import Sticker, Stuck
 from attacks.universal.universal import FitState, UniversalPerturbation
 from attacks.universal.universal_deepfool import UniversalDeepFool
+from attacks.universal.universal_patch import UniversalPatch
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "noise": Noise,
@@ -91,6 +95,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
     "spatial": Spatial,
+    "patch": Patch,
 }
 """Name -> class; the name is also the attack's file and its name on the command line and in reports."""
 
@@ -140,11 +145,16 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "Patch",
+    "Patched",
     "Perturbation",
+    "Placing",
     "SigmaZero",
     "Spatial",
     "Square",
     "Standard",
+    "Sticker",
+    "Stuck",
     "SuperDeepFool",
     "Targeted",
     "Thorough",
@@ -153,6 +163,7 @@ __all__ = [
     "Tried",
     "Universal",
     "UniversalDeepFool",
+    "UniversalPatch",
     "UniversalPerturbation",
     "Untargeted",
     "WorstCase",

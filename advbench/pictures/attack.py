@@ -33,7 +33,7 @@ from advbench.records.record import OK, Reason
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records
 from advbench.sanitize import display_name, slug, unique_slugs
-from attacks import NORMS, Attack, Model, capped
+from attacks import NORMS, Attack, Model, Stuck, capped
 from attacks.searches.starts import takes_starts, with_starts
 from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
@@ -215,8 +215,8 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
         source=session.source,
         keep=_kept(config),
         mask=config.mask,
-        # A universal perturbation already exists, and whoever applies it wants to see it on every picture.
-        attack_all=config.attack == UNIVERSAL,
+        # What already exists, whoever applies it wants to see on every picture.
+        attack_all=config.attack == UNIVERSAL or isinstance(session.attack, Stuck),
         on_pass=tick,
     )
     labels = session.pictures.labels

@@ -16,10 +16,13 @@ BLACK_BOX = {"noise", "square", "hop_skip_jump", "spatial"}
 TRANSFER = {"tifgsm", "difgsm"}
 """Gradients blurred or taken elsewhere on purpose, for other models than the one at hand."""
 
+PLACED = {"patch"}
+"""Changes one part of the image alone, which need not be where little is enough."""
+
 REACH = {("pgd", "l2"): 1.1}
 """Where 1 % more than the radius is not enough: the steps of PGD do not wear off its random start in L2."""
 
-WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | SLOW]
+WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | PLACED | SLOW]
 BUDGET = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "budget"]
 MIN_NORM = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "minimum norm"]
 EXACT = [entry for entry in MIN_NORM if entry[0] in ("ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "topk")]
