@@ -13,7 +13,6 @@ from advbench.catalog import ATTACKS, lacking
 from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
-from advbench.catalog.user_models import model_card
 from advbench.config.data.source import DataSource
 from advbench.config.fields import (
     Corruptions,
@@ -28,60 +27,16 @@ from advbench.config.fields import (
     known,
     listed,
     named,
-    plain,
     waived,
     with_label,
 )
 from advbench.config.gates import Gates
 from advbench.config.masks import with_mask
-from advbench.config.model_description import NOTHING, Description, refuse_unread
-from advbench.errors import UserError
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import Surrogates, SurrogateSpec
 
 Trust = Literal["quick", "full"]
 """How far the trust checks go."""
-
-
-class ModelSpec(Description):
-    """A model of the suite; of one of your own, also what its file or its function does not say.
-
-    Example:
-        >>> ModelSpec(name="vgg16").label
-        'vgg16'
-        >>> ModelSpec(name="nets.py:net", num_classes=10, mean=[0.5], std=[0.25], input_size=28).about.channels
-        1
-    """
-
-    name: Annotated[str, known(model_card)]
-    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
-    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
-    gradients_from: Annotated[str, known(model_card)] | None = None
-    """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
-    own."""
-    weights: Path | None = None
-    """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
-    attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
-    label: str = ""
-    """Name in records and reports; default: the name above."""
-
-    @property
-    def about(self) -> Description:
-        """What the suite says of the model, for :func:`advbench.models.load_model`."""
-        return self.over(NOTHING)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _label(cls, values: Any) -> Any:
-        return with_label(values)
-
-    @model_validator(mode="after")
-    def _read(self, info: ValidationInfo) -> Self:
-        try:
-            if not waived(info, self.name):
-                refuse_unread(self.name, self)
-        except UserError as error:
-            raise plain(error) from None
-        return self
 
 
 class DatasetSpec(DataSource):
@@ -152,6 +107,8 @@ class AttackSpec(Strict):
     """Norms of this attack, in place of the suite's."""
     eps: EpsTable | None = None
     """Budgets of this attack, in place of the suite's and the data set's."""
+    surrogates: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
+    """Labels of those of the suite's surrogates that it is made on; an empty list: on the model itself. None: all."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -189,6 +146,9 @@ class Suite(Strict):
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
+    surrogates: Surrogates = ()
+    """Models that attacks are made on in place of the suite's own, on which they are judged: the label of one of the
+    suite's, a name, or a table; a list in the list is an ensemble. None: attacks are made on the model itself."""
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(in_a_word)], ...], BeforeValidator(listed)]
     """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
@@ -250,7 +210,23 @@ class Suite(Strict):
             for name in model.attacks or ():
                 if name not in there:
                     raise ValueError(f"model {model.label} has the attack {name!r}, which the suite does not have")
+        known = [each.label for each in self.surrogates]
+        for spec in self.attacks:
+            for name in spec.surrogates or ():
+                if name not in known:
+                    there_are = f"there are {', '.join(known)}" if known else "it has none"
+                    raise ValueError(f"attack {spec.name} has the surrogate {name!r}, and of the suite's {there_are}")
         return self
+
+    @property
+    def every_model(self) -> tuple[ModelSpec, ...]:
+        """The models that are judged and those that attacks are made on, each once."""
+        members = (model for surrogate in self.surrogates for model in surrogate.models)
+        return tuple({model.label: model for model in (*members, *self.models)}.values())
+
+    def surrogate(self, label: str) -> SurrogateSpec:
+        """The surrogate with this label."""
+        return next(each for each in self.surrogates if each.label == label)
 
     def data(self, label: str) -> DatasetSpec:
         """The data set with this label."""
@@ -264,12 +240,18 @@ class Suite(Strict):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        for kind, specs in (("model", self.models), ("dataset", self.datasets)):
-            if not specs:
+        kinds = (("model", self.models), ("dataset", self.datasets), ("surrogate", self.surrogates))
+        for kind, specs in kinds:
+            if not specs and kind != "surrogate":
                 raise ValueError(f"expected at least one {kind}, got none")
             labels = [spec.label for spec in specs]
             if twice := sorted({label for label in labels if labels.count(label) > 1}):
                 raise ValueError(f"two {kind}s are called {twice[0]!r}; give one of them a label")
+        known = {model.label: model for model in self.every_model}
+        for surrogate in self.surrogates:
+            for model in surrogate.models:
+                if known[model.label] != model:
+                    raise ValueError(f"two models are called {model.label!r}; give that of the surrogate a label")
         return self
 
 
@@ -277,6 +259,7 @@ HARMLESS = {
     Suite: {"name", "description", "save", "time_limit", "gates"},
     Prove: set[str](),
     ModelSpec: set[str](),
+    SurrogateSpec: set[str](),
     DatasetSpec: set[str](),
     AttackSpec: set[str](),
 }

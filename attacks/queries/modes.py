@@ -59,7 +59,8 @@ def parts(model: object) -> Iterator[tuple[str, nn.Module]]:
 
     Networks are found in the attributes of an object, in :func:`functools.partial`, in bound methods, behind the
     ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, or ``members`` of
-    what asks several, as those of this library do. A function that takes a network from its surroundings (``lambda x: net(x)``) does not show it.
+    what asks several, as those of this library do. A function that takes a network from its surroundings
+    (``lambda x: net(x)``) does not show it.
 
     Args:
         model: Images -> logits.

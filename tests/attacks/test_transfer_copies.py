@@ -1,4 +1,4 @@
-"""Transfer attacks whose gradients are averaged over copies or neighbours: BSR, SIA, VMI, MEF; and their closed forms."""
+"""Transfer attacks with gradients averaged over copies or neighbours, BSR, SIA, VMI, MEF, and their closed forms."""
 
 import math
 
