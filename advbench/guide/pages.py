@@ -33,6 +33,7 @@ WRITTEN = (
     "howto/masks",
     "howto/defence",
     "howto/proofs",
+    "howto/transfer",
     "howto/corruptions",
     "howto/explain",
     "howto/cluster",

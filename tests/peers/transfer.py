@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from advbench.datasets.images.files import read_picture
+from advbench.evaluation.memory import keep_memory
 from advbench.evaluation.meter import Meter
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
@@ -97,12 +98,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_memory(torch.device("cpu"))
     if options.page:
         write_page(_read(options.out), options.out)
         return
     nets = {name: load() for name, load in NETWORKS.items()}
     seen = {name: resized(net, net.sides(SIDE)) for name, net in nets.items()}
     chosen = _chosen(seen, options)
+    if not options.tune:
+        _keep(options.out, {}, chosen)
     for attack, made_on, size in _wanted(options):
         key = f"{made_on} {size}/255 {attack}"
         results = {} if options.tune else _read(options.out)
@@ -111,7 +115,7 @@ def main() -> None:
         row = _measured(attack, made_on, size, nets, seen, chosen)
         _say(f"{key}: {_mean(row):.3f} of the others, {row['seconds']:.0f} s")
         if not options.tune:
-            _keep(options.out, key, row, chosen)
+            _keep(options.out, {key: row}, chosen)
 
 
 def _wanted(options: argparse.Namespace) -> Iterable[tuple[str, str, int]]:
@@ -133,6 +137,10 @@ def _of_the_page(made_on: str, size: int) -> list[str]:
 def _chosen(seen: Mapping[str, Model], options: argparse.Namespace) -> Photographs:
     """The first photographs that all networks have right, of the odd or of the even numbers."""
     pictures, known, cut = photographs(), labels(), ResizeAndCrop(size=SIDE, resize=RESIZED_TO)
+    before = [] if options.tune else _read(options.out).get("photographs", [])
+    if len(before) == options.count:
+        x = torch.stack([cut(read_picture(pictures[number])) for number in before])
+        return Photographs(x, torch.tensor([known[number] for number in before]), before)
     numbers = list(range(0 if options.tune else 1, len(pictures), 2))
     found: list[int] = []
     kept: list[Tensor] = []
@@ -240,10 +248,10 @@ def _read(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _keep(folder: Path, key: str, row: dict[str, Any], chosen: Photographs) -> None:
-    """Add a row to what is there by now, and write the page."""
+def _keep(folder: Path, rows: dict[str, Any], chosen: Photographs) -> None:
+    """Add rows to what is there by now, which another process may have written, and write the page."""
     results = _read(folder)
-    results = {"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": results.get("rows", {}) | {key: row}}
+    results = {"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": results.get("rows", {}) | rows}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1, allow_nan=False)
     (folder / "transfer.json").write_text(f"{text}\n", encoding="utf-8")
