@@ -113,12 +113,17 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         rest += own
         proofs += [unit for cell in proofs_of(suite, data, cells) for unit in _proof_units(pair, cell, own)]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
-    identity |= {"perturbations": sorted(stored)} if stored else {}
-    members = {each.label for surrogate in suite.surrogates for each in surrogate.models} - digests.keys()
-    identity |= {"surrogates": {label: resources.digest(label) for label in sorted(members)}} if members else {}
+    identity |= ({"perturbations": sorted(stored)} if stored else {}) | _of_surrogates(suite, resources, digests)
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _of_surrogates(suite: Suite, resources: Resources, known: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the identity about models that attacks are made on and none is judged."""
+    labels = dict.fromkeys(each.label for surrogate in suite.surrogates for each in surrogate.models)
+    found = {label: resources.digest(label) for label in sorted(labels) if label not in known}
+    return {"surrogates": found} if found else {}
 
 
 def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:

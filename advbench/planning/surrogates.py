@@ -40,7 +40,7 @@ def surrogate_model(resources: Resources, spec: SurrogateSpec, model: str, datas
 
     Args:
         resources: Models of the suite.
-        spec: The surrogate.
+        spec: Surrogate, as the suite has it.
         model: Label of the model that is judged.
         dataset: Label of the data set.
         form: Form of its members from which gradients may come.
@@ -66,7 +66,7 @@ def stand_ins(
 
     Args:
         suite: Suite to run.
-        resources: Its models.
+        resources: Models of the suite, loaded when they are needed.
         cells: Attacks of the model on the data set.
         where: Labels of model and data set.
         images: Some of its images (N, C, H, W), on the device.

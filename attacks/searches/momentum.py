@@ -184,7 +184,7 @@ def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, 
 
     Args:
         model: Images in [0, 1] -> logits.
-        x: Images.
+        x: Images that copies are made of (n, C, H, W).
         goal: Goal for these images.
         loss: Logits (n, C), goal -> (n,).
         change: Makes the copies.

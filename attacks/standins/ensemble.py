@@ -27,7 +27,7 @@ class Ensemble:
     """
 
     members: tuple[Model, ...]
-    """The models."""
+    """The models that are asked, at least one."""
     average: Average = "logits"
     """What of them is averaged."""
 

@@ -50,6 +50,7 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
 MADE_ON = {
     "efficientnet_lite0": ("efficientnet_lite0",),
     "mobilenet_v1-0.75": ("mobilenet_v1-0.75",),
+    "mobilenet_v1-0.5": ("mobilenet_v1-0.5",),
     "both": ("efficientnet_lite0", "mobilenet_v1-0.75"),
 }
 """What perturbations are made on -> the networks in it."""

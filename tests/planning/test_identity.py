@@ -142,6 +142,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
     base, change = {}, DECIDING[field]
     if field[0] is AttackSpec:
         base = {"attacks": PGD, "norms": ["linf", "l2"]}
+    if field == (AttackSpec, "surrogates"):
+        base |= {"surrogates": "sleepy"}
     if field == (Suite, "severities"):
         base = {"corruptions": "fog"}
     if field[0] is Prove:

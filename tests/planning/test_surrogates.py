@@ -100,7 +100,7 @@ def test_surrogates_on_the_command_line_replace_those_of_the_suite():
     [
         ({"surrogates": "lenett"}, r"surrogates\[0\]\.models\[0\]\.name: unknown model 'lenett'; did you mean lenet"),
         ({"surrogates": [["lenet", "vgg61"]]}, r"surrogates\[0\]\.models\[1\]\.name: unknown model 'vgg61'"),
-        ({"surrogates": [[]]}, r"surrogates\[0\]\.models: Tuple should have at least 1 item"),
+        ({"surrogates": [[]]}, r"surrogates\[0\]\.models: Value should have at least 1 item"),
         ({"surrogates": [{"models": "lenet", "average": "mean"}]}, r"average: Input should be 'logits'"),
         ({"surrogates": [{"models": "lenet", "averag": "losses"}]}, r"averag: unknown key; did you mean average"),
         ({"surrogates": ["lenet", "lenet"]}, "two surrogates are called 'lenet'; give one of them a label"),

@@ -31,7 +31,7 @@ class TransferRow(NamedTuple):
     """One surrogate."""
 
     name: str
-    """Its label."""
+    """Label of the surrogate."""
     cells: tuple[Crossing, ...]
     """Its numbers, by model."""
 
