@@ -13,6 +13,8 @@ from advbench.analysis.metrics import Budgets, Cell, cells_of
 from advbench.analysis.profile.profiles import Profile, profiles
 from advbench.analysis.profile.rankings import Rankings, rankings
 from advbench.analysis.threats import ThreatResults, gather
+from advbench.analysis.transfer.matrix import TransferMatrix, transfer_matrices
+from advbench.analysis.transfer.names import FROM
 from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
@@ -82,6 +84,11 @@ class RunAnalysis:
         return rankings(self.profiles)
 
     @cached_property
+    def transfer(self) -> tuple[TransferMatrix, ...]:
+        """How often what was made on surrogates fooled each model, for each attack and budget."""
+        return transfer_matrices(self.frame)
+
+    @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The numbers of the run, with the trust flags that are about each."""
         found = (cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
@@ -90,7 +97,8 @@ class RunAnalysis:
     def _doubts(self, cell: Cell) -> str:
         """Ids of the flags of severity E or F that are about a number: those of its model, and of its attack."""
         where = cell.threat.model, cell.threat.dataset
-        names = None, cell.attack, cell.attack.partition(" (")[0]  # with its parameters where there are several
+        # with what it was made on, and with its parameters where there are several
+        names = None, cell.attack, cell.attack.partition(" (")[0].partition(FROM)[0]
         about = (flag for flag in self.flags if flag.attack in names and flag.severity in "EF")
         return ", ".join(dict.fromkeys(flag.id for flag in about if (flag.model, flag.dataset) == where))
 

@@ -108,6 +108,7 @@ class Verdict:
             ],
             "flags": [flag.as_dict() for flag in self.analysis.flags],
             "cells": [as_dict(cell) for cell in self.analysis.cells],
+            "transfer": [each.as_dict() for each in self.analysis.transfer],
             "corruptions": [each.as_dict() for each in self.analysis.corruptions],
             "profiles": [each.as_dict() for each in self.analysis.profiles],
             "rankings": [each.as_dict() for each in self.analysis.rankings],

@@ -11,9 +11,10 @@ from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.model_options import announce, described, description
 from advbench.config.fields import AS_IT_WAS, Prove
-from advbench.config.model_description import NOTHING, ModelSpec
+from advbench.config.model_description import NOTHING
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import AttackSpec, DatasetSpec, Suite, Trust
-from advbench.config.suite_files import load_suite, on_other_data, on_other_models, refuse_code
+from advbench.config.suite_files import load_suite, on_other_data, on_other_models, on_surrogates, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package
@@ -90,6 +91,13 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
 @click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full ones try each attack further.")
+@click.option(
+    "--surrogate",
+    "surrogates",
+    multiple=True,
+    metavar="NAME",
+    help="Make attacks on this model in place of the suite's, which judge; repeatable; NAME+NAME is an ensemble.",
+)
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
@@ -105,6 +113,7 @@ def run(
     wanted = load_suite(suite, allow_code=options["allow_code"])
     wanted = _of_models(wanted, options.pop("models"), options)
     wanted = on_other_data(wanted, data) if data else wanted
+    wanted = _on_surrogates(wanted, options.pop("surrogates"), allow_code=options["allow_code"])
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
     given = {name: options.pop(name) for name in ("device", "precise", "trust")}
     wanted = _limited(wanted, options.pop("limit"), **given)
@@ -125,6 +134,16 @@ def _of_models(suite: Suite, names: tuple[str, ...], options: dict[str, Any]) ->
     for name in names:
         announce(name, about)
     return on_other_models(suite, tuple(ModelSpec(name=name, **about.said()) for name in names))
+
+
+def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) -> Suite:
+    """The suite with its attacks made on other models, if any are named."""
+    if not names:
+        return suite
+    suite = on_surrogates(suite, names)
+    if not allow_code:
+        refuse_code(suite)
+    return suite
 
 
 def _proving(suite: Suite) -> Suite:

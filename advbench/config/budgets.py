@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+from advbench.catalog.datasets import DATASETS
 from advbench.errors import UserError
 
 EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
@@ -15,7 +16,7 @@ DEFAULT_EPS = {"linf": "2/255"}
 
 Usual = Literal["small", "large"]
 """Budgets that suit the data: small ones, at which ordinary networks differ, and those of published results."""
-_Budgets = Mapping[str, tuple[float, ...]]
+_Budgets = dict[str, tuple[float, ...]]
 _DIGITS: Mapping[Usual, _Budgets] = {
     "small": {"linf": (0.1,), "l2": (1.0,), "l1": (5.0,), "l0": (10.0,)},
     "large": {"linf": (0.3,), "l2": (2.0,), "l1": (20.0,), "l0": (30.0,)},
@@ -44,17 +45,18 @@ _USUAL: Mapping[str, Mapping[Usual, _Budgets]] = {
 }
 
 
-def usual_budgets(shows: str, size: Usual) -> _Budgets:
-    """Budgets in every norm that suit some images.
+def usual_budgets(dataset: str, size: Usual) -> _Budgets:
+    """Budgets in every norm that suit a data set.
 
     Args:
-        shows: What the images are, as the table of data sets says it; anything that is not known counts as photographs.
+        dataset: Name of the data set; one whose images are not known has photographs.
         size: "small" or "large".
 
     Example:
-        >>> usual_budgets("MNIST", "large")["linf"], usual_budgets("", "small")["l2"]
+        >>> usual_budgets("mnist", "large")["linf"], usual_budgets("folder", "small")["l2"]
         ((0.3,), (0.5,))
     """
+    shows = DATASETS[dataset].data if dataset in DATASETS else ""
     return _USUAL.get(shows, _PHOTOGRAPHS)[size]
 
 

@@ -4,21 +4,12 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    FiniteFloat,
-    PositiveInt,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError, ValidationInfo
 
-from advbench.catalog.user_models import described_fields, model_card
-from advbench.config.fields import Strict, known, listed, plain, waived, with_label
+from advbench.catalog.user_models import described_fields
+from advbench.config.fields import Strict
 from advbench.config.image_size import Size, checked_size
 from advbench.errors import UserError
 
@@ -199,46 +190,3 @@ def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
     name, *rest = map(str, first["loc"])
     place = f" (number {int(rest[0]) + 1})" if rest and rest[0].isdecimal() else ""
     return f"{spelled(name)}{place}: {first['msg'].removeprefix('Value error, ')}"
-
-
-class ModelSpec(Description):
-    """A model of the suite; of one of your own, also what its file or its function does not say.
-
-    Example:
-        >>> ModelSpec(name="vgg16").label
-        'vgg16'
-        >>> ModelSpec(name="nets.py:net", num_classes=10, mean=[0.5], std=[0.25], input_size=28).about.channels
-        1
-    """
-
-    name: Annotated[str, known(model_card)]
-    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
-    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
-    gradients_from: Annotated[str, known(model_card)] | None = None
-    """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
-    own."""
-    weights: Path | None = None
-    """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
-    attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
-    label: str = ""
-    """Name in records and reports; default: the name above."""
-
-    @property
-    def about(self) -> Description:
-        """What the suite says of the model, for :func:`advbench.models.load_model`."""
-        return self.over(NOTHING)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _label(cls, values: Any) -> Any:
-        return with_label(values)
-
-    @model_validator(mode="after")
-    def _read(self, info: ValidationInfo) -> Self:
-        try:
-            if not waived(info, self.name):
-                refuse_unread(self.name, self)
-        except UserError as error:
-            raise plain(error) from None
-        return self

@@ -3,17 +3,18 @@
 A mistake in a suite file ends in one message that names the file, the key and what was probably meant.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationInfo, model_validator
 
-from advbench.catalog import ATTACKS, DATASETS, lacking
+from advbench.catalog import ATTACKS, lacking
 from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
 from advbench.config.budgets import Usual, usual_budgets
+from advbench.config.data.masked import with_masks_of
 from advbench.config.data.source import DataSource
 from advbench.config.fields import (
     Corruptions,
@@ -32,8 +33,9 @@ from advbench.config.fields import (
     with_label,
 )
 from advbench.config.gates import Gates
-from advbench.config.masks import with_mask, without_mask
-from advbench.config.model_description import ModelSpec
+from advbench.config.masks import with_mask
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import Surrogates, SurrogateSpec
 
 Trust = Literal["quick", "full"]
 """How far the trust checks go."""
@@ -112,6 +114,10 @@ class AttackSpec(Strict):
     mask: Mask = None
     """What this attack may change: every data set is taken a second time, under this mask, for the attacks that name
     it. None: as the data set says."""
+    surrogates: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
+    """Labels of those of the suite's surrogates that it is made on; an empty list: on the model itself. None: all."""
+    transfer: bool = False
+    """Whether it is made on surrogates alone: where the suite has none, it is left out."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -149,6 +155,9 @@ class Suite(Strict):
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
+    surrogates: Surrogates = ()
+    """Models that attacks are made on in place of the suite's own, on which they are judged: the label of one of the
+    suite's, a name, or a table; a list in the list is an ensemble. None: attacks are made on the model itself."""
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(in_a_word)], ...], BeforeValidator(listed)]
     """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
@@ -216,7 +225,23 @@ class Suite(Strict):
             for name in model.attacks or ():
                 if name not in there:
                     raise ValueError(f"model {model.label} has the attack {name!r}, which the suite does not have")
+        known = [each.label for each in self.surrogates]
+        for spec in self.attacks:
+            for name in spec.surrogates or ():
+                if name not in known:
+                    there_are = f"there are {', '.join(known)}" if known else "it has none"
+                    raise ValueError(f"attack {spec.name} has the surrogate {name!r}, and of the suite's {there_are}")
         return self
+
+    @property
+    def every_model(self) -> tuple[ModelSpec, ...]:
+        """The models that are judged and those that attacks are made on, each once."""
+        members = (model for surrogate in self.surrogates for model in surrogate.models)
+        return tuple({model.label: model for model in (*members, *self.models)}.values())
+
+    def surrogate(self, label: str) -> SurrogateSpec:
+        """The surrogate with this label."""
+        return next(each for each in self.surrogates if each.label == label)
 
     def data(self, label: str) -> DatasetSpec:
         """The data set with this label."""
@@ -229,64 +254,37 @@ class Suite(Strict):
 
     def budgets_on(self, data: DatasetSpec) -> Mapping[str, tuple[float, ...]]:
         """The budgets in every norm, on a data set."""
-        return (usual(data, self.budgets) if self.budgets else self.eps) | data.eps
+        return {**(usual_budgets(data.name, self.budgets) if self.budgets else self.eps), **data.eps}
 
     @model_validator(mode="after")
     def _mask_everywhere(self, info: ValidationInfo) -> Self:
         folder = (info.context or {}).get("folder", Path())
         data = tuple(data.under(self.mask, folder) for data in self.datasets)
-        object.__setattr__(self, "datasets", with_masks_of(self.attacks, data, folder))
+        object.__setattr__(self, "datasets", with_masks_of([spec.mask for spec in self.attacks], data, folder))
         return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        for kind, specs in (("model", self.models), ("dataset", self.datasets)):
-            if not specs:
+        kinds = (("model", self.models), ("dataset", self.datasets), ("surrogate", self.surrogates))
+        for kind, specs in kinds:
+            if not specs and kind != "surrogate":
                 raise ValueError(f"expected at least one {kind}, got none")
             labels = [spec.label for spec in specs]
             if twice := sorted({label for label in labels if labels.count(label) > 1}):
                 raise ValueError(f"two {kind}s are called {twice[0]!r}; give one of them a label")
+        known = {model.label: model for model in self.every_model}
+        for surrogate in self.surrogates:
+            for model in surrogate.models:
+                if known[model.label] != model:
+                    raise ValueError(f"two models are called {model.label!r}; give that of the surrogate a label")
         return self
-
-
-def with_masks_of(
-    attacks: Iterable[AttackSpec], datasets: tuple[DatasetSpec, ...], folder: Path = Path()
-) -> tuple[DatasetSpec, ...]:
-    """Some data sets, and each of them once more under every mask that attacks bring along.
-
-    Args:
-        attacks: Attacks of a suite.
-        datasets: Its data sets; those that are there already are not added again.
-        folder: Folder in which relative paths of masks start.
-
-    Example:
-        >>> attack = AttackSpec(name="pgd", mask="border:2")
-        >>> [data.label for data in with_masks_of([attack], (DatasetSpec(name="mnist"),))]
-        ['mnist', 'mnist, only border:2']
-    """
-    found = list(datasets)
-    for mask in dict.fromkeys(spec.mask for spec in attacks if spec.mask):
-        for data in datasets:
-            bare = data.model_copy(update={"mask": None, "label": without_mask(data.label)})
-            twin = bare.under(mask, folder)
-            found += [twin] if twin.label not in [each.label for each in found] else []
-    return tuple(found)
-
-
-def usual(data: DatasetSpec, size: Usual) -> Mapping[str, tuple[float, ...]]:
-    """Budgets that suit a data set.
-
-    Example:
-        >>> usual(DatasetSpec(name="mnist"), "large")["linf"]
-        (0.3,)
-    """
-    return usual_budgets(DATASETS[data.name].data if data.name in DATASETS else "", size)
 
 
 HARMLESS = {
     Suite: {"name", "description", "save", "time_limit", "gates", "profile"},
     Prove: set[str](),
     ModelSpec: set[str](),
+    SurrogateSpec: set[str](),
     DatasetSpec: set[str](),
     AttackSpec: set[str](),
 }

@@ -23,6 +23,7 @@ from advbench.execution.unit_results import (
     as_tensors,
     finished,
     logits_of,
+    made_on,
     set_up,
     unreadable_records,
 )
@@ -49,8 +50,9 @@ def do(job: Job, context: TaskContext) -> Done:
         UserError: A model, an image or a file is missing, or has changed since the run was planned.
     """
     unit, clean = job.unit, job.clean or CleanLogits((), np.empty((0, 0)))
-    if context.resources.digest(unit.model) != context.models[unit.model]:
-        raise UserError(f"model {unit.model} has changed since the run was planned")
+    for label in (unit.model, *made_on(unit, context)):
+        if context.resources.digest(label) != context.models[label]:
+            raise UserError(f"model {label} has changed since the run was planned")
     with _seeded(unit.seed, context.resources.device):
         match unit.task:
             case "clean":
@@ -112,8 +114,7 @@ def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> 
     results, cuts = list[ImageResult](), [most] if most < len(unit.samples) else []
     if images.rows:
         logits = logits_of(unit, images, clean).to(images.x.device)
-        form = context.resources.fast(unit.model, unit.dataset, unit.form, images.x)
-        setup = set_up(unit, context, _equipped(unit, context, images.x), model=form, on_cut=cuts.append)
+        setup = set_up(unit, context, _equipped(unit, context, images.x), x=images.x, on_cut=cuts.append)
         own = [samples[row] for row in images.rows]
         for start in range(0, len(own), most):
             part = slice(start, start + most)

@@ -34,6 +34,7 @@ WRITTEN = (
     "howto/patches",
     "howto/defence",
     "howto/proofs",
+    "howto/transfer",
     "howto/corruptions",
     "howto/profile",
     "howto/explain",

@@ -1,14 +1,16 @@
 """From a suite to attacks under threats: attack x goal x norm x eps."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from advbench.catalog import CORRUPTION, UNIVERSAL
+from advbench.config.budgets import usual_budgets
 from advbench.config.goals import parse_goal
-from advbench.config.model_description import ModelSpec
-from advbench.config.suite import AttackSpec, DatasetSpec, Suite, usual
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import SURROGATE
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.recording import parameters
@@ -49,9 +51,20 @@ class PlannedAttack(NamedTuple):
         return self.attack == UNIVERSAL and bool(json.loads(self.params).get("fit"))
 
     @property
+    def surrogate(self) -> str | None:
+        """Label of the surrogate that it is made on; None: the model itself."""
+        found: str | None = json.loads(self.params).get(SURROGATE)
+        return found
+
+    @property
     def takes_starts(self) -> bool:
         """Whether it needs images of the data set to start from."""
         return self.attack != PROOF and _takes_starts(self.attack, self.norm, self.params)
+
+    @property
+    def asks_starts(self) -> bool:
+        """Whether the model is asked about those images in passes of their own; a limit of passes includes them."""
+        return self.takes_starts and MAX_PASSES not in json.loads(self.params)
 
 
 @cache
@@ -76,7 +89,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
         for norm in norms:
             budgets = _budgets(suite, data, spec).get(norm, ())
             try:
-                params = parameters_of(spec, norm)
+                made_on = [parameters_of(spec, norm, surrogate) for surrogate in _surrogates_of(suite, spec)]
             except UserError as error:
                 raise UserError(f"{key}: {error.message}", hint=error.hint) from None
             if spec.card.kind == "budget" and not budgets:
@@ -84,6 +97,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
             seen |= {(goal, norm, eps): None for goal in goals for eps in budgets}
             yield from (
                 PlannedAttack(spec.name, params, goal, norm, eps)
+                for params in made_on
                 for goal in goals
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
@@ -108,8 +122,16 @@ def cells_for(suite: Suite, model: ModelSpec, data: DatasetSpec) -> list[Planned
 def _budgets(suite: Suite, data: DatasetSpec, spec: AttackSpec) -> Mapping[str, tuple[float, ...]]:
     """The budgets of an attack in every norm; where a data set has some of its own, it has no others."""
     if spec.budgets:
-        return usual(data, spec.budgets)
+        return usual_budgets(data.name, spec.budgets)
     return spec.eps or data.eps or suite.budgets_on(data)
+
+
+def _surrogates_of(suite: Suite, spec: AttackSpec) -> Sequence[str | None]:
+    """Labels of what an attack is made on; None: the model itself, as for one that asks a model nothing."""
+    labels = [each.label for each in suite.surrogates] if spec.surrogates is None else spec.surrogates
+    if spec.transfer:
+        return list(labels)
+    return [None] if spec.card.access == "nothing" or not labels else list(labels)
 
 
 def _corruptions_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
@@ -143,11 +165,19 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Iterable[PlannedAttack]) -
     yield from (PlannedAttack(PROOF, params, goal, norm, eps) for goal, norm, eps in seen)
 
 
-def parameters_of(spec: AttackSpec, norm: str) -> str:
-    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again."""
+def parameters_of(spec: AttackSpec, norm: str, surrogate: str | None = None) -> str:
+    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again.
+
+    Args:
+        spec: Attack of the suite.
+        norm: Norm in which it works.
+        surrogate: Label of what it is made on, which is among them; None: the model itself.
+    """
     attack = make_attack(spec.name, norm, spec.params)
     if isinstance(attack, FoolboxAttack):
         text = canonical(attack.parameters | {"time_limit": attack.time_limit})
     else:
         text = parameters(attack)
-    return text if spec.max_passes is None else canonical(json.loads(text) | {MAX_PASSES: spec.max_passes})
+    more = {} if spec.max_passes is None else {MAX_PASSES: spec.max_passes}
+    more |= {} if surrogate is None else {SURROGATE: surrogate}
+    return canonical(json.loads(text) | more) if more else text

@@ -15,7 +15,7 @@ from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import MAX_PASSES, refuse_small
+from advbench.evaluation.attack_factory import refuse_small
 from advbench.evaluation.checks.attack import LOOKED_AT
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.masks import check_mask
@@ -29,6 +29,7 @@ from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
 from advbench.planning.identity.run import suite_identity, surroundings
 from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources, spread
+from advbench.planning.surrogates import StandIn, stand_ins
 from advbench.planning.trust import CHECKED, few, passes_of_checks, passes_of_trial, tried_further
 from advbench.planning.universal import passes_of_fit
 from advbench.records.unit import FORMAT, Task, Unit, digest
@@ -104,16 +105,26 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
         first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
         checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
-        if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
+        if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells if cell.surrogate is None):
             found[name] = forms.get(name) or choose_form(judged, first_images, size)
-        own = [unit for cell in cells for unit in _units(pair, cell, size, found.get(name, AS_IT_IS))]
+        others, forms_of_others = stand_ins(suite, resources, cells, (model.label, data.label), first_images, forms)
+        found |= forms_of_others
+        made_on = {**others, None: StandIn(size, found.get(name, AS_IT_IS), "")}
+        own = [unit for cell in cells for unit in _units(pair, cell, size, made_on[cell.surrogate])]
         rest += own
         proofs += [unit for cell in proofs_of(suite, data, cells) for unit in _proof_units(pair, cell, own)]
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
-    identity |= {"perturbations": sorted(stored)} if stored else {}
+    identity |= ({"perturbations": sorted(stored)} if stored else {}) | _of_surrogates(suite, resources, digests)
     identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
     return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+
+
+def _of_surrogates(suite: Suite, resources: Resources, known: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the identity about models that attacks are made on and none is judged."""
+    labels = dict.fromkeys(each.label for surrogate in suite.surrogates for each in surrogate.models)
+    found = {label: resources.digest(label) for label in sorted(labels) if label not in known}
+    return {"surrogates": found} if found else {}
 
 
 def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
@@ -176,8 +187,19 @@ class _Pair(NamedTuple):
         form: str = PLAIN,
         passes: float = 1.0,
         after: str = "",
+        made_on: str = "",
     ) -> Unit:
-        """The unit for some of the images; ``after`` stands for the units whose results it builds on."""
+        """The unit for some of the images.
+
+        Args:
+            task: Kind of work.
+            rows: Rows of the images.
+            cell: Attack or proof, if any.
+            form: Form of the network from which gradients may come.
+            passes: Expected passes for each image.
+            after: Stands for the units whose results it builds on.
+            made_on: Digest of the surrogate that the attack is made on; empty: the model itself.
+        """
         fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
         fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
         fields |= {} if cell is None else cell._asdict()
@@ -189,6 +211,7 @@ class _Pair(NamedTuple):
         others = cell is not None and (cell.takes_starts or cell.takes_fit)
         begins = {"starts": short_digest(spread(self.ids))} if others else {}
         begins |= {"after": after} if after else {}
+        begins |= {"surrogate": made_on} if made_on else {}
         unit_id = digest(self.key | fields | {"labels": known} | begins)
         fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
         return Unit(unit_id=unit_id, passes=passes, **fields)
@@ -211,15 +234,16 @@ def _runs(count: int, most: int) -> Iterator[range]:
     return map(range, edges, edges[1:])
 
 
-def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice) -> Iterator[Unit]:
+def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, made_on: StandIn) -> Iterator[Unit]:
+    """The units of an attack; passes of a surrogate are counted in as many of the model as take as long."""
     passes = cell.passes
-    form = milder(choice.form, passes.bears)
-    # At most every image to start from is asked about too; a budget of passes includes that.
-    asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0.0
-    if cell.takes_fit:
-        asked += passes_of_fit(cell.params, len(pair.numbers))
-    for rows in _runs(len(pair.numbers), batch_size(size, passes, choice.batch)):
-        yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked)
+    form = milder(made_on.choice.form, passes.bears)
+    slower = made_on.size.flops / size.flops if size.flops else 1.0
+    asked = len(spread(pair.numbers)) if cell.asks_starts else 0
+    asked += passes_of_fit(cell.params, len(pair.numbers)) if cell.takes_fit else 0
+    for rows in _runs(len(pair.numbers), batch_size(made_on.size, passes, made_on.choice.batch)):
+        taken = slower * (passes.total + asked)
+        yield pair.unit("attack", rows, cell, form=form, passes=taken, made_on=made_on.digest)
 
 
 def _proof_units(pair: _Pair, cell: PlannedAttack, attacks: Sequence[Unit]) -> Iterator[Unit]:

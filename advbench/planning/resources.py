@@ -11,7 +11,7 @@ from torch import Tensor
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
 from advbench.config.masks import without_mask
-from advbench.config.model_description import ModelSpec
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
@@ -63,10 +63,11 @@ class Resources:
         models: Mapping[str, Classifier] | None = None,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> None:
+        self.suite = suite
         self.device = usable_device(suite.device.partition(",")[0])  # "cuda:0,2" is for several processes
         self._makers: dict[str, Callable[[], Any]] = {}
-        self._specs = {model.label: model for model in suite.models if model.label not in (models or {})}
-        for model in suite.models:
+        self._specs = {model.label: model for model in suite.every_model if model.label not in (models or {})}
+        for model in suite.every_model:
             self._makers[f"model {model.label}"] = partial(
                 load_model, model.name, weights=model.weights, about=model.about
             )

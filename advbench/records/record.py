@@ -68,6 +68,10 @@ class Record:
     """The parameters of the attack or of the proof, as JSON."""
     goal: str = ""
     """Goal, as written on the command line."""
+    surrogate: str = ""
+    """Label of what the attack was made on in place of the model; empty: the model itself."""
+    surrogate_class: int | None = None
+    """Class that this predicts for the clean image; None where there is no surrogate, or it did not answer."""
     norm: str = ""
     """Norm in which `eps` is measured."""
     eps: float | None = None

@@ -16,6 +16,8 @@ from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.lines import Page, pages
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.report.terminal import changed_images, stars, unmatched
+from advbench.report.transfer.tables import CAPTION as TRANSFER
+from advbench.report.transfer.tables import transfer_tables
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -84,13 +86,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
         if bars:
             yield ""
-    for heat_map in heat_maps(verdict.analysis.corruptions):
-        yield f"## {escaped(heat_map.title)}\n"
-        yield f"{escaped(heat_map.lead)}. {CAPTION}, by severity:\n"
-        yield f"| {' | '.join(heat_map.headings)} |"
-        yield f"|:--|{'--:|' * (len(heat_map.headings) - 1)}"
-        yield from (f"| {' | '.join(map(escaped, row))} |" for row in heat_map.texts)
-        yield ""
+    yield from _grids(verdict)
     yield f"{LEGEND}."
 
 
@@ -113,6 +109,25 @@ def _rankings(found: Iterable[RankingPage]) -> Iterator[str]:
             yield f"|:--|{'--:|' * (len(grid.headings) - 1)}"
             yield from (f"| {' | '.join(map(escaped, row))} |" for row in grid.rows)
             yield ""
+
+
+def _grids(verdict: Verdict) -> Iterator[str]:
+    """What was made on other models, and errors under corruptions."""
+    for crossed in transfer_tables(verdict.analysis.transfer):
+        yield from _grid(crossed.title, f"{crossed.lead}. {TRANSFER}.", crossed.headings, crossed.texts)
+    for heat_map in heat_maps(verdict.analysis.corruptions):
+        lead = f"{heat_map.lead}. {CAPTION}, by severity:"
+        yield from _grid(heat_map.title, lead, heat_map.headings, heat_map.texts)
+
+
+def _grid(title: str, lead: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A section with a table whose first column has names, and all others numbers."""
+    yield f"## {escaped(title)}\n"
+    yield f"{escaped(lead)}\n"
+    yield f"| {' | '.join(map(escaped, headings))} |"
+    yield f"|:--|{'--:|' * (len(headings) - 1)}"
+    yield from (f"| {' | '.join(map(escaped, row))} |" for row in rows)
+    yield ""
 
 
 def compared_markdown(comparison: Comparison) -> str:

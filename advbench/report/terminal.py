@@ -34,6 +34,8 @@ from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.lines import Page, pages
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
+from advbench.report.transfer.tables import CAPTION as TRANSFER
+from advbench.report.transfer.tables import TransferTable, transfer_tables
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _HEAT = ("green", "yellow", "red")
-"""Colours of errors below a third, below two thirds, and above."""
+"""Colours of shares below a third, below two thirds, and above."""
 _ENDLESS = 10_000
 """Width, in columns, that has room for everything."""
 _MOST_IMAGES = 8
@@ -98,6 +100,11 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
+    crossings = transfer_tables(analysis.transfer)
+    for crossed in crossings:
+        lines += ["", *_crossed(crossed)]
+    if crossings:
+        lines += ["", Text(f"transfer: {TRANSFER}", style="dim")]
     for heat_map in heat_maps(analysis.corruptions):
         lines += ["", *_heat_map(heat_map)]
     return Group(*lines)
@@ -123,15 +130,30 @@ def _ranking(page: RankingPage) -> list[RenderableType]:
     return lines
 
 
+def _crossed(crossed: TransferTable) -> list[RenderableType]:
+    """Success from surrogates to models, the higher the redder."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, heading in enumerate(crossed.headings):
+        table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
+    for row in crossed.rows:
+        table.add_row(Text(row.name), *(Text(cell.text, style=_shade(cell.share)) for cell in row.cells))
+    return [Text(crossed.title, style="bold"), Text(crossed.lead), table]
+
+
 def _heat_map(heat_map: HeatMap) -> list[RenderableType]:
     """Errors by corruption and severity, the higher the redder."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, heading in enumerate(heat_map.headings):
         table.add_column(heading, justify="right" if place else "left", overflow="fold")
     for row in heat_map.rows:
-        cells = [Text(cell.text, style=_HEAT[min(int(3 * cell.share), 2)]) for cell in row.cells]
+        cells = [Text(cell.text, style=_shade(cell.share)) for cell in row.cells]
         table.add_row(Text(row.name), *cells, Text(row.mean))
     return [Text(heat_map.title, style="bold"), Text(heat_map.lead), table, Text(CAPTION, style="dim")]
+
+
+def _shade(share: float) -> str:
+    """The colour of a share from 0 to 1."""
+    return _HEAT[min(int(3 * share), 2)]
 
 
 def _both_sides(sides: Sides) -> Text:

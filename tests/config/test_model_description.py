@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from advbench.catalog.user_models import described_fields
-from advbench.config.model_description import NOTHING, Description, ModelSpec, describe, read_description, refuse_unread
+from advbench.config.model_description import NOTHING, Description, describe, read_description, refuse_unread
+from advbench.config.models.model import ModelSpec
 from advbench.errors import UserError
 
 

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is import
 
 from advbench.api import run as run_suite
 from advbench.config.data.name import parse_data
-from advbench.config.model_description import ModelSpec
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite, on_other_data, on_other_models
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, Grid, ranking_pages

@@ -10,7 +10,7 @@ from advbench.catalog import DATASETS
 from advbench.config.budgets import NORMS, usual_budgets
 from advbench.config.data.name import parse_data
 from advbench.config.fields import AS_IT_WAS
-from advbench.config.model_description import ModelSpec
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite, on_other_data, on_other_models
 from advbench.errors import UserError
@@ -28,10 +28,9 @@ def planned(suite, place=0):
 
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_every_data_set_has_usual_budgets_in_every_norm(size):
-    for card in DATASETS.values():
-        assert set(usual_budgets(card.data, size)) == set(NORMS)
-    for norm in NORMS:
-        assert usual_budgets("MNIST", "small")[norm] < usual_budgets("MNIST", "large")[norm]
+    for name in DATASETS:
+        assert set(usual_budgets(name, size)) == set(NORMS)
+        assert all(usual_budgets(name, "small")[norm] < usual_budgets(name, "large")[norm] for norm in NORMS)
 
 
 def test_budgets_suit_the_data_and_an_attack_may_have_others():

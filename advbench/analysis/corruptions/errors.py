@@ -6,7 +6,7 @@ are no attacks on a model, so none of this enters a worst case.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,32 +14,12 @@ import pandas as pd
 from advbench.analysis.arrays import Floats
 from advbench.analysis.corruptions import alexnet
 from advbench.analysis.corruptions.outcomes import Wrong, corrupted
-from advbench.analysis.statistics import Proportion
+from advbench.analysis.statistics import Mean, Proportion, mean_over
 from advbench.analysis.threats import ThreatResults
-from advbench.intervals import wilson
 from advbench.sanitize import one_line
 
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
 """Severities over which the benchmark takes means."""
-
-
-class Mean(NamedTuple):
-    """A mean over images, with its 95 % interval.
-
-    Example:
-        >>> print(Mean(0.767, 0.742, 0.792))
-        76.7 % [74.2, 79.2]
-    """
-
-    value: float
-    """The mean; 1 is 100 %."""
-    low: float
-    """Lower end of the interval."""
-    high: float
-    """Upper end of the interval."""
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,10 +94,10 @@ def _results(images: ThreatResults, wrong: Wrong, *, comparable: bool) -> Corrup
         dataset=images.threat.dataset,
         clean=_proportion(at_first),
         errors={name: {s: _proportion(values) for s, values in each.items()} for name, each in wrong.items()},
-        means={name: mean_of([values]) for name, values in averages.items()},
-        mean=mean_of([values for each in wrong.values() for values in each.values()]),
-        mce=mean_of([averages[name] * scale for name, scale in scales.items()], high=most),
-        relative_mce=mean_of(
+        means={name: mean_over([values]) for name, values in averages.items()},
+        mean=mean_over([values for each in wrong.values() for values in each.values()]),
+        mce=mean_over([averages[name] * scale for name, scale in scales.items()], high=most),
+        relative_mce=mean_over(
             [(averages[name] - at_first) * scale for name, scale in beyond.items()], low=-steepest, high=steepest
         ),
         counted=len(counted),
@@ -127,25 +107,3 @@ def _results(images: ThreatResults, wrong: Wrong, *, comparable: bool) -> Corrup
 
 def _proportion(wrong: Floats) -> Proportion:
     return Proportion(int(np.nansum(wrong)), len(wrong), int(np.isnan(wrong).sum()))
-
-
-def mean_of(values: list[Floats], low: float = 0.0, high: float = 1.0) -> Mean | None:
-    """Mean over numbers and images; the images are what was drawn at random, so the interval is over them.
-
-    It is Wilson's, for as many independent answers as would spread like the images' own means: the interval of a share
-    stays an honest one where no image, or every image, is wrong, which that of a normal distribution does not.
-
-    Args:
-        values: Numbers of each image, each (N,).
-        low: Least value that an image's own mean can have.
-        high: Largest value that it can have.
-    """
-    if not values or not len(values[0]):
-        return None
-    each = (np.mean(values, axis=0) - low) / (high - low)
-    if np.isnan(each).any():
-        return None
-    middle, spread = float(np.clip(each.mean(), 0, 1)), float(each.var(ddof=1)) if len(each) > 1 else 0.0
-    count = len(each) * max(1.0, middle * (1 - middle) / spread if spread > 0 else 1.0)
-    ends = wilson(middle * count, count)
-    return Mean(*(low + (high - low) * float(place) for place in (middle, ends.low, ends.high)))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from advbench.analysis.profile.threat_rows import kind_of
 from advbench.analysis.statistics import Proportion
+from advbench.analysis.transfer.names import made_on
 from advbench.catalog.attacks import ATTACKS
 from advbench.records.record import OK
 
@@ -67,7 +68,7 @@ def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[Quer
         for name in names
         if name in ATTACKS and ATTACKS[name].kind == "budget" and kind_of(name, dataset) == "queries"
     ]
-    rows = own[own["attack"].isin(counted)]
+    rows = own[own["attack"].isin(counted) & own["params"].astype(str).map(lambda params: made_on(params) is None)]
     groups = rows.groupby(["attack", "params", "goal", "norm", "eps"], sort=False, observed=True)
     for (attack, _, goal, norm, eps), each in groups:
         if points := _points(each):

@@ -2,24 +2,28 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import Bools
-from advbench.analysis.corruptions.errors import Mean, mean_of
 from advbench.analysis.corruptions.outcomes import Corrupted
 from advbench.analysis.metrics import NOISE, Budgets, costs_of, robust_accuracy, smallest
-from advbench.analysis.statistics import Proportion, Quantile, quantile
+from advbench.analysis.statistics import Mean, Proportion, Quantile, mean_over, quantile
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, ThreatResults, Trial, states
+from advbench.analysis.transfer.names import parameters
 from advbench.catalog.attacks import ATTACKS, UNIVERSAL
 from advbench.config.masks import mask_in, without_mask
 from advbench.sanitize import one_line
 
-Kind = Literal["gradients", "mask", "queries", "universal", "movement", "corruption"]
-"""What an attacker may do: follow gradients within a norm; the same under a mask; ask the model, without gradients; add
-one change to every image; turn and shift it; or nothing, where noise, blur, weather or compression do it."""
+Kind = Literal["gradients", "mask", "patch", "queries", "transfer", "universal", "movement", "corruption"]
+"""What an attacker may do: follow gradients within a norm; the same under a mask; put a patch somewhere; ask the model,
+without gradients; use another model; add one change to every image; turn and shift it; or nothing, where noise, blur,
+weather or compression do it."""
+PATCH = "patch"
+"""The attack that puts a patch on each image, which its share of the image bounds, and no norm."""
 MOVEMENTS = ("spatial", "foolbox/spatial")
 """Attacks that turn and shift an image, which no norm bounds."""
 States = NDArray[np.int8]
@@ -48,11 +52,11 @@ class ThreatRow:
     goal: str = ""
     """Goal, which says what counts as broken; empty for corruptions."""
     norm: str = ""
-    """Norm in which perturbations are measured; empty for movements and corruptions."""
+    """Norm in which perturbations are measured; empty for movements, patches and corruptions."""
     eps: float | None = None
     """Budget, image units; None: no bound."""
     mask: str = ""
-    """What may change; empty: everything."""
+    """What may change, or the patch; empty: everything."""
     severity: int | None = None
     """Severity of the corruptions; None for attacks."""
     attacks: tuple[str, ...] = ()
@@ -121,19 +125,24 @@ def together(found: Sequence[States]) -> States:
     return outcome.astype(np.int8)
 
 
-def kind_of(attack: str, dataset: str) -> Kind:
+def kind_of(attack: str, dataset: str, surrogate: str | None = None) -> Kind:
     """What an attacker may do who uses an attack.
 
     Args:
         attack: Registry name of the attack.
         dataset: Label of the data set, which ends with the mask if there is one.
+        surrogate: Label of what it is made on in place of the model; None: the model itself.
 
     Example:
         >>> kind_of("apgd", "photos"), kind_of("apgd", "photos, only border:8"), kind_of("square", "photos")
         ('gradients', 'mask', 'queries')
     """
+    if surrogate is not None:
+        return "transfer"
     if mask_in(dataset):
         return "mask"
+    if attack == PATCH:
+        return "patch"
     if attack in MOVEMENTS:
         return "movement"
     if attack == UNIVERSAL:
@@ -160,11 +169,19 @@ def attack_rows(images: Images, evidence: Iterable[ThreatResults], budgets: Budg
     for kind in get_args(Kind):
         for each in own:
             trials = [trial for trial in each.trials if trial.attack != NOISE]
-            mine = [trial for trial in trials if kind_of(trial.attack, each.threat.dataset) == kind]
-            if mine and kind == "movement":
-                yield _row(images, each, mine, None, kind=kind, goal=each.threat.goal)
+            mine = [trial for trial in trials if kind_of(trial.attack, each.threat.dataset, trial.surrogate) == kind]
+            if mine and kind in ("movement", "patch"):
+                by_mask = groupby(mine, key=lambda trial: _patch(trial) if kind == "patch" else "")
+                for mask, several in by_mask:
+                    yield _row(images, each, list(several), None, kind=kind, goal=each.threat.goal, mask=mask)
             elif mine:
                 yield from _bounded(images, each, mine, budgets, kind)
+
+
+def _patch(trial: Trial) -> str:
+    """What a patch covers, in words."""
+    about = parameters(trial.params)
+    return f"{about.get('shape', 'square')} of {float(str(about.get('share', 'nan'))):.0%}"
 
 
 def _bounded(
@@ -233,6 +250,6 @@ def corruption_rows(images: Images, found: Iterable[Corrupted]) -> Iterator[Thre
                 severity=severity,
                 attacks=tuple(wrong),
                 state=_placed(images, each.images, state),
-                mean=mean_of([1 - values for values in wrong.values()]),
+                mean=mean_over([1 - values for values in wrong.values()]),
                 **{str(name): float(total) / len(state) for name, total in costs.items()},
             )

@@ -23,6 +23,8 @@ from advbench.report.html.profile import profile_parts
 from advbench.report.marks import MARKS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, ranking_pages
+from advbench.report.transfer.tables import CAPTION as TRANSFER
+from advbench.report.transfer.tables import transfer_tables
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -104,6 +106,8 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
+        crossings=transfer_tables(analysis.transfer),
+        transfer_caption=TRANSFER,
         heat_maps=heat_maps(analysis.corruptions),
         heat_caption=CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],

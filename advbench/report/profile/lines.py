@@ -128,7 +128,9 @@ def describe_threat(row: ThreatRow) -> str:
     """
     if row.kind == "corruption":
         return f"corruptions · severity {row.severity}"
-    words = {"movement": "turned and shifted", "mask": f"only {row.mask}"}.get(row.kind, row.kind)
+    words = {"movement": "turned and shifted", "mask": f"only {row.mask}", "patch": f"patch, {row.mask}"}.get(
+        row.kind, row.kind
+    )
     bound = [describe_norm(row.norm, row.eps)] if row.norm else []
     goal = row.goal.replace("label-out-of-topk:", "first ")
     return " · ".join([display_name(words, limit=40), *bound, *([goal] if goal != UNTARGETED else [])])
