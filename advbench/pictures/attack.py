@@ -28,7 +28,7 @@ from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_resu
 from advbench.pictures.proving import reach_of, with_reach
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.cost.footprint import footprint
-from advbench.planning.fast_forms import PLAIN, bears, choose_form
+from advbench.planning.forms.fast_forms import PLAIN, bears, choose_form
 from advbench.records.record import OK, Reason
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from advbench.analysis.statistics import Proportion
 from advbench.config.gates import Gates
 from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
-from advbench.planning.looks import STEP, parts
+from advbench.planning.units.looks import STEP, parts
 from advbench.report.json_object import as_json
 from advbench.report.markdown import as_markdown
 from advbench.report.terminal import as_text
@@ -105,7 +106,7 @@ def test_without_replacement_is_narrower_than_a_large_population():
 def test_ends_only_come_closer():
     looks = [Look(50, 40, 0, 0), Look(100, 80, 20, 0), Look(150, 120, 22, 0)]
     ends = list(narrowing(looks, standing=800, n=1000, alpha=0.05))
-    assert all(a[0] <= b[0] <= b[1] <= a[1] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[0] <= b[0] <= b[1] <= a[1] for a, b in pairwise(ends))
 
 
 def test_the_sentence_of_a_report():

@@ -175,7 +175,7 @@ def drawn(complete: Mapping[str, Any], quick: str, draws: int) -> dict[str, Any]
 def bounds(known: Known, order: np.ndarray) -> Iterator[tuple[int, float, float]]:
     """Images seen, and the bounds of robust accuracy, after each look of a run in this order."""
     from advbench.analysis.anytime.estimate import Look, narrowing
-    from advbench.planning.looks import parts
+    from advbench.planning.units.looks import parts
 
     stops = np.cumsum(list(_sizes(len(order), parts)))
     stands, broken = known.quick[order].cumsum(), (known.quick & ~known.robust)[order].cumsum()

@@ -12,13 +12,13 @@ from attacks.searches.starts import needs_start
 ENTRIES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
 """(name, norm) of all."""
 
-NEED_PLANES = {"difgsm", "tifgsm", "spatial", "patch"}
+NEED_PLANES = {"difgsm", "tifgsm", "sia", "bsr", "spatial", "patch"}
 """Attacks that take images with rows and columns only."""
 
 SLOW = {"thorough"}
 """Attacks that take long with their own parameters."""
 
-WORK = {"steps", "places", "draws", "directions", "max_directions", "rotations", "translations"}
+WORK = {"steps", "places", "draws", "directions", "max_directions", "rotations", "translations", "copies", "neighbours"}
 """Parameters that say how long an attack takes."""
 
 _STANDARD = {"steps": 3, "targets": 2, "rounds": 2, "queries": 4}
