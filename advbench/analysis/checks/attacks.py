@@ -149,8 +149,10 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
 def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
-        if _search(trial) in ("blind", "one step") or trial.attack == PROOF:
-            continue  # noise hits by chance, one step overshoots the nearer boundary, and a proof leaves out the fooled
+        if _search(trial) in ("blind", "one step") or trial.attack == PROOF or trial.surrogate is not None:
+            # noise and what is made on another model hit by chance, one step overshoots the nearer boundary, and a
+            # proof leaves out the fooled
+            continue
         budgets = sorted(eps for eps in trial.levels if eps is not None)
         violations = np.zeros(len(evidence.samples), bool)
         for small, large in pairwise(budgets):
@@ -168,7 +170,8 @@ def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
     """A11: with no bound worth the name, accuracy stays above chance."""
     # Neither one step nor blind changes need succeed, however large they are, nor changes of one place.
     weak = ("blind", "one step", IN_ONE_PLACE)
-    unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and _search(t) not in weak]
+    own = [trial for trial in evidence.trials if trial.surrogate is None]
+    unbounded = [t for t in own if _unbounded(evidence, t) and _search(t) not in weak]
     if all(_search(trial) is None for trial in unbounded) or evidence.threat.goal != "untargeted":
         return
     state = states(evidence, unbounded, None)
@@ -202,20 +205,24 @@ def _unbounded(evidence: ThreatResults, trial: Trial) -> bool:
 
 
 def _card(trial: Trial) -> AttackCard | None:
-    """Of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
+    """The card of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
     if trial.attack not in ATTACKS:
         return None
     return ATTACKS[trial.attack]
 
 
 def _access(trial: Trial) -> Access | None:
-    """The most that the attack asks of the model; None where that is not known."""
+    """The most that the attack asks of the model that is judged; None where that is not known."""
+    if trial.surrogate is not None:
+        return "nothing"
     card = _card(trial)
     return None if card is None else card.access
 
 
 def _search(trial: Trial) -> Search | None:
     """How the attack searches; None where that is not known."""
+    if trial.surrogate is not None:
+        return "for transfer"
     card = _card(trial)
     return None if card is None else card.search
 
