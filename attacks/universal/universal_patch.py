@@ -82,7 +82,7 @@ class UniversalPatch:
     def __post_init__(self) -> None:
         for name, kind in (("steps", int), ("views", int), ("step_size", (int, float))):
             value = plain_number(getattr(self, name))
-            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:  # type: ignore[arg-type]
+            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
                 what = "a whole number" if kind is int else "a number"
                 raise ValueError(f"expected {name} of UniversalPatch to be {what} above 0, got {value!r}")
             object.__setattr__(self, name, value)

@@ -222,20 +222,22 @@ def measured_on(
         UserError: None of them can be read, or they have no room for it.
     """
     make_goal, drawn = goal_maker(goal, model), derive(seed, _SEEN)
-    counts = []
-    for each in (sticker, _random_colours(sticker, seed)):
+
+    def counted(patch: Sticker) -> FoolingCounts:
         total = FoolingCounts()
         for draw in range(places):
-            try:
-                total += fooled(model, stream, partial(each.apply, seed=drawn, draw=draw), make_goal)
-            except ValueError as error:
-                raise UserError(f"the patch cannot be put into these pictures: {error}") from None
-        counts.append(total)
-    if not counts[0].images:
+            total += fooled(model, stream, partial(patch.apply, seed=drawn, draw=draw), make_goal)
+        return total
+
+    try:
+        counts, noise = counted(sticker), counted(_random_colours(sticker, seed))
+    except ValueError as error:
+        raise UserError(f"the patch cannot be put into these pictures: {error}") from None
+    if not counts.images:
         raise UserError("\n".join(str(problem) for problem in stream.problems.values()))
-    named = tuple((model.classes[index], count) for index, count in counts[0].classes)
-    pictures = counts[0].images // places
-    return PatchMeasured(sticker, *counts, pictures, named, tuple(stream.problems.values()))
+    named = tuple((model.classes[index], count) for index, count in counts.classes)
+    problems = tuple(stream.problems.values())
+    return PatchMeasured(sticker, counts, noise, counts.images // places, named, problems)
 
 
 def _random_colours(sticker: Sticker, seed: int) -> Sticker:
