@@ -37,6 +37,7 @@ from attacks.goals import (
     LabelOutOfTopK,
     LabelsEqual,
     OrderedTopK,
+    Spared,
     Targeted,
     TopKExclusion,
     Untargeted,
@@ -58,7 +59,9 @@ from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
 from attacks.standins.fast import Fast, fast
 from attacks.standins.inside import Inside, inside
+from attacks.standins.jpeg import jpeg
 from attacks.standins.twin import with_gradients_of
+from attacks.stored import Stored, stored
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
@@ -142,9 +145,11 @@ __all__ = [
     "OrderedTopK",
     "Perturbation",
     "SigmaZero",
+    "Spared",
     "Spatial",
     "Square",
     "Standard",
+    "Stored",
     "SuperDeepFool",
     "Targeted",
     "Thorough",
@@ -163,11 +168,13 @@ __all__ = [
     "foolbox",
     "fooled",
     "inside",
+    "jpeg",
     "masked",
     "masked_each",
     "multi_targeted",
     "quantize",
     "restarts",
+    "stored",
     "straight_through",
     "with_gradients_of",
     "worst_case",

@@ -31,6 +31,7 @@ WRITTEN = (
     "howto/universal",
     "howto/topk",
     "howto/masks",
+    "howto/original-size",
     "howto/defence",
     "howto/proofs",
     "howto/corruptions",

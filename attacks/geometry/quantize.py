@@ -29,6 +29,7 @@ def quantize(
     *,
     eps: float | Tensor | None = None,
     steps: int = 20,
+    fooled: Tensor | None = None,
 ) -> Tensor:
     """The 8-bit image near ``x_adv`` that still meets the goal.
 
@@ -47,6 +48,9 @@ def quantize(
         norm: The norm in which ``eps`` is measured.
         eps: Largest allowed size, image units, a number or (N,); None: no bound.
         steps: Gradient steps before the next level is tried.
+        fooled: Which images to search for, bool (N,). None: those where ``x_adv`` meets the goal. A model that itself
+            rounds its images, as one that reads files does, may not say so of ``x_adv`` although there is an 8-bit
+            image beside it: then those are to be named for which ``x_adv`` was found without the rounding.
 
     Raises:
         ValueError: As attacks do for invalid images, goals, ``eps`` and models.
@@ -68,7 +72,8 @@ def quantize(
     first, last = _levels(norm, size, reach)
     best = _rounded(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
-    rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
+    wanted = met(goal, forward(model, x_adv, goal)) if fooled is None else fooled
+    rows = (wanted & (first <= last)).nonzero().squeeze(1)
     if not norm.per_value:
         stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
         best[rows[stretched.found]] = stretched.x_adv[stretched.found]

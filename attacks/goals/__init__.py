@@ -21,6 +21,7 @@ from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqu
 from attacks.goals.ordered_topk import OrderedTopK
 from attacks.goals.protocol import Exclusion, Goal, met
 from attacks.goals.shared import BaseGoal
+from attacks.goals.spared import Spared
 from attacks.goals.targeted import Targeted
 from attacks.goals.topk_exclusion import TopKExclusion
 from attacks.goals.untargeted import Untargeted
@@ -41,6 +42,7 @@ __all__ = [
     "LabelOutOfTopK",
     "LabelsEqual",
     "OrderedTopK",
+    "Spared",
     "Targeted",
     "TopKExclusion",
     "Untargeted",
