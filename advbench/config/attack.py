@@ -139,7 +139,9 @@ def _cards(text: str) -> list[AttackCard]:
             hint = "advbench universal apply PERTURBATION PICTURE..."
             raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
         if command := lacking(card):
-            raise UserError(f"attack '{card.name}' needs the package {card.needs}, which is not installed", hint=command)
+            raise UserError(
+                f"attack '{card.name}' needs the package {card.needs}, which is not installed", hint=command
+            )
     return cards
 
 
@@ -238,9 +240,7 @@ def _goal_for(cards: Sequence[AttackCard], norm: str, text: str | None, classes:
     if text is None:
         first = DEFAULT_GOAL if not 0 < classes < 2 * parse_goal(DEFAULT_GOAL).k else "untargeted"
         usual = [
-            each
-            for each in (first, "untargeted")
-            if all(each.partition(":")[0] in every.goals for every in cards)
+            each for each in (first, "untargeted") if all(each.partition(":")[0] in every.goals for every in cards)
         ]
         if not usual:
             raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")

@@ -65,14 +65,14 @@ def parse_saved_as(text: str, *, option: str = "--save-as") -> SavedAs:
     return SavedAs("JPEG", int(quality))
 
 
-def like(format: str) -> SavedAs:
+def like(name: str) -> SavedAs:
     """How a picture is saved that comes from a file of that format, if nothing else is asked for.
 
     Example:
         >>> str(like("JPEG")), str(like("BMP"))
         ('jpeg:95', 'bmp')
     """
-    return SavedAs(format, QUALITY if format == "JPEG" else None)
+    return SavedAs(name, QUALITY if name == "JPEG" else None)
 
 
 def at_own_size(label: str, saved: SavedAs | None) -> str:

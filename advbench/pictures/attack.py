@@ -117,9 +117,7 @@ def _attack_chunk(
     return sorted(done, key=lambda outcome: order[outcome.path])
 
 
-def _attack_at_own_size(
-    session: Session, job: _Job, numbering: Numbering, tick: Callable[[], None]
-) -> PictureResult:
+def _attack_at_own_size(session: Session, job: _Job, numbering: Numbering, tick: Callable[[], None]) -> PictureResult:
     """Attack a photograph itself, and write its files."""
     path, folder = job
     try:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from advbench.config.budgets import NORMS, describe_size
+from advbench.config.budgets import NORMS, describe_eps, describe_size
 from advbench.config.masks import mask_in
 from advbench.records.record import LEFT_OUT
 from advbench.sanitize import display_name
@@ -44,12 +44,13 @@ def _describe_reach(outcome: "PictureResult") -> list[str]:
 
 
 def _describe_file(found: "ReadBack") -> list[str]:
-    """What the file of an attacked photograph is worth, a line or two."""
+    """What the file of an attacked photograph is worth, a line or three."""
     met = "met" if found.met else "not met"
     lines = [f"{found.file} of {found.size[0]} x {found.size[1]} pixels, opened again: goal {met}"]
     if found.saving:
-        apart, alone = (describe_size("linf", size) for size in (found.linf, found.saving))
-        lines.append(f"{found.saved_as} is {apart} from the photograph; saved so, that is {alone} from itself")
+        apart, alone = (describe_eps("linf", size) for size in (found.linf, found.saving))
+        lines.append(f"saved as {found.saved_as}: up to {apart} from the photograph")
+        lines.append(f"(the photograph itself, saved so: {alone})")
     return lines
 
 

@@ -20,7 +20,7 @@ _FACTORS = 14
 _ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
 
 
-def quantize(
+def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely given
     model: Model,
     x: Tensor,
     x_adv: Tensor,

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
-from attacks.losses import Loss
 from attacks.objectives.gaps import soft_maximum
 from attacks.protocols import Model
 from attacks.queries.gradients import forward, slope

@@ -124,7 +124,9 @@ def test_mending_keeps_the_nearest_where_nothing_does_it(model, x, goal):
     assert (goal.margin(model(found)) <= goal.margin(model(x)) + 1e-3).all()
 
 
-@pytest.mark.parametrize(("kappa", "steps", "message"), [(-1.0, 5, "expected kappa >= 0"), (1.0, 0, "expected steps >= 1")])
+@pytest.mark.parametrize(
+    ("kappa", "steps", "message"), [(-1.0, 5, "expected kappa >= 0"), (1.0, 0, "expected steps >= 1")]
+)
 def test_parameters_of_no_use_are_refused(kappa, steps, message):
     with pytest.raises(ValueError, match=message):
         Stored(TopK(), kappa, steps)

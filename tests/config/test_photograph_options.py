@@ -60,9 +60,7 @@ def test_what_is_for_the_pictures_own_size_needs_it(option, value):
         configured(**{option: value})
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("mask", "border:2"), ("prove", True), ("max_passes", 9), ("data", "x")]
-)
+@pytest.mark.parametrize(("option", "value"), [("mask", "border:2"), ("prove", True), ("max_passes", 9), ("data", "x")])
 def test_what_is_for_the_models_input_is_refused_beside_it(option, value):
     with pytest.raises(UserError, match=r"goes with the model's input only\nleave --"):
         configured(size="original", **{option: value})

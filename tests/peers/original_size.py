@@ -67,10 +67,10 @@ Made by `python -m tests.peers.original_size` on {processor}; the numbers are in
 
 Twelve photographs (a tiger, and eleven of ImageNet spread over its classes) are attacked by `advbench attack --size
 original --param steps=60`: `topk`, none of the first seven classes among the first seven, a margin of one logit to
-spare. Each file that was written is then opened again by plain Pillow, goes through torchvision's `Resize`, `CenterCrop`,
-`ToTensor` and `Normalize`, and to the bare network, in code that shares nothing with the attack; **held** counts those
-of which none of the seven classes that the photograph had first is among the first seven. **Size** is the largest
-perturbation that was allowed; that of what was found, and for PNG of the file itself, is in the columns behind it.
+spare. Each file that was written is then opened again by plain Pillow, goes through torchvision's `Resize`,
+`CenterCrop`, `ToTensor` and `Normalize`, and to the bare network, in code that shares nothing with the attack; **held**
+counts those of which none of the seven classes that the photograph had first is among the first seven. **Size** is the
+largest perturbation that was allowed, **median Linf** that of what was found, before it was saved.
 
 The photographs have a short side of 256 pixels (the tiger 279), so that lite0, whose pictures are made 256 high or
 wide, sees eleven of them without a resize; the others resize all. *Plain rounding* is the same attack without what
@@ -189,9 +189,7 @@ def _attacked(model: Any, setting: Setting, path: Path, folder: Path) -> Any:
     return attack_photograph(session, photograph, path.stem, folder, lambda: None)
 
 
-def _by_plain_rounding(
-    model: Any, network: Network, setting: Setting, path: Path, before: list[int]
-) -> bool:
+def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Path, before: list[int]) -> bool:
     """Whether the attack through torch's resize holds once it is rounded and saved, and nothing more is done."""
     import torch
 
@@ -229,8 +227,9 @@ def page(results: dict[str, Any]) -> str:
                 continue
             plain = [row["plain"] for row in rows if row["plain"] is not None]
             sizes = [row["linf"] * 255 for row in rows if row["linf"] is not None]
+            held = f"{sum(row['held'] for row in rows)} of {len(rows)}"
             text += (
-                f"| {name} | {setting.saved} | {setting.levels}/255 | {sum(row['held'] for row in rows)} of {len(rows)} "
+                f"| {name} | {setting.saved} | {setting.levels}/255 | {held} "
                 f"| {setting.least} | {f'{sum(plain)} of {len(plain)}' if plain else '-'} "
                 f"| {f'{median(sizes):.2g}/255' if sizes else '-'} | {median(row['psnr'] for row in rows):.1f} dB "
                 f"| {median(row['seconds'] for row in rows):.0f} |\n"

@@ -117,5 +117,3 @@ def encoded(picture: Image.Image, saved: SavedAs, **options: Any) -> bytes:
     file = io.BytesIO()
     picture.save(file, format=saved.format, **options)
     return file.getvalue()
-
-

@@ -32,6 +32,7 @@ from attacks.standins.fast import in_form
 NO_PICTURES = Choice(())
 """The choice of a session in which other code reads the pictures."""
 
+
 class Session(NamedTuple):
     """One model, attack and goal, for all pictures."""
 
@@ -121,8 +122,7 @@ def open_sessions(
         known_preprocessing(model)
     others = [replace(other, goal=config.goal, goal_named=True) for other in config.others]
     first, *rest = (
-        open_session(one, model, attack, pictures)
-        for one, attack in zip((config, *others), attacks, strict=True)
+        open_session(one, model, attack, pictures) for one, attack in zip((config, *others), attacks, strict=True)
     )
     return first._replace(others=tuple(rest))
 
