@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.geometry.ball import radii
-from attacks.geometry.quantize import quantize
+from attacks.geometry.quantize import on_levels, quantize
 from attacks.goals import Goal, Spared, met
 from attacks.protocols import Attack, Kind, Model
 from attacks.queries.classified import MadeOfOne
@@ -33,7 +33,7 @@ class Stored(MadeOfOne):
     """The attack, of either kind."""
     kappa: float = 1.0
     """Logits to spare at which the attack aims; 0: none."""
-    steps: int = 60
+    steps: int = 40
     """Gradients for each number of grey levels that an image may be moved by after the attack, in Linf."""
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
@@ -72,9 +72,11 @@ class Stored(MadeOfOne):
     ) -> Tensor:
         """Images of 8 bits near those that the attack returned."""
         moved = (x_adv != x).flatten(1).any(1)
-        if not self.norm.per_value or self.access != "gradients":
-            return quantize(model, x, x_adv, goal, self.norm, eps=eps, fooled=moved)
         last = (bound * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)
+        if self.access != "gradients":  # its model has rounded every image that it asked about
+            return on_levels(x, x_adv, last if self.norm.per_value else torch.full_like(last, _WHITE))
+        if not self.norm.per_value:
+            return quantize(model, x, x_adv, goal, self.norm, eps=eps, fooled=moved)
         first = last
         if self.kind == "minimum norm":
             # Without the margin to spare fewer levels may do than the attack has taken.
@@ -91,7 +93,8 @@ def stored(attack: Attack, kappa: float = 1.0) -> Stored:
     that was found without that is often undone by it. The attack runs on the model's differentiable form, where it has
     one as ``exact_form``, and aims at ``kappa`` logits more than the goal asks. Then the model itself is asked about
     images of 8 bits: in Linf they are moved on, a level more at a time, until the goal is met
-    (:func:`attacks.searches.mending.mend`); in other norms :func:`attacks.quantize` stretches the perturbation.
+    (:func:`attacks.searches.mending.mend`); in other norms :func:`attacks.quantize` stretches the perturbation. What an
+    attack without gradients returns is rounded, since the model that it asks has done so all along.
 
     Args:
         attack: An attack of either kind.

@@ -70,7 +70,7 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
     size = norm.measure(x_adv - x)
     reach = radii(eps, x_adv)
     first, last = _levels(norm, size, reach)
-    best = _rounded(x, x_adv, torch.minimum(first, last))
+    best = on_levels(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
     wanted = met(goal, forward(model, x_adv, goal)) if fooled is None else fooled
     rows = (wanted & (first <= last)).nonzero().squeeze(1)
@@ -80,7 +80,7 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
         rows = rows[~stretched.found]
     z, room, step = x_adv[rows], reach[rows], 0
     while len(rows):
-        x_q = _rounded(x[rows], z, first[rows] + step // steps)
+        x_q = on_levels(x[rows], z, first[rows] + step // steps)
         try:
             at = slope(model, x_q, goal.select(rows), margin)
         except NoGradientError:
@@ -108,7 +108,7 @@ def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, r
     best, delta = Nearest(x, norm, reach), x_adv - x
     search = Bisection(torch.full_like(reach, 0.5))
     for _ in range(_FACTORS if len(x) else 0):
-        x_q = _rounded(x, x + column(search.value, x) * delta, level)
+        x_q = on_levels(x, x + column(search.value, x) * delta, level)
         fooled = met(goal, forward(model, x_q, goal))
         best.offer(x_q, fooled)
         search.tell(fooled)
@@ -128,8 +128,13 @@ def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
     return first, (reach * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)
 
 
-def _rounded(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
-    """The multiples of 1/255 nearest to ``z`` among those within ``level`` (N,) levels of ``x`` in every value."""
+def on_levels(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
+    """The multiples of 1/255 nearest to ``z`` among those within ``level`` (N,) levels of ``x`` in every value.
+
+    Example:
+        >>> on_levels(torch.tensor([[0.4, 0.4]]), torch.tensor([[0.402, 0.5]]), torch.tensor([1.0])) * 255
+        tensor([[103., 103.]])
+    """
     grey, span = x * _WHITE, column(level, x)
     # Where no multiple lies within the level, the one nearest to the clean value.
     low = torch.minimum((grey - span - _ROUNDING).ceil(), grey.round()).clamp_min(0)

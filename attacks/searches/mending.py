@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from attacks.geometry.quantize import on_levels
 from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
 from attacks.objectives.gaps import soft_maximum
@@ -48,12 +49,13 @@ def mend(
         (tensor([[101., 102.]]), tensor([True]))
     """
     levels, z, drift = first.clone(), x_adv, torch.zeros_like(x)
-    best, lowest = _stored(x, x_adv, levels), torch.full_like(first, torch.inf)
-    rows, step = torch.arange(len(x), device=x.device), 0
+    best, lowest = on_levels(x, x_adv, levels), torch.full_like(first, torch.inf)
+    rows, step = (last >= 1).nonzero().squeeze(1), 0
+    z, drift = z[rows], drift[rows]
     while len(rows):
         done = step % steps / steps
         z = _within(x[rows], z, levels[rows])
-        x_q = _stored(x[rows], z, levels[rows])
+        x_q = on_levels(x[rows], z, levels[rows])
         at = slope(model, x_q, goal.select(rows), _loss)
         better = at.fooled | (at.loss < lowest[rows])
         best[rows[better]], lowest[rows[better]] = x_q[better], at.loss[better]
@@ -82,9 +84,3 @@ def _of_one_length(gradient: Tensor) -> Tensor:
 def _within(x: Tensor, z: Tensor, levels: Tensor) -> Tensor:
     span = column(levels / _WHITE, x)
     return torch.maximum(torch.minimum(z, x + span), x - span).clamp(0, 1)
-
-
-def _stored(x: Tensor, z: Tensor, levels: Tensor) -> Tensor:
-    """The multiples of 1/255 nearest to ``z`` that are within so many levels (N,) of those nearest to ``x``."""
-    grey, span = (x * _WHITE).round(), column(levels, x)
-    return torch.clamp((z * _WHITE).round(), grey - span, grey + span).clamp(0, _WHITE) / _WHITE

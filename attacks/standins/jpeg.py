@@ -62,8 +62,8 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
     if x.shape[1] == 3:
         planes = torch.einsum("ij,njhw->nihw", mixed, planes)
         planes = planes + torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
-    padded = pad(planes, (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
-    saved = _through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY
+    padded = pad(_rounded(planes), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
+    saved = _rounded(_through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY)
     if x.shape[1] == 3:
         saved = saved - torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
         saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved)
@@ -74,10 +74,13 @@ def _through_coefficients(planes: Tensor, steps: Tensor) -> Tensor:
     """Planes (N, C, H, W) with the coefficients of their blocks rounded to multiples of the steps (C, 1, 1, 8, 8)."""
     cosines = _cosines(planes)
     blocks = planes.unfold(2, _SIDE, _SIDE).unfold(3, _SIDE, _SIDE)
-    coefficients = cosines @ blocks @ cosines.T / steps
-    # The difference has no gradient: rounding passes it on as it comes.
-    coefficients = coefficients + (coefficients.round() - coefficients).detach()
+    coefficients = _rounded(cosines @ blocks @ cosines.T / steps)
     return (cosines.T @ (coefficients * steps) @ cosines).permute(0, 1, 2, 4, 3, 5).reshape(planes.shape)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """Whole numbers, with the gradient of the values themselves."""
+    return values + (values.round() - values).detach()
 
 
 def _cosines(like: Tensor) -> Tensor:

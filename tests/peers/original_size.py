@@ -18,7 +18,7 @@ from tests.peers.commands import processor
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 COUNT = 12
 K = 7
-STEPS = 60
+STEPS = 10
 
 
 class Network(NamedTuple):
@@ -66,7 +66,7 @@ _HEAD = """# Photographs at their own size
 Made by `python -m tests.peers.original_size` on {processor}; the numbers are in `original_size.json`.
 
 Twelve photographs (a tiger, and eleven of ImageNet spread over its classes) are attacked by `advbench attack --size
-original --param steps=60`: `topk`, none of the first seven classes among the first seven, a margin of one logit to
+original --param steps=10`: `topk`, none of the first seven classes among the first seven, a margin of one logit to
 spare. Each file that was written is then opened again by plain Pillow, goes through torchvision's `Resize`,
 `CenterCrop`, `ToTensor` and `Normalize`, and to the bare network, in code that shares nothing with the attack; **held**
 counts those of which none of the seven classes that the photograph had first is among the first seven. **Size** is the
