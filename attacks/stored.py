@@ -76,7 +76,7 @@ class Stored(MadeOfOne):
         if self.access != "gradients":  # its model has rounded every image that it asked about
             return on_levels(x, x_adv, last if self.norm.per_value else torch.full_like(last, _WHITE))
         if not self.norm.per_value:
-            return quantize(model, x, x_adv, goal, self.norm, eps=eps, fooled=moved)
+            return quantize(model, x, x_adv, goal, self.norm, eps=eps)
         first = last
         if self.kind == "minimum norm":
             # Without the margin to spare fewer levels may do than the attack has taken.

@@ -14,8 +14,8 @@ from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, FORMS_TEXT, goal_with_k
 from advbench.config.masks import FORMS
-from advbench.config.photograph import DEFAULT_KAPPA, INPUT, ORIGINAL, parse_saved_as
-from advbench.config.photograph import FORMS as SAVED_FORMS
+from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, ORIGINAL, parse_saved_as
+from advbench.config.pictures.photograph import FORMS as SAVED_FORMS
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
 from advbench.sanitize import slug

@@ -13,7 +13,7 @@ from advbench.config.data.name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
 from advbench.config.masks import MaskSpec, parse_mask
 from advbench.config.model_description import NOTHING, Description
-from advbench.config.photograph import DEFAULT_KAPPA, INPUT, SavedAs
+from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, SavedAs
 from advbench.errors import UserError
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.config.attack import AttackConfig
-from advbench.config.photograph import ORIGINAL
+from advbench.config.pictures.photograph import ORIGINAL
 from advbench.datasets.images.files import PictureError
 from advbench.datasets.images.ids import Numbering, content_ids, sample_id
 from advbench.errors import UserError

@@ -11,7 +11,7 @@ from torch import Tensor
 from advbench.config.attack import AttackConfig
 from advbench.config.budgets import NORMS
 from advbench.config.masks import with_mask
-from advbench.config.photograph import ORIGINAL, at_own_size
+from advbench.config.pictures.photograph import ORIGINAL, at_own_size
 from advbench.evaluation.batch import ImageResult
 from advbench.evaluation.recording import Provenance, Ranking, Sample, lost, parameters, rank, short_digest
 from advbench.models.classifier import Classifier

@@ -10,7 +10,7 @@ from attacks.losses import margin
 from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.derivatives import NoGradientError
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import exact_form, forward, slope
 from attacks.queries.inputs import check_arguments
 from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
@@ -20,7 +20,7 @@ _FACTORS = 14
 _ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
 
 
-def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely given
+def quantize(
     model: Model,
     x: Tensor,
     x_adv: Tensor,
@@ -29,7 +29,6 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
     *,
     eps: float | Tensor | None = None,
     steps: int = 20,
-    fooled: Tensor | None = None,
 ) -> Tensor:
     """The 8-bit image near ``x_adv`` that still meets the goal.
 
@@ -40,6 +39,10 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
     ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. A model
     without a gradient is asked for answers alone: for it the perturbation is stretched in Linf too.
 
+    Where ``x_adv`` does not meet the goal there is nothing to keep, and no search. But a model that itself rounds its
+    images, as one that reads files does, may say so of an image beside which there is one of 8 bits that does it: if
+    the model has a form without the rounding, as its ``exact_form``, that is asked too.
+
     Args:
         model: Images in [0, 1] -> logits.
         x: Clean images (N, ...), in [0, 1].
@@ -48,9 +51,6 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
         norm: The norm in which ``eps`` is measured.
         eps: Largest allowed size, image units, a number or (N,); None: no bound.
         steps: Gradient steps before the next level is tried.
-        fooled: Which images to search for, bool (N,). None: those where ``x_adv`` meets the goal. A model that itself
-            rounds its images, as one that reads files does, may not say so of ``x_adv`` although there is an 8-bit
-            image beside it: then those are to be named for which ``x_adv`` was found without the rounding.
 
     Raises:
         ValueError: As attacks do for invalid images, goals, ``eps`` and models.
@@ -72,8 +72,7 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
     first, last = _levels(norm, size, reach)
     best = on_levels(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
-    wanted = met(goal, forward(model, x_adv, goal)) if fooled is None else fooled
-    rows = (wanted & (first <= last)).nonzero().squeeze(1)
+    rows = (_met(model, x_adv, goal) & (first <= last)).nonzero().squeeze(1)
     if not norm.per_value:
         stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
         best[rows[stretched.found]] = stretched.x_adv[stretched.found]
@@ -98,6 +97,14 @@ def quantize(  # noqa: PLR0913 - the last three are keyword-only, and rarely giv
         still = ~done & (first[rows] + step // steps <= last[rows])
         rows, z, room = rows[still], z[still], room[still]
     return best
+
+
+def _met(model: Model, x_adv: Tensor, goal: Goal) -> Tensor:
+    """Which images meet the goal, for the model or for its form without rounding, bool (N,)."""
+    fooled, smooth = met(goal, forward(model, x_adv, goal)), exact_form(model)
+    if smooth is None or bool(fooled.all()):
+        return fooled
+    return fooled | met(goal, forward(smooth, x_adv, goal))
 
 
 def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor) -> Nearest:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from oracles import mlp
 
-from attacks import DDN, FMN, PGD, Linf, Square, Stored, TopK, Untargeted, quantize, stored, straight_through
+from attacks import DDN, FMN, L2, PGD, Linf, Square, Stored, TopK, Untargeted, quantize, stored, straight_through
 from attacks.searches.mending import mend
 
 LEVEL = 1 / 255
@@ -109,10 +109,11 @@ def test_images_do_not_disturb_each_other(network, x):
     assert torch.equal(alone[0], together[2])
 
 
-def test_quantize_is_told_where_to_search(model, x, goal):
-    x_adv = FMN(steps=60)(model.exact_form, x, goal)
-    given_up = quantize(model, x, x_adv, goal, Linf())
-    searched = quantize(model, x, x_adv, goal, Linf(), fooled=torch.ones(len(x), dtype=torch.bool))
+@pytest.mark.parametrize("norm", [Linf(), L2()], ids=["linf", "l2"])
+def test_quantize_does_not_give_up_where_the_model_rounds_first(norm, model, x, goal):
+    x_adv = FMN(norm=norm, steps=60)(model.exact_form, x, goal)
+    given_up = quantize(lambda x: model(x), x, x_adv, goal, norm)  # whose form without rounding is not known
+    searched = quantize(model, x, x_adv, goal, norm)
     assert (goal.margin(model(searched)) < 0).sum() > (goal.margin(model(given_up)) < 0).sum()
 
 

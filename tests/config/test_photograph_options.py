@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from advbench.config.attack import attack_config, suited
-from advbench.config.photograph import SavedAs, at_own_size, like, parse_saved_as
+from advbench.config.pictures.photograph import SavedAs, at_own_size, like, parse_saved_as
 from advbench.errors import UserError
 
 

@@ -170,7 +170,7 @@ def first_classes(model: Any, network: Network, file: Path | io.BytesIO) -> list
 
 def _attacked(model: Any, setting: Setting, path: Path, folder: Path) -> Any:
     from advbench.config.attack import AttackConfig
-    from advbench.config.photograph import DEFAULT_KAPPA, ORIGINAL, parse_saved_as
+    from advbench.config.pictures.photograph import DEFAULT_KAPPA, ORIGINAL, parse_saved_as
     from advbench.pictures.original.attack import attack_photograph
     from advbench.pictures.original.photograph import read_photograph
     from advbench.pictures.sessions.session import open_sessions
@@ -193,7 +193,7 @@ def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Pat
     """Whether the attack through torch's resize holds once it is rounded and saved, and nothing more is done."""
     import torch
 
-    from advbench.config.photograph import parse_saved_as
+    from advbench.config.pictures.photograph import parse_saved_as
     from advbench.pictures.original.model import AtOwnSize
     from advbench.pictures.original.photograph import read_photograph
     from attacks import TopK, TopKExclusion

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from advbench.config.goals import GoalSpec
-from advbench.config.photograph import SavedAs
+from advbench.config.pictures.photograph import SavedAs
 from advbench.datasets.images.files import PictureError, read_stored, upright
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
@@ -87,7 +87,14 @@ def test_the_png_does_it_once_it_is_opened_again(tmp_path):
     assert outcome.record.linf * 255 == pytest.approx(levels(path, file), rel=1e-5)
     assert (outcome.met_8bit, outcome.record.survives_8bit, outcome.record.met_share) == (True, True, 1.0)
     assert outcome.record.dataset == "files, original size"
-    assert outcome.read_back == ("adversarial.png", "png", (90, 61), True, pytest.approx(outcome.record.linf, rel=1e-4), 0.0)
+    assert outcome.read_back == (
+        "adversarial.png",
+        "png",
+        (90, 61),
+        True,
+        pytest.approx(outcome.record.linf, rel=1e-4),
+        0.0,
+    )
 
 
 @pytest.mark.parametrize("quality", [95, 80])

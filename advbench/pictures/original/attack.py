@@ -36,8 +36,8 @@ def attack_photograph(
 
     Args:
         session: The attack, the model and the goal.
-        photograph: The photograph.
-        sample: Its id.
+        photograph: Photograph that is attacked.
+        sample: Id of its pixels.
         folder: Folder for its files.
         tick: Called at each forward pass.
 

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from advbench.config.photograph import SUFFIXES
+from advbench.config.pictures.photograph import SUFFIXES
 from advbench.pictures.files import as_perturbation, as_picture, as_png, write_rivals
 from advbench.pictures.original.model import turned_upright
 from advbench.pictures.original.photograph import Photograph
@@ -43,10 +43,10 @@ def write_beside(
 
     Args:
         folder: Folder of the photograph's files.
-        outcome: The outcome for it.
-        photograph: The photograph.
-        x: Its pixels (C, H, W) in [0, 1].
-        x_adv: Those of the attacked one.
+        outcome: What became of the photograph.
+        photograph: Photograph as its file holds it.
+        x: Pixels of the photograph (C, H, W) in [0, 1].
+        x_adv: Pixels of the attacked photograph.
 
     Returns:
         Name -> path: `perturbation.png`, at the photograph's size, `panel.png`, `record.parquet`, `record.csv`.

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.config.image_size import height_and_width
-from advbench.config.photograph import SavedAs, like
+from advbench.config.pictures.photograph import SavedAs, like
 from advbench.datasets.images.files import (
     PictureError,
     StoredPicture,

@@ -10,7 +10,7 @@ from torch import Tensor
 from advbench import __version__
 from advbench.catalog import UNIVERSAL
 from advbench.config.attack import AttackConfig, suited
-from advbench.config.photograph import ORIGINAL
+from advbench.config.pictures.photograph import ORIGINAL
 from advbench.datasets.images.files import PictureError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
 from advbench.evaluation.attack_factory import refuse_small
