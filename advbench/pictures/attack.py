@@ -16,7 +16,6 @@ from advbench.evaluation.attack_factory import make_attack as attack_of_table
 from advbench.evaluation.batch import ImageResult
 from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import Sample, failure
-from advbench.evaluation.several import Best, attack_by_several
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.choice import choose, read_input, suit
@@ -26,6 +25,7 @@ from advbench.pictures.original.photograph import read_photograph
 from advbench.pictures.outcome import PictureResult, failed, picture_result
 from advbench.pictures.proving import reach_of, with_reach
 from advbench.pictures.sessions.session import Session, hastened, open_sessions
+from advbench.pictures.sessions.several import Best, attack_by_several
 from advbench.records.record import OK, Reason, Record
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records
@@ -145,8 +145,11 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
     x = torch.stack([picture.image for picture in pictures]).to(next(session.model.buffers()).device)
     if config.mask is not None:
         check_mask(config.mask, x[0])
-    labels = session.pictures.labels
-    samples = [Sample(picture.sample, str(picture.path), labels.get(picture.path)) for picture in pictures]
+    labels, sets = session.pictures.labels, session.pictures.label_sets
+    samples = [
+        Sample(picture.sample, str(picture.path), labels.get(picture.path), sets.get(picture.path))
+        for picture in pictures
+    ]
     results = attack_by_several([each.setup(x, tick) for each in session.all], x, samples)
     return [
         _proved_and_written(session, picture, image, best)

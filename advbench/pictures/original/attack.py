@@ -13,8 +13,8 @@ from advbench.datasets.images.files import PictureError, read_picture
 from advbench.datasets.images.ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.batch import Candidate, ImageResult
-from advbench.evaluation.recording import Sample, failure, rank
-from advbench.evaluation.several import Best, attack_by_several
+from advbench.evaluation.predictions import predicted
+from advbench.evaluation.recording import Sample, failure
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
 from advbench.pictures.original.files import write_beside, write_photograph
@@ -22,6 +22,7 @@ from advbench.pictures.original.model import AtOwnSize
 from advbench.pictures.original.photograph import Photograph
 from advbench.pictures.outcome import PictureResult, ReadBack, failed, picture_result
 from advbench.pictures.sessions.session import Session
+from advbench.pictures.sessions.several import Best, attack_by_several
 from advbench.records.record import Reason
 from attacks import Goal
 
@@ -56,7 +57,7 @@ def attack_photograph(
     (best,) = attack_by_several(setups, x, [Sample(sample, str(path), None)], clean)
     goal = session.make_goal(clean, content_ids(x, [sample]))
     try:
-        return _written(session, photograph, x[0], best, goal, folder)
+        return _written(session, photograph, x[0], best, (goal, clean), folder)
     except UserError:
         raise  # the results cannot be written, so no other picture will succeed either
     except Exception as error:  # drawing may fail on one picture; the others go on
@@ -65,9 +66,10 @@ def attack_photograph(
 
 
 def _written(
-    session: Session, photograph: Photograph, x: Tensor, best: Best, goal: Goal, folder: Path
+    session: Session, photograph: Photograph, x: Tensor, best: Best, asked: tuple[Goal, Tensor], folder: Path
 ) -> PictureResult:
-    """The outcome for a photograph, once its file is written and judged."""
+    """The outcome for a photograph, once its file is written and judged by the goal and the clean logits."""
+    goal, clean = asked
     result, rivals = best.result, best.records if session.others else ()
     candidate = result.candidate
     if candidate is None:
@@ -76,7 +78,7 @@ def _written(
     back = read_picture(file)
     logits = _logits(session.model, back)
     met = bool(goal.margin(logits) < 0)
-    result = _as_the_file_has_it(result, candidate, logits[0], met=met)
+    result = _as_the_file_has_it(result, candidate, torch.cat([clean, logits]), session, met=met)
     read_back = ReadBack(
         file=file.name,
         saved_as=str(photograph.saved),
@@ -89,18 +91,25 @@ def _written(
     return outcome._replace(files={file.name: file} | write_beside(folder, outcome, photograph, x, candidate.x_adv))
 
 
-def _as_the_file_has_it(result: ImageResult, candidate: Candidate, logits: Tensor, *, met: bool) -> ImageResult:
-    """The result with what is known of the written file in place of what the attack was seen to find."""
+def _as_the_file_has_it(
+    result: ImageResult, candidate: Candidate, logits: Tensor, session: Session, *, met: bool
+) -> ImageResult:
+    """The result with what is known of the written file in place of what the attack was seen to find.
+
+    Args:
+        result: The result of the attack.
+        candidate: The candidate of that result.
+        logits: Logits of the photograph and of the written file (2, classes).
+        session: The session of the attack.
+        met: Whether the file meets the goal.
+    """
     record, measured = result.record, candidate.measured
-    (after,) = rank(logits.unsqueeze(0), len(record.clean_topk or ()))
+    before, after = predicted(logits, len(record.clean_topk or (0,)), session.model.thresholds)
     sizes = {name: size if met else None for name, size in measured.sizes.items()}
-    flipped = result.clean is not None and int(result.clean.argmax()) != int(logits.argmax())
-    found = replace(
-        record, met=met, met_share=float(met), survives_8bit=met, flipped=flipped, **after.columns("adv"), **sizes
-    )
-    size = measured.sizes[record.norm]
-    measured = measured._replace(met=met, met_8bit=met, survives_8bit=met, size_8bit=size)
-    return result._replace(record=found, candidate=candidate._replace(measured=measured, logits=logits))
+    seen = {"met_share": float(met), "survives_8bit": met, "flipped": before.answer != after.answer}
+    found = replace(record, met=met, **seen, **after.columns("adv"), **sizes)  # type: ignore[arg-type]
+    measured = measured._replace(met=met, met_8bit=met, survives_8bit=met, size_8bit=measured.sizes[record.norm])
+    return result._replace(record=found, candidate=candidate._replace(measured=measured, logits=logits[1]))
 
 
 def _logits(model: Classifier, picture: Image.Image) -> Tensor:

@@ -12,6 +12,7 @@ from advbench.catalog import UNIVERSAL
 from advbench.config.attack import AttackConfig, suited
 from advbench.config.pictures.photograph import ORIGINAL
 from advbench.datasets.images.files import PictureError
+from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack as attack_of_table
 from advbench.evaluation.attack_factory import refuse_small
 from advbench.evaluation.batch import BatchAttack
@@ -23,8 +24,8 @@ from advbench.pictures.original.photograph import known_preprocessing
 from advbench.pictures.outcome import SHOWN, provenance
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.cost.footprint import footprint
-from advbench.planning.fast_forms import PLAIN, bears, choose_form
-from attacks import Attack, Model, capped, stored
+from advbench.planning.forms.fast_forms import PLAIN, bears, choose_form
+from attacks import Attack, Model, Stuck, capped, stored
 from attacks.searches.starts import takes_starts, with_starts
 from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
@@ -68,9 +69,10 @@ class Session(NamedTuple):
             make_goal=self.make_goal,
             source=self.source,
             keep=_kept(self.config),
+            thresholds=self.model.thresholds,
             mask=self.config.mask,
-            # A universal perturbation already exists, and whoever applies it wants to see it on every picture.
-            attack_all=self.config.attack == UNIVERSAL,
+            # What already exists, whoever applies it wants to see on every picture.
+            attack_all=self.config.attack == UNIVERSAL or isinstance(self.attack, Stuck),
             on_pass=on_pass,
         )
 
@@ -96,7 +98,9 @@ def open_session(
         attack = stored(attack, config.kappa)
     if model.input_size is not None:
         refuse_small([config.attack], model.sides(otherwise=0), f"the inputs of {config.model}")
-    config = suited(config, model.num_classes)
+    config = suited(config, model.num_classes, several=model.several)
+    if config.prove and model.several:
+        raise UserError(f"{config.model} has several labels, which proofs do not know", hint="leave --prove out")
     make_goal = goal_maker(config.goal, model)
     starts = carried_starts(model, config.model) if takes_starts(attack) else ()
     source = provenance(config, model, attack, __version__)
@@ -117,7 +121,7 @@ def open_sessions(
     Raises:
         UserError: As for :func:`open_session`; or pictures cannot be attacked at their own size.
     """
-    config = suited(config, model.num_classes)
+    config = suited(config, model.num_classes, several=model.several)
     if config.size == ORIGINAL:
         known_preprocessing(model)
     others = [replace(other, goal=config.goal, goal_named=True) for other in config.others]

@@ -8,7 +8,7 @@ from fakes import Crash, Fake
 
 from advbench.evaluation.batch import BatchAttack
 from advbench.evaluation.recording import Provenance, Sample
-from advbench.evaluation.several import attack_by_several
+from advbench.pictures.sessions.several import attack_by_several
 from advbench.records.record import OK, UNKNOWN
 from attacks import Untargeted
 
