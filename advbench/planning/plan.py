@@ -134,11 +134,11 @@ def _draft(
         return draft
     first = _first_images(resources, model.label, data, numbers)
     size = _size(judged, first, cells, f"those of {draft.name}")
-    found = {}
+    found: dict[str, Choice] = {}
     if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells if cell.surrogate is None):
         found[draft.name] = forms.get(draft.name) or choose_form(judged, first, size)
     others, forms_of_others = stand_ins(suite, resources, cells, (model.label, data.label), first, forms)
-    made_on = {**others, None: StandIn(size, found.get(draft.name, AS_IT_IS), "")}
+    made_on: dict[str | None, StandIn] = {**others, None: StandIn(size, found.get(draft.name, AS_IT_IS), "")}
     last = last_of(suite, model, data)
     cut = (attack_units(own, cell, size, made_on[cell.surrogate], in_parts=cell in last) for cell in cells)
     attacked = [unit for units in cut for unit in units]
