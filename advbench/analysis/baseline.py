@@ -52,7 +52,7 @@ class Entry(BaseModel):
     norm: str
     """Norm in which perturbations were measured."""
     attack: str
-    """Label of the attack, `WORST_CASE` or `CLEAN`."""
+    """Label of the attack or of the corruption, `WORST_CASE` or `CLEAN`."""
     params: str
     """Parameters of the attack, as JSON."""
     eps: float | None

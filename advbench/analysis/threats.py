@@ -1,6 +1,5 @@
 """What the rows of a run show about each image: the arrays from which every number is computed. No torch."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
 from advbench.analysis.labels.codes import SETS, coded, is_several, label_of
 from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
+from advbench.analysis.transfer.names import attack_labels, made_on
 from advbench.catalog.attacks import CORRUPTION
 from advbench.config.budgets import NORMS
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF
@@ -69,7 +69,7 @@ class Trial:
     params: str
     """Parameters of the attack, as JSON."""
     label: str
-    """The name, with the parameters in which it differs from others of that name."""
+    """The name, with what it was made on, and the parameters in which it differs from others of that name."""
     forms: frozenset[str]
     """Forms of the network from which it could take its gradients."""
     radius: Floats
@@ -79,6 +79,11 @@ class Trial:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    @property
+    def surrogate(self) -> str | None:
+        """Label of what it was made on in place of the model; None: the model itself."""
+        return made_on(self.params)
 
     @property
     def minimal(self) -> bool:
@@ -238,7 +243,7 @@ def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
     radius = columns.radius(Threat(*blocks[0].threat).norm)
     names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
     found = []
-    for (attack, params), label in zip(names, _labels(names), strict=True):
+    for (attack, params), label in zip(names, attack_labels(names), strict=True):
         own = [block for block in blocks if (block.attack, block.params) == (attack, params)]
         smallest = np.full(columns.count, np.inf)
         for block in own:
@@ -270,23 +275,3 @@ def _level(rows: Ints, columns: Columns) -> Level:
     rated = int((~np.isnan(costs["seconds"])).sum())
     sums = {name: float(np.nansum(values)) for name, values in costs.items()}
     return Level(unknown=unknown, met=met, flipped=flipped, adv_class=adv_class, rows=rated, cost=sums)
-
-
-def _labels(names: Sequence[tuple[str, str]]) -> list[str]:
-    """Names of attacks; those that several share are told apart by the parameters in which they differ."""
-    labels = []
-    for attack, params in names:
-        twins = [_parameters(other) for name, other in names if name == attack]
-        own = _parameters(params)
-        differing = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
-        shown = ", ".join(f"{key}={own[key]}" for key in differing)
-        labels.append(f"{attack} ({shown})" if shown else attack)
-    return labels
-
-
-def _parameters(params: str) -> dict[str, object]:
-    try:
-        found = json.loads(params)
-    except ValueError:
-        return {"params": params}
-    return found if isinstance(found, dict) else {"params": params}

@@ -7,7 +7,7 @@ Kind = Literal["budget", "minimum norm"]
 """Whether an attack works within an eps, or looks for the smallest perturbation."""
 Access = Literal["gradients", "scores", "decisions", "nothing"]
 """The most that an attack asks of a model; see `attacks.protocols.Access`."""
-Search = Literal["many steps", "for transfer", "one step", "blind"]
+Search = Literal["many steps", "for transfer", "one step", "in one place", "blind"]
 """How an attack finds its candidates; see `attacks.protocols.Search`."""
 
 GOALS = {

@@ -14,11 +14,11 @@ from torch import Tensor
 from advbench.config.masks import MaskSpec
 from advbench.datasets.images.ids import content_ids
 from advbench.datasets.labels import truth_tensor
-from advbench.evaluation.evaluate import Evaluation, evaluate, evaluate_quickly
+from advbench.evaluation.evaluate import Evaluation, Instead, evaluate, evaluate_quickly
 from advbench.evaluation.goals import MakeGoal, set_apart
 from advbench.evaluation.masks import mask_for
 from advbench.evaluation.memory import by_halves, out_of_memory
-from advbench.evaluation.predictions import predicted
+from advbench.evaluation.predictions import predicted, rank
 from advbench.evaluation.recording import (
     Measurement,
     Provenance,
@@ -32,6 +32,7 @@ from advbench.evaluation.recording import (
 from advbench.models.twins import BORROW
 from advbench.records.record import OK, Reason, Record
 from attacks import Attack, Goal, Model, masked
+from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError
 
 
@@ -40,7 +41,8 @@ class BatchAttack:
     """One attack on one model, as it is set up for every batch."""
 
     model: Model
-    """Images -> logits; a :class:`attacks.Fast` model serves the attack only, and its original is judged."""
+    """Images -> logits; a :class:`attacks.Fast` model serves the attack only, and its original is judged. With
+    :class:`advbench.evaluation.evaluate.Instead` the attack is made on another."""
     attack: Attack
     """The attack, made for the norm, with images to start from if it needs any."""
     make_goal: MakeGoal
@@ -230,12 +232,28 @@ def _together(
         allowed = None if setup.mask is None else mask_for(setup.mask, setup.model, x[places], own)
         attack = setup.attack if allowed is None else masked(setup.attack, allowed)
         seen = _evaluate(setup, attack, x[places], own, clean[places] if quickly else None)
-        some = _results(setup, [samples[place] for place in places.tolist()], seen, allowed)
+        told = surrogate_classes(setup.model, x[places])
+        some = _results(setup, [samples[place] for place in places.tolist()], seen, allowed, told)
         results |= {
             place: result._replace(pointless=pointless[place])
             for place, result in zip(places.tolist(), some, strict=True)
         }
     return [results[row] for row in range(len(x))]
+
+
+def surrogate_classes(model: Model, x: Tensor) -> list[int | None]:
+    """The class that what is attacked instead predicts for each image (N, ...); None where there is no such, or none.
+
+    Example:
+        >>> model, x = Instead(lambda x: x, attacked=lambda x: -x), torch.tensor([[0.25, 0.75]])
+        >>> surrogate_classes(model, x), surrogate_classes(lambda x: x, x)
+        ([0], [None])
+    """
+    if not isinstance(model, Instead):
+        return [None] * len(x)
+    with torch.no_grad():
+        ranked = rank(ask(model.attacked, x), 1)
+    return [each.answer for each in ranked]
 
 
 def _evaluate(setup: BatchAttack, attack: Attack, x: Tensor, goal: Goal, clean: Tensor | None) -> Evaluation:
@@ -246,9 +264,13 @@ def _evaluate(setup: BatchAttack, attack: Attack, x: Tensor, goal: Goal, clean: 
 
 
 def _results(
-    setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation, allowed: Tensor | None
+    setup: BatchAttack,
+    samples: Sequence[Sample],
+    seen: Evaluation,
+    allowed: Tensor | None,
+    told: Sequence[int | None],
 ) -> list[ImageResult]:
-    """The results of images that were attacked together."""
+    """The results of images that were attacked together; ``told`` are the classes that a surrogate predicts."""
     clean, adv = seen.verdicts.clean_logits, seen.verdicts.adv_logits
     before, after = (predicted(logits, setup.keep, setup.thresholds) for logits in (clean, adv))
     results = []
@@ -257,7 +279,8 @@ def _results(
             why = failure(sample.sample_name, setup.source.columns["attack"], seen.errors[i])
             results.append(ImageResult(lost(sample, setup.source, Reason.CRASHED, why, before[i]), clean[i]))
             continue
-        record = as_record(setup.source, sample, measured, (before[i], after[i]))
+        source = setup.source.with_columns(surrogate_class=told[i])
+        record = as_record(source, sample, measured, (before[i], after[i]))
         candidate = Candidate(measured, seen.x_adv[i], seen.x_8bit[i], adv[i], allowed) if record.status == OK else None
         results.append(ImageResult(record, clean[i], candidate))
     return results

@@ -38,6 +38,15 @@ class Provenance(NamedTuple):
     columns: dict[str, Any]
     """Columns of the record that are the same for all images."""
 
+    def with_columns(self, **more: Any) -> "Provenance":
+        """The same with more columns.
+
+        Example:
+            >>> Provenance("r", {"model": "m"}).with_columns(seed=0).columns
+            {'model': 'm', 'seed': 0}
+        """
+        return self._replace(columns=self.columns | more)
+
 
 class Sample(NamedTuple):
     """One image of a data set."""

@@ -22,7 +22,7 @@ from advbench.evaluation.goals import goal_maker, set_apart
 from advbench.evaluation.memory import out_of_memory
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
-from advbench.planning.trust import longer
+from advbench.planning.units.trust import longer
 from advbench.records.flag import Flag
 from advbench.records.unit import Unit
 

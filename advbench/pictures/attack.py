@@ -28,12 +28,12 @@ from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_resu
 from advbench.pictures.proving import reach_of, with_reach
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.cost.footprint import footprint
-from advbench.planning.fast_forms import PLAIN, bears, choose_form
+from advbench.planning.forms.fast_forms import PLAIN, bears, choose_form
 from advbench.records.record import OK, Reason
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records
 from advbench.sanitize import display_name, slug, unique_slugs
-from attacks import NORMS, Attack, Model, capped
+from attacks import NORMS, Attack, Model, Stuck, capped
 from attacks.searches.starts import takes_starts, with_starts
 from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
@@ -218,8 +218,8 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
         keep=_kept(config),
         thresholds=session.model.thresholds,
         mask=config.mask,
-        # A universal perturbation already exists, and whoever applies it wants to see it on every picture.
-        attack_all=config.attack == UNIVERSAL,
+        # What already exists, whoever applies it wants to see on every picture.
+        attack_all=config.attack == UNIVERSAL or isinstance(session.attack, Stuck),
         on_pass=tick,
     )
     labels, sets = session.pictures.labels, session.pictures.label_sets

@@ -1,13 +1,16 @@
 """From a suite to attacks under threats: attack x goal x norm x eps."""
 
 import json
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from advbench.catalog import CORRUPTION
+from advbench.catalog import CORRUPTION, UNIVERSAL
+from advbench.config.budgets import usual_budgets
 from advbench.config.goals import DEFAULT_LABEL_GOAL, parse_goal
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import SURROGATE
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import MAX_PASSES, make_attack
 from advbench.evaluation.goals import goal_labels
@@ -45,9 +48,25 @@ class PlannedAttack(NamedTuple):
         return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
 
     @property
+    def takes_fit(self) -> bool:
+        """Whether it is fitted to images of the data set first."""
+        return self.attack == UNIVERSAL and bool(json.loads(self.params).get("fit"))
+
+    @property
+    def surrogate(self) -> str | None:
+        """Label of the surrogate that it is made on; None: the model itself."""
+        found: str | None = json.loads(self.params).get(SURROGATE)
+        return found
+
+    @property
     def takes_starts(self) -> bool:
         """Whether it needs images of the data set to start from."""
         return self.attack != PROOF and _takes_starts(self.attack, self.norm, self.params)
+
+    @property
+    def asks_starts(self) -> bool:
+        """Whether the model is asked about those images in passes of their own; a limit of passes includes them."""
+        return self.takes_starts and MAX_PASSES not in json.loads(self.params)
 
 
 @cache
@@ -62,7 +81,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
         UserError: An attack has no norm, no goal or no budget in this suite, or parameters that it does not take.
     """
     seen: dict[tuple[str, str, float], None] = {}
-    for place, spec in enumerate(suite.attacks):
+    for place, spec in suite.attacks_on(data):
         key = f"suite {suite.name}, attacks[{place}]"
         norms = spec.norms or tuple(norm for norm in suite.norms if norm in spec.card.norms)
         goals = spec.goals or tuple(goal for goal in suite.goals if goal.partition(":")[0] in spec.card.goals)
@@ -70,9 +89,9 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
             what, given = ("norms", suite.norms) if not norms else ("goals", suite.goals)
             raise UserError(f"{key}: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
         for norm in norms:
-            budgets = (spec.eps or data.eps or suite.eps).get(norm, ())
+            budgets = _budgets(suite, data, spec).get(norm, ())
             try:
-                params = parameters_of(spec, norm)
+                made_on = [parameters_of(spec, norm, surrogate) for surrogate in _surrogates_of(suite, spec)]
             except UserError as error:
                 raise UserError(f"{key}: {error.message}", hint=error.hint) from None
             if spec.card.kind == "budget" and not budgets:
@@ -80,10 +99,11 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
             seen |= {(goal, norm, eps): None for goal in goals for eps in budgets}
             yield from (
                 PlannedAttack(spec.name, params, goal, norm, eps)
+                for params in made_on
                 for goal in goals
                 for eps in (budgets if spec.card.kind == "budget" else (None,))
             )
-    yield from _corruptions_of(suite)
+    yield from _corruptions_of(suite, data)
     if suite.noise and NOISE not in {spec.name for spec in suite.attacks}:
         noise = AttackSpec(name=NOISE, params={"draws": NOISE_DRAWS})
         yield from (PlannedAttack(NOISE, parameters_of(noise, norm), goal, norm, eps) for goal, norm, eps in seen)
@@ -160,7 +180,38 @@ def _is_corruption(cell: PlannedAttack) -> bool:
     return cell.attack.startswith(CORRUPTION)
 
 
-def _corruptions_of(suite: Suite) -> Iterator[PlannedAttack]:
+def last_of(suite: Suite, model: ModelSpec, data: DatasetSpec) -> frozenset[PlannedAttack]:
+    """The last of the suite's attacks on a model, which takes the images in parts if the run stops when it is decided.
+
+    Raises:
+        UserError: As :func:`cells_of`.
+    """
+    if suite.stop != "decided":
+        return frozenset()
+    own = [spec for spec in suite.attacks if model.attacks is None or spec.name in model.attacks]
+    alone = suite.model_copy(update={"attacks": tuple(own[-1:]), "corruptions": (), "noise": False})
+    return frozenset(cells_of(alone, data))
+
+
+def _budgets(suite: Suite, data: DatasetSpec, spec: AttackSpec) -> Mapping[str, tuple[float, ...]]:
+    """The budgets of an attack in every norm; where a data set has some of its own, it has no others."""
+    if spec.budgets:
+        return usual_budgets(data.name, spec.budgets)
+    return spec.eps or data.eps or suite.budgets_on(data)
+
+
+def _surrogates_of(suite: Suite, spec: AttackSpec) -> Sequence[str | None]:
+    """Labels of what an attack is made on; None: the model itself, as for one that asks a model nothing."""
+    labels = [each.label for each in suite.surrogates] if spec.surrogates is None else spec.surrogates
+    if spec.transfer:
+        return list(labels)
+    return [None] if spec.card.access == "nothing" or not labels else list(labels)
+
+
+def _corruptions_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
+    """The corruptions, but not on images that are there for the attacks under a mask."""
+    if any(spec.mask is not None for _, spec in suite.attacks_on(data)):
+        return
     for name in suite.corruptions:
         for severity in suite.severities:
             spec = AttackSpec(name=f"{CORRUPTION}{name}", params={"severity": severity})
@@ -188,16 +239,24 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Sequence[PlannedAttack]) -
     params = canonical(suite.prove.model_dump())
     seen: dict[tuple[str, str, float], None] = {}
     for cell in (each for each in cells if not each.attack.startswith(CORRUPTION)):
-        budgets = (suite.eps | data.eps).get(cell.norm, ()) if cell.eps is None else (cell.eps,)
+        budgets = suite.budgets_on(data).get(cell.norm, ()) if cell.eps is None else (cell.eps,)
         seen |= {(cell.goal, cell.norm, eps): None for eps in budgets}
     yield from (PlannedAttack(PROOF, params, goal, norm, eps) for goal, norm, eps in seen)
 
 
-def parameters_of(spec: AttackSpec, norm: str) -> str:
-    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again."""
+def parameters_of(spec: AttackSpec, norm: str, surrogate: str | None = None) -> str:
+    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again.
+
+    Args:
+        spec: Attack of the suite.
+        norm: Norm in which it works.
+        surrogate: Label of what it is made on, which is among them; None: the model itself.
+    """
     attack = make_attack(spec.name, norm, spec.params)
     if isinstance(attack, FoolboxAttack):
         text = canonical(attack.parameters | {"time_limit": attack.time_limit})
     else:
         text = parameters(attack)
-    return text if spec.max_passes is None else canonical(json.loads(text) | {MAX_PASSES: spec.max_passes})
+    more: dict[str, int | str] = {} if spec.max_passes is None else {MAX_PASSES: spec.max_passes}
+    more |= {} if surrogate is None else {SURROGATE: surrogate}
+    return canonical(json.loads(text) | more) if more else text

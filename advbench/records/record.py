@@ -73,6 +73,10 @@ class Record:
     """Goal, as written on the command line."""
     goal_labels: tuple[int, ...] | None = None
     """Labels that a goal for several labels names, ascending; None for all other goals."""
+    surrogate: str = ""
+    """Label of what the attack was made on in place of the model; empty: the model itself."""
+    surrogate_class: int | None = None
+    """Class that this predicts for the clean image; None where there is no surrogate, or it did not answer."""
     norm: str = ""
     """Norm in which `eps` is measured."""
     eps: float | None = None

@@ -1,9 +1,10 @@
 """The numbers of a run as rows of text: one place for the contents of every table."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.compare import Change, Outcomes
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.statistics import Quantile
@@ -50,6 +51,8 @@ class Table(NamedTuple):
     """The numbers, one cell for each row."""
     rows: tuple[tuple[str, ...], ...]
     """Their texts, under the headings of `COLUMNS`."""
+    estimates: tuple[str, ...]
+    """Sentences on robust accuracies that are estimated from a part of the images."""
 
 
 def tables(cells: Iterable[Cell]) -> list[Table]:
@@ -60,8 +63,15 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
         relative = f"; {NO_LABELS}" if own[0].relative else ""
         accuracy = f"{own[0].clean}{_about_labels(threat.goal)}{describe_left_out(own[0])}"
         clean = f"clean accuracy {accuracy}{relative}{_form(own)}{_obstacle(own)}"
-        found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own))))
+        found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own)), tuple(_estimates(own))))
     return found
+
+
+def _estimates(cells: Iterable[Cell]) -> Iterator[str]:
+    """Sentences on the worst cases whose robust accuracy is estimated."""
+    for cell in cells:
+        if isinstance(cell.robust, Estimate):
+            yield f"{describe_norm(cell.threat.norm, cell.eps)}: robust accuracy {cell.robust}"
 
 
 def describe_left_out(cell: Cell) -> str:
@@ -201,7 +211,8 @@ COLUMNS: tuple[Column[Cell], ...] = (
     ),
     Column("flags", lambda cell: cell.flags, "trust flags, which put the number in doubt", kind="name"),
     Column("k/n", lambda cell: cell.robust.counts, kind="range"),
-    Column("95 %", lambda cell: cell.robust.interval, kind="range"),
+    # of a part that ended when the run was decided, an interval that looks at the data once would not hold
+    Column("95 %", lambda c: "" if c.part_of and c.attack != WORST_CASE else c.robust.interval, kind="range"),
     Column(
         "proved",
         lambda cell: cell.proved.percent if cell.proved else "",

@@ -27,7 +27,9 @@ def check_suite(evidence: Sequence[ThreatResults], suite: "Suite") -> list[Flag]
 
 
 def _one_kind(evidence: ThreatResults) -> Iterator[Flag]:
-    """A12: all attacks go by gradients, which a defence may hide."""
+    """A12: all attacks go by gradients, which a defence may hide; those made on other models do not."""
+    if any(trial.surrogate is not None for trial in evidence.trials):
+        return
     names = dict.fromkeys(trial.attack for trial in evidence.trials if trial.attack != PROOF)
     cards = [ATTACKS[name] for name in names if name in ATTACKS]
     guided = [card for card in cards if card.search != "blind"]
