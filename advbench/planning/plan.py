@@ -239,7 +239,7 @@ def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, made_on: StandIn) 
     passes = cell.passes
     form = milder(made_on.choice.form, passes.bears)
     slower = made_on.size.flops / size.flops if size.flops else 1.0
-    asked = len(spread(pair.numbers)) if cell.asks_starts else 0
+    asked = float(len(spread(pair.numbers))) if cell.asks_starts else 0.0
     asked += passes_of_fit(cell.params, len(pair.numbers)) if cell.takes_fit else 0
     for rows in _runs(len(pair.numbers), batch_size(made_on.size, passes, made_on.choice.batch)):
         taken = slower * (passes.total + asked)
