@@ -31,7 +31,7 @@ from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources, spread
 from advbench.planning.surrogates import StandIn, stand_ins
 from advbench.planning.trust import CHECKED, few, passes_of_checks, passes_of_trial, tried_further
-from advbench.planning.universal import passes_of_fit
+from advbench.planning.universals.fit import passes_of_fit
 from advbench.records.unit import FORMAT, Task, Unit, digest
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import milder

@@ -1,0 +1,1 @@
+"""Universal perturbations that a run makes itself."""
