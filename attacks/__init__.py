@@ -18,6 +18,7 @@ Example:
 
 from attacks import foolbox
 from attacks.adaptive import Adaptive, AdaptiveReport, Tried
+from attacks.adba import ADBA
 from attacks.apgd import APGD
 from attacks.bsr import BSR
 from attacks.cap import Capped, capped
@@ -103,12 +104,14 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "fab": FAB,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
+    "adba": ADBA,
     "spatial": Spatial,
     "patch": Patch,
 }
 """Name -> class; the name is also the attack's file and its name on the command line and in reports."""
 
 __all__ = [
+    "ADBA",
     "APGD",
     "ATTACKS",
     "BSR",

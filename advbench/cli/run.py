@@ -99,6 +99,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
     help="Make attacks on this model in place of the suite's, which judge; repeatable; NAME+NAME is an ensemble.",
 )
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
+@click.option("--until-decided", is_flag=True, help="Stop as soon as a random part of the images decides every gate.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
@@ -118,6 +119,7 @@ def run(
     given = {name: options.pop(name) for name in ("device", "precise", "trust")}
     wanted = _limited(wanted, options.pop("limit"), **given)
     wanted = _proving(wanted) if options.pop("prove") else wanted
+    wanted = wanted.model_copy(update={"stop": "decided"}) if options.pop("until_decided") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
         return
@@ -181,7 +183,8 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     if manifest["status"] == "complete":
         from advbench.records.stored_run import read_run
 
-        if (found := read_run(folder)).complete:  # nothing is left: no model needs to be loaded
+        # nothing is left: no model needs to be loaded; but other gates may need more of the images
+        if (found := read_run(folder)).complete and not found.spared:
             _end(ctx, found, wanted, options)
     _run(ctx, wanted, folder, options)
 
@@ -190,6 +193,7 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
     cluster = _cluster(options)
     baseline, gates = _needed_in_the_end(suite, options)
     with progress(options["quiet"]) as told:
+        from advbench.analysis.anytime.decision import Undecided
         from advbench.analysis.gates import refuse_in_advance
         from advbench.execution.clusters.connection import connected
         from advbench.execution.runner import run_plan
@@ -199,7 +203,8 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
         try:
             with connected(cluster) as client, prepared(suite, out, progress=told) as ready:
                 refuse_in_advance(ready.plan.units, suite, gates, baseline)
-                run_plan(ready, workers=options["workers"], client=client, progress=told)
+                undecided = Undecided(ready.folder, ready.plan.units, suite, gates)
+                run_plan(ready, workers=options["workers"], client=client, progress=told, undecided=undecided)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
@@ -219,11 +224,13 @@ def _cluster(options: dict[str, Any]) -> str | Path | None:
 
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":
     """Check the baseline and the gates before any work: a mistake shows now, not after hours."""
+    from advbench.analysis.anytime.decision import refuse_undecidable
     from advbench.analysis.baseline import read_baseline
     from advbench.records.storage.atomic import folder_for_results
 
-    baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     gates = _gates(suite, options)
+    refuse_undecidable(suite, gates, baseline=options["baseline"] is not None)
+    baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     if baseline is None and gates.max_drop_pp is not None:  # the first run of all, from which the baseline is made
         click.echo("note: without --baseline the gate max_drop_pp cannot be evaluated in the end", err=True)
         gates = gates.model_copy(update={"max_drop_pp": None})

@@ -193,6 +193,12 @@ class Suite(Strict):
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
     """Seconds for one unit of work; what takes longer is unknown."""
+    stop: Literal["end", "decided"] = "end"
+    """When the run ends: with its last image, or "decided": the last attack of the suite takes the images in a random
+    order, and no more of them once every gate is decided at the gates' `alpha`, or `width_pp` is reached."""
+    width_pp: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Width of the interval of each robust accuracy, percentage points, that is enough for a run that stops when it is
+    decided; None: no width is."""
     precise: bool = False
     """Whether attacks take their gradients from the network as it is, rather than from the form of it that is fastest
     on the machine; verdicts always come from the network as it is."""
@@ -281,7 +287,7 @@ class Suite(Strict):
 
 
 HARMLESS = {
-    Suite: {"name", "description", "save", "time_limit", "gates", "profile"},
+    Suite: {"name", "description", "save", "time_limit", "width_pp", "gates", "profile"},
     Prove: set[str](),
     ModelSpec: set[str](),
     SurrogateSpec: set[str](),

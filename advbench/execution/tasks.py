@@ -27,7 +27,7 @@ from advbench.execution.unit_results import (
     set_up,
     unreadable_records,
 )
-from advbench.planning.universals.fit import fitted_universal, takes_fit
+from advbench.planning.cost.universal import fitted_universal, takes_fit
 from advbench.records.clean import CleanLogits
 from advbench.records.storage.checksum import BLANK, is_intact, sealed
 from advbench.records.storage.shards import check_unit

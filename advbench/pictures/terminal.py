@@ -17,8 +17,39 @@ if TYPE_CHECKING:
     from advbench.pictures.universal.patch_measure import PatchMeasured
 
 
+_LABELS = 10
+"""Number of labels that are shown although none applies."""
+
+
 def attacked(outcome: "PictureResult") -> RenderableType:
     """What is printed of one attacked picture: classes before and after, size, cost, files."""
+    record = outcome.record
+    table = _labels(outcome) if record.clean_labels is not None else _classes(outcome)
+    heading = (
+        f"{display_name(outcome.path)} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
+    )
+    folder = next(iter(outcome.files.values())).parent
+    lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
+    return Group(Text(heading, style="bold"), table, *(Text(line) for line in lines), Text())
+
+
+def _labels(outcome: "PictureResult") -> Table:
+    """Every label that applies before or after, and the others as far as there is room, with its probabilities."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("label", "before", "", "after", ""):
+        table.add_column(heading, justify="left" if heading == "label" else "right")
+    after = {guess.class_index: guess for guess in outcome.after}
+    pairs = [(before, after[before.class_index]) for before in outcome.before]
+    for place, (old, new) in enumerate(pairs):
+        if place < _LABELS or old.on or new.on:
+            words = [text for guess in (old, new) for text in (f"{guess.confidence:.1%}", "on" if guess.on else "off")]
+            style = "dark_orange3" if old.on != new.on else "blue" if old.on else ""
+            table.add_row(Text(display_name(old.name, limit=34)), *words, style=style)
+    return table
+
+
+def _classes(outcome: "PictureResult") -> Table:
+    """The first classes before and after."""
     record = outcome.record
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading, justify in (("", "right"), ("before", "left"), ("", "right"), ("after", "left"), ("", "right")):
@@ -33,12 +64,7 @@ def attacked(outcome: "PictureResult") -> RenderableType:
             Text(display_name(after.name, limit=34), style=style),
             f"{after.confidence:.1%}",
         )
-    heading = (
-        f"{display_name(outcome.path)} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
-    )
-    folder = next(iter(outcome.files.values())).parent
-    lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
-    return Group(Text(heading, style="bold"), table, *(Text(line) for line in lines), Text())
+    return table
 
 
 def universal(measured: "Measured") -> RenderableType:

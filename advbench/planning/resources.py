@@ -112,8 +112,11 @@ class Resources:
         Raises:
             UserError: Its classes are not those of the model.
         """
-        classes, table = self.model(label).classes, self._tables.get(dataset)
-        return self.once(f"classes of {label} on {dataset}", lambda: matched(self.dataset(dataset), classes, table))
+        model, table = self.model(label), self._tables.get(dataset)
+        return self.once(
+            f"classes of {label} on {dataset}",
+            lambda: matched(self.dataset(dataset), model.classes, table, several=model.several),
+        )
 
     def fast(self, label: str, dataset: str, form: str, x: Tensor) -> Fast:
         """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
@@ -212,9 +215,9 @@ class Resources:
     def samples(self, unit: Unit) -> list[Sample]:
         """Ids, names and labels of a unit's images."""
         dataset = self.matched(unit.model, unit.dataset).dataset
-        labels = dataset.labels
+        truths = dataset.truths
         return [
-            Sample(each, dataset.images[number], None if labels is None else labels[number])
+            Sample.of(each, dataset.images[number], None if truths is None else truths[number])
             for number, each in zip(unit.samples, unit.sample_ids, strict=True)
         ]
 

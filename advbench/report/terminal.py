@@ -29,6 +29,8 @@ from advbench.report.columns import (
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
 from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
@@ -69,7 +71,10 @@ def summary(verdict: Verdict) -> RenderableType:
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
-    if held := len(verdict.results) - len(verdict.failures):
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        lines.append(Text.assemble(("  open ", "yellow"), f"{result.gate} · {where}: {_plain(result.message)}"))
+    if held := verdict.held:
         lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
     return Group(*lines, numbers(verdict.analysis))
 
@@ -98,8 +103,14 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
+        lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
+    for labels in label_rows(analysis.label_tables):
+        lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
+        lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))
+    if analysis.label_tables:
+        lines.append(Text(LABELS_CAPTION, style="dim"))
     crossings = transfer_tables(analysis.transfer)
     for crossed in crossings:
         lines += ["", *_crossed(crossed)]

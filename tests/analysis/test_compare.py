@@ -4,7 +4,7 @@ import json
 
 import pytest
 from frames import frame, images, row, unknown
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -86,7 +86,6 @@ def test_a_worst_case_over_other_attacks_is_no_pair():
     assert [each.key.attack for each in found.only_after] == [WORST_CASE, "apgd"]
 
 
-@settings(max_examples=50)
 @given(st.text("01?", min_size=1, max_size=30), st.text("01?", min_size=1, max_size=30))
 def test_counts_by_hand(one, other):
     size = min(len(one), len(other))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from advbench.analysis.arrays import Floats
+from advbench.analysis.labels.codes import coded
 from advbench.analysis.threats import ThreatResults, gather_clean
 from advbench.catalog.attacks import CORRUPTION
 from advbench.records.record import OK
@@ -39,7 +40,8 @@ def corrupted(frame: pd.DataFrame) -> Iterator[Corrupted]:
     rows = frame[frame["attack"].isin(names)]
     if rows.empty:
         return
-    groups = dict(iter(rows.groupby(["model", "dataset"], observed=True)))
+    frame = coded(frame).frame
+    groups = dict(iter(frame.loc[rows.index].groupby(["model", "dataset"], observed=True)))
     for images in gather_clean(frame):
         where = images.threat.model, images.threat.dataset
         if where in groups:

@@ -18,6 +18,7 @@ from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.thresholds import refuse_several
 from advbench.models.trial import input_of
 from advbench.pictures.attack import Progress, attack_pictures
 from advbench.pictures.choice import Choice, Read, choose, read_input, suit
@@ -96,6 +97,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
         about=model_about(perturbation.card, config.model, config.about),
         device=config.device,
     )
+    refuse_several(model.thresholds, name, "universal perturbations")
     fitting = fitting_perturbation(perturbation, model, config)
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, name)

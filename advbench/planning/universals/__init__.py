@@ -1,1 +1,0 @@
-"""Universal perturbations that a run makes itself."""
