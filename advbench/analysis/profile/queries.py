@@ -74,7 +74,8 @@ def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[Quer
     for _, each in groups:
         first = each.iloc[0]
         if points := _points(each):
-            yield QueryCurve(*map(str, first[["attack", "goal", "norm"]]), float(first["eps"]), points)
+            attack, goal, norm = (str(first[name]) for name in ("attack", "goal", "norm"))
+            yield QueryCurve(attack, goal, norm, float(first["eps"]), points)
 
 
 def _points(rows: pd.DataFrame) -> tuple[QueryPoint, ...]:
