@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from advbench.catalog import CORRUPTION
 from advbench.config.goals import parse_goal
@@ -155,6 +155,6 @@ def parameters_of(spec: AttackSpec, norm: str, surrogate: str | None = None) -> 
         text = canonical(attack.parameters | {"time_limit": attack.time_limit})
     else:
         text = parameters(attack)
-    more = {} if spec.max_passes is None else {MAX_PASSES: spec.max_passes}
+    more: dict[str, Any] = {} if spec.max_passes is None else {MAX_PASSES: spec.max_passes}
     more |= {} if surrogate is None else {SURROGATE: surrogate}
     return canonical(json.loads(text) | more) if more else text
