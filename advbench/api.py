@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from advbench.analysis.anytime.decision import Undecided, refuse_undecidable
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.catalog.plugins import load_plugins
 from advbench.config.suite import Suite
@@ -109,10 +110,12 @@ def run(  # noqa: PLR0913 - one call for everything, with a default for each
         workers = 1
     load_plugins(plugins)
     wanted = load_suite(suite, names={*(models or ()), *(datasets or ())})
+    refuse_undecidable(wanted, wanted.gates)
     folder = Path(out) if out is not None else Path("reports") / wanted.name
     with (
         connected(cluster) as client,
         prepared(wanted, folder, models=models, datasets=datasets, progress=progress) as ready,
     ):
-        run_plan(ready, workers=workers, client=client, progress=progress)
+        undecided = Undecided(ready.folder, ready.plan.units, wanted, wanted.gates)
+        run_plan(ready, workers=workers, client=client, progress=progress, undecided=undecided)
     return load_run(folder)

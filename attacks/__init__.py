@@ -18,6 +18,7 @@ Example:
 
 from attacks import foolbox
 from attacks.adaptive import Adaptive, AdaptiveReport, Tried
+from attacks.adba import ADBA
 from attacks.apgd import APGD
 from attacks.bsr import BSR
 from attacks.cap import Capped, capped
@@ -47,7 +48,8 @@ from attacks.masking import MaskedEach, masked, masked_each
 from attacks.mef import MEF
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
-from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm
+from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm, Patched
+from attacks.patch import Patch
 from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
@@ -69,8 +71,11 @@ from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
 from attacks.universal.fooling import FoolingCounts, fooled
 from attacks.universal.perturbation import Perturbation, Universal
+from attacks.universal.placing import Placing
+from attacks.universal.sticker import Sticker, Stuck
 from attacks.universal.universal import FitState, UniversalPerturbation
 from attacks.universal.universal_deepfool import UniversalDeepFool
+from attacks.universal.universal_patch import UniversalPatch
 from attacks.vmi import VMI
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
@@ -99,11 +104,14 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "fab": FAB,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
+    "adba": ADBA,
     "spatial": Spatial,
+    "patch": Patch,
 }
 """Name -> class; the name is also the attack's file and its name on the command line and in reports."""
 
 __all__ = [
+    "ADBA",
     "APGD",
     "ATTACKS",
     "BSR",
@@ -154,11 +162,16 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "Patch",
+    "Patched",
     "Perturbation",
+    "Placing",
     "SigmaZero",
     "Spatial",
     "Square",
     "Standard",
+    "Sticker",
+    "Stuck",
     "SuperDeepFool",
     "Targeted",
     "Thorough",
@@ -167,6 +180,7 @@ __all__ = [
     "Tried",
     "Universal",
     "UniversalDeepFool",
+    "UniversalPatch",
     "UniversalPerturbation",
     "Untargeted",
     "WorstCase",

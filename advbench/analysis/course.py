@@ -18,6 +18,7 @@ from advbench.records.pace import Pace
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.shards import as_frame, gathered, read_shard
+from advbench.records.stored_run import SPARED
 from advbench.records.unit import Unit
 
 PLANNING, RUNNING, KILLED, COMPLETE = "planning", "running", "killed", "complete"
@@ -131,9 +132,10 @@ class RunWatcher:
         self._read_shards(done, failed)
         robust, unknown = self._numbers()
         ended = status != RUNNING
+        spared = self.folder.read_manifest().get(SPARED, ()) if ended else ()
         return Course(
             status=status,
-            total=len(self._units),
+            total=len(self._units.keys() - {*spared}),
             done=len(done | failed),
             failed=len(failed),
             unknown=unknown,

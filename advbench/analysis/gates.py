@@ -6,16 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.compare import Change, Comparison, compare
 from advbench.analysis.corruptions.gate import hold_corruptions, refuse_without_corruptions
-from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.analysis.verdict import GateResult, Verdict, count_of
 from advbench.catalog.attacks import CORRUPTION
 from advbench.errors import UserError
 from advbench.records.flag import Flag
+from advbench.records.stored_run import refuse_part
 
 if TYPE_CHECKING:
     from advbench.config.gates import Floor, Gates
@@ -34,7 +36,7 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
 
     Raises:
         UserError: A gate needs a baseline and there is none, the baseline is of other images or attacks, or a floor
-            is set for something that the run does not have.
+            is set for something that the run does not have; or it stopped when it was decided, and is compared.
     """
     analysis = RunAnalysis.of(run)
     if gates.max_drop_pp is not None and baseline is None:
@@ -42,6 +44,8 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
     if gates.max_corruption_error is not None:
         refuse_without_corruptions(analysis.frame.empty or bool(analysis.corruptions))
     comparison = None
+    if baseline is not None:
+        refuse_part(run, "a baseline")
     if baseline is not None and not analysis.frame.empty:
         budgets = analysis.budgets or {}
         now = Baseline.of(analysis.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
@@ -60,7 +64,7 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
         analysis=analysis,
         results=tuple(results),
         comparison=comparison,
-        incomplete=_incomplete(analysis, gates),
+        incomplete=_incomplete(analysis, gates) or _undecided(results),
     )
 
 
@@ -133,11 +137,16 @@ def _incomplete(analysis: RunAnalysis, gates: "Gates") -> str:
     return ""
 
 
+def _undecided(results: Sequence[GateResult]) -> str:
+    open_ = [result for result in results if result.undecided]
+    return f"{count_of(len(open_), 'gate')} undecided by the images so far" if open_ else ""
+
+
 def _floors(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
     """The worst case of each threat and eps against every floor that is set for it."""
     worst = [cell for cell in analysis.cells if cell.attack == WORST_CASE]
     for floor in gates.floors:
-        if worst and not any(_meant(floor, cell) for cell in worst):
+        if worst and not any(_meant(floor, cell.threat, cell.eps) for cell in worst):
             names = floor.model_dump(exclude_none=True, exclude={"min_robust_accuracy"})
             told = ", ".join(f"{key} {value}" for key, value in names.items())
             raise UserError(
@@ -145,15 +154,35 @@ def _floors(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
                 hint="the table of the report shows what it has",
             )
     for cell in worst:
-        limits = [floor.min_robust_accuracy for floor in gates.floors if _meant(floor, cell)]
-        limits += [] if gates.min_robust_accuracy is None else [gates.min_robust_accuracy]
-        if limits:
-            rate, least = cell.robust.rate, max(limits)
-            message = f"robust accuracy {cell.robust}, at least {100 * least:.1f} % wanted"
-            passed = rate is not None and rate >= least
-            yield GateResult(
-                gate="min_robust_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message
-            )
+        if (least := least_wanted(gates, cell.threat, cell.eps)) is None:
+            continue
+        robust, undecided = cell.robust, False
+        message = f"robust accuracy {robust}, at least {100 * least:.1f} % wanted"
+        if isinstance(robust, Estimate):
+            passed, undecided = robust.low >= least, not robust.decides(least)
+        else:
+            passed = robust.rate is not None and robust.rate >= least
+        yield GateResult(
+            gate="min_robust_accuracy",
+            threat=cell.threat,
+            eps=cell.eps,
+            passed=passed,
+            message=f"{message}: undecided" if undecided else message,
+            undecided=undecided,
+        )
+
+
+def least_wanted(gates: "Gates", threat: Threat, eps: float | None) -> float | None:
+    """The least robust accuracy that gates want under a threat at an eps; None: they want none.
+
+    Args:
+        gates: Gates of a run.
+        threat: Model, data set, goal and norm.
+        eps: Budget, image units; None: no bound.
+    """
+    limits = [floor.min_robust_accuracy for floor in gates.floors if _meant(floor, threat, eps)]
+    limits += [] if gates.min_robust_accuracy is None else [gates.min_robust_accuracy]
+    return max(limits, default=None)
 
 
 def _proofs(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
@@ -184,11 +213,11 @@ def _refuse_without_proofs(there: bool) -> None:
         )
 
 
-def _meant(floor: "Floor", cell: Cell) -> bool:
-    """Whether a floor is set for a cell."""
+def _meant(floor: "Floor", threat: Threat, eps: float | None) -> bool:
+    """Whether a floor is set for a threat at an eps."""
     named = {name: getattr(floor, name) for name in Threat._fields if getattr(floor, name) is not None}
-    same = all(getattr(cell.threat, name) == value for name, value in named.items())
-    return same and (floor.eps is None or (cell.eps is not None and math.isclose(floor.eps, cell.eps, rel_tol=1e-6)))
+    same = all(getattr(threat, name) == value for name, value in named.items())
+    return same and (floor.eps is None or (eps is not None and math.isclose(floor.eps, eps, rel_tol=1e-6)))
 
 
 def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[GateResult]:
@@ -235,10 +264,6 @@ def _refusing(analysis: RunAnalysis, result: GateResult) -> Flag | None:
 
 
 def _refuse(result: GateResult, flag: Flag) -> GateResult:
-    return GateResult(
-        gate=result.gate,
-        threat=result.threat,
-        eps=result.eps,
-        passed=False,
-        message=f"the number must not be used ({flag.id}: {flag.message}); {result.message}",
+    return replace(
+        result, passed=False, message=f"the number must not be used ({flag.id}: {flag.message}); {result.message}"
     )

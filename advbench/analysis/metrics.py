@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.arrays import Bools, Floats
 from advbench.analysis.proofs import proved_at
 from advbench.analysis.statistics import Proportion, Quantile, quantile
@@ -42,8 +43,9 @@ class Cell:
     """Budget, image units; None: no bound."""
     clean: Proportion
     """Clean accuracy, over all images."""
-    robust: Proportion
-    """Robust accuracy, over all images: correct when clean, and the goal not met within eps."""
+    robust: Proportion | Estimate
+    """Robust accuracy, over all images: correct when clean, and the goal not met within eps. An estimate in the worst
+    case of a run that stopped when it was decided."""
     success: Proportion
     """Attack success rate, over the images that are correct when clean."""
     flipped: Proportion
@@ -81,6 +83,8 @@ class Cell:
     """Why the network cannot be proved; empty if it can, or if nothing was to be proved."""
     left_out: int = 0
     """Number of images left out of all numbers, because the goal wants the class that they should have."""
+    part_of: int = 0
+    """Number of all images, where the numbers are of a random part of them; 0: they are of all."""
 
 
 def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
@@ -144,8 +148,9 @@ def form_of(trials: Sequence[Trial]) -> str:
     return ", ".join(sorted(set[str]().union(*(trial.forms for trial in trials))))
 
 
-_PARTS: dict[type, tuple[str, ...]] = {
+_PARTS: dict[Any, tuple[str, ...]] = {
     Proportion: ("k", "n", "unknown", "rate", "low", "high"),
+    Proportion | Estimate: ("k", "n", "unknown", "rate", "low", "high", "seen"),
     Quantile: ("value", "low", "high"),
 }
 """Type of a number -> its parts, of which JSON and CSV have a column each."""
@@ -188,7 +193,7 @@ def _cell(
     state = states(evidence, trials, eps)
     total = len(state)
     minimal = [trial for trial in trials if trial.minimal]
-    costs = _costs(trials, eps)
+    costs = costs_of(trials, eps)
     first, median, third = (_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
     return Cell(
         threat=evidence.threat,
@@ -268,8 +273,13 @@ def _quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float) -> Qua
     return quantile(radius[evidence.correct], q, (failed & ~np.isfinite(radius))[evidence.correct])
 
 
-def _costs(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:
-    """Passes and seconds for each image, the attacks added up."""
+def costs_of(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:
+    """Mean forward passes, backward passes and seconds for each image, the attacks added up; None where none is known.
+
+    Args:
+        trials: Attacks.
+        eps: Budget at which they are counted; None: no bound.
+    """
     found = [level for trial in trials if (level := trial.at(eps)) is not None and level.rows]
     return {
         name: sum(level.cost[name] / level.rows for level in found) if found else None

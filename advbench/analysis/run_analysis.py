@@ -1,15 +1,20 @@
 """The analysis of a run, computed once for every output: evidence, numbers and trust flags. No torch."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from advbench.analysis.anytime.sample import Looks, looks_of, number_of_intervals, part_of, sampled_cells
 from advbench.analysis.checks.attacks import check_evidence, check_rows
 from advbench.analysis.checks.suites import check_suite
 from advbench.analysis.corruptions.errors import CorruptionResults, corruption_results
+from advbench.analysis.labels.rates import LabelTable, label_tables
 from advbench.analysis.metrics import Budgets, Cell, cells_of
+from advbench.analysis.profile.profiles import Profile, profiles
+from advbench.analysis.profile.rankings import Rankings, rankings
 from advbench.analysis.threats import ThreatResults, gather
 from advbench.analysis.transfer.matrix import TransferMatrix, transfer_matrices
 from advbench.analysis.transfer.names import FROM
@@ -44,6 +49,8 @@ class RunAnalysis:
     """Units of the plan without a result."""
     suite: "Suite | None" = None
     """Suite that was run; None for a frame that belongs to no run."""
+    looks: Mapping[tuple[str, ...], Looks] = field(default_factory=dict)
+    """Threat -> the images that the last attack was run on, in a run that stops when it is decided."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -58,17 +65,40 @@ class RunAnalysis:
             model_flags=tuple(Flag.from_dict(flag) for flag in run.flags),
             missing=len(run.missing),
             suite=run.suite,
+            looks=looks_of((*run.plan, *run.spared), {*run.missing, *(unit.unit_id for unit in run.spared)}),
         )
 
     @cached_property
     def evidence(self) -> tuple[ThreatResults, ...]:
-        """What the rows show of each image."""
+        """What the rows show of each image that every attack was run on: all, unless a part decided the run."""
+        open_ = {threat: looks for threat, looks in self.looks.items() if not looks.complete}
+        return tuple(part_of(each, open_[each.threat]) if each.threat in open_ else each for each in self._all)
+
+    @cached_property
+    def _all(self) -> tuple[ThreatResults, ...]:
+        """What the rows show of every image."""
         return tuple(gather(self.frame))
 
     @cached_property
     def corruptions(self) -> tuple[CorruptionResults, ...]:
         """Errors under corruptions, for each model and data set that has any."""
         return corruption_results(self.frame, self.class_counts)
+
+    @cached_property
+    def label_tables(self) -> tuple[LabelTable, ...]:
+        """Rates of each label, for each model with several for each image."""
+        return label_tables(self.frame, self.classes)
+
+    @cached_property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Every threat to each model on one page; none where the suite asks for no profile."""
+        wanted = self.suite is not None and self.suite.profile
+        return profiles(self.frame, self.evidence, self.budgets or {}) if wanted else ()
+
+    @cached_property
+    def rankings(self) -> tuple[Rankings, ...]:
+        """How the order of the models changes from threat to threat, where there are profiles of at least three."""
+        return rankings(self.profiles)
 
     @cached_property
     def transfer(self) -> tuple[TransferMatrix, ...]:
@@ -78,7 +108,15 @@ class RunAnalysis:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The numbers of the run, with the trust flags that are about each."""
-        found = (cell for each in self.evidence for cell in cells_of(each, self.budgets or {}))
+        budgets = self.budgets or {}
+        share = number_of_intervals(self._all, self.looks, budgets)
+        found: list[Cell] = []
+        for every, part in zip(self._all, self.evidence, strict=True):
+            if every is part or self.suite is None:
+                found += cells_of(every, budgets)
+            else:
+                looks = self.looks[every.threat]
+                found += sampled_cells(every, part, looks, budgets, alpha=self.suite.gates.alpha, share=share)
         return tuple(replace(cell, flags=self._doubts(cell)) for cell in found)
 
     def _doubts(self, cell: Cell) -> str:
@@ -123,7 +161,7 @@ class RunAnalysis:
 
 def budgets_of(suite: "Suite") -> "Budgets":
     """The budgets of a suite, at which attacks that look for the smallest perturbation are reported too."""
-    return {(data.label, norm): eps for data in suite.datasets for norm, eps in (suite.eps | data.eps).items()}
+    return {(data.label, norm): eps for data in suite.datasets for norm, eps in suite.budgets_on(data).items()}
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:

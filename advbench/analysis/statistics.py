@@ -1,4 +1,4 @@
-"""Shares and quantiles with their uncertainty: Wilson intervals, order statistics, exact paired tests."""
+"""Shares and quantiles with their uncertainty: order statistics and exact paired tests."""
 
 import math
 from collections.abc import Sequence
@@ -6,48 +6,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-
-LEVEL = 0.95
-"""Confidence of every interval."""
-_Z = 1.959963984540054
-"""The normal quantile that belongs to `LEVEL`."""
-
-
-class Bounds(NamedTuple):
-    """Lower and upper end of intervals."""
-
-    low: Floats
-    """Lower ends of the intervals."""
-    high: Floats
-    """Upper ends of the intervals."""
-
-
-def wilson(k: ArrayLike, n: ArrayLike) -> Bounds:
-    """The Wilson score interval of shares k/n, at 95 %.
-
-    Args:
-        k: Counts, 0 to n, of any shape.
-        n: Totals, of the same shape; where one is 0 the interval is [0, 1].
-
-    References:
-        E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927
-
-    Example:
-        >>> low, high = wilson(512, 1000)
-        >>> f"{low:.3f} {high:.3f}"
-        '0.481 0.543'
-    """
-    k, n = np.asarray(k, float), np.asarray(n, float)
-    safe = np.maximum(n, 1)
-    share, z = k / safe, _Z**2 / safe
-    centre = (share + z / 2) / (1 + z)
-    half = np.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
-    # With k = 0 or k = n the formula gives 0 and 1 exactly, but for rounding.
-    low = np.where((n > 0) & (k > 0), np.clip(centre - half, 0, 1), 0.0)
-    return Bounds(low, np.where((n > 0) & (k < n), np.clip(centre + half, 0, 1), 1.0))
+from advbench.intervals import LEVEL, Floats, wilson
 
 
 class Proportion(NamedTuple):
@@ -104,6 +65,10 @@ class Proportion(NamedTuple):
     def interval(self) -> str:
         """The interval in percent: `[31.9, 50.8]`."""
         return f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Counts, rate and interval as plain values, for JSON."""
+        return {name: getattr(self, name) for name in ("k", "n", "unknown", "rate", "low", "high")}
 
     def __str__(self) -> str:
         return f"{self.percent} ({self.counts}) {self.interval}"

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.analysis.labels.codes import SETS, coded, is_several, label_of
 from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
 from advbench.analysis.transfer.names import attack_labels, made_on
 from advbench.catalog.attacks import CORRUPTION
@@ -21,22 +22,10 @@ from advbench.sanitize import one_line
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """Outcome of one image at one eps."""
 
-_CLASSES = ("label", "clean_class", "adv_class")
+_CLASSES = (*SETS, *SETS.values(), "goal_labels")
 _PROOF = ("proved", "proof_method", "error")
-NEEDED = (
-    *KEYS,
-    "form",
-    "eps",
-    "sample_id",
-    "status",
-    "met",
-    "met_share",
-    "flipped",
-    *NORMS,
-    *_CLASSES,
-    *COSTS,
-    *_PROOF,
-)
+_SEEN = ("sample_id", "status", "met", "met_share", "flipped")
+NEEDED = (*KEYS, "form", "eps", *_SEEN, *NORMS, *_CLASSES, *COSTS, *_PROOF)
 """Columns of a run's frame that its numbers are computed from."""
 
 
@@ -122,6 +111,9 @@ class ThreatResults:
     """Results of each attack, in the order of the run."""
     proofs: Mapping[float, Proofs] = field(default_factory=dict)
     """eps -> what was proved there."""
+    several: bool = False
+    """Whether the model has several labels for each image; classes are then numbers of sets of labels, or, under a goal
+    that is about one label, whether that label is there."""
     left_out: int = 0
     """Number of images left out, because the class that they should have is the one the goal wants."""
 
@@ -195,20 +187,24 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
         One evidence for each threat, in the order in which they stand in the frame.
     """
     found = []
+    frame, sets = coded(frame)
     for clean, columns in _by_images(frame):
         attacks = (block for block in columns.blocks() if not block.attack.startswith(CORRUPTION))
         for threat, group in groupby(attacks, key=lambda block: block.threat):
             blocks = list(group)
             counted = columns.counted(blocks)
-            own, blocks = columns.only(counted, blocks)
+            about = label_of(threat[2], columns.frame.iloc[np.concatenate([block.rows for block in blocks])])
+            whole = columns if about is None else columns.about(about, sets)
+            own, blocks = whole.only(counted, blocks)
             found.append(
                 ThreatResults(
                     threat=Threat(*threat),
                     samples=clean.samples[counted],
-                    label=clean.label[counted],
-                    clean=clean.clean[counted],
+                    label=(clean.label if about is None else whole.first("label"))[counted],
+                    clean=(clean.clean if about is None else whole.first("clean_class"))[counted],
                     trials=_trials(blocks, own),
                     proofs=proofs_in(blocks, own),
+                    several=is_several(threat[2]),
                     left_out=int((~counted).sum()),
                 )
             )
@@ -217,7 +213,7 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
 
 def gather_clean(frame: pd.DataFrame) -> list[ThreatResults]:
     """All images of each model and data set, whatever goal they are attacked with; without any attack."""
-    return [clean for clean, _ in _by_images(frame)]
+    return [clean for clean, _ in _by_images(coded(frame).frame)]
 
 
 def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:

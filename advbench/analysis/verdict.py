@@ -34,6 +34,8 @@ class GateResult:
     """Whether the run may pass."""
     message: str
     """Sentence with the measured and the required value."""
+    undecided: bool = False
+    """Whether the images that were attacked do not tell; it is no failure then."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +66,17 @@ class Verdict:
     @cached_property
     def failures(self) -> tuple[GateResult, ...]:
         """Results of the gates that the run fails."""
-        return tuple(result for result in self.results if not result.passed)
+        return tuple(result for result in self.results if not result.passed and not result.undecided)
+
+    @property
+    def held(self) -> int:
+        """Number of gates that the run passes."""
+        return sum(result.passed for result in self.results)
+
+    @property
+    def undecided(self) -> tuple[GateResult, ...]:
+        """Results of the gates of which the images that were attacked do not tell whether the run passes them."""
+        return tuple(result for result in self.results if result.undecided)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -104,12 +116,16 @@ class Verdict:
             "left_out": list(self.left_out),
             "gates": [
                 {"gate": r.gate, **r.threat._asdict(), "eps": r.eps, "passed": r.passed, "message": r.message}
+                | ({"undecided": True} if r.undecided else {})
                 for r in self.results
             ],
             "flags": [flag.as_dict() for flag in self.analysis.flags],
             "cells": [as_dict(cell) for cell in self.analysis.cells],
+            "labels": [table.as_dict() for table in self.analysis.label_tables],
             "transfer": [each.as_dict() for each in self.analysis.transfer],
             "corruptions": [each.as_dict() for each in self.analysis.corruptions],
+            "profiles": [each.as_dict() for each in self.analysis.profiles],
+            "rankings": [each.as_dict() for each in self.analysis.rankings],
         }
 
 

@@ -12,7 +12,7 @@ from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.cli.model_options import announce, described, description
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
-from advbench.config.goals import DEFAULT_GOAL, FORMS_TEXT, goal_with_k
+from advbench.config.goals import DEFAULT_GOAL, DEFAULT_LABEL_GOAL, FORMS_TEXT, LABEL_FORMS_TEXT, goal_with_k
 from advbench.config.masks import FORMS
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     metavar="GOAL",
     help=f"{FORMS_TEXT}; a class is a name or an index. "
     f"Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
-    "model with too few classes.",
+    f"model with too few classes. For several labels: {LABEL_FORMS_TEXT}; default: {DEFAULT_LABEL_GOAL}.",
 )
 @click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
 @click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")

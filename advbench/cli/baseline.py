@@ -60,16 +60,17 @@ def of_run(folder: Path) -> "Baseline":
     """Make the baseline of the run in a folder.
 
     Raises:
-        UserError: The run is not finished, or the folder is not that of a run.
+        UserError: The run is not finished, stopped when it was decided, or the folder is not that of a run.
     """
     from advbench.analysis.baseline import Baseline
     from advbench.analysis.run_analysis import RunAnalysis
     from advbench.errors import UserError
-    from advbench.records.stored_run import read_run
+    from advbench.records.stored_run import read_run, refuse_part
 
     run = read_run(folder)
     if not run.complete:
         raise UserError(f"the run in {folder} is not finished", hint=f"finish it: advbench resume {folder}")
+    refuse_part(run, "a baseline")
     analysis = RunAnalysis.of(run)
     if analysis.frame.empty:
         raise UserError(f"the run in {folder} has no images")

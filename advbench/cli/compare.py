@@ -49,7 +49,7 @@ def outcomes_at(place: Path) -> "list[Outcomes]":
     """The outcome of each image, from the folder of a run or from a baseline file.
 
     Raises:
-        UserError: It is neither.
+        UserError: It is neither, or a run that stopped when it was decided.
     """
     from advbench.analysis.baseline import read_baseline
 
@@ -57,9 +57,11 @@ def outcomes_at(place: Path) -> "list[Outcomes]":
         return read_baseline(place).outcomes()
     from advbench.analysis.compare import outcomes
     from advbench.analysis.run_analysis import RunAnalysis
-    from advbench.records.stored_run import read_run
+    from advbench.records.stored_run import read_run, refuse_part
 
-    analysis = RunAnalysis.of(read_run(place))
+    run = read_run(place)
+    refuse_part(run, "a comparison image by image")
+    analysis = RunAnalysis.of(run)
     return outcomes(analysis.frame, analysis.budgets or {})
 
 

@@ -9,9 +9,12 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
+from advbench.cli.model_options import announce, described, description
 from advbench.config.fields import AS_IT_WAS, Prove
+from advbench.config.model_description import NOTHING
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import AttackSpec, DatasetSpec, Suite, Trust
-from advbench.config.suite_files import load_suite, on_other_data, on_surrogates, refuse_code
+from advbench.config.suite_files import load_suite, on_other_data, on_other_models, on_surrogates, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package
@@ -78,6 +81,10 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="In place of the suite's models; repeatable; or your own."
+)
+@described()
 @data_option("In place of the suite's data sets; repeatable", multiple=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
@@ -92,28 +99,43 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
     help="Make attacks on this model in place of the suite's, which judge; repeatable; NAME+NAME is an ensemble.",
 )
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
+@click.option("--until-decided", is_flag=True, help="Stop as soon as a random part of the images decides every gate.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
 @_shared
 @click.pass_context
 def run(
     ctx: click.Context, /, suite: str, out: Path | None, data: tuple[DatasetSpec, ...], dry_run: bool, **options: Any
 ) -> None:
-    """Run a SUITE: the name of one in the package (smoke, ci, full, imagenet-sample) or a TOML file.
+    """Run a SUITE: the name of one in the package (smoke, ci, profile, full, imagenet-sample) or a TOML file.
 
     A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
     """
     load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
+    wanted = _of_models(wanted, options.pop("models"), options)
     wanted = on_other_data(wanted, data) if data else wanted
     wanted = _on_surrogates(wanted, options.pop("surrogates"), allow_code=options["allow_code"])
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
     given = {name: options.pop(name) for name in ("device", "precise", "trust")}
     wanted = _limited(wanted, options.pop("limit"), **given)
     wanted = _proving(wanted) if options.pop("prove") else wanted
+    wanted = wanted.model_copy(update={"stop": "decided"}) if options.pop("until_decided") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
         return
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
+
+
+def _of_models(suite: Suite, names: tuple[str, ...], options: dict[str, Any]) -> Suite:
+    """The suite for the models of the command line, if any are named there."""
+    about = description(options, names[0] if len(names) == 1 else None)
+    if about != NOTHING and len(names) != 1:
+        raise UserError("what is said of a model needs one --model", hint="in a suite each model has its own table")
+    if not names:
+        return suite
+    for name in names:
+        announce(name, about)
+    return on_other_models(suite, tuple(ModelSpec(name=name, **about.said()) for name in names))
 
 
 def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) -> Suite:
@@ -161,7 +183,8 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     if manifest["status"] == "complete":
         from advbench.records.stored_run import read_run
 
-        if (found := read_run(folder)).complete:  # nothing is left: no model needs to be loaded
+        # nothing is left: no model needs to be loaded; but other gates may need more of the images
+        if (found := read_run(folder)).complete and not found.spared:
             _end(ctx, found, wanted, options)
     _run(ctx, wanted, folder, options)
 
@@ -170,6 +193,7 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
     cluster = _cluster(options)
     baseline, gates = _needed_in_the_end(suite, options)
     with progress(options["quiet"]) as told:
+        from advbench.analysis.anytime.decision import Undecided
         from advbench.analysis.gates import refuse_in_advance
         from advbench.execution.clusters.connection import connected
         from advbench.execution.runner import run_plan
@@ -179,7 +203,8 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
         try:
             with connected(cluster) as client, prepared(suite, out, progress=told) as ready:
                 refuse_in_advance(ready.plan.units, suite, gates, baseline)
-                run_plan(ready, workers=options["workers"], client=client, progress=told)
+                undecided = Undecided(ready.folder, ready.plan.units, suite, gates)
+                run_plan(ready, workers=options["workers"], client=client, progress=told, undecided=undecided)
         except (KeyboardInterrupt, Terminated) as stop:
             click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
@@ -199,11 +224,13 @@ def _cluster(options: dict[str, Any]) -> str | Path | None:
 
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":
     """Check the baseline and the gates before any work: a mistake shows now, not after hours."""
+    from advbench.analysis.anytime.decision import refuse_undecidable
     from advbench.analysis.baseline import read_baseline
     from advbench.records.storage.atomic import folder_for_results
 
-    baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     gates = _gates(suite, options)
+    refuse_undecidable(suite, gates, baseline=options["baseline"] is not None)
+    baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     if baseline is None and gates.max_drop_pp is not None:  # the first run of all, from which the baseline is made
         click.echo("note: without --baseline the gate max_drop_pp cannot be evaluated in the end", err=True)
         gates = gates.model_copy(update={"max_drop_pp": None})

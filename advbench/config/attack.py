@@ -10,7 +10,7 @@ from advbench.catalog.parameters import Parameter, check_names, parse_parameters
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
 from advbench.config.data.name import ChosenImages
-from advbench.config.goals import DEFAULT_GOAL, GOAL_FORMS, GoalSpec, parse_goal
+from advbench.config.goals import DEFAULT_GOAL, DEFAULT_LABEL_GOAL, GOAL_FORMS, GoalSpec, parse_goal
 from advbench.config.masks import MaskSpec, parse_mask
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
@@ -77,7 +77,7 @@ def attack_config(
         model: Name of a model.
         attack: Name of an attack.
         goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that
-            and for a model with too few classes.
+            and for a model with too few classes; `DEFAULT_LABEL_GOAL` for a model with several labels.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
         mask: As :func:`advbench.config.masks.parse_mask` takes it; None: everything may change.
@@ -114,7 +114,7 @@ def attack_config(
         model=network.name,
         attack=card.name,
         params=given,
-        goal=_goal_for(card, norm, goal, network.classes),
+        goal=_goal_for(card, norm, goal, network.classes, several=network.several),
         goal_named=goal is not None,
         mask=_mask_of(mask, prove=bool(rest.get("prove"))),
         norm=norm,
@@ -142,8 +142,13 @@ def _mask_of(text: str | None, *, prove: bool) -> MaskSpec | None:
     return mask
 
 
-def suited(config: AttackConfig, classes: int) -> AttackConfig:
+def suited(config: AttackConfig, classes: int, *, several: bool = False) -> AttackConfig:
     """The configuration with the default goal for that number of classes, unless the user named a goal.
+
+    Args:
+        config: Options of the command.
+        classes: Number of classes of the model.
+        several: Whether the model tells of each class by itself whether it applies.
 
     Example:
         >>> config = attack_config(model="net.onnx", attack="pgd", goal=None, norm=None, eps=None, paths=())
@@ -152,15 +157,22 @@ def suited(config: AttackConfig, classes: int) -> AttackConfig:
     """
     if config.goal_named:
         return config
-    return replace(config, goal=_goal_for(ATTACKS[config.attack], config.norm, None, classes))
+    goal = _goal_for(ATTACKS[config.attack], config.norm, None, classes, several=several)
+    return replace(config, goal=goal)
 
 
-def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int) -> GoalSpec:
-    """The goal as it was written, or the default for this attack and number of classes; 0: the number is unknown."""
+def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int, *, several: bool) -> GoalSpec:
+    """The goal as it was written, or the default for this attack and model; 0 classes: the number is unknown."""
     takes = " or ".join(GOAL_FORMS[kind] for kind in card.goals)
     if text is None:
         first = DEFAULT_GOAL if not 0 < classes < 2 * parse_goal(DEFAULT_GOAL).k else "untargeted"
-        usual = [each for each in (first, "untargeted") if each.partition(":")[0] in card.goals]
+        defaults = (DEFAULT_LABEL_GOAL,) if several else (first, "untargeted")
+        usual = [each for each in defaults if each.partition(":")[0] in card.goals]
+        if not usual and several:
+            able = _able(norm, card.kind)
+            raise UserError(
+                f"attack '{card.name}' takes no goal for several labels", hint=f"any goal is taken by {able}"
+            )
         if not usual:
             raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")
         text = usual[0]

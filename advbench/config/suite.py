@@ -13,6 +13,8 @@ from advbench.catalog import ATTACKS, lacking
 from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
+from advbench.config.budgets import Usual, usual_budgets
+from advbench.config.data.masked import with_masks_of
 from advbench.config.data.source import DataSource
 from advbench.config.fields import (
     Corruptions,
@@ -107,8 +109,15 @@ class AttackSpec(Strict):
     """Norms of this attack, in place of the suite's."""
     eps: EpsTable | None = None
     """Budgets of this attack, in place of the suite's and the data set's."""
+    budgets: Usual | None = None
+    """Budgets that suit the data, "small" or "large", in place of all others; None: see eps."""
+    mask: Mask = None
+    """What this attack may change: every data set is taken a second time, under this mask, for the attacks that name
+    it. None: as the data set says."""
     surrogates: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
     """Labels of those of the suite's surrogates that it is made on; an empty list: on the model itself. None: all."""
+    transfer: bool = False
+    """Whether it is made on surrogates alone: where the suite has none, it is left out."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -164,6 +173,8 @@ class Suite(Strict):
     """Norms of the attacks that work in them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
     """Budgets for data sets that have none of their own."""
+    budgets: Usual | None = None
+    """Budgets that suit the data, "small" or "large", for data sets that have none of their own; None: those of eps."""
     mask: Mask = None
     """What attacks may change in the images of data sets that have no mask of their own: a picture (white may change;
     a relative path starts at the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
@@ -182,11 +193,19 @@ class Suite(Strict):
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
     """Seconds for one unit of work; what takes longer is unknown."""
+    stop: Literal["end", "decided"] = "end"
+    """When the run ends: with its last image, or "decided": the last attack of the suite takes the images in a random
+    order, and no more of them once every gate is decided at the gates' `alpha`, or `width_pp` is reached."""
+    width_pp: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Width of the interval of each robust accuracy, percentage points, that is enough for a run that stops when it is
+    decided; None: no width is."""
     precise: bool = False
     """Whether attacks take their gradients from the network as it is, rather than from the form of it that is fastest
     on the machine; verdicts always come from the network as it is."""
     device: str = "cpu"
     """cpu, cuda, cuda:N, mps, or auto."""
+    profile: bool = False
+    """Whether reports begin with a profile: a row for each threat, and the worst case image by image over all."""
     gates: Gates = Gates()
     """Gates that the run must pass."""
 
@@ -206,6 +225,8 @@ class Suite(Strict):
     @model_validator(mode="after")
     def _attacks_are_there(self) -> Self:
         there = [spec.name for spec in self.attacks]
+        if self.mask is not None and self.mask in [spec.mask for spec in self.attacks]:
+            raise ValueError(f"an attack names the mask {self.mask}, which is that of the whole suite; leave one out")
         for model in self.models:
             for name in model.attacks or ():
                 if name not in there:
@@ -232,10 +253,20 @@ class Suite(Strict):
         """The data set with this label."""
         return next(data for data in self.datasets if data.label == label)
 
+    def attacks_on(self, data: DatasetSpec) -> list[tuple[int, AttackSpec]]:
+        """The attacks that are run on a data set, with their places: those that name its mask, or else all others."""
+        named = [pair for pair in enumerate(self.attacks) if pair[1].mask is not None and pair[1].mask == data.mask]
+        return named or [pair for pair in enumerate(self.attacks) if pair[1].mask is None]
+
+    def budgets_on(self, data: DatasetSpec) -> Mapping[str, tuple[float, ...]]:
+        """The budgets in every norm, on a data set."""
+        return {**(usual_budgets(data.name, self.budgets) if self.budgets else self.eps), **data.eps}
+
     @model_validator(mode="after")
     def _mask_everywhere(self, info: ValidationInfo) -> Self:
         folder = (info.context or {}).get("folder", Path())
-        object.__setattr__(self, "datasets", tuple(data.under(self.mask, folder) for data in self.datasets))
+        data = tuple(data.under(self.mask, folder) for data in self.datasets)
+        object.__setattr__(self, "datasets", with_masks_of([spec.mask for spec in self.attacks], data, folder))
         return self
 
     @model_validator(mode="after")
@@ -256,7 +287,7 @@ class Suite(Strict):
 
 
 HARMLESS = {
-    Suite: {"name", "description", "save", "time_limit", "gates"},
+    Suite: {"name", "description", "save", "time_limit", "width_pp", "gates", "profile"},
     Prove: set[str](),
     ModelSpec: set[str](),
     SurrogateSpec: set[str](),

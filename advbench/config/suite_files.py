@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
+from advbench.config.data.masked import with_masks_of
 from advbench.config.data.word import PATHS
 from advbench.config.gates import Floor, Gates
 from advbench.config.masks import parse_mask
@@ -134,14 +135,41 @@ def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
         raise UserError(
             f"suite {suite.name} has a floor for the data set '{lost[0]}', which --data replaces", hint=hint
         )
-    return suite.model_copy(update={"datasets": data})
+    return suite.model_copy(update={"datasets": with_masks_of([spec.mask for spec in suite.attacks], data)})
+
+
+def on_other_models(suite: Suite, models: tuple[ModelSpec, ...]) -> Suite:
+    """The suite for other models than its own.
+
+    Args:
+        suite: Suite.
+        models: Models, at least one.
+
+    Raises:
+        UserError: Two of them have the same label, or a floor of the suite is for a model that it has no more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
+        >>> [model.label for model in on_other_models(suite, (ModelSpec(name="resnet50"),)).models]
+        ['resnet50']
+    """
+    labels = [each.label for each in models]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"--model {twice[0]} is given twice", hint="leave out one of them")
+    if lost := [floor.model for floor in suite.gates.floors if floor.model not in (None, *labels)]:
+        raise UserError(
+            f"suite {suite.name} has a floor for the model '{lost[0]}', which --model replaces",
+            hint="take it out of a copy of the suite",
+        )
+    return suite.model_copy(update={"models": models})
 
 
 def on_surrogates(suite: Suite, names: Sequence[str]) -> Suite:
     """The suite with its attacks made on other models than those that are judged.
 
     Args:
-        suite: Suite, whose own surrogates are replaced; attacks that choose among those are made on all of these.
+        suite: Suite, whose own surrogates are replaced; attacks that choose among those are made on all of these,
+            and those that have none of them on the model itself.
         names: Labels of models of the suite, or names as its models have; several with plus signs between are an
             ensemble.
 
@@ -153,7 +181,7 @@ def on_surrogates(suite: Suite, names: Sequence[str]) -> Suite:
         >>> [each.label for each in on_surrogates(suite, ["vgg19", "vgg13+vgg16"]).surrogates]
         ['vgg19', 'vgg13 + vgg16']
     """
-    attacks = [spec.model_copy(update={"surrogates": None}) for spec in suite.attacks]
+    attacks = [spec.model_copy(update={"surrogates": None}) if spec.surrogates else spec for spec in suite.attacks]
     wanted = [[part.strip() for part in name.split("+")] for name in names]
     given = {name: getattr(suite, name) for name in Suite.model_fields}
     return _checked(given | {"attacks": attacks, "surrogates": wanted}, "--surrogate")
@@ -240,6 +268,7 @@ def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:
 
 
 def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:
-    if (stored := spec.params.get("perturbation")) is None:
-        return spec
-    return spec.model_copy(update={"params": spec.params | {"perturbation": str(seen(Path(str(stored))))}})
+    changed: dict[str, Any] = {"mask": _seen_mask(spec.mask, seen)}
+    if (stored := spec.params.get("perturbation")) is not None:
+        changed["params"] = spec.params | {"perturbation": str(seen(Path(str(stored))))}
+    return spec.model_copy(update=changed)

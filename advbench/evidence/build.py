@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from advbench.analysis.labels.codes import is_several
 from advbench.analysis.metrics import levels
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat, ThreatResults, gather_clean
@@ -26,7 +27,7 @@ from advbench.evidence.report import Shortfall, report_of, shortfalls
 from advbench.evidence.standalone import counted
 from advbench.records.clean import read_clean
 from advbench.records.record import PROOF
-from advbench.records.stored_run import StoredRun, read_run
+from advbench.records.stored_run import StoredRun, read_run, refuse_part
 
 _CLOSE = 1e-4
 """A lead of the first logit below this share of the largest is rounding: nothing is claimed of such a clean image."""
@@ -74,10 +75,14 @@ def make_archive(
         signed: Whether to leave room for a signature.
 
     Raises:
-        UserError: The folder is not that of a run, the model is not in it, or the run kept no images that can be used.
+        UserError: The folder is not that of a run, the model is not in it, or the run kept no images that can be used
+            or stopped when it was decided.
     """
     run = read_run(folder)
+    refuse_part(run, "an archive")
     analysis, label = RunAnalysis.of(run), _model(run, model)
+    if any(is_several(each.threat.goal) for each in analysis.evidence if each.threat.model == label):
+        raise UserError(f"model {label} has several labels for each image, and an archive claims one class of each")
     images = gather_clean(analysis.frame[analysis.frame["model"] == label])
     found = [each for each in (_data(run, analysis, one, search) for one in images) if each.kept.clean]
     if not found:

@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from advbench import __version__
@@ -27,7 +29,7 @@ from advbench.records.fooled import Fooled
 from advbench.records.record import Reason
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.atomic import write_atomic
-from advbench.records.stored_run import gather_rows
+from advbench.records.stored_run import SPARED, gather_rows
 from advbench.records.unit import FORMAT, Unit
 
 MANY = 1000
@@ -40,8 +42,17 @@ class StoppedError(UserError):
     exit_code = ExitCode.INCOMPLETE
 
 
+Undecided = Callable[[int], Container[tuple[str, ...]]]
+"""Function called with the number of a look once its units are done; says which threats are not decided yet."""
+
+
 def run_plan(
-    run: PreparedRun, *, workers: Wanted = 1, client: Any = None, progress: Progress = lambda *_: None
+    run: PreparedRun,
+    *,
+    workers: Wanted = 1,
+    client: Any = None,
+    progress: Progress = lambda *_: None,
+    undecided: Undecided | None = None,
 ) -> None:
     """Run the units of a plan that its folder lacks.
 
@@ -52,6 +63,7 @@ def run_plan(
         client: A client of the cluster to work on instead, from
             :func:`advbench.execution.clusters.connection.connected`; None: there is none.
         progress: Called after every unit.
+        undecided: Called after every look of a run that stops when it is decided; None: it runs to its end.
 
     Raises:
         UserError: There is no such number of workers; the cluster cannot do the work; the folder holds another run, or
@@ -62,7 +74,7 @@ def run_plan(
         chosen = choose_workers(run.plan, run.suite.device, workers)
     else:
         chosen = Workers(len(client.nthreads()), f"those of the cluster {client.scheduler.address}", ())
-    _Session(run.suite, run.folder, run.plan, run.resources, chosen, client, progress, {}).run()
+    _Session(run.suite, run.folder, run.plan, run.resources, chosen, client, progress, undecided, {}, set()).run()
 
 
 class _Session(NamedTuple):
@@ -76,8 +88,12 @@ class _Session(NamedTuple):
     client: Any
     """Client of the cluster that does the work; None: this machine does it."""
     progress: Progress
+    undecided: Undecided | None
+    """Says after each look which threats need a further one."""
     halved: dict[str, int]
     """Id of each unit that did not fit into memory -> the number of images that were attacked together."""
+    spared: set[str]
+    """Ids of the units that turned out not to be needed."""
 
     def run(self) -> None:
         """Run the remaining units."""
@@ -150,10 +166,26 @@ class _Session(NamedTuple):
 
     def _work(self, units: list[Unit], executor: Executor, context: TaskContext) -> None:
         count = Count(len(self.plan.units), units, self.progress)
-        for stage in (["clean"], ["checks", "attack"], ["prove"]):  # each needs what those before it found
-            for outcome in executor.submit_all([unit for unit in units if unit.task in stage]):
+        for stage in self._stages(units):
+            for outcome in executor.submit_all(stage):
                 self._save(outcome, context)
                 count.add(outcome)
+
+    def _stages(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
+        """The units in stages, each of which needs what those before it found."""
+        yield [unit for unit in units if unit.task == "clean"]
+        yield [unit for unit in units if unit.task in ("checks", "attack") and not unit.look]
+        # From the first look on, also where its units are done: a run that is resumed decides as it would have before.
+        waiting = [unit for unit in self.plan.units if unit.look]
+        undone = {unit.unit_id for unit in units}
+        for look in sorted({unit.look for unit in waiting}):
+            yield [unit for unit in waiting if unit.look == look and unit.unit_id in undone]
+            if self.undecided is not None:
+                still = self.undecided(look)
+                spared = {unit.unit_id for unit in waiting if unit.look > look and unit.threat not in still}
+                waiting = [unit for unit in waiting if unit.unit_id not in spared]
+                self.spared.update(spared & undone)
+        yield [unit for unit in units if unit.task == "prove"]
 
     def _context(self) -> TaskContext:
         starts: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -213,15 +245,16 @@ class _Session(NamedTuple):
             flags += json.loads(path.read_bytes())["flags"] if unit.task == "checks" and path.exists() else []
         flags += [flag.as_dict() for flag in flags_of_sets(self.plan.clean(), self.suite, self.resources)]
         write_atomic(self.folder.flags, json.dumps(flags, indent=1).encode() + b"\n")
+        needed = (unit.unit_id for unit in self.plan.units if unit.unit_id not in self.spared)
+        failed = any(self.folder.error(unit_id).exists() for unit_id in needed)
+        self._note("incomplete" if failed else "complete", {SPARED: sorted(self.spared)} if self.spared else {})
         if len(self.plan.units) > MANY:
             gather_rows(self.folder.path)
-        failed = any(self.folder.error(unit.unit_id).exists() for unit in self.plan.units)
-        self._note("incomplete" if failed else "complete")
 
-    def _note(self, status: str) -> None:
+    def _note(self, status: str, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Record in the manifest how the run ended, if it can be written."""
         with suppress(UserError):
-            manifest = self.folder.read_manifest() | {"status": status, "finished": time.time()}
+            manifest = self.folder.read_manifest() | {"status": status, "finished": time.time(), **more}
             manifest["halved"] = manifest.get("halved", {}) | self.halved
             self.folder.write_manifest(manifest)
             self.folder.log(status)

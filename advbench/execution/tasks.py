@@ -27,6 +27,7 @@ from advbench.execution.unit_results import (
     set_up,
     unreadable_records,
 )
+from advbench.planning.cost.universal import fitted_universal, takes_fit
 from advbench.records.clean import CleanLogits
 from advbench.records.storage.checksum import BLANK, is_intact, sealed
 from advbench.records.storage.shards import check_unit
@@ -123,11 +124,13 @@ def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> 
 
 
 def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
-    """The attack of a unit, with images of its data set to start from if it needs any."""
+    """The attack of a unit, with images of its data set to start from, or to be fitted to, if it needs any."""
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
+    numbers = context.starts[unit.model, unit.dataset]
+    if takes_fit(attack):
+        return fitted_universal(attack, unit, context.resources, numbers, x.shape[1:])
     if not takes_starts(attack):
         return attack
-    numbers = context.starts[unit.model, unit.dataset]
     starts = context.resources.starts(unit.model, unit.dataset, numbers, x.shape[1:])
     return attack if starts is None else with_starts(attack, starts)
 

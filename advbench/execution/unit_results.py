@@ -13,11 +13,11 @@ from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.evaluation.batch import BatchAttack, Candidate, ImageResult, labelled_pointless, unattacked
 from advbench.evaluation.evaluate import Instead
-from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.goals import goal_labels, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
+from advbench.planning.forms.surrogates import surrogate_model
 from advbench.planning.resources import Resources, UnitImages
-from advbench.planning.surrogates import surrogate_model
 from advbench.records.clean import CleanLogits
 from advbench.records.record import UNKNOWN, Reason, Record
 from advbench.records.storage.checksum import BLANK, sealed
@@ -102,6 +102,7 @@ def set_up(
         make_goal=goal_maker(goal, judged),
         source=_provenance(unit, context, judged),
         keep=max(_FIRST, goal.k, len(goal.classes)),
+        thresholds=judged.thresholds,
         mask=None if mask is None else parse_mask(mask),
         on_cut=on_cut,
     )
@@ -235,6 +236,7 @@ def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenan
     same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
     columns = {name: getattr(unit, name) for name in same} | {"surrogate": unit.surrogate or ""}
     columns |= {"weights_sha256": model.weights_sha256 or ""}
+    columns["goal_labels"] = goal_labels(parse_goal(unit.goal), model)
     return Provenance(context.run_id, columns)
 
 

@@ -19,11 +19,14 @@ from advbench.analysis.threats import gather
 from advbench.config.attack import attack_config
 from advbench.config.data.name import ChosenImages, parse_data
 from advbench.config.explain import Options, explain_config
+from advbench.config.goals import parse_goal
 from advbench.datasets.samples import samples
 from advbench.explain.page import explain_picture
 from advbench.guide.pages import FOLDER
 from advbench.pictures.attack import attack_pictures
 from advbench.pictures.universal.fit import FitConfig, fit_perturbation
+from advbench.pictures.universal.patch_config import PatchFit
+from advbench.pictures.universal.patch_fit import fit_patch
 from advbench.records.storage.atomic import write_atomic
 from advbench.report.html.figures import curves
 
@@ -97,6 +100,14 @@ def _universal(folder: Path) -> bytes:
     return (folder / "panel.png").read_bytes()
 
 
+def _patch(folder: Path) -> bytes:
+    paths = tuple(sample.path for sample in samples("imagenet"))
+    goal = parse_goal("targeted:toaster")
+    measured = fit_patch(PatchFit(paths=paths, model=MODEL, goal=goal, out=folder))
+    click.echo(f"patch: {measured.counts}")
+    return (folder / "panel.png").read_bytes()
+
+
 def _both_sides(folder: Path) -> bytes:
     run = advbench.run(SUITE, out=folder, workers=1)
     (evidence,) = gather(run.frame)
@@ -112,6 +123,7 @@ PICTURES: Mapping[str, Callable[[Path], bytes]] = MappingProxyType(
         "digit.webp": _digit,
         "path.webp": _path,
         "universal.webp": _universal,
+        "patch.webp": _patch,
         "both-sides.svg": _both_sides,
     }
 )

@@ -13,6 +13,7 @@ from advbench.catalog.registry import class_numbers, near_misses
 from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop
+from advbench.models.thresholds import checked_thresholds
 from attacks.queries.answers import find_logits
 from attacks.standins.twin import lend
 
@@ -38,6 +39,9 @@ class Classifier(nn.Module):
             the centre, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
         name: Name in messages and records.
         weights_sha256: SHA-256 of the weights file, if there is one.
+        thresholds: The logit above which each class applies, one for all classes or one for each; 0 is a probability of
+            one half. They make the classes labels, of which an image may have several, or none. None: each image has
+            one class, that of the largest logit.
 
     Raises:
         ValueError: An argument is out of range or does not fit the others.
@@ -48,12 +52,17 @@ class Classifier(nn.Module):
         tensor([[1., 1., 1., 1.]])
         >>> model.classes, model.class_index("2")
         (('0', '1', '2', '3'), 2)
+        >>> tags = Classifier(nn.Flatten(), num_classes=4, thresholds=[0, 0, 1, 1])
+        >>> tags.labels_on(torch.tensor([[1.0, -1.0, 0.5, 1.5]]))
+        tensor([[ True, False, False,  True]])
     """
 
     twin: "Classifier | None"
     """A classifier of the same task whose gradients stand in for those of this one; None: its own."""
     notes: tuple[str, ...]
     """What was assumed of the network, in sentences, for whoever loads it to know."""
+    thresholds: tuple[float, ...] | None
+    """The logit above which each class applies; None: each image has one class, that of the largest logit."""
     loaded_from: str | Path | None
     """Name by which :func:`advbench.load_model` loaded it, or the file of weights given in place of the published ones;
     None: it was made as an object."""
@@ -72,6 +81,7 @@ class Classifier(nn.Module):
         preprocess: Preprocess | None = None,
         name: str = "classifier",
         weights_sha256: str | None = None,
+        thresholds: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if not callable(module):
@@ -85,6 +95,7 @@ class Classifier(nn.Module):
         self.name = name
         self.weights_sha256 = weights_sha256
         self.twin, self.notes, self.loaded_from = None, (), None
+        self.thresholds = checked_thresholds(thresholds, num_classes)
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
         # x * scale + shift is one pass over the images where (x - mean) / std takes two.
@@ -147,6 +158,21 @@ class Classifier(nn.Module):
             (1, 4)
         """
         return height_and_width(otherwise if self.input_size is None else self.input_size)
+
+    @property
+    def several(self) -> bool:
+        """Whether it tells of each class by itself whether it applies, so that an image may have several, or none."""
+        return self.thresholds is not None
+
+    def labels_on(self, logits: Tensor) -> Tensor:
+        """Which labels apply by these logits (N, C): bool (N, C). One that equals its threshold does not apply.
+
+        Raises:
+            ValueError: The model has one class for each image.
+        """
+        if self.thresholds is None:
+            raise ValueError(f"expected a model with a threshold for each label, got {self.name}, which has none")
+        return logits > torch.as_tensor(self.thresholds, dtype=logits.dtype, device=logits.device)
 
     def class_index(self, name: str | int) -> int:
         """Find a class by its name or its index.

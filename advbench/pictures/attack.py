@@ -28,12 +28,12 @@ from advbench.pictures.outcome import SHOWN, PictureResult, failed, picture_resu
 from advbench.pictures.proving import reach_of, with_reach
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.cost.footprint import footprint
-from advbench.planning.fast_forms import PLAIN, bears, choose_form
+from advbench.planning.forms.fast_forms import PLAIN, bears, choose_form
 from advbench.records.record import OK, Reason
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records
 from advbench.sanitize import display_name, slug, unique_slugs
-from attacks import NORMS, Attack, Model, capped
+from attacks import NORMS, Attack, Model, Stuck, capped
 from attacks.searches.starts import takes_starts, with_starts
 from attacks.speed.folding import milder
 from attacks.standins.fast import in_form
@@ -148,7 +148,9 @@ def open_session(
     attack = attack if config.max_passes is None else capped(attack, config.max_passes)
     if model.input_size is not None:
         refuse_small([config.attack], model.sides(otherwise=0), f"the inputs of {config.model}")
-    config = suited(config, model.num_classes)
+    config = suited(config, model.num_classes, several=model.several)
+    if config.prove and model.several:
+        raise UserError(f"{config.model} has several labels, which proofs do not know", hint="leave --prove out")
     make_goal = goal_maker(config.goal, model)
     starts = carried_starts(model, config.model) if takes_starts(attack) else ()
     source = provenance(config, model, attack, __version__)
@@ -214,13 +216,17 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
         make_goal=session.make_goal,
         source=session.source,
         keep=_kept(config),
+        thresholds=session.model.thresholds,
         mask=config.mask,
-        # A universal perturbation already exists, and whoever applies it wants to see it on every picture.
-        attack_all=config.attack == UNIVERSAL,
+        # What already exists, whoever applies it wants to see on every picture.
+        attack_all=config.attack == UNIVERSAL or isinstance(session.attack, Stuck),
         on_pass=tick,
     )
-    labels = session.pictures.labels
-    samples = [Sample(picture.sample, str(picture.path), labels.get(picture.path)) for picture in pictures]
+    labels, sets = session.pictures.labels, session.pictures.label_sets
+    samples = [
+        Sample(picture.sample, str(picture.path), labels.get(picture.path), sets.get(picture.path))
+        for picture in pictures
+    ]
     results = zip(pictures, x, attack_batch(setup, x, samples), strict=True)
     return [_proved_and_written(session, picture, image, result) for picture, image, result in results]
 

@@ -37,6 +37,8 @@ class Choice(NamedTuple):
     """Label of the data set in records."""
     labels: Mapping[Path, int] = MappingProxyType({})
     """True class of each image of the data set, as a number of the model's classes."""
+    label_sets: Mapping[Path, tuple[int, ...]] = MappingProxyType({})
+    """Labels of each image of a data set with several, as numbers of the model's."""
 
 
 def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) -> tuple[Choice, Dataset | None]:
@@ -87,8 +89,10 @@ def suit(
         UserError: The data set and the model do not go together.
     """
     found = fitted(model, name, dataset, data.spec)
-    labels = dict(zip(map(Path, found.dataset.images), found.dataset.labels or (), strict=False))
-    return choice._replace(labels=labels), found.model
+    names = list(map(Path, found.dataset.images))
+    labels = dict(zip(names, found.dataset.labels or (), strict=False))
+    sets = dict(zip(names, found.dataset.label_sets or (), strict=False))
+    return choice._replace(labels=labels, label_sets=sets), found.model
 
 
 def read_input(path: Path, model: Classifier, read: Read = read_picture) -> Tensor:

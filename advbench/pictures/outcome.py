@@ -11,7 +11,9 @@ from torch import Tensor
 from advbench.config.attack import AttackConfig
 from advbench.config.masks import with_mask, without_mask
 from advbench.evaluation.batch import ImageResult
-from advbench.evaluation.recording import Provenance, Ranking, Sample, lost, parameters, rank, short_digest
+from advbench.evaluation.goals import goal_labels
+from advbench.evaluation.predictions import Ranking, rank
+from advbench.evaluation.recording import Provenance, Sample, lost, parameters, short_digest
 from advbench.models.classifier import Classifier
 from advbench.pictures.proving import Reach
 from advbench.records.record import LEFT_OUT, UNKNOWN, Reason, Record, as_row
@@ -32,7 +34,9 @@ class Guess(NamedTuple):
     name: str
     """Name of the class."""
     confidence: float
-    """Softmax probability of the class."""
+    """Softmax probability of the class; of several labels the sigmoid of each."""
+    on: bool | None = None
+    """Whether the label applies, of a model with several for each image; None of a class."""
 
 
 class PictureResult(NamedTuple):
@@ -59,7 +63,7 @@ class PictureResult(NamedTuple):
 
     def as_row(self) -> dict[str, Any]:
         """The record with what `--json` adds: names, confidences, files, and the result for the 8-bit picture."""
-        k = len(self.record.clean_topk or ())
+        k = len(self.before if self.record.clean_topk is None else self.record.clean_topk)
         return as_row(self.record) | {
             "image": str(self.path),
             "clean_topk_names": [guess.name for guess in self.before[:k]],
@@ -98,6 +102,7 @@ def provenance(
         "eps": config.eps,
         "seed": config.seed,
         "form": form,
+        "goal_labels": goal_labels(config.goal, model),
     }
     told = config.about.said()
     return Provenance(short_digest(version, columns, *([told] if told else [])), columns)
@@ -133,17 +138,25 @@ def picture_result(path: Path, result: ImageResult, model: Classifier) -> Pictur
         record = replace(record, sample_name="")
     before = _first_classes(result.clean, record.clean_topk, model)
     if result.pointless and record.status != UNKNOWN:
-        record = _left_out(path, record, before[0].name)
+        record = _left_out(path, record, None if model.several else before[0].name)
     if result.candidate is None:
         return PictureResult(path, record, before)
     measured, after = result.candidate.measured, _first_classes(result.candidate.logits, record.adv_topk, model)
     return PictureResult(path, record, before, after, met_8bit=measured.met_8bit, size_8bit=measured.size_8bit)
 
 
-def _left_out(path: Path, record: Record, name: str) -> Record:
-    """The record of a picture that already is of the class that the goal wants first, without a verdict."""
-    path_shown, name_shown = (display_name(each, limit=200) for each in (path, name))
-    why = f"'{path_shown}' is of the class '{name_shown}' already, which the goal wants"
+def _left_out(path: Path, record: Record, name: str | None) -> Record:
+    """The record of a picture that already is of the class that the goal wants first, without a verdict.
+
+    Args:
+        path: Path of the picture.
+        record: Its record.
+        name: Name of the class; None of a model with several labels.
+    """
+    path_shown = display_name(path, limit=200)
+    why = f"'{path_shown}' has the labels already that the goal '{display_name(record.goal, limit=80)}' asks for"
+    if name is not None:
+        why = f"'{path_shown}' is of the class '{display_name(name, limit=200)}' already, which the goal wants"
     return replace(record, status=LEFT_OUT, met=None, survives_8bit=None, error=why)
 
 
@@ -151,8 +164,19 @@ def _first_classes(logits: Tensor | None, kept: tuple[int, ...] | None, model: C
     """The top classes of a picture: as many as its record keeps or a person is shown, whichever is more."""
     if logits is None:
         return ()
+    if model.several:
+        return _labels(logits, model)
     (ranking,) = rank(logits.unsqueeze(0), max(len(kept or ()), SHOWN))
     return _guesses(ranking, model)
+
+
+def _labels(logits: Tensor, model: Classifier) -> tuple[Guess, ...]:
+    """The labels of a picture, the likeliest to apply first; none where the answer is not finite."""
+    if not bool(logits.isfinite().all()):
+        return ()
+    on, shares = model.labels_on(logits).tolist(), logits.sigmoid().tolist()
+    order = logits.argsort(descending=True, stable=True).tolist()
+    return tuple(Guess(index, model.classes[index], shares[index], on[index]) for index in order)
 
 
 def first_classes(logits: Tensor, count: int, model: Classifier) -> list[tuple[Guess, ...]]:

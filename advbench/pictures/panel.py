@@ -50,7 +50,7 @@ def draw_panel(
 
     figure = Figure(figsize=(9.6, 10.2), dpi=100, layout="constrained")
     rows = figure.subplots(3, 2, width_ratios=(1, 1.25))
-    old = set(outcome.record.clean_topk or ())
+    old = set(outcome.record.clean_labels or outcome.record.clean_topk or ())
     for (left, _), picture, name in zip(
         rows, (clean, perturbation, adversarial), ("original", "perturbation", "adversarial"), strict=True
     ):
@@ -127,12 +127,13 @@ def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None
 
 def _write_facts(axes: "Axes", outcome: "PictureResult") -> None:
     """Size and cost, and the meaning of the colours of the bars."""
-    k = len(outcome.record.clean_topk or ())
+    several = outcome.record.clean_labels is not None
+    known = "on the original" if several else f"among the original's first {len(outcome.record.clean_topk or ())}"
     axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)
     axes.text(0.01, 0.10, "■", color=OLD, fontsize=13)
-    axes.text(0.06, 0.10, f"among the original's first {k}", color=_GREY, fontsize=11)
+    axes.text(0.06, 0.10, known, color=_GREY, fontsize=11)
     axes.text(0.01, 0.0, "■", color=NEW, fontsize=13)
-    axes.text(0.06, 0.0, "not among them", color=_GREY, fontsize=11)
+    axes.text(0.06, 0.0, "off on the original" if several else "not among them", color=_GREY, fontsize=11)
     axes.set_axis_off()
 
 

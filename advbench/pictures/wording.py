@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def describe_result(outcome: "PictureResult") -> list[str]:
     """Verdict, size and cost of an attacked picture, a line each."""
     record = outcome.record
-    said = "of that class already" if record.status == LEFT_OUT else "met" if record.met else "not met"
+    already = "of that class already" if record.goal_labels is None else "so already"
+    said = already if record.status == LEFT_OUT else "met" if record.met else "not met"
     lines = [f"goal {display_name(record.goal, limit=40)}: {said}"]
     if mask := mask_in(record.dataset):
         lines.append(f"only {display_name(mask, limit=40)} may change")

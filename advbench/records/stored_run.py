@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+SPARED = "spared"
+"""Key of the manifest: ids of the units that a run did not need, because it was decided without them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredRun:
     """A run, finished or not; damaged results count as missing."""
@@ -32,7 +36,7 @@ class StoredRun:
     manifest: dict[str, Any]
     """Identity, environment, versions and course of the run."""
     plan: tuple[Unit, ...]
-    """All units of work."""
+    """All units of work, without those that were not needed."""
     frame: "pd.DataFrame"
     """A row for each image and each unit of an attack or a proof that is done, in the order of the plan; the columns
     are those of `advbench.records.record.COLUMNS`. Lacking numbers are NaN or NA, never zero."""
@@ -40,6 +44,8 @@ class StoredRun:
     """Trust flags: id, severity, model, dataset, attack, message, advice, value."""
     missing: dict[str, str]
     """Units without a sound result -> why."""
+    spared: tuple[Unit, ...] = ()
+    """Units that were not needed, because the run was decided without them."""
 
     def __repr__(self) -> str:
         name, units = self.manifest.get("suite", {}).get("name", "run"), len(self.plan)
@@ -98,7 +104,8 @@ def read_run(folder: str | Path) -> StoredRun:
         advbench.errors.UserError: no such folder is not the folder of a run: it has no manifest.json
     """
     files = RunFolder(Path(folder))
-    manifest, plan = files.read_manifest(), files.read_plan()
+    manifest = files.read_manifest()
+    plan, spared = _planned(files, manifest)
     with_rows = [unit for unit in plan if unit.has_rows]
     table, missing = read_rows(files, with_rows)
     missing |= {unit.unit_id: "not done yet" for unit in plan if not unit.has_rows and not files.result(unit).exists()}
@@ -109,7 +116,32 @@ def read_run(folder: str | Path) -> StoredRun:
         frame=with_imported(as_frame(table), read_imported(files)),
         flags=_flags(files),
         missing=missing,
+        spared=spared,
     )
+
+
+def refuse_part(run: StoredRun, what: str) -> None:
+    """Refuse a run that stopped when it was decided, for something that needs every image.
+
+    Args:
+        run: Any run.
+        what: What needs them.
+
+    Raises:
+        UserError: It stopped before it had been through all images.
+    """
+    if run.spared:
+        lack = sum(len(unit.samples) for unit in run.spared)
+        message = (
+            f"{what} needs every image, and the run in {run.folder} stopped when it was decided: {lack:,} are left"
+        )
+        raise UserError(message, hint='run the suite to its end: without --until-decided and stop = "decided"')
+
+
+def _planned(files: RunFolder, manifest: dict[str, Any]) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
+    """The units that a run needs, and those that it turned out not to need."""
+    plan, names = files.read_plan(), frozenset(manifest.get(SPARED, ()))
+    return tuple(u for u in plan if u.unit_id not in names), tuple(u for u in plan if u.unit_id in names)
 
 
 def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, str]]:
@@ -133,7 +165,7 @@ def gather_rows(folder: str | Path) -> None:
         UserError: It cannot be written.
     """
     files = RunFolder(Path(folder))
-    units = [unit for unit in files.read_plan() if unit.has_rows]
+    units = [unit for unit in _planned(files, files.read_manifest())[0] if unit.has_rows]
     table, missing = read_rows(files, units)
     if not missing and (seals := _seals(files, units)) is not None:
         write_atomic(files.rows, as_whole(table, seals))

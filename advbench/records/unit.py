@@ -55,6 +55,8 @@ class Unit:
     """Form of the network from which the attack may take its gradients; see :data:`attacks.speed.folding.FORMS`."""
     passes: float = 0.0
     """Forward passes expected for each image, backward passes counted double; decides nothing."""
+    look: int = 0
+    """Number of the look, from 1, for which a run that stops when it is decided needs it; 0: it is always needed."""
 
     def __repr__(self) -> str:
         return one_line(self)

@@ -1,9 +1,10 @@
 """The numbers of a run as rows of text: one place for the contents of every table."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.compare import Change, Outcomes
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.statistics import Quantile
@@ -50,6 +51,8 @@ class Table(NamedTuple):
     """The numbers, one cell for each row."""
     rows: tuple[tuple[str, ...], ...]
     """Their texts, under the headings of `COLUMNS`."""
+    estimates: tuple[str, ...]
+    """Sentences on robust accuracies that are estimated from a part of the images."""
 
 
 def tables(cells: Iterable[Cell]) -> list[Table]:
@@ -58,19 +61,51 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
     for threat, group in groupby(cells, key=lambda cell: cell.threat):
         own = tuple(group)
         relative = f"; {NO_LABELS}" if own[0].relative else ""
-        clean = f"clean accuracy {own[0].clean}{describe_left_out(own[0])}{relative}{_form(own)}{_obstacle(own)}"
-        found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own))))
+        accuracy = f"{own[0].clean}{_about_labels(threat.goal)}{describe_left_out(own[0])}"
+        clean = f"clean accuracy {accuracy}{relative}{_form(own)}{_obstacle(own)}"
+        found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own)), tuple(_estimates(own))))
     return found
+
+
+def _estimates(cells: Iterable[Cell]) -> Iterator[str]:
+    """Sentences on the worst cases whose robust accuracy is estimated."""
+    for cell in cells:
+        if isinstance(cell.robust, Estimate):
+            yield f"{describe_norm(cell.threat.norm, cell.eps)}: robust accuracy {cell.robust}"
 
 
 def describe_left_out(cell: Cell) -> str:
     """The number of images that a goal has no meaning for, as the end of a sentence; empty if there are none."""
     if not cell.left_out:
         return ""
+    kind = cell.threat.goal.partition(":")[0]
+    if (why := _ASIDE.get(kind)) is not None:
+        return f"; {cell.left_out} image{'' if cell.left_out == 1 else 's'} left out, {why}"
     target = "the first target" if cell.threat.goal.startswith("ordered") else "the target"
     if cell.left_out == 1:
         return f"; 1 image left out: its {'class' if cell.relative else 'label'} is {target}"
     return f"; {cell.left_out} images left out: their {'class' if cell.relative else 'label'} is {target}"
+
+
+_RIGHT = {
+    "any-label-flips": "every label is right",
+    "labels-equal": "every label is right",
+    "label-off": "the label is found",
+    "label-on": "the label is not found",
+}
+"""Goal for several labels -> what makes an image correct."""
+_ASIDE = {
+    "label-off": "without the label",
+    "label-on": "which have the label",
+    "labels-equal": "which have these labels",
+}
+"""Goal for several labels -> which images it has no meaning for."""
+
+
+def _about_labels(goal: str) -> str:
+    """What correct means under a goal for several labels, as the end of a sentence; empty for any other goal."""
+    right = _RIGHT.get(goal.partition(":")[0])
+    return f" (correct: {right})" if right else ""
 
 
 def _obstacle(cells: Iterable[Cell]) -> str:
@@ -176,7 +211,8 @@ COLUMNS: tuple[Column[Cell], ...] = (
     ),
     Column("flags", lambda cell: cell.flags, "trust flags, which put the number in doubt", kind="name"),
     Column("k/n", lambda cell: cell.robust.counts, kind="range"),
-    Column("95 %", lambda cell: cell.robust.interval, kind="range"),
+    # of a part that ended when the run was decided, an interval that looks at the data once would not hold
+    Column("95 %", lambda c: "" if c.part_of and c.attack != WORST_CASE else c.robust.interval, kind="range"),
     Column(
         "proved",
         lambda cell: cell.proved.percent if cell.proved else "",

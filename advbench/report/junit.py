@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET  # only ever written, never read
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.verdict import GateResult, Verdict
 from advbench.report.columns import describe_left_out, describe_place, tables
@@ -61,7 +62,8 @@ def _about(verdict: Verdict, cell: Cell) -> list[GateResult]:
 def _case(suite: ET.Element, cell: Cell, failures: Iterable[GateResult]) -> ET.Element:
     where = f"{cell.threat.model}.{cell.threat.dataset}.{cell.threat.goal}"
     bound = describe_place(cell.threat, cell.eps).rpartition(" · ")[2]
-    seconds = (cell.seconds or 0) * cell.robust.n
+    images = cell.robust.seen if isinstance(cell.robust, Estimate) else cell.robust.n
+    seconds = (cell.seconds or 0) * images
     case = ET.SubElement(
         suite, "testcase", classname=_legal(where), name=_legal(f"{cell.attack}, {bound}"), time=f"{seconds:.3f}"
     )

@@ -10,7 +10,13 @@ from advbench.analysis.verdict import Verdict
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.lines import Page, pages
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.report.terminal import changed_images, stars, unmatched
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import transfer_tables
@@ -56,18 +62,14 @@ def as_markdown(verdict: Verdict, title: str) -> str:
 def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield f"# {escaped(title)}\n"
     yield f"{MARKS[verdict.exit_code].sign} **{escaped(verdict.headline)}**\n"
-    for result in verdict.failures:
-        where = describe_place(result.threat, result.eps)
-        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
-    if held := len(verdict.results) - len(verdict.failures):
-        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
-    if verdict.results:
-        yield ""
+    yield from _gates(verdict)
     if verdict.analysis.flags:
         yield "## Trust flags\n"
         for flag in verdict.analysis.flags:
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
+    yield from _profiles(pages(verdict.analysis.profiles))
+    yield from _rankings(ranking_pages(verdict.analysis.rankings))
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
@@ -78,10 +80,58 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             squares = "".join(sign * count for sign, count in zip("🟩🟨🟥", sides.parts(20), strict=True))
             counts = f"proved {sides.proved}, open {sides.open}, fooled {sides.fooled}"
             yield f"- {escaped(sides.bound)} {squares} {counts}: {sides.sentence}"
-        if bars:
+        yield from (f"- {escaped(sentence)}" for sentence in table.estimates)
+        if bars or table.estimates:
             yield ""
+    yield from _label_by_label(verdict)
     yield from _grids(verdict)
     yield f"{LEGEND}."
+
+
+def _label_by_label(verdict: Verdict) -> Iterator[str]:
+    """The rates of each label, of models with several."""
+    for labels in label_rows(verdict.analysis.label_tables):
+        yield f"## {escaped(labels.title)}\n"
+        yield f"{escaped(labels.lead)}\n"
+        yield from as_table(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows))
+        yield ""
+    if verdict.analysis.label_tables:
+        yield f"{escaped(LABELS_CAPTION)}.\n"
+
+
+def _gates(verdict: Verdict) -> Iterator[str]:
+    """What became of the gates."""
+    for result in verdict.failures:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❌ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        yield f"- ❔ {escaped(f'{result.gate} · {where}: {result.message}')}"
+    if held := verdict.held:
+        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
+    if verdict.results:
+        yield ""
+
+
+def _profiles(found: Iterable[Page]) -> Iterator[str]:
+    for page in found:
+        yield f"## {escaped(page.title)}\n"
+        yield f"{escaped(page.lead)}\n"
+        yield from as_table(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines])
+        yield ""
+        yield from _listed(page.curves)
+        yield f"{PROFILE_LEGEND}.\n"
+
+
+def _rankings(found: Iterable[RankingPage]) -> Iterator[str]:
+    for page in found:
+        yield f"## {escaped(page.title)}\n"
+        for caption, grid in ((ORDER_CAPTION, page.order), (TAU_CAPTION, page.tau)):
+            yield f"{escaped(caption)}:\n"
+            yield f"| {' | '.join(map(escaped, grid.headings))} |"
+            yield f"|:--|{'--:|' * (len(grid.headings) - 1)}"
+            yield from (f"| {' | '.join(map(escaped, row))} |" for row in grid.rows)
+            yield ""
 
 
 def _grids(verdict: Verdict) -> Iterator[str]:

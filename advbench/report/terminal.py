@@ -29,7 +29,13 @@ from advbench.report.columns import (
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.lines import Page, pages
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import TransferTable, transfer_tables
 from advbench.sanitize import display_name
@@ -65,7 +71,10 @@ def summary(verdict: Verdict) -> RenderableType:
     for result in verdict.failures:
         where = describe_place(result.threat, result.eps)
         lines.append(Text.assemble(("  FAIL ", "red"), f"{result.gate} · {where}: {_plain(result.message)}"))
-    if held := len(verdict.results) - len(verdict.failures):
+    for result in verdict.undecided:
+        where = describe_place(result.threat, result.eps)
+        lines.append(Text.assemble(("  open ", "yellow"), f"{result.gate} · {where}: {_plain(result.message)}"))
+    if held := verdict.held:
         lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
     return Group(*lines, numbers(verdict.analysis))
 
@@ -86,12 +95,22 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in analysis.flags
     ]
+    for page in pages(analysis.profiles):
+        lines += ["", *_profile(page)]
+    for ranking in ranking_pages(analysis.rankings):
+        lines += ["", *_ranking(ranking)]
     for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
+        lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
+    for labels in label_rows(analysis.label_tables):
+        lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
+        lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))
+    if analysis.label_tables:
+        lines.append(Text(LABELS_CAPTION, style="dim"))
     crossings = transfer_tables(analysis.transfer)
     for crossed in crossings:
         lines += ["", *_crossed(crossed)]
@@ -100,6 +119,26 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     for heat_map in heat_maps(analysis.corruptions):
         lines += ["", *_heat_map(heat_map)]
     return Group(*lines)
+
+
+def _profile(page: Page) -> list[RenderableType]:
+    """A line for each threat, and success against queries below."""
+    lines: list[RenderableType] = [Text(page.title, style="bold"), Text(page.lead)]
+    lines.append(Grid(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines]))
+    return [*lines, *(Text(f"  {curve}") for curve in page.curves), Text(PROFILE_LEGEND, style="dim")]
+
+
+def _ranking(page: RankingPage) -> list[RenderableType]:
+    """The places of the models by threat, and how far the threats agree."""
+    lines: list[RenderableType] = [Text(page.title, style="bold")]
+    for caption, grid in ((ORDER_CAPTION, page.order), (TAU_CAPTION, page.tau)):
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for place, heading in enumerate(grid.headings):
+            table.add_column(heading, justify="right" if place else "left", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*map(Text, row))
+        lines += [table, Text(caption, style="dim")]
+    return lines
 
 
 def _crossed(crossed: TransferTable) -> list[RenderableType]:

@@ -17,7 +17,7 @@ Example:
 """
 
 from attacks.goals.label_out_of_topk import LabelOutOfTopK
-from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqual
+from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqual, SignedGoal
 from attacks.goals.ordered_topk import OrderedTopK
 from attacks.goals.protocol import Exclusion, Goal, met
 from attacks.goals.shared import BaseGoal
@@ -41,6 +41,7 @@ __all__ = [
     "LabelOutOfTopK",
     "LabelsEqual",
     "OrderedTopK",
+    "SignedGoal",
     "Targeted",
     "TopKExclusion",
     "Untargeted",

@@ -53,6 +53,7 @@ DECIDING = {
     (Suite, "noise"): {"noise": False},
     (Suite, "precise"): {"precise": True},
     (Suite, "device"): {"device": "auto"},
+    (Suite, "stop"): {"stop": "decided"},
     (Suite, "prove"): {"prove": {"method": "interval"}},
     (Prove, "domains"): {"prove": {"domains": 10}},
     (Prove, "seconds"): {"prove": {"seconds": 5}},
@@ -67,6 +68,7 @@ DECIDING = {
     (ModelSpec, "std"): {"models": OWN | {"std": [0.5, 0.5, 0.5]}},
     (ModelSpec, "classes"): {"models": OWN | {"classes": CLASSES}},
     (ModelSpec, "output"): {"models": OWN | {"output": 1}},
+    (ModelSpec, "thresholds"): {"models": OWN | {"thresholds": 0.5}},
     (ModelSpec, "gradients_from"): {"models": OWN | {"gradients_from": "nets.py:twin"}},
     (SurrogateSpec, "models"): {"surrogates": {"models": ["sleepy", "tiny"], "label": "both"}},
     (SurrogateSpec, "average"): {
@@ -100,6 +102,7 @@ INNOCENT = {
     (Suite, "description"): {"description": "another"},
     (Suite, "save"): {"save": "all"},
     (Suite, "time_limit"): {"time_limit": 7},
+    (Suite, "width_pp"): {"width_pp": 2},
     (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
 }
 """Field that does not -> the same."""
@@ -154,6 +157,8 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
         base = {"surrogates": {"models": ["randomised", "tiny"], "label": "both"}}
     if field[1] in Description.model_fields:
         base = {"models": OWN}
+    if field == (ModelSpec, "thresholds"):
+        base = {"models": OWN | {"thresholds": 0.0}, "goals": "any-label-flips"}
     units, before = planned(base)
     others, after = planned(base | change)
     assert before != after
@@ -222,7 +227,7 @@ def test_what_tables_name_as_text_is_in_the_code_that_decides():
             "evaluation.recording",
             "evaluation.meter",
         ),
-        *("evaluation.evaluate", "planning.plan", "planning.cost.footprint", "planning.fast_forms"),
+        *("evaluation.evaluate", "planning.plan", "planning.cost.footprint", "planning.forms.fast_forms"),
     ],
 )
 def test_what_decides_is_in_the_digest(name):

@@ -19,7 +19,7 @@ from advbench.config.attack import AttackConfig
 from advbench.config.goals import GoalSpec
 from advbench.errors import UserError
 from advbench.pictures.attack import attack_pictures
-from advbench.planning.fast_forms import Choice
+from advbench.planning.forms.fast_forms import Choice
 
 
 def never(*_):

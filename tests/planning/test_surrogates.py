@@ -15,9 +15,9 @@ from advbench.config.suite_files import load_suite, on_surrogates, refuse_code
 from advbench.errors import UserError
 from advbench.models import load_model
 from advbench.planning.cells import cells_for
+from advbench.planning.forms.surrogates import surrogate_model
 from advbench.planning.plan import make_plan
 from advbench.planning.resources import Resources
-from advbench.planning.surrogates import surrogate_model
 from advbench.records.stored_run import read_run
 from attacks import BSR, Untargeted
 

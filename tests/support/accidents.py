@@ -153,3 +153,43 @@ def command(arguments: list[str]) -> None:
     from advbench.cli.main import main
 
     main(arguments)
+
+
+DECIDED = {
+    "name": "decided",
+    "models": "tiny",
+    "datasets": "smooth",
+    "attacks": [{"name": "fgsm"}, {"name": "pgd", "params": {"steps": 3}}],
+    "eps": {"linf": [0.0002, 0.0005]},
+    "noise": False,
+    "stop": "decided",
+    "gates": {"min_robust_accuracy": 0.35, "alpha": 0.5},
+}
+"""A suite that stops when it is decided, before it has seen all of the ten images; two at a time."""
+
+
+def in_steps_of_two() -> None:
+    """Let looks come after every second image."""
+    from advbench.planning.units import looks
+
+    looks.STEP, looks.FEWEST = 2, 1
+
+
+def killed_after(out: Path, units: int) -> None:
+    """Run that suite, and be killed when so many units are saved."""
+    quietly()
+    in_steps_of_two()
+    from advbench.api import run
+    from advbench.records.run_folder import RunFolder
+
+    logged, left = RunFolder.log, units
+
+    def log(folder, event, **details):
+        nonlocal left
+        logged(folder, event, **details)
+        left -= event == "done"
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    RunFolder.log = log
+    run(DECIDED, out=out)

@@ -29,6 +29,8 @@ UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
 LOST = 0.1
 """Share of an attack's successes that may be lost when images are saved in 8 bits."""
+IN_ONE_PLACE: Search = "in one place"
+"""Search of an attack that looks at one part of the image alone: what it misses, others may well break."""
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
@@ -132,7 +134,7 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
         black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
         # What an attack of unknown kind breaks, a white-box attack may have broken.
         others = [trial for trial in speaking if trial not in black]
-        if not any(_access(trial) == "gradients" for trial in others):
+        if not any(_access(trial) == "gradients" and _search(trial) != IN_ONE_PLACE for trial in others):
             continue
         for trial in black:
             if not (count := _missed(evidence, [trial], others, eps)):
@@ -166,9 +168,10 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
 
 def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
     """A11: with no bound worth the name, accuracy stays above chance."""
-    # Neither one step nor blind changes need succeed, however large they are.
+    # Neither one step nor blind changes need succeed, however large they are, nor changes of one place.
+    weak = ("blind", "one step", IN_ONE_PLACE)
     own = [trial for trial in evidence.trials if trial.surrogate is None]
-    unbounded = [t for t in own if _unbounded(evidence, t) and _search(t) not in ("blind", "one step")]
+    unbounded = [t for t in own if _unbounded(evidence, t) and _search(t) not in weak]
     if all(_search(trial) is None for trial in unbounded) or evidence.threat.goal != "untargeted":
         return
     state = states(evidence, unbounded, None)

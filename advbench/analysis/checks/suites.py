@@ -51,8 +51,13 @@ def _worse_than_published(evidence: Sequence[ThreatResults], suite: "Suite") -> 
     found = {}
     for each in evidence:
         where = each.threat.model, each.threat.dataset
-        if where not in published or each.relative or each.left_out:
-            continue
+        if (
+            where not in published
+            or each.relative
+            or each.left_out
+            or each.threat.goal.startswith(("label-o", "labels"))
+        ):
+            continue  # with a goal that is about one label, right means right about that one
         known = each.clean >= 0
         clean = Proportion(int(each.correct.sum()), int(known.sum()), 0)
         if bdtr(clean.k, clean.n, published[where]) < LEVEL:

@@ -4,7 +4,6 @@ An image counts wherever it is misclassified once corrupted, also if it was when
 are no attacks on a model, so none of this enters a worst case.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,9 @@ import pandas as pd
 
 from advbench.analysis.arrays import Floats
 from advbench.analysis.corruptions import alexnet
+from advbench.analysis.corruptions.outcomes import Wrong, corrupted
 from advbench.analysis.statistics import Mean, Proportion, mean_over
-from advbench.analysis.threats import ThreatResults, gather_clean
-from advbench.catalog.attacks import CORRUPTION
-from advbench.records.record import OK
+from advbench.analysis.threats import ThreatResults
 from advbench.sanitize import one_line
 
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
@@ -59,9 +57,9 @@ class CorruptionResults:
         return {
             "model": self.model,
             "dataset": self.dataset,
-            "clean": _share(self.clean),
+            "clean": self.clean.as_dict(),
             "errors": [
-                {"corruption": name, "severity": severity, **_share(share)}
+                {"corruption": name, "severity": severity, **share.as_dict()}
                 for name, shares in self.errors.items()
                 for severity, share in shares.items()
             ],
@@ -78,44 +76,13 @@ def corruption_results(frame: pd.DataFrame, classes: Mapping[str, int]) -> tuple
         frame: Rows of a run, those of attacks too.
         classes: Data set -> number of its classes; where it is not that of ImageNet there is no mean corruption error.
     """
-    names = [name for name in frame["attack"].dropna().unique() if str(name).startswith(CORRUPTION)]
-    rows = frame[frame["attack"].isin(names)]
-    if rows.empty:
-        return ()
-    groups = dict(iter(rows.groupby(["model", "dataset"], observed=True)))
-    found = []
-    for images in gather_clean(frame):
-        where = images.threat.model, images.threat.dataset
-        if where in groups:
-            comparable = classes.get(where[1]) == alexnet.CLASSES
-            found.append(_results(images, _wrong(images, groups[where]), comparable=comparable))
-    return tuple(found)
+    return tuple(
+        _results(each.images, each.wrong, comparable=classes.get(each.images.threat.dataset) == alexnet.CLASSES)
+        for each in corrupted(frame)
+    )
 
 
-_Wrong = dict[str, dict[int, Floats]]
-"""Corruption -> severity -> 1 where an image is misclassified, 0 where not, NaN where that is unknown (N,)."""
-
-
-def _wrong(images: ThreatResults, rows: pd.DataFrame) -> _Wrong:
-    found: _Wrong = {}
-    for (attack, params), own in rows.groupby(["attack", "params"], sort=False, observed=True):
-        known = own[own["status"] == OK].drop_duplicates("sample_id").set_index("sample_id")["adv_class"]
-        classes = known.astype(float).reindex(images.samples).to_numpy(float)
-        wrong = np.where(np.isnan(classes), np.nan, (classes != images.truth).astype(float))
-        name, severity = _kind(str(attack), str(params))
-        found.setdefault(name, {})[severity] = wrong
-    return {name: dict(sorted(each.items())) for name, each in found.items()}
-
-
-def _kind(attack: str, params: str) -> tuple[str, int]:
-    """Name of a corruption, with the constants that were asked for if any were, and its severity."""
-    given = json.loads(params)
-    name = attack.removeprefix(CORRUPTION)
-    constants = given.get("constants", "auto")
-    return (name if constants == "auto" else f"{name} ({constants})"), int(given.get("severity", 0))
-
-
-def _results(images: ThreatResults, wrong: _Wrong, *, comparable: bool) -> CorruptionResults:
+def _results(images: ThreatResults, wrong: Wrong, *, comparable: bool) -> CorruptionResults:
     at_first = np.where(images.clean < 0, np.nan, (~images.correct).astype(float))
     averages = {name: np.mean(list(each.values()), axis=0) for name, each in wrong.items()}
     counted = [name for name in alexnet.CORRUPTED if comparable and tuple(wrong.get(name, ())) == ALL_SEVERITIES]
@@ -140,7 +107,3 @@ def _results(images: ThreatResults, wrong: _Wrong, *, comparable: bool) -> Corru
 
 def _proportion(wrong: Floats) -> Proportion:
     return Proportion(int(np.nansum(wrong)), len(wrong), int(np.isnan(wrong).sum()))
-
-
-def _share(share: Proportion) -> dict[str, Any]:
-    return {name: getattr(share, name) for name in ("k", "n", "unknown", "rate", "low", "high")}

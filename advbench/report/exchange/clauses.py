@@ -121,7 +121,7 @@ def _conditions(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
 def _results(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
     yield "Results"
     for result in verdict.results:
-        word = "held" if result.passed else "failed"
+        word = "held" if result.passed else "undecided" if result.undecided else "failed"
         where = describe_place(result.threat, result.eps)
         yield f"- gate {escaped(result.gate)} **{word}** · {escaped(where)}: {escaped(result.message)}"
     yield from ("" for _ in verdict.results[:1])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict, count_of
 from advbench.report.columns import describe_left_out, describe_threat
@@ -24,6 +25,11 @@ def uncertainty(verdict: Verdict) -> Iterator[str]:
         "Intervals of shares are Wilson's, at 95 %: they cover the choice of the images, as a random sample of those "
         "that the data set stands for. Where the images are no such sample they say nothing beyond these images."
     )
+    if any(isinstance(cell.robust, Estimate) for cell in cells):
+        yield (
+            "Robust accuracies of a run that stopped when it was decided are estimates; their intervals hold for these "
+            "images, all together, at whatever number of them it stopped."
+        )
     if cells:
         widest = max(cells, key=lambda cell: cell.robust.high - cell.robust.low)
         width = 50 * (widest.robust.high - widest.robust.low)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import NOISE, WORST_CASE, Cell
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.verdict import Verdict
@@ -86,7 +87,7 @@ def _attacks(worst: Cell, verdict: Verdict) -> Iterator[str]:
             yield display_name(cell.attack)
 
 
-def _metric(kind: str, name: str, share: Proportion, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _metric(kind: str, name: str, share: Proportion | Estimate, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """One number with its counts and interval; none if there were no images."""
     if share.rate is None:
         return

@@ -52,6 +52,8 @@ def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -
     if instead is not None:
         return _another(DATA[name], instead, root)
     data = DATA[name]
+    if data.composed:
+        return data, load_split(name, root, "train"), load_split(name, root, "test")
     found = len(class_folders(_part(root, _TRAIN) or root))
     if not found or all(find_split(name, root, split) for split in SPLITS):
         return data, load_split(name, root, "train"), load_split(name, root, "test")

@@ -16,7 +16,7 @@ from advbench.models.resized import resized
 from advbench.models.trial import try_model
 from advbench.planning.cells import PlannedAttack
 from advbench.planning.cost.footprint import Footprint, footprint
-from advbench.planning.fast_forms import AS_IT_IS, Choice, choose_form
+from advbench.planning.forms.fast_forms import AS_IT_IS, Choice, choose_form
 from advbench.planning.resources import Resources
 from advbench.records.unit import digest
 from attacks import Model, ensemble
@@ -107,6 +107,8 @@ def _member(resources: Resources, spec: SurrogateSpec, label: str, where: tuple[
     judged, net = resources.judged(model, dataset), resources.judged(label, dataset)
     told = f"surrogate {spec.label!r} does not fit the model {model!r} on {dataset}"
     hint = "name a surrogate that is for the same data, or leave that model or data set out"
+    if net.several or judged.several:
+        raise UserError(f"{told}: {label if net.several else model} has several labels for each image", hint=hint)
     names = {each.label: each.name for each in resources.suite.every_model}
     kinds = [MODELS[name].data for name in (names[model], names[label]) if name in MODELS]
     if len(kinds) == 2 and kinds[0] != kinds[1]:

@@ -48,7 +48,8 @@ def tried_further(suite: Suite, cells: Iterable[PlannedAttack]) -> list[PlannedA
     return [
         cell
         for cell in cells
-        if cell.eps is not None and cell.attack != NOISE and not cell.takes_starts and cell.surrogate is None
+        if cell.eps is not None and cell.attack != NOISE and cell.surrogate is None
+        if not (cell.takes_starts or cell.takes_fit)
     ]
 
 
