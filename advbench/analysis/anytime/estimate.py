@@ -61,7 +61,7 @@ class Estimate(NamedTuple):
     rate: float | None
     """Estimated share of robust images, 0 to 1, as if no unknown image were robust; None: nothing was drawn."""
     most: float | None
-    """The same as if every unknown image were robust."""
+    """Estimated share of robust images as if every unknown image were robust."""
     low: float
     """Lower end of the interval, as if no unknown image were robust."""
     high: float
