@@ -56,7 +56,7 @@ def write_files(
     contents |= {} if mask is None else {"mask.png": as_png(mask)}
     files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
     parquet, csv = write_records(folder / "record", [outcome.record])
-    return files | {"record.parquet": parquet, "record.csv": csv} | write_rivals(folder, outcome)
+    return {**files, "record.parquet": parquet, "record.csv": csv, **write_rivals(folder, outcome)}
 
 
 def write_rivals(folder: Path, outcome: "PictureResult") -> dict[str, Path]:

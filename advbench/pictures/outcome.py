@@ -189,7 +189,7 @@ def _left_out(path: Path, record: Record, name: str | None) -> Record:
 
     Args:
         path: Path of the picture.
-        record: Its record.
+        record: Record of the picture.
         name: Name of the class; None of a model with several labels.
     """
     path_shown = display_name(path, limit=200)

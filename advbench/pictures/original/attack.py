@@ -88,7 +88,8 @@ def _written(
         saving=_largest_difference(photograph, photograph.saved_again(x)),
     )
     outcome = picture_result(photograph.path, result, session.model, rivals)._replace(read_back=read_back)
-    return outcome._replace(files={file.name: file} | write_beside(folder, outcome, photograph, x, candidate.x_adv))
+    beside = write_beside(folder, outcome, photograph, x, candidate.x_adv)
+    return outcome._replace(files={file.name: file, **beside})
 
 
 def _as_the_file_has_it(

@@ -63,7 +63,7 @@ def write_beside(
     }
     files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
     parquet, csv = write_records(folder / "record", [outcome.record])
-    return files | {"record.parquet": parquet, "record.csv": csv} | write_rivals(folder, outcome)
+    return {**files, "record.parquet": parquet, "record.csv": csv, **write_rivals(folder, outcome)}
 
 
 def _upright(pixels: Tensor, photograph: Photograph) -> Tensor:
