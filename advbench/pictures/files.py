@@ -59,7 +59,7 @@ def write_files(
     return {**files, "record.parquet": parquet, "record.csv": csv, **write_rivals(folder, outcome)}
 
 
-def write_rivals(folder: Path, outcome: "PictureResult") -> Mapping[str, Path]:
+def write_rivals(folder: Path, outcome: "PictureResult") -> dict[str, Path]:
     """Write the rows of all attacks on a picture, if there were several.
 
     Returns:

@@ -1,6 +1,5 @@
 """The files that a photograph attacked at its own size leaves behind."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def write_photograph(folder: Path, photograph: Photograph, x_adv: Tensor) -> Pat
 
 def write_beside(
     folder: Path, outcome: "PictureResult", photograph: Photograph, x: Tensor, x_adv: Tensor
-) -> Mapping[str, Path]:
+) -> dict[str, Path]:
     """Write what belongs to an attacked photograph: its perturbation, its panel and its record.
 
     Args:
