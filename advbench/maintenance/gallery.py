@@ -19,7 +19,6 @@ from advbench.analysis.threats import gather
 from advbench.config.attack import attack_config
 from advbench.config.data.name import ChosenImages, parse_data
 from advbench.config.explain import Options, explain_config
-from advbench.config.goals import parse_goal
 from advbench.datasets.samples import samples
 from advbench.explain.page import explain_picture
 from advbench.guide.pages import FOLDER
@@ -102,8 +101,7 @@ def _universal(folder: Path) -> bytes:
 
 def _patch(folder: Path) -> bytes:
     paths = tuple(sample.path for sample in samples("imagenet"))
-    goal = parse_goal("targeted:toaster")
-    measured = fit_patch(PatchFit(paths=paths, model=MODEL, goal=goal, out=folder))
+    measured = fit_patch(PatchFit(paths=paths, model=MODEL, share=0.1, steps=60, batch_size=8, out=folder))
     click.echo(f"patch: {measured.counts}")
     return (folder / "panel.png").read_bytes()
 

@@ -76,13 +76,13 @@ class UniversalPatch:
     """Number of gradient steps."""
     views: int = 16
     """Placed patches in a step, at least."""
-    step_size: float = 0.1
+    step_size: float = 0.05
     """Length of the first step, image units; falls to a fiftieth along a cosine."""
 
     def __post_init__(self) -> None:
         for name, kind in (("steps", int), ("views", int), ("step_size", (int, float))):
             value = plain_number(getattr(self, name))
-            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:  # type: ignore[arg-type]
+            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
                 what = "a whole number" if kind is int else "a number"
                 raise ValueError(f"expected {name} of UniversalPatch to be {what} above 0, got {value!r}")
             object.__setattr__(self, name, value)

@@ -16,7 +16,7 @@ from advbench.cli.main import main
 from attacks import Placing, Sticker
 from attacks.searches.draws import derive
 
-FIT = ("patch", "fit", "--model", "tiny", "--device", "cpu", "--quiet", "--steps", 30, "--share", "20%")
+FIT = ("patch", "fit", "--model", "tiny", "--device", "cpu", "--quiet", "--steps", 60, "--share", "50%")
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_fit_leaves_a_picture_its_card_and_a_panel(fitted):
     assert {name: card[name] for name in ("model", "goal", "share", "seed", "fitted_to", "advbench")} == {
         "model": "tiny",
         "goal": "targeted:3",
-        "share": 0.2,
+        "share": 0.5,
         "seed": 0,
         "fitted_to": 8,
         "advbench": advbench.__version__,
@@ -80,8 +80,8 @@ def test_fit_leaves_a_picture_its_card_and_a_panel(fitted):
     assert held_out["pictures"] == held_out["placed"] == 2
     low, high = held_out["interval"]
     assert low <= held_out["success"] <= high
-    assert found.content.shape == (3, 14, 14)
-    assert found.placing == Placing(share=0.2)
+    assert found.content.shape == (3, 22, 22)
+    assert found.placing == Placing(share=0.5)
     with Image.open(fitted / "panel.png") as panel:
         assert panel.size == (960, 1020)
 
@@ -111,7 +111,7 @@ def test_several_places_on_a_picture_do_not_make_the_interval_narrower(fitted, p
 
 
 def test_one_picture_is_measured_at_other_places(photographs, tmp_path):
-    result = run(*FIT, photographs / "1.png", "--goal", "targeted:3", "--steps", 30, "--out", tmp_path, "--json")
+    result = run(*FIT, photographs / "1.png", "--goal", "targeted:3", "--out", tmp_path, "--json")
     (row,) = json.loads(result.stdout)
     assert (row["pictures"], row["images"]) == (1, 100)
     assert row["card"]["fitted_to"] == 1
@@ -129,8 +129,8 @@ def test_apply_writes_the_picture_with_the_patch_and_nothing_else_changed(fitted
     x, x_adv = (model.preprocess(Image.open(path)) for path in (picture, out / "adversarial.png"))
     changed = (x != x_adv).any(0)
     rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
-    assert 0 < int(changed.sum()) <= 0.22 * changed.numel()
-    assert max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) < 19
+    assert 0 < int(changed.sum()) <= 0.52 * changed.numel()
+    assert max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) < 30
     assert row["met"] == (int(model(x_adv.unsqueeze(0)).argmax()) == 3)
 
 

@@ -1,6 +1,6 @@
 """Patches beside ART's AdversarialPatch, on photographs held out: `python -m tests.peers.patch --help`.
 
-Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 5 % of the image
+Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 10 % of the image
 at its largest, turned by at most 20 degrees and made smaller to at most 0.7 of its side, of the same photographs, in
 batches of the same size, in one process and with the same threads. Each patch is then put into other photographs by one
 piece of code, at the same places for all. What was measured before stays; the command goes on where it was interrupted.
@@ -31,19 +31,24 @@ from attacks.universal.fooling import MakeGoal, untargeted
 from tests.peers.patch_page import page
 from tests.peers.photographs import cut_for, photographs, shared_classifier
 from tests.peers.universal_methods import Shuffled
+from tests.peers.victims import cifar10
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
-PLACING = Placing(share=0.05, max_rotation=20, min_scale=0.7)
+PLACING = Placing(share=0.1, max_rotation=20, min_scale=0.7)
 FITTED, HELD_OUT, BATCH = 64, 200, 16
 """Numbers of photographs that patches are made of, that they are measured on, and in each step."""
-TOASTER = 859
 
 
-def _toaster(logits: Tensor, ids: Tensor) -> Targeted:
-    return Targeted(torch.full_like(ids, TOASTER), ids=ids)
+def _target(classes: int) -> int:
+    """The class toaster of ImageNet, or the last but one of a few."""
+    return 859 if classes == 1000 else classes - 2
 
 
-GOALS: dict[str, MakeGoal] = {"toaster": _toaster, "untargeted": untargeted}
+def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
+    return Targeted(torch.full_like(ids, _target(logits.shape[1])), ids=ids)
+
+
+GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
 OURS = (25, 50, 100)
 """Numbers of our steps."""
 THEIRS = (50, 100, 200, 500)
@@ -58,11 +63,25 @@ class Net(NamedTuple):
     load: Callable[[], Classifier]
     rates: tuple[float, ...]
     """Learning rates of ART that are tried on it."""
+    images: Callable[[Classifier], Tensor]
+    """Gives its images, those to fit to before those held out."""
+
+
+def _photographs(model: Classifier) -> Tensor:
+    pictures = photographs()
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)).tolist()
+    return cut_for(model, [pictures[number] for number in order[: FITTED + HELD_OUT]])
+
+
+_cifar10 = cifar10("cifar10-resnet20", FITTED + HELD_OUT)
 
 
 NETS = {
-    "imagenet-mobilenet_v1-0.5-160": Net(lambda: shared_classifier("imagenet-mobilenet_v1-0.5-160", 160, 183), RATES),
-    "efficientnet_lite0": Net(lambda: load_model("efficientnet_lite0"), RATES),
+    "cifar10-resnet20": Net(lambda: _cifar10().model, RATES, lambda model: _cifar10().x),
+    "imagenet-mobilenet_v1-0.5-160": Net(
+        lambda: shared_classifier("imagenet-mobilenet_v1-0.5-160", 160, 183), RATES, _photographs
+    ),
+    "efficientnet_lite0": Net(lambda: load_model("efficientnet_lite0"), RATES, _photographs),
 }
 
 
@@ -91,9 +110,7 @@ def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[
     """The rows that are not there yet, as they are measured; in each round both have their turn."""
     for name in options.only or NETS:
         model = NETS[name].load()
-        pictures = photographs()
-        order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)).tolist()
-        x = cut_for(model, [pictures[number] for number in order[: FITTED + HELD_OUT]])
+        x = NETS[name].images(model)
         start = time.process_time()
         quick = fast(model, x[:4])
         once = time.process_time() - start
@@ -163,17 +180,18 @@ def _art(model: Fast, x: Tensor, goal: MakeGoal, seed: int, rate: float) -> Iter
         batch_size=BATCH,
         patch_shape=(size[0], side, side),
         patch_type="square",
-        targeted=goal is _toaster,
+        targeted=goal is _targeted,
         verbose=False,
     )
     with torch.no_grad():
-        labels = (torch.full((len(x),), TOASTER) if goal is _toaster else network(x).argmax(1)).numpy()
+        logits = network(x)
+    labels = torch.full((len(x),), _target(logits.shape[1])) if goal is _targeted else logits.argmax(1)
     images, done, seconds = x.numpy(), 0, 0.0
     for steps in THEIRS:
         attack.max_iter = math.ceil((steps - done) / (len(x) // BATCH))
         done += attack.max_iter * (len(x) // BATCH)
         start = time.process_time()
-        values, _ = attack.generate(images, y=labels)
+        values, _ = attack.generate(images, y=labels.numpy())
         seconds += time.process_time() - start
         yield done, seconds, Sticker(content=torch.from_numpy(values).float().clamp(0, 1), placing=PLACING)
 

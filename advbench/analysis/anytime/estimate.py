@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from advbench.analysis.anytime.confidence import marked_in
-from advbench.analysis.statistics import LEVEL
+from advbench.intervals import LEVEL
 
 SHOWN = 1 - LEVEL
 """Alpha of an interval whose level goes without saying."""
@@ -61,7 +61,7 @@ class Estimate(NamedTuple):
     rate: float | None
     """Estimated share of robust images, 0 to 1, as if no unknown image were robust; None: nothing was drawn."""
     most: float | None
-    """The same as if every unknown image were robust."""
+    """Estimated share of robust images as if every unknown image were robust."""
     low: float
     """Lower end of the interval, as if no unknown image were robust."""
     high: float

@@ -139,7 +139,8 @@ def _drawn_again(standing: Sequence[Sequence[NDArray[np.bool_]]]) -> Floats | No
         return None
     every, count = np.array(standing, float), counts.pop()
     weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS) / count
-    return np.einsum("bn,tmn->btm", weights, every)
+    found: Floats = np.einsum("bn,tmn->btm", weights, every)
+    return found
 
 
 def _taus(rates: Floats, drawn: Floats | None) -> tuple[tuple[Tau | None, ...], ...]:

@@ -14,7 +14,7 @@ def model_name(file: Path, card: Mapping[str, Any], named: str | None) -> str:
 
     Args:
         file: File of the perturbation or the patch.
-        card: Its card.
+        card: Card of that file.
         named: Name of the model on the command line.
 
     Raises:

@@ -67,7 +67,7 @@ class PatchMeasured(NamedTuple):
         pictures with the same share. On one picture it is that of its places.
 
         Args:
-            counts: Those of the patch, or of the one beside it.
+            counts: Counts of the patch, or of the one beside it.
         """
         some = counts.images - counts.pointless
         if self.pictures in (1, counts.images) or not some:
@@ -212,8 +212,8 @@ def measured_on(
 
     Args:
         model: Classifier that looks at them.
-        sticker: The patch.
-        stream: The pictures.
+        sticker: Patch that is put into them.
+        stream: Pictures in batches.
         goal: What counts as fooled.
         places: Random places on each picture.
         seed: Seed of the places, none of which a fit with the same seed has seen.
@@ -222,20 +222,22 @@ def measured_on(
         UserError: None of them can be read, or they have no room for it.
     """
     make_goal, drawn = goal_maker(goal, model), derive(seed, _SEEN)
-    counts = []
-    for each in (sticker, _random_colours(sticker, seed)):
+
+    def counted(patch: Sticker) -> FoolingCounts:
         total = FoolingCounts()
         for draw in range(places):
-            try:
-                total += fooled(model, stream, partial(each.apply, seed=drawn, draw=draw), make_goal)
-            except ValueError as error:
-                raise UserError(f"the patch cannot be put into these pictures: {error}") from None
-        counts.append(total)
-    if not counts[0].images:
+            total += fooled(model, stream, partial(patch.apply, seed=drawn, draw=draw), make_goal)
+        return total
+
+    try:
+        counts, noise = counted(sticker), counted(_random_colours(sticker, seed))
+    except ValueError as error:
+        raise UserError(f"the patch cannot be put into these pictures: {error}") from None
+    if not counts.images:
         raise UserError("\n".join(str(problem) for problem in stream.problems.values()))
-    named = tuple((model.classes[index], count) for index, count in counts[0].classes)
-    pictures = counts[0].images // places
-    return PatchMeasured(sticker, *counts, pictures, named, tuple(stream.problems.values()))
+    named = tuple((model.classes[index], count) for index, count in counts.classes)
+    problems = tuple(stream.problems.values())
+    return PatchMeasured(sticker, counts, noise, counts.images // places, named, problems)
 
 
 def _random_colours(sticker: Sticker, seed: int) -> Sticker:
