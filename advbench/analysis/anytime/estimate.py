@@ -35,7 +35,7 @@ def narrowing(looks: Iterable[Look], *, standing: int, n: int, alpha: float) -> 
     Example:
         >>> looks = [Look(seen=100, drawn=60, broken=3, unknown=0), Look(seen=400, drawn=241, broken=14, unknown=0)]
         >>> [(round(low, 2), round(high, 2)) for low, high in narrowing(looks, standing=600, n=1000, alpha=0.05)]
-        [(0.5, 0.59), (0.54, 0.58)]
+        [(0.5, 0.6), (0.54, 0.58)]
     """
     low, high = 0.0, standing / max(n, 1)
     for look in looks:
@@ -55,7 +55,7 @@ class Estimate(NamedTuple):
     Example:
         >>> looks = [Look(seen=100, drawn=60, broken=3, unknown=0), Look(seen=400, drawn=241, broken=14, unknown=0)]
         >>> print(Estimate.of(looks, standing=600, n=1000, attack="standard"))
-        56.5 % (54.0 to 58.0, anytime-valid; 400 of 1,000 images under `standard`)
+        56.5 % (53.7 to 58.2, anytime-valid; 400 of 1,000 images under `standard`)
     """
 
     rate: float | None
