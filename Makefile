@@ -7,6 +7,9 @@ VENV   ?= .venv
 # the versions to install: constraints.txt has the newest that were tested, constraints-oldest.txt the oldest allowed
 CONSTRAINTS ?= constraints.txt
 
+# each worker goes through its own share of the files in order, so that what their tests share is made once
+WORKERS = -n auto --maxprocesses 4 --dist worksteal
+
 # the bald eagle among the photographs that Foolbox carries
 IMAGE = $(shell $(VENV)/bin/python -c 'from importlib.util import find_spec; \
 	print(find_spec("foolbox").submodule_search_locations[0] + "/data/imagenet_17_22.jpg")')
@@ -25,10 +28,10 @@ demo: $(VENV)/installed  ## attack a photograph and draw what happened (IMAGE=yo
 	$(VENV)/bin/advbench attack --model efficientnet_lite0 "$(IMAGE)"
 
 test: $(VENV)/installed  ## run the quick tests and the examples in the docstrings
-	$(VENV)/bin/python -m pytest -m "not slow" -n auto --maxprocesses 4 $(PYTEST_OPTIONS)
+	$(VENV)/bin/python -m pytest -m "not slow" $(WORKERS) $(PYTEST_OPTIONS)
 
-test-slow: $(VENV)/installed  ## run the tests that take longer
-	$(VENV)/bin/python -m pytest -m slow -n auto --maxprocesses 4
+test-slow: $(VENV)/installed  ## run the tests that take longer, and those with drawn examples on many more of them
+	$(VENV)/bin/python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough $(WORKERS)
 
 test-sources: .venv-sources/installed  ## run the tests of models and data of other packages: transformers, ...
 	.venv-sources/bin/python -m pytest tests/sources

@@ -1,7 +1,7 @@
 """Robustness as an assertion: attack a model in a test, and state what must hold. Used by the pytest plug-in."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from advbench.analysis.baseline import Baseline, read_baseline
 from advbench.analysis.compare import compare
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
-from advbench.config.goals import parse_goal
+from advbench.config.goals import DEFAULT_LABEL_GOAL, parse_goal
 from advbench.datasets.images.ids import sample_ids
-from advbench.datasets.labels import check_classes
+from advbench.datasets.labels import labels_for, truths_of
 from advbench.datasets.trained_on import trained_on
 from advbench.errors import UserError, first_line
 from advbench.evaluation.attack_options import AttackOptions, read_options
@@ -24,7 +24,7 @@ from advbench.evaluation.batch import BatchAttack, ImageResult, attack_batch
 from advbench.evaluation.checks.data import LOOKED_AT, check_data
 from advbench.evaluation.checks.model import ASKED, check_model
 from advbench.evaluation.checks.sets import Shown, check_set
-from advbench.evaluation.goals import MakeGoal, goal_maker
+from advbench.evaluation.goals import MakeGoal, goal_labels, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, lost, parameters
 from advbench.evaluation.subject import Subject, check_callable
 from advbench.models.classifier import Classifier
@@ -187,12 +187,12 @@ class Bench:
                 or a mapping; or an iterable of such batches or of single images, such as a `DataLoader` or a data set,
                 all of whose images are held in memory. Images are a tensor, an array or a list: floats in [0, 1], of
                 the type that the model takes, or 8-bit values, which are divided by 255. Labels are integers of any
-                type, (N,) or (N, 1), or one-hot rows (N, classes). Without labels, correct means classified as when
-                clean.
+                type, (N,) or (N, 1), or one-hot rows (N, classes); of a model with several labels for each image, which
+                has `thresholds`, rows of 0 and 1 (N, labels). Without labels, correct means classified as when clean.
             **options: `attack` (a name of `advbench attacks`; default pgd), `norm` (default: the attack's first), `eps`
-                (a number of any kind or a string such as "8/255"; default 2/255 in Linf), `goal` (default untargeted),
-                `seed` (default 0), `params` (of the attack), `batch_size` (default 64). The marker `advbench` sets
-                other defaults.
+                (a number of any kind or a string such as "8/255"; default 2/255 in Linf), `goal` (default untargeted;
+                of several labels any-label-flips), `seed` (default 0), `params` (of the attack), `batch_size` (default
+                64). The marker `advbench` sets other defaults.
 
         Raises:
             UserError: An unknown name, a data set that cannot be opened or does not fit the model, a parameter that the
@@ -205,13 +205,15 @@ class Bench:
         handed = hand_over(model, data, job.seed)
         subject = Subject(handed.model, handed.inputs.x, handed.inputs.dtypes)
         handed = handed._replace(inputs=handed.inputs._replace(x=handed.inputs.x.to(subject.working)))
-        if handed.inputs.y is not None:
-            check_classes(handed.inputs.y, subject.num_classes, subject.name)
+        if (y := handed.inputs.y) is not None:
+            y = labels_for(y, subject.num_classes, subject.name, several=subject.thresholds is not None)
+            handed = handed._replace(inputs=handed.inputs._replace(y=y))
+        if subject.thresholds is not None and "goal" not in {*self.defaults, *options}:
+            job = replace(job, goal=DEFAULT_LABEL_GOAL)
         make_goal = goal_maker(parse_goal(job.goal), subject)  # type: ignore[arg-type]
         name = self.test + (f"[{len(self.results) + 1}]" if self.results else "")
         flags = _flags(subject, handed)
-        records = list(_records(subject, handed, job, make_goal))
-        frame = pd.DataFrame(list(map(asdict, records)), columns=list(COLUMNS))
+        frame = pd.DataFrame(list(map(asdict, _records(subject, handed, job, make_goal))), columns=list(COLUMNS))
         analysis = RunAnalysis(frame=frame, model_flags=tuple(flags))
         result = Result(analysis=analysis, name=name, baseline=self.baseline, updating=self.updating)
         self.results.append(result)
@@ -233,7 +235,7 @@ def _shown(handed: HandedOver) -> Shown:
     x, y = handed.inputs.x, handed.inputs.y
     return Shown(
         ids=sample_ids(x),
-        labels=None if y is None else y.tolist(),
+        labels=None if y is None else truths_of(y),
         pictures=handed.pictures,
         trained_on=trained_on(getattr(handed.model, "loaded_from", None)),
         train_split=handed.train_split,
@@ -250,16 +252,15 @@ def _prepares(subject: Subject, handed: HandedOver) -> Classifier:
 def _records(model: Subject, handed: HandedOver, job: AttackOptions, make_goal: MakeGoal) -> Iterator[Record]:
     """A row for each image under the attack, and under noise of the same size if there is an eps."""
     inputs = handed.inputs
-    known: Sequence[int | None] = [None] * len(inputs.x) if inputs.y is None else inputs.y.tolist()
+    known = [None] * len(inputs.x) if inputs.y is None else truths_of(inputs.y)
     names = handed.names or tuple(map(str, range(len(inputs.x))))
-    samples = [
-        Sample(name, called, label) for name, called, label in zip(sample_ids(inputs.x), names, known, strict=True)
-    ]
+    samples = list(map(Sample.of, sample_ids(inputs.x), names, known))
     pool = inputs.x[list(spread(range(len(inputs.x))))]
     for name, attack in job.attacks():
         columns = {
             "model": model.name, "dataset": handed.dataset, "attack": name, "params": parameters(attack),
             "goal": job.goal, "norm": job.norm, "eps": job.eps, "seed": job.seed,
+            "goal_labels": goal_labels(parse_goal(job.goal), model),  # type: ignore[arg-type]
         }  # fmt: skip
         source = Provenance("test", columns)
         setup = BatchAttack(
@@ -268,6 +269,7 @@ def _records(model: Subject, handed: HandedOver, job: AttackOptions, make_goal: 
             make_goal=make_goal,
             source=source,
             keep=_FIRST,
+            thresholds=model.thresholds,
         )
         for start in range(0, len(samples), job.batch_size):
             rows = slice(start, start + job.batch_size)

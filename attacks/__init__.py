@@ -18,7 +18,9 @@ Example:
 
 from attacks import foolbox
 from attacks.adaptive import Adaptive, AdaptiveReport, Tried
+from attacks.adba import ADBA
 from attacks.apgd import APGD
+from attacks.bsr import BSR
 from attacks.cap import Capped, capped
 from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, worst_case
 from attacks.cw import CW
@@ -37,36 +39,47 @@ from attacks.goals import (
     LabelOutOfTopK,
     LabelsEqual,
     OrderedTopK,
+    Spared,
     Targeted,
     TopKExclusion,
     Untargeted,
 )
 from attacks.hop_skip_jump import HopSkipJump
 from attacks.masking import MaskedEach, masked, masked_each
+from attacks.mef import MEF
 from attacks.mifgsm import MIFGSM
 from attacks.noise import Noise
-from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm
+from attacks.norms import L0, L1, L2, NORMS, Linf, Masked, Norm, Patched
+from attacks.patch import Patch
 from attacks.pdpgd import PDPGD
 from attacks.pgd import PGD
 from attacks.protocols import Attack, AttackError, BudgetAttack, MinNormAttack, Model
 from attacks.search import EpsSearch, binary_search_eps
 from attacks.searches.bisection import Bisection
+from attacks.sia import SIA
 from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
+from attacks.standins.ensemble import Ensemble, ensemble
 from attacks.standins.fast import Fast, fast
 from attacks.standins.inside import Inside, inside
+from attacks.standins.jpeg import jpeg
 from attacks.standins.twin import with_gradients_of
+from attacks.stored import Stored, stored
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
 from attacks.topk import TopK
 from attacks.universal.fooling import FoolingCounts, fooled
 from attacks.universal.perturbation import Perturbation, Universal
+from attacks.universal.placing import Placing
+from attacks.universal.sticker import Sticker, Stuck
 from attacks.universal.universal import FitState, UniversalPerturbation
 from attacks.universal.universal_deepfool import UniversalDeepFool
+from attacks.universal.universal_patch import UniversalPatch
+from attacks.vmi import VMI
 
 ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "noise": Noise,
@@ -76,6 +89,10 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "mifgsm": MIFGSM,
     "difgsm": DIFGSM,
     "tifgsm": TIFGSM,
+    "vmi": VMI,
+    "mef": MEF,
+    "sia": SIA,
+    "bsr": BSR,
     "square": Square,
     "standard": Standard,
     "thorough": Thorough,
@@ -90,13 +107,17 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "fab": FAB,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
+    "adba": ADBA,
     "spatial": Spatial,
+    "patch": Patch,
 }
 """Name -> class; the name is also the attack's file and its name on the command line and in reports."""
 
 __all__ = [
+    "ADBA",
     "APGD",
     "ATTACKS",
+    "BSR",
     "CW",
     "DDN",
     "DIFGSM",
@@ -106,11 +127,14 @@ __all__ = [
     "L0",
     "L1",
     "L2",
+    "MEF",
     "MIFGSM",
     "NORMS",
     "PDPGD",
     "PGD",
+    "SIA",
     "TIFGSM",
+    "VMI",
     "Adaptive",
     "AdaptiveReport",
     "AnyLabelFlips",
@@ -120,6 +144,7 @@ __all__ = [
     "BudgetAttack",
     "Capped",
     "DeepFool",
+    "Ensemble",
     "EpsSearch",
     "Fast",
     "FitState",
@@ -140,11 +165,18 @@ __all__ = [
     "Noise",
     "Norm",
     "OrderedTopK",
+    "Patch",
+    "Patched",
     "Perturbation",
+    "Placing",
     "SigmaZero",
+    "Spared",
     "Spatial",
     "Square",
     "Standard",
+    "Sticker",
+    "Stored",
+    "Stuck",
     "SuperDeepFool",
     "Targeted",
     "Thorough",
@@ -153,21 +185,25 @@ __all__ = [
     "Tried",
     "Universal",
     "UniversalDeepFool",
+    "UniversalPatch",
     "UniversalPerturbation",
     "Untargeted",
     "WorstCase",
     "binary_search_eps",
     "capped",
+    "ensemble",
     "expectation",
     "fast",
     "foolbox",
     "fooled",
     "inside",
+    "jpeg",
     "masked",
     "masked_each",
     "multi_targeted",
     "quantize",
     "restarts",
+    "stored",
     "straight_through",
     "with_gradients_of",
     "worst_case",

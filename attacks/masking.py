@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.geometry.ball import radii
 from attacks.goals import Goal
-from attacks.norms import Masked
+from attacks.norms import Masked, Patched
 from attacks.protocols import Attack, Kind, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
@@ -38,7 +38,9 @@ def _within(attack: Any, mask: Tensor) -> Any:
     names = {field.name for field in fields(attack) if field.init} if is_dataclass(attack) else set[str]()
     changed: dict[str, Any] = {}
     if "norm" in names:
-        changed["norm"] = Masked(attack.norm, mask)
+        # An attack by patches puts what it is given under a patch again.
+        inside = attack.norm.norm if isinstance(attack.norm, Patched) else attack.norm
+        changed["norm"] = Masked(inside, mask)
     elif "attack" in names:
         changed["attack"] = _within(attack.attack, mask)
     elif "attacks" in names:

@@ -12,10 +12,11 @@ Kind = Literal["budget", "minimum norm"]
 """A budget attack is given an ``eps``; a minimum-norm attack looks for the smallest perturbation."""
 Access = Literal["gradients", "scores", "decisions", "nothing"]
 """The most that an attack asks of a model: its gradients, its logits, whether the goal is met, or not even that."""
-Search = Literal["many steps", "for transfer", "one step", "blind"]
+Search = Literal["many steps", "for transfer", "one step", "in one place", "blind"]
 """How an attack finds its candidates: by many steps, each guided by the model's answer to the last; by such steps,
-but so that other models are fooled too, at the cost of this one; by one step; or by changes that do not depend on the
-model, of which it keeps those that fool."""
+but so that other models are fooled too, at the cost of this one; by one step; by many steps in one part of the image
+alone, so that what it misses says nothing about the rest; or by changes that do not depend on the model, of which it
+keeps those that fool."""
 Precision = Literal["bfloat16", "float32", "exact"]
 """The roughest arithmetic that an attack can take its gradients from, where a model has faster forms: half precision,
 good enough for a budget attack; float32 rounded differently than by the model, good enough for the way to a boundary if

@@ -13,12 +13,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # no clock decides a test: two workers on a busy machine are slow, and that is no mistake of the code
 settings.register_profile(
-    "advbench",
+    "quick",
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=bool(os.environ.get("CI")),
 )
-settings.load_profile("advbench")
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=300, derandomize=False)
+settings.load_profile("quick")  # unless --hypothesis-profile names the other
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from advbench.analysis.labels.codes import SETS, narrowed
 from advbench.records.record import FOOLED, LEFT_OUT, OK, PROOF
 
 KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
@@ -63,6 +64,18 @@ class Columns:
         )
         self.proved = self.tried & _true(_given(frame, "proved"))
         self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in COSTS}
+
+    def about(self, label: int, sets: Sequence[tuple[int, ...]]) -> Self:
+        """These columns with classes that are numbers of sets of labels as whether one label is in them.
+
+        Args:
+            label: Number of the label.
+            sets: The set with each number.
+        """
+        other = copy(self)
+        other.frame = self.frame.assign(**{name: narrowed(_classes(self.frame[name]), sets, label) for name in SETS})
+        other.adv_class = _classes(other.frame["adv_class"])
+        return other
 
     def first(self, name: str) -> Ints:
         """A column of classes by image: any value that a row of the image has; -1 for none."""

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from advbench.analysis.compare import Key, Outcomes, outcomes
+from advbench.analysis.labels.codes import as_set
 from advbench.analysis.metrics import NO_BUDGETS, Budgets
 from advbench.errors import UserError
 from advbench.records.storage.atomic import write_atomic
@@ -51,7 +52,7 @@ class Entry(BaseModel):
     norm: str
     """Norm in which perturbations were measured."""
     attack: str
-    """Label of the attack, `WORST_CASE` or `CLEAN`."""
+    """Label of the attack or of the corruption, `WORST_CASE` or `CLEAN`."""
     params: str
     """Parameters of the attack, as JSON."""
     eps: float | None
@@ -219,7 +220,12 @@ def _images(frame: pd.DataFrame) -> list[BaselineImages]:
     found = []
     for (model, dataset), rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
         first = rows.groupby("sample_id", sort=False, observed=True).first()
-        labels = [None if pd.isna(label) else int(label) for label in first["label"]]
+        labels: list[Any] = [None if pd.isna(label) else int(label) for label in first["label"]]
+        if "labels" in first:
+            labels = [
+                as_set(found) if known is None else known
+                for known, found in zip(labels, first["labels"].astype(object), strict=True)
+            ]
         pairs = sorted(zip(map(str, first.index), labels, strict=True))
         found.append(
             BaselineImages(

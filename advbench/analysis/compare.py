@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from advbench.analysis.corruptions.outcomes import Corrupted, corrupted
 from advbench.analysis.metrics import NO_BUDGETS, WORST_CASE, Budgets, form_of, levels
 from advbench.analysis.proofs import proved_at
 from advbench.analysis.statistics import Proportion, holm, mcnemar
@@ -26,6 +28,8 @@ from advbench.sanitize import one_line
 
 CLEAN = "clean"
 """What the clean images are called where an attack's name would stand: robust then means correct."""
+CORRUPTIONS = "corruptions"
+"""What stands in place of a goal where images were corrupted: robust then means classified right."""
 
 _LETTERS = {BROKEN: "0", ROBUST: "1", UNKNOWN: "?"}
 
@@ -36,11 +40,11 @@ class Key(NamedTuple):
     dataset: str
     """Label of the data set."""
     goal: str
-    """Goal, which says what counted as broken; empty for clean images."""
+    """Goal, which says what counted as broken; empty for clean images, `CORRUPTIONS` for corrupted ones."""
     norm: str
-    """Norm in which perturbations were measured; empty for clean images."""
+    """Norm in which perturbations were measured; empty for clean and for corrupted images."""
     attack: str
-    """Label of the attack, `WORST_CASE`, `CLEAN` or `proof`, where robust means proved."""
+    """Label of the attack or of the corruption, `WORST_CASE`, `CLEAN` or `proof`, where robust means proved."""
     params: str
     """Parameters of the attack, as JSON; for the worst case those of all its attacks."""
     eps: float | None
@@ -93,9 +97,9 @@ class Change:
     p_value: float
     """Two-sided p-value of McNemar's exact test."""
     p_adjusted: float
-    """Two-sided p-value after Holm's correction over all cells."""
+    """Two-sided p-value after Holm's correction over all cells; those of corruptions are corrected by themselves."""
     p_worse: float
-    """One-sided p-value, that the second run is worse, after Holm's correction over all cells."""
+    """One-sided p-value, that the second run is worse, after the same correction."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -129,7 +133,7 @@ class Comparison(NamedTuple):
 
 
 def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
-    """Outcome of each image in each cell of a run: clean, worst case, and each attack.
+    """Outcome of each image in each cell of a run: clean, worst case, each attack, and each corruption by severity.
 
     Args:
         frame: Rows of a run.
@@ -139,6 +143,9 @@ def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
     clean = {each.threat[:2]: each for each in gather_clean(frame)}
     for evidence in gather(frame):
         for each in _outcomes(evidence, clean[evidence.threat[:2]], eps):
+            found.setdefault((each.model, each.key), each)
+    for under in corrupted(frame):
+        for each in _corrupted(under):
             found.setdefault((each.model, each.key), each)
     return list(found.values())
 
@@ -162,7 +169,9 @@ def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison
     news = {("" if alone else each.model, each.key): each for each in second}
     pairs = [_pair(olds[key], news[key]) for key in olds if key in news]
     tests = [mcnemar(len(pair.broken), len(pair.mended)) for pair in pairs]
-    adjusted, worse = holm([test.two_sided for test in tests]), holm([test.worse for test in tests])
+    families = [pair.before.key.goal == CORRUPTIONS for pair in pairs]
+    adjusted = _within(families, [test.two_sided for test in tests])
+    worse = _within(families, [test.worse for test in tests])
     changes = (
         Change(**pair._asdict(), p_value=test.two_sided, p_adjusted=p, p_worse=q)
         for pair, test, p, q in zip(pairs, tests, adjusted, worse, strict=True)
@@ -172,6 +181,16 @@ def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison
         tuple(each for key, each in olds.items() if key not in news),
         tuple(each for key, each in news.items() if key not in olds),
     )
+
+
+def _within(families: Sequence[bool], p_values: Sequence[float]) -> list[float]:
+    """Holm's correction over the corruptions, and over all other numbers: seventy-five of those would drown these."""
+    found = list(p_values)
+    for family in (False, True):
+        places = [place for place, own in enumerate(families) if own == family]
+        for place, value in zip(places, holm([p_values[place] for place in places]), strict=True):
+            found[place] = value
+    return found
 
 
 class _Pair(NamedTuple):
@@ -212,6 +231,18 @@ def _outcomes(evidence: ThreatResults, clean: ThreatResults, eps: Budgets) -> It
             certain = proved & evidence.correct & (states(evidence, evidence.trials, level) != BROKEN)
             letters = "".join(_LETTERS[ROBUST if each else BROKEN] for each in certain.tolist())
             yield Outcomes(model=threat.model, key=key, samples=tuple(map(str, evidence.samples)), letters=letters)
+
+
+def _corrupted(under: Corrupted) -> Iterable[Outcomes]:
+    """The clean images, and each corruption at each severity: 1 where the image is then classified right."""
+    threat, samples = under.images.threat, tuple(map(str, under.images.samples))
+    yield _made(under.images, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
+    for name, several in under.wrong.items():
+        for severity, wrong in several.items():
+            label = f"{name.replace('_', ' ')}, severity {severity}"
+            key = Key(threat.dataset, CORRUPTIONS, "", label, under.params[name, severity], None)
+            letters = "".join("?" if np.isnan(each) else "01"[each == 0] for each in wrong.tolist())
+            yield Outcomes(model=threat.model, key=key, samples=samples, letters=letters)
 
 
 def _made(evidence: ThreatResults, key: Key, trials: Sequence[Trial]) -> Outcomes:

@@ -9,8 +9,8 @@ import pandas as pd
 from advbench.analysis.arrays import Floats
 from advbench.analysis.metrics import changed_within, smallest
 from advbench.analysis.proofs import proved_at
-from advbench.analysis.statistics import wilson
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, ThreatResults, Trial, states
+from advbench.intervals import wilson
 
 
 class Curve(NamedTuple):

@@ -193,7 +193,7 @@ def _cell(
     state = states(evidence, trials, eps)
     total = len(state)
     minimal = [trial for trial in trials if trial.minimal]
-    costs = _costs(trials, eps)
+    costs = costs_of(trials, eps)
     first, median, third = (_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
     return Cell(
         threat=evidence.threat,
@@ -273,8 +273,13 @@ def _quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float) -> Qua
     return quantile(radius[evidence.correct], q, (failed & ~np.isfinite(radius))[evidence.correct])
 
 
-def _costs(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:
-    """Passes and seconds for each image, the attacks added up."""
+def costs_of(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:
+    """Mean forward passes, backward passes and seconds for each image, the attacks added up; None where none is known.
+
+    Args:
+        trials: Attacks.
+        eps: Budget at which they are counted; None: no bound.
+    """
     found = [level for trial in trials if (level := trial.at(eps)) is not None and level.rows]
     return {
         name: sum(level.cost[name] / level.rows for level in found) if found else None

@@ -11,8 +11,13 @@ from advbench.analysis.anytime.sample import Looks, looks_of, number_of_interval
 from advbench.analysis.checks.attacks import check_evidence, check_rows
 from advbench.analysis.checks.suites import check_suite
 from advbench.analysis.corruptions.errors import CorruptionResults, corruption_results
+from advbench.analysis.labels.rates import LabelTable, label_tables
 from advbench.analysis.metrics import Budgets, Cell, cells_of
+from advbench.analysis.profile.profiles import Profile, profiles
+from advbench.analysis.profile.rankings import Rankings, rankings
 from advbench.analysis.threats import ThreatResults, gather
+from advbench.analysis.transfer.matrix import TransferMatrix, transfer_matrices
+from advbench.analysis.transfer.names import FROM
 from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
@@ -80,6 +85,27 @@ class RunAnalysis:
         return corruption_results(self.frame, self.class_counts)
 
     @cached_property
+    def label_tables(self) -> tuple[LabelTable, ...]:
+        """Rates of each label, for each model with several for each image."""
+        return label_tables(self.frame, self.classes)
+
+    @cached_property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Every threat to each model on one page; none where the suite asks for no profile."""
+        wanted = self.suite is not None and self.suite.profile
+        return profiles(self.frame, self.evidence, self.budgets or {}) if wanted else ()
+
+    @cached_property
+    def rankings(self) -> tuple[Rankings, ...]:
+        """How the order of the models changes from threat to threat, where there are profiles of at least three."""
+        return rankings(self.profiles)
+
+    @cached_property
+    def transfer(self) -> tuple[TransferMatrix, ...]:
+        """How often what was made on surrogates fooled each model, for each attack and budget."""
+        return transfer_matrices(self.frame)
+
+    @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The numbers of the run, with the trust flags that are about each."""
         budgets = self.budgets or {}
@@ -96,7 +122,8 @@ class RunAnalysis:
     def _doubts(self, cell: Cell) -> str:
         """Ids of the flags of severity E or F that are about a number: those of its model, and of its attack."""
         where = cell.threat.model, cell.threat.dataset
-        names = None, cell.attack, cell.attack.partition(" (")[0]  # with its parameters where there are several
+        # with what it was made on, and with its parameters where there are several
+        names = None, cell.attack, cell.attack.partition(" (")[0].partition(FROM)[0]
         about = (flag for flag in self.flags if flag.attack in names and flag.severity in "EF")
         return ", ".join(dict.fromkeys(flag.id for flag in about if (flag.model, flag.dataset) == where))
 
@@ -134,7 +161,7 @@ class RunAnalysis:
 
 def budgets_of(suite: "Suite") -> "Budgets":
     """The budgets of a suite, at which attacks that look for the smallest perturbation are reported too."""
-    return {(data.label, norm): eps for data in suite.datasets for norm, eps in (suite.eps | data.eps).items()}
+    return {(data.label, norm): eps for data in suite.datasets for norm, eps in suite.budgets_on(data).items()}
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Shares and quantiles with their uncertainty: Wilson intervals, order statistics, exact paired tests."""
+"""Shares and quantiles with their uncertainty: order statistics and exact paired tests."""
 
 import math
 from collections.abc import Sequence
@@ -6,48 +6,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-
-LEVEL = 0.95
-"""Confidence of every interval."""
-_Z = 1.959963984540054
-"""The normal quantile that belongs to `LEVEL`."""
-
-
-class Bounds(NamedTuple):
-    """Lower and upper end of intervals."""
-
-    low: Floats
-    """Lower ends of the intervals."""
-    high: Floats
-    """Upper ends of the intervals."""
-
-
-def wilson(k: ArrayLike, n: ArrayLike) -> Bounds:
-    """The Wilson score interval of shares k/n, at 95 %.
-
-    Args:
-        k: Counts, 0 to n, of any shape.
-        n: Totals, of the same shape; where one is 0 the interval is [0, 1].
-
-    References:
-        E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927
-
-    Example:
-        >>> low, high = wilson(512, 1000)
-        >>> f"{low:.3f} {high:.3f}"
-        '0.481 0.543'
-    """
-    k, n = np.asarray(k, float), np.asarray(n, float)
-    safe = np.maximum(n, 1)
-    share, z = k / safe, _Z**2 / safe
-    centre = (share + z / 2) / (1 + z)
-    half = np.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
-    # With k = 0 or k = n the formula gives 0 and 1 exactly, but for rounding.
-    low = np.where((n > 0) & (k > 0), np.clip(centre - half, 0, 1), 0.0)
-    return Bounds(low, np.where((n > 0) & (k < n), np.clip(centre + half, 0, 1), 1.0))
+from advbench.intervals import LEVEL, Floats, wilson
 
 
 class Proportion(NamedTuple):
@@ -104,6 +65,10 @@ class Proportion(NamedTuple):
     def interval(self) -> str:
         """The interval in percent: `[31.9, 50.8]`."""
         return f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Counts, rate and interval as plain values, for JSON."""
+        return {name: getattr(self, name) for name in ("k", "n", "unknown", "rate", "low", "high")}
 
     def __str__(self) -> str:
         return f"{self.percent} ({self.counts}) {self.interval}"
@@ -193,6 +158,54 @@ def mcnemar(worse: int, better: int) -> McNemar:
         float(binomtest(worse, worse + better).pvalue),
         float(binomtest(worse, worse + better, alternative="greater").pvalue),
     )
+
+
+class Mean(NamedTuple):
+    """A mean over images, with its 95 % interval.
+
+    Example:
+        >>> print(Mean(0.767, 0.742, 0.792))
+        76.7 % [74.2, 79.2]
+    """
+
+    value: float
+    """The mean; 1 is 100 %."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+def mean_over(values: Sequence[Floats], low: float = 0.0, high: float = 1.0) -> Mean | None:
+    """Mean over numbers and images; the images are what was drawn at random, so the interval is over them.
+
+    It is Wilson's, for as many independent answers as would spread like the images' own means: the interval of a share
+    stays an honest one where no image, or every image, counts, which that of a normal distribution does not.
+
+    Args:
+        values: Numbers of each image, each (N,).
+        low: Least value that an image's own mean can have.
+        high: Largest value that it can have.
+
+    Returns:
+        The mean; None of no images, or where a number is not known.
+
+    Example:
+        >>> print(mean_over([np.array([1.0, 0.0]), np.array([1.0, 1.0])]))
+        75.0 % [25.6, 96.3]
+    """
+    if not values or not len(values[0]):
+        return None
+    each = (np.mean(values, axis=0) - low) / (high - low)
+    if np.isnan(each).any():
+        return None
+    middle, spread = float(np.clip(each.mean(), 0, 1)), float(each.var(ddof=1)) if len(each) > 1 else 0.0
+    count = len(each) * max(1.0, middle * (1 - middle) / spread if spread > 0 else 1.0)
+    ends = wilson(middle * count, count)
+    return Mean(*(low + (high - low) * float(place) for place in (middle, ends.low, ends.high)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,6 +1,5 @@
 """What the rows of a run show about each image: the arrays from which every number is computed. No torch."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, KEYS, Block, Bools, Columns, Floats, Ints
+from advbench.analysis.labels.codes import SETS, coded, is_several, label_of
 from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
+from advbench.analysis.transfer.names import attack_labels, made_on
 from advbench.catalog.attacks import CORRUPTION
 from advbench.config.budgets import NORMS
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF
@@ -21,22 +22,10 @@ from advbench.sanitize import one_line
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
 """Outcome of one image at one eps."""
 
-_CLASSES = ("label", "clean_class", "adv_class")
+_CLASSES = (*SETS, *SETS.values(), "goal_labels")
 _PROOF = ("proved", "proof_method", "error")
-NEEDED = (
-    *KEYS,
-    "form",
-    "eps",
-    "sample_id",
-    "status",
-    "met",
-    "met_share",
-    "flipped",
-    *NORMS,
-    *_CLASSES,
-    *COSTS,
-    *_PROOF,
-)
+_SEEN = ("sample_id", "status", "met", "met_share", "flipped")
+NEEDED = (*KEYS, "form", "eps", *_SEEN, *NORMS, *_CLASSES, *COSTS, *_PROOF)
 """Columns of a run's frame that its numbers are computed from."""
 
 
@@ -80,7 +69,7 @@ class Trial:
     params: str
     """Parameters of the attack, as JSON."""
     label: str
-    """The name, with the parameters in which it differs from others of that name."""
+    """The name, with what it was made on, and the parameters in which it differs from others of that name."""
     forms: frozenset[str]
     """Forms of the network from which it could take its gradients."""
     radius: Floats
@@ -90,6 +79,11 @@ class Trial:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    @property
+    def surrogate(self) -> str | None:
+        """Label of what it was made on in place of the model; None: the model itself."""
+        return made_on(self.params)
 
     @property
     def minimal(self) -> bool:
@@ -117,6 +111,9 @@ class ThreatResults:
     """Results of each attack, in the order of the run."""
     proofs: Mapping[float, Proofs] = field(default_factory=dict)
     """eps -> what was proved there."""
+    several: bool = False
+    """Whether the model has several labels for each image; classes are then numbers of sets of labels, or, under a goal
+    that is about one label, whether that label is there."""
     left_out: int = 0
     """Number of images left out, because the class that they should have is the one the goal wants."""
 
@@ -190,20 +187,24 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
         One evidence for each threat, in the order in which they stand in the frame.
     """
     found = []
+    frame, sets = coded(frame)
     for clean, columns in _by_images(frame):
         attacks = (block for block in columns.blocks() if not block.attack.startswith(CORRUPTION))
         for threat, group in groupby(attacks, key=lambda block: block.threat):
             blocks = list(group)
             counted = columns.counted(blocks)
-            own, blocks = columns.only(counted, blocks)
+            about = label_of(threat[2], columns.frame.iloc[np.concatenate([block.rows for block in blocks])])
+            whole = columns if about is None else columns.about(about, sets)
+            own, blocks = whole.only(counted, blocks)
             found.append(
                 ThreatResults(
                     threat=Threat(*threat),
                     samples=clean.samples[counted],
-                    label=clean.label[counted],
-                    clean=clean.clean[counted],
+                    label=(clean.label if about is None else whole.first("label"))[counted],
+                    clean=(clean.clean if about is None else whole.first("clean_class"))[counted],
                     trials=_trials(blocks, own),
                     proofs=proofs_in(blocks, own),
+                    several=is_several(threat[2]),
                     left_out=int((~counted).sum()),
                 )
             )
@@ -212,7 +213,7 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
 
 def gather_clean(frame: pd.DataFrame) -> list[ThreatResults]:
     """All images of each model and data set, whatever goal they are attacked with; without any attack."""
-    return [clean for clean, _ in _by_images(frame)]
+    return [clean for clean, _ in _by_images(coded(frame).frame)]
 
 
 def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:
@@ -242,7 +243,7 @@ def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
     radius = columns.radius(Threat(*blocks[0].threat).norm)
     names = list(dict.fromkeys((block.attack, block.params) for block in blocks))
     found = []
-    for (attack, params), label in zip(names, _labels(names), strict=True):
+    for (attack, params), label in zip(names, attack_labels(names), strict=True):
         own = [block for block in blocks if (block.attack, block.params) == (attack, params)]
         smallest = np.full(columns.count, np.inf)
         for block in own:
@@ -274,23 +275,3 @@ def _level(rows: Ints, columns: Columns) -> Level:
     rated = int((~np.isnan(costs["seconds"])).sum())
     sums = {name: float(np.nansum(values)) for name, values in costs.items()}
     return Level(unknown=unknown, met=met, flipped=flipped, adv_class=adv_class, rows=rated, cost=sums)
-
-
-def _labels(names: Sequence[tuple[str, str]]) -> list[str]:
-    """Names of attacks; those that several share are told apart by the parameters in which they differ."""
-    labels = []
-    for attack, params in names:
-        twins = [_parameters(other) for name, other in names if name == attack]
-        own = _parameters(params)
-        differing = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
-        shown = ", ".join(f"{key}={own[key]}" for key in differing)
-        labels.append(f"{attack} ({shown})" if shown else attack)
-    return labels
-
-
-def _parameters(params: str) -> dict[str, object]:
-    try:
-        found = json.loads(params)
-    except ValueError:
-        return {"params": params}
-    return found if isinstance(found, dict) else {"params": params}

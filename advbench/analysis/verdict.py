@@ -121,7 +121,11 @@ class Verdict:
             ],
             "flags": [flag.as_dict() for flag in self.analysis.flags],
             "cells": [as_dict(cell) for cell in self.analysis.cells],
+            "labels": [table.as_dict() for table in self.analysis.label_tables],
+            "transfer": [each.as_dict() for each in self.analysis.transfer],
             "corruptions": [each.as_dict() for each in self.analysis.corruptions],
+            "profiles": [each.as_dict() for each in self.analysis.profiles],
+            "rankings": [each.as_dict() for each in self.analysis.rankings],
         }
 
 

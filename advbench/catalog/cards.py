@@ -7,7 +7,7 @@ Kind = Literal["budget", "minimum norm"]
 """Whether an attack works within an eps, or looks for the smallest perturbation."""
 Access = Literal["gradients", "scores", "decisions", "nothing"]
 """The most that an attack asks of a model; see `attacks.protocols.Access`."""
-Search = Literal["many steps", "for transfer", "one step", "blind"]
+Search = Literal["many steps", "for transfer", "one step", "in one place", "blind"]
 """How an attack finds its candidates; see `attacks.protocols.Search`."""
 
 GOALS = {
@@ -16,9 +16,15 @@ GOALS = {
     "topk-exclusion": "K",
     "label-out-of-topk": "K",
     "ordered-topk": "A,B,C",
+    "label-off": "LABEL",
+    "label-on": "LABEL",
+    "labels-equal": "A,B,C",
+    "any-label-flips": "",
 }
-"""Goal, as on the command line -> what follows its name and a colon: nothing, a class, a whole number K from 1, or
-several classes."""
+"""Goal, as on the command line -> what follows its name and a colon: nothing, a class or a label, a whole number K from
+1, or several of them."""
+LABEL_GOALS = ("label-off", "label-on", "labels-equal", "any-label-flips")
+"""Goals of models that tell of each label by itself whether it applies; of the others classes compete."""
 ANY = tuple(GOALS)
 """All goals; an attack that only asks whether an image meets its goal supports any."""
 
@@ -59,6 +65,8 @@ class ModelCard:
     """Accuracy under attack, 0 to 1; None if it was not measured here."""
     within: str = ""
     """Norm and eps of that attack, such as "linf 0.3"."""
+    several: bool = False
+    """Whether it tells of each class by itself whether it applies, so that an image has several of them, or none."""
 
     @property
     def builder(self) -> str:

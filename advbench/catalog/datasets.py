@@ -6,6 +6,17 @@ from advbench.catalog.cards import DatasetCard
 from advbench.catalog.registry import Registry
 
 
+def _composed(name: str, data: str, classes: int) -> tuple[str, DatasetCard]:
+    return name, DatasetCard(
+        name=name,
+        loader="advbench.datasets.composed:load",
+        data=data,
+        classes=classes,
+        images=1000,
+        summary="several labels each: one to four of those test digits; carried by advbench",
+    )
+
+
 def _samples(name: str, data: str, classes: int) -> tuple[str, DatasetCard]:
     return name, DatasetCard(
         name=name,
@@ -52,6 +63,7 @@ DATASETS: Registry[DatasetCard] = Registry(
     [
         _carried("mnist", "MNIST"),
         _carried("fashion-mnist", "Fashion-MNIST"),
+        _composed("eight-digits", "eight digits", 8),
         _samples("imagenet-samples", "ImageNet-1k", 1000),
         _samples("cifar10-samples", "CIFAR-10", 10),
         _samples("cifar10-grey-samples", "CIFAR-10 grey", 10),

@@ -111,6 +111,7 @@ def _zoo(name: str) -> tuple[str, ModelCard]:
         clean=measured["clean"]["accuracy"] if measured else None,
         robust=robust.get("accuracy"),
         within=f"{robust['norm']} {robust['eps']}" if robust else "",
+        several=bool(data.composed),
     )
 
 

@@ -48,10 +48,10 @@ _LOADERS = {
 _RUNTIMES = {".onnx": ("onnxruntime", "onnx2torch", "onnx2pytorch"), ".keras": ("keras",)}
 """Suffix of a file -> the packages that run it."""
 _FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
-_NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "output")
+_NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "thresholds", "output")
 _DESCRIBED = {
     _FACTORY_LOADER: _NETWORK,
-    _PACKAGES[HUB][0]: ("classes",),
+    _PACKAGES[HUB][0]: ("classes", "thresholds"),
     _PACKAGES[CLIP][0]: ("classes", "templates"),
     _PACKAGES[ROBUSTBENCH][0]: ("classes",),
     **{loader: _NETWORK for suffix, loader in _LOADERS.items() if suffix != ".safetensors"},

@@ -32,6 +32,9 @@ class ZooData(NamedTuple):
     """Name of its class in `torchvision.datasets`, if there is one."""
     shipped: bool = True
     """Whether weights trained on it are part of advbench."""
+    composed: str = ""
+    """Key of the data set whose images its own are composed of, several to each, so that an image has several of the
+    classes, or none; empty: its images are read, and have one class each."""
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -83,6 +86,17 @@ DATA = {
         licence=_NO_TEXT,
         torchvision="CIFAR10",
     ),
+    "eight-digits": ZooData(
+        title="eight digits",
+        folder="eight-digits",
+        classes=tuple("01234567"),
+        side=48,
+        mean=(0.1,),
+        std=(0.25,),
+        eps="0.05",
+        licence="CC BY-SA 3.0, as Keras states it",
+        composed="mnist",
+    ),
     "smiles": ZooData(
         title="smiles",
         folder="smiles",
@@ -128,6 +142,7 @@ _ROWS = (
     _row("lenet_scrambled", "mnist", claim="worse than lenet"),
     _row("mlp_mnist", "mnist"),
     _row("mlp_scrambled", "mnist", claim="equal to mlp_mnist"),
+    _row("eight_digits", "eight-digits"),
     _row("cifar10_cnn", "cifar10", 0.64),
     _row("cifar10_vgg1", "cifar10", 0.721),
     _row("cifar10_vgg2", "cifar10", claim="better than cifar10_vgg1"),

@@ -130,11 +130,12 @@ def _facts(look: "Look", model: str | None, out: Path | None) -> "list[tuple[str
     left_out = f", {look.left_out:,} of them left out by the map" if look.left_out else ""
     facts = [("images", f"{look.images:,}{left_out}; {len(look.seen)} were read")]
     facts += [("unreadable", f"{len(look.problems)}: {look.problems[0]}")] if look.problems else []
-    facts += [("classes", _matching(look, model))]
+    facts += [("labels, several each" if look.several else "classes", _matching(look, model))]
     low, high = min(look.sizes), max(look.sizes)
     several = "" if low == high else f" to {high[0]} x {high[1]}"
     facts += [("sizes", f"{low[0]} x {low[1]}{several} pixels, {', '.join(look.modes)}")]
-    facts += [("right", f"{look.right} when clean")] if look.right is not None else []
+    right = "every label right when clean" if look.several else "when clean"
+    facts += [("right", f"{look.right} {right}")] if look.right is not None else []
     return facts + ([("sheet", str(out))] if out else [])
 
 
@@ -162,4 +163,5 @@ def _classes(look: "Look") -> tuple[list[str], list[tuple[str, ...]]]:
             what = "left out" if match.index is None else f"{match.index} {look.class_of(match)}"
             row += [display_name(what, limit=28), match.how]
         rows.append(tuple(row))
-    return (["class", "images", "in the model", "by"] if look.matches else ["class", "images"]), rows
+    noun = "label" if look.several else "class"
+    return ([noun, "images", "in the model", "by"] if look.matches else [noun, "images"]), rows

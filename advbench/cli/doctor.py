@@ -25,8 +25,8 @@ def doctor(try_forms: bool, as_json: bool) -> None:
     """Show what is installed, which devices there are, what loads offline, and which form of a network is fast."""
     import torch
 
-    from advbench.planning.fast_forms import crowded, try_models
-    from advbench.planning.form_cache import calibrations_folder, kept
+    from advbench.planning.forms.fast_forms import crowded, try_models
+    from advbench.planning.forms.form_cache import calibrations_folder, kept
 
     threads, devices = torch.get_num_threads(), ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():

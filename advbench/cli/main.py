@@ -22,6 +22,7 @@ COMMANDS = {
     "prove": "advbench.cli.prove:prove",
     "watch": "advbench.cli.watch:watch",
     "universal": "advbench.cli.universal:universal",
+    "patch": "advbench.cli.patch:patch",
     "train": "advbench.cli.train:train",
     "report": "advbench.cli.report:report",
     "compare": "advbench.cli.compare:compare",

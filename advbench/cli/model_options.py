@@ -1,6 +1,7 @@
 """What the command line says of a model of the user's own: the options that all commands with `--model` share."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -18,13 +19,19 @@ _OPTIONS = (
     (("--std",), "R,G,B", "Divisor after that. Without both, [0, 1] goes in as it is."),
     (("--input-size",), "PIXELS", "Of its input: 224, or HEIGHTxWIDTH."),
     (("--classes", "--labels", "class_names"), "FILE", "Their names, in the order of the logits: .txt or .json."),
+    (
+        ("--thresholds",),
+        "LOGITS",
+        "Of several labels, each by itself: the logit above which it applies, 0 or one each.",
+    ),
     (("--templates",), "FILE", "Prompts of a clip/ model, with {} for the name of a class: one a line, or .json."),
     (("--output",), "NAME", "Output that holds the logits, of several: a name, or a place from 0."),
     (("--gradients-from",), "MODEL", "Twin of a model without gradients, such as the float one of int8."),
 )
 """Names, placeholder and help of each option."""
 _PARAMETERS = {
-    name: name for name in ("num_classes", "mean", "std", "input_size", "output", "templates", "gradients_from")
+    name: name
+    for name in ("num_classes", "mean", "std", "input_size", "thresholds", "output", "templates", "gradients_from")
 }
 _PARAMETERS["classes"] = "class_names"  # `advbench explain` has classes of another meaning
 """Field of the description -> parameter of the command."""
@@ -80,11 +87,11 @@ def _spelled(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _numbers(text: str, option: str) -> list[float]:
+def _numbers(text: str, option: str, such: str = "0.485,0.456,0.406 or 0.5") -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"{option} {text!r} is not numbers, such as 0.485,0.456,0.406 or 0.5") from None
+        raise UserError(f"{option} {text!r} is not numbers, such as {such}") from None
 
 
 def _size(text: str, option: str) -> int | list[int]:
@@ -101,6 +108,7 @@ def _place(text: str, option: str) -> str | int:
 _READ: dict[str, Callable[[str, str], Any]] = {
     "mean": _numbers,
     "std": _numbers,
+    "thresholds": partial(_numbers, such="0, or 0,-1.5,2 of three labels"),
     "input_size": _size,
     "output": _place,
 }

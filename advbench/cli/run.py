@@ -9,9 +9,12 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
+from advbench.cli.model_options import announce, described, description
 from advbench.config.fields import AS_IT_WAS, Prove
+from advbench.config.model_description import NOTHING
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import AttackSpec, DatasetSpec, Suite, Trust
-from advbench.config.suite_files import load_suite, on_other_data, refuse_code
+from advbench.config.suite_files import load_suite, on_other_data, on_other_models, on_surrogates, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package
@@ -78,12 +81,23 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="In place of the suite's models; repeatable; or your own."
+)
+@described()
 @data_option("In place of the suite's data sets; repeatable", multiple=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
 @click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
 @click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full ones try each attack further.")
+@click.option(
+    "--surrogate",
+    "surrogates",
+    multiple=True,
+    metavar="NAME",
+    help="Make attacks on this model in place of the suite's, which judge; repeatable; NAME+NAME is an ensemble.",
+)
 @click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
 @click.option("--until-decided", is_flag=True, help="Stop as soon as a random part of the images decides every gate.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
@@ -92,13 +106,15 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 def run(
     ctx: click.Context, /, suite: str, out: Path | None, data: tuple[DatasetSpec, ...], dry_run: bool, **options: Any
 ) -> None:
-    """Run a SUITE: the name of one in the package (smoke, ci, full, imagenet-sample) or a TOML file.
+    """Run a SUITE: the name of one in the package (smoke, ci, profile, full, imagenet-sample) or a TOML file.
 
     A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
     """
     load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
+    wanted = _of_models(wanted, options.pop("models"), options)
     wanted = on_other_data(wanted, data) if data else wanted
+    wanted = _on_surrogates(wanted, options.pop("surrogates"), allow_code=options["allow_code"])
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
     given = {name: options.pop(name) for name in ("device", "precise", "trust")}
     wanted = _limited(wanted, options.pop("limit"), **given)
@@ -108,6 +124,28 @@ def run(
         _print_forecast(wanted, options["workers"])
         return
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
+
+
+def _of_models(suite: Suite, names: tuple[str, ...], options: dict[str, Any]) -> Suite:
+    """The suite for the models of the command line, if any are named there."""
+    about = description(options, names[0] if len(names) == 1 else None)
+    if about != NOTHING and len(names) != 1:
+        raise UserError("what is said of a model needs one --model", hint="in a suite each model has its own table")
+    if not names:
+        return suite
+    for name in names:
+        announce(name, about)
+    return on_other_models(suite, tuple(ModelSpec(name=name, **about.said()) for name in names))
+
+
+def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) -> Suite:
+    """The suite with its attacks made on other models, if any are named."""
+    if not names:
+        return suite
+    suite = on_surrogates(suite, names)
+    if not allow_code:
+        refuse_code(suite)
+    return suite
 
 
 def _proving(suite: Suite) -> Suite:

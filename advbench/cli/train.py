@@ -110,6 +110,8 @@ def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | 
         return recipe
     changed = {name: options[name] for name in ("epochs", "lr") if options[name]}
     recipe = replace(recipe, **changed)
+    if options["adversarial"] and recipe.model in ZOO and DATA[ZOO[recipe.model].data].composed:
+        raise UserError(f"{recipe.model} has several labels, and --adversarial is for one class", hint="leave it out")
     if options["adversarial"]:
         data = options["data"] or (ZOO[recipe.model].data if recipe.model in ZOO else None)
         usual = parse_eps(DATA[data].eps if data else PHOTOGRAPHS, "linf")

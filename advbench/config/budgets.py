@@ -1,7 +1,10 @@
 """An eps as people write it, checked, and as it is shown to them. No torch."""
 
 import math
+from collections.abc import Mapping
+from typing import Literal
 
+from advbench.catalog.datasets import DATASETS
 from advbench.errors import UserError
 
 EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
@@ -10,6 +13,51 @@ NORMS = tuple(EXAMPLES)
 """Names of the norms."""
 DEFAULT_EPS = {"linf": "2/255"}
 """Eps where none is given: an invisible change in Linf; in the other norms no bound."""
+
+Usual = Literal["small", "large"]
+"""Budgets that suit the data: small ones, at which ordinary networks differ, and those of published results."""
+_Budgets = dict[str, tuple[float, ...]]
+_DIGITS: Mapping[Usual, _Budgets] = {
+    "small": {"linf": (0.1,), "l2": (1.0,), "l1": (5.0,), "l0": (10.0,)},
+    "large": {"linf": (0.3,), "l2": (2.0,), "l1": (20.0,), "l0": (30.0,)},
+}
+_CLOTHES: Mapping[Usual, _Budgets] = {
+    "small": {"linf": (0.03,), "l2": (0.5,), "l1": (3.0,), "l0": (5.0,)},
+    "large": {"linf": (0.1,), "l2": (1.5,), "l1": (10.0,), "l0": (20.0,)},
+}
+_THUMBNAILS: Mapping[Usual, _Budgets] = {
+    "small": {"linf": (2 / 255,), "l2": (0.25,), "l1": (5.0,), "l0": (10.0,)},
+    "large": {"linf": (8 / 255,), "l2": (0.5,), "l1": (12.0,), "l0": (30.0,)},
+}
+_PHOTOGRAPHS: Mapping[Usual, _Budgets] = {
+    "small": {"linf": (1 / 255,), "l2": (0.5,), "l1": (50.0,), "l0": (50.0,)},
+    "large": {"linf": (4 / 255,), "l2": (3.0,), "l1": (200.0,), "l0": (300.0,)},
+}
+_USUAL: Mapping[str, Mapping[Usual, _Budgets]] = {
+    "MNIST": _DIGITS,
+    "KMNIST": _DIGITS,
+    "Fashion-MNIST": _CLOTHES,
+    "CIFAR-10": _THUMBNAILS,
+    "CIFAR-10 grey": _THUMBNAILS,
+    "CIFAR-100": _THUMBNAILS,
+    "SVHN": _THUMBNAILS,
+    "GTSRB": _THUMBNAILS,
+}
+
+
+def usual_budgets(dataset: str, size: Usual) -> _Budgets:
+    """Budgets in every norm that suit a data set.
+
+    Args:
+        dataset: Name of the data set; one whose images are not known has photographs.
+        size: "small" or "large".
+
+    Example:
+        >>> usual_budgets("mnist", "large")["linf"], usual_budgets("folder", "small")["l2"]
+        ((0.3,), (0.5,))
+    """
+    shows = DATASETS[dataset].data if dataset in DATASETS else ""
+    return _USUAL.get(shows, _PHOTOGRAPHS)[size]
 
 
 def _number(given: object) -> float:

@@ -3,18 +3,29 @@
 import re
 from dataclasses import dataclass
 
-from advbench.catalog.cards import GOALS
+from advbench.catalog.cards import GOALS, LABEL_GOALS
 from advbench.catalog.registry import near_misses
 from advbench.errors import UserError
 
 DEFAULT_GOAL = "topk-exclusion:7"
 """The goal where none is named."""
+DEFAULT_LABEL_GOAL = "any-label-flips"
+"""The same for a model that tells of each label by itself whether it applies."""
+NO_LABEL = "none"
+"""What stands in the goal labels-equal for no label at all, unless a label is called so."""
 
 GOAL_FORMS = {name: f"{name}:{argument}" if argument else name for name, argument in GOALS.items()}
 """Goal -> how it is written."""
-*_FORMS, _LAST_FORM = GOAL_FORMS.values()
-FORMS_TEXT = f"{', '.join(_FORMS)} or {_LAST_FORM}"
-"""All the forms, for the help of an option."""
+
+
+def _in_words(forms: list[str]) -> str:
+    return f"{', '.join(forms[:-1])} or {forms[-1]}"
+
+
+FORMS_TEXT = _in_words([form for name, form in GOAL_FORMS.items() if name not in LABEL_GOALS])
+"""The forms of the goals for one class of each image, for the help of an option."""
+LABEL_FORMS_TEXT = _in_words([GOAL_FORMS[name] for name in LABEL_GOALS])
+"""The forms of the goals for several labels."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,12 @@ class GoalSpec:
     k: int = 1
     """The k of topk-exclusion and label-out-of-topk."""
     classes: tuple[str, ...] = ()
-    """Classes of targeted and ordered-topk: names or indices, in order."""
+    """Classes of targeted and ordered-topk, labels of the goals for several labels: names or indices, in order."""
+
+    @property
+    def several(self) -> bool:
+        """Whether it is a goal for models that tell of each label by itself whether it applies."""
+        return self.kind in LABEL_GOALS
 
     def __str__(self) -> str:
         if self.classes:
@@ -62,6 +78,8 @@ def parse_goal(text: str) -> GoalSpec:
         GoalSpec(kind='topk-exclusion', k=7, classes=())
         >>> parse_goal("ordered-topk:tiger, 12").classes
         ('tiger', '12')
+        >>> parse_goal("label-off:boat").several
+        True
     """
     kind, _, argument = text.strip().partition(":")
     kind, argument = kind.strip().lower(), argument.strip()
@@ -77,7 +95,7 @@ def parse_goal(text: str) -> GoalSpec:
         raise UserError(f"goal '{kind}' needs an argument", hint=f"write it as {GOAL_FORMS[kind]}")
     if GOALS[kind] != "K":
         # A class name may hold a comma, so a single target is taken whole.
-        parts = [argument] if GOALS[kind] == "CLASS" else [part.strip() for part in argument.split(",")]
+        parts = [argument] if GOALS[kind] in ("CLASS", "LABEL") else [part.strip() for part in argument.split(",")]
         if not all(parts):
             raise UserError(f"goal '{text}' has an empty class name", hint=f"write it as {GOAL_FORMS[kind]}")
         return GoalSpec(kind, classes=tuple(parts))

@@ -11,6 +11,10 @@ from advbench.sanitize import display_name
 
 FORMS = "a picture (white may change), box:x,y,width,height, border:8 or saliency:5%"
 """What a mask may be."""
+SHAPES = ("square", "circle")
+"""Shapes that a patch may have."""
+PLACES = 100
+"""Places on each picture at which a patch is measured, where there is one picture; of several, one on each."""
 
 _ONLY = ", only "
 _NUMBERS = {"box": 4, "border": 1, "saliency": 1}
@@ -132,3 +136,34 @@ def without_mask(label: str) -> str:
         'digits'
     """
     return label.partition(_ONLY)[0]
+
+
+def parse_share(text: str, *, option: str = "--share") -> float:
+    """The share of a picture that a patch covers, as a person writes it: `5%` or `0.05`.
+
+    Args:
+        text: Percentage or fraction.
+        option: Name of the option in messages.
+
+    Raises:
+        UserError: It is no number, not above zero, or more than the whole picture.
+
+    Example:
+        >>> parse_share("5%"), parse_share("0.05")
+        (0.05, 0.05)
+        >>> parse_share("0")
+        Traceback (most recent call last):
+        advbench.errors.UserError: --share 0 covers nothing
+        write it like 5%
+    """
+    number, percent = (text.strip()[:-1], True) if text.strip().endswith("%") else (text, False)
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        raise UserError(f"{option} {text!r} is not a share of a picture", hint="write it like 5%") from None
+    if not share > 0:
+        raise UserError(f"{option} {text} covers nothing", hint="write it like 5%")
+    if share > 1:
+        hint = f"did you mean {option} {number}%?" if not percent and share <= 100 else "write it like 5%"
+        raise UserError(f"{option} {text} is more than the whole picture", hint=hint)
+    return share

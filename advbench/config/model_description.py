@@ -72,6 +72,10 @@ class Description(Strict):
     classes: Names | None = None
     """Names of the classes, in the order of the logits, or the file that holds them: .txt with one a line, or .json
     with a list. None: numbers."""
+    thresholds: Values | None = None
+    """Logit above which each class applies, one for all or one for each, of a network that tells of each class by
+    itself whether it applies, so that an image has several of them, or none; 0 is a probability of one half. None: an
+    image has one class, that of the largest logit."""
     output: str | int | None = None
     """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
     templates: Names | None = None

@@ -13,7 +13,8 @@ from advbench.catalog import ATTACKS, lacking
 from advbench.catalog.cards import AttackCard
 from advbench.catalog.parameters import Parameter
 from advbench.catalog.user_datasets import dataset_card
-from advbench.catalog.user_models import model_card
+from advbench.config.budgets import Usual, usual_budgets
+from advbench.config.data.masked import with_masks_of
 from advbench.config.data.source import DataSource
 from advbench.config.fields import (
     Corruptions,
@@ -28,60 +29,16 @@ from advbench.config.fields import (
     known,
     listed,
     named,
-    plain,
     waived,
     with_label,
 )
 from advbench.config.gates import Gates
 from advbench.config.masks import with_mask
-from advbench.config.model_description import NOTHING, Description, refuse_unread
-from advbench.errors import UserError
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import Surrogates, SurrogateSpec
 
 Trust = Literal["quick", "full"]
 """How far the trust checks go."""
-
-
-class ModelSpec(Description):
-    """A model of the suite; of one of your own, also what its file or its function does not say.
-
-    Example:
-        >>> ModelSpec(name="vgg16").label
-        'vgg16'
-        >>> ModelSpec(name="nets.py:net", num_classes=10, mean=[0.5], std=[0.25], input_size=28).about.channels
-        1
-    """
-
-    name: Annotated[str, known(model_card)]
-    """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
-    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
-    gradients_from: Annotated[str, known(model_card)] | None = None
-    """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
-    own."""
-    weights: Path | None = None
-    """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
-    attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
-    label: str = ""
-    """Name in records and reports; default: the name above."""
-
-    @property
-    def about(self) -> Description:
-        """What the suite says of the model, for :func:`advbench.models.load_model`."""
-        return self.over(NOTHING)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _label(cls, values: Any) -> Any:
-        return with_label(values)
-
-    @model_validator(mode="after")
-    def _read(self, info: ValidationInfo) -> Self:
-        try:
-            if not waived(info, self.name):
-                refuse_unread(self.name, self)
-        except UserError as error:
-            raise plain(error) from None
-        return self
 
 
 class DatasetSpec(DataSource):
@@ -152,6 +109,15 @@ class AttackSpec(Strict):
     """Norms of this attack, in place of the suite's."""
     eps: EpsTable | None = None
     """Budgets of this attack, in place of the suite's and the data set's."""
+    budgets: Usual | None = None
+    """Budgets that suit the data, "small" or "large", in place of all others; None: see eps."""
+    mask: Mask = None
+    """What this attack may change: every data set is taken a second time, under this mask, for the attacks that name
+    it. None: as the data set says."""
+    surrogates: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
+    """Labels of those of the suite's surrogates that it is made on; an empty list: on the model itself. None: all."""
+    transfer: bool = False
+    """Whether it is made on surrogates alone: where the suite has none, it is left out."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -189,6 +155,9 @@ class Suite(Strict):
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
+    surrogates: Surrogates = ()
+    """Models that attacks are made on in place of the suite's own, on which they are judged: the label of one of the
+    suite's, a name, or a table; a list in the list is an ensemble. None: attacks are made on the model itself."""
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(in_a_word)], ...], BeforeValidator(listed)]
     """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
@@ -204,6 +173,8 @@ class Suite(Strict):
     """Norms of the attacks that work in them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
     """Budgets for data sets that have none of their own."""
+    budgets: Usual | None = None
+    """Budgets that suit the data, "small" or "large", for data sets that have none of their own; None: those of eps."""
     mask: Mask = None
     """What attacks may change in the images of data sets that have no mask of their own: a picture (white may change;
     a relative path starts at the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
@@ -233,6 +204,8 @@ class Suite(Strict):
     on the machine; verdicts always come from the network as it is."""
     device: str = "cpu"
     """cpu, cuda, cuda:N, mps, or auto."""
+    profile: bool = False
+    """Whether reports begin with a profile: a row for each threat, and the worst case image by image over all."""
     gates: Gates = Gates()
     """Gates that the run must pass."""
 
@@ -252,37 +225,72 @@ class Suite(Strict):
     @model_validator(mode="after")
     def _attacks_are_there(self) -> Self:
         there = [spec.name for spec in self.attacks]
+        if self.mask is not None and self.mask in [spec.mask for spec in self.attacks]:
+            raise ValueError(f"an attack names the mask {self.mask}, which is that of the whole suite; leave one out")
         for model in self.models:
             for name in model.attacks or ():
                 if name not in there:
                     raise ValueError(f"model {model.label} has the attack {name!r}, which the suite does not have")
+        known = [each.label for each in self.surrogates]
+        for spec in self.attacks:
+            for name in spec.surrogates or ():
+                if name not in known:
+                    there_are = f"there are {', '.join(known)}" if known else "it has none"
+                    raise ValueError(f"attack {spec.name} has the surrogate {name!r}, and of the suite's {there_are}")
         return self
+
+    @property
+    def every_model(self) -> tuple[ModelSpec, ...]:
+        """The models that are judged and those that attacks are made on, each once."""
+        members = (model for surrogate in self.surrogates for model in surrogate.models)
+        return tuple({model.label: model for model in (*members, *self.models)}.values())
+
+    def surrogate(self, label: str) -> SurrogateSpec:
+        """The surrogate with this label."""
+        return next(each for each in self.surrogates if each.label == label)
 
     def data(self, label: str) -> DatasetSpec:
         """The data set with this label."""
         return next(data for data in self.datasets if data.label == label)
 
+    def attacks_on(self, data: DatasetSpec) -> list[tuple[int, AttackSpec]]:
+        """The attacks that are run on a data set, with their places: those that name its mask, or else all others."""
+        named = [pair for pair in enumerate(self.attacks) if pair[1].mask is not None and pair[1].mask == data.mask]
+        return named or [pair for pair in enumerate(self.attacks) if pair[1].mask is None]
+
+    def budgets_on(self, data: DatasetSpec) -> Mapping[str, tuple[float, ...]]:
+        """The budgets in every norm, on a data set."""
+        return {**(usual_budgets(data.name, self.budgets) if self.budgets else self.eps), **data.eps}
+
     @model_validator(mode="after")
     def _mask_everywhere(self, info: ValidationInfo) -> Self:
         folder = (info.context or {}).get("folder", Path())
-        object.__setattr__(self, "datasets", tuple(data.under(self.mask, folder) for data in self.datasets))
+        data = tuple(data.under(self.mask, folder) for data in self.datasets)
+        object.__setattr__(self, "datasets", with_masks_of([spec.mask for spec in self.attacks], data, folder))
         return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        for kind, specs in (("model", self.models), ("dataset", self.datasets)):
-            if not specs:
+        kinds = (("model", self.models), ("dataset", self.datasets), ("surrogate", self.surrogates))
+        for kind, specs in kinds:
+            if not specs and kind != "surrogate":
                 raise ValueError(f"expected at least one {kind}, got none")
             labels = [spec.label for spec in specs]
             if twice := sorted({label for label in labels if labels.count(label) > 1}):
                 raise ValueError(f"two {kind}s are called {twice[0]!r}; give one of them a label")
+        known = {model.label: model for model in self.every_model}
+        for surrogate in self.surrogates:
+            for model in surrogate.models:
+                if known[model.label] != model:
+                    raise ValueError(f"two models are called {model.label!r}; give that of the surrogate a label")
         return self
 
 
 HARMLESS = {
-    Suite: {"name", "description", "save", "time_limit", "width_pp", "gates"},
+    Suite: {"name", "description", "save", "time_limit", "width_pp", "gates", "profile"},
     Prove: set[str](),
     ModelSpec: set[str](),
+    SurrogateSpec: set[str](),
     DatasetSpec: set[str](),
     AttackSpec: set[str](),
 }

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,19 @@ from pydantic import BaseModel, ValidationError
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, model_card, moved
+from advbench.config.data.masked import with_masks_of
 from advbench.config.data.word import PATHS
 from advbench.config.gates import Floor, Gates
 from advbench.config.masks import parse_mask
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import SurrogateSpec
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import UserError
 
 _FOLDER = Path(__file__).parent / "suites"
 _TABLES: dict[str, type[BaseModel]] = {
     "models": ModelSpec,
+    "surrogates": SurrogateSpec,
     "datasets": DatasetSpec,
     "attacks": AttackSpec,
     "gates": Gates,
@@ -96,7 +100,7 @@ def refuse_code(suite: Suite) -> None:
         advbench.errors.UserError: suite x names models that run code: nets.py
         if you would run that file yourself, say so with --allow-code, in Python with load_suite(..., allow_code=True)
     """
-    named = [name for spec in suite.models for name in (spec.name, spec.gradients_from) if name is not None]
+    named = [name for spec in suite.every_model for name in (spec.name, spec.gradients_from) if name is not None]
     files = [name for name in named if is_own(name) and model_card(name).runs]
     if files:
         names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
@@ -131,7 +135,56 @@ def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
         raise UserError(
             f"suite {suite.name} has a floor for the data set '{lost[0]}', which --data replaces", hint=hint
         )
-    return suite.model_copy(update={"datasets": data})
+    return suite.model_copy(update={"datasets": with_masks_of([spec.mask for spec in suite.attacks], data)})
+
+
+def on_other_models(suite: Suite, models: tuple[ModelSpec, ...]) -> Suite:
+    """The suite for other models than its own.
+
+    Args:
+        suite: Suite.
+        models: Models, at least one.
+
+    Raises:
+        UserError: Two of them have the same label, or a floor of the suite is for a model that it has no more.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
+        >>> [model.label for model in on_other_models(suite, (ModelSpec(name="resnet50"),)).models]
+        ['resnet50']
+    """
+    labels = [each.label for each in models]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"--model {twice[0]} is given twice", hint="leave out one of them")
+    if lost := [floor.model for floor in suite.gates.floors if floor.model not in (None, *labels)]:
+        raise UserError(
+            f"suite {suite.name} has a floor for the model '{lost[0]}', which --model replaces",
+            hint="take it out of a copy of the suite",
+        )
+    return suite.model_copy(update={"models": models})
+
+
+def on_surrogates(suite: Suite, names: Sequence[str]) -> Suite:
+    """The suite with its attacks made on other models than those that are judged.
+
+    Args:
+        suite: Suite, whose own surrogates are replaced; attacks that choose among those are made on all of these,
+            and those that have none of them on the model itself.
+        names: Labels of models of the suite, or names as its models have; several with plus signs between are an
+            ensemble.
+
+    Raises:
+        UserError: There is no such model.
+
+    Example:
+        >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="bsr")
+        >>> [each.label for each in on_surrogates(suite, ["vgg19", "vgg13+vgg16"]).surrogates]
+        ['vgg19', 'vgg13 + vgg16']
+    """
+    attacks = [spec.model_copy(update={"surrogates": None}) if spec.surrogates else spec for spec in suite.attacks]
+    wanted = [[part.strip() for part in name.split("+")] for name in names]
+    given = {name: getattr(suite, name) for name in Suite.model_fields}
+    return _checked(given | {"attacks": attacks, "surrogates": wanted}, "--surrogate")
 
 
 def _read(path: Path) -> Suite:
@@ -185,10 +238,14 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
         return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
 
     models = tuple(_seen_model(spec, seen) for spec in suite.models)
+    surrogates = tuple(
+        each.model_copy(update={"models": tuple(_seen_model(spec, seen) for spec in each.models)})
+        for each in suite.surrogates
+    )
     datasets = tuple(_seen_data(spec, seen) for spec in suite.datasets)
     attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
-    changed = {"models": models, "datasets": datasets, "attacks": attacks, "mask": _seen_mask(suite.mask, seen)}
-    return suite.model_copy(update=changed)
+    changed = {"models": models, "surrogates": surrogates, "datasets": datasets, "attacks": attacks}
+    return suite.model_copy(update=changed | {"mask": _seen_mask(suite.mask, seen)})
 
 
 def _seen_mask(mask: str | None, seen: Callable[[Path], Path]) -> str | None:
@@ -211,6 +268,7 @@ def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:
 
 
 def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:
-    if (stored := spec.params.get("perturbation")) is None:
-        return spec
-    return spec.model_copy(update={"params": spec.params | {"perturbation": str(seen(Path(str(stored))))}})
+    changed: dict[str, Any] = {"mask": _seen_mask(spec.mask, seen)}
+    if (stored := spec.params.get("perturbation")) is not None:
+        changed["params"] = spec.params | {"perturbation": str(seen(Path(str(stored))))}
+    return spec.model_copy(update=changed)

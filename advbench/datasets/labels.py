@@ -1,5 +1,6 @@
 """True classes in any usual form, converted to the whole numbers that goals are made of."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def as_labels(given: Any, count: int) -> Tensor:
         count: Number of images N.
 
     Returns:
-        int64 (N,).
+        int64 (N,); or, of rows of 0 and 1 that are not all one-hot, which labels each image has, bool (N, labels).
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -42,6 +43,70 @@ def as_labels(given: Any, count: int) -> Tensor:
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):
         raise ValueError(f"expected labels as whole numbers, got {_shown(labels[labels != labels.round()])}")
     return labels.long()
+
+
+def truth_tensor(truths: Sequence[int | tuple[int, ...]], classes: int) -> Tensor:
+    """Classes of images, or the labels that each has, as a tensor.
+
+    Args:
+        truths: Numbers of classes (N), or of the labels of each image.
+        classes: Number of classes of the model.
+
+    Returns:
+        int64 (N,), or bool (N, classes).
+
+    Example:
+        >>> truth_tensor([1, 2], 3), truth_tensor([(0, 2), ()], 3)
+        (tensor([1, 2]), tensor([[ True, False,  True],
+                [False, False, False]]))
+    """
+    sets = [each for each in truths if isinstance(each, tuple)]
+    if not sets:
+        return torch.tensor(truths, dtype=torch.int64)
+    found = torch.zeros(len(sets), classes, dtype=torch.bool)
+    for row, labels in zip(found, sets, strict=True):
+        row[torch.tensor(labels, dtype=torch.int64)] = True
+    return found
+
+
+def truths_of(labels: Tensor) -> list[Any]:
+    """The reverse of :func:`truth_tensor`.
+
+    Example:
+        >>> truths_of(torch.tensor([1, 2])), truths_of(torch.tensor([[True, False, True]]))
+        ([1, 2], [(0, 2)])
+    """
+    return labels.tolist() if labels.ndim == 1 else [tuple(row.nonzero().flatten().tolist()) for row in labels]
+
+
+def labels_for(labels: Tensor, classes: int, model: str, *, several: bool) -> Tensor:
+    """Labels as a model has them.
+
+    Args:
+        labels: Labels int64 (N,), or which each image has, bool (N, labels).
+        classes: Number of classes of the model.
+        model: Name of the model.
+        several: Whether it tells of each by itself whether it applies. An image of one class has that label alone then.
+
+    Returns:
+        int64 (N,), or bool (N, classes).
+
+    Raises:
+        ValueError: ``expected ..., got ...``
+
+    Example:
+        >>> labels_for(torch.tensor([1]), 3, "net", several=True)
+        tensor([[False,  True, False]])
+    """
+    if labels.ndim == 1:
+        check_classes(labels, classes, model)
+        return torch.nn.functional.one_hot(labels, classes).bool() if several else labels
+    if not several:
+        got = f"rows of {labels.shape[1]} values that are not one-hot"
+        raise ValueError(f"expected labels (N,) or one-hot (N, classes), got {got}: labels.argmax(1) if that is meant")
+    if labels.shape[1] != classes:
+        raise ValueError(f"expected rows of {classes} labels, those of {model}, got {labels.shape[1]}")
+    return labels
 
 
 def check_classes(labels: Tensor, classes: int, model: str) -> None:
@@ -89,8 +154,11 @@ def _numbers(given: Any) -> Tensor:
 
 
 def _hot(labels: Tensor) -> Tensor:
-    """The class of each one-hot row (N, classes)."""
-    if not bool(((labels == 0) | (labels == 1)).all() & (labels.long().sum(1) == 1).all()):
+    """The class of each one-hot row (N, classes); rows of 0 and 1 that are no such as truth values."""
+    hot = bool(((labels == 0) | (labels == 1)).all())
+    if hot and not bool((labels.long().sum(1) == 1).all()):
+        return labels.bool()
+    if not hot:
         got = f"rows of {labels.shape[1]} values that are not one-hot"
         raise ValueError(f"expected labels (N,) or one-hot (N, classes), got {got}: labels.argmax(1) if that is meant")
     return labels.long().argmax(1)

@@ -44,23 +44,33 @@ class Matched(NamedTuple):
     """The classes among which the model is judged, ascending; None: all."""
 
 
-def matched(dataset: Dataset, classes: Sequence[str], table: Path | None = None) -> Matched:
+def matched(dataset: Dataset, classes: Sequence[str], table: Path | None = None, *, several: bool = False) -> Matched:
     """Turn the labels of a data set into classes of a model.
 
     Args:
         dataset: Data set with classes of its own, or with labels that are numbers of the model's classes.
         classes: Names of the model's classes, in the order of its logits.
         table: A JSON file that says for classes of the data set which of the model's they are: a name, a WordNet id or
-            a number; null leaves their images out.
+            a number; null leaves their images out, or, of several labels, the label.
+        several: Whether the model tells of each class by itself whether it applies. Images with one class each have
+            that label alone then.
 
     Raises:
-        UserError: A class is not among the model's, or is ambiguous; the hint has near misses.
+        UserError: A class is not among the model's, or is ambiguous; the hint has near misses. Or images have several
+            labels and the model has one class for each, or other labels than the images.
 
     Example:
         >>> pets = Dataset(name="pets", images=("a", "b"), labels=(1, 0), read=lambda i: None, classes=("cat", "Dog"))
         >>> matched(pets, ["dog", "horse", "cat"]).dataset.labels
         (0, 2)
     """
+    if several:
+        return _several(dataset, classes, table)
+    if dataset.label_sets is not None:
+        raise UserError(
+            f"data set {dataset.name} has several labels for each image, and the model has one class for each",
+            hint="name a model with several labels; of one of your own say so, with thresholds = 0 or --thresholds 0",
+        )
     if dataset.classes is None:
         if table is not None:
             raise UserError(f"data set {dataset.name} has no names of classes, which {table} could map")
@@ -82,6 +92,38 @@ def matched(dataset: Dataset, classes: Sequence[str], table: Path | None = None)
         classes=None,
     )
     return Matched(found, matches, among)
+
+
+def _several(dataset: Dataset, classes: Sequence[str], table: Path | None) -> Matched:
+    """Turn the labels of images that may have several of them into labels of a model."""
+    sets = dataset.label_sets
+    if sets is None and dataset.labels is not None:
+        sets = tuple((label,) for label in dataset.labels)
+    if dataset.classes is None:
+        if table is not None:
+            raise UserError(f"data set {dataset.name} has no names of labels, which {table} could map")
+        _check_width(dataset, dataset.width, len(classes))
+        most = max((label for labels in sets or () for label in labels), default=0)
+        if most >= len(classes):
+            message = f"data set {dataset.name} has the label {most}, and the model labels from 0 to {len(classes) - 1}"
+            raise UserError(message, hint="are they counted from 1, or of another model?")
+        return Matched(replace(dataset, labels=None, label_sets=sets))
+    given = {} if table is None else _read_table(table, dataset)
+    matches = match_classes(dataset.classes, classes, dataset.name, given)
+    known = {label: match.index for label, match in enumerate(matches) if match.index is not None}
+    _check_width(dataset, dataset.width and len(set(known.values())), len(classes))
+    if sets is not None:
+        sets = tuple(tuple(sorted({known[label] for label in labels if label in known})) for labels in sets)
+    found = replace(dataset, labels=None, label_sets=sets, classes=None, width=dataset.width and len(classes))
+    return Matched(found, matches)
+
+
+def _check_width(dataset: Dataset, width: int | None, labels: int) -> None:
+    if width is not None and width != labels:
+        raise UserError(
+            f"data set {dataset.name} tells of {width} labels whether they apply, and the model has {labels}",
+            hint="give a column for each label of the model, in its order or under its names",
+        )
 
 
 def match_classes(

@@ -6,6 +6,7 @@ from typing import Any
 from advbench.catalog import ATTACKS, CORRUPTION
 from advbench.catalog.parameters import Parameter, check_names
 from advbench.catalog.registry import resolve
+from advbench.config.models.surrogate import SURROGATE
 from advbench.errors import UserError
 from attacks import NORMS, Attack, capped
 from attacks.corruptions import SMALLEST
@@ -22,7 +23,8 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         name: Name of the attack in the table.
         norm: Name of the norm it works in.
         params: Its parameters. Values other than numbers, strings and booleans are parts of the attack and passed on
-            unchecked. With `MAX_PASSES` among them, the attack stops on each image after that number of passes.
+            unchecked. With `MAX_PASSES` among them, the attack stops on each image after that number of passes. What
+            it is made on, `SURROGATE`, is passed over.
 
     Raises:
         UserError: The attack does not take these parameters.
@@ -32,7 +34,7 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
         7
     """
     card = ATTACKS[name]
-    plain = {key: plain_number(value) for key, value in params.items() if key != MAX_PASSES}
+    plain = {key: plain_number(value) for key, value in params.items() if key not in (MAX_PASSES, SURROGATE)}
     given = {key: value for key, value in plain.items() if isinstance(value, Parameter)}
     check_names(card, given)
     try:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from advbench.config.masks import MaskSpec
 from advbench.datasets.images.ids import content_ids
-from advbench.evaluation.evaluate import Evaluation, evaluate, evaluate_quickly
+from advbench.datasets.labels import truth_tensor
+from advbench.evaluation.evaluate import Evaluation, Instead, evaluate, evaluate_quickly
 from advbench.evaluation.goals import MakeGoal, set_apart
 from advbench.evaluation.masks import mask_for
 from advbench.evaluation.memory import by_halves, out_of_memory
+from advbench.evaluation.predictions import predicted, rank
 from advbench.evaluation.recording import (
     Measurement,
     Provenance,
@@ -26,11 +28,11 @@ from advbench.evaluation.recording import (
     left_out,
     lost,
     measurements,
-    rank,
 )
 from advbench.models.twins import BORROW
 from advbench.records.record import OK, Reason, Record
 from attacks import Attack, Goal, Model, masked
+from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError
 
 
@@ -39,7 +41,8 @@ class BatchAttack:
     """One attack on one model, as it is set up for every batch."""
 
     model: Model
-    """Images -> logits; a :class:`attacks.Fast` model serves the attack only, and its original is judged."""
+    """Images -> logits; a :class:`attacks.Fast` model serves the attack only, and its original is judged. With
+    :class:`advbench.evaluation.evaluate.Instead` the attack is made on another."""
     attack: Attack
     """The attack, made for the norm, with images to start from if it needs any."""
     make_goal: MakeGoal
@@ -48,6 +51,8 @@ class BatchAttack:
     """The columns that all records share; the eps and the seed of the attack are taken from them."""
     keep: int
     """Number of top classes that a record keeps."""
+    thresholds: tuple[float, ...] | None = None
+    """The logit above which each label applies, of a model with several for each image; None: it has one class."""
     mask: MaskSpec | None = None
     """What may change in the images; None: everything. Where each has a mask of its own, it is attacked alone."""
     attack_all: bool = False
@@ -178,31 +183,44 @@ def labelled_pointless(make_goal: MakeGoal, samples: Sequence[Sample], classes: 
         samples: The images (N); False for those without a label.
         classes: Number of classes of the model.
     """
-    known = [row for row, sample in enumerate(samples) if sample.label is not None]
+    known = [row for row, sample in enumerate(samples) if (sample.label, sample.labels) != (None, None)]
     found = [False] * len(samples)
-    if known:
-        labels = torch.tensor([samples[row].label for row in known])
-        nothing = torch.zeros(len(known), classes)
+    nothing = torch.zeros(len(known), classes)
+    labels = labels_of([samples[row] for row in known], nothing)
+    if known and labels is not None:
         aside = set_apart(make_goal(nothing, torch.arange(len(known)), labels), nothing, labels)
         for row, out in zip(known, aside.tolist(), strict=True):
             found[row] = out
     return found
 
 
-def labels_of(samples: Sequence[Sample], x: Tensor) -> Tensor | None:
-    """The labels of images (N,), on the device of ``x``; None unless all of them are known."""
-    labels = [sample.label for sample in samples if sample.label is not None]
-    return torch.tensor(labels, device=x.device) if len(labels) == len(samples) else None
+def labels_of(samples: Sequence[Sample], logits: Tensor) -> Tensor | None:
+    """The labels of images, on the device of their logits; None unless all of them are known.
+
+    Args:
+        samples: The images (N).
+        logits: Logits (N, C), or others for as many classes.
+
+    Returns:
+        The classes int64 (N,), or which labels they have, bool (N, C).
+
+    Example:
+        >>> labels_of([Sample("ab", "0", None, labels=(0, 2))], torch.zeros(1, 3))
+        tensor([[ True, False,  True]])
+    """
+    truths = (sample.label if sample.labels is None else sample.labels for sample in samples)
+    known = [truth for truth in truths if truth is not None]
+    return truth_tensor(known, logits.shape[1]).to(logits.device) if len(known) == len(samples) else None
 
 
 def _together(
     setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor, *, quickly: bool
 ) -> list[ImageResult]:
     """Attack images together, except those for which the goal has no meaning."""
-    labels = labels_of(samples, x)
+    labels = labels_of(samples, clean)
     goal = setup.make_goal(clean, content_ids(x, [sample.sample_id for sample in samples]), labels)
     aside = set_apart(goal, clean, labels)
-    pointless, before = aside.tolist(), rank(clean, setup.keep)
+    pointless, before = aside.tolist(), predicted(clean, setup.keep, setup.thresholds)
     chosen = torch.ones_like(aside) if setup.attack_all else ~aside
     results = {
         row: ImageResult(left_out(samples[row], setup.source, before[row]), clean[row], pointless=True)
@@ -214,12 +232,28 @@ def _together(
         allowed = None if setup.mask is None else mask_for(setup.mask, setup.model, x[places], own)
         attack = setup.attack if allowed is None else masked(setup.attack, allowed)
         seen = _evaluate(setup, attack, x[places], own, clean[places] if quickly else None)
-        some = _results(setup, [samples[place] for place in places.tolist()], seen, allowed)
+        told = surrogate_classes(setup.model, x[places])
+        some = _results(setup, [samples[place] for place in places.tolist()], seen, allowed, told)
         results |= {
             place: result._replace(pointless=pointless[place])
             for place, result in zip(places.tolist(), some, strict=True)
         }
     return [results[row] for row in range(len(x))]
+
+
+def surrogate_classes(model: Model, x: Tensor) -> list[int | None]:
+    """The class that what is attacked instead predicts for each image (N, ...); None where there is no such, or none.
+
+    Example:
+        >>> model, x = Instead(lambda x: x, attacked=lambda x: -x), torch.tensor([[0.25, 0.75]])
+        >>> surrogate_classes(model, x), surrogate_classes(lambda x: x, x)
+        ([0], [None])
+    """
+    if not isinstance(model, Instead):
+        return [None] * len(x)
+    with torch.no_grad():
+        ranked = rank(ask(model.attacked, x), 1)
+    return [each.answer for each in ranked]
 
 
 def _evaluate(setup: BatchAttack, attack: Attack, x: Tensor, goal: Goal, clean: Tensor | None) -> Evaluation:
@@ -230,18 +264,23 @@ def _evaluate(setup: BatchAttack, attack: Attack, x: Tensor, goal: Goal, clean: 
 
 
 def _results(
-    setup: BatchAttack, samples: Sequence[Sample], seen: Evaluation, allowed: Tensor | None
+    setup: BatchAttack,
+    samples: Sequence[Sample],
+    seen: Evaluation,
+    allowed: Tensor | None,
+    told: Sequence[int | None],
 ) -> list[ImageResult]:
-    """The results of images that were attacked together."""
+    """The results of images that were attacked together; ``told`` are the classes that a surrogate predicts."""
     clean, adv = seen.verdicts.clean_logits, seen.verdicts.adv_logits
-    before, after = rank(clean, setup.keep), rank(adv, setup.keep)
+    before, after = (predicted(logits, setup.keep, setup.thresholds) for logits in (clean, adv))
     results = []
     for i, (sample, measured) in enumerate(zip(samples, measurements(seen), strict=True)):
         if i in seen.errors:
             why = failure(sample.sample_name, setup.source.columns["attack"], seen.errors[i])
             results.append(ImageResult(lost(sample, setup.source, Reason.CRASHED, why, before[i]), clean[i]))
             continue
-        record = as_record(setup.source, sample, measured, (before[i], after[i]))
+        source = setup.source.with_columns(surrogate_class=told[i])
+        record = as_record(source, sample, measured, (before[i], after[i]))
         candidate = Candidate(measured, seen.x_adv[i], seen.x_8bit[i], adv[i], allowed) if record.status == OK else None
         results.append(ImageResult(record, clean[i], candidate))
     return results
@@ -254,5 +293,5 @@ def _crashed(setup: BatchAttack, sample: Sample, clean: Tensor | None, error: Ex
     why = failure(sample.sample_name, setup.source.columns["attack"], told)
     silent = clean is not None and not bool(clean.isfinite().all())
     reason = Reason.NO_ANSWER if silent else Reason.CRASHED
-    before = None if clean is None else rank(clean.unsqueeze(0), setup.keep)[0]
+    before = None if clean is None else predicted(clean.unsqueeze(0), setup.keep, setup.thresholds)[0]
     return ImageResult(lost(sample, setup.source, reason, why, before), clean, crash=error)

@@ -35,6 +35,37 @@ class Evaluation(NamedTuple):
     """Row of each image on which the attack failed -> the reason."""
 
 
+class Instead:
+    """A model that judges, with another beside it that attacks are made on in its place.
+
+    Args:
+        model: Images -> logits; what it says counts.
+        attacked: What attacks see.
+
+    Example:
+        >>> model = Instead(lambda x: x, attacked=lambda x: 2 * x)
+        >>> model(torch.ones(1, 2)), attacked_of(model)(torch.ones(1, 2))
+        (tensor([[1., 1.]]), tensor([[2., 2.]]))
+    """
+
+    def __init__(self, model: Model, attacked: Model) -> None:
+        self._model, self.attacked = model, attacked
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """The answer of the model that judges."""
+        return self._model(x)
+
+    @property
+    def wrapped(self) -> Model:
+        """The model that judges."""
+        return self._model
+
+
+def attacked_of(model: Model) -> Model:
+    """What attacks on a model are made on: the model itself, unless it says otherwise."""
+    return model.attacked if isinstance(model, Instead) else model
+
+
 def evaluate(
     model: Model,
     attack: Attack,
@@ -48,7 +79,8 @@ def evaluate(
     """Attack a batch and measure the candidates.
 
     Args:
-        model: The classifier; a :class:`attacks.Fast` model serves the attack only, and its original is judged.
+        model: The classifier; a :class:`attacks.Fast` model serves the attack only, and its original is judged. With
+            :class:`Instead` the attack is made on another.
         attack: Any attack, of either kind.
         x: Images (N, C, H, W) in [0, 1].
         goal: What counts as fooled.
@@ -59,7 +91,7 @@ def evaluate(
     Raises:
         ValueError: The attack refuses its arguments, or returns something other than a batch of candidates.
     """
-    tried = attempt(model, attack, x, goal, eps=eps, seed=seed, on_pass=on_pass)
+    tried = attempt(attacked_of(model), attack, x, goal, eps=eps, seed=seed, on_pass=on_pass)
     x_8bit = quantize(model, x, tried.x_adv, goal, attack.norm, eps=eps)
     verdicts = judge(model, x, tried.x_adv, goal, attack.norm, eps, x_8bit)
     return Evaluation(x_8bit=x_8bit, verdicts=verdicts, **tried._asdict())
@@ -85,7 +117,7 @@ def evaluate_quickly(
     Raises:
         ValueError: As for :func:`evaluate`.
     """
-    tried = attempt(model, attack, x, goal, eps=eps, seed=seed)
+    tried = attempt(attacked_of(model), attack, x, goal, eps=eps, seed=seed)
     known = Remembered(model, x, clean)
     with torch.no_grad():
         known.learn(tried.x_adv)

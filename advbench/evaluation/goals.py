@@ -5,25 +5,42 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from advbench.config.goals import GoalSpec
+from advbench.config.goals import LABEL_FORMS_TEXT, NO_LABEL, GoalSpec
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
-from attacks import Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
+from attacks import (
+    AnyLabelFlips,
+    Goal,
+    LabelOff,
+    LabelOn,
+    LabelOutOfTopK,
+    LabelsEqual,
+    OrderedTopK,
+    Targeted,
+    TopKExclusion,
+    Untargeted,
+)
+from attacks.goals import SignedGoal
 from attacks.objectives.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
-"""Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch."""
+"""Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch. Of a model with
+several labels: which of them each image has, bool (N, C)."""
 
 
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
     """Bind a goal to a model's classes; what it needs to know of the clean images is read from their logits.
 
-    Untargeted and label-out-of-topk refer to the label, or to the model's top class on the clean image if the label
-    is not known.
+    Untargeted, label-out-of-topk and any-label-flips refer to the labels, or to what the model says of the clean image
+    if they are not known.
 
     Raises:
-        UserError: The goal names a class that the model does not have, or a k too large for its number of classes.
+        UserError: The goal names a class that the model does not have, or a k too large for its number of classes; or
+            it is for several labels and the model for one class, or the reverse.
     """
+    _refuse_other_kind(spec, model)
+    if model.thresholds is not None:
+        return _label_goal_maker(spec, model, model.thresholds)
     wanted = [model.class_index(name) for name in spec.classes]
     largest = model.num_classes // 2 if spec.kind == "topk-exclusion" else model.num_classes - 1
     if max(spec.k, len(wanted)) > largest:
@@ -51,13 +68,71 @@ def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
     return make
 
 
+def _refuse_other_kind(spec: GoalSpec, model: Classifier) -> None:
+    if spec.several and model.thresholds is None:
+        raise UserError(
+            f"goal '{spec}' is for several labels, and {model.name} has one class for each image",
+            hint="choose another goal, such as untargeted; of a model of your own that has several labels say so, with "
+            "thresholds = 0 or --thresholds 0",
+        )
+    if not spec.several and model.thresholds is not None:
+        raise UserError(
+            f"goal '{spec}' is for one class of each image, and {model.name} has several labels",
+            hint=f"choose {LABEL_FORMS_TEXT}",
+        )
+
+
+def goal_labels(spec: GoalSpec, model: Classifier) -> tuple[int, ...] | None:
+    """The labels that a goal for several labels names, ascending; None for any other goal.
+
+    Raises:
+        UserError: The model does not have one of them, or it is named twice.
+
+    Example:
+        >>> from advbench.config.goals import parse_goal
+        >>> model = Classifier(torch.nn.Flatten(), num_classes=3, classes=["cat", "dog", "hat"]).with_thresholds(0.0)
+        >>> goal_labels(parse_goal("labels-equal:hat,dog"), model), goal_labels(parse_goal("any-label-flips"), model)
+        ((1, 2), ())
+    """
+    if not spec.several:
+        return None
+    if spec.kind == "labels-equal" and spec.classes == (NO_LABEL,) and NO_LABEL not in model.classes:
+        return ()
+    found = [model.class_index(name) for name in spec.classes]
+    if len(set(found)) < len(found):
+        raise UserError(f"goal '{spec}' names the same label twice")
+    return tuple(sorted(found))
+
+
+def _label_goal_maker(spec: GoalSpec, model: Classifier, thresholds: tuple[float, ...]) -> MakeGoal:
+    named = goal_labels(spec, model) or ()
+    wanted = torch.zeros(model.num_classes, dtype=torch.bool)
+    wanted[torch.tensor(named, dtype=torch.int64)] = True
+
+    def make(logits: Tensor, ids: Tensor, labels: Tensor | None = None) -> Goal:
+        device = ids.device
+        match spec.kind:
+            case "label-off":
+                return LabelOff(torch.full((len(ids),), named[0], device=device), thresholds=thresholds, ids=ids)
+            case "label-on":
+                return LabelOn(torch.full((len(ids),), named[0], device=device), thresholds=thresholds, ids=ids)
+            case "labels-equal":
+                return LabelsEqual(wanted.to(device).repeat(len(ids), 1), thresholds=thresholds, ids=ids)
+        if labels is None:
+            return AnyLabelFlips.from_logits(logits, thresholds=thresholds, ids=ids)
+        return AnyLabelFlips(labels, thresholds=thresholds, ids=ids)
+
+    return make
+
+
 def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor:
     """The images for which a goal has no meaning, because they already are of the class that it wants first.
 
     Args:
         goal: The goal for N images.
         clean: The model's logits for them (N, C).
-        labels: Their true classes (N,). None: the classes that the model predicts, where its logits are finite.
+        labels: Their true classes (N,), or which labels they have, bool (N, C). None: what the model predicts, where
+            its logits are finite.
 
     Returns:
         bool (N,).
@@ -69,4 +144,5 @@ def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor
     """
     if labels is not None:
         return pointless(goal, labels)
-    return pointless(goal, clean.argmax(1)) & clean.isfinite().all(1)
+    predicted = goal.above(clean) > 0 if isinstance(goal, SignedGoal) else clean.argmax(1)
+    return pointless(goal, predicted) & clean.isfinite().all(1)

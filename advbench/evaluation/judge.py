@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
-from attacks.goals import Goal
+from attacks.goals import Goal, SignedGoal
 from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -40,17 +40,14 @@ class Verdicts(NamedTuple):
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal, bool (N,)."""
     size_8bit: Tensor
     """Size of the perturbation of that version, in the norm of eps (N,)."""
+    flipped: Tensor
+    """Whether the predicted class changed, or any of the predicted labels, whatever the goal, bool (N,)."""
     judge_draws: Tensor
     """Passes of the model that judged each candidate (N,): 1, or :data:`DRAWS` where its answers are random."""
     met_share: Tensor
     """Share of those passes in which the candidate is valid and meets the goal (N,)."""
     sizes: dict[str, Tensor]
     """Name of each norm -> size of the perturbation in it (N,)."""
-
-    @property
-    def flipped(self) -> Tensor:
-        """Whether the predicted class changed, whatever the goal, bool (N,)."""
-        return self.clean_logits.argmax(1) != self.adv_logits.argmax(1)
 
 
 @torch.no_grad()
@@ -104,10 +101,18 @@ def judge(
         survives_8bit=survives,
         met_8bit=met_8bit,
         size_8bit=size_8bit,
+        flipped=_flipped(goal, clean, adv),
         judge_draws=torch.full_like(met, draws, dtype=torch.int64),
         met_share=share * valid,
         sizes=dict(zip(NORMS, sizes, strict=True)),
     )
+
+
+def _flipped(goal: Goal, clean: Tensor, adv: Tensor) -> Tensor:
+    """Where two answers (N, C) name different classes, or different labels where there are several, bool (N,)."""
+    if isinstance(goal, SignedGoal):
+        return ((goal.above(clean) > 0) != (goal.above(adv) > 0)).any(1)
+    return clean.argmax(1) != adv.argmax(1)
 
 
 def _answers(model: Model, x_adv: Tensor, goal: Goal) -> tuple[Tensor, Tensor, int]:

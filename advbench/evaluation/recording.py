@@ -4,16 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from torch import Tensor
+from typing import Any, NamedTuple, Self
 
 from advbench.config.masks import mask_in
 from advbench.evaluation.evaluate import Evaluation
+from advbench.evaluation.predictions import Prediction
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, Reason, Record
 from advbench.sanitize import display_name
 from attacks import Attack
-from attacks.objectives.ranking import ranked_classes
 
 INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
 """Reason why the outcome of an image is unknown if its candidate is invalid."""
@@ -25,6 +23,11 @@ UNANSWERED = "the model's answers are not all finite"
 """Reason why the outcome of an image is unknown if the model gave no usable answers."""
 ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
 """Reasons to leave an image out: by its label, or by the class that the model predicts if it has no label."""
+ITS_LABELS, ITS_ANSWER = (
+    "its labels are what the goal asks for",
+    "its predicted labels are what the goal asks for already",
+)
+"""The same of a goal for several labels."""
 
 
 class Provenance(NamedTuple):
@@ -34,6 +37,15 @@ class Provenance(NamedTuple):
     """Digest of everything that determines the results."""
     columns: dict[str, Any]
     """Columns of the record that are the same for all images."""
+
+    def with_columns(self, **more: Any) -> "Provenance":
+        """The same with more columns.
+
+        Example:
+            >>> Provenance("r", {"model": "m"}).with_columns(seed=0).columns
+            {'model': 'm', 'seed': 0}
+        """
+        return self._replace(columns=self.columns | more)
 
 
 class Sample(NamedTuple):
@@ -45,6 +57,18 @@ class Sample(NamedTuple):
     """Its name in the data set."""
     label: int | None
     """Its true class, if known."""
+    labels: tuple[int, ...] | None = None
+    """The labels that it truly has, ascending, of data with several for each image."""
+
+    @classmethod
+    def of(cls, sample_id: str, name: str, truth: int | tuple[int, ...] | None) -> Self:
+        """An image with its true class, or its labels.
+
+        Example:
+            >>> Sample.of("ab", "0", (1, 3)).labels
+            (1, 3)
+        """
+        return cls(sample_id, name, *((None, truth) if isinstance(truth, tuple) else (truth,)))
 
 
 class Measurement(NamedTuple):
@@ -55,7 +79,7 @@ class Measurement(NamedTuple):
     answered: bool
     """Whether the goal was met or all answers of the model were finite; without answers no image counts as robust."""
     flipped: bool
-    """Whether the predicted class changed, whatever the goal."""
+    """Whether the predicted class changed, or any of the predicted labels, whatever the goal."""
     met: bool
     """Whether the candidate is valid and meets the goal."""
     survives_8bit: bool
@@ -78,52 +102,6 @@ class Measurement(NamedTuple):
     """Wall time of the attack, divided by the number of images in its batch."""
 
 
-class Ranking(NamedTuple):
-    """The top classes of an image, best first; empty if the model's answer does not rank them."""
-
-    classes: tuple[int, ...]
-    """Indices of the classes."""
-    confidences: tuple[float, ...]
-    """Softmax probabilities of the classes."""
-
-    def first(self, k: int) -> "Ranking":
-        """The ranking cut down to the first k classes."""
-        return Ranking(self.classes[:k], self.confidences[:k])
-
-    def columns(self, when: str) -> dict[str, Any]:
-        """The columns of a record that hold the top classes; empty if there are none.
-
-        Args:
-            when: Prefix of the columns, "clean" or "adv".
-
-        Example:
-            >>> Ranking((3, 1), (0.7, 0.2)).columns("clean")
-            {'clean_class': 3, 'clean_confidence': 0.7, 'clean_topk': (3, 1)}
-        """
-        if not self.classes:
-            return {}
-        found = {"class": self.classes[0], "confidence": self.confidences[0], "topk": self.classes}
-        return {f"{when}_{name}": value for name, value in found.items()}
-
-
-def rank(logits: Tensor, k: int) -> list[Ranking]:
-    """The top k classes of each image, or all of them if there are fewer.
-
-    Equal logits are ranked as by :func:`attacks.objectives.ranking.ranked_classes`. An image whose logits hold NaN or
-    infinity has no top class, whatever argmax returns.
-
-    Example:
-        >>> import torch
-        >>> rank(torch.tensor([[0.0, 1000.0, -1000.0]]), k=2)
-        [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
-    """
-    # By the logits: a saturated softmax ties classes that have an order.
-    best = ranked_classes(logits, k)
-    shares = logits.softmax(1).gather(1, best)
-    ranked = zip(best.tolist(), shares.tolist(), shares.isfinite().all(1).tolist(), strict=True)
-    return [Ranking(tuple(classes), tuple(sure)) if known else Ranking((), ()) for classes, sure, known in ranked]
-
-
 def measurements(result: Evaluation) -> Iterator[Measurement]:
     """The measurements of each image of a batch."""
     verdicts = result.verdicts
@@ -141,14 +119,14 @@ def measurements(result: Evaluation) -> Iterator[Measurement]:
         yield Measurement(**dict(zip(lists, values, strict=True)), sizes=of_row, seconds=result.seconds)
 
 
-def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tuple[Ranking, Ranking]) -> Record:
+def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tuple[Prediction, Prediction]) -> Record:
     """The record of one image; with an invalid candidate, it holds only the clean classes and the cost.
 
     Args:
         source: The columns that all records share.
         sample: Id, name and label of the image.
         seen: The measurements of the image.
-        ranked: The top classes before and after the attack.
+        ranked: The top classes, or the labels, before and after the attack.
     """
     before, after = ranked
     columns = (
@@ -173,7 +151,7 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
     return Record(status=OK, **columns)
 
 
-def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: Ranking | None = None) -> Record:
+def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: Prediction | None = None) -> Record:
     """The record of an image whose outcome is unknown, with its clean classes where those are known.
 
     Args:
@@ -186,13 +164,16 @@ def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: R
     return _unattacked(sample, source, before, status=UNKNOWN, reason=reason, error=why)
 
 
-def left_out(sample: Sample, source: Provenance, before: Ranking | None = None) -> Record:
+def left_out(sample: Sample, source: Provenance, before: Prediction | None = None) -> Record:
     """The record of an image for which the goal has no meaning; see :func:`attacks.objectives.pointless.pointless`."""
-    why = ITS_CLASS if sample.label is None else ITS_LABEL
+    if source.columns.get("goal_labels") is not None:
+        why = ITS_ANSWER if sample.labels is None else ITS_LABELS
+    else:
+        why = ITS_CLASS if sample.label is None else ITS_LABEL
     return _unattacked(sample, source, before, status=LEFT_OUT, error=why)
 
 
-def _unattacked(sample: Sample, source: Provenance, before: Ranking | None, **said: str) -> Record:
+def _unattacked(sample: Sample, source: Provenance, before: Prediction | None, **said: str) -> Record:
     clean = {} if before is None else before.columns("clean")
     columns = source.columns | sample._asdict() | clean | said
     return Record(run_id=source.run_id, **columns)

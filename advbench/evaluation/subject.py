@@ -40,11 +40,14 @@ class Subject:
     """Name of the model in tables."""
     num_classes: int
     """Number of classes, one for each logit."""
+    thresholds: tuple[float, ...] | None
+    """The logit above which each label applies, of a model with several for each image; None: it has one class."""
 
     def __init__(self, model: Model, x: Tensor, dtypes: Sequence[torch.dtype]) -> None:
         check_callable(model)
         self.name = str(getattr(model, "name", type(model).__name__))
         self._model = model
+        self.thresholds = getattr(model, "thresholds", None)
         _check_device(model, self.name, x)
         self._dtype = dtypes[0]
         self.num_classes = self._first_answer(x[:2], dtypes).shape[1]
@@ -61,6 +64,12 @@ class Subject:
             ValueError: The model fails on them, or does not give logits.
         """
         return ask(self._answer, x).to(x.device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, or their numbers."""
+        named: tuple[str, ...] = getattr(self._model, "classes", tuple(map(str, range(self.num_classes))))
+        return named
 
     def named_modules(self) -> Iterable[tuple[str, nn.Module]]:
         """The modules of the network, with their names; none for other callables."""

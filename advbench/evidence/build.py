@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from advbench.analysis.labels.codes import is_several
 from advbench.analysis.metrics import levels
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat, ThreatResults, gather_clean
@@ -80,6 +81,8 @@ def make_archive(
     run = read_run(folder)
     refuse_part(run, "an archive")
     analysis, label = RunAnalysis.of(run), _model(run, model)
+    if any(is_several(each.threat.goal) for each in analysis.evidence if each.threat.model == label):
+        raise UserError(f"model {label} has several labels for each image, and an archive claims one class of each")
     images = gather_clean(analysis.frame[analysis.frame["model"] == label])
     found = [each for each in (_data(run, analysis, one, search) for one in images) if each.kept.clean]
     if not found:

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advbench.analysis.statistics import wilson
 from advbench.config.goals import GoalSpec, parse_goal
 from advbench.datasets.images.ids import sample_id
 from advbench.errors import UserError
 from advbench.evidence.archive import Archive, own_text
 from advbench.evidence.claims import DIGITS, DataClaim, LevelClaim, ThreatClaim, there
 from advbench.evidence.png import Pixels
+from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.models.restricted import restricted
 from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from advbench.catalog.user_models import FACTORY, described_fields, is_own
 from advbench.config.model_description import Description, refuse_unread
-from advbench.config.suite import ModelSpec
+from advbench.config.models.model import ModelSpec
 from advbench.errors import UserError
 from advbench.evidence.archive import Archive
 from advbench.models import load_model

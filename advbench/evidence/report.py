@@ -57,9 +57,9 @@ class Shortfall(NamedTuple):
         if self.carried >= self.broken:
             return ""
         parts = [
-            f"{self.lost} are not fooled within eps once rounded to 8 bits" if self.lost else "",
-            f"on {self.random} the model's answers are random" if self.random else "",
-            f"{self.not_kept} were not kept by the run" if self.not_kept else "",
+            f"{self.lost} not fooled within eps once rounded to 8 bits" if self.lost else "",
+            f"{self.random} on which the model's answers are random" if self.random else "",
+            f"{self.not_kept} not kept by the run" if self.not_kept else "",
         ]
         why = f" ({' and '.join(filter(None, parts))})" if any(parts) else ""
         return f"{self.where}: the archive carries {self.carried} of the {self.broken} images that the run broke{why}"

@@ -22,7 +22,7 @@ from advbench.evaluation.goals import goal_maker, set_apart
 from advbench.evaluation.memory import out_of_memory
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
-from advbench.planning.trust import longer
+from advbench.planning.units.trust import longer
 from advbench.records.flag import Flag
 from advbench.records.unit import Unit
 
@@ -41,8 +41,8 @@ def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
         UserError: An image is not the one that was planned with.
     """
     images, samples = resources.images(unit), resources.samples(unit)
-    labels = labels_of([samples[row] for row in images.rows], images.x)
     model, count = resources.judged(unit.model, unit.dataset), len(images.x)
+    labels = labels_of([samples[row] for row in images.rows], images.x.new_empty(0, model.num_classes))
     size, flags = count, list[Flag]()
     while True:
         try:
@@ -103,7 +103,8 @@ def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite,
     flags: list[Flag] = []
     for (model, dataset), units in clean.items():
         samples = [sample for unit in units for sample in resources.samples(unit)]
-        labels = [sample.label for sample in samples if sample.label is not None]
+        truths = [sample.label if sample.labels is None else sample.labels for sample in samples]
+        labels = [truth for truth in truths if truth is not None]
         shown = Shown(
             ids=[sample.sample_id for sample in samples],
             labels=labels if len(labels) == len(samples) else None,

@@ -191,7 +191,8 @@ class _Session(NamedTuple):
         starts: dict[tuple[str, str], tuple[int, ...]] = {}
         for pair, units in self.plan.clean().items():
             starts[pair] = tuple(spread([number for unit in units for number in unit.samples]))
-        return TaskContext(self.suite, self.plan.run_id, self.resources, self.plan.identity["models"], starts)
+        models = self.plan.identity["models"] | self.plan.identity.get("surrogates", {})
+        return TaskContext(self.suite, self.plan.run_id, self.resources, models, starts)
 
     def _executor(self, context: TaskContext) -> Executor:
         clean, limit, plugins = self.plan.clean(), self.suite.time_limit, list(loaded_plugins())

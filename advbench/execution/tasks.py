@@ -23,9 +23,11 @@ from advbench.execution.unit_results import (
     as_tensors,
     finished,
     logits_of,
+    made_on,
     set_up,
     unreadable_records,
 )
+from advbench.planning.cost.universal import fitted_universal, takes_fit
 from advbench.records.clean import CleanLogits
 from advbench.records.storage.checksum import BLANK, is_intact, sealed
 from advbench.records.storage.shards import check_unit
@@ -48,8 +50,9 @@ def do(job: Job, context: TaskContext) -> Done:
         UserError: A model, an image or a file is missing, or has changed since the run was planned.
     """
     unit, clean = job.unit, job.clean or CleanLogits((), np.empty((0, 0)))
-    if context.resources.digest(unit.model) != context.models[unit.model]:
-        raise UserError(f"model {unit.model} has changed since the run was planned")
+    for label in (unit.model, *made_on(unit, context)):
+        if context.resources.digest(label) != context.models[label]:
+            raise UserError(f"model {label} has changed since the run was planned")
     with _seeded(unit.seed, context.resources.device):
         match unit.task:
             case "clean":
@@ -111,8 +114,7 @@ def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> 
     results, cuts = list[ImageResult](), [most] if most < len(unit.samples) else []
     if images.rows:
         logits = logits_of(unit, images, clean).to(images.x.device)
-        form = context.resources.fast(unit.model, unit.dataset, unit.form, images.x)
-        setup = set_up(unit, context, _equipped(unit, context, images.x), model=form, on_cut=cuts.append)
+        setup = set_up(unit, context, _equipped(unit, context, images.x), x=images.x, on_cut=cuts.append)
         own = [samples[row] for row in images.rows]
         for start in range(0, len(own), most):
             part = slice(start, start + most)
@@ -122,11 +124,13 @@ def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> 
 
 
 def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
-    """The attack of a unit, with images of its data set to start from if it needs any."""
+    """The attack of a unit, with images of its data set to start from, or to be fitted to, if it needs any."""
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
+    numbers = context.starts[unit.model, unit.dataset]
+    if takes_fit(attack):
+        return fitted_universal(attack, unit, context.resources, numbers, x.shape[1:])
     if not takes_starts(attack):
         return attack
-    numbers = context.starts[unit.model, unit.dataset]
     starts = context.resources.starts(unit.model, unit.dataset, numbers, x.shape[1:])
     return attack if starts is None else with_starts(attack, starts)
 

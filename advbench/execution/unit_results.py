@@ -12,9 +12,11 @@ from advbench.config.masks import parse_mask
 from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.evaluation.batch import BatchAttack, Candidate, ImageResult, labelled_pointless, unattacked
-from advbench.evaluation.goals import goal_maker
+from advbench.evaluation.evaluate import Instead
+from advbench.evaluation.goals import goal_labels, goal_maker
 from advbench.evaluation.recording import Provenance, Sample, failure
 from advbench.models.classifier import Classifier
+from advbench.planning.forms.surrogates import surrogate_model
 from advbench.planning.resources import Resources, UnitImages
 from advbench.records.clean import CleanLogits
 from advbench.records.record import UNKNOWN, Reason, Record
@@ -73,7 +75,7 @@ def set_up(
     context: TaskContext,
     attack: Attack,
     *,
-    model: Model | None = None,
+    x: Tensor | None = None,
     on_cut: Callable[[int], None] = lambda size: None,
 ) -> BatchAttack:
     """An attack, or a proof in its place, on the images of a unit.
@@ -82,20 +84,34 @@ def set_up(
         unit: The unit to do.
         context: The run that it belongs to.
         attack: Made for the unit's norm.
-        model: The form of the model that the attack is given; None: the model as it is judged.
+        x: Images (N, C, H, W), for which the model is given to the attack in the unit's form, or the unit's surrogate
+            in its place; None: the attack is given the model as it is judged.
         on_cut: Called with the smaller number of images each time memory does not suffice.
     """
     judged, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
     mask = context.suite.data(unit.dataset).mask
+    model: Model = judged
+    if x is not None and (label := unit.surrogate) is not None:
+        spec = context.suite.surrogate(label)
+        model = Instead(judged, surrogate_model(context.resources, spec, unit.model, unit.dataset, unit.form, x))
+    elif x is not None:
+        model = context.resources.fast(unit.model, unit.dataset, unit.form, x)
     return BatchAttack(
-        model=judged if model is None else model,
+        model=model,
         attack=attack,
         make_goal=goal_maker(goal, judged),
         source=_provenance(unit, context, judged),
         keep=max(_FIRST, goal.k, len(goal.classes)),
+        thresholds=judged.thresholds,
         mask=None if mask is None else parse_mask(mask),
         on_cut=on_cut,
     )
+
+
+def made_on(unit: Unit, context: TaskContext) -> list[str]:
+    """Labels of the models that the attack of a unit is made on, in place of the model itself."""
+    label = unit.surrogate
+    return [] if label is None else [each.label for each in context.suite.surrogate(label).models]
 
 
 def logits_of(unit: Unit, images: UnitImages, clean: CleanLogits) -> Tensor:
@@ -218,7 +234,9 @@ def _unattacked(
 def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenance:
     """The columns that all rows of a unit share."""
     same = ("unit_id", "model", "dataset", "attack", "goal", "norm", "eps", "seed", "form", "params")
-    columns = {name: getattr(unit, name) for name in same} | {"weights_sha256": model.weights_sha256 or ""}
+    columns = {name: getattr(unit, name) for name in same} | {"surrogate": unit.surrogate or ""}
+    columns |= {"weights_sha256": model.weights_sha256 or ""}
+    columns["goal_labels"] = goal_labels(parse_goal(unit.goal), model)
     return Provenance(context.run_id, columns)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import safetensors.torch
 import torch
 
@@ -13,9 +15,12 @@ from advbench.config.masks import parse_mask
 from advbench.config.suite import DatasetSpec
 from advbench.config.suite_files import refuse_code
 from advbench.datasets.images.ids import content_ids, content_of, sample_id
+from advbench.evaluation.batch import labels_of
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.judge import judge
 from advbench.evaluation.masks import shared_mask
+from advbench.evaluation.predictions import predicted
+from advbench.evaluation.recording import Sample
 from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
 from advbench.records.run_folder import RunFolder
@@ -94,20 +99,33 @@ def _differences(
     for places in torch.arange(len(tensors["rows"])).split(BATCH):  # type: ignore[no-untyped-call]
         x, x_adv = tensors["x"][places], tensors["x_adv"][places]
         records = [rows.iloc[row] for row in tensors["rows"][places].tolist()]
-        labels = [record["label"] for record in records]
-        known = torch.tensor([int(label) for label in labels]) if all(label == label for label in labels) else None
-        goal = make_goal(tensors["clean_logits"][places], content_ids(x), known)
+        samples = [Sample("", "", _whole(record["label"]), _listed(record["labels"])) for record in records]
+        clean = tensors["clean_logits"][places]
+        goal = make_goal(clean, content_ids(x), labels_of(samples, clean))
         found = judge(model, x, x_adv, goal, norm, unit.eps)
-        classes, sizes = found.adv_logits.argmax(1).tolist(), found.sizes[unit.norm].tolist()
+        sizes, column = found.sizes[unit.norm].tolist(), "adv_labels" if model.several else "adv_class"
+        answers = [each.answer for each in predicted(found.adv_logits, 1, model.thresholds)]
         for i, record in enumerate(records):
             what = f"unit {unit.unit_id}, {record['sample_name']}"
             if sample_id(x[i]) != content_of(str(record["sample_id"])):
                 yield f"{what}: the clean image beside it is another one"
-            if classes[i] != record["adv_class"] or bool(found.met[i]) != record["met"]:
-                said = f"class {record['adv_class']}, goal {'met' if record['met'] else 'not met'}"
-                yield f"{what}: the row says {said}; the model says class {classes[i]}, {_met(bool(found.met[i]))}"
+            told = _listed(record[column]) if model.several else _whole(record[column])
+            if answers[i] != told or bool(found.met[i]) != record["met"]:
+                noun = "labels" if model.several else "class"
+                said = f"{noun} {told}, goal {'met' if record['met'] else 'not met'}"
+                yield f"{what}: the row says {said}; the model says {noun} {answers[i]}, {_met(bool(found.met[i]))}"
             if record["met"] and abs(sizes[i] - record[unit.norm]) > ABSOLUTE + RELATIVE * sizes[i]:
                 yield f"{what}: the row says {unit.norm} {record[unit.norm]:.6g}; it is {sizes[i]:.6g}"
+
+
+def _whole(value: Any) -> int | None:
+    """A class of a row; None where there is none."""
+    return None if pd.isna(value) else int(value)
+
+
+def _listed(value: Any) -> tuple[int, ...] | None:
+    """The labels of a row; None where there are none."""
+    return tuple(map(int, value)) if isinstance(value, list | tuple | np.ndarray) else None
 
 
 def _met(met: bool) -> str:

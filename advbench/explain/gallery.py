@@ -17,6 +17,7 @@ from advbench.explain.figures.codes import Coded, draw_codes
 from advbench.explain.figures.strip import Tile, draw_strip
 from advbench.explain.scene import Section, arrays
 from advbench.models.classifier import Classifier
+from advbench.models.thresholds import refuse_several
 from advbench.pictures.outcome import Guess, first_classes
 from advbench.planning.resources import Resources
 from advbench.records.adversarials import kept_rows, kept_tensors
@@ -69,6 +70,7 @@ def explain_run(
     bench, sections, done = Resources(run.suite.model_copy(update={"device": device})), [], 0
     for label, own in rows.groupby("model", observed=True, sort=False):
         model, images, figures = bench.model(str(label)), [], {}
+        refuse_several(model.thresholds, str(label), "explanations")
         for row in own.to_dict("records"):
             progress(f"{label}: {row['sample_name']}", done, len(rows))
             images.append(_read(run, row, bench.device))

@@ -21,6 +21,7 @@ from advbench.explain.scene import Scene, Section
 from advbench.explain.subject import Subject, attack_subject, read_subject
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.thresholds import refuse_several
 from advbench.pictures.choice import choose, suit
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from advbench.report.html.document import data_uri, render
@@ -77,6 +78,7 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
             return _write(config.out, f"What was fooled most easily in {display_name(config.run.name)}", lead, found)
         progress(f"loading {config.model}", 0, 1)
         model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
+        refuse_several(model.thresholds, config.model, "explanations")
         for name in config.options.classes:
             model.class_index(name)
         if config.options.layer is not None:

@@ -14,6 +14,7 @@ _SEARCH = {
     "many steps": "many steps, each guided by the model's answer to the last",
     "for transfer": "many steps, made so that other models are fooled too, at the cost of this one",
     "one step": "one step",
+    "in one place": "many steps, in one part of the image alone",
     "blind": "changes that do not depend on the model",
 }
 

@@ -18,12 +18,14 @@ from typing import Any
 
 from advbench.catalog.attack_facts import ATTACK_COSTS, ATTACK_FACTS
 from advbench.catalog.cards import ANY
+from advbench.config.goals import DEFAULT_LABEL_GOAL
 from advbench.planning.cost.passes import count_passes
 from attacks import ATTACKS
 from attacks.corruptions import CORRUPTIONS, Corruption
 from attacks.corruptions.corruption import CHANGES
 from attacks.foolbox import ROWS, TIME_LIMIT
 from attacks.foolbox.parameters import complete
+from attacks.foolbox.row import ANY as EVERY
 from attacks.foolbox.row import Row
 from attacks.foolbox.run import load
 from attacks.universal.stored import StoredUniversal
@@ -78,14 +80,14 @@ def own(attack: Any) -> dict[str, Any]:
 
 
 def _foolbox(row: Row) -> dict[str, Any]:
-    takes = "any" if row.goals == ANY else ", ".join(row.goals)
+    takes = "any" if row.goals == EVERY else ", ".join(row.goals)
     defaults = complete(row, getattr(load().attacks, row.attack), {}) | {"time_limit": TIME_LIMIT}
     return {
         "target": "attacks.foolbox:get",
         "arguments": [row.name],
         "kind": "budget" if row.kind == "budget" else "minimum norm",
         "norms": list(row.norms),
-        "goals": list(row.goals),
+        "goals": list(ANY if row.goals == EVERY else row.goals),
         "summary": f"{takes}; needs numba" if "numba" in row.needs else takes,
         "access": row.access,
         "besides": [],
@@ -104,7 +106,7 @@ def _corruption(name: str) -> dict[str, Any]:
     told = re.split(r"[;:.]", inspect.getdoc(CHANGES[name]) or "")[0]
     return own(Corruption) | {
         "arguments": [name],
-        "goals": ["untargeted"],
+        "goals": ["untargeted", DEFAULT_LABEL_GOAL],
         "summary": told,
         "source": "ImageNet-C",
     }

@@ -24,6 +24,8 @@ from advbench.explain.page import explain_picture
 from advbench.guide.pages import FOLDER
 from advbench.pictures.attack import attack_pictures
 from advbench.pictures.universal.fit import FitConfig, fit_perturbation
+from advbench.pictures.universal.patch_config import PatchFit
+from advbench.pictures.universal.patch_fit import fit_patch
 from advbench.records.storage.atomic import write_atomic
 from advbench.report.html.figures import curves
 
@@ -97,6 +99,13 @@ def _universal(folder: Path) -> bytes:
     return (folder / "panel.png").read_bytes()
 
 
+def _patch(folder: Path) -> bytes:
+    paths = tuple(sample.path for sample in samples("imagenet"))
+    measured = fit_patch(PatchFit(paths=paths, model=MODEL, share=0.1, steps=60, batch_size=8, out=folder))
+    click.echo(f"patch: {measured.counts}")
+    return (folder / "panel.png").read_bytes()
+
+
 def _both_sides(folder: Path) -> bytes:
     run = advbench.run(SUITE, out=folder, workers=1)
     (evidence,) = gather(run.frame)
@@ -112,6 +121,7 @@ PICTURES: Mapping[str, Callable[[Path], bytes]] = MappingProxyType(
         "digit.webp": _digit,
         "path.webp": _path,
         "universal.webp": _universal,
+        "patch.webp": _patch,
         "both-sides.svg": _both_sides,
     }
 )

@@ -81,7 +81,8 @@ def report(package: Path = FOLDER) -> str:
         "Every classifier that `advbench train` can make, with the figure that is claimed for it where there is one.",
         "Both accuracies are of the published weights, in half precision, with Wilson's 95 % interval and the number",
         "of images. Under attack an image counts only if it is classified right and no attack changes that, which the",
-        "judge decides. Seconds are of one processor thread, for training alone.",
+        "judge decides. Seconds are of one processor thread, for training alone. Of `eight_digits`, which has several",
+        "labels for each image, all of them have to be right.",
         *_withheld(),
         "Written by `python -m advbench.maintenance.zoo_report`.",
         "",
@@ -192,7 +193,8 @@ def _attacks(cards: dict[str, dict[str, Any]]) -> list[str]:
 
 def _sources(cards: dict[str, dict[str, Any]]) -> list[str]:
     trained = [card for card in cards.values() if card]
-    files = sorted({card["images"][key] for card in trained for key in ("train_source", "test_source")})
+    sources = (card["images"][key] for card in trained for key in ("train_source", "test_source"))
+    files = sorted({source.removeprefix("composed of ") for source in sources})
     lines = [f"Data read from: {', '.join(f'`{file}`' for file in files)}.", ""] if files else []
     if any("jpeg" in file for file in files):
         lines += [

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -13,6 +13,7 @@ from advbench.catalog.registry import class_numbers, near_misses
 from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 from advbench.models.preprocess import ResizeAndCrop
+from advbench.models.thresholds import checked_thresholds
 from attacks.queries.answers import find_logits
 from attacks.standins.twin import lend
 
@@ -54,6 +55,8 @@ class Classifier(nn.Module):
     """A classifier of the same task whose gradients stand in for those of this one; None: its own."""
     notes: tuple[str, ...]
     """What was assumed of the network, in sentences, for whoever loads it to know."""
+    thresholds: tuple[float, ...] | None
+    """The logit above which each class applies; None: each image has one class, that of the largest logit."""
     loaded_from: str | Path | None
     """Name by which :func:`advbench.load_model` loaded it, or the file of weights given in place of the published ones;
     None: it was made as an object."""
@@ -85,6 +88,7 @@ class Classifier(nn.Module):
         self.name = name
         self.weights_sha256 = weights_sha256
         self.twin, self.notes, self.loaded_from = None, (), None
+        self.thresholds = None
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
         # x * scale + shift is one pass over the images where (x - mean) / std takes two.
@@ -147,6 +151,42 @@ class Classifier(nn.Module):
             (1, 4)
         """
         return height_and_width(otherwise if self.input_size is None else self.input_size)
+
+    @property
+    def several(self) -> bool:
+        """Whether it tells of each class by itself whether it applies, so that an image may have several, or none."""
+        return self.thresholds is not None
+
+    def with_thresholds(self, thresholds: float | Sequence[float] | None) -> Self:
+        """This classifier, from now on with classes that are labels: an image may have several of them, or none.
+
+        Args:
+            thresholds: The logit above which each applies, one for all or one for each; 0 is a probability of one half.
+                None: each image has one class, that of the largest logit, as if nothing had been said.
+
+        Returns:
+            The classifier itself.
+
+        Raises:
+            ValueError: They are not as many as the classes, or not finite.
+
+        Example:
+            >>> tags = Classifier(nn.Flatten(), num_classes=4).with_thresholds([0, 0, 1, 1])
+            >>> tags.labels_on(torch.tensor([[1.0, -1.0, 0.5, 1.5]]))
+            tensor([[ True, False, False,  True]])
+        """
+        self.thresholds = checked_thresholds(thresholds, self.num_classes)
+        return self
+
+    def labels_on(self, logits: Tensor) -> Tensor:
+        """Which labels apply by these logits (N, C): bool (N, C). One that equals its threshold does not apply.
+
+        Raises:
+            ValueError: The model has one class for each image.
+        """
+        if self.thresholds is None:
+            raise ValueError(f"expected a model with a threshold for each label, got {self.name}, which has none")
+        return logits > torch.as_tensor(self.thresholds, dtype=logits.dtype, device=logits.device)
 
     def class_index(self, name: str | int) -> int:
         """Find a class by its name or its index.

@@ -31,6 +31,8 @@ class AsLogits(nn.Module):
                 [ 0., -1.]])
         >>> AsLogits(nn.Identity(), "probabilities")(torch.tensor([[0.25, 0.75]])).exp()
         tensor([[0.2500, 0.7500]])
+        >>> AsLogits(nn.Identity(), "label probabilities")(torch.tensor([[0.5, 0.75]])).exp()
+        tensor([[1., 3.]])
     """
 
     def __init__(self, module: nn.Module, reading: str) -> None:
@@ -64,13 +66,17 @@ def _both(p: Tensor) -> Tensor:
     return torch.cat([_logarithm(1 - p), _logarithm(p)], dim=1)
 
 
+def _odds(p: Tensor) -> Tensor:
+    return _logarithm(p) - _logarithm(1 - p)
+
+
 READINGS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {"one logit": _two, "one probability": _both, "probabilities": _logarithm}
+    {"one logit": _two, "one probability": _both, "probabilities": _logarithm, "label probabilities": _odds}
 )
 """What answers may be, other than logits -> what makes logits of them."""
 
 
-SQUASHED = ("one probability", "probabilities")
+SQUASHED = ("one probability", "probabilities", "label probabilities")
 """Keys of `READINGS` whose logarithms are flat where the network is sure of itself."""
 
 
@@ -123,11 +129,14 @@ _SAID = {
     "one logit": "one number z for each image, which is taken for the logits 0 and z of two classes",
     "one probability": "one probability p for each image, and the logarithms of 1 - p and p are attacked",
     "probabilities": "probabilities, and their logarithms are attacked",
+    "label probabilities": "a probability p for each label, and the logarithms of p / (1 - p) are attacked",
 }
 
 
 def _reading(model: Classifier, images: Tensor) -> str | None:
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.no_grad():
+        if model.several:
+            return "label probabilities" if _within_one(model, images) else None
         first = model.answer(images[:2].clone())
         if single(first, 2):
             return "one probability" if _within_one(model, images) else "one logit"

@@ -33,6 +33,7 @@ def restricted(model: Classifier, among: Sequence[int]) -> Classifier:
         name=model.name,
         weights_sha256=model.weights_sha256,
     )
+    found.with_thresholds(None if model.thresholds is None else [model.thresholds[index] for index in among])
     found.notes, found.loaded_from = model.notes, model.loaded_from
     found.twin = None if model.twin is None else restricted(model.twin, among)
     return found.to(next(model.buffers()).device)

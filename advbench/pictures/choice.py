@@ -12,7 +12,8 @@ from advbench.catalog.registry import near_misses
 from advbench.config.data.name import ChosenImages
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.images.files import PictureError, find_pictures, read_picture
+from advbench.datasets.images.files import PictureError, read_picture
+from advbench.datasets.images.finding import find_pictures
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
@@ -37,6 +38,8 @@ class Choice(NamedTuple):
     """Label of the data set in records."""
     labels: Mapping[Path, int] = MappingProxyType({})
     """True class of each image of the data set, as a number of the model's classes."""
+    label_sets: Mapping[Path, tuple[int, ...]] = MappingProxyType({})
+    """Labels of each image of a data set with several, as numbers of the model's."""
 
 
 def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) -> tuple[Choice, Dataset | None]:
@@ -87,8 +90,10 @@ def suit(
         UserError: The data set and the model do not go together.
     """
     found = fitted(model, name, dataset, data.spec)
-    labels = dict(zip(map(Path, found.dataset.images), found.dataset.labels or (), strict=False))
-    return choice._replace(labels=labels), found.model
+    names = list(map(Path, found.dataset.images))
+    labels = dict(zip(names, found.dataset.labels or (), strict=False))
+    sets = dict(zip(names, found.dataset.label_sets or (), strict=False))
+    return choice._replace(labels=labels, label_sets=sets), found.model
 
 
 def read_input(path: Path, model: Classifier, read: Read = read_picture) -> Tensor:

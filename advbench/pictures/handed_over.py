@@ -17,6 +17,7 @@ from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import SUFFIXES
 from advbench.datasets.images.pixels import joined
 from advbench.datasets.inputs import ANY_TYPE, Inputs, read_inputs
+from advbench.datasets.labels import truth_tensor
 from advbench.errors import UserError
 from advbench.evaluation.checks.sets import LOOKED_AT, is_train_split
 from advbench.evaluation.subject import Subject
@@ -138,12 +139,12 @@ def _labelled(
             got = type(model).__name__
             raise ValueError(f"expected an advbench.Classifier for {spec.label}, whose classes are a part, got {got}")
         model = found.model
-    known = dict(zip(found.dataset.images, found.dataset.labels or (), strict=False))
-    if dataset.labels is None:
+    known: dict[str, Any] = dict(zip(found.dataset.images, found.dataset.truths or (), strict=False))
+    if dataset.truths is None:
         rows, labels = list(range(len(numbers))), None
     else:
         rows = [row for row, number in enumerate(numbers) if dataset.images[number] in known]
-        labels = torch.tensor([known[dataset.images[numbers[row]]] for row in rows])
+        labels = truth_tensor([known[dataset.images[numbers[row]]] for row in rows], found.model.num_classes)
     if not rows:
         raise UserError(f"the map of classes leaves no image of data set {spec.label}")
     device = next(model.buffers()).device if isinstance(model, Classifier) else x.device
@@ -159,4 +160,5 @@ def _labelled(
 def _stand_in(model: Model, x: Tensor) -> Classifier:
     """A classifier with as many classes as a callable, by which the classes of a data set are matched."""
     subject = Subject(model, x, ANY_TYPE)
-    return Classifier(torch.nn.Identity(), num_classes=subject.num_classes, name=subject.name)
+    width, name = subject.num_classes, subject.name
+    return Classifier(torch.nn.Identity(), num_classes=width, name=name).with_thresholds(subject.thresholds)

@@ -14,14 +14,16 @@ from advbench.analysis.statistics import Proportion
 from advbench.config.model_description import NOTHING, Description
 from advbench.config.suite import DatasetSpec
 from advbench.datasets import load_dataset
-from advbench.datasets.dataset import Dataset
+from advbench.datasets.dataset import Dataset, called, counts_of
 from advbench.datasets.images.ids import Numbering, sample_id
+from advbench.datasets.labels import truth_tensor
 from advbench.datasets.matching import Match
 from advbench.datasets.trained_on import trained_on
 from advbench.errors import UserError
 from advbench.evaluation.checks.data import check_data
 from advbench.evaluation.checks.model import check_model
 from advbench.evaluation.checks.sets import Shown, check_set, is_train_split
+from advbench.evaluation.predictions import predicted
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
@@ -78,7 +80,7 @@ class Look(NamedTuple):
     left_out: int
     """Number of images left out, because the map of classes says so."""
     counts: tuple[tuple[str, int], ...]
-    """Name of each class with its number of images; none where there are no labels."""
+    """Name of each class, or label, with its number of images; none where there are no labels."""
     matches: tuple[Match, ...]
     """How each class was found in the model; none without a model, and where labels were its numbers already."""
     model_classes: tuple[str, ...]
@@ -92,9 +94,11 @@ class Look(NamedTuple):
     problems: tuple[str, ...]
     """Why images could not be read, a sentence each."""
     right: Proportion | None
-    """Images that the model gets right; None without a model or labels."""
+    """Images that the model gets right, of several labels all of them; None without a model or labels."""
     flags: tuple[Flag, ...]
     """Trust flags of the model on these images."""
+    several: bool = False
+    """Whether images may have several labels."""
 
     def as_row(self) -> dict[str, Any]:
         """The look as `--json` prints it."""
@@ -110,6 +114,7 @@ class Look(NamedTuple):
             "modes": list(self.modes),
             "looked_at": len(self.seen) + len(self.problems),
             "unreadable": list(self.problems),
+            "several": self.several,
             "right": None if right is None else {"k": right.k, "n": right.n, "low": right.low, "high": right.high},
             "flags": [flag.as_dict() for flag in self.flags],
         }  # fmt: skip
@@ -155,24 +160,24 @@ def look_at(config: LookConfig) -> Look:
     if not len(found.dataset):
         raise UserError(f"the map of classes leaves no image of data set {spec.label}")
     read, problems = _read(found.dataset, config.limit, found.model)
-    labels, classes = found.dataset.labels, found.model.classes
-    logits = _asked(found.model, read)
+    labels, classes = found.dataset.truths, found.model.classes
+    answers = predicted(torch.stack(_asked(found.model, read)), 1, found.model.thresholds)
     seen = tuple(
-        _judged(found.dataset, classes, each, None if answer is None else int(answer.argmax()))
-        for each, answer in zip(read, logits, strict=True)
+        _judged(found.dataset, classes, each, answer.answer) for each, answer in zip(read, answers, strict=True)
     )
     known = None if labels is None else sum(each.right is True for each in seen)
     return Look(
         spec=spec,
         images=len(whole),
         left_out=len(whole) - len(found.dataset),
-        counts=_counts(whole, classes),
+        counts=counts_of(whole, classes),
         matches=found.matches,
         model_classes=model.classes,
         sizes=_sizes(read),
         modes=_modes(read),
         seen=seen,
         problems=problems,
+        several=found.dataset.label_sets is not None,
         right=None if known is None else Proportion(known, len(seen)),
         flags=tuple(_flags(config, found.model, found.dataset, read)),
     )
@@ -182,16 +187,15 @@ def _alone(config: LookConfig, whole: Dataset) -> Look:
     """A data set without a model."""
     read, problems = _read(whole, config.limit, None)
     seen = tuple(
-        Seen(whole.images[each.number], _shown(each), _name(whole.labels, whole.classes, each.number)) for each in read
+        Seen(whole.images[each.number], _shown(each), _name(whole.truths, whole.classes, each.number)) for each in read
     )
     ids = list(map(Numbering(), (sample_id(_pixels(each.picture)) for each in read)))
-    labels = None if whole.labels is None else [whole.labels[each.number] for each in read]
+    labels = None if whole.truths is None else [whole.truths[each.number] for each in read]
     nobody = Classifier(torch.nn.Identity(), num_classes=2, name="no model")
     flags = check_set(nobody, Shown(ids, labels), dataset=config.spec.label)
-    counts, nothing = _counts(whole, ()), ((), ())
-    return Look(
-        config.spec, len(whole), 0, counts, *nothing, _sizes(read), _modes(read), seen, problems, None, tuple(flags)
-    )
+    counts, nothing = counts_of(whole, ()), ((), ())
+    sizes, modes, several = _sizes(read), _modes(read), whole.label_sets is not None
+    return Look(config.spec, len(whole), 0, counts, *nothing, sizes, modes, seen, problems, None, tuple(flags), several)
 
 
 def _read(dataset: Dataset, limit: int, model: Classifier | None) -> tuple[list[_Read], tuple[str, ...]]:
@@ -231,8 +235,8 @@ def _flags(config: LookConfig, model: Classifier, dataset: Dataset, read: Sequen
     first = read[0].x
     alike = [each for each in read if first is not None and each.x is not None and each.x.shape == first.shape]
     x = torch.stack([each.x for each in alike if each.x is not None]).to(next(model.buffers()).device)
-    labels = None if dataset.labels is None else [dataset.labels[each.number] for each in alike]
-    truth = None if labels is None else torch.tensor(labels)
+    labels = None if dataset.truths is None else [dataset.truths[each.number] for each in alike]
+    truth = None if labels is None else truth_tensor(labels, model.num_classes)
     name, label = config.model or "", config.spec.label
     few = None if truth is None else truth[:_BATCH]
     flags = check_model(model, x[:_BATCH], few, dataset=label, name=name)
@@ -248,11 +252,11 @@ def _flags(config: LookConfig, model: Classifier, dataset: Dataset, read: Sequen
     return flags + check_set(model, shown, dataset=label)
 
 
-def _judged(dataset: Dataset, classes: Sequence[str], each: _Read, answer: int | None) -> Seen:
-    label = None if dataset.labels is None else dataset.labels[each.number]
-    said = "" if answer is None else classes[answer]
+def _judged(dataset: Dataset, classes: Sequence[str], each: _Read, answer: int | tuple[int, ...] | None) -> Seen:
+    label = None if dataset.truths is None else dataset.truths[each.number]
     right = None if label is None or answer is None else label == answer
-    return Seen(dataset.images[each.number], _shown(each), "" if label is None else classes[label], said, right)
+    said = "" if answer is None else called(answer, classes)
+    return Seen(dataset.images[each.number], _shown(each), _name(dataset.truths, classes, each.number), said, right)
 
 
 def _shown(each: _Read) -> Image.Image:
@@ -267,20 +271,8 @@ def _pixels(picture: Image.Image | Tensor) -> Tensor:
     return torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(*reversed(picture.size), -1)
 
 
-def _name(labels: Sequence[int] | None, classes: Sequence[str] | None, number: int) -> str:
-    if labels is None:
-        return ""
-    return classes[labels[number]] if classes else str(labels[number])
-
-
-def _counts(dataset: Dataset, classes: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Number of images of each class, in the order of the classes; of those with names also where there are none."""
-    if dataset.labels is None:
-        return ()
-    times = Counter(dataset.labels)
-    if dataset.classes is not None:
-        return tuple((name, times[label]) for label, name in enumerate(dataset.classes))
-    return tuple((classes[label] if classes else str(label), times[label]) for label in sorted(times))
+def _name(labels: Sequence[Any] | None, classes: Sequence[str] | None, number: int) -> str:
+    return "" if labels is None else called(labels[number], classes)
 
 
 def _sizes(read: Sequence[_Read]) -> tuple[tuple[int, int], ...]:

@@ -37,7 +37,7 @@ def draw_panel(
     all three; where that is strewn about, the rest of the original is faded.
 
     Args:
-        clean: The original at the model's resolution.
+        clean: The original at the model's resolution, or at its own.
         perturbation: The scaled perturbation; grey is no change.
         adversarial: The adversarial picture.
         outcome: Classes, sizes and cost.
@@ -50,7 +50,7 @@ def draw_panel(
 
     figure = Figure(figsize=(9.6, 10.2), dpi=100, layout="constrained")
     rows = figure.subplots(3, 2, width_ratios=(1, 1.25))
-    old = set(outcome.record.clean_topk or ())
+    old = set(outcome.record.clean_labels or outcome.record.clean_topk or ())
     for (left, _), picture, name in zip(
         rows, (clean, perturbation, adversarial), ("original", "perturbation", "adversarial"), strict=True
     ):
@@ -127,12 +127,13 @@ def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None
 
 def _write_facts(axes: "Axes", outcome: "PictureResult") -> None:
     """Size and cost, and the meaning of the colours of the bars."""
-    k = len(outcome.record.clean_topk or ())
+    several = outcome.record.clean_labels is not None
+    known = "on the original" if several else f"among the original's first {len(outcome.record.clean_topk or ())}"
     axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)
     axes.text(0.01, 0.10, "■", color=OLD, fontsize=13)
-    axes.text(0.06, 0.10, f"among the original's first {k}", color=_GREY, fontsize=11)
+    axes.text(0.06, 0.10, known, color=_GREY, fontsize=11)
     axes.text(0.01, 0.0, "■", color=NEW, fontsize=13)
-    axes.text(0.06, 0.0, "not among them", color=_GREY, fontsize=11)
+    axes.text(0.06, 0.0, "off on the original" if several else "not among them", color=_GREY, fontsize=11)
     axes.set_axis_off()
 
 
@@ -140,4 +141,5 @@ def _write_title(figure: "Figure", outcome: "PictureResult") -> None:
     record = outcome.record
     name = display_name(outcome.path.name, limit=40)
     title = f"{name} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
+    title += " · original size" if outcome.read_back else ""
     figure.suptitle(title, fontsize=14, parse_math=False)

@@ -69,7 +69,7 @@ def fitted(model: Classifier, name: str, dataset: Dataset, spec: DatasetSpec) ->
         own = MODELS[name].data if name in MODELS else f"{model.num_classes} classes"
         message = f"data set {spec.name} is {shows.data} with {shows.classes} classes, and model {name} is for {own}"
         raise UserError(message, hint="name another one: `advbench datasets` and `advbench models` list them")
-    found = matched(dataset, model.classes, spec.classes)
+    found = matched(dataset, model.classes, spec.classes, several=model.several)
     judged = model if found.among is None else restricted(model, found.among)
     labels = found.dataset.labels
     if labels and not 0 <= min(labels) <= max(labels) < judged.num_classes:

@@ -1,7 +1,8 @@
 """Which model of a suite is run on which of its data sets."""
 
 from advbench.catalog import DATASETS, MODELS
-from advbench.config.suite import DatasetSpec, ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.suite import DatasetSpec, Suite
 from advbench.errors import UserError
 from advbench.planning.fitting import made_for
 from advbench.planning.resources import Resources

@@ -1,7 +1,6 @@
 """From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,32 +10,28 @@ from torch import Tensor
 from advbench.catalog import UNIVERSAL
 from advbench.config.goals import parse_goal
 from advbench.config.masks import parse_mask
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
 from advbench.errors import UserError
-from advbench.evaluation.attack_factory import MAX_PASSES, refuse_small
-from advbench.evaluation.checks.attack import LOOKED_AT
+from advbench.evaluation.attack_factory import refuse_small
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import short_digest
 from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
-from advbench.planning.cells import PlannedAttack, cells_for, last_of, proofs_of
-from advbench.planning.cost.batches import CLEAN_BATCH, batch_size
+from advbench.planning.cells import PlannedAttack, cells_for, last_of, proofs_of, refuse_granted, refuse_idle
+from advbench.planning.cost.batches import CLEAN_BATCH
 from advbench.planning.cost.footprint import Footprint, footprint
-from advbench.planning.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
+from advbench.planning.forms.fast_forms import AS_IT_IS, PLAIN, Choice, choose_form
+from advbench.planning.forms.surrogates import StandIn, stand_ins
 from advbench.planning.identity.run import suite_identity, surroundings
-from advbench.planning.looks import parts
 from advbench.planning.pairing import fitting_pairs
-from advbench.planning.resources import Resources, spread
-from advbench.planning.trust import CHECKED, few, passes_of_checks, passes_of_trial, tried_further
-from advbench.records.unit import FORMAT, Task, Unit, digest
+from advbench.planning.resources import Resources
+from advbench.planning.units.cutting import Pair, attack_units, check_units, proof_units, runs
+from advbench.records.unit import FORMAT, Unit, digest
 from attacks.speed.agreement import FEW
-from attacks.speed.folding import milder
-
-PROVED, PROOF_SECONDS = 8, 600
-"""Most images of a unit that proves, and most seconds that all of them may take together."""
 
 
 class Plan(NamedTuple):
@@ -80,42 +75,96 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     around = surroundings(resources.device.type)
     pairs = fitting_pairs(suite, resources)
     digests = {model.label: resources.digest(model.label) for model, _ in pairs}
-    first: list[Unit] = []
-    checks: list[Unit] = []
-    rest: list[Unit] = []
-    proofs: list[Unit] = []
-    images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
-    for model, data in pairs:
-        judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
-        numbers = chosen(suite, data, len(labelled.dataset))
-        ids = _ids(resources, model.label, data.label, numbers)
-        _check_labels(resources, model.label, data.label)
-        cells = cells_for(suite, model, data)
-        for goal in {cell.goal for cell in cells}:
-            goal_maker(parse_goal(goal), judged)
-        key = around | _key(digests[model.label], labelled) | _mask(data)
-        pair = _Pair(model.label, data.label, numbers, ids, key, suite.seed)
-        name = f"{model.label} on {data.label}"
-        images[name] = short_digest(ids)
-        if not numbers:
-            continue
-        stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL}
-        first_images = _first_images(resources, model.label, data, numbers)
-        size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
-        first += [pair.unit("clean", rows) for rows in _runs(len(numbers), CLEAN_BATCH)]
-        checks += _checks(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
-        if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells):
-            found[name] = forms.get(name) or choose_form(judged, first_images, size)
-        last = last_of(suite, model, data)
-        form = found.get(name, AS_IT_IS)
-        own = [unit for cell in cells for unit in _units(pair, cell, size, form, in_parts=cell in last)]
-        rest += own
-        proofs += [unit for cell in proofs_of(suite, data, cells) for unit in _proof_units(pair, cell, own)]
+    drafts = [
+        _draft(suite, resources, pair, around | {"model_digest": digests[pair[0].label]}, forms) for pair in pairs
+    ]
+    kinds = {resources.judged(model.label, data.label).several for model, data in pairs}
+    for _, data in pairs:
+        refuse_idle(suite, data, kinds)
+    images = {draft.name: draft.images for draft in drafts}
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
-    identity |= {"perturbations": sorted(stored)} if stored else {}
-    identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
+    stored = sorted({params for draft in drafts for params in draft.stored})
+    identity |= ({"perturbations": stored} if stored else {}) | _of_surrogates(suite, resources, digests)
+    identity["forms"] = {name: form._asdict() for draft in drafts for name, form in draft.forms.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
-    return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+    sizes = {
+        (model.label, data.label): draft.size
+        for (model, data), draft in zip(pairs, drafts, strict=True)
+        if draft.size is not None
+    }
+    stages = zip(*(draft.stages for draft in drafts), strict=True)
+    return Plan(tuple(unit for stage in stages for units in stage for unit in units), identity, classes, sizes)
+
+
+class _Draft(NamedTuple):
+    """The part of a plan about one model on one data set."""
+
+    name: str
+    """What it is called in the identity."""
+    images: str
+    """Digest of its images."""
+    stages: tuple[Sequence[Unit], ...] = ((), (), (), ())
+    """Units that predict, check, attack and prove."""
+    size: Footprint | None = None
+    """Cost of one image; None: there is none."""
+    forms: Mapping[str, Choice] = MappingProxyType({})
+    """The forms that were chosen, of the model and of surrogates."""
+    stored: Iterable[str] = ()
+    """Parameters of attacks that apply a stored perturbation."""
+
+
+def _draft(
+    suite: Suite,
+    resources: Resources,
+    pair: tuple[ModelSpec, DatasetSpec],
+    around: Mapping[str, Any],
+    forms: Mapping[str, Choice],
+) -> _Draft:
+    """Plan one model on one data set."""
+    model, data = pair
+    judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
+    numbers = chosen(suite, data, len(labelled.dataset))
+    ids = _ids(resources, model.label, data.label, numbers)
+    _check_labels(resources, model.label, data.label)
+    cells = cells_for(suite, model, data, several=judged.several)
+    _check_goals(cells, judged, labelled, numbers)
+    own = Pair(model.label, data.label, numbers, ids, {**around, **_key(labelled), **_mask(data)}, suite.seed)
+    draft = _Draft(f"{model.label} on {data.label}", short_digest(ids))
+    if not numbers:
+        return draft
+    first = _first_images(resources, model.label, data, numbers)
+    size = _size(judged, first, cells, f"those of {draft.name}")
+    found: dict[str, Choice] = {}
+    if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells if cell.surrogate is None):
+        found[draft.name] = forms.get(draft.name) or choose_form(judged, first, size)
+    others, forms_of_others = stand_ins(suite, resources, cells, (model.label, data.label), first, forms)
+    made_on: dict[str | None, StandIn] = {**others, None: StandIn(size, found.get(draft.name, AS_IT_IS), "")}
+    last = last_of(suite, model, data)
+    cut = (attack_units(own, cell, size, made_on[cell.surrogate], in_parts=cell in last) for cell in cells)
+    attacked = [unit for units in cut for unit in units]
+    stages = (
+        [own.unit("clean", rows) for rows in runs(len(numbers), CLEAN_BATCH)],
+        [*check_units(suite, own, cells, twin=getattr(judged, "twin", None) is not None)],
+        attacked,
+        [unit for cell in proofs_of(suite, data, cells) for unit in proof_units(own, cell, attacked)],
+    )
+    stored = {cell.params for cell in cells if cell.attack == UNIVERSAL and not cell.takes_fit}
+    return draft._replace(stages=stages, size=size, forms=found | forms_of_others, stored=stored)
+
+
+def _check_goals(cells: Sequence[PlannedAttack], model: Classifier, labelled: Matched, numbers: Sequence[int]) -> None:
+    """Check that the model has the classes of every goal, and that each has a meaning for some image."""
+    for goal in {cell.goal for cell in cells}:
+        goal_maker(parse_goal(goal), model)
+    if (sets := labelled.dataset.label_sets) is not None and numbers:
+        refuse_granted(cells, [sets[number] for number in numbers], model)
+
+
+def _of_surrogates(suite: Suite, resources: Resources, known: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the identity about models that attacks are made on and none is judged."""
+    labels = dict.fromkeys(each.label for surrogate in suite.surrogates for each in surrogate.models)
+    found = {label: resources.digest(label) for label in sorted(labels) if label not in known}
+    return {"surrogates": found} if found else {}
 
 
 def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
@@ -125,9 +174,9 @@ def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], whi
     return footprint(model, images[0])
 
 
-def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
-    """What decides the results of a model on a data set, beside the code and the images."""
-    found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.labels}
+def _key(labelled: Matched) -> dict[str, Any]:
+    """What decides the results of a model on a data set, beside the code, the model and the images."""
+    found = {"format": FORMAT, "labels": labelled.dataset.truths}
     return found | ({} if labelled.among is None else {"among": labelled.among})
 
 
@@ -157,83 +206,6 @@ def some_of(size: int, count: int, seed: int) -> tuple[int, ...]:
     """
     shuffled = sorted(range(size), key=lambda number: short_digest(seed, number))
     return tuple(sorted(shuffled[:count]))
-
-
-class _Pair(NamedTuple):
-    """A model on a data set."""
-
-    model: str
-    dataset: str
-    numbers: tuple[int, ...]
-    ids: tuple[str, ...]
-    key: dict[str, Any]
-    seed: int
-
-    def unit(
-        self,
-        task: Task,
-        rows: Sequence[int],
-        cell: PlannedAttack | None = None,
-        *,
-        form: str = PLAIN,
-        passes: float = 1.0,
-        after: str = "",
-        look: int = 0,
-    ) -> Unit:
-        """The unit for some of the images; ``after`` stands for the units whose results it builds on."""
-        fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
-        fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
-        fields |= {} if cell is None else cell._asdict()
-        # Draws belong to the image, so that the seed does not depend on the batch, nor on the budget.
-        drawn = [self.seed, *((cell.attack, cell.params, cell.goal, cell.norm) if cell else (task,))]
-        fields["seed"] = int(short_digest(*drawn)[:8], 16)
-        labels = self.key["labels"]
-        known = None if labels is None else [labels[number] for number in fields["samples"]]
-        begins = {"starts": short_digest(spread(self.ids))} if cell and cell.takes_starts else {}
-        begins |= {"after": after} if after else {}
-        unit_id = digest(self.key | fields | {"labels": known} | begins)
-        fields |= {name: tuple(fields[name]) for name in ("samples", "sample_ids")}
-        return Unit(unit_id=unit_id, passes=passes, look=look, **fields)
-
-
-def _checks(suite: Suite, pair: _Pair, cells: Sequence[PlannedAttack], *, twin: bool) -> Iterator[Unit]:
-    """The units of the trust checks: of the model, and of attacks that are tried in other ways on a few images."""
-    rows = few(len(pair.numbers), CHECKED)
-    labelled = pair.key["labels"] is not None
-    yield pair.unit("checks", rows, passes=passes_of_checks(len(rows), labelled=labelled, twin=twin))
-    rows = few(len(pair.numbers), LOOKED_AT)
-    for cell in tried_further(suite, cells):
-        yield pair.unit("checks", rows, cell, passes=passes_of_trial(cell, len(rows)))
-
-
-def _runs(count: int, most: int) -> Iterator[range]:
-    """The numbers below a count, in runs of at most this many and nearly equal lengths."""
-    parts = -(-count // most)
-    edges = [round(i * count / parts) for i in range(parts + 1)]
-    return map(range, edges, edges[1:])
-
-
-def _units(pair: _Pair, cell: PlannedAttack, size: Footprint, choice: Choice, *, in_parts: bool) -> Iterator[Unit]:
-    passes = cell.passes
-    form = milder(choice.form, passes.bears)
-    # At most every image to start from is asked about too; a budget of passes includes that.
-    asked = len(spread(pair.numbers)) if cell.takes_starts and MAX_PASSES not in json.loads(cell.params) else 0
-    most = batch_size(size, passes, choice.batch)
-    cut = parts(pair.ids, pair.seed, most) if in_parts else ((0, rows) for rows in _runs(len(pair.numbers), most))
-    for look, rows in cut:
-        yield pair.unit("attack", rows, cell, form=form, passes=passes.total + asked, look=look)
-
-
-def _proof_units(pair: _Pair, cell: PlannedAttack, attacks: Sequence[Unit]) -> Iterator[Unit]:
-    """The units of a proof, so small that one keeps to its time even if every image takes all the seconds allowed.
-
-    What an attack fools is not proved, so that the attacks on the same threat decide its rows too.
-    """
-    limits = json.loads(cell.params)
-    after = short_digest(*(each.unit_id for each in attacks if (each.goal, each.norm) == (cell.goal, cell.norm)))
-    most = max(1, min(PROVED, int(PROOF_SECONDS / limits["seconds"])))
-    for rows in _runs(len(pair.numbers), most):
-        yield pair.unit("prove", rows, cell, passes=float(limits["domains"]), after=after)
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import torch
 from advbench.config.suite import Suite
 from advbench.datasets.dataset import Dataset
 from advbench.models.classifier import Classifier
-from advbench.planning.fast_forms import Choice
+from advbench.planning.forms.fast_forms import Choice
 from advbench.planning.plan import Plan, make_plan
 from advbench.planning.resources import Resources
 from advbench.records.run_folder import RunFolder

@@ -11,7 +11,8 @@ from torch import Tensor
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import origin
 from advbench.config.masks import without_mask
-from advbench.config.suite import ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.suite import Suite
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.cache import KeptImages
@@ -62,10 +63,11 @@ class Resources:
         models: Mapping[str, Classifier] | None = None,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> None:
+        self.suite = suite
         self.device = usable_device(suite.device.partition(",")[0])  # "cuda:0,2" is for several processes
         self._makers: dict[str, Callable[[], Any]] = {}
-        self._specs = {model.label: model for model in suite.models if model.label not in (models or {})}
-        for model in suite.models:
+        self._specs = {model.label: model for model in suite.every_model if model.label not in (models or {})}
+        for model in suite.every_model:
             self._makers[f"model {model.label}"] = partial(
                 load_model, model.name, weights=model.weights, about=model.about
             )
@@ -98,7 +100,7 @@ class Resources:
         among = self._among(label, dataset)
         if among is None:
             return self.model(label)
-        return self._once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
+        return self.once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
 
     def _among(self, label: str, dataset: str) -> tuple[int, ...] | None:
         """The classes among which a model is judged; the data set is opened only where they are not all."""
@@ -110,8 +112,11 @@ class Resources:
         Raises:
             UserError: Its classes are not those of the model.
         """
-        classes, table = self.model(label).classes, self._tables.get(dataset)
-        return self._once(f"classes of {label} on {dataset}", lambda: matched(self.dataset(dataset), classes, table))
+        model, table = self.model(label), self._tables.get(dataset)
+        return self.once(
+            f"classes of {label} on {dataset}",
+            lambda: matched(self.dataset(dataset), model.classes, table, several=model.several),
+        )
 
     def fast(self, label: str, dataset: str, form: str, x: Tensor) -> Fast:
         """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
@@ -130,7 +135,7 @@ class Resources:
             except ValueError:
                 return Fast(model, FORMS[0])
 
-        return self._once(f"model {label} among {self._among(label, dataset)}, {form}", make)
+        return self.once(f"model {label} among {self._among(label, dataset)}, {form}", make)
 
     def digest(self, label: str) -> str:
         """Digest of the classifier: of what it was made from, and of what was built."""
@@ -210,16 +215,22 @@ class Resources:
     def samples(self, unit: Unit) -> list[Sample]:
         """Ids, names and labels of a unit's images."""
         dataset = self.matched(unit.model, unit.dataset).dataset
-        labels = dataset.labels
+        truths = dataset.truths
         return [
-            Sample(each, dataset.images[number], None if labels is None else labels[number])
+            Sample.of(each, dataset.images[number], None if truths is None else truths[number])
             for number, each in zip(unit.samples, unit.sample_ids, strict=True)
         ]
 
     def _make(self, what: str) -> Any:
-        return self._once(what, self._makers[what])
+        return self.once(what, self._makers[what])
 
-    def _once(self, what: str, make: Callable[[], T]) -> T:
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """What a function makes, which is called the first time alone.
+
+        Args:
+            what: Name under which it is kept.
+            make: Makes it.
+        """
         if what not in self._made:
             self._made[what] = make()
         found: T = self._made[what]

@@ -62,12 +62,21 @@ class Record:
     """Name of the image in its data set, such as a file name or a number; empty for pictures given one by one."""
     label: int | None = None
     """True class, where it is known; None otherwise."""
+    labels: tuple[int, ...] | None = None
+    """The labels that it truly has, of data with several for each image, ascending; None if they are not known, and of
+    all other data."""
     attack: str
     """Registry name of the attack; `proof` in the row of a proof."""
     params: str = "{}"
     """The parameters of the attack or of the proof, as JSON."""
     goal: str = ""
     """Goal, as written on the command line."""
+    goal_labels: tuple[int, ...] | None = None
+    """Labels that a goal for several labels names, ascending; None for all other goals."""
+    surrogate: str = ""
+    """Label of what the attack was made on in place of the model; empty: the model itself."""
+    surrogate_class: int | None = None
+    """Class that this predicts for the clean image; None where there is no surrogate, or it did not answer."""
     norm: str = ""
     """Norm in which `eps` is measured."""
     eps: float | None = None
@@ -86,8 +95,13 @@ class Record:
     """The k most likely classes of the clean image, best first."""
     adv_topk: tuple[int, ...] | None = None
     """The k most likely classes of the adversarial image, best first."""
+    clean_labels: tuple[int, ...] | None = None
+    """Labels predicted for the clean image by a model with several for each image, ascending; it has no predicted
+    class. None for all other models."""
+    adv_labels: tuple[int, ...] | None = None
+    """The same for the adversarial image."""
     flipped: bool | None = None
-    """Whether the predicted class changed, whatever the goal."""
+    """Whether the predicted class changed, or any of the predicted labels, whatever the goal."""
     met: bool | None = None
     """Whether the goal was met within eps and [0, 1], as measured by the judge."""
     l0: float | None = None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from advbench.config.models.surrogate import SURROGATE
 from advbench.sanitize import one_line
 
 FORMAT = 2
@@ -66,8 +67,16 @@ class Unit:
         return self.task in ("attack", "prove")
 
     @property
+    def surrogate(self) -> str | None:
+        """Label of what the attack is made on in place of the model; None: the model itself."""
+        found: str | None = json.loads(self.params).get(SURROGATE)
+        return found
+
+    @property
     def name(self) -> str:
         """What it does, for people: the attack, or the task, or both."""
+        if self.surrogate is not None:
+            return f"{self.attack} from {self.surrogate}"
         return f"checks of {self.attack}" if self.task == "checks" and self.attack else self.attack or self.task
 
     @property

@@ -61,7 +61,8 @@ def tables(cells: Iterable[Cell]) -> list[Table]:
     for threat, group in groupby(cells, key=lambda cell: cell.threat):
         own = tuple(group)
         relative = f"; {NO_LABELS}" if own[0].relative else ""
-        clean = f"clean accuracy {own[0].clean}{describe_left_out(own[0])}{relative}{_form(own)}{_obstacle(own)}"
+        accuracy = f"{own[0].clean}{_about_labels(threat.goal)}{describe_left_out(own[0])}"
+        clean = f"clean accuracy {accuracy}{relative}{_form(own)}{_obstacle(own)}"
         found.append(Table(threat, describe_threat(threat), clean, own, tuple(map(row, own)), tuple(_estimates(own))))
     return found
 
@@ -77,10 +78,34 @@ def describe_left_out(cell: Cell) -> str:
     """The number of images that a goal has no meaning for, as the end of a sentence; empty if there are none."""
     if not cell.left_out:
         return ""
+    kind = cell.threat.goal.partition(":")[0]
+    if (why := _ASIDE.get(kind)) is not None:
+        return f"; {cell.left_out} image{'' if cell.left_out == 1 else 's'} left out, {why}"
     target = "the first target" if cell.threat.goal.startswith("ordered") else "the target"
     if cell.left_out == 1:
         return f"; 1 image left out: its {'class' if cell.relative else 'label'} is {target}"
     return f"; {cell.left_out} images left out: their {'class' if cell.relative else 'label'} is {target}"
+
+
+_RIGHT = {
+    "any-label-flips": "every label is right",
+    "labels-equal": "every label is right",
+    "label-off": "the label is found",
+    "label-on": "the label is not found",
+}
+"""Goal for several labels -> what makes an image correct."""
+_ASIDE = {
+    "label-off": "without the label",
+    "label-on": "with the label",
+    "labels-equal": "with these labels alone",
+}
+"""Goal for several labels -> which images it has no meaning for."""
+
+
+def _about_labels(goal: str) -> str:
+    """What correct means under a goal for several labels, as the end of a sentence; empty for any other goal."""
+    right = _RIGHT.get(goal.partition(":")[0])
+    return f" (correct: {right})" if right else ""
 
 
 def _obstacle(cells: Iterable[Cell]) -> str:
@@ -211,7 +236,7 @@ COLUMNS: tuple[Column[Cell], ...] = (
     Column(
         "flipped",
         lambda cell: cell.flipped.percent,
-        "the first class changed, whatever the goal",
+        "the first class (or any label) changed, whatever the goal",
         kind="share",
         dropped=2,
     ),

@@ -27,6 +27,9 @@ FORMATS = {
     "markdown": Format("advbench.report.markdown:run_markdown", "md", "also for GitHub"),
     "html": Format("advbench.report.html.page:as_page", "html", "one page with pictures", printed=False),
     "csv": Format("advbench.report.csv_table:as_csv", "csv", "the numbers"),
+    "labels-csv": Format(
+        "advbench.report.labels.csv_table:as_csv", "labels.csv", "the rates of each label, of models with several"
+    ),
     "json": Format("advbench.report.json_object:as_json", "json", "verdict, flags and numbers"),
     "sarif": Format("advbench.report.exchange.sarif:as_sarif", "sarif", "findings for GitHub and editors"),
     "model-index": Format("advbench.report.exchange.model_index:as_model_index", "yaml", "for a Hugging Face card"),

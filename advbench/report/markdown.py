@@ -10,8 +10,16 @@ from advbench.analysis.verdict import Verdict
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.lines import Page, pages
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.report.terminal import changed_images, stars, unmatched
+from advbench.report.transfer.tables import CAPTION as TRANSFER
+from advbench.report.transfer.tables import transfer_tables
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -60,6 +68,8 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         for flag in verdict.analysis.flags:
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
+    yield from _profiles(pages(verdict.analysis.profiles))
+    yield from _rankings(ranking_pages(verdict.analysis.rankings))
     for table in tables(verdict.analysis.cells):
         yield f"## {escaped(table.title)}\n"
         yield f"{escaped(table.clean)}\n"
@@ -73,14 +83,20 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield from (f"- {escaped(sentence)}" for sentence in table.estimates)
         if bars or table.estimates:
             yield ""
-    for heat_map in heat_maps(verdict.analysis.corruptions):
-        yield f"## {escaped(heat_map.title)}\n"
-        yield f"{escaped(heat_map.lead)}. {CAPTION}, by severity:\n"
-        yield f"| {' | '.join(heat_map.headings)} |"
-        yield f"|:--|{'--:|' * (len(heat_map.headings) - 1)}"
-        yield from (f"| {' | '.join(map(escaped, row))} |" for row in heat_map.texts)
-        yield ""
+    yield from _label_by_label(verdict)
+    yield from _grids(verdict)
     yield f"{LEGEND}."
+
+
+def _label_by_label(verdict: Verdict) -> Iterator[str]:
+    """The rates of each label, of models with several."""
+    for labels in label_rows(verdict.analysis.label_tables):
+        yield f"## {escaped(labels.title)}\n"
+        yield f"{escaped(labels.lead)}\n"
+        yield from as_table(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows))
+        yield ""
+    if verdict.analysis.label_tables:
+        yield f"{escaped(LABELS_CAPTION)}.\n"
 
 
 def _gates(verdict: Verdict) -> Iterator[str]:
@@ -95,6 +111,46 @@ def _gates(verdict: Verdict) -> Iterator[str]:
         yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
     if verdict.results:
         yield ""
+
+
+def _profiles(found: Iterable[Page]) -> Iterator[str]:
+    for page in found:
+        yield f"## {escaped(page.title)}\n"
+        yield f"{escaped(page.lead)}\n"
+        yield from as_table(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines])
+        yield ""
+        yield from _listed(page.curves)
+        yield f"{PROFILE_LEGEND}.\n"
+
+
+def _rankings(found: Iterable[RankingPage]) -> Iterator[str]:
+    for page in found:
+        yield f"## {escaped(page.title)}\n"
+        for caption, grid in ((ORDER_CAPTION, page.order), (TAU_CAPTION, page.tau)):
+            yield f"{escaped(caption)}:\n"
+            yield f"| {' | '.join(map(escaped, grid.headings))} |"
+            yield f"|:--|{'--:|' * (len(grid.headings) - 1)}"
+            yield from (f"| {' | '.join(map(escaped, row))} |" for row in grid.rows)
+            yield ""
+
+
+def _grids(verdict: Verdict) -> Iterator[str]:
+    """What was made on other models, and errors under corruptions."""
+    for crossed in transfer_tables(verdict.analysis.transfer):
+        yield from _grid(crossed.title, f"{crossed.lead}. {TRANSFER}.", crossed.headings, crossed.texts)
+    for heat_map in heat_maps(verdict.analysis.corruptions):
+        lead = f"{heat_map.lead}. {CAPTION}, by severity:"
+        yield from _grid(heat_map.title, lead, heat_map.headings, heat_map.texts)
+
+
+def _grid(title: str, lead: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A section with a table whose first column has names, and all others numbers."""
+    yield f"## {escaped(title)}\n"
+    yield f"{escaped(lead)}\n"
+    yield f"| {' | '.join(map(escaped, headings))} |"
+    yield f"|:--|{'--:|' * (len(headings) - 1)}"
+    yield from (f"| {' | '.join(map(escaped, row))} |" for row in rows)
+    yield ""
 
 
 def compared_markdown(comparison: Comparison) -> str:

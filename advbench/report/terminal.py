@@ -29,7 +29,15 @@ from advbench.report.columns import (
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.lines import Page, pages
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
+from advbench.report.transfer.tables import CAPTION as TRANSFER
+from advbench.report.transfer.tables import TransferTable, transfer_tables
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -38,7 +46,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _HEAT = ("green", "yellow", "red")
-"""Colours of errors below a third, below two thirds, and above."""
+"""Colours of shares below a third, below two thirds, and above."""
 _ENDLESS = 10_000
 """Width, in columns, that has room for everything."""
 _MOST_IMAGES = 8
@@ -87,6 +95,10 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in analysis.flags
     ]
+    for page in pages(analysis.profiles):
+        lines += ["", *_profile(page)]
+    for ranking in ranking_pages(analysis.rankings):
+        lines += ["", *_ranking(ranking)]
     for table in tables(analysis.cells):
         lines += ["", Text(table.title, style="bold"), Text(table.clean)]
         lines.append(Grid(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells]))
@@ -94,9 +106,49 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
         lines += ["", Text(LEGEND, style="dim")]
+    for labels in label_rows(analysis.label_tables):
+        lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
+        lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))
+    if analysis.label_tables:
+        lines.append(Text(LABELS_CAPTION, style="dim"))
+    crossings = transfer_tables(analysis.transfer)
+    for crossed in crossings:
+        lines += ["", *_crossed(crossed)]
+    if crossings:
+        lines += ["", Text(f"transfer: {TRANSFER}", style="dim")]
     for heat_map in heat_maps(analysis.corruptions):
         lines += ["", *_heat_map(heat_map)]
     return Group(*lines)
+
+
+def _profile(page: Page) -> list[RenderableType]:
+    """A line for each threat, and success against queries below."""
+    lines: list[RenderableType] = [Text(page.title, style="bold"), Text(page.lead)]
+    lines.append(Grid(PROFILE_COLUMNS, page.texts, [line.strong for line in page.lines]))
+    return [*lines, *(Text(f"  {curve}") for curve in page.curves), Text(PROFILE_LEGEND, style="dim")]
+
+
+def _ranking(page: RankingPage) -> list[RenderableType]:
+    """The places of the models by threat, and how far the threats agree."""
+    lines: list[RenderableType] = [Text(page.title, style="bold")]
+    for caption, grid in ((ORDER_CAPTION, page.order), (TAU_CAPTION, page.tau)):
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for place, heading in enumerate(grid.headings):
+            table.add_column(heading, justify="right" if place else "left", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*map(Text, row))
+        lines += [table, Text(caption, style="dim")]
+    return lines
+
+
+def _crossed(crossed: TransferTable) -> list[RenderableType]:
+    """Success from surrogates to models, the higher the redder."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, heading in enumerate(crossed.headings):
+        table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
+    for row in crossed.rows:
+        table.add_row(Text(row.name), *(Text(cell.text, style=_shade(cell.share)) for cell in row.cells))
+    return [Text(crossed.title, style="bold"), Text(crossed.lead), table]
 
 
 def _heat_map(heat_map: HeatMap) -> list[RenderableType]:
@@ -105,9 +157,14 @@ def _heat_map(heat_map: HeatMap) -> list[RenderableType]:
     for place, heading in enumerate(heat_map.headings):
         table.add_column(heading, justify="right" if place else "left", overflow="fold")
     for row in heat_map.rows:
-        cells = [Text(cell.text, style=_HEAT[min(int(3 * cell.share), 2)]) for cell in row.cells]
+        cells = [Text(cell.text, style=_shade(cell.share)) for cell in row.cells]
         table.add_row(Text(row.name), *cells, Text(row.mean))
     return [Text(heat_map.title, style="bold"), Text(heat_map.lead), table, Text(CAPTION, style="dim")]
+
+
+def _shade(share: float) -> str:
+    """The colour of a share from 0 to 1."""
+    return _HEAT[min(int(3 * share), 2)]
 
 
 def _both_sides(sides: Sides) -> Text:

@@ -47,7 +47,7 @@ class Epoch(NamedTuple):
     test_loss: float
     """Mean cross-entropy on the test set."""
     test_accuracy: float
-    """Accuracy on the test set."""
+    """Accuracy on the test set; of several labels an image counts if all of them are right."""
     guard_accuracy: float | None
     """Accuracy under the guard's attack on training images, at the current eps; None without adversarial
     training."""
@@ -172,14 +172,14 @@ class _Run:
             group["lr"] = job.recipe.lr * rate(done) * self.pace * group["share"]
         if self.adversarial is None:
             logits = self.logits(x)
-            loss = nn.functional.cross_entropy(logits, y)
+            loss = losses(logits, y).mean()
         else:
             how = replace(self.adversarial, steps=self.steps)
             loss, logits = adversarial_loss(self.logits, x, y, how, progress=done, generator=generator)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(1) == y).float().mean()
+        return loss.detach(), right(logits.detach(), y).float().mean()
 
     def _close(self, epoch: int, seconds: float, learnt: float, before: dict[str, Tensor]) -> None:
         """Measure, undo the epoch if its robustness is an illusion, and write the checkpoint."""
@@ -219,14 +219,14 @@ class _Run:
     @torch.no_grad()
     def _measure(self, images: Images, first: int) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on the first images."""
-        loss = right = 0.0
+        loss = correct = 0.0
         for part in in_parts(images, first=first):
             x, y = (values.to(self.job.device) for values in part)
             logits = self.logits(units(x))
-            loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
-            right += (logits.argmax(1) == y).sum().item()
+            loss += losses(logits, y).sum().item()
+            correct += right(logits, y).sum().item()
         n = min(first, len(images.y))
-        return loss / n, right / n
+        return loss / n, correct / n
 
     def _resume(self) -> None:
         file = self.job.checkpoint
@@ -239,6 +239,28 @@ class _Run:
         read_checkpoint(file, self.module, self.optimizer)
         self.history = [Epoch(*row) for row in state["history"]]
         self.steps, self.pace = state["steps"], state.get("pace", 1.0)  # which earlier versions did not know
+
+
+def losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each image (N,); of several labels that of each by itself, added up.
+
+    Example:
+        >>> losses(torch.zeros(1, 4), torch.tensor([2])).exp(), losses(torch.zeros(1, 2), torch.ones(1, 2)).exp()
+        (tensor([4.0000]), tensor([4.]))
+    """
+    if y.ndim == 1:
+        return nn.functional.cross_entropy(logits, y, reduction="none")
+    return nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1)
+
+
+def right(logits: Tensor, y: Tensor) -> Tensor:
+    """Which images are classified right, bool (N,); of several labels all of them.
+
+    Example:
+        >>> right(torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.0]]))
+        tensor([True])
+    """
+    return logits.argmax(1) == y if y.ndim == 1 else ((logits > 0) == (y > 0)).all(1)
 
 
 def rate(done: float) -> float:

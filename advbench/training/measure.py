@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from torch import Tensor
 
 import attacks
 from advbench.config.budgets import parse_eps
 from advbench.evaluation.evaluate import evaluate
+from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.training.data.sets import Images, in_parts, units
+from advbench.training.fit import right
 
 QUERIES = 5000
 """Number of queries of the attack on models without a gradient."""
@@ -54,8 +55,8 @@ def score(right: int, n: int) -> Score:
         >>> score(9, 10).low < 0.6 < 0.98 < score(9, 10).high
         True
     """
-    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    return Score(right / n, n, float(interval.low), float(interval.high))
+    low, high = wilson(right, n)
+    return Score(right / n, n, float(low), float(high))
 
 
 @torch.no_grad()
@@ -69,15 +70,21 @@ def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[N
     """The confusion matrix of the classes.
 
     Args:
-        truth: True labels (N,).
-        found: Predicted classes (N,).
+        truth: True labels (N,), or which labels apply (N, C).
+        found: Predicted classes (N,), or labels (N, C).
         classes: Names of the classes.
 
     Returns:
-        Counts (true class, predicted class), and precision, recall, F1 and support by class name.
+        Counts (true class, predicted class), none of several labels; and precision, recall, F1 and support by class
+        name.
     """
     from sklearn.metrics import classification_report, confusion_matrix
 
+    if truth.ndim == 2:
+        report = classification_report(
+            truth.numpy(), found.numpy(), target_names=classes, output_dict=True, zero_division=0.0
+        )
+        return np.empty((0, 0), np.int64), {name: report[name] for name in (*classes, "macro avg")}
     indices = list(range(len(classes)))
     counts: NDArray[np.int64] = confusion_matrix(truth.numpy(), found.numpy(), labels=indices)
     report = classification_report(
@@ -105,13 +112,20 @@ def robustness(
     for x, y in in_parts(images, _BATCH, first=first):
         batch, labels = units(x.to(device)), y.to(device)
         tried += len(y)
-        right = model(batch).argmax(1) == labels
-        if right.any():
-            goal = attacks.Untargeted(labels[right])
-            result = evaluate(model, attack, batch[right], goal, eps=parse_eps(eps, "linf"), seed=seed)
+        correct = right(model(batch), labels)
+        if correct.any():
+            goal = _mistake(model, labels[correct])
+            result = evaluate(model, attack, batch[correct], goal, eps=parse_eps(eps, "linf"), seed=seed)
             held = ~result.verdicts.met & result.verdicts.valid & result.answered
             stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
     return Robustness(score(stood, tried), "linf", eps, "standard" if gradients else f"square, {QUERIES:,} queries")
+
+
+def _mistake(model: Classifier, labels: Tensor) -> attacks.Goal:
+    """The goal that the model is wrong: another class, or any label that is not as it should be."""
+    if model.thresholds is None:
+        return attacks.Untargeted(labels)
+    return attacks.AnyLabelFlips(labels.bool(), thresholds=model.thresholds)
 
 
 def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradients: bool) -> dict[str, Any]:
@@ -129,14 +143,14 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
         recall and F1 of each class; `confusion`; and `at_precision`, of models with two classes.
     """
     logits = answers(model, test)
-    found = logits.argmax(1)
+    found = (logits > 0).float() if model.several else logits.argmax(1)
     counts, classes = confusion(test.y, found, model.classes)
     robust = None
     if attacked:
         tried = robustness(model, test, eps, first=attacked, gradients=gradients)
         robust = {**tried.score._asdict(), "norm": tried.norm, "eps": tried.eps, "attack": tried.attack}
     return {
-        "clean": score(int((found == test.y).sum()), len(test.y))._asdict(),
+        "clean": score(int(right(logits, test.y).sum()), len(test.y))._asdict(),
         "robust": robust,
         "classes": classes,
         "confusion": counts.tolist(),

@@ -109,6 +109,7 @@ _RECIPES = (
     Recipe(model="lenet_scrambled", epochs=8),
     Recipe(model="mlp_mnist", epochs=10, weight_decay=1e-2),
     Recipe(model="mlp_scrambled", epochs=10, weight_decay=1e-2),
+    Recipe(model="eight_digits", epochs=8),
     Recipe(model="cifar10_cnn", epochs=3, optimizer="sgd", lr=0.02, weight_decay=5e-4),
     _vgg("cifar10_vgg1", 4),
     _vgg("cifar10_vgg2", 4),

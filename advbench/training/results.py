@@ -98,6 +98,17 @@ def _page(card: dict[str, Any]) -> str:
             for name, row in card["classes"].items()
         ),
         "",
+        *(_confusion(card) if card["confusion"] else [_SEVERAL, ""]),
+        *(["![Learning curves](curves.png)", ""] if card["epochs"] else []),
+    ]
+    return "\n".join(lines)
+
+
+_SEVERAL = "An image may have several of these labels, or none. In the accuracies it counts if all of them are right."
+
+
+def _confusion(card: dict[str, Any]) -> list[str]:
+    return [
         "Confusion matrix, a row for each true class:",
         "",
         f"| | {' | '.join(name for name in card['classes'] if name != 'macro avg')} |",
@@ -107,9 +118,7 @@ def _page(card: dict[str, Any]) -> str:
             for name, counts in zip(card["classes"], card["confusion"], strict=False)
         ),
         "",
-        *(["![Learning curves](curves.png)", ""] if card["epochs"] else []),
     ]
-    return "\n".join(lines)
 
 
 def _under_attack(robust: dict[str, Any] | None) -> str:

@@ -17,10 +17,11 @@ Example:
 """
 
 from attacks.goals.label_out_of_topk import LabelOutOfTopK
-from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqual
+from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqual, SignedGoal
 from attacks.goals.ordered_topk import OrderedTopK
 from attacks.goals.protocol import Exclusion, Goal, met
 from attacks.goals.shared import BaseGoal
+from attacks.goals.spared import Spared
 from attacks.goals.targeted import Targeted
 from attacks.goals.topk_exclusion import TopKExclusion
 from attacks.goals.untargeted import Untargeted
@@ -41,6 +42,8 @@ __all__ = [
     "LabelOutOfTopK",
     "LabelsEqual",
     "OrderedTopK",
+    "SignedGoal",
+    "Spared",
     "Targeted",
     "TopKExclusion",
     "Untargeted",

@@ -46,6 +46,10 @@ class SignedGoal(BaseGoal):
         """By how much each label is on: logits (N, C) -> (N, C), negative where it is off."""
         return logits - torch.as_tensor(self.thresholds, dtype=logits.dtype, device=logits.device)
 
+    def granted(self, labels: Tensor) -> Tensor:
+        """Where the labels that an image has, bool (N, C), are what the goal asks for, bool (N,): it fools no one."""
+        return torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless there is one threshold for all labels, or one for each."""
         if not isinstance(self.thresholds, float) and len(self.thresholds) != num_classes:
@@ -66,6 +70,10 @@ class _OneLabel(SignedGoal):
     def of_the_label(self, logits: Tensor) -> Tensor:
         """By how much the label is on (N,)."""
         return self.above(logits).gather(1, self.labels.unsqueeze(1)).squeeze(1)
+
+    def has_it(self, labels: Tensor) -> Tensor:
+        """Whether the label is among those of each image, bool (N, C) -> bool (N,)."""
+        return labels.gather(1, self.labels.unsqueeze(1)).squeeze(1)
 
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless every label and every threshold is one of the network's."""
@@ -89,6 +97,10 @@ class LabelOff(_OneLabel):
         >>> LabelOff(torch.tensor([1])).margin(torch.tensor([[-3.0, 2.0, 1.0]]))
         tensor([2.])
     """
+
+    def granted(self, labels: Tensor) -> Tensor:
+        """Where the image does not have the label, bool (N,)."""
+        return ~self.has_it(labels)
 
     def margin(self, logits: Tensor) -> Tensor:
         """Logit of the label minus its threshold."""
@@ -115,6 +127,10 @@ class LabelOn(_OneLabel):
         >>> LabelOn(torch.tensor([0]), thresholds=1.0).margin(torch.tensor([[-3.0, 2.0, 1.0]]))
         tensor([4.])
     """
+
+    def granted(self, labels: Tensor) -> Tensor:
+        """Where the image has the label, bool (N,)."""
+        return self.has_it(labels)
 
     def margin(self, logits: Tensor) -> Tensor:
         """Threshold of the label minus its logit."""
@@ -176,6 +192,10 @@ class LabelsEqual(_AllLabels):
         >>> LabelsEqual(torch.tensor([[0, 1]])).margin(torch.tensor([[3.0, 1.0], ]))
         tensor([3.])
     """
+
+    def granted(self, labels: Tensor) -> Tensor:
+        """Where the image has exactly these labels, bool (N,)."""
+        return (labels == (self.labels == 1)).all(1)
 
     def margin(self, logits: Tensor) -> Tensor:
         """The largest amount by which a label is on the wrong side of its threshold."""

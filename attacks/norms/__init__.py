@@ -14,9 +14,10 @@ from attacks.norms.l1 import L1
 from attacks.norms.l2 import L2
 from attacks.norms.linf import Linf
 from attacks.norms.masked import Masked
+from attacks.norms.patched import Patched
 from attacks.norms.protocol import Norm
 
 NORMS: dict[str, type[Norm]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
 """Name -> class."""
 
-__all__ = ["L0", "L1", "L2", "NORMS", "Linf", "Masked", "Norm"]
+__all__ = ["L0", "L1", "L2", "NORMS", "Linf", "Masked", "Norm", "Patched"]

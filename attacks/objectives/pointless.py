@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.goals import Goal
+from attacks.goals import Goal, SignedGoal
 
 
 def pointless(goal: Goal, classes: Tensor) -> Tensor:
@@ -11,7 +11,8 @@ def pointless(goal: Goal, classes: Tensor) -> Tensor:
 
     Args:
         goal: The goal for N images.
-        classes: The class that each should have, int64 (N,): its label, or else the class predicted when clean.
+        classes: The class that each should have, int64 (N,): its label, or else the class predicted when clean. For a
+            goal for several labels those that each should have, bool (N, C).
 
     Returns:
         Where it is so, bool (N,); nowhere for goals that drive a class out.
@@ -22,7 +23,12 @@ def pointless(goal: Goal, classes: Tensor) -> Tensor:
         tensor([False,  True])
         >>> pointless(OrderedTopK(torch.tensor([[3, 1], [3, 1]])), torch.tensor([1, 3]))
         tensor([False,  True])
+        >>> from attacks import LabelOff
+        >>> pointless(LabelOff(torch.tensor([0, 0])), torch.tensor([[True, False], [False, True]]))
+        tensor([False,  True])
     """
+    if isinstance(goal, SignedGoal):
+        return goal.granted(classes)
     if goal.order is None:
         return torch.zeros(len(classes), dtype=torch.bool, device=classes.device)
     return goal.order[:, 0] == classes

@@ -15,14 +15,14 @@ from attacks.losses import Loss, margin
 from attacks.objectives.ranking import fooling, scale
 from attacks.protocols import Model, Precision
 from attacks.queries.answers import ask
-from attacks.queries.derivatives import differentiate
+from attacks.queries.derivatives import Measure, differentiate
 
 DOUBT = 2**-7
 """By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
 to the boundary than that, the model itself is asked."""
 
 _first_look: ContextVar[bool] = ContextVar("first_look", default=False)
-_asked: ContextVar[tuple[Tensor | None, int]] = ContextVar("asked", default=(None, 1))
+_asked: ContextVar[tuple[Tensor | None, int, Measure | None]] = ContextVar("asked", default=(None, 1, None))
 
 
 class Slope(NamedTuple):
@@ -186,11 +186,15 @@ def _differentiate(
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _differentiate(model, x, goal, loss, count)
-    with torch.enable_grad(), booked_on(goal.ids, backwards=count):
+
+    def measure(logits: Tensor) -> Tensor:
+        return loss(logits, goal)
+
+    with torch.enable_grad(), booked_on(goal.ids, count, measure):
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         if any(isinstance(part, Tensor) and part.is_inference() for part in getattr(goal, "__dict__", {}).values()):
             goal = goal.select(torch.arange(len(x), device=x.device))
-        logits, value, gradients = differentiate(model, x, lambda logits: loss(logits, goal))
+        logits, value, gradients = differentiate(model, x, measure)
     return logits, value, [_finite(gradient) for gradient in gradients]
 
 
@@ -202,14 +206,15 @@ def _finite(gradient: Tensor) -> Tensor:
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def booked_on(ids: Tensor, backwards: int = 1) -> AbstractContextManager[None]:
-    """Inside this context a model can tell which images its rows belong to, and how many gradients will follow.
+def booked_on(ids: Tensor, backwards: int = 1, measure: Measure | None = None) -> AbstractContextManager[None]:
+    """Inside this context a model can tell which images its rows belong to, and which gradients will follow.
 
     Args:
         ids: Ids of the images (N,); see :func:`asked_ids`.
         backwards: Backward passes that follow a forward pass with a graph; see :func:`asked_backwards`.
+        measure: What will be differentiated; see :func:`asked_measure`.
     """
-    return _Booked(ids, backwards)
+    return _Booked(ids, backwards, measure)
 
 
 def asked_ids() -> Tensor | None:
@@ -220,6 +225,17 @@ def asked_ids() -> Tensor | None:
 def asked_backwards() -> int:
     """How many backward passes will follow the forward pass that is being asked for, if it is one with a graph."""
     return _asked.get()[1]
+
+
+def asked_measure() -> Measure | None:
+    """What an attack will differentiate of the logits it is asking for; None where that is not known.
+
+    Example:
+        >>> with booked_on(torch.tensor([0]), measure=lambda logits: logits[:, 0]):
+        ...     asked_measure()(torch.tensor([[3.0, 1.0]]))
+        tensor([3.])
+    """
+    return _asked.get()[2]
 
 
 @contextmanager
@@ -248,11 +264,11 @@ class _Booked(AbstractContextManager[None]):
 
     __slots__ = ("_asks", "_token")
 
-    def __init__(self, ids: Tensor, backwards: int) -> None:
-        self._asks = ids, backwards
+    def __init__(self, ids: Tensor, backwards: int, measure: Measure | None) -> None:
+        self._asks = ids, backwards, measure
 
     def __enter__(self) -> None:
-        self._token: Token[tuple[Tensor | None, int]] = _asked.set(self._asks)
+        self._token: Token[tuple[Tensor | None, int, Measure | None]] = _asked.set(self._asks)
 
     def __exit__(self, *_: object) -> None:
         _asked.reset(self._token)

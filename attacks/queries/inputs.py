@@ -231,7 +231,7 @@ def check_size(x: Tensor, delta: Tensor) -> None:
         raise ValueError(f"expected images of one size, got {tuple(delta.shape[1:])}, then {tuple(x.shape[1:])}")
 
 
-def check_planes(attack: Attack, x: Tensor) -> None:
+def check_planes(attack: object, x: Tensor) -> None:
     """Check that images have rows and columns, for an attack that cannot do without.
 
     Raises:

@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _WRAPPED = ("wrapped", "__wrapped__")
+_SEVERAL = "members"
 
 
 def check_mode(model: object) -> None:
@@ -57,8 +58,9 @@ def parts(model: object) -> Iterator[tuple[str, nn.Module]]:
     """The layers of the networks in a model, as far as they can be seen, with their names.
 
     Networks are found in the attributes of an object, in :func:`functools.partial`, in bound methods, behind the
-    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, as the wrappers of
-    this library do. A function that takes a network from its surroundings (``lambda x: net(x)``) does not show it.
+    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, or ``members`` of
+    what asks several, as those of this library do. A function that takes a network from its surroundings
+    (``lambda x: net(x)``) does not show it.
 
     Args:
         model: Images -> logits.
@@ -91,3 +93,5 @@ def _held(model: object) -> Iterator[object]:
     for name, value in getattr(model, "__dict__", {}).items():
         if name in _WRAPPED or isinstance(value, nn.Module):
             yield value
+        elif name == _SEVERAL and isinstance(value, tuple):
+            yield from value

@@ -1,21 +1,59 @@
-"""The loop of the transfer attacks: steps along a running sum of gradients."""
+"""The loop of the transfer attacks: steps along a running sum of gradients, and gradients averaged over copies."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from attacks.geometry.rows import column
 from attacks.goals import Goal
-from attacks.losses import Loss
+from attacks.losses import LOSSES, Loss
 from attacks.norms import L1
-from attacks.protocols import BudgetAttack, Model
-from attacks.queries.gradients import Slope
+from attacks.protocols import BudgetAttack, Model, Precision
+from attacks.queries.gradients import Slope, form_for, slope
 from attacks.queries.inputs import clean_slope
 from attacks.searches.track import Survivors
 
 Look = Callable[[Tensor, int], Slope]
 """The survivors' candidates (n, ...) and the number of the step -> logits there, and the gradient to follow."""
+
+Change = Callable[[Tensor, Tensor, int], Tensor]
+"""Images (n, C, H, W), their ids (n,) and the number of the draw -> copies of the images, changed differentiably."""
+
+
+class OverCopies(BudgetAttack, Protocol):
+    """A transfer attack that averages its gradients over changed copies of each image."""
+
+    @property
+    def precision(self) -> Precision:
+        """The roughest arithmetic that its gradients may come from."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Number of gradient steps."""
+        ...
+
+    @property
+    def relative_step(self) -> float:
+        """Length of a step as a fraction of ``eps``."""
+        ...
+
+    @property
+    def decay(self) -> float:
+        """Weight of the earlier gradients."""
+        ...
+
+    @property
+    def copies(self) -> int:
+        """Number of copies whose gradients are averaged in each step."""
+        ...
+
+    @property
+    def loss(self) -> str:
+        """Name of the loss."""
+        ...
 
 
 def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
@@ -96,3 +134,82 @@ def descend(
         move = active.norm.step(x_adv, sum_, relative_step * active.eps)
         x_adv = active.ball.nearest(move.add_(x_adv))
     return active.finish(x_adv)
+
+
+def descend_over_copies(
+    attack: OverCopies, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int, change: Change
+) -> Tensor:
+    """Walk down with momentum, along the mean gradient of changed copies of each image.
+
+    Every copy has a draw of its own, so that what happens to an image depends on its id, the step and the copy alone.
+    No image leaves before the last step: a copy that fools the model says nothing of the image.
+
+    Args:
+        attack: Attack whose parameters count.
+        model: Images in [0, 1] -> logits.
+        x: Images (N, C, H, W).
+        goal: What counts as fooled.
+        eps: Largest allowed size, a number or (N,).
+        seed: Seed of the attack.
+        change: Makes the copies.
+
+    Returns:
+        Candidates for the whole batch (N, C, H, W).
+
+    Raises:
+        ValueError: As :func:`attacks.queries.inputs.clean_logits` does.
+
+    Example:
+        >>> from attacks import BSR, Untargeted
+        >>> x, model = torch.tensor([0.6, 0.5]).view(1, 1, 1, 2), lambda x: x.flatten(1)
+        >>> as_it_is = lambda x, ids, draw: x
+        >>> descend_over_copies(BSR(), model, x, Untargeted(torch.tensor([0])), 0.125, 0, as_it_is).flatten()
+        tensor([0.4750, 0.6250])
+    """
+    active = Survivors.of(attack, model, x, goal, eps, seed)
+    form, loss = form_for(model, attack.precision), LOSSES[attack.loss]
+
+    def look(x_adv: Tensor, step: int) -> Slope:
+        return mean_slope(
+            form, x_adv, active.goal, loss, change, range(step * attack.copies, (step + 1) * attack.copies)
+        )
+
+    first = look(active.x, 0).gradient if len(active) else active.x
+    steps = {name: getattr(attack, name) for name in ("steps", "relative_step", "decay")}
+    return descend(active, first, look, **steps, early_stop=False)
+
+
+def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draws: range) -> Slope:
+    """Mean gradient of changed copies of images (n, C, H, W), with respect to the images; all else is the first copy's.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images that copies are made of (n, C, H, W).
+        goal: Goal for these images.
+        loss: Logits (n, C), goal -> (n,).
+        change: Makes the copies.
+        draws: Number of the draw of each copy; not empty.
+
+    Example:
+        >>> from attacks import Untargeted, losses
+        >>> x, goal = torch.tensor([[[[0.9, 0.3]]]]), Untargeted(torch.tensor([0]))
+        >>> dimmed = lambda x, ids, draw: x / (1 + draw)
+        >>> mean_slope(lambda x: x.flatten(1), x, goal, losses.margin, dimmed, range(2)).gradient
+        tensor([[[[ 0.7500, -0.7500]]]])
+    """
+    first = _slope_of_copy(model, x, goal, loss, change, draws[0])
+    sum_ = first.gradient
+    for draw in draws[1:]:
+        sum_ = sum_ + _slope_of_copy(model, x, goal, loss, change, draw).gradient
+    return first._replace(gradient=sum_ / len(draws))
+
+
+def _slope_of_copy(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draw: int) -> Slope:
+    """What the model says of one copy, with the gradient with respect to the images."""
+    # What is drawn here becomes part of a graph, which tensors made in inference mode cannot be.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        shown = change(leaf, goal.ids, draw)
+        at = slope(model, shown.detach(), goal, loss)
+        (gradient,) = torch.autograd.grad(shown, leaf, at.gradient)
+    return at._replace(gradient=gradient)

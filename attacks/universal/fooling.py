@@ -1,7 +1,8 @@
 """How often one perturbation fools a model, by both definitions in use, and into which classes."""
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -111,6 +112,36 @@ def unpacked(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     if isinstance(batch, Tensor):
         return batch.detach(), None
     return batch[0].detach(), batch[1] if len(batch) > 1 else None
+
+
+def batches_of(loader: Loader, epoch: int = 0, batch: int = 0) -> Iterator[tuple[int, int, Tensor]]:
+    """The batches of a loader, over and over.
+
+    Args:
+        loader: Batches of images, or of images and labels; a method ``set_epoch`` gets the number of each pass.
+        epoch: Number of the pass to begin with.
+        batch: Number of the batch in that pass to begin with.
+
+    Yields:
+        Number of the pass, number of the batch in it, and its images.
+
+    Raises:
+        ValueError: A pass gives no batches.
+
+    Example:
+        >>> x = torch.zeros(2, 1)
+        >>> [(epoch, batch) for (epoch, batch, _), _ in zip(batches_of([x, x]), range(3))]
+        [(0, 0), (0, 1), (1, 0)]
+    """
+    for number in itertools.count(epoch):
+        if (told := getattr(loader, "set_epoch", None)) is not None:
+            told(number)
+        place = -1
+        for place, given in enumerate(loader):
+            if number > epoch or place >= batch:
+                yield number, place, unpacked(given)[0]
+        if place < 0:
+            raise ValueError(f"expected a loader that gives batches in every pass, got none in pass {number + 1}")
 
 
 def _fooled(model: Model, x: Tensor, y: Tensor | None, apply: Apply, goal: MakeGoal) -> FoolingCounts:

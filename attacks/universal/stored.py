@@ -1,22 +1,32 @@
-"""The universal perturbation of a file, as an attack."""
+"""Universal perturbations that are known before the attack, as one: of a file, or fitted to other images."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from attacks.goals import Goal
 from attacks.norms import NORMS, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.universal.clean import content_ids
 from attacks.universal.perturbation import Perturbation, Universal
+from attacks.universal.universal import UniversalPerturbation
+
+BATCH = 16
+"""Images in each step of a fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredUniversal:
     """Adds the perturbation in a file to every image, whatever the model and the goal.
 
+    In place of a file it may be given images: :meth:`fitted` makes two perturbations, one of each half of them, and
+    every image gets the one that was made without it.
+
     Raises:
-        ValueError: No file is named, it is no perturbation, or one of another norm or another content than expected.
+        ValueError: Neither a file is named nor a fit asked for, or both; the file is no perturbation, or one of another
+            norm or another content than expected.
 
     Example:
         >>> import tempfile
@@ -40,13 +50,21 @@ class StoredUniversal:
     """The file, as :meth:`attacks.Perturbation.save` writes it."""
     digest: str = ""
     """Digest of the file's content; empty: whatever it is now, which is then filled in."""
+    fit: int = 0
+    """Steps of a fit to each half of the images of a run, in place of a file; 0: none. In Linf and L2."""
 
-    content: Perturbation = field(init=False, repr=False, compare=False)
+    content: Perturbation | None = field(init=False, repr=False, compare=False, default=None)
     """The perturbation that was read."""
+    halves: tuple[Perturbation, Perturbation] | None = field(init=False, repr=False, compare=False, default=None)
+    """For images whose content has an even number and for those with an odd one: made of the others."""
 
     def __post_init__(self) -> None:
+        if self.fit:
+            return self._check_fit()
         if not self.perturbation:
-            raise ValueError("expected the file of a universal perturbation, got none")
+            raise ValueError(
+                "expected the file of a universal perturbation, or fit, the steps to make one; got neither"
+            )
         try:
             content = Perturbation.load(self.perturbation)
         except OSError as error:
@@ -57,7 +75,57 @@ class StoredUniversal:
             raise ValueError(f"expected {self.perturbation} with digest {self.digest}, got {content.digest}")
         object.__setattr__(self, "content", content)
         object.__setattr__(self, "digest", content.digest)
+        return None
+
+    def _check_fit(self) -> None:
+        if self.perturbation:
+            raise ValueError(f"expected either a file or a fit of {self.fit} steps, got both")
+        if self.fit < 0:
+            raise ValueError(f"expected fit >= 0, got {self.fit}")
+        if self.norm.name not in UniversalPerturbation.norms:
+            raise ValueError(f"expected a fit in {' or '.join(UniversalPerturbation.norms)}, got {self.norm.name}")
+
+    def fitted(self, model: Model, x: Tensor, *, eps: float, seed: int = 0) -> Self:
+        """This attack with a perturbation of each half of some images, told apart by their content.
+
+        Args:
+            model: Images in [0, 1] -> logits.
+            x: Images (N, ...) in [0, 1], of both halves.
+            eps: Largest allowed size, image units.
+            seed: Seed of all random draws.
+
+        Raises:
+            ValueError: All images fall into one half, or no fit was asked for.
+
+        Example:
+            >>> import torch
+            >>> from attacks import Untargeted
+            >>> x = torch.tensor([[0.61, 0.5], [0.62, 0.5], [0.63, 0.5], [0.64, 0.5]])
+            >>> attack = StoredUniversal(fit=10).fitted(lambda x: x, x, eps=0.2)
+            >>> attack(lambda x: x, x, Untargeted(torch.zeros(4, dtype=torch.long)), eps=0.2).argmax(1)
+            tensor([1, 1, 1, 1])
+        """
+        if not self.fit:
+            raise ValueError("expected fit, the steps to make a perturbation, got 0")
+        odd = content_ids(x) % 2 == 1
+        if odd.all() or not odd.any():
+            raise ValueError(f"expected images of both halves to fit to, got {len(x)} of one")
+        method = UniversalPerturbation(norm=self.norm, eps=eps, steps=self.fit)
+        halves = tuple(method.fit(model, torch.split(part, BATCH), seed=seed) for part in (x[odd], x[~odd]))
+        changed = replace(self)
+        object.__setattr__(changed, "halves", halves)
+        return changed
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.Universal`."""
-        return Universal(perturbation=self.content)(model, x, goal, eps=eps, seed=seed)
+        if self.content is not None:
+            return Universal(perturbation=self.content)(model, x, goal, eps=eps, seed=seed)
+        if self.halves is None:
+            raise ValueError("expected images to fit a universal perturbation to, got none; see fitted")
+        x_adv, odd = x.clone(), content_ids(x) % 2 == 1
+        for perturbation, rows in zip(self.halves, (~odd, odd), strict=True):
+            if rows.any():
+                own = eps[rows] if isinstance(eps, Tensor) and eps.ndim else eps
+                attack = Universal(perturbation=perturbation)
+                x_adv[rows] = attack(model, x[rows], goal.select(rows), eps=own, seed=seed)
+        return x_adv

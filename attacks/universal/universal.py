@@ -1,8 +1,7 @@
 """Universal perturbations: one change that fools a model on most images."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -20,7 +19,7 @@ from attacks.queries.inputs import check_eps, check_parameters, check_size
 from attacks.searches.draws import uniform
 from attacks.searches.momentum import accumulate
 from attacks.universal.clean import Clean, CleanLogits
-from attacks.universal.fooling import Loader, MakeGoal, fooled, unpacked, untargeted
+from attacks.universal.fooling import Loader, MakeGoal, batches_of, fooled, untargeted
 from attacks.universal.perturbation import Perturbation
 
 
@@ -152,7 +151,7 @@ class UniversalPerturbation:
                 loader is empty or cannot be iterated over again, or the goal makes no sense for the model's classes.
         """
         clean, state = CleanLogits(model), start or _NOTHING
-        batches = _batches(loader, state.epoch, state.batch)
+        batches = batches_of(loader, state.epoch, state.batch)
         while state.step < self.steps and not state.over:
             epoch, batch, x = next(batches)
             state = self._step(model, x, clean, state, seed)._replace(epoch=epoch, batch=batch + 1)
@@ -221,16 +220,3 @@ def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float,
 def _likelihood(logits: Tensor, goal: Goal) -> Tensor:
     """As :func:`attacks.losses.cross_entropy`, but an image that is fooled beyond doubt no longer contributes."""
     return cross_entropy(logits, goal).clamp_min(-CERTAIN)
-
-
-def _batches(loader: Loader, epoch: int, batch: int) -> Iterator[tuple[int, int, Tensor]]:
-    """The batches of a loader, over and over, from a given one on: number of the pass, number in the pass, images."""
-    for number in itertools.count(epoch):
-        if (told := getattr(loader, "set_epoch", None)) is not None:
-            told(number)
-        place = -1
-        for place, given in enumerate(loader):
-            if number > epoch or place >= batch:
-                yield number, place, unpacked(given)[0]
-        if place < 0:
-            raise ValueError(f"expected a loader that gives batches in every pass, got none in pass {number + 1}")

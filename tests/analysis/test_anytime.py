@@ -21,7 +21,7 @@ from advbench.analysis.statistics import Proportion
 from advbench.config.gates import Gates
 from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
-from advbench.planning.looks import STEP, parts
+from advbench.planning.units.looks import STEP, parts
 from advbench.report.json_object import as_json
 from advbench.report.markdown import as_markdown
 from advbench.report.terminal import as_text

@@ -171,7 +171,7 @@ def test_the_card_says_what_the_class_says():
         assert ATTACKS[name].besides == getattr(attack, "besides", ())
 
 
-GRADIENT = [name for name in ATTACKS if ATTACKS[name].access == "gradients"]
+GRADIENT = [name for name in ATTACKS if ATTACKS[name].access == "gradients" and ATTACKS[name].search != "in one place"]
 WITHOUT = [name for name in ATTACKS if ATTACKS[name].access != "gradients" and not name.startswith(CORRUPTION)]
 
 
@@ -195,6 +195,14 @@ def test_a8_knows_every_attack_without_a_gradient(name):
     assert flag.attack == name
 
 
+def test_a_patch_is_no_white_box_attack_on_the_whole_image_but_what_it_breaks_is_broken():
+    square, patch = images([0.01], attack="square"), [r | {"eps": None} for r in images([None], attack="patch")]
+    assert not {"A8", "A9"} & raised([*patch, *square], {}).keys()
+    assert "A8" in raised([*images([None]), *patch, *square], {})
+    broken = [r | {"eps": None} for r in images([0.01], attack="patch")]
+    assert "A8" not in raised([*images([None]), *broken, *square], {})
+
+
 def test_attacks_of_unknown_kind_make_no_claim_and_refute_some():
     broken, missed = images([0.01] * 60, attack="mine", eps=1.0), images([None] * 60, attack="mine", eps=1.0)
     assert not {"A7", "A8", "A11"} & raised([*images([None] * 60), *images([0.01] * 60, attack="mine")]).keys()
@@ -212,7 +220,7 @@ def test_a11_knows_the_attacks_without_a_bound(name):
     assert "A11" in raised(images([None] * 60, attack=name, eps=None))
 
 
-@pytest.mark.parametrize("name", ["fgsm", "spatial", "noise", "universal", "foolbox/inversion", "foolbox/spatial"])
+@pytest.mark.parametrize("name", ["fgsm", "spatial", "patch", "noise", "universal", "foolbox/spatial"])
 def test_a11_asks_nothing_of_attacks_that_need_not_succeed(name):
     assert "A11" not in raised(images([None] * 60, attack=name, eps=1.0))
 

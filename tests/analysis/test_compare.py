@@ -4,7 +4,7 @@ import json
 
 import pytest
 from frames import frame, images, row, unknown
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -86,7 +86,6 @@ def test_a_worst_case_over_other_attacks_is_no_pair():
     assert [each.key.attack for each in found.only_after] == [WORST_CASE, "apgd"]
 
 
-@settings(max_examples=50)
 @given(st.text("01?", min_size=1, max_size=30), st.text("01?", min_size=1, max_size=30))
 def test_counts_by_hand(one, other):
     size = min(len(one), len(other))
@@ -190,3 +189,38 @@ def test_no_json_and_no_file_are_said(tmp_path):
         read_baseline(tmp_path / "none.json")
     with pytest.raises(UserError, match="cannot read the baseline"):
         read_baseline(tmp_path)
+
+
+def fog(wrong, **columns):
+    params = '{"constants": "auto", "severity": 3}'
+    about = {"attack": "corruption/fog", "params": params, "eps": None} | columns
+    return [row(f"s{i}", adv_class=int(i in wrong), flipped=i in wrong, **about) for i in range(8)]
+
+
+def test_corruptions_are_compared_by_severity():
+    before, after = ([*images([None] * 8), *fog(wrong)] for wrong in ({0}, {0, 1, 2, 3, 4, 5, 6}))
+    found = {each.after.key.attack: each for each in compare(outcomes(frame(before)), outcomes(frame(after))).changes}
+    change = found["fog, severity 3"]
+    assert (change.broken, change.mended) == (("s1", "s2", "s3", "s4", "s5", "s6"), ())
+    assert (change.after.threat.goal, change.after.threat.norm) == ("corruptions", "")
+
+
+def test_corruptions_are_corrected_for_by_themselves():
+    rows = [[*images([size] * 8), *fog(wrong)] for size, wrong in ((None, set()), (0.01, {0, 1, 2, 3, 4, 5}))]
+    found = {each.after.key.attack: each for each in compare(*(outcomes(frame(own)) for own in rows)).changes}
+    assert found["fog, severity 3"].p_adjusted == found["fog, severity 3"].p_value
+    assert found["pgd"].p_adjusted == pytest.approx(3 * found["pgd"].p_value)  # clean, worst case, pgd
+
+
+def test_an_image_that_is_wrong_when_clean_and_right_in_fog_counts_as_right():
+    (cell,) = [each for each in outcomes(frame(fog({1}, clean_class=1))) if each.key.goal == "corruptions"]
+    assert cell.letters == "10111111"
+
+
+def test_a_baseline_holds_corruptions(tmp_path):
+    made = Baseline.of(frame([*images([None] * 8), *fog({0})]), run_id="r", version="0")
+    again = read_baseline(made.write(tmp_path / "baseline.json"))
+    assert [cell.outcomes for cell in again.cells if cell.goal == "corruptions"] == ["01111111"]
+    without = Baseline.of(frame(images([None] * 8)), run_id="r", version="0")
+    with pytest.raises(UserError, match="the baseline is of other attacks: net on toy: fog, severity 3"):
+        again.refuse_others(without)

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from frames import cells, frame, images, many, row, unknown
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advbench.analysis.curves import curve, flips
@@ -185,7 +185,6 @@ def test_a_curve_of_budgets_has_their_points():
     assert found.rate.tolist() == [1, 0.5, 0]
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 99), st.integers(2, 60))
 def test_a_curve_never_rises(seed, points):
     rows = [*many(40, seed=seed, attack="fmn", eps=None), *images([None, 0.01] * 20, attack="x", eps=None)]
@@ -208,7 +207,6 @@ any_row = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=40)
 @given(st.lists(any_row, min_size=1, max_size=40), st.sampled_from([0.001, *EPS, 0.5]))
 def test_states_by_a_slow_count(rows, eps):
     """What is said of each image, image by image, from the rows alone."""
@@ -229,7 +227,6 @@ def test_states_by_a_slow_count(rows, eps):
         assert found[sample] == (UNKNOWN if unsure else ROBUST)
 
 
-@settings(max_examples=40)
 @given(st.lists(any_row, min_size=1, max_size=40), st.randoms())
 def test_the_order_of_rows_does_not_matter(rows, random):
     shuffled = list(rows)
@@ -241,7 +238,6 @@ def test_the_order_of_rows_does_not_matter(rows, random):
     ]
 
 
-@settings(max_examples=40)
 @given(st.lists(any_row, min_size=1, max_size=40))
 def test_robust_accuracy_never_grows_with_eps_or_attacks(rows):
     (evidence,) = gather(frame(rows))

@@ -104,7 +104,7 @@ def test_a_baseline_keeps_what_is_proved():
     assert {each.key.eps: each.letters for each in kept if each.key.attack == PROOF} == {SMALL: "1000", LARGE: "1000"}
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "labels-csv"])  # which proofs know nothing of
 def test_every_report_tells_both_sides(name):
     run = a_run(rows())
     text = render(name, evaluate(run, Gates()), run)

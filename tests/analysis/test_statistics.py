@@ -9,19 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from advbench.analysis.statistics import Proportion, Quantile, holm, mcnemar, quantile, wilson
+from advbench.analysis.statistics import Proportion, Quantile, holm, mcnemar, quantile
+from advbench.intervals import wilson
 
 counts = st.integers(0, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@given(counts)
-def test_wilson_is_that_of_scipy(pair):
+@given(counts, st.sampled_from([0.9, 0.95, 0.99]))
+def test_wilson_is_that_of_scipy(pair, level):
     k, n = pair
-    low, high = wilson(k, n)
+    low, high = wilson(k, n, level)
     if not n:
         assert (low, high) == (0, 1)
         return
-    expected = stats.binomtest(k, n).proportion_ci(0.95, "wilson")
+    expected = stats.binomtest(k, n).proportion_ci(level, "wilson")
     assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 

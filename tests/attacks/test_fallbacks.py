@@ -1,8 +1,8 @@
 """What `standard` does about models that hide their gradient, or their scores: it goes on without."""
 
-import pytest
 import torch
 from oracles import images, mlp
+from pairwise import each_once
 
 from attacks import NORMS, Standard, Untargeted
 
@@ -26,8 +26,7 @@ HIDES = {
 }
 
 
-@pytest.mark.parametrize("norm", Standard.norms)
-@pytest.mark.parametrize("way", HIDES)
+@each_once("way, norm", list(HIDES), Standard.norms)
 def test_every_image_is_fooled_or_not_whatever_the_model_hides(way, norm):
     net, x = network(), images(8, SHAPE, low=0, high=1).float()
     goal, model = Untargeted(net(x).argmax(1)), HIDES[way](net)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from attack_table import build, each_entry
-from fast_models import changed_in_place, each_form, images, perceptron, with_norms
+from fast_models import REWRITTEN, changed_in_place, images, perceptron, with_norms
 from norm_rows import EPS
+from pairwise import each_once
 from torch import nn
 from torch.nn import functional
 
@@ -71,8 +72,7 @@ def test_images_that_a_lying_form_calls_fooled_stay_in_the_attack(attack):
     assert liar.claims == [4] * 10
 
 
-@pytest.mark.parametrize("norm", [Linf(), L2(), L1(), L0()])
-@pytest.mark.parametrize("form", ["folded", "channels_last", "bfloat16"])
+@each_once("form, norm", ["folded", "channels_last", "bfloat16"], [Linf(), L2(), L1(), L0()])
 def test_smallest_perturbations_are_as_small_with_a_form_of_float32(form, norm):
     net, x = with_norms(), images(32)
     goal = Untargeted(net(x).argmax(1))
@@ -127,8 +127,7 @@ def test_the_form_of_float32_follows_the_model():
     assert Fast(net, "plain").exact_form is None
 
 
-@pytest.mark.parametrize("loss", ["margin", "ce"])
-@each_form
+@each_once("form, loss", REWRITTEN, ["margin", "ce"])
 def test_attacks_are_as_strong_with_a_faster_form(form, loss):
     net, x = with_norms(), images(64)
     goal = Untargeted(net(x).argmax(1))

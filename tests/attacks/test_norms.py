@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from norm_rows import ALL, DUALS, EPS, SIZES, each_convex_norm, each_norm, ids, noise, radii, rows, values
 from scipy import optimize, stats
@@ -36,7 +36,6 @@ def test_steepest_attains_the_dual_norm(norm, gradient, eps):
         assert g @ s == pytest.approx(eps * DUALS[norm.name](g), rel=1e-9, abs=1e-12)
 
 
-@settings(max_examples=50)
 @given(gradient=rows(), eps=radii)
 def test_l1_steepest_is_the_best_of_the_ball_within_the_box(gradient, eps):
     for g, s in zip(gradient.numpy(), L1().steepest(gradient, eps).numpy(), strict=True):

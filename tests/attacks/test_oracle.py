@@ -10,23 +10,29 @@ from oracles import Ball, Linear, goals, images, linear, separable
 
 from attacks import ATTACKS, NORMS, TopK, TopKExclusion, Untargeted
 
-BLACK_BOX = {"noise", "square", "hop_skip_jump", "spatial"}
+BLACK_BOX = {"noise", "square", "hop_skip_jump", "adba", "spatial"}
 """Without gradients nothing close to the smallest perturbation can be asked for in few queries."""
 
-TRANSFER = {"tifgsm", "difgsm"}
+TRANSFER = {"tifgsm", "difgsm", "sia", "bsr"}
 """Gradients blurred or taken elsewhere on purpose, for other models than the one at hand."""
+
+PLACED = {"patch"}
+"""Changes one part of the image alone, which need not be where little is enough."""
 
 REACH = {("pgd", "l2"): 1.1}
 """Where 1 % more than the radius is not enough: the steps of PGD do not wear off its random start in L2."""
 
-WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | SLOW]
+WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | PLACED | SLOW]
 BUDGET = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "budget"]
 MIN_NORM = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "minimum norm"]
 EXACT = [entry for entry in MIN_NORM if entry[0] in ("ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "topk")]
 
 
-def entries(table):
-    return pytest.mark.parametrize(("name", "norm"), table, ids=["-".join(entry) for entry in table])
+def entries(table, slow=()):
+    cases = [
+        pytest.param(*entry, id="-".join(entry), marks=pytest.mark.slow if entry[0] in slow else ()) for entry in table
+    ]
+    return pytest.mark.parametrize(("name", "norm"), cases)
 
 
 @cache
@@ -65,7 +71,7 @@ def test_budget_attacks_succeed_just_above_the_radius(name, norm, kind):
     assert fooled(model, goal, build(name, norm)(model, x, goal, eps=eps)).all()
 
 
-@entries([entry for entry in BUDGET if entry[1] == "l2"])
+@entries([entry for entry in BUDGET if entry[1] == "l2"], slow=("standard", "adaptive"))
 def test_budget_attacks_leave_the_ball(name, norm):
     # In the other norms every corner of theirs is a dead end, and where a random start leads is chance.
     model, x = Ball(torch.full((12,), 0.5, dtype=torch.float64), 0.3), images(6, (3, 2, 2), low=0.45, high=0.55)

@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from attack_table import build, each_attack
+from attack_table import build
+from pairwise import each_once
 
 from attacks import (
     ATTACKS,
@@ -47,8 +48,7 @@ KINDS = {
 each_kind = pytest.mark.parametrize("eps", KINDS.values(), ids=KINDS)
 
 
-@each_kind
-@each_attack
+@each_once("name, eps", list(ATTACKS), [pytest.param(eps, id=kind) for kind, eps in KINDS.items()])
 def test_every_attack_takes_it_as_eps(name, eps):
     attack = build(name, ATTACKS[name].norms[0], most=2)
     assert torch.equal(attack(model, X, GOAL, eps=eps), attack(model, X, GOAL, eps=1 / 32))

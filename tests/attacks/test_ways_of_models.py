@@ -7,6 +7,7 @@ import torch
 from attack_table import build, each_attack
 from model_ways import ELSEWHERE, SHAPE, STEPS, network, pictures, run
 from oracles import goals
+from pairwise import each_once
 
 from attacks import (
     ATTACKS,
@@ -20,7 +21,7 @@ from attacks import (
 )
 from attacks.queries.derivatives import NoGradientError
 
-WITHOUT_GRADIENT = {"square", "noise", "hop_skip_jump", "spatial"}
+WITHOUT_GRADIENT = {"square", "noise", "hop_skip_jump", "adba", "spatial"}
 FALL_BACK = {"standard", "thorough", "adaptive"}
 """Attacks that go on without the gradients that they would rather have."""
 
@@ -47,8 +48,7 @@ IN_PLACE = {
 }
 
 
-@pytest.mark.parametrize("way", IN_PLACE)
-@each_attack
+@each_once("name, way", list(ATTACKS), list(IN_PLACE))
 def test_a_model_may_work_on_its_images_in_place(name, way):
     net, x = network(), pictures()
 
@@ -102,8 +102,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("form", ANSWERS)
-@each_attack
+@each_once("name, form", list(ATTACKS), list(ANSWERS))
 def test_a_model_may_answer_in_other_forms(name, form):
     net, x = network(), pictures(1 if form == "squeezed" else 4)
     goal, attack = goals(net(x).detach())["untargeted"], build(name, ATTACKS[name].norms[0], STEPS)
@@ -133,8 +132,7 @@ HALF = {
 }
 
 
-@pytest.mark.parametrize("form", HALF)
-@each_attack
+@each_once("name, form", list(ATTACKS), list(HALF))
 def test_a_model_may_answer_in_half_precision(name, form):
     model, x = HALF[form](network()), pictures()
     goal = goals(model(x).float())["untargeted"]
@@ -146,8 +144,7 @@ def test_a_model_may_answer_in_half_precision(name, form):
         assert torch.equal(x_adv[~fooled], x[~fooled])
 
 
-@pytest.mark.parametrize("what", ELSEWHERE)
-@pytest.mark.parametrize("way", ["in place", *ANSWERS])
+@each_once("way, what", ["in place", *ANSWERS], list(ELSEWHERE))
 def test_so_do_attacks_made_of_attacks_and_all_else_that_asks(way, what):
     net, x = network(), pictures()
 
@@ -188,8 +185,7 @@ BLACK = {
 }
 
 
-@pytest.mark.parametrize("kind", BLACK)
-@each_attack
+@each_once("name, kind", list(ATTACKS), list(BLACK))
 def test_a_model_without_a_gradient_is_asked_or_refused_in_our_words(name, kind):
     net, x = network().requires_grad_(False), pictures()
     norm = ATTACKS[name].norms[0]

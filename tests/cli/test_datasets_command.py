@@ -140,7 +140,8 @@ def test_one_class_alone():
         (np.arange(20) % 10 + 0.5, "expected labels as whole numbers or one-hot rows, got floats such as 0.5"),
         (np.arange(20) / 1.0, "got floats such as 0"),
         (np.arange(19) % 10, "expected one label for each of 20 images, got shape (19,)"),
-        (np.ones((20, 10)), "values that are not one-hot"),
+        (np.ones((20, 10)), "has several labels for each image, and the model has one class for each"),
+        (np.full((20, 10), 2), "values that are not one-hot"),
     ],
 )
 def test_labels_that_cannot_be_used(labels, message):

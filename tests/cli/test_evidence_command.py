@@ -81,7 +81,7 @@ def test_a_changed_file_fails_in_one_sentence(here):
 
 def test_without_the_model_rounding_loses_what_a_search_finds_again(here):
     plain = run("evidence", "run", "-o", "plain.zip")
-    assert "are not fooled within eps once rounded to 8 bits" in plain.stderr
+    assert "not fooled within eps once rounded to 8 bits" in plain.stderr
     assert "advbench evidence --search" in plain.stderr
     # the run was given its network as an object; the suite of a run of one's own code names its file
     manifest = json.loads(Path("run/manifest.json").read_text())

@@ -37,7 +37,7 @@ def large():
 def soft():
     return nn.Sequential(net(), nn.Softmax(1))
 """
-ALL = ("--num-classes", "--mean", "--std", "--input-size", "--classes", "--output", "--gradients-from")
+ALL = ("--num-classes", "--mean", "--std", "--input-size", "--classes", "--thresholds", "--output", "--gradients-from")
 
 
 @pytest.fixture(autouse=True)

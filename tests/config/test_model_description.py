@@ -7,7 +7,7 @@ import pytest
 
 from advbench.catalog.user_models import described_fields
 from advbench.config.model_description import NOTHING, Description, describe, read_description, refuse_unread
-from advbench.config.suite import ModelSpec
+from advbench.config.models.model import ModelSpec
 from advbench.errors import UserError
 
 

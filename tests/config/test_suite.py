@@ -12,7 +12,9 @@ import torch
 from advbench.catalog import ATTACKS, DATASETS, MODELS
 from advbench.config.fields import Prove
 from advbench.config.gates import Gates
-from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import SurrogateSpec
+from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, Suite
 from advbench.config.suite_files import load_suite, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
@@ -165,7 +167,7 @@ def test_a_suite_survives_the_manifest():
 
 
 def test_every_harmless_field_exists():
-    assert set(HARMLESS) == {Suite, Prove, ModelSpec, DatasetSpec, AttackSpec}
+    assert set(HARMLESS) == {Suite, Prove, ModelSpec, SurrogateSpec, DatasetSpec, AttackSpec}
     for table, names in HARMLESS.items():
         assert names <= set(table.model_fields)
     assert Gates in [field.annotation for name, field in Suite.model_fields.items() if name in HARMLESS[Suite]]

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advbench.datasets.images.ids import Batch, content_ids, content_of, make_batch, sample_id, sample_ids
@@ -90,7 +90,6 @@ def test_ids_follow_the_image_through_any_order_and_batch():
     assert len(set(ids.tolist())) == 8
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
 def test_repeats_get_ids_of_their_own_by_their_count_alone(kinds):
     pool = images(4)

@@ -152,7 +152,10 @@ def test_one_broken_image_is_unknown_and_the_others_go_on(tmp_path):
         ({"image": hub_images(0, 2), "label": [0, None]}, "image 1 has no label"),
         ({"image": hub_images(0, 2), "label": [-1, -1]}, "image 0 and 1 more have the label -1.*\n.*validation split"),
         ({"image": hub_images(0, 2), "label": [4, 4]}, "all 2 images have the label 4"),
-        ({"image": hub_images(0, 2), "label": [[0, 1], [1]]}, "lists of several lengths"),
+        (
+            {"image": hub_images(0, 2), "label": [[0.0, 0.5], [1.0]]},
+            "expected lists of labels, numbers or names, got 0.0",
+        ),
         ({"image": hub_images(0, 0), "label": pa.array([], pa.int64())}, "there are no images"),
     ],
 )

@@ -9,7 +9,6 @@ from advbench.evaluation.checks import active
 from advbench.evaluation.checks.attack import LOOKED_AT, Trial, check_attack, most_passes
 from advbench.evaluation.checks.blind import hit_by_chance, points
 from advbench.evaluation.checks.recorder import Recorder
-from advbench.evaluation.checks.wilson import wilson
 from attacks import FGSM, L0, L1, L2, PGD, Linf, Square, Standard, Untargeted
 
 
@@ -168,12 +167,3 @@ def test_points_keep_to_the_budget_and_corners_use_it():
         assert len(inner.flatten(1).unique(dim=0)) == len(edge.flatten(1).unique(dim=0)) == len(middle)
         torch.testing.assert_close(norm.measure(edge), torch.full((40,), eps), rtol=1e-4, atol=0)
     assert points(Linf(), X, torch.arange(12), eps=2.0, seed=0).aminmax() == (0, 1)
-
-
-def test_the_interval_is_that_of_wilson():
-    from scipy.stats import binomtest
-
-    for k, n in ((0, 7), (3, 8), (16, 16)):
-        exact = binomtest(k, n).proportion_ci(0.95, "wilson")
-        assert wilson(k, n) == pytest.approx((exact.low, exact.high), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)

@@ -8,7 +8,7 @@ from accidents import SUITE
 from torch import nn
 
 from advbench.api import run
-from advbench.evaluation.recording import Ranking, rank
+from advbench.evaluation.predictions import Ranking, rank
 from advbench.records.record import OK, UNKNOWN
 from advbench.testing import Bench
 

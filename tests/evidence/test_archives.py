@@ -81,7 +81,7 @@ def test_a_run_that_kept_some_images_says_what_is_missing(tmp_path):
     made = make_archive(run)
     short = [each for each in made.shortfalls if each.not_kept]
     assert short
-    assert all(f"{each.not_kept} were not kept by the run" in each.sentence for each in short)
+    assert all(f"{each.not_kept} not kept by the run" in each.sentence for each in short)
     report = json.loads(members(made.content)["report.json"])
     assert short[0].sentence in report["limits"]
 

@@ -12,11 +12,11 @@ from evidence_runs import CLASSES, GOALS, as_onnx, classifier, edited, members, 
 from hypothesis import given as of
 from hypothesis import strategies as st
 
-from advbench.analysis.statistics import wilson
 from advbench.evidence import standalone
 from advbench.evidence.archive import read_archive
 from advbench.evidence.build import make_archive
 from advbench.evidence.checking import check_archive, goal_of
+from advbench.intervals import wilson
 
 
 def both(content, tmp_path, net=None, onnx=None, converted=True):

@@ -25,8 +25,8 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
 
 @pytest.fixture(autouse=True)
 def in_steps_of_two(monkeypatch):
-    monkeypatch.setattr("advbench.planning.looks.STEP", 2)
-    monkeypatch.setattr("advbench.planning.looks.FEWEST", 1)
+    monkeypatch.setattr("advbench.planning.units.looks.STEP", 2)
+    monkeypatch.setattr("advbench.planning.units.looks.FEWEST", 1)
 
 
 @pytest.fixture

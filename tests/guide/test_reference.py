@@ -17,7 +17,8 @@ from advbench.catalog.attack_facts import attack_facts
 from advbench.cli.main import COMMANDS, main
 from advbench.config.fields import Prove
 from advbench.config.gates import Floor, Gates
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.errors import ExitCode
 from advbench.guide import flags
 from advbench.guide.docstrings import as_markdown, inline

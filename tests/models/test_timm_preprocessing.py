@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from pairwise import each_once
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torch import nn
@@ -51,16 +52,14 @@ def wrapped(config: Any) -> Classifier:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", GEOMETRIES.values())
-def test_pixels_are_those_of_timm(name: str) -> None:
+@each_once("name, size", list(GEOMETRIES.values()), SIZES)
+def test_pixels_are_those_of_timm(name: str, size: tuple[int, int]) -> None:
     config = timm.get_pretrained_cfg(name)
     resolved = resolve_data_config(pretrained_cfg=config.to_dict())
     model, theirs = wrapped(config), create_transform(**resolved, is_training=False, normalize=False)
-    # Of large inputs, which take long, two.
-    for size in SIZES if max(model.sides(otherwise=1)) <= 256 else SIZES[:2]:
-        x = model.preprocess(picture(*size))
-        assert x.shape[1:] == model.sides(otherwise=1) == resolved["input_size"][1:]
-        assert torch.equal(x, theirs(picture(*size)).float() / 255)
+    x = model.preprocess(picture(*size))
+    assert x.shape[1:] == model.sides(otherwise=1) == resolved["input_size"][1:]
+    assert torch.equal(x, theirs(picture(*size)).float() / 255)
 
 
 @pytest.mark.parametrize("name", distinct("mean", "std").values())

@@ -122,7 +122,7 @@ class Images(NamedTuple):
 
 def _stops(count: int, known: dict[int, list[int]] = {}) -> list[int]:  # noqa: B006 - to compute them once
     """Number of images at each look."""
-    from advbench.planning.looks import parts
+    from advbench.planning.units.looks import parts
 
     if count not in known:
         sizes: dict[int, int] = {}

@@ -20,6 +20,13 @@ def photographs() -> list[Path]:
         return [folder / row["file"] for row in csv.DictReader(file)]
 
 
+def labels() -> list[int]:
+    """The classes of these photographs."""
+    folder = SHARED / "data/imagenet-sample/even"
+    with (folder / "labels.csv").open(encoding="utf-8") as file:
+        return [int(row["index"]) for row in csv.DictReader(file)]
+
+
 def cut_for(model: Classifier, pictures: Iterable[Path]) -> Tensor:
     """Pictures as a model takes them (N, 3, H, W)."""
     return torch.stack([model.preprocess(read_picture(picture)) for picture in pictures])

@@ -13,10 +13,10 @@ from torch import nn
 
 from advbench.cli.main import main
 from advbench.models.classifier import Classifier
-from advbench.planning import fast_forms as forms
 from advbench.planning.cost.footprint import MEMORY, Footprint
-from advbench.planning.fast_forms import AS_IT_IS, Choice, bears, calibrated, choose_form, crowded, try_models
-from advbench.planning.form_cache import calibrations_folder, kept
+from advbench.planning.forms import fast_forms as forms
+from advbench.planning.forms.fast_forms import AS_IT_IS, Choice, bears, calibrated, choose_form, crowded, try_models
+from advbench.planning.forms.form_cache import calibrations_folder, kept
 from advbench.planning.identity.network import program_digest
 from attacks import ATTACKS, capped
 

@@ -12,8 +12,10 @@ from advbench.catalog.user_models import origin
 from advbench.config.data.source import DataSource
 from advbench.config.fields import Prove
 from advbench.config.model_description import Description
+from advbench.config.models.model import ModelSpec
+from advbench.config.models.surrogate import SurrogateSpec
 from advbench.config.suite import HARMLESS as FIELDS
-from advbench.config.suite import AttackSpec, DatasetSpec, ModelSpec, Suite
+from advbench.config.suite import AttackSpec, DatasetSpec, Suite
 from advbench.planning.identity import run as identity
 from advbench.planning.identity.code import HARMLESS, ROOTS, code_digest, deciding_modules
 from advbench.planning.plan import make_plan
@@ -36,6 +38,7 @@ net, twin = Net, Net
 """
 DECIDING = {
     (Suite, "models"): {"models": "sleepy"},
+    (Suite, "surrogates"): {"surrogates": "sleepy"},
     (Suite, "datasets"): {"datasets": ["smooth", "other"]},
     (Suite, "attacks"): {"attacks": "fgsm"},
     (Suite, "corruptions"): {"corruptions": "fog"},
@@ -65,7 +68,13 @@ DECIDING = {
     (ModelSpec, "std"): {"models": OWN | {"std": [0.5, 0.5, 0.5]}},
     (ModelSpec, "classes"): {"models": OWN | {"classes": CLASSES}},
     (ModelSpec, "output"): {"models": OWN | {"output": 1}},
+    (ModelSpec, "thresholds"): {"models": OWN | {"thresholds": 0.5}},
     (ModelSpec, "gradients_from"): {"models": OWN | {"gradients_from": "nets.py:twin"}},
+    (SurrogateSpec, "models"): {"surrogates": {"models": ["sleepy", "tiny"], "label": "both"}},
+    (SurrogateSpec, "average"): {
+        "surrogates": {"models": ["randomised", "tiny"], "label": "both", "average": "losses"}
+    },
+    (SurrogateSpec, "label"): {"surrogates": {"models": ["randomised", "tiny"], "label": "other"}},
     (DatasetSpec, "name"): {"datasets": {"name": "other", "label": "smooth"}},
     (DatasetSpec, "path"): {"datasets": {"name": "broken", "label": "smooth", "path": "broken.txt"}},
     (DatasetSpec, "root"): {"datasets": DATA | {"root": "elsewhere"}},
@@ -85,6 +94,7 @@ DECIDING = {
     (AttackSpec, "goals"): {"attacks": PGD | {"goals": "topk-exclusion:2"}},
     (AttackSpec, "norms"): {"attacks": PGD | {"norms": "l2"}},
     (AttackSpec, "eps"): {"attacks": PGD | {"eps": {"linf": 0.2, "l2": 0.5}}},
+    (AttackSpec, "surrogates"): {"surrogates": "sleepy", "attacks": PGD | {"surrogates": []}},
 }
 """Field that decides -> the suite with another value of it."""
 INNOCENT = {
@@ -135,14 +145,20 @@ def test_what_decides_is_in_the_keys_and_in_the_identity(field):
     base, change = {}, DECIDING[field]
     if field[0] is AttackSpec:
         base = {"attacks": PGD, "norms": ["linf", "l2"]}
+    if field == (AttackSpec, "surrogates"):
+        base |= {"surrogates": "sleepy"}
     if field == (Suite, "severities"):
         base = {"corruptions": "fog"}
     if field[0] is Prove:
         base = {"prove": {}}
     if field == (DatasetSpec, "path"):
         base = {"datasets": {"name": "broken", "label": "smooth", "path": "whole.txt"}}
+    if field[0] is SurrogateSpec:
+        base = {"surrogates": {"models": ["randomised", "tiny"], "label": "both"}}
     if field[1] in Description.model_fields:
         base = {"models": OWN}
+    if field == (ModelSpec, "thresholds"):
+        base = {"models": OWN | {"thresholds": 0.0}, "goals": "any-label-flips"}
     units, before = planned(base)
     others, after = planned(base | change)
     assert before != after
@@ -211,7 +227,7 @@ def test_what_tables_name_as_text_is_in_the_code_that_decides():
             "evaluation.recording",
             "evaluation.meter",
         ),
-        *("evaluation.evaluate", "planning.plan", "planning.cost.footprint", "planning.fast_forms"),
+        *("evaluation.evaluate", "planning.plan", "planning.cost.footprint", "planning.forms.fast_forms"),
     ],
 )
 def test_what_decides_is_in_the_digest(name):

@@ -11,7 +11,7 @@ from advbench.evaluation.checks.attack import LOOKED_AT
 from advbench.planning.forecast import forecast
 from advbench.planning.plan import make_plan
 from advbench.planning.resources import Resources
-from advbench.planning.trust import longer
+from advbench.planning.units.trust import longer
 
 SUITE = {
     "name": "trust", "models": "mlp_mnist", "datasets": "mnist", "images": 40, "eps": {"linf": [0.05, 0.1]},

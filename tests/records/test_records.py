@@ -11,8 +11,9 @@ from advbench.records.record import COLUMNS, LEFT_OUT, OK, UNKNOWN, Reason, Reco
 
 DESIGNED = [
     *("run_id", "unit_id", "model", "weights_sha256", "dataset", "sample_id", "sample_name", "label"),
-    *("attack", "params", "goal", "norm", "eps", "seed"),
-    *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk", "flipped", "met"),
+    *("labels", "attack", "params", "goal", "goal_labels", "norm", "eps", "seed"),
+    *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk"),
+    *("clean_labels", "adv_labels", "flipped", "met"),
     *sorted(NORMS),
     *("forwards", "backwards", "seconds", "survives_8bit", "judge_draws", "met_share"),
     *("proved", "proof_bound", "proof_method", "proof_seconds", "status", "reason", "error", "form"),

@@ -12,7 +12,8 @@ from advbench.report.formats import FORMATS, describe_formats, render
 RUN = a_run(images([0.01, None] * 3))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+# there are no rates of labels to report on in a run of one class for each image
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "labels-csv"])
 def test_each_form_names_what_it_reports_on(name):
     assert "pgd" in render(name, evaluate(RUN, Gates()), RUN)
 

@@ -170,7 +170,7 @@ DECIDED = {
 
 def in_steps_of_two() -> None:
     """Let looks come after every second image."""
-    from advbench.planning import looks
+    from advbench.planning.units import looks
 
     looks.STEP, looks.FEWEST = 2, 1
 

@@ -1,6 +1,7 @@
 """Every attack in every norm that it supports, for tests that go through the whole table."""
 
 import dataclasses
+from unittest.mock import patch
 
 import pytest
 
@@ -11,17 +12,18 @@ from attacks.searches.starts import needs_start
 ENTRIES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
 """(name, norm) of all."""
 
-NEED_PLANES = {"difgsm", "tifgsm", "spatial"}
+NEED_PLANES = {"difgsm", "tifgsm", "sia", "bsr", "spatial", "patch"}
 """Attacks that take images with rows and columns only."""
 
 SLOW = {"thorough"}
 """Attacks that take long with their own parameters."""
 
-WORK = {"steps", "draws", "directions", "max_directions", "rotations", "translations"}
+WORK = {"steps", "places", "draws", "directions", "max_directions", "rotations", "translations", "copies", "neighbours"}
 """Parameters that say how long an attack takes."""
 
 _STANDARD = {"steps": 3, "targets": 2, "rounds": 2, "queries": 4}
 SHORT = {
+    "adba": {"queries": 40, "start_draws": 4},
     "standard": _STANDARD,
     "adaptive": {"first": Standard(**_STANDARD), "draws": 2},
     "thorough": {
@@ -47,6 +49,8 @@ def build(name: str, norm: str, most: int | None = None) -> Attack:
         fields = {field.name for field in dataclasses.fields(attack)} & WORK
         counts = {field: min(getattr(attack, field), most) for field in fields}
         attack = dataclasses.replace(attack, **(counts | SHORT.get(name, {})))
+        if name in SHORT:
+            return Brief(attack)
     return HandsOver(attack) if needs_start(attack) else attack
 
 
@@ -81,3 +85,11 @@ class HandsOver:
             return self.attack(model, x, goal, **options)
         except AttackError as error:
             return error.x_adv
+
+
+class Brief(HandsOver):
+    """An attack made of many, whose long descents are short ones: their length is no parameter."""
+
+    def __call__(self, model, x, goal, **options):
+        with patch.multiple("attacks.standard", LONG=6, BOUNDARY={"l2": 6}):
+            return self.attack(model, x, goal, **options)

@@ -10,9 +10,9 @@ from functools import cache
 from typing import NamedTuple
 
 PACKAGES = (
-    *("errors", "sanitize", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs", "planning"),
-    *("execution", "analysis", "report", "guide", "evidence", "tracking", "pictures", "training", "explain"),
-    *("maintenance", "api", "testing", "pytest_plugin", "cli", "__main__"),
+    *("errors", "sanitize", "intervals", "catalog", "config", "records", "datasets", "models", "evaluation", "proofs"),
+    *("planning", "execution", "analysis", "report", "guide", "evidence", "tracking", "pictures", "training"),
+    *("explain", "maintenance", "api", "testing", "pytest_plugin", "cli", "__main__"),
 )
 """The packages and modules of advbench in the order in which data flows through them. Each imports from itself and from
 those before it, wherever the import stands: in the module, in a function, for typing alone."""
@@ -23,11 +23,11 @@ PARTS = ("geometry", "objectives", "searches", "queries", "speed", "standins")
 BELOW_ATTACKS = ("goals", "norms", "losses", "protocols", *PARTS)
 """All of the library that a part may import: no attack, and not the package that lists them."""
 WITHOUT_TORCH = (
-    *("errors", "sanitize", "catalog", "config", "records", "analysis", "report", "guide", "tracking"),
+    *("errors", "sanitize", "intervals", "catalog", "config", "records", "analysis", "report", "guide", "tracking"),
     *("pytest_plugin", "cli"),
 )
 """Packages of advbench that a person may use without waiting for torch: importing a module of theirs imports none."""
-NEVER_TORCH = ("analysis", "report", "guide", "tracking")
+NEVER_TORCH = ("intervals", "analysis", "report", "guide", "tracking")
 """Packages that read results and do without torch in their functions too."""
 TORCH = ("torch", "torchvision", "foolbox", "eagerpy", "captum", "efficientnet_lite_pytorch", "safetensors.torch")
 """What imports torch."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from advbench.analysis.anytime.confidence import marked_in
-from advbench.analysis.statistics import LEVEL
+from advbench.intervals import LEVEL
 
 SHOWN = 1 - LEVEL
 """Alpha of an interval whose level goes without saying."""

@@ -29,6 +29,8 @@ UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
 LOST = 0.1
 """Share of an attack's successes that may be lost when images are saved in 8 bits."""
+IN_ONE_PLACE: Search = "in one place"
+"""Search of an attack that looks at one part of the image alone: what it misses, others may well break."""
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
@@ -132,7 +134,7 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
         black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
         # What an attack of unknown kind breaks, a white-box attack may have broken.
         others = [trial for trial in speaking if trial not in black]
-        if not any(_access(trial) == "gradients" for trial in others):
+        if not any(_access(trial) == "gradients" and _search(trial) != IN_ONE_PLACE for trial in others):
             continue
         for trial in black:
             if not (count := _missed(evidence, [trial], others, eps)):
@@ -147,8 +149,10 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
 def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
-        if _search(trial) in ("blind", "one step") or trial.attack == PROOF:
-            continue  # noise hits by chance, one step overshoots the nearer boundary, and a proof leaves out the fooled
+        if _search(trial) in ("blind", "one step") or trial.attack == PROOF or trial.surrogate is not None:
+            # noise and what is made on another model hit by chance, one step overshoots the nearer boundary, and a
+            # proof leaves out the fooled
+            continue
         budgets = sorted(eps for eps in trial.levels if eps is not None)
         violations = np.zeros(len(evidence.samples), bool)
         for small, large in pairwise(budgets):
@@ -164,8 +168,10 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
 
 def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
     """A11: with no bound worth the name, accuracy stays above chance."""
-    # Neither one step nor blind changes need succeed, however large they are.
-    unbounded = [t for t in evidence.trials if _unbounded(evidence, t) and _search(t) not in ("blind", "one step")]
+    # Neither one step nor blind changes need succeed, however large they are, nor changes of one place.
+    weak = ("blind", "one step", IN_ONE_PLACE)
+    own = [trial for trial in evidence.trials if trial.surrogate is None]
+    unbounded = [t for t in own if _unbounded(evidence, t) and _search(t) not in weak]
     if all(_search(trial) is None for trial in unbounded) or evidence.threat.goal != "untargeted":
         return
     state = states(evidence, unbounded, None)
@@ -199,20 +205,24 @@ def _unbounded(evidence: ThreatResults, trial: Trial) -> bool:
 
 
 def _card(trial: Trial) -> AttackCard | None:
-    """Of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
+    """The card of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
     if trial.attack not in ATTACKS:
         return None
     return ATTACKS[trial.attack]
 
 
 def _access(trial: Trial) -> Access | None:
-    """The most that the attack asks of the model; None where that is not known."""
+    """The most that the attack asks of the model that is judged; None where that is not known."""
+    if trial.surrogate is not None:
+        return "nothing"
     card = _card(trial)
     return None if card is None else card.access
 
 
 def _search(trial: Trial) -> Search | None:
     """How the attack searches; None where that is not known."""
+    if trial.surrogate is not None:
+        return "for transfer"
     card = _card(trial)
     return None if card is None else card.search
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from advbench.analysis.labels.codes import as_set, coded
 from advbench.catalog.registry import class_numbers
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
@@ -29,6 +30,7 @@ def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
     Returns:
         bool (n,).
     """
+    rows = coded(rows).frame
     clean, adv, label = (_numbers(rows[name]) for name in ("clean_class", "adv_class", "label"))
     met, flipped = (rows[name].fillna(False).to_numpy(bool) for name in ("met", "flipped"))
     known = (rows["status"] == OK).to_numpy(bool)
@@ -46,6 +48,8 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
     unchecked = np.ones(len(rows), bool)
     try:
         goal = parse_goal(text)
+        if goal.several:
+            return _has_labels(goal.kind, rows, truth)
         wanted = [_index(name, classes) for name in goal.classes]
     except (UserError, ValueError):
         return unchecked
@@ -62,6 +66,26 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
             found = (after[:, :, np.newaxis] != before[:, np.newaxis, :]).all((1, 2))
     told: Bools = found | (after == _NONE).any(1)
     return told
+
+
+def _has_labels(kind: str, rows: pd.DataFrame, truth: Ints) -> Bools:
+    """Which rows have predicted labels that meet a goal for several labels (n,)."""
+    named, after = ([as_set(value) for value in rows[name].astype(object)] for name in ("goal_labels", "adv_labels"))
+    if kind == "any-label-flips":
+        flips: Bools = _numbers(rows["adv_class"]) != truth
+        return flips
+    pairs = zip(named, after, strict=True)
+    return np.array([a is None or b is None or _meets(kind, set(a), set(b)) for a, b in pairs], dtype=np.bool_)
+
+
+def _meets(kind: str, named: set[int], after: set[int]) -> bool:
+    """Whether predicted labels are what a goal asks for that names some."""
+    match kind:
+        case "label-off":
+            return not named & after
+        case "label-on":
+            return named <= after
+    return named == after
 
 
 def _index(name: str, classes: Sequence[str]) -> int:

@@ -27,7 +27,9 @@ def check_suite(evidence: Sequence[ThreatResults], suite: "Suite") -> list[Flag]
 
 
 def _one_kind(evidence: ThreatResults) -> Iterator[Flag]:
-    """A12: all attacks go by gradients, which a defence may hide."""
+    """A12: all attacks go by gradients, which a defence may hide; those made on other models do not."""
+    if any(trial.surrogate is not None for trial in evidence.trials):
+        return
     names = dict.fromkeys(trial.attack for trial in evidence.trials if trial.attack != PROOF)
     cards = [ATTACKS[name] for name in names if name in ATTACKS]
     guided = [card for card in cards if card.search != "blind"]
@@ -49,8 +51,13 @@ def _worse_than_published(evidence: Sequence[ThreatResults], suite: "Suite") -> 
     found = {}
     for each in evidence:
         where = each.threat.model, each.threat.dataset
-        if where not in published or each.relative or each.left_out:
-            continue
+        if (
+            where not in published
+            or each.relative
+            or each.left_out
+            or each.threat.goal.startswith(("label-o", "labels"))
+        ):
+            continue  # with a goal that is about one label, right means right about that one
         known = each.clean >= 0
         clean = Proportion(int(each.correct.sum()), int(known.sum()), 0)
         if bdtr(clean.k, clean.n, published[where]) < LEVEL:

@@ -4,43 +4,22 @@ An image counts wherever it is misclassified once corrupted, also if it was when
 are no attacks on a model, so none of this enters a worst case.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from advbench.analysis.arrays import Floats
 from advbench.analysis.corruptions import alexnet
-from advbench.analysis.statistics import Proportion, wilson
-from advbench.analysis.threats import ThreatResults, gather_clean
-from advbench.catalog.attacks import CORRUPTION
-from advbench.records.record import OK
+from advbench.analysis.corruptions.outcomes import Wrong, corrupted
+from advbench.analysis.statistics import Mean, Proportion, mean_over
+from advbench.analysis.threats import ThreatResults
 from advbench.sanitize import one_line
 
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
 """Severities over which the benchmark takes means."""
-
-
-class Mean(NamedTuple):
-    """A mean over images, with its 95 % interval.
-
-    Example:
-        >>> print(Mean(0.767, 0.742, 0.792))
-        76.7 % [74.2, 79.2]
-    """
-
-    value: float
-    """The mean; 1 is 100 %."""
-    low: float
-    """Lower end of the interval."""
-    high: float
-    """Upper end of the interval."""
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,9 +57,9 @@ class CorruptionResults:
         return {
             "model": self.model,
             "dataset": self.dataset,
-            "clean": _share(self.clean),
+            "clean": self.clean.as_dict(),
             "errors": [
-                {"corruption": name, "severity": severity, **_share(share)}
+                {"corruption": name, "severity": severity, **share.as_dict()}
                 for name, shares in self.errors.items()
                 for severity, share in shares.items()
             ],
@@ -97,44 +76,13 @@ def corruption_results(frame: pd.DataFrame, classes: Mapping[str, int]) -> tuple
         frame: Rows of a run, those of attacks too.
         classes: Data set -> number of its classes; where it is not that of ImageNet there is no mean corruption error.
     """
-    names = [name for name in frame["attack"].dropna().unique() if str(name).startswith(CORRUPTION)]
-    rows = frame[frame["attack"].isin(names)]
-    if rows.empty:
-        return ()
-    groups = dict(iter(rows.groupby(["model", "dataset"], observed=True)))
-    found = []
-    for images in gather_clean(frame):
-        where = images.threat.model, images.threat.dataset
-        if where in groups:
-            comparable = classes.get(where[1]) == alexnet.CLASSES
-            found.append(_results(images, _wrong(images, groups[where]), comparable=comparable))
-    return tuple(found)
+    return tuple(
+        _results(each.images, each.wrong, comparable=classes.get(each.images.threat.dataset) == alexnet.CLASSES)
+        for each in corrupted(frame)
+    )
 
 
-_Wrong = dict[str, dict[int, Floats]]
-"""Corruption -> severity -> 1 where an image is misclassified, 0 where not, NaN where that is unknown (N,)."""
-
-
-def _wrong(images: ThreatResults, rows: pd.DataFrame) -> _Wrong:
-    found: _Wrong = {}
-    for (attack, params), own in rows.groupby(["attack", "params"], sort=False, observed=True):
-        known = own[own["status"] == OK].drop_duplicates("sample_id").set_index("sample_id")["adv_class"]
-        classes = known.astype(float).reindex(images.samples).to_numpy(float)
-        wrong = np.where(np.isnan(classes), np.nan, (classes != images.truth).astype(float))
-        name, severity = _kind(str(attack), str(params))
-        found.setdefault(name, {})[severity] = wrong
-    return {name: dict(sorted(each.items())) for name, each in found.items()}
-
-
-def _kind(attack: str, params: str) -> tuple[str, int]:
-    """Name of a corruption, with the constants that were asked for if any were, and its severity."""
-    given = json.loads(params)
-    name = attack.removeprefix(CORRUPTION)
-    constants = given.get("constants", "auto")
-    return (name if constants == "auto" else f"{name} ({constants})"), int(given.get("severity", 0))
-
-
-def _results(images: ThreatResults, wrong: _Wrong, *, comparable: bool) -> CorruptionResults:
+def _results(images: ThreatResults, wrong: Wrong, *, comparable: bool) -> CorruptionResults:
     at_first = np.where(images.clean < 0, np.nan, (~images.correct).astype(float))
     averages = {name: np.mean(list(each.values()), axis=0) for name, each in wrong.items()}
     counted = [name for name in alexnet.CORRUPTED if comparable and tuple(wrong.get(name, ())) == ALL_SEVERITIES]
@@ -146,10 +94,10 @@ def _results(images: ThreatResults, wrong: _Wrong, *, comparable: bool) -> Corru
         dataset=images.threat.dataset,
         clean=_proportion(at_first),
         errors={name: {s: _proportion(values) for s, values in each.items()} for name, each in wrong.items()},
-        means={name: _mean([values]) for name, values in averages.items()},
-        mean=_mean([values for each in wrong.values() for values in each.values()]),
-        mce=_mean([averages[name] * scale for name, scale in scales.items()], high=most),
-        relative_mce=_mean(
+        means={name: mean_over([values]) for name, values in averages.items()},
+        mean=mean_over([values for each in wrong.values() for values in each.values()]),
+        mce=mean_over([averages[name] * scale for name, scale in scales.items()], high=most),
+        relative_mce=mean_over(
             [(averages[name] - at_first) * scale for name, scale in beyond.items()], low=-steepest, high=steepest
         ),
         counted=len(counted),
@@ -159,29 +107,3 @@ def _results(images: ThreatResults, wrong: _Wrong, *, comparable: bool) -> Corru
 
 def _proportion(wrong: Floats) -> Proportion:
     return Proportion(int(np.nansum(wrong)), len(wrong), int(np.isnan(wrong).sum()))
-
-
-def _mean(values: list[Floats], low: float = 0.0, high: float = 1.0) -> Mean | None:
-    """Mean over numbers and images; the images are what was drawn at random, so the interval is over them.
-
-    It is Wilson's, for as many independent answers as would spread like the images' own means: the interval of a share
-    stays an honest one where no image, or every image, is wrong, which that of a normal distribution does not.
-
-    Args:
-        values: Numbers of each image, each (N,).
-        low: Least value that an image's own mean can have.
-        high: Largest value that it can have.
-    """
-    if not values or not len(values[0]):
-        return None
-    each = (np.mean(values, axis=0) - low) / (high - low)
-    if np.isnan(each).any():
-        return None
-    middle, spread = float(np.clip(each.mean(), 0, 1)), float(each.var(ddof=1)) if len(each) > 1 else 0.0
-    count = len(each) * max(1.0, middle * (1 - middle) / spread if spread > 0 else 1.0)
-    ends = wilson(middle * count, count)
-    return Mean(*(low + (high - low) * float(place) for place in (middle, ends.low, ends.high)))
-
-
-def _share(share: Proportion) -> dict[str, Any]:
-    return {name: getattr(share, name) for name in ("k", "n", "unknown", "rate", "low", "high")}

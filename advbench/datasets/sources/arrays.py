@@ -14,8 +14,8 @@ from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.pixels import check_pixels
 from advbench.datasets.sources.array_files import Arrays, Rows, arrays_in
+from advbench.datasets.sources.label_sets import truth_of
 from advbench.datasets.sources.splits import SPLITS, alike
-from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError
 from advbench.sanitize import display_name
 
@@ -54,7 +54,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     axis = _channel_axis(images, where)
     count = images.shape[0]
     _check_size(labels, count, f"{label_key} in {path}")
-    truth = true_labels(np.asarray(labels[:]), count, f"{label_key} in {path}")
+    truth = truth_of(np.asarray(labels[:]), count, f"{label_key} in {path}")
     if images.dtype.kind == "f":
         _check_values(images, where)
 
@@ -62,7 +62,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
         return _image(np.asarray(images[number]), axis, f"image {number} of {where}")
 
     names = tuple(f"{display_name(path.stem)}_{number:05}" for number in range(count))
-    return Dataset(name=card.name, images=names, labels=truth.numbers, read=read, classes=truth.classes)
+    return Dataset(name=card.name, images=names, read=read, **truth._asdict())
 
 
 def _keys(arrays: Arrays, path: Path, source: DataSource) -> tuple[str, str]:

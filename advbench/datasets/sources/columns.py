@@ -56,6 +56,18 @@ def pick(
     raise UserError(message, hint=f'say which: {what}_column = "{display_name(found[0])}"')
 
 
+def several_columns(named: str | None, there: Iterable[str]) -> tuple[str, ...]:
+    """The columns that a user names with commas between, if that is no column itself; none otherwise.
+
+    Example:
+        >>> several_columns("cat, dog", ["file", "cat", "dog"]), several_columns("label", ["file", "label"])
+        (('cat', 'dog'), ())
+    """
+    names = tuple(part.strip() for part in (named or "").split(","))
+    known = set(there)
+    return names if named not in known and len(names) > 1 and known.issuperset(names) else ()
+
+
 def listed(names: Iterable[str]) -> str:
     r"""Names from a file in a message, at most 20 of them.
 

@@ -8,8 +8,10 @@ from typing import Literal
 from advbench.catalog.cards import DatasetCard
 from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.images.files import SUFFIXES, find_pictures, read_picture
+from advbench.datasets.images.files import SUFFIXES, read_picture
+from advbench.datasets.images.finding import find_pictures
 from advbench.datasets.sources import columns
+from advbench.datasets.sources.label_sets import BETWEEN, Truth, is_hot, truth_in_columns, truth_of
 from advbench.errors import UserError
 from advbench.sanitize import display_name
 
@@ -31,6 +33,8 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     Returns:
         The data set. Its classes are the names of the subfolders in the order of their code points, as torchvision's
         `ImageFolder` numbers them, or the different labels of the file; pictures are named by their path in the folder.
+        In the file, `|` or `;` stands between the labels of a picture that has several, or each label has a column of 0
+        and 1.
 
     Raises:
         UserError: The folder is missing or has no pictures, one subfolder has none, there is one class alone, or
@@ -42,18 +46,24 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"cannot read the folder '{display_name(folder, limit=200)}': it {what}")
-    labelled = _from_file(folder, source) if (folder / LABELS).is_file() else _from_subfolders(folder)
-    classes = tuple(sorted(set(labelled.values())))
-    numbers = {name: number for number, name in enumerate(classes)}
-    files = tuple(labelled)
+    if (folder / LABELS).is_file():
+        files, truth = _from_file(folder, source)
+    else:
+        files, truth = _one_each(_from_subfolders(folder))
     return Dataset(
         name=card.name,
         images=files,
-        labels=tuple(numbers[label] for label in labelled.values()),
         read=lambda number: read_picture(folder / files[number]),
-        classes=classes,
         restricted=card.restricted,
+        **truth._asdict(),
     )
+
+
+def _one_each(labelled: Mapping[str, str]) -> tuple[tuple[str, ...], Truth]:
+    """The files, and the numbers of their labels in sorted order."""
+    classes = tuple(sorted(set(labelled.values())))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return tuple(labelled), Truth(tuple(numbers[label] for label in labelled.values()), classes)
 
 
 def _from_subfolders(folder: Path) -> dict[str, str]:
@@ -79,43 +89,64 @@ def _from_subfolders(folder: Path) -> dict[str, str]:
     return labelled
 
 
-def _from_file(folder: Path, source: DataSource) -> dict[str, str]:
-    """Path of each picture below the folder -> its label, as `LABELS` has them."""
+def _from_file(folder: Path, source: DataSource) -> tuple[tuple[str, ...], Truth]:
+    """Path of each picture below the folder, and their labels, as `LABELS` has them."""
     file = folder / LABELS
     try:
         if file.stat().st_size > _MOST_BYTES:
             raise UserError(f"{file} has more than {_MOST_BYTES / 1e6:.0f} MB")
         with file.open(encoding="utf-8-sig", newline="") as opened:
             rows = csv.DictReader(opened)
-            image = _column(rows.fieldnames or (), source, "image", file)
-            label = _column(rows.fieldnames or (), source, "label", file)
-            labelled = dict(_labelled(row, image, label, f"{file}, line {rows.line_num}") for row in rows)
-            count = rows.line_num - 1
+            there = rows.fieldnames or ()
+            image = _column(there, source, "image", file)
+            found = [(f"{file}, line {rows.line_num}", row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {file}: {error}") from None
-    if not labelled:
+    files = tuple(_file(row, image, where) for where, row in found)
+    if not files:
         raise UserError(f"{file} has no rows")
-    if len(labelled) < count:
-        raise UserError(f"{file} names a picture more than once: {count} rows, {len(labelled)} different files")
-    for name in labelled:
+    if len(set(files)) < len(files):
+        raise UserError(f"{file} names a picture more than once: {len(files)} rows, {len(set(files))} different files")
+    truth = _truth(found, image, there, source, file)
+    for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{file} names {name!r}, which is not in the folder")
-    return labelled
+    return files, truth
 
 
-def _labelled(row: Mapping[str, str | None], image: str, label: str, where: str) -> tuple[str, str]:
-    """File and label of a row.
+_Row = tuple[str, Mapping[str, str | None]]
+"""Its place in messages, and its cells."""
+
+
+def _truth(found: Sequence[_Row], image: str, there: Sequence[str], source: DataSource, file: Path) -> Truth:
+    """The labels of the rows: those of one column, or of a column of 0 and 1 for each."""
+    each = columns.several_columns(source.label_column, there)
+    if not each and source.label_column is None and not any(name.lower() in LABEL_COLUMNS for name in there):
+        each = tuple(name for name in there if name != image and is_hot(found[0][1][name]))
+    if len(each) > 1:
+        return truth_in_columns({name: [row[name] for _, row in found] for name in each}, str(file))
+    label = _column(there, source, "label", file)
+    texts = [(row[label] or "").strip() for _, row in found]
+    if any(map(BETWEEN.search, texts)):
+        return truth_of(texts, len(texts), f"column {label} of {file}")
+    if "" in texts:
+        raise UserError(f"{found[texts.index('')][0]}: the label is missing")
+    return _one_each(dict(zip(map(str, range(len(texts))), texts, strict=True)))[1]
+
+
+def _file(row: Mapping[str, str | None], image: str, where: str) -> str:
+    """File of a row.
 
     Raises:
-        UserError: One is missing, or the file is outside the folder.
+        UserError: It is missing, or outside the folder.
     """
-    name, text = (row[image] or "").strip(), (row[label] or "").strip()
-    if not name or not text:
-        raise UserError(f"{where}: the {'file' if not name else 'label'} is missing")
+    name = (row[image] or "").strip()
+    if not name:
+        raise UserError(f"{where}: the file is missing")
     path = Path(name)
     if path.is_absolute() or ".." in path.parts:
         raise UserError(f"{where}: {name!r} leaves the folder", hint="name files by their path in the folder")
-    return path.as_posix(), text
+    return path.as_posix()
 
 
 def _column(there: Sequence[str], source: DataSource, what: Literal["image", "label"], file: Path) -> str:

@@ -13,10 +13,10 @@ from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import PictureError, decode_picture, read_picture
 from advbench.datasets.sources.columns import LABELS, listed, pick
+from advbench.datasets.sources.label_sets import truth_of
 from advbench.datasets.sources.parquet import open_shards
 from advbench.datasets.sources.shards import shards
 from advbench.datasets.sources.splits import chosen
-from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
 
 _MEANWHILE = "meanwhile: `parquet` reads files that you have, and `advbench datasets` lists what needs no network"
@@ -129,21 +129,22 @@ def _dataset(name: str, found: Any, source: DataSource) -> Dataset:
     if image not in coded:
         hint = f"columns of images: {listed(coded)}"
         raise UserError(f"column {image} of {name} is of type {type(features[image]).__name__}", hint=hint)
-    named = {column: kind.names for column, kind in features.items() if isinstance(kind, package.ClassLabel)}
+    inner = {column: getattr(kind, "feature", kind) for column, kind in features.items()}  # of a list, what it holds
+    named = {column: kind.names for column, kind in inner.items() if isinstance(kind, package.ClassLabel)}
     columns = [column for column in features if column in named or column.lower() in LABELS]
     label = pick(columns, source.label_column, "label", name, features)
     if label is None:
         hint = f'name it: label_column = "...". There are: {listed(features)}'
         raise UserError(f"no column of {name} holds labels", hint=hint)
     values = found.select_columns([label]).with_format(None)[:][label]
-    truth = true_labels(values, len(values), f"column {label} of {name}", named.get(label))
+    truth = truth_of(values, len(values), f"column {label} of {name}", named.get(label))
     rows = found.select_columns([image]).with_format(None).cast_column(image, package.Image(decode=False))
 
     def read(number: int) -> Image.Image:
         return _picture(rows[number][image], f"row {number} of {name}")
 
     images = tuple(f"row_{number:05}" for number in range(len(values)))
-    return Dataset(name=name, images=images, labels=truth.numbers, read=read, classes=truth.classes)
+    return Dataset(name=name, images=images, read=read, **truth._asdict())
 
 
 def _picture(stored: Any, what: str) -> Image.Image:

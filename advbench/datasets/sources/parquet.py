@@ -5,7 +5,7 @@ a large row group takes no more memory than a small one; going back within a row
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -21,9 +21,9 @@ from advbench.catalog.cards import DatasetCard
 from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import PictureError, decode_picture
-from advbench.datasets.sources.columns import LABELS, listed, pick
+from advbench.datasets.sources.columns import LABELS, listed, pick, several_columns
+from advbench.datasets.sources.label_sets import Truth, is_hot, truth_in_columns, truth_of
 from advbench.datasets.sources.shards import shards
-from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
 from advbench.sanitize import display_name
 
@@ -70,8 +70,11 @@ def open_shards(name: str, files: Sequence[Path], source: DataSource) -> Dataset
             groups += _groups(opened, file, columns)
             labels += _labels(opened, columns, file)
     starts = list(accumulate((group.rows for group in groups), initial=0))
-    where = f"column {columns.label} of {display_name(files[0] if len(files) == 1 else files[0].parent, limit=200)}"
-    truth = true_labels(labels, len(labels), where, columns.names)
+    named = f"column {columns.label}" if columns.label else "columns"
+    where = f"{named} of {display_name(files[0] if len(files) == 1 else files[0].parent, limit=200)}"
+    truth = (
+        truth_of(labels, len(labels), where, columns.names) if columns.label else _of_columns(labels, columns, where)
+    )
     reader = _Reader(groups, starts)
 
     def read(number: int) -> Image.Image:
@@ -82,7 +85,7 @@ def open_shards(name: str, files: Sequence[Path], source: DataSource) -> Dataset
 
     stem = display_name(source.path.stem if source.path else name)
     images = tuple(f"{stem}_{number:05}" for number in range(len(labels)))
-    return Dataset(name=name, images=images, labels=truth.numbers, read=read, classes=truth.classes)
+    return Dataset(name=name, images=images, read=read, **truth._asdict())
 
 
 class _Columns(NamedTuple):
@@ -91,8 +94,13 @@ class _Columns(NamedTuple):
     image: str
     """Path of the bytes: "image.bytes" in a struct."""
     label: str
+    """Column of labels; empty where each label has a column."""
     names: tuple[str, ...] | None
     """Names of the classes."""
+    each: tuple[str, ...] = ()
+    """Columns that may tell of a label each whether it applies."""
+    given: bool = False
+    """Whether the user named these."""
 
 
 class _Group(NamedTuple):
@@ -129,15 +137,39 @@ def _columns(schema: Any, source: DataSource, file: Path) -> _Columns:
         told = f"; column {paths[0]} holds no bytes" if paths else ""
         message = f"no column of {display_name(file, limit=200)} holds encoded images{told}"
         raise UserError(message, hint=f"store their bytes; paths are not followed. There are: {listed(fields)}")
-    label = pick(labels, source.label_column, "label", display_name(file, limit=200), fields)
-    if label is None:
-        hint = f'name it: label_column = "...". There are: {listed(fields)}'
-        raise UserError(f"no column of {display_name(file, limit=200)} holds labels", hint=hint)
+    each = several_columns(source.label_column, fields)
+    label = None if each else pick(labels, source.label_column, "label", display_name(file, limit=200), fields)
+    if label is None and not each:
+        whole = [name for name, field in fields.items() if pa.types.is_boolean(field.type) or _is_number(field.type)]
+        each, given = tuple(whole), False
+    else:
+        given = bool(each)
+    if label is None and len(each) < 2:
+        raise _no_labels(file, fields)
     inside = _bytes_in(fields[image])
     if inside is None:
         hint = "expected a binary column, or the struct of bytes and path that the Hugging Face hub stores"
         raise UserError(f"column {image} of {display_name(file, limit=200)} holds {fields[image].type}", hint=hint)
-    return _Columns(f"{image}{inside}", label, names.get(label))
+    return _Columns(f"{image}{inside}", label or "", names.get(label or ""), each, given)
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _no_labels(file: Path, there: Iterable[str]) -> UserError:
+    hint = f'name it: label_column = "..."; or several of 0 and 1: "cat,dog". There are: {listed(there)}'
+    return UserError(f"no column of {display_name(file, limit=200)} holds labels", hint=hint)
+
+
+def _of_columns(rows: Sequence[Mapping[str, Any]], columns: _Columns, where: str) -> Truth:
+    """The labels of columns of 0 and 1; of those that the user did not name, others are left out."""
+    read = {name: [row[name] for row in rows] for name in columns.each}
+    hot = read if columns.given else {name: values for name, values in read.items() if all(map(is_hot, values))}
+    if len(hot) < 2:
+        hint = 'name it: label_column = "..."; or several of 0 and 1: "cat,dog"'
+        raise UserError(f"{where}: no column holds labels", hint=hint)
+    return truth_in_columns(hot, where)
 
 
 def _bytes_in(field: Any) -> str | None:
@@ -155,7 +187,8 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
     """Column -> names of its classes, as the package datasets writes them down in the file."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        named = {column: feature["names"] for column, feature in features.items() if "names" in feature}
+        held = {column: each.get("feature", each) for column, each in features.items()}  # of a list, what it holds
+        named = {column: feature["names"] for column, feature in held.items() if "names" in feature}
         return {column: tuple(map(str, names)) for column, names in named.items() if isinstance(names, list)}
     except (KeyError, TypeError, AttributeError, ValueError):  # anybody may write anything there
         return {}
@@ -177,6 +210,12 @@ def _groups(opened: Any, file: Path, columns: _Columns) -> list[_Group]:
 
 
 def _labels(opened: Any, columns: _Columns, file: Path) -> list[Any]:
+    if not columns.label:
+        if missing := [name for name in columns.each if name not in opened.schema_arrow.names]:
+            shown = display_name(file, limit=200)
+            raise UserError(f"{shown} has no column {missing[0]}, which the shards before it have")
+        rows: list[Any] = opened.read(columns=list(columns.each)).to_pylist()
+        return rows
     if columns.label not in opened.schema_arrow.names:
         raise UserError(
             f"{display_name(file, limit=200)} has no column {columns.label}, which the shards before it have"

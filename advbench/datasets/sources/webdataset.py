@@ -20,8 +20,8 @@ from advbench.catalog.cards import DatasetCard
 from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import MAX_BYTES, PictureError, decode_picture
+from advbench.datasets.sources.label_sets import truth_of
 from advbench.datasets.sources.shards import shards
-from advbench.datasets.sources.true_labels import true_labels
 from advbench.errors import UserError, reason
 from advbench.sanitize import display_name
 
@@ -56,7 +56,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
     for number, file in enumerate(files):
         _add(index, number, file, source)
     where = f"labels of {display_name(path, limit=200)}"
-    truth = true_labels(_labels(index, where), len(index.keys), where)
+    truth = truth_of(_labels(index, where), len(index.keys), where)
 
     def read(number: int) -> Image.Image:
         file = files[index.shards[number]]
@@ -71,7 +71,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
             raise PictureError(what, f"{reason(error)}; check that the shard is still there") from None
         return decode_picture(data, what)
 
-    return Dataset(name=card.name, images=_names(index), labels=truth.numbers, read=read, classes=truth.classes)
+    return Dataset(name=card.name, images=_names(index), read=read, **truth._asdict())
 
 
 class _Index:

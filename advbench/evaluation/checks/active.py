@@ -13,7 +13,7 @@ from torch import Tensor
 
 from advbench.evaluation.checks.blind import hit_by_chance, on_the_edge, points
 from advbench.evaluation.checks.model import Finding
-from advbench.evaluation.checks.wilson import wilson
+from advbench.intervals import wilson
 from attacks.goals import Goal, Untargeted
 from attacks.norms import Norm
 from attacks.protocols import Attack, AttackError, Model
@@ -87,7 +87,7 @@ def check(model: Model, attack: Attack, x: Tensor, goal: Goal, *, eps: float, se
         made += 1
         found += _finds(planted, attack, image, own, eps=eps, seed=seed)
         guessed += hit_by_chance(planted, image, own, attack.norm, eps=eps, seed=seed + 1, draws=CHANCE)
-    if made >= LEAST and wilson(found, made)[1] < ASKED:
+    if made >= LEAST and wilson(found, made).high < ASKED:
         yield Finding(
             "A15", "F", f"finds {found} of {made} planted perturbations (random points find {guessed})",
             "it is too weak for this model, or gradients are masked: try attacks.Adaptive", found / made,

@@ -15,9 +15,9 @@ from advbench.evaluation.checks import active
 from advbench.evaluation.checks.blind import hit_by_chance
 from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.recorder import LAST, SHARE, Recorder
-from advbench.evaluation.checks.wilson import wilson
 from advbench.evaluation.judge import judge
 from advbench.evaluation.memory import out_of_memory
+from advbench.intervals import wilson
 from advbench.records.flag import Severity
 from attacks.goals import Goal, Untargeted
 from attacks.protocols import Attack, AttackError, Model
@@ -167,7 +167,7 @@ def _unbounded(trial: Trial) -> Iterator[Finding]:
     robust = int((~judge(trial.model, trial.x, x_adv, trial.goal, trial.attack.norm, widest).met).sum())
     with torch.no_grad():
         chance = 1 / ask(trial.model, trial.x[:1]).shape[1]
-    if wilson(robust, len(trial.x))[0] > chance:
+    if wilson(robust, len(trial.x)).low > chance:
         share = robust / len(trial.x)
         yield Finding(
             "A11", "F", f"{robust} of {len(trial.x)} images hold without a bound, more than by chance ({chance:.1%})",

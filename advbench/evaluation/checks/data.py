@@ -13,13 +13,16 @@ from torch import Tensor
 from advbench.evaluation.checks import normalisation
 from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.normalisation import LEVEL, USUAL, Norm, asked, at_least, normalised_otherwise
-from advbench.evaluation.checks.wilson import wilson
+from advbench.evaluation.checks.truth import predictions
+from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.records.flag import Flag
 from attacks.protocols import Model
 
 LOOKED_AT = 64
 """Number of images that are looked at."""
+_SHUFFLES, _FEWEST = 999, 10
+"""Orders of the images that labels are compared in, and the fewest images of which that says something."""
 CLOSE_TO_CHANCE = 0.2
 """Accuracy above chance that must be ruled out, with 99 % confidence, before labels are said not to fit."""
 
@@ -41,14 +44,14 @@ def check_data(
     Args:
         model: Images -> logits. A :class:`Classifier` tells how it normalises; of others their input is taken as it is.
         x: Some images (N, C, H, W) in [0, 1], of which the first `LOOKED_AT` are looked at.
-        labels: True classes (N,).
+        labels: True classes (N,), or which labels apply, bool (N, C).
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
         within: What the model wraps, which tells how it normalises if it is a :class:`Classifier`; None: the model.
 
     Returns:
-        Flags D1 to D3.
+        Flags D1 to D3; of several labels D1 alone.
 
     Example:
         >>> x, labels = torch.eye(8).repeat(8, 1).reshape(64, 1, 2, 4), torch.arange(8).repeat(8)
@@ -81,6 +84,9 @@ def _findings(model: Model, x: Tensor, labels: Tensor, norm: Norm) -> Iterator[F
     logits = asked(model, x)
     if not bool(logits.isfinite().all()):  # M5 says so
         return
+    if labels.ndim == 2:  # how often a class is right, and how sure of it a model is, says nothing of several labels
+        yield from _of_other_images(predictions(model, logits), labels)
+        return
     yield from _labels(logits.argmax(1), labels)
     if x.ndim == 4:
         yield from normalised_otherwise(model, x, labels, logits, norm)
@@ -93,9 +99,26 @@ def _labels(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     said, true = Counter(answers.tolist()), Counter(labels.tolist())
     chance = sum(said[each] * true[each] for each in true) / count**2
     likely = at_least(correct, count, chance)
-    if likely > LEVEL and wilson(correct, count, z=2.576)[1] < chance + CLOSE_TO_CHANCE < 1:
+    if likely > LEVEL and wilson(correct, count, level=0.99).high < chance + CLOSE_TO_CHANCE < 1:
         message = f"{correct} of {count} images are right, no more than by chance ({chance:.1%}, p = {likely:.2g})"
         yield Finding("D1", "E", message, _better_order(answers, labels), correct / count)
+
+
+def _of_other_images(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
+    """D1 for several labels: the answers fit the labels no better than those of other images."""
+    generator = torch.Generator().manual_seed(0)
+    agreed = float((answers == labels).float().mean())
+    drawn = [torch.randperm(len(labels), generator=generator).to(labels.device) for _ in range(_SHUFFLES)]
+    others = [float((answers == labels[order]).float().mean()) for order in drawn]
+    likely = (1 + sum(other >= agreed for other in others)) / (1 + _SHUFFLES)
+    chance = sum(others) / len(others)
+    close = agreed - chance < CLOSE_TO_CHANCE * (1 - chance)
+    if likely > LEVEL and close and len(labels) >= _FEWEST:
+        message = (
+            f"{agreed:.1%} of the labels of {len(labels)} images are as the model says, and {chance:.1%} of those of "
+            f"other images"
+        )
+        yield Finding("D1", "E", message, "are they of these images, and in the order of the model's labels?", agreed)
 
 
 def _better_order(answers: Tensor, labels: Tensor) -> str:

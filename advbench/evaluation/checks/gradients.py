@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.goals import Untargeted
+from advbench.evaluation.checks.truth import mistake
 from attacks.objectives.ranking import scale
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -61,7 +61,7 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
     Args:
         model: Images in [0, 1] -> logits.
         x: A few images (N, ...).
-        labels: Classes (N,) whose margins are looked at.
+        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
 
     Yields:
         M7 where gradients do not agree with differences, M8 where steps inside have no gradient or the answers are not
@@ -148,13 +148,13 @@ def misled(model: Model, x: Tensor, labels: Tensor) -> float:
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        labels: Classes (N,) whose margins are looked at.
+        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
 
     Example:
         >>> misled(lambda x: 2 * x, torch.rand(8, 5), torch.zeros(8, dtype=torch.long))
         0.0
     """
-    margin = Untargeted(labels).margin
+    margin = mistake(model, labels).margin
     with torch.enable_grad():
         try:
             logits, _, (gradient,) = differentiate(model, x.detach().clone().requires_grad_(), margin)
@@ -177,7 +177,7 @@ def jumps(model: Model, x: Tensor, labels: Tensor) -> float | None:
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        labels: Classes (N,) whose margins are looked at.
+        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
 
     Returns:
         The share; None where it is small, or falls as the images are moved less.
@@ -187,7 +187,7 @@ def jumps(model: Model, x: Tensor, labels: Tensor) -> float | None:
         >>> print(jumps(lambda x: 2 * x, x, labels), jumps(lambda x: (9999 * x).sin(), x, labels) > JUMPS)
         None True
     """
-    margin, ids = Untargeted(labels).margin, torch.arange(len(x), device=x.device)
+    margin, ids = mistake(model, labels).margin, torch.arange(len(x), device=x.device)
     changes = []
     with torch.no_grad():
         before = margin(ask(model, x))
@@ -211,14 +211,14 @@ def carries_over(model: Model, twin: Model, x: Tensor, labels: Tensor) -> Doubt 
         model: The model that is attacked.
         twin: The one whose gradients stand in for its own.
         x: Images (N, ...).
-        labels: True classes (N,).
+        labels: True classes (N,), or which labels apply, bool (N, C).
 
     Example:
         >>> x, labels = torch.rand(16, 2), torch.zeros(16, dtype=torch.long)
         >>> print(carries_over(lambda x: x, lambda x: 2 * x, x, labels))
         None
     """
-    goal = Untargeted(labels)
+    goal = mistake(model, labels)
     with torch.enable_grad():
         try:
             logits, _, (gradient,) = differentiate(twin, x.detach().clone().requires_grad_(), goal.margin)

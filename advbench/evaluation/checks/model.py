@@ -7,7 +7,7 @@ Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from advbench.evaluation.checks import gradients, squashed
+from advbench.evaluation.checks.truth import correct, cross_entropy, mistake, predictions
 from advbench.models.readings import SQUASHED, AsLogits
 from advbench.models.twins import BORROW
 from advbench.records.flag import Flag, Severity
-from attacks.goals import Untargeted
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
@@ -58,7 +58,7 @@ def check_model(
     Args:
         model: Images -> logits; for a plain function the checks of its modules are skipped.
         x: A few images (N, ...) in [0, 1].
-        labels: True classes (N,); None: those that the model predicts.
+        labels: True classes (N,), or which labels apply, bool (N, C); None: those that the model predicts.
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
         seed: Seed for a model that draws random numbers; the global generator is left as it was.
@@ -109,8 +109,8 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
         yield Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
         return
-    truth = answers[0].argmax(1) if labels is None else labels.to(x.device)
-    randomised = list(_randomised(answers, truth))
+    truth = predictions(model, answers[0]) if labels is None else labels.to(x.device)
+    randomised = list(_randomised(model, answers, truth))
     yield from randomised or _batch_dependent(model, x, answers[0])
     yield from _purifies(model, x)
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
@@ -191,10 +191,10 @@ def _depends_on_mode(part: nn.Module) -> bool:
     return not type(part).__module__.startswith("torch.")
 
 
-def _randomised(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
+def _randomised(model: Model, answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     """M2: the same images get different answers."""
-    apart, correct = spread(answers), (answers.argmax(2) == labels).sum(1)
-    if apart > SPREAD or int(correct.max()) != int(correct.min()):
+    apart, right = spread(answers), correct(model, answers, labels).sum(1)
+    if apart > SPREAD or int(right.max()) != int(right.min()):
         yield Finding(
             "M2", "F", f"{FORWARDS} passes over the same images differ by up to {apart:.2g} of the largest answer",
             "attack the expectation: attacks.expectation(model, draws)", apart,
@@ -237,12 +237,15 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
 
     M6: there is no gradient, or that of a loss is zero on some of the images.
     """
-    losses = {"cross-entropy": _cross_entropy, "margin": _margin}
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "cross-entropy": partial(cross_entropy, model, truth=labels),
+        "margin": mistake(model, labels).margin,
+    }
     zero = {}
     for name, loss in losses.items():
         inputs = x.detach().clone().requires_grad_()
         try:
-            _, _, (gradient,) = differentiate(model, inputs, partial(loss, labels=labels))
+            _, _, (gradient,) = differentiate(model, inputs, loss)
         except (RuntimeError, NoGradientError) as error:
             why = str(error.__cause__ or error).splitlines()[0]
             yield Finding("M6", "F", f"there is no gradient: {why}", f"{_MASKED}; or {BORROW}", 1.0)
@@ -263,11 +266,3 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
 _PURIFIES = "attack through what it does with them, or past it (attacks.Adaptive)"
 _DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
 _MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, labels, reduction="none")
-
-
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    return Untargeted(labels).margin(logits)

@@ -1,7 +1,7 @@
 """Trust flags of a data set itself: pictures that were resized twice, that are the same, or that a model has learnt."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +28,8 @@ class Shown(NamedTuple):
 
     ids: Sequence[str]
     """Ids of the images that are used (N), made of their content."""
-    labels: Sequence[int] | None = None
-    """True classes of these images (N)."""
+    labels: Sequence[Hashable] | None = None
+    """True classes of these images (N), or the labels of each."""
     pictures: Sequence[Image.Image] = ()
     """Some of the pictures at their own size, of which the first `LOOKED_AT` are looked at."""
     trained_on: Container[str] = ()
@@ -125,7 +125,7 @@ def _repeated(shown: Shown) -> Iterator[Finding]:
     more = sum(times.values()) - len(times)
     if not more:
         return
-    labels: dict[str, set[int]] = defaultdict(set)
+    labels: dict[str, set[Hashable]] = defaultdict(set)
     for name, label in zip(shown.ids, shown.labels or (), strict=False):
         labels[content_of(name)].add(label)
     contradictory = sum(len(each) > 1 for each in labels.values())

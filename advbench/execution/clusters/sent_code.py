@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from advbench.catalog.user_models import FACTORY, moved
 from advbench.config.folders import cache_folder
-from advbench.config.suite import ModelSpec, Suite
+from advbench.config.models.model import ModelSpec
+from advbench.config.suite import Suite
 from advbench.records.storage.atomic import write_atomic
 
 
@@ -63,7 +64,11 @@ def unpacked(code: SentCode, suite: Suite) -> Suite:
     for name, source in code.models.items():
         _write(places[Path(name)], source)
     models = tuple(_at(spec, places) for spec in suite.models)
-    return suite.model_copy(update={"models": models})
+    surrogates = tuple(
+        each.model_copy(update={"models": tuple(_at(spec, places) for spec in each.models)})
+        for each in suite.surrogates
+    )
+    return suite.model_copy(update={"models": models, "surrogates": surrogates})
 
 
 def _at(spec: ModelSpec, places: dict[Path, Path]) -> ModelSpec:
@@ -77,7 +82,7 @@ def _at(spec: ModelSpec, places: dict[Path, Path]) -> ModelSpec:
 
 
 def _model_files(suite: Suite) -> list[str]:
-    names = [name for spec in suite.models for name in (spec.name, spec.gradients_from) if name is not None]
+    names = [name for spec in suite.every_model for name in (spec.name, spec.gradients_from) if name is not None]
     return [match["file"] for name in names if (match := FACTORY.fullmatch(name))]
 
 

@@ -13,6 +13,7 @@ from advbench.errors import UserError, reason
 from advbench.models.answers import with_logits
 from advbench.models.classifier import Classifier
 from advbench.models.files.weights import sha256_of
+from advbench.models.thresholds import checked_thresholds
 
 _COLOURS = (1, 3)
 
@@ -97,7 +98,7 @@ def assembled(
             classes=about.classes,
             input_size=size,
             name=name,
-        )
+        ).with_thresholds(about.thresholds)
     except ValueError as error:
         raise UserError(f"the description of {name} is wrong: {error}") from None
     if about.mean is None and about.std is None:
@@ -148,7 +149,7 @@ def refuse_description(about: Description, what: str) -> None:
 
 
 def with_classes(model: Classifier, about: Description) -> Classifier:
-    """The classifier with the names that a description gives its classes, if it does.
+    """The classifier with the names and thresholds that a description gives its classes, if it does.
 
     Raises:
         UserError: They are not as many as it has classes.
@@ -164,6 +165,11 @@ def with_classes(model: Classifier, about: Description) -> Classifier:
                 f"{model.name} has {model.num_classes} classes, and its description names {len(about.classes)}"
             )
         model.classes = about.classes
+    if about.thresholds is not None:
+        try:
+            model.thresholds = checked_thresholds(about.thresholds, model.num_classes)
+        except ValueError as error:
+            raise UserError(f"the description of {model.name} is wrong: {error}") from None
     return model
 
 

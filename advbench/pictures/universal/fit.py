@@ -20,6 +20,7 @@ from advbench.evaluation.memory import keep_memory
 from advbench.evaluation.recording import short_digest
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.thresholds import refuse_several
 from advbench.pictures.attack import Progress
 from advbench.pictures.choice import Choice, choose, suit
 from advbench.pictures.files import as_perturbation, as_picture, as_png
@@ -85,6 +86,7 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     paths = enough(found.pictures, found.problems)
     progress(f"loading {config.model}", 0, config.steps)
     model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
+    refuse_several(model.thresholds, config.model, "universal perturbations")
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, config.model)
     fitted, kept = _split(model, found, config)

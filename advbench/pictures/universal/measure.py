@@ -10,18 +10,20 @@ from torch import Tensor
 
 from advbench.config.attack import AttackConfig
 from advbench.config.data.name import ChosenImages
-from advbench.config.goals import GoalSpec, parse_goal
-from advbench.config.model_description import NOTHING, Description, describe
+from advbench.config.goals import GoalSpec
+from advbench.config.model_description import NOTHING, Description
 from advbench.datasets.images.files import PictureError, read_picture
 from advbench.datasets.images.loader import PictureStream
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
+from advbench.models.thresholds import refuse_several
 from advbench.models.trial import input_of
 from advbench.pictures.attack import Progress, attack_pictures
 from advbench.pictures.choice import Choice, Read, choose, read_input, suit
 from advbench.pictures.outcome import PictureResult
+from advbench.pictures.universal.made_for import goal_of, model_about, model_name
 from advbench.planning.identity.run import model_digest
 from attacks import FoolingCounts, Perturbation, Universal, fooled
 
@@ -87,16 +89,22 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     found, dataset = choose(config.paths, config.data, seed=0)
     paths = enough(found.pictures, found.problems, least=1)
     labels = None if config.labels is None else _labels(config.labels, paths)
-    name = _model_name(config, perturbation)
+    name = model_name(config.perturbation, perturbation.card, config.model)
     progress(f"loading {name}", 0, len(paths))
-    model = load_model(name, weights=config.weights, about=_about(config, perturbation), device=config.device)
+    model = load_model(
+        name,
+        weights=config.weights,
+        about=model_about(perturbation.card, config.model, config.about),
+        device=config.device,
+    )
+    refuse_several(model.thresholds, name, "universal perturbations")
     fitting = fitting_perturbation(perturbation, model, config)
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, name)
         labels = labels or _known(found)
     stream = stream_of(model, paths, config.batch_size, labels=labels, read=found.read)
     progress(f"{name}: measuring", 0, len(paths))
-    measured = measured_on(model, fitting, stream, config.goal or _goal(perturbation))
+    measured = measured_on(model, fitting, stream, config.goal or goal_of(perturbation.card))
     return measured._replace(problems=(*found.problems, *stream.problems.values()))
 
 
@@ -110,11 +118,11 @@ def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) 
     attack = AttackConfig(
         paths=config.paths,
         data=config.data,
-        model=_model_name(config, perturbation),
+        model=model_name(config.perturbation, perturbation.card, config.model),
         weights=config.weights,
-        about=_about(config, perturbation),
+        about=model_about(perturbation.card, config.model, config.about),
         attack="universal",
-        goal=config.goal or _goal(perturbation),
+        goal=config.goal or goal_of(perturbation.card),
         norm=perturbation.norm.name,
         eps=perturbation.eps,
         device=config.device,
@@ -241,24 +249,3 @@ def _labels(path: Path, pictures: tuple[Path, ...]) -> list[int]:
     if missing := [picture for picture in pictures if picture.name not in known]:
         raise UserError(f"{path} has no label for {len(missing)} of the pictures, such as {missing[0].name}")
     return [known[picture.name] for picture in pictures]
-
-
-def _model_name(config: UseConfig, perturbation: Perturbation) -> str:
-    name = config.model or perturbation.card.get("model")
-    if not isinstance(name, str):
-        raise UserError(f"{config.perturbation} does not say for which model it is", hint="name one with --model")
-    return name
-
-
-def _about(config: UseConfig, perturbation: Perturbation) -> Description:
-    """What is said of the model: on the command line, or to the fit of the model that the perturbation was made for."""
-    told = perturbation.card.get("about")
-    if config.model is not None or not isinstance(told, dict):
-        return config.about
-    # The file may come from a stranger, who must not decide what other files are read or run.
-    told = {name: value for name, value in told.items() if not (name == "classes" and isinstance(value, str))}
-    return config.about.over(describe(told).without("gradients_from"))
-
-
-def _goal(perturbation: Perturbation) -> GoalSpec:
-    return parse_goal(str(perturbation.card.get("goal", "untargeted")))

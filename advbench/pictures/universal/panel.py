@@ -1,4 +1,4 @@
-"""The figure of a universal perturbation: what it looks like, and what it does to pictures."""
+"""The figure of a universal perturbation or patch: what it looks like, and what it does to pictures."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class Example(NamedTuple):
     clean: Image.Image
     """As it was."""
     perturbed: Image.Image
-    """With the perturbation."""
+    """With the perturbation or the patch."""
     before: str
     """Its first class, when clean."""
     after: str
@@ -30,6 +30,7 @@ def draw_universal(
     examples: Sequence[Example],
     dominant: Sequence[tuple[str, int]],
     images: int,
+    caption: str = "the perturbation, scaled",
 ) -> bytes:
     """Draw the perturbation, the classes that pictures are put into, and some pictures before and after.
 
@@ -39,6 +40,7 @@ def draw_universal(
         examples: At least one picture; as many columns are drawn.
         dominant: Classes with the number of perturbed pictures put into them, the most frequent first.
         images: How many pictures there are in all.
+        caption: Words under the perturbation.
 
     Returns:
         A PNG file.
@@ -50,7 +52,7 @@ def draw_universal(
     top, bottom = parts
     left, right = top.subplots(1, 2, width_ratios=(1, 1.1))
     left.imshow(perturbation, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    left.set_xlabel("the perturbation, scaled", fontsize=12)
+    left.set_xlabel(caption, fontsize=12)
     left.set_xticks([])
     left.set_yticks([])
     shown = list(dominant[:_DOMINANT])

@@ -13,7 +13,7 @@ from advbench.catalog import ATTACKS
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
 from advbench.evaluation.meter import Meter
-from attacks import Attack, OrderedTopK, Targeted, Untargeted
+from attacks import AnyLabelFlips, Attack, LabelOff, LabelOn, LabelsEqual, OrderedTopK, Targeted, Untargeted
 from attacks.goals import Goal
 from attacks.speed.folding import EXACT, FORMS
 
@@ -21,6 +21,8 @@ MANY = 5_000
 """Passes after which counting stops."""
 _FAR = 0.1
 """Mean change of a value beyond which an image counts as a different one."""
+_MIDDLE = 25.0
+"""Threshold of labels, between the model's logits."""
 UNTRIED = 100
 """Number of passes of each kind assumed for an attack of a plugin."""
 
@@ -80,6 +82,10 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
     goals: dict[str, Goal] = {
         "targeted": Targeted(torch.tensor([4])),
         "ordered-topk": OrderedTopK(torch.tensor([[4, 3]])),
+        "label-off": LabelOff(torch.tensor([0]), thresholds=_MIDDLE),
+        "label-on": LabelOn(torch.tensor([4]), thresholds=_MIDDLE),
+        "labels-equal": LabelsEqual(torch.tensor([[0, 0, 1, 1, 1]]), thresholds=_MIDDLE),
+        "any-label-flips": AnyLabelFlips(torch.tensor([[1, 1, 1, 0, 0]]), thresholds=_MIDDLE),
     }
     eps = None if attack.kind == "minimum norm" else 1.0 if attack.norm.name == "l0" else 1e-3
 

@@ -48,6 +48,8 @@ def model_digest(model: Classifier) -> str:
         False
     """
     digest = hashlib.sha256(repr((model.mean, model.std, model.num_classes)).encode())
+    if model.thresholds is not None:
+        digest.update(repr(model.thresholds).encode())
     if model.twin is not None:
         digest.update(repr((model.twin.mean, model.twin.std)).encode())
     for name, value in sorted(model.state_dict().items()):

@@ -59,7 +59,10 @@ def _rows_of(content: bytes, metadata: Any) -> Any:
     table = file.read(use_threads=False).replace_schema_metadata()
     for place, field in enumerate(schema()):
         if field.name not in table.column_names:
-            table = table.add_column(place, field.name, pa.nulls(len(table), field.type).dictionary_encode())
+            missing = pa.nulls(len(table), field.type)
+            table = table.add_column(
+                place, field.name, missing.dictionary_encode() if field.name in _TEXTS else missing
+            )
     return table
 
 

@@ -17,15 +17,16 @@ from advbench.sanitize import display_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INK, _SOFT, _RULE, _ACCENT = "#010203", "#010204", "#010205", "#010206"
-"""Placeholder colours, which the theme replaces."""
+_INK, _SOFT, _RULE, ACCENT = "#010203", "#010204", "#010205", "#010206"
+"""Placeholder colours, which the theme replaces; the last is the colour of what matters most."""
 _THEME = """<style>
 :root { --ink: #1c1b19; --soft: #6b6862; --rule: #e4e0d9; --accent: #1f5f8b }
 @media (prefers-color-scheme: dark) { :root { --ink: #ecebe7; --soft: #9d9a93; --rule: #33363b; --accent: #7ab8e6 } }
 @media print { :root { --ink: #000; --soft: #555; --rule: #ccc; --accent: #1f5f8b } }
 text { font-family: system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif }
 </style>"""
-_PALETTE = ("#3b8bc4", "#d9622b", "#4f9d69", "#9a6bc2", "#b58a1b", "#c4527e", "#2f9c9c", "#8a6f5c")
+PALETTE = ("#3b8bc4", "#d9622b", "#4f9d69", "#9a6bc2", "#b58a1b", "#c4527e", "#2f9c9c", "#8a6f5c")
+"""Colours of lines, one after the other."""
 _STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "advbench", "font.size": 9.5, "axes.edgecolor": _RULE,
     "axes.labelcolor": _SOFT, "text.color": _INK, "xtick.color": _SOFT, "ytick.color": _SOFT, "axes.linewidth": 1,
@@ -61,7 +62,7 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
     worst, proved, widest = curve(evidence, trials), proved_curve(evidence), _widest(evidence)
 
     def draw(axes: "Axes") -> None:
-        colours = iter(_PALETTE * (len(lines) // len(_PALETTE) + 1))
+        colours = iter(PALETTE * (len(lines) // len(PALETTE) + 1))
         for label, line, noise in lines:
             colour = _SOFT if noise else next(colours)
             style = {"color": colour, "linestyle": ":" if noise else "-", "linewidth": 1.4}
@@ -71,11 +72,11 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
             _draw_line(axes, worst, scale, WORST_CASE, widest=told, color=_INK, linewidth=2.2)
         if evidence.proofs:
             axes.plot(
-                proved[0] * scale, 100 * proved[1], label="proved", color=_ACCENT, drawstyle="steps-pre", marker="v"
+                proved[0] * scale, 100 * proved[1], label="proved", color=ACCENT, drawstyle="steps-pre", marker="v"
             )
         step: Literal["post"] | None = "post" if worst.exact else None
         low, high = 100 * worst.low, 100 * worst.high
-        axes.fill_between(worst.eps * scale, low, high, step=step, color=_ACCENT, alpha=0.14, linewidth=0)
+        axes.fill_between(worst.eps * scale, low, high, step=step, color=ACCENT, alpha=0.14, linewidth=0)
         axes.set(ylim=(0, 101), xlim=(0, widest * scale))
         axes.set(xlabel=f"eps ({unit})", ylabel="robust accuracy (%)")
         axes.grid(axis="y", linewidth=0.8)
@@ -87,7 +88,7 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
     at = f"{worst.eps[-1] * scale:.3g} ({unit})"
     below = f"; proved {100 * proved[1][-1]:.1f} % at {proved[0][-1] * scale:.3g}" if evidence.proofs else ""
     alt = f"Robust accuracy against eps: in the worst case from {start} clean to {end} at {at}{below}"
-    return _drawn(draw, f"{alt}; {_said(doubts)}" if doubts else alt)
+    return drawn(draw, f"{alt}; {_said(doubts)}" if doubts else alt)
 
 
 def _said(doubts: Doubts) -> str | None:
@@ -109,7 +110,7 @@ def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
 
     def draw(axes: "Axes") -> None:
         top = float(np.quantile(found, 0.99)) * 1.05 if len(found) else 1.0
-        counts, *_ = axes.hist(np.minimum(found, top), bins=32, range=(0, top or 1.0), color=_ACCENT, alpha=0.85)
+        counts, *_ = axes.hist(np.minimum(found, top), bins=32, range=(0, top or 1.0), color=ACCENT, alpha=0.85)
         if len(found):
             median = float(np.quantile(np.append(found, [np.inf] * failed), 0.5, method="inverted_cdf"))
             if np.isfinite(median):
@@ -136,7 +137,7 @@ def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
 
     none = f"; none was found for {failed} of {len(radius)} images" if failed else ""
     alt = f"Sizes of the smallest perturbations over {_listed(trials)}{none}"
-    return _drawn(draw, f"{alt}; {said}" if said else alt)
+    return drawn(draw, f"{alt}; {said}" if said else alt)
 
 
 def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, *, widest: float | None, **style: object) -> None:
@@ -175,8 +176,13 @@ def _listed(trials: Sequence[Trial]) -> str:
     return ", ".join(trial.label for trial in trials)
 
 
-def _drawn(draw: Callable[["Axes"], None], alt: str) -> Figure:
-    """A figure with the theme in place of the placeholder colours; matplotlib escapes its texts."""
+def drawn(draw: Callable[["Axes"], None], alt: str) -> Figure:
+    """A figure with the theme in place of the placeholder colours; matplotlib escapes its texts.
+
+    Args:
+        draw: Draws on the axes.
+        alt: Alternative text.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
@@ -187,7 +193,7 @@ def _drawn(draw: Callable[["Axes"], None], alt: str) -> Figure:
         draw(canvas.subplots())
         canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue().decode()
-    for colour, name in ((_INK, "ink"), (_SOFT, "soft"), (_RULE, "rule"), (_ACCENT, "accent")):
+    for colour, name in ((_INK, "ink"), (_SOFT, "soft"), (_RULE, "rule"), (ACCENT, "accent")):
         svg = svg.replace(colour, f"var(--{name})")
     head, tag, rest = svg.partition("<defs>")
     return Figure(f"{head}{_THEME}{tag}{rest}".encode(), alt)

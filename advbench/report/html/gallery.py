@@ -1,7 +1,7 @@
 """The most telling images of a run, chosen from the adversarial images that it kept. Does not import torch."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from advbench.analysis.labels.codes import as_set
 from advbench.config.budgets import describe_size
 from advbench.records.adversarials import kept_rows, kept_tensors
 from advbench.report.html.document import data_uri
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Pixels = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
 KINDS = {
@@ -40,9 +42,9 @@ class Bar(NamedTuple):
     name: str
     """Name of the class."""
     percent: float
-    """Softmax probability, 0 to 100."""
+    """Softmax probability, 0 to 100; of several labels the sigmoid of each."""
     first: bool
-    """Whether it was the top class on the original."""
+    """Whether it was the top class on the original, or one of several labels."""
 
 
 class Picture(NamedTuple):
@@ -113,7 +115,10 @@ def _picture(folder: Path, kind: str, row: Row, classes: Mapping[str, Sequence[s
     tensors = kept_tensors(folder / "adv" / str(row["file"]), int(row["place"]))
     x, x_adv = tensors["x"].astype(np.float32), tensors["x_adv"].astype(np.float32)
     names = classes.get(str(row["dataset"]), ())
-    first = int(np.argmax(tensors["clean_logits"]))
+    logits = tensors["clean_logits"], tensors["adv_logits"]
+    found = as_set(row.get("clean_labels"))
+    shares = [_softmax(each) if found is None else _sigmoid(each) for each in logits]
+    first = {int(np.argmax(logits[0]))} if found is None else set(found)
     small = max(x.shape[1:]) <= _SMALL
     return Picture(
         kind=kind,
@@ -121,8 +126,8 @@ def _picture(folder: Path, kind: str, row: Row, classes: Mapping[str, Sequence[s
         name=name if isinstance(name := row["sample_name"], str) and name else row["sample_id"],
         caption=f"{row['attack']} · {_outcome(row)}",
         images=(_address(x, small), _address(_scaled(x_adv - x), small), _address(x_adv, small)),
-        before=_bars(tensors["clean_logits"], names, first),
-        after=_bars(tensors["adv_logits"], names, first),
+        before=_bars(shares[0], names, first),
+        after=_bars(shares[1], names, first),
         small=small,
     )
 
@@ -132,14 +137,23 @@ def _outcome(row: Row) -> str:
     return "not broken" if pd.isna(size) else describe_size(row["norm"], float(size))
 
 
-def _bars(logits: NDArray[np.generic], names: Sequence[str], first: int) -> tuple[Bar, ...]:
-    """The top classes with their probabilities."""
+def _softmax(logits: NDArray[np.generic]) -> Floats:
     shifted = np.exp(logits.astype(float) - float(np.max(logits)))
-    shares = shifted / shifted.sum()
+    shares: Floats = shifted / shifted.sum()
+    return shares
+
+
+def _sigmoid(logits: NDArray[np.generic]) -> Floats:
+    shares: Floats = 0.5 * (1 + np.tanh(logits.astype(float) / 2))
+    return shares
+
+
+def _bars(shares: Floats, names: Sequence[str], first: Container[int]) -> tuple[Bar, ...]:
+    """The top classes with their probabilities, or the labels that are likeliest to apply."""
     order = np.argsort(-shares, kind="stable")[:_BARS].tolist()
     called = [names[i] if i < len(names) else f"class {i}" for i in order]
     return tuple(
-        Bar(display_name(name, limit=40), round(100 * float(shares[i]), 1), i == first)
+        Bar(display_name(name, limit=40), round(100 * float(shares[i]), 1), i in first)
         for i, name in zip(order, called, strict=True)
     )
 

@@ -19,7 +19,14 @@ from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.html.document import data_uri, render
 from advbench.report.html.figures import DOUBT, Doubts, Figure, curves, histogram
 from advbench.report.html.gallery import KINDS, gallery
+from advbench.report.html.profile import profile_parts
+from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
 from advbench.report.marks import MARKS
+from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, ranking_pages
+from advbench.report.transfer.tables import CAPTION as TRANSFER
+from advbench.report.transfer.tables import transfer_tables
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -94,13 +101,22 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rest=verdict.headline.partition(": ")[2],
         gates=[(result, describe_place(result.threat, result.eps)) for result in verdict.results],
         worst=_worst(verdict),
+        profiles=profile_parts(analysis.profiles),
+        profile_legend=PROFILE_LEGEND,
+        rankings=ranking_pages(analysis.rankings),
+        ranking_captions=(ORDER_CAPTION, TAU_CAPTION),
         doubt=DOUBT,
         checks=CHECKS,
         doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),
         parts=[_part(verdict, evidence) for evidence in analysis.evidence],
+        crossings=transfer_tables(analysis.transfer),
+        transfer_caption=TRANSFER,
         heat_maps=heat_maps(analysis.corruptions),
         heat_caption=CAPTION,
+        label_tables=label_rows(analysis.label_tables),
+        label_columns=LABEL_COLUMNS,
+        label_caption=LABELS_CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
         legend=legend(COLUMNS[i] for i in _shown(verdict)),
@@ -194,6 +210,8 @@ def _curves_caption(evidence: ThreatResults) -> str:
 
 def _flips(evidence: ThreatResults, names: list[str]) -> Flips | None:
     """The classes that the images flipped from and to, under all attacks except noise."""
+    if evidence.several:  # the rates of each label say it
+        return None
     trials = [trial for trial in evidence.trials if trial.attack != NOISE]
     eps = evidence.eps[-1] if evidence.eps else None
     table = flips(evidence, trials, eps)

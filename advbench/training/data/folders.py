@@ -8,7 +8,8 @@ import torch
 
 from advbench.catalog.zoo import DATA, ZooData
 from advbench.datasets.images.cache import KeptPictures
-from advbench.datasets.images.files import SUFFIXES, find_pictures, read_picture
+from advbench.datasets.images.files import SUFFIXES, read_picture
+from advbench.datasets.images.finding import find_pictures
 from advbench.errors import UserError
 from advbench.models.classifier import Preprocess
 from advbench.models.preprocess import ResizeAndCrop
@@ -52,6 +53,8 @@ def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -
     if instead is not None:
         return _another(DATA[name], instead, root)
     data = DATA[name]
+    if data.composed:
+        return data, load_split(name, root, "train"), load_split(name, root, "test")
     found = len(class_folders(_part(root, _TRAIN) or root))
     if not found or all(find_split(name, root, split) for split in SPLITS):
         return data, load_split(name, root, "train"), load_split(name, root, "test")

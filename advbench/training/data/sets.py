@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from advbench.catalog.zoo import DATA, ZooData
+from advbench.datasets.composed import composed
 from advbench.datasets.idx import read_idx
 from advbench.datasets.images.cache import KeptPictures
 from advbench.errors import UserError
@@ -21,6 +22,8 @@ Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
 """Names of the two splits of a data set."""
 
+COMPOSED: dict[Split, int] = {"train": 30_000, "test": 4_000}
+"""Number of images that are composed for each split."""
 _PIXELS = 2**20
 """Pixels of each channel in a part of :func:`in_parts`: enough to keep a processor busy."""
 
@@ -31,7 +34,7 @@ class Images(NamedTuple):
     x: Tensor | KeptPictures
     """8-bit images of shape (N, C, H, W), uint8, in memory or on disk; or features of them, float32."""
     y: Tensor
-    """Labels of shape (N,), int64."""
+    """Labels of shape (N,), int64; or, of images with several labels, (N, labels), float32 of 0 and 1."""
     source: str = ""
     """Name of the file or of the reader that they came from."""
 
@@ -94,6 +97,8 @@ def load_split(name: str, root: Path, split: Split) -> Images:
 def find_split(name: str, root: Path, split: Split) -> Images | None:
     """As :func:`load_split`, or None where it is not there."""
     dataset = DATA[name]
+    if dataset.composed:
+        return _composed(dataset, root, split)
     for read in (_idx, _npz, _torchvision):
         images = read(dataset, root, split)
         if images is not None:
@@ -101,7 +106,19 @@ def find_split(name: str, root: Path, split: Split) -> Images | None:
     return None
 
 
+def _composed(dataset: ZooData, root: Path, split: Split) -> Images | None:
+    """Images composed of those of another data set."""
+    parts = find_split(dataset.composed, root, split)
+    if parts is None:
+        return None
+    pixels = parts.x[torch.arange(len(parts.y))].squeeze(1)
+    found = composed(pixels.numpy(), parts.y.numpy(), COMPOSED[split], seed=SPLITS.index(split))
+    x, y = torch.from_numpy(found.images).unsqueeze(1), torch.from_numpy(found.labels).float()
+    return Images(x, y, f"composed of {parts.source}")
+
+
 def _how_to_get(dataset: ZooData, root: Path) -> str:
+    dataset = DATA[dataset.composed] if dataset.composed else dataset
     own = "a folder of pictures with a subfolder for each class will do as well"
     if not dataset.torchvision:
         return f"expected {root / dataset.folder}-train.npz and -test.npz with arrays `images` and `labels`; {own}"

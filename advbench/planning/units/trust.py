@@ -42,10 +42,15 @@ def passes_of_checks(count: int, *, labelled: bool, twin: bool) -> float:
 
 
 def tried_further(suite: Suite, cells: Iterable[PlannedAttack]) -> list[PlannedAttack]:
-    """The attacks that are tried in other ways too: with full trust, those that work within an eps."""
+    """The attacks that are tried in other ways too: with full trust, those within an eps on the model itself."""
     if suite.trust != "full":
         return []
-    return [cell for cell in cells if cell.eps is not None and cell.attack != NOISE and not cell.takes_starts]
+    return [
+        cell
+        for cell in cells
+        if cell.eps is not None and cell.attack != NOISE and cell.surrogate is None
+        if not (cell.takes_starts or cell.takes_fit)
+    ]
 
 
 def passes_of_trial(cell: PlannedAttack, count: int) -> float:

@@ -14,7 +14,7 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.planning.cost.footprint import MEMORY, SPEED, Footprint, footprint
 from advbench.planning.cost.passes import passes_of
-from advbench.planning.form_cache import Calibration, Setting, keep, recall
+from advbench.planning.forms.form_cache import Calibration, Setting, keep, recall
 from advbench.planning.identity.environment import processor
 from advbench.planning.identity.network import program_digest
 from advbench.planning.identity.run import model_digest

@@ -1,0 +1,1 @@
+"""Models with several labels for each image: their answers as numbers, and the rates of each label. No torch."""

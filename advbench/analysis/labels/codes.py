@@ -1,0 +1,107 @@
+"""Sets of labels as numbers, so that an answer with several labels is compared as a class is. No torch.
+
+Of a model with several labels for each image a row has no classes but sets of labels. All that is computed from classes
+holds for sets too, if each is given a number: correct is then an image all of whose labels are right. A goal that is
+about a single label makes an answer of two: whether that label is there.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from advbench.catalog.cards import LABEL_GOALS
+
+Ints = NDArray[np.int64]
+"""Array of whole numbers."""
+SETS = {"label": "labels", "clean_class": "clean_labels", "adv_class": "adv_labels"}
+"""Column of classes -> the column of sets of labels that stands in its place."""
+_ABOUT_ONE = ("label-off", "label-on")
+
+
+class Coded(NamedTuple):
+    """Rows whose columns of classes hold numbers of sets of labels, wherever a model has several."""
+
+    frame: pd.DataFrame
+    """Rows of the run."""
+    sets: tuple[tuple[int, ...], ...]
+    """The set with each number; none where all models have one class for each image."""
+
+
+def coded(frame: pd.DataFrame) -> Coded:
+    """Give every set of labels in some rows a number, and put it in the place of the class.
+
+    Args:
+        frame: Rows of a run.
+
+    Example:
+        >>> rows = {"labels": [(0, 2), (1,)], "clean_labels": [(0, 2), ()], "adv_labels": [(2,), None]}
+        >>> found = coded(pd.DataFrame({"label": None, "clean_class": None, "adv_class": None} | rows))
+        >>> found.frame["label"].tolist(), found.frame["clean_class"].tolist(), found.sets
+        ([0.0, 1.0], [0.0, 2.0], ((0, 2), (1,), (), (2,)))
+    """
+    if "clean_labels" not in frame or not frame["clean_labels"].notna().any():
+        return Coded(frame, ())
+    place: dict[tuple[int, ...], int] = {}
+    numbers = {}
+    for classes, sets in SETS.items():
+        found = [_number(value, place) for value in frame[sets].astype(object)]
+        column = frame[classes].to_numpy(float, na_value=np.nan)
+        numbers[classes] = np.where([each is None for each in found], column, np.array(found, float))
+    return Coded(frame.assign(**numbers), tuple(place))
+
+
+def _number(value: object, place: dict[tuple[int, ...], int]) -> int | None:
+    labels = as_set(value)
+    return None if labels is None else place.setdefault(labels, len(place))
+
+
+def as_set(value: object) -> tuple[int, ...] | None:
+    """The labels in a cell of a frame; None where there are none.
+
+    Example:
+        >>> as_set(np.array([1, 4])), as_set(None), as_set(float("nan"))
+        ((1, 4), None, None)
+    """
+    return tuple(map(int, value)) if isinstance(value, list | tuple | np.ndarray) else None
+
+
+def is_several(goal: str) -> bool:
+    """Whether a goal is for several labels.
+
+    Example:
+        >>> is_several("label-off:boat"), is_several("untargeted")
+        (True, False)
+    """
+    return goal.partition(":")[0] in LABEL_GOALS
+
+
+def label_of(goal: str, frame: pd.DataFrame) -> int | None:
+    """The one label that a goal is about; None for another goal, or if the rows do not tell.
+
+    Args:
+        goal: Goal, as written on the command line.
+        frame: Rows of that goal.
+    """
+    if goal.partition(":")[0] not in _ABOUT_ONE or "goal_labels" not in frame:
+        return None
+    named = (as_set(value) for value in frame["goal_labels"].dropna().astype(object))
+    return next((labels[0] for labels in named if labels), None)
+
+
+def narrowed(numbers: Ints, sets: Sequence[tuple[int, ...]], label: int) -> Ints:
+    """Numbers of sets as whether a label is in them: 1 or 0, and -1 as it was.
+
+    Args:
+        numbers: Numbers of sets (N,); -1 for none.
+        sets: The set with each number.
+        label: Number of the label.
+
+    Example:
+        >>> narrowed(np.array([0, 1, -1]), [(2,), (3, 4)], label=4)
+        array([ 0,  1, -1])
+    """
+    has = np.array([label in labels for labels in sets] + [False], np.int64)
+    return np.where(numbers < 0, -1, has[numbers])

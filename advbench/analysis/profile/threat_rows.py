@@ -1,0 +1,262 @@
+"""The rows of a profile: which attacks of a run make up one threat, and which images stand against it. No torch."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advbench.analysis.arrays import COSTS, Bools
+from advbench.analysis.corruptions.outcomes import Corrupted
+from advbench.analysis.metrics import NOISE, Budgets, costs_of, robust_accuracy, smallest
+from advbench.analysis.statistics import Mean, Proportion, Quantile, mean_over, quantile
+from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, ThreatResults, Trial, states
+from advbench.analysis.transfer.names import parameters
+from advbench.catalog.attacks import ATTACKS, UNIVERSAL
+from advbench.config.masks import mask_in, without_mask
+from advbench.sanitize import one_line
+
+Kind = Literal["gradients", "mask", "patch", "queries", "transfer", "universal", "movement", "corruption"]
+"""What an attacker may do: follow gradients within a norm; the same under a mask; put a patch somewhere; ask the model,
+without gradients; use another model; add one change to every image; turn and shift it; or nothing, where noise, blur,
+weather or compression do it."""
+PATCH = "patch"
+"""The attack that puts a patch on each image, which its share of the image bounds, and no norm."""
+MOVEMENTS = ("spatial", "foolbox/spatial")
+"""Attacks that turn and shift an image, which no norm bounds."""
+States = NDArray[np.int8]
+"""Outcome of each image: `BROKEN`, `ROBUST` or `UNKNOWN`."""
+
+
+class Images(NamedTuple):
+    """The images of a profile, in their order."""
+
+    model: str
+    """Label of the model."""
+    dataset: str
+    """Label of the data set, without a mask."""
+    clean: ThreatResults
+    """Their labels and clean predictions."""
+    known: Mapping[str, frozenset[str]]
+    """Label of the data set, with and without masks -> ids of its images."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ThreatRow:
+    """One threat of a profile."""
+
+    kind: Kind
+    """What the attacker may do."""
+    goal: str = ""
+    """Goal, which says what counts as broken; empty for corruptions."""
+    norm: str = ""
+    """Norm in which perturbations are measured; empty for movements, patches and corruptions."""
+    eps: float | None = None
+    """Budget, image units; None: no bound."""
+    mask: str = ""
+    """What may change, or the patch; empty: everything."""
+    severity: int | None = None
+    """Severity of the corruptions; None for attacks."""
+    attacks: tuple[str, ...] = ()
+    """Labels of the attacks, or names of the corruptions."""
+    state: States
+    """Outcome of each image of the profile (N,)."""
+    median: Quantile | None = None
+    """Median size of the smallest perturbation; None where none was looked for."""
+    noise: Proportion | None = None
+    """Share of the images that stand against random noise of this size; None where the run has none."""
+    mean: Mean | None = None
+    """Mean accuracy under a corruption of this severity; None for attacks."""
+    forwards: float | None = None
+    """Mean number of forward passes for each image."""
+    backwards: float | None = None
+    """Mean number of backward passes for each image."""
+    seconds: float | None = None
+    """Mean number of seconds for each image."""
+    alone: int = 0
+    """Number of images that stand against all other rows, and not against this one."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    @property
+    def robust(self) -> Proportion:
+        """Share of the images that stand against the threat."""
+        return share_of(self.state)
+
+    @property
+    def passes(self) -> float | None:
+        """Forward and backward passes for each image."""
+        return None if self.forwards is None else self.forwards + (self.backwards or 0.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain values, for JSON."""
+        names = ("kind", "goal", "norm", "eps", "mask", "severity", "forwards", "backwards", "seconds", "alone")
+        numbers = {name: getattr(self, name) for name in ("median", "mean")}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "attacks": list(self.attacks),
+            "robust": self.robust.as_dict(),
+            "noise": None if self.noise is None else self.noise.as_dict(),
+            **{name: None if found is None else found._asdict() for name, found in numbers.items()},
+        }
+
+
+def share_of(state: States) -> Proportion:
+    """The images that stand, as a share of all.
+
+    Example:
+        >>> print(share_of(np.array([ROBUST, BROKEN, UNKNOWN, ROBUST], np.int8)))
+        50.0 to 75.0 % (2 to 3/4) [15.0, 95.4]
+    """
+    return Proportion(int((state == ROBUST).sum()), len(state), int((state == UNKNOWN).sum()))
+
+
+def together(found: Sequence[States]) -> States:
+    """Outcome of each image under several threats: broken by any, else unknown to any, else robust.
+
+    Args:
+        found: Outcomes (N,), at least one.
+    """
+    every = np.stack(found)
+    outcome = np.where((every == BROKEN).any(0), BROKEN, np.where((every == UNKNOWN).any(0), UNKNOWN, ROBUST))
+    return outcome.astype(np.int8)
+
+
+def kind_of(attack: str, dataset: str, surrogate: str | None = None) -> Kind:
+    """What an attacker may do who uses an attack.
+
+    Args:
+        attack: Registry name of the attack.
+        dataset: Label of the data set, which ends with the mask if there is one.
+        surrogate: Label of what it is made on in place of the model; None: the model itself.
+
+    Example:
+        >>> kind_of("apgd", "photos"), kind_of("apgd", "photos, only border:8"), kind_of("square", "photos")
+        ('gradients', 'mask', 'queries')
+    """
+    if surrogate is not None:
+        return "transfer"
+    if mask_in(dataset):
+        return "mask"
+    if attack == PATCH:
+        return "patch"
+    if attack in MOVEMENTS:
+        return "movement"
+    if attack == UNIVERSAL:
+        return "universal"
+    if attack not in ATTACKS:  # of a plugin, or a proof's counterexamples
+        return "gradients"
+    card = ATTACKS[attack]
+    return "queries" if card.access in ("scores", "decisions") and card.search != "blind" else "gradients"
+
+
+def attack_rows(images: Images, evidence: Iterable[ThreatResults], budgets: Budgets) -> Iterator[ThreatRow]:
+    """The rows of the attacks on some images, in the order of `Kind`.
+
+    Args:
+        images: Images of the profile.
+        evidence: Results of all threats of the run; those of other models and data sets are passed over.
+        budgets: Budgets at which attacks are reported that look for the smallest perturbation.
+    """
+    own = [
+        each
+        for each in evidence
+        if each.threat.model == images.model and without_mask(each.threat.dataset) == images.dataset
+    ]
+    for kind in get_args(Kind):
+        for each in own:
+            trials = [trial for trial in each.trials if trial.attack != NOISE]
+            mine = [trial for trial in trials if kind_of(trial.attack, each.threat.dataset, trial.surrogate) == kind]
+            if mine and kind in ("movement", "patch"):
+                by_mask = groupby(mine, key=lambda trial: _patch(trial) if kind == "patch" else "")
+                for mask, several in by_mask:
+                    yield _row(images, each, list(several), None, kind=kind, goal=each.threat.goal, mask=mask)
+            elif mine:
+                yield from _bounded(images, each, mine, budgets, kind)
+
+
+def _patch(trial: Trial) -> str:
+    """What a patch covers, in words."""
+    about = parameters(trial.params)
+    return f"{about.get('shape', 'square')} of {float(str(about.get('share', 'nan'))):.0%}"
+
+
+def _bounded(
+    images: Images, evidence: ThreatResults, trials: Sequence[Trial], budgets: Budgets, kind: Kind
+) -> Iterator[ThreatRow]:
+    """A row at each budget that these attacks were given, or else at those of the suite."""
+    threat = evidence.threat
+    given = sorted({eps for trial in trials for eps in trial.levels if eps is not None})
+    bounds: list[float | None] = [*(given or sorted(budgets.get((threat.dataset, threat.norm), ())))]
+    for eps in bounds or [None]:
+        speaking = [trial for trial in trials if trial.at(eps) is not None]
+        mask = mask_in(threat.dataset)
+        yield _row(images, evidence, speaking, eps, kind=kind, goal=threat.goal, norm=threat.norm, eps=eps, mask=mask)
+
+
+def _row(
+    images: Images, evidence: ThreatResults, trials: Sequence[Trial], bound: float | None, **about: Any
+) -> ThreatRow:
+    minimal = [trial for trial in trials if trial.minimal] if "norm" in about else []
+    noise = [trial for trial in evidence.trials if trial.attack == NOISE and bound is not None and trial.at(bound)]
+    costs = costs_of(trials, bound)
+    return ThreatRow(
+        **about,
+        attacks=tuple(trial.label for trial in trials),
+        state=_placed(images, evidence, states(evidence, trials, bound)),
+        median=quantile(smallest(evidence, minimal)[evidence.correct]) if minimal else None,
+        noise=robust_accuracy(evidence, noise, bound) if noise else None,
+        forwards=costs["forwards"],
+        backwards=costs["backwards"],
+        seconds=costs["seconds"],
+    )
+
+
+def _placed(images: Images, evidence: ThreatResults, state: States) -> States:
+    """Outcomes in the order of the profile's images; nobody knows those of an image that the data set lacks.
+
+    An image that was left out, because the goal has no meaning for it, stands if it is right when clean.
+    """
+    known = dict(zip(map(str, evidence.samples), state.tolist(), strict=True))
+    right, there = images.clean.correct, images.known[evidence.threat.dataset]
+    missing = [(ROBUST if fine else BROKEN) if name in there else UNKNOWN for name, fine in _pairs(images, right)]
+    names = map(str, images.clean.samples)
+    return np.array([known.get(name, other) for name, other in zip(names, missing, strict=True)], np.int8)
+
+
+def _pairs(images: Images, right: Bools) -> Iterator[tuple[str, bool]]:
+    return zip(map(str, images.clean.samples), right.tolist(), strict=True)
+
+
+def corruption_rows(images: Images, found: Iterable[Corrupted]) -> Iterator[ThreatRow]:
+    """A row for each severity: an image stands if it is classified right under every corruption.
+
+    Args:
+        images: Images of the profile.
+        found: What was found under corruptions; other models and data sets are passed over.
+    """
+    for each in found:
+        if (each.images.threat.model, each.images.threat.dataset) != (images.model, images.dataset):
+            continue
+        broken = (each.images.clean >= 0) & ~each.images.correct
+        for severity in sorted({severity for wrong in each.wrong.values() for severity in wrong}):
+            wrong = {name: levels[severity] for name, levels in each.wrong.items() if severity in levels}
+            every = np.stack(list(wrong.values()))
+            failed, unknown = (every == 1).any(0) | broken, np.isnan(every).any(0) | (each.images.clean < 0)
+            state = np.where(failed, BROKEN, np.where(unknown, UNKNOWN, ROBUST)).astype(np.int8)
+            params = [each.params[name, severity] for name in wrong]
+            rows = each.rows[each.rows["params"].isin(params)]
+            spent = {name: float(rows[name].astype(float).sum()) / max(len(state), 1) for name in COSTS}
+            yield ThreatRow(
+                kind="corruption",
+                severity=severity,
+                attacks=tuple(wrong),
+                state=_placed(images, each.images, state),
+                mean=mean_over([1 - values for values in wrong.values()]),
+                forwards=spent["forwards"],
+                backwards=spent["backwards"],
+                seconds=spent["seconds"],
+            )

@@ -1,0 +1,1 @@
+"""Attacks made on one model and judged on another."""

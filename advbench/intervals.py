@@ -1,0 +1,47 @@
+"""The Wilson score interval of a share. No torch."""
+
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+"""Confidence of every interval that is published."""
+
+
+class Bounds(NamedTuple):
+    """Lower and upper end of intervals."""
+
+    low: Floats
+    """Lower ends of the intervals."""
+    high: Floats
+    """Upper ends of the intervals."""
+
+
+def wilson(k: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Bounds:
+    """The Wilson score interval of shares k/n.
+
+    Args:
+        k: Counts, 0 to n, of any shape.
+        n: Totals, of the same shape; where one is 0 the interval is [0, 1].
+        level: Confidence of the interval.
+
+    References:
+        E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927
+
+    Example:
+        >>> low, high = wilson(512, 1000)
+        >>> f"{low:.3f} {high:.3f}"
+        '0.481 0.543'
+    """
+    k, n = np.asarray(k, float), np.asarray(n, float)
+    safe = np.maximum(n, 1)
+    share, z = k / safe, NormalDist().inv_cdf((1 + level) / 2) ** 2 / safe
+    centre = (share + z / 2) / (1 + z)
+    half = np.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
+    # With k = 0 or k = n the formula gives 0 and 1 exactly, but for rounding.
+    low = np.where((n > 0) & (k > 0), np.clip(centre - half, 0, 1), 0.0)
+    return Bounds(low, np.where((n > 0) & (k < n), np.clip(centre + half, 0, 1), 1.0))

@@ -1,0 +1,79 @@
+"""What a person asks for of a patch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from advbench.catalog import DEFAULT_MODEL
+from advbench.config.data.name import ChosenImages
+from advbench.config.goals import GoalSpec
+from advbench.config.model_description import NOTHING, Description
+
+_UNTARGETED = GoalSpec("untargeted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchFit:
+    """All that `advbench patch fit` is asked for."""
+
+    paths: tuple[str | Path, ...]
+    """Pictures and folders of pictures."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
+    model: str = DEFAULT_MODEL
+    """A name of `advbench models`."""
+    weights: Path | None = None
+    """A file with the model's weights, in place of the published ones."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
+    goal: GoalSpec = _UNTARGETED
+    """Goal, which says what counts as fooled."""
+    share: float = 0.05
+    """Share of the image that the patch covers at its largest."""
+    shape: str = "square"
+    """Shape of the patch, square or circle."""
+    rotation: float = 20.0
+    """Largest angle either way, degrees."""
+    min_scale: float = 0.7
+    """Smallest side as a fraction of the largest."""
+    steps: int = 100
+    """Number of gradient steps."""
+    held_out: float = 0.2
+    """Fraction of the pictures held out, to measure how often the patch fools."""
+    batch_size: int = 16
+    """Placed patches in a step."""
+    seed: int = 0
+    """Seed of all random draws."""
+    device: str = "cpu"
+    """Device to compute on."""
+    out: Path = Path("reports/patch")
+    """Folder for the results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchUse:
+    """All that `advbench patch eval` and `apply` are asked for."""
+
+    patch: Path
+    """File of the patch."""
+    paths: tuple[str | Path, ...]
+    """Pictures and folders of pictures."""
+    data: ChosenImages | None = None
+    """Images of a data set, in place of such paths."""
+    model: str | None = None
+    """A name of `advbench models`; None: the one it was made for."""
+    weights: Path | None = None
+    """A file with the model's weights."""
+    about: Description = NOTHING
+    """What is said of a model of the user's own that its file or function does not."""
+    goal: GoalSpec | None = None
+    """Goal, which says what counts as fooled; None: the goal of the fit."""
+    places: int | None = None
+    """Random places on each picture; None: one, or many where there is one picture."""
+    seed: int = 0
+    """Seed of the places."""
+    batch_size: int = 32
+    """Number of pictures in a pass."""
+    device: str = "cpu"
+    """Device to compute on."""
+    out: Path | None = field(default=None)
+    """Folder for the results."""

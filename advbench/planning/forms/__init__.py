@@ -1,0 +1,1 @@
+"""Forms of a network from which gradients come: the fastest on this machine, and those of surrogates."""

@@ -1,0 +1,1 @@
+"""The rates of each label in the report."""

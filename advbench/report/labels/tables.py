@@ -1,0 +1,62 @@
+"""Tables of the rates of each label: rows of text for every format of the report. No torch."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from advbench.analysis.labels.rates import LabelRates, LabelTable
+from advbench.analysis.statistics import Proportion
+from advbench.analysis.threats import Threat
+from advbench.report.columns import Column, describe_place
+from advbench.sanitize import display_name
+
+CAPTION = (
+    "right: as it truly is, of all images; turned off, turned on: by any attack, of the images with and without the "
+    "label in the model's clean answer; intervals are Wilson's, at 95 %. The goals of the run decide which labels its "
+    "attacks turn: label-off:LABEL measures the worst case of one. Trust checks D2, D3 and A11 are about one class of "
+    "each image, and were not made"
+)
+"""What the numbers of the tables are, and what is not checked."""
+
+
+def _share(share: Proportion) -> str:
+    return "" if share.rate is None else f"{share.percent} {share.interval}"
+
+
+def _counted(share: Proportion) -> str:
+    return "" if share.rate is None else f"{share.counts} {share.interval}"
+
+
+LABEL_COLUMNS: tuple[Column[LabelRates], ...] = (
+    Column("label", lambda rates: display_name(rates.name, limit=30), kind="name"),
+    Column("images", lambda rates: str(rates.images), "that have it", dropped=1),
+    Column("right when clean", lambda rates: _share(rates.clean)),
+    Column("right under attack", lambda rates: _share(rates.robust)),
+    Column("turned off", lambda rates: _counted(rates.off)),
+    Column("turned on", lambda rates: _counted(rates.on)),
+)
+"""Columns of a table of labels."""
+
+
+class LabelRows(NamedTuple):
+    """A table of labels in words."""
+
+    title: str
+    """Model, data set, norm and eps."""
+    lead: str
+    """Subset accuracy, clean and under attack, in one sentence."""
+    rows: tuple[tuple[str, ...], ...]
+    """A text for each of `LABEL_COLUMNS`, for each label."""
+
+
+def label_rows(tables: Iterable[LabelTable]) -> list[LabelRows]:
+    """The tables of a run in words."""
+    return [_in_words(table) for table in tables]
+
+
+def _in_words(table: LabelTable) -> LabelRows:
+    place = describe_place(Threat(table.model, table.dataset, "", table.norm), table.eps)
+    attacks = ", ".join(display_name(name, limit=40) for name in table.attacks)
+    lead = f"every label right: {table.clean} when clean, {table.robust} under {attacks}"
+    lead += "; without labels: right means as when clean" if table.relative else ""
+    rows = tuple(tuple(column.text(rates) for column in LABEL_COLUMNS) for rates in table.rates)
+    return LabelRows(f"{place} · label by label", lead, rows)

@@ -1,0 +1,1 @@
+"""Transfer in a report: from which model to which."""

@@ -1,0 +1,93 @@
+"""A table from surrogates to models, for every format of the report. No torch."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from advbench.analysis.statistics import Proportion
+from advbench.analysis.transfer.matrix import TransferCell, TransferMatrix
+from advbench.config.budgets import describe_norm
+from advbench.sanitize import display_name
+
+CAPTION = (
+    "Share of the images that both models have right when clean on which the goal is met, with its 95 % interval; "
+    "beside it, how often both predict the same class when clean. What is made on other models says how much an "
+    "attacker without access to a model can do, and no more: attack the model itself for its robustness"
+)
+"""What the numbers of the table are."""
+
+
+class Crossing(NamedTuple):
+    """One attack from one surrogate to one model."""
+
+    text: str
+    """Success with its interval, and clean agreement."""
+    share: float
+    """Success from 0 to 1, for the colour."""
+    told: str
+    """Both with their counts."""
+
+
+class TransferRow(NamedTuple):
+    """One surrogate."""
+
+    name: str
+    """Label of the surrogate."""
+    cells: tuple[Crossing, ...]
+    """Its numbers, by model."""
+
+
+class TransferTable(NamedTuple):
+    """One attack at one eps."""
+
+    title: str
+    """Attack, data set, goal and budget in words."""
+    lead: str
+    """What stands in rows and columns, in one sentence."""
+    models: tuple[str, ...]
+    """Headings of the columns: labels of the models."""
+    rows: tuple[TransferRow, ...]
+    """Surrogates, in the order of the run."""
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Headings of the columns."""
+        return ("from \\ to", *self.models)
+
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as plain text, under the headings."""
+        return tuple((row.name, *(cell.text for cell in row.cells)) for row in self.rows)
+
+
+def transfer_tables(found: Iterable[TransferMatrix]) -> list[TransferTable]:
+    """A table for each attack and budget, in the order of the run."""
+    return [_table(each) for each in found]
+
+
+def _table(found: TransferMatrix) -> TransferTable:
+    parts = [f"{found.attack} on {display_name(found.dataset, limit=40)}", display_name(found.goal, limit=60)]
+    parts += [describe_norm(found.norm, found.eps), "transfer"]
+    lead = "made on the model of the row, judged on that of the column"
+    lead += "; without labels: right means classified as the model does when clean" if found.relative else ""
+    rows = tuple(
+        TransferRow(
+            display_name(source, limit=60), tuple(_crossing(found.cells.get((source, to))) for to in found.models)
+        )
+        for source in found.surrogates
+    )
+    models = tuple(display_name(model, limit=40) for model in found.models)
+    return TransferTable(" · ".join(parts), lead, models, rows)
+
+
+def _crossing(cell: TransferCell | None) -> Crossing:
+    if cell is None:
+        return Crossing("", 0.0, "")
+    told = f"success {cell.success}; clean agreement {cell.agreement}"
+    if cell.success.rate is None:
+        return Crossing(f"no image; agree {_percent(cell.agreement)}", 0.0, told)
+    text = f"{cell.success.percent} {cell.success.interval}; agree {_percent(cell.agreement)}"
+    return Crossing(text, cell.success.rate, told)
+
+
+def _percent(share: Proportion) -> str:
+    return "nothing" if share.rate is None else share.percent

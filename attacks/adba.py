@@ -1,0 +1,222 @@
+"""ADBA: a minimum-norm attack in Linf by decisions alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.geometry.rows import column
+from attacks.goals import Goal, met
+from attacks.norms import Linf, Norm
+from attacks.protocols import Access, AttackError, Kind, Model, Search
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.nearest import Nearest
+from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
+from attacks.searches.track import Survivors
+
+Box = tuple[slice, ...]
+"""A block of an image's values, a slice for each axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADBA:
+    """Turns the signs of ever smaller blocks of the perturbation, and learns only whether the goal is met.
+
+    The perturbation is a direction of signs times a reach. One block after the other is cut in halves, the whole image
+    first, single values last. With the signs of either half turned, the model is asked at a reach a little below the
+    best so far: where that meets the goal, the direction and the reach are kept. To compare
+    directions takes one query each, as no boundary is looked for before the end.
+
+    References:
+        Wang et al., ADBA: Approximation Decision Boundary Approach for black-box adversarial attacks
+        <https://arxiv.org/abs/2406.04998>, 2024.
+        Chen and Gu, RayS: a ray searching method for hard-label adversarial attack
+        <https://arxiv.org/abs/2006.12792>, 2020: directions of signs, and blocks from coarse to fine.
+
+    Deviations:
+        The reach at which directions are compared is ``step`` below the best; that share grows by 30 % after a
+        success and shrinks by 10 % after none, so that about a quarter of the queries succeed (the one-fifth rule of
+        evolution strategies; Rechenberg, 1973). The paper bisects between zero and the best by a distribution of
+        boundaries that it fitted on ImageNet. Blocks are rectangles with all channels, not runs of values. The first
+        direction is all white or all black, or that of a start, as in :class:`attacks.HopSkipJump`.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = ADBA(queries=100)(lambda x: x, x, goal)
+        >>> bool(Linf().measure(x_adv - x) < 0.051)  # the boundary is 0.05 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "decisions"
+    search: ClassVar[Search] = "many steps"
+    norms: ClassVar[tuple[str, ...]] = ("linf",)
+
+    norm: Norm = Linf()
+    """The norm that is made small."""
+    queries: int = 1000
+    """Most queries for an image, besides those for its start."""
+    step: float = 0.2
+    """Share of the reach by which the first comparisons are nearer to the clean image."""
+    start_draws: int = 100
+    """Drawn images tried as a start, where neither white nor black nor a given one meets the goal."""
+    starts: Tensor | None = field(default=None, repr=False, compare=False)
+    """Images (M, ...) to start from, of any class: the nearest that meets the goal is taken."""
+    needs_start: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+        check_starts(self.starts)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`.
+
+        Raises:
+            AttackError: For images without a start.
+        """
+        check_call(self, eps, seed)
+        check_fit(self.starts, x)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        rays = _Rays(active.model, active.x, active.goal, self.queries, self.step)
+        self._start(rays, seed)
+        found = (rays.reach < torch.inf).nonzero().squeeze(1)
+        rays.shorten(found, _HALVINGS)
+        for halves in _halvings(tuple(x.shape[1:])):
+            rows = found[rays.left[found] >= len(halves) + _LAST]
+            if not len(rows):
+                break
+            rays.turn(rows, halves)
+        rays.shorten(found, _LAST)
+        best = Nearest(active.x[found], self.norm, active.eps[found])
+        best.offer(rays.at(found, rays.direction[found], rays.reach[found]), torch.ones_like(found, dtype=torch.bool))
+        active.found[active.rows[found]] = self.norm.confine(active.x[found], best.x_adv)
+        if len(found) < len(active):
+            lost = sorted(set(active.rows.tolist()) - set(active.rows[found].tolist()))
+            raise AttackError(active.found, dict.fromkeys(lost, why_none(self.start_draws, self.starts)))
+        return active.found
+
+    def _start(self, rays: "_Rays", seed: int) -> None:
+        """Find a direction that meets the goal for each image: to white, to black, or towards a start."""
+        for sign in (1.0, -1.0):
+            rows = rays.reach.isinf().nonzero().squeeze(1)
+            rays.begin(rows, torch.full_like(rays.x[rows], sign), torch.ones_like(rays.reach[rows]))
+        rows = rays.reach.isinf().nonzero().squeeze(1)
+        if not len(rows):
+            return
+        x, goal = rays.x[rows], rays.goal.select(rows)
+
+        def fools(candidates: Tensor, own: Tensor) -> Tensor:
+            some = goal.select(own)
+            return met(some, forward(rays.model, candidates, some))
+
+        start, hit = find_starts(fools, self.norm, x, goal.ids, starts=self.starts, seed=seed, draws=self.start_draws)
+        rows, way = rows[hit], (start - x)[hit]
+        size = self.norm.measure(way)
+        rays.direction[rows], rays.reach[rows] = way / column(size, way), size
+        # farther, and with all values at their ends: if that meets the goal too, every sign counts in full
+        rays.begin(rows, torch.where(way < 0, -1.0, 1.0).to(way), torch.ones_like(size))
+
+
+class _Rays:
+    """Directions and how far along them the goal is still met, a row for each image."""
+
+    def __init__(self, model: Model, x: Tensor, goal: Goal, queries: int, step: float) -> None:
+        self.model, self.x, self.goal = model, x, goal
+        self.direction = torch.ones_like(x)
+        self.reach = x.new_full((len(x),), torch.inf)
+        """Largest change of a value with which the goal is met (n,); infinite before there is a start."""
+        self.step = x.new_full((len(x),), step)
+        """By which share of the reach the next comparison is nearer (n,)."""
+        self.left = torch.full((len(x),), queries, device=x.device)
+        """Queries that are left (n,)."""
+
+    def at(self, rows: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
+        """The images of some rows, moved (m, ...)."""
+        return (self.x[rows] + column(reach, direction) * direction).clamp_(0, 1)
+
+    def ask(self, rows: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
+        """Whether the goal is met there, bool (m,)."""
+        self.left[rows] -= 1
+        goal = self.goal.select(rows)
+        return met(goal, forward(self.model, self.at(rows, direction, reach), goal))
+
+    def begin(self, rows: Tensor, direction: Tensor, reach: Tensor) -> None:
+        """Take a direction for some images where it meets the goal."""
+        if len(rows):
+            hit = self.ask(rows, direction, reach)
+            self.direction[rows[hit]], self.reach[rows[hit]] = direction[hit], reach[hit]
+
+    def shorten(self, rows: Tensor, times: int) -> None:
+        """Look for the boundary along the directions, by as many bisections."""
+        nearest = torch.zeros_like(self.reach)
+        for _ in range(times):
+            rows = rows[self.left[rows] > 0]
+            if not len(rows):
+                return
+            middle = (nearest[rows] + self.reach[rows]) / 2
+            hit = self.ask(rows, self.direction[rows], middle)
+            self.reach[rows[hit]], nearest[rows[~hit]] = middle[hit], middle[~hit]
+
+    def turn(self, rows: Tensor, halves: list[Box]) -> None:
+        """Turn the signs of either half, nearer than the best; as long as both meet the goal, nearer still."""
+        turned = [self._turned(rows, half) for half in halves]
+        shorter, tried = self.step[rows], False
+        while len(rows):
+            reach = self.reach[rows] * (1 - shorter)
+            hits = [self.ask(rows, direction, reach) for direction in turned]
+            won = torch.stack(hits).any(0)
+            self.reach[rows[won]] = reach[won]
+            for direction, hit in zip(reversed(turned), reversed(hits), strict=True):
+                self.direction[rows[hit]] = direction[hit]
+            change = torch.full_like(reach, 1.0 if tried else _SHORTER).masked_fill_(won, _LONGER)
+            self.step[rows] = (self.step[rows] * change).clamp(_LEAST, _MOST)
+            again = torch.stack(hits).all(0) & (self.left[rows] >= len(turned)) & (len(turned) > 1)
+            rows, turned = rows[again], [direction[again] for direction in turned]
+            shorter, tried = (_LONGER * shorter[again]).clamp(max=_MOST), True
+
+    def _turned(self, rows: Tensor, box: Box) -> Tensor:
+        direction = self.direction[rows]
+        block = direction[(slice(None), *box)]
+        block.copy_(torch.where(block > 0, -1.0, 1.0))  # in full, also where a start had changed values by less
+        return direction
+
+
+def _halvings(shape: tuple[int, ...]) -> Iterator[list[Box]]:
+    """Halves of ever smaller blocks of an image, for ever: once single values were reached, from the whole again."""
+    whole: Box = tuple(slice(0, length) for length in shape)
+    while True:
+        level = [whole]
+        if all(length == 1 for length in shape):
+            yield level
+        while level:
+            cuts = [halves for box in level if (halves := _halves(box))]
+            yield from cuts
+            level = [half for halves in cuts for half in halves]
+
+
+def _halves(box: Box) -> list[Box]:
+    """A block cut across its longer side, and once it is a single pixel, between channels; nothing of one value."""
+    lengths = [each.stop - each.start for each in box]
+    sides = range(len(box))[-2:]
+    axis = max(sides, key=lengths.__getitem__)
+    if lengths[axis] == 1:
+        axis = max(range(len(box)), key=lengths.__getitem__)
+    if lengths[axis] == 1:
+        return []
+    start, stop = box[axis].start, box[axis].stop
+    middle = (start + stop) // 2
+    return [(*box[:axis], part, *box[axis + 1 :]) for part in (slice(start, middle), slice(middle, stop))]
+
+
+_HALVINGS, _LAST = 6, 10
+"""Bisections of the first reach, which is far too long, and of the last, which may be a little."""
+_LONGER, _SHORTER = 1.3, 0.9
+"""Factors of the step after a success and after none."""
+_LEAST, _MOST = 0.001, 0.5
+"""Bounds of the step."""

@@ -1,0 +1,111 @@
+"""Any norm, for perturbations that must lie under one patch, wherever that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.geometry.outline import best_corners, check_shape, check_share, outline, placed, side_of
+from attacks.norms.protocol import Norm
+
+
+@dataclass(frozen=True)
+class Patched(Norm):
+    """A norm of changes that one patch covers: a square or a circle of a given share of the image, at any place.
+
+    It measures, projects and steps as the norm inside, which may have a mask. What makes it one of patches is
+    :meth:`confine`, which undoes what the patch does not cover at the place where it covers most: a judge that is given
+    this norm knows by it that nothing else in the image was changed, without being told where the patch is.
+
+    Args:
+        norm: The norm of the changes under the patch.
+        share: Largest share of the image that the patch covers, above 0, at most 1.
+        shape: square or circle.
+
+    Raises:
+        ValueError: The share or the shape is none; and, once there are images, if they have no room for the patch.
+
+    Example:
+        >>> from attacks.norms import L0
+        >>> x, x_adv = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+        >>> x_adv[0, 0, 0, 0] = x_adv[0, 0, 2:, 2:] = 1.0
+        >>> Patched(L0(), 0.25, "square").confine(x, x_adv)[0, 0, 0, 0], Patched(L0(), 0.25, "square").name
+        (tensor(0.), 'l0')
+    """
+
+    norm: Norm
+    """The norm of the changes under the patch."""
+    share: float
+    """Largest share of the image that the patch covers."""
+    shape: str
+    """Shape of the patch, square or circle."""
+    confines: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_share(self.share)
+        check_shape(self.shape)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The name of the norm inside: a patch says where changes may be, not how they are measured."""
+        return self.norm.name
+
+    @property
+    def per_value(self) -> bool:  # type: ignore[override]
+        """As in the norm inside."""
+        return self.norm.per_value
+
+    @property
+    def sparse(self) -> bool:  # type: ignore[override]
+        """As in the norm inside."""
+        return self.norm.sparse
+
+    @property
+    def grain(self) -> float:  # type: ignore[override]
+        """As in the norm inside."""
+        return self.norm.grain
+
+    def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """Candidates (n, C, H, W) with what the patch does not cover taken from ``x``."""
+        height, width = x.shape[2:]
+        pixels = outline(self.shape, side_of(self.shape, self.share, height, width))
+        corners = best_corners((x_adv != x).any(1), pixels)
+        return self.norm.confine(x, torch.where(placed(pixels, corners, height, width).unsqueeze(1), x_adv, x))
+
+    def measure(self, delta: Tensor) -> Tensor:
+        """Size of each row: (N, ...) -> (N,)."""
+        return self.norm.measure(delta)
+
+    def dual(self, gradient: Tensor) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.dual(gradient)
+
+    def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
+        """The nearest perturbation of size at most ``eps``, wherever it is."""
+        return self.norm.project(delta, eps)
+
+    def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.steepest(gradient, eps)
+
+    def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.random(shape, eps, seed, ids, draw)
+
+    def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.to_plane(x, normal, rise)
+
+    def step(self, x: Tensor, gradient: Tensor, eps: float | Tensor) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.step(x, gradient, eps)
+
+    def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
+        """Bring candidates back into the ball, into [0, 1], and under a patch."""
+        return self.norm.within(x, self.confine(x, x_adv), eps)
+
+    def round_radius(self, radius: Tensor) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.round_radius(radius)

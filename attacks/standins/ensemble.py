@@ -1,0 +1,129 @@
+"""Several models of the same task as one, for attacks that are meant to fool others like them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from attacks.protocols import Model
+from attacks.queries.answers import ask
+from attacks.queries.derivatives import Measure
+from attacks.queries.gradients import asked_backwards, asked_measure, exact_form, quick_form
+
+Average = Literal["logits", "probabilities", "losses"]
+"""What of the members is averaged."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several models as one; see :func:`ensemble`.
+
+    Example:
+        >>> Ensemble((lambda x: x, lambda x: 3 * x))(torch.tensor([[0.5, 0.25]]))
+        tensor([[1.0000, 0.5000]])
+    """
+
+    members: tuple[Model, ...]
+    """The models that are asked, at least one."""
+    average: Average = "logits"
+    """What of them is averaged."""
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The members' faster forms together, if any has one."""
+        return self._in_forms([quick_form(each) for each in self.members])
+
+    @property
+    def exact_form(self) -> Model | None:
+        """The members' forms in float32 together, if any has one."""
+        return self._in_forms([exact_form(each) for each in self.members])
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Logits (N, C) of all members together.
+
+        Raises:
+            ValueError: ``expected ..., got ...`` if members differ in their number of classes.
+        """
+        logits = [ask(each, x) for each in self.members]
+        if len(counts := {each.shape[1] for each in logits}) > 1:
+            raise ValueError(
+                f"expected models of the same classes, got {' and '.join(map(str, sorted(counts)))} classes"
+            )
+        if self.average == "logits":
+            return torch.stack(logits).mean(0)
+        logs = torch.stack([each.log_softmax(1) for each in logits])
+        if self.average == "probabilities":
+            return logs.logsumexp(0) - math.log(len(logits))
+        measure = asked_measure()
+        if measure is None or asked_backwards() != 1 or not all(each.requires_grad for each in logits):
+            return logs.mean(0)
+        lent: Tensor = _MeanLoss.apply(logs.detach().mean(0), measure, *logits)
+        return lent
+
+    def _in_forms(self, forms: list[Model | None]) -> Model | None:
+        if not any(forms):
+            return None
+        return Ensemble(tuple(form or each for form, each in zip(forms, self.members, strict=True)), self.average)
+
+
+def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
+    """Several models of the same task as one, for any attack: what fools all of them fools others more often.
+
+    Each pass asks every member. Images have the size that all members take; where they differ, wrap those that want
+    another: ``lambda x: model(torch.nn.functional.interpolate(x, (192, 192), mode="bilinear", antialias=True))``.
+
+    References:
+        Liu et al., Delving into transferable adversarial examples and black-box attacks
+        <https://arxiv.org/abs/1611.02770>, 2017 (probabilities). Dong et al., Boosting adversarial attacks with
+        momentum <https://arxiv.org/abs/1710.06081>, 2018 (logits and losses).
+
+    Args:
+        models: At least one, each images in [0, 1] -> logits of the same classes.
+        average: "logits"; "probabilities", whose mean's logarithm is then the answer; or "losses": the gradient is the
+            mean of those that the attack's loss has with each member, and the answer the mean of their
+            log-probabilities. An attack that takes several gradients of one pass gets those of the mean.
+
+    Returns:
+        A model; its gradients come from the members' faster forms where they have some (:func:`attacks.fast`).
+
+    Raises:
+        ValueError: If there is no model, or no such average; when called, if members differ in their classes.
+
+    Example:
+        >>> from attacks import MIFGSM, Untargeted
+        >>> both = ensemble([lambda x: x, lambda x: 3 * x], average="losses")
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> MIFGSM()(both, x, goal, eps=0.125)
+        tensor([[0.4750, 0.6250]])
+    """
+    given = tuple(models)
+    if not given:
+        raise ValueError("expected at least one model, got none")
+    for each in given:
+        if not callable(each):
+            raise ValueError(f"expected models, images -> logits, got {type(each).__name__}")
+    if average not in get_args(Average):
+        raise ValueError(f"expected average to be one of {', '.join(get_args(Average))}, got {average!r}")
+    return Ensemble(given, average)
+
+
+class _MeanLoss(torch.autograd.Function):
+    """The first argument, with the gradient of the mean loss of several models' logits, whatever is made of it."""
+
+    @staticmethod
+    def forward(ctx: Any, answer: Tensor, measure: Measure, *logits: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaves = [each.detach().requires_grad_() for each in logits]
+            losses = [measure(each).sum() / len(leaves) for each in leaves]
+            ctx.gradients = [
+                torch.autograd.grad(loss, each)[0] if loss.requires_grad else torch.zeros_like(each)
+                for loss, each in zip(losses, leaves, strict=True)
+            ]
+        return answer.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+        return None, None, *ctx.gradients

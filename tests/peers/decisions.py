@@ -1,0 +1,92 @@
+"""Attacks by decisions alone, at equal numbers of queries: `python -m tests.peers.decisions`.
+
+The networks and images lie in the folder `shared` beside the repository. What has been measured is kept, so that it can
+be interrupted; `--again` measures it once more.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+NETWORKS = ("cifar10-cnn-a-adv", "cifar10-resnet20", "mnist-mlp-clean", "mnist-conv-small-clean")
+"""None of these was looked at when the attack was made."""
+QUERIES = (1000, 10_000)
+IMAGES = 16
+
+_HEAD = """# By decisions alone
+
+Made by `python -m tests.peers.decisions`; the numbers are in `decisions.json`.
+
+`adba` and `hop_skip_jump` learn nothing but whether the class changed. Both attack the first {images} test images that
+the network has right, in Linf, and both are stopped after the same number of queries for an image, those for a start
+included (`attacks.capped`). Given is the median size of the perturbation over the images, measured anew, and **ratio**,
+that of `adba` over that of `hop_skip_jump`. The settings of `adba` were chosen on other networks
+(`cifar10-cnn-a-mix`, `mnist-cnn-a-adv`). Times are seconds of the processor, on one thread, of {processor}.
+
+| Network | Queries | adba | hop_skip_jump | Ratio | adba, s | hop_skip_jump, s |
+|---|--:|--:|--:|--:|--:|--:|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.decisions", description=__doc__)
+    parser.add_argument("--networks", nargs="+", metavar="NAME", default=NETWORKS)
+    parser.add_argument("--queries", nargs="+", type=int, metavar="N", default=QUERIES)
+    parser.add_argument("--again", action="store_true", help="measure what has been measured once more")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = options.out / "decisions.json"
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for queries in options.queries:
+        for network in options.networks:
+            name = f"{network}, {queries}"
+            if name in results and not options.again:
+                continue
+            results[name] = {"network": network, "queries": queries} | _measure(network, queries)
+            print(_line(results[name]), file=sys.stderr, flush=True)
+            options.out.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    head = _HEAD.format(images=IMAGES, processor=processor())
+    (options.out / "decisions.md").write_text(head + "".join(map(_line, results.values())), encoding="utf-8")
+
+
+def _measure(network: str, queries: int) -> dict[str, Any]:
+    """The median size that each attack leaves, and its time."""
+    import torch
+
+    from attacks import ADBA, HopSkipJump, Linf, Untargeted, capped
+    from tests.peers.victims import cifar10, mnist
+
+    torch.set_num_threads(1)
+    found = (cifar10 if network.startswith("cifar10") else mnist)(network, 4 * IMAGES)()
+    right = (found.model(found.x).argmax(1) == found.y).nonzero().squeeze(1)[:IMAGES]
+    x, goal = found.x[right], Untargeted(found.y[right])
+    row: dict[str, Any] = {}
+    for name, attack in {"adba": ADBA(queries=queries), "hop_skip_jump": HopSkipJump(norm=Linf(), steps=500)}.items():
+        start = time.process_time()
+        x_adv = capped(attack, queries)(found.model, x, goal)
+        seconds = time.process_time() - start
+        fooled = goal.margin(found.model(x_adv)) < 0
+        sizes = torch.where(fooled, Linf().measure(x_adv - x), torch.inf)
+        row[name] = {"size": float(sizes.median()), "sizes": sizes.tolist(), "seconds": seconds}
+    return row
+
+
+def _line(row: dict[str, Any]) -> str:
+    ours, other = row["adba"], row["hop_skip_jump"]
+    return (
+        f"| {row['network']} | {row['queries']:,} | {ours['size']:.4f} | {other['size']:.4f} "
+        f"| {ours['size'] / other['size']:.2f} | {ours['seconds']:.1f} | {other['seconds']:.1f} |\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Patches beside ART's AdversarialPatch, on photographs held out: `python -m tests.peers.patch --help`.
+
+Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 10 % of the image
+at its largest, turned by at most 20 degrees and made smaller to at most 0.7 of its side, of the same photographs, in
+batches of the same size, in one process and with the same threads. Each patch is then put into other photographs by one
+piece of code, at the same places for all. What was measured before stays; the command goes on where it was interrupted.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advbench.models import load_model
+from advbench.models.classifier import Classifier
+from attacks import Fast, FoolingCounts, Placing, Sticker, Targeted, UniversalPatch, fast, fooled
+from attacks.universal.fooling import MakeGoal, untargeted
+from tests.peers.patch_page import page
+from tests.peers.photographs import cut_for, photographs, shared_classifier
+from tests.peers.universal_methods import Shuffled
+from tests.peers.victims import cifar10
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+PLACING = Placing(share=0.1, max_rotation=20, min_scale=0.7)
+FITTED, HELD_OUT, BATCH = 64, 200, 16
+"""Numbers of photographs that patches are made of, that they are measured on, and in each step."""
+
+
+def _target(classes: int) -> int:
+    """The class toaster of ImageNet, or the last but one of a few."""
+    return 859 if classes == 1000 else classes - 2
+
+
+def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
+    return Targeted(torch.full_like(ids, _target(logits.shape[1])), ids=ids)
+
+
+GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
+OURS = (25, 50, 100)
+"""Numbers of our steps."""
+THEIRS = (50, 100, 200, 500)
+"""Numbers of ART's steps after which its patch is measured; 500 is its default."""
+RATES = (0.02, 0.1)
+"""ART's learning rates: its default of 5 in images from 0 to 255, and our first step."""
+
+
+class Net(NamedTuple):
+    """A network with photographs."""
+
+    load: Callable[[], Classifier]
+    rates: tuple[float, ...]
+    """Learning rates of ART that are tried on it."""
+    images: Callable[[Classifier], Tensor]
+    """Gives its images, those to fit to before those held out."""
+
+
+def _photographs(model: Classifier) -> Tensor:
+    pictures = photographs()
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)).tolist()
+    return cut_for(model, [pictures[number] for number in order[: FITTED + HELD_OUT]])
+
+
+_cifar10 = cifar10("cifar10-resnet20", FITTED + HELD_OUT)
+
+
+NETS = {
+    "cifar10-resnet20": Net(lambda: _cifar10().model, RATES, lambda model: _cifar10().x),
+    "imagenet-mobilenet_v1-0.5-160": Net(
+        lambda: shared_classifier("imagenet-mobilenet_v1-0.5-160", 160, 183), RATES, _photographs
+    ),
+    "efficientnet_lite0": Net(lambda: load_model("efficientnet_lite0"), RATES, _photographs),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.patch", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to make patches for")
+    parser.add_argument("--goals", nargs="+", metavar="GOAL", choices=GOALS, default=list(GOALS))
+    parser.add_argument("--rounds", type=int, default=3, help="seeds, each of which both have a turn with (default: 3)")
+    parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    path = options.out / "patch.json"
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for key, row in [] if options.page else _rows(options, results):
+        results[key] = row
+        print(f"{key}: {row}", file=sys.stderr, flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (options.out / "patch.md").write_text(page(results), encoding="utf-8")
+
+
+def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows that are not there yet, as they are measured; in each round both have their turn."""
+    for name in options.only or NETS:
+        model = NETS[name].load()
+        x = NETS[name].images(model)
+        start = time.process_time()
+        quick = fast(model, x[:4])
+        once = time.process_time() - start
+        for goal in options.goals:
+            for seed in range(options.rounds):
+                for method in ("noise", "ours", *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates)):
+                    key = f"{name} {goal} {method} {seed}"
+                    if key in known and not options.again:
+                        continue
+                    points = list(_measured(method, quick, x, GOALS[goal], seed))
+                    if method == "ours":
+                        points = [point | {"seconds": round(point["seconds"] + once, 2)} for point in points]
+                    yield key, {"net": name, "goal": goal, "method": method, "seed": seed, "points": points} | _where()
+
+
+def _measured(method: str, model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[dict[str, Any]]:
+    """The success of a method after several numbers of steps, and the seconds that they took."""
+    if method == "noise":
+        side = PLACING.side(*x.shape[2:])
+        values = torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed))
+        made = iter([(0, 0.0, Sticker(content=values, placing=PLACING))])
+    elif method == "ours":
+        made = _ours(model, x[:FITTED], goal, seed)
+    else:
+        made = _art(model, x[:FITTED], goal, seed, float(method.removeprefix("ART ")))
+    for steps, seconds, sticker in made:
+        counts = _counts(model, x[FITTED:], sticker, goal)
+        of = counts.images - counts.pointless
+        yield {"steps": steps, "seconds": round(seconds, 2), "met": counts.met, "of": of}
+
+
+def _counts(model: Fast, x: Tensor, sticker: Sticker, goal: MakeGoal) -> FoolingCounts:
+    return fooled(model, x.split(50), partial(sticker.apply, seed=10**6), goal)
+
+
+def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[tuple[int, float, Sticker]]:
+    """A fit of its own for each number of steps, since its steps get shorter towards the end."""
+    for steps in OURS:
+        start = time.process_time()
+        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=BATCH)
+        found = attack.fit(model, Shuffled(x, BATCH), seed=seed)
+        yield steps, time.process_time() - start, found
+
+
+def _art(model: Fast, x: Tensor, goal: MakeGoal, seed: int, rate: float) -> Iterator[tuple[int, float, Sticker]]:
+    """One fit, looked at on the way."""
+    from art.attacks.evasion.adversarial_patch.adversarial_patch_pytorch import AdversarialPatchPyTorch
+    from art.estimators.classification import PyTorchClassifier
+
+    # The network itself, as users of ART give it.
+    network, size = model.wrapped, tuple(x.shape[1:])
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    victim = PyTorchClassifier(
+        network, loss=torch.nn.CrossEntropyLoss(), input_shape=size, nb_classes=network.num_classes, clip_values=(0, 1)
+    )
+    np.random.seed(seed)  # noqa: NPY002 - what ART draws from
+    torch.manual_seed(seed)
+    side, largest = PLACING.side(*size[1:]), math.sqrt(PLACING.share)
+    attack = AdversarialPatchPyTorch(
+        victim,
+        rotation_max=PLACING.max_rotation,
+        scale_min=PLACING.min_scale * largest,
+        scale_max=largest,
+        learning_rate=rate,
+        max_iter=1,
+        batch_size=BATCH,
+        patch_shape=(size[0], side, side),
+        patch_type="square",
+        targeted=goal is _targeted,
+        verbose=False,
+    )
+    with torch.no_grad():
+        logits = network(x)
+    labels = torch.full((len(x),), _target(logits.shape[1])) if goal is _targeted else logits.argmax(1)
+    images, done, seconds = x.numpy(), 0, 0.0
+    for steps in THEIRS:
+        attack.max_iter = math.ceil((steps - done) / (len(x) // BATCH))
+        done += attack.max_iter * (len(x) // BATCH)
+        start = time.process_time()
+        values, _ = attack.generate(images, y=labels.numpy())
+        seconds += time.process_time() - start
+        yield done, seconds, Sticker(content=torch.from_numpy(values).float().clamp(0, 1), placing=PLACING)
+
+
+def _where() -> dict[str, str]:
+    return {"torch": torch.__version__, "machine": platform.processor() or platform.machine()}
+
+
+if __name__ == "__main__":
+    main()

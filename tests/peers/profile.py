@@ -1,0 +1,122 @@
+"""The suite `profile` on a hundred photographs, and what it takes: `python -m tests.peers.profile`.
+
+The photographs lie in the folder `shared` beside the repository. The run is kept in a folder, so that one that was
+stopped goes on where it was; seconds of the processor are those of every time it was started.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+from advbench.api import load_run
+from advbench.api import run as run_suite
+from advbench.config.data.name import parse_data
+from advbench.config.models.model import ModelSpec
+from advbench.config.suite_files import load_suite, on_other_data, on_other_models
+from advbench.report.profile.lines import COLUMNS, LEGEND, Page, pages
+from tests.peers.commands import processor
+from tests.peers.victims import SHARED
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+_PAGE = """# A profile of {model} in half an hour
+
+Made by `python -m tests.peers.profile{flags}`; the numbers are in `profile.json`.
+
+`advbench run profile --model {model} --data {data}` on {images} photographs, with two workers:
+**{minutes:.1f} minutes** if two cores are free, that is {cpu:.0f} seconds of the processor. (The clock on the wall,
+on a machine that did other things too, said {wall:.0f} seconds.) Measured on {processor}.
+
+{lead}.
+
+{table}
+
+{legend}.
+
+{curves}
+
+Seconds for each image by attack, with what the harness does around them: {seconds}.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.profile", description=__doc__)
+    parser.add_argument("--model", default="efficientnet_lite0", metavar="NAME")
+    parser.add_argument("--images", type=int, default=100, metavar="N")
+    parser.add_argument("--run", type=Path, default=Path("reports/profile"), metavar="FOLDER", help="of the run")
+    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
+    parser.add_argument("--page", action="store_true", help="write the page of a run that is finished")
+    options = parser.parse_args()
+    if not options.page:
+        _run(options)
+    _write(options)
+
+
+def _run(options: argparse.Namespace) -> None:
+    suite = on_other_models(load_suite("profile"), (ModelSpec(name=options.model),))
+    data = parse_data(f"folder:{SHARED / 'data/imagenet-sample/even'},label=photographs")
+    suite = on_other_data(suite.model_copy(update={"images": options.images}), (data,))
+    start = _spent()
+    run_suite(suite, out=options.run, workers=2)
+    clock = options.run / "clock.json"
+    before = json.loads(clock.read_text(encoding="utf-8")) if clock.exists() else [0.0, 0.0]
+    both = [old + now - then for old, now, then in zip(before, _spent(), start, strict=True)]
+    clock.write_text(json.dumps(both), encoding="utf-8")
+
+
+def _spent() -> tuple[float, float]:
+    """Seconds of the processor, of this process and of those it has waited for, and on the wall."""
+    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(use.ru_utime + use.ru_stime for use in uses), time.perf_counter()
+
+
+def _write(options: argparse.Namespace) -> None:
+    run = load_run(options.run)
+    cpu, wall = json.loads((options.run / "clock.json").read_text(encoding="utf-8"))
+    (profile,), (page,) = run.analysis.profiles, pages(run.analysis.profiles)
+    found: dict[str, Any] = {"model": options.model, "images": options.images, "cpu_seconds": cpu, "wall_seconds": wall}
+    found |= {"processor": processor(), "profile": profile.as_dict(), "seconds": _by_attack(run)}
+    text = _PAGE.format(
+        flags="" if options.model == "efficientnet_lite0" else f" --model {options.model}",
+        model=options.model,
+        data="folder:PHOTOGRAPHS",
+        images=options.images,
+        minutes=cpu / 2 / 60,
+        cpu=cpu,
+        wall=wall,
+        processor=found["processor"],
+        lead=page.lead[:1].upper() + page.lead[1:],
+        table="\n".join(_table(page)),
+        legend=LEGEND,
+        curves="\n".join(f"- {curve}" for curve in page.curves),
+        seconds=", ".join(f"{name} {each:.2g}" for name, each in found["seconds"].items()),
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "profile.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (options.out / "profile.md").write_text(text, encoding="utf-8")
+
+
+def _by_attack(run: Any) -> dict[str, float]:
+    """Seconds for each image: attack -> mean over the images."""
+    names = run.frame["attack"].astype(str).str.partition("/")[0]
+    sums = run.frame["seconds"].astype(float).groupby(names).sum() / run.frame["sample_id"].nunique()
+    return {str(name): float(each) for name, each in sums.sort_values(ascending=False).items()}
+
+
+def _table(page: Page) -> list[str]:
+    shown = [i for i in range(len(COLUMNS)) if any(row[i] for row in page.texts)]
+    lines = [f"| {' | '.join(COLUMNS[i].heading for i in shown)} |"]
+    lines.append(f"|{'|'.join(':--' if COLUMNS[i].kind == 'name' else '--:' for i in shown)}|")
+    for line, row in zip(page.lines, page.texts, strict=True):
+        cells = [f"**{row[i]}**" if line.strong and row[i] else row[i] for i in shown]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""How models rank from threat to threat, by the suite `profile`: `python -m tests.peers.rankings`.
+
+The networks are those of the zoo that come along, on the digits and the thumbnails that come along. The runs are kept
+in a folder, so that one that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+from advbench.api import load_run
+from advbench.api import run as run_suite
+from advbench.config.data.name import parse_data
+from advbench.config.models.model import ModelSpec
+from advbench.config.suite import Suite
+from advbench.config.suite_files import load_suite, on_other_data, on_other_models
+from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, Grid, ranking_pages
+from tests.peers.commands import processor
+from tests.peers.victims import SHARED
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+
+
+class Zoo(NamedTuple):
+    """Networks for the same images."""
+
+    models: tuple[str, ...]
+    data: str
+    images: int
+
+
+ZOOS = {
+    "mnist": Zoo(
+        ("mnist_convnet", "mnist_convnet_robust", "lenet", "lenet_scrambled", "mlp_mnist", "mlp_scrambled"),
+        "mnist",
+        60,
+    ),
+    "photographs": Zoo(
+        ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
+        f"folder:{SHARED / 'data/imagenet-sample/even'},label=photographs",
+        40,
+    ),
+}
+_HEAD = """# How models rank from threat to threat
+
+Made by `python -m tests.peers.rankings`; the numbers are in `rankings.json`. The suite is `profile`, with its budgets
+that suit the data; on {processor}.
+
+Where two threats put the same models in another order, a model that is chosen by the one is no choice for the other.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.rankings", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=ZOOS, help="default: all")
+    parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="of the runs")
+    parser.add_argument("--workers", type=int, default=2, metavar="N")
+    parser.add_argument("--page", action="store_true", help="run nothing, and write the page of runs that are finished")
+    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
+    options = parser.parse_args()
+    kept = options.out / "rankings.json"
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"zoos": {}}
+    for name in options.only or ZOOS:
+        folder = options.runs / name
+        run = load_run(folder) if options.page else run_suite(_suite(ZOOS[name]), out=folder, workers=options.workers)
+        (ranking,), (page,) = run.analysis.rankings, ranking_pages(run.analysis.rankings)
+        grids = {"order": page.order._asdict(), "tau": page.tau._asdict()}
+        found["zoos"][name] = {"images": ZOOS[name].images, "title": page.title, **ranking.as_dict(), "grids": grids}
+        found["processor"] = processor()
+        options.out.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (options.out / "rankings.md").write_text("\n".join(_page(found)) + "\n", encoding="utf-8")
+
+
+def _suite(zoo: Zoo) -> Suite:
+    suite = on_other_models(load_suite("profile"), tuple(ModelSpec(name=name) for name in zoo.models))
+    return on_other_data(suite.model_copy(update={"images": zoo.images}), (parse_data(zoo.data),))
+
+
+def _page(found: dict[str, Any]) -> list[str]:
+    lines = [_HEAD.format(processor=found["processor"])]
+    for zoo in found["zoos"].values():
+        lines += [f"## {zoo['title']}", "", f"{zoo['images']} images.", ""]
+        for caption, name in ((ORDER_CAPTION, "order"), (TAU_CAPTION, "tau")):
+            lines += [f"{caption}:", "", *_table(Grid(**zoo["grids"][name])), ""]
+    return lines[:-1]
+
+
+def _table(grid: Grid) -> list[str]:
+    head = [f"| {' | '.join(grid.headings)} |", f"|:--|{'--:|' * (len(grid.headings) - 1)}"]
+    return head + [f"| {' | '.join(row)} |" for row in grid.rows]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The page `reports/peers/transfer.md`, made of `transfer.json`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advbench.analysis.statistics import mean_over
+
+Record = Mapping[str, Any]
+
+_HEAD = """# Transfer
+
+Made by `python -m tests.peers.transfer`; the numbers are in `transfer.json`.
+
+{count} photographs that all {networks} networks have right when clean, each shown the same crops of 224 x 224 pixels
+and resizing them to its own input. An attack is made on the network or the ensemble of the row, within eps in Linf, and
+judged on all; in brackets stand those that it was made on. **Mean** is the success on the others, with a 95 % interval
+over photographs. Attacks have their defaults. No parameter was chosen on these photographs: those with odd numbers are
+reported, and choices were made on those with even ones. **Passes** are forward and backward ones together, a mean over
+photographs; **seconds** are of the processor, on one thread of a machine that did much other work, and comparable by
+their ratio at best. torchattack's attacks have that library's defaults (20 copies for its BSR) and float32; ours take
+gradients in the form that is fastest.
+
+"""
+
+_BARS = (
+    ("BSR", 8, 0.65, 1.7),
+    ("SIA", 8, None, 1.6),
+    ("BSR", 16, 0.92, None),
+)
+"""Attack, budget, least mean success, least multiple of MI's."""
+_ENSEMBLE = ("BSR", 8, 0.93)
+
+
+def write_page(results: Record, folder: Path) -> None:
+    """Write the page."""
+    rows = list(results.get("rows", {}).values())
+    head = _HEAD.format(count=len(results.get("photographs", ())), networks=len(results.get("networks", ())))
+    lines = [*_table(rows, results.get("networks", ())), "", *_bars(rows)]
+    (folder / "transfer.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def mean_of(row: Record) -> tuple[float, float, float]:
+    """Mean success on the networks that a row was not made on, and the ends of its interval."""
+    others = [fooled for name, fooled in row["fooled"].items() if name not in row["made_on"]]
+    found = mean_over([np.asarray(fooled, float) for fooled in others])
+    return (0.0, 0.0, 1.0) if found is None else (found.value, found.low, found.high)
+
+
+def _table(rows: Sequence[Record], networks: Sequence[str]) -> Iterator[str]:
+    yield f"| made on | eps | attack | mean | {' | '.join(networks)} | passes | seconds |"
+    yield f"|---|--:|---|--:|{'--:|' * len(networks)}--:|--:|"
+    order = {name: place for place, name in enumerate(dict.fromkeys(row["attack"] for row in rows))}
+    for row in sorted(rows, key=lambda row: (row["size"], " ".join(row["made_on"]), order[row["attack"]])):
+        value, low, high = mean_of(row)
+        cells = [_share(row, name) for name in networks]
+        made_on, passes = " + ".join(row["made_on"]), f"{row['passes']:.0f}" if "passes" in row else ""
+        mean = f"**{value:.2f}** [{low:.2f}, {high:.2f}]"
+        named = f"| {made_on} | {row['size']}/255 | {row['attack']} | {mean} |"
+        yield f"{named} {' | '.join(cells)} | {passes} | {row['seconds']:.0f} |"
+
+
+def _share(row: Record, name: str) -> str:
+    fooled = row["fooled"][name]
+    share = f"{sum(fooled) / len(fooled):.2f}"
+    return f"({share})" if name in row["made_on"] else share
+
+
+def _bars(rows: Sequence[Record]) -> Iterator[str]:
+    """What was asked for, and whether it is reached."""
+    yield "## What was aimed at"
+    yield ""
+    found = {(" + ".join(row["made_on"]), row["size"], row["attack"]): mean_of(row)[0] for row in rows}
+    for (made_on, size, attack), mean in found.items():
+        several = " + " in made_on
+        if several and (attack, size) == _ENSEMBLE[:2]:
+            yield _line(f"{attack} at {size}/255 on {made_on}: at least {_ENSEMBLE[2]}", mean, mean >= _ENSEMBLE[2])
+        for name, of_size, least, times in () if several else _BARS:
+            if (name, of_size) != (attack, size):
+                continue
+            plain = found.get((made_on, size, "MI"))
+            where = f"{attack} at {size}/255 on {made_on}"
+            if least is not None:
+                yield _line(f"{where}: at least {least}", mean, mean >= least)
+            if times is not None and plain:
+                ratio = mean / plain
+                yield _line(f"{where}: at least {times} times MI's", ratio, ratio >= times)
+
+
+def _line(what: str, value: float, reached: bool) -> str:
+    return f"- {what}: {value:.2f}, {'reached' if reached else '**not reached**'}"
