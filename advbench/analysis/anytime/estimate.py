@@ -41,9 +41,10 @@ def narrowing(looks: Iterable[Look], *, standing: int, n: int, alpha: float) -> 
     for look in looks:
         found = marked_in(standing, look.drawn, look.broken, alpha)
         most = marked_in(standing, look.drawn, look.broken + look.unknown, alpha).high if look.unknown else found.high
-        ends = max(low, (standing - most) / max(n, 1)), min(high, (standing - found.low) / max(n, 1))
-        # that the ends cross is among the misses that alpha allows
-        low, high = ends if ends[0] <= ends[1] else (low, high)
+        now = (standing - most) / max(n, 1), (standing - found.low) / max(n, 1)
+        low, high = max(low, now[0]), min(high, now[1])
+        if low > high:  # an earlier look has missed, as alpha allows; this one knows more
+            low, high = now
         yield low, high
 
 
