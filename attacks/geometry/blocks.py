@@ -72,7 +72,7 @@ def proportional(weights: Tensor, side: int) -> Tensor:
 
     Example:
         >>> proportional(torch.tensor([1.0, 1.0, 2.0]), side=10)
-        tensor([3, 2, 5])
+        tensor([2, 3, 5])
     """
     edges = (weights.cumsum(-1) / weights.sum(-1, keepdim=True) * side).round().long()
     return edges.diff(dim=-1, prepend=torch.zeros_like(edges[..., :1]))
