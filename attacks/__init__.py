@@ -39,6 +39,7 @@ from attacks.goals import (
     LabelOutOfTopK,
     LabelsEqual,
     OrderedTopK,
+    Spared,
     Targeted,
     TopKExclusion,
     Untargeted,
@@ -64,7 +65,9 @@ from attacks.standins.defences import expectation, straight_through
 from attacks.standins.ensemble import Ensemble, ensemble
 from attacks.standins.fast import Fast, fast
 from attacks.standins.inside import Inside, inside
+from attacks.standins.jpeg import jpeg
 from attacks.standins.twin import with_gradients_of
+from attacks.stored import Stored, stored
 from attacks.superdeepfool import SuperDeepFool
 from attacks.thorough import Thorough
 from attacks.tifgsm import TIFGSM
@@ -167,10 +170,12 @@ __all__ = [
     "Perturbation",
     "Placing",
     "SigmaZero",
+    "Spared",
     "Spatial",
     "Square",
     "Standard",
     "Sticker",
+    "Stored",
     "Stuck",
     "SuperDeepFool",
     "Targeted",
@@ -192,11 +197,13 @@ __all__ = [
     "foolbox",
     "fooled",
     "inside",
+    "jpeg",
     "masked",
     "masked_each",
     "multi_targeted",
     "quantize",
     "restarts",
+    "stored",
     "straight_through",
     "with_gradients_of",
     "worst_case",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from attacks.geometry.rows import column
@@ -77,14 +78,15 @@ class MEF:
         directions: list[Tensor | float] = [0.0] * self.neighbours
 
         def look(x_adv: Tensor, step: int) -> Slope:
-            sum_: Tensor | float = 0.0
-            for i, direction in enumerate(directions):
-                point = near(active, x_adv, self.radius, seed, step * self.neighbours + i)
-                point = (point - self.inner_step * column(active.eps, x_adv) * direction).clamp_(0, 1)
-                at = active.slope(point, LOSSES[self.loss])
-                directions[i] = _unit(at.gradient, active.norm) - self.inner_decay * direction
-                sum_ = sum_ + at.gradient
-            return at._replace(gradient=sum_ / self.neighbours)
+            found = [at_neighbour(x_adv, step, i) for i in range(self.neighbours)]
+            return found[0]._replace(gradient=torch.stack([at.gradient for at in found]).mean(0))
+
+        def at_neighbour(x_adv: Tensor, step: int, i: int) -> Slope:
+            point = near(active, x_adv, self.radius, seed, step * self.neighbours + i)
+            point = (point - self.inner_step * column(active.eps, x_adv) * directions[i]).clamp_(0, 1)
+            at = active.slope(point, LOSSES[self.loss])
+            directions[i] = _unit(at.gradient, active.norm) - self.inner_decay * directions[i]
+            return at
 
         first = look(active.x, 0).gradient if len(active) else active.x
         return descend(

@@ -106,9 +106,9 @@ def change_blocks(x: Tensor, random: Tensor, noise: Tensor, blocks: int) -> Tens
                   [1.0000, 0.2500]]]])
     """
     count, (height, width) = len(random), x.shape[2:]
-    of_blocks, lines = random.split([3 * blocks**2, 2 * (blocks - 1)], dim=1)
+    of_blocks, lines = torch.split(random, [3 * blocks**2, 2 * (blocks - 1)], dim=1)
     rows, columns = (_cut(places, side) for places, side in zip(lines.chunk(2, dim=1), (height, width), strict=True))
-    at_block = rows.index.unsqueeze(2) * blocks + columns.index.unsqueeze(1)
+    at_block = rows.strip.unsqueeze(2) * blocks + columns.strip.unsqueeze(1)
     kinds, distances, dimming = (
         part.gather(1, at_block.flatten(1)).view(count, height, width) for part in of_blocks.chunk(3, dim=1)
     )
@@ -118,7 +118,8 @@ def change_blocks(x: Tensor, random: Tensor, noise: Tensor, blocks: int) -> Tens
     place = (down * width + across).flatten(1).unsqueeze(1).expand(-1, x.shape[1], -1)
     moved = x.flatten(2).gather(2, place).view_as(x)
     moved = moved * torch.where(kind == DIMMED, dimming, 1.0).unsqueeze(1).to(x)
-    return (moved + (2 * noise - 1) * NOISE * (kind == NOISY).unsqueeze(1)).clamp(0, 1)
+    noisy: Tensor = moved + (2 * noise - 1) * NOISE * (kind == NOISY).unsqueeze(1)
+    return noisy.clamp(0, 1)
 
 
 def _moved(strips: Strips, kind: Tensor, distances: Tensor, which: tuple[int, int, int], dim: int) -> Tensor:

@@ -195,7 +195,7 @@ def mean_over(values: Sequence[Floats], low: float = 0.0, high: float = 1.0) -> 
 
     Example:
         >>> print(mean_over([np.array([1.0, 0.0]), np.array([1.0, 1.0])]))
-        75.0 % [30.1, 95.4]
+        75.0 % [25.6, 96.3]
     """
     if not values or not len(values[0]):
         return None

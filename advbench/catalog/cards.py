@@ -24,7 +24,7 @@ GOALS = {
 """Goal, as on the command line -> what follows its name and a colon: nothing, a class or a label, a whole number K from
 1, or several of them."""
 LABEL_GOALS = ("label-off", "label-on", "labels-equal", "any-label-flips")
-"""Those of models that tell of each label by itself whether it applies; of the others classes compete."""
+"""Goals of models that tell of each label by itself whether it applies; of the others classes compete."""
 ANY = tuple(GOALS)
 """All goals; an attack that only asks whether an image meets its goal supports any."""
 

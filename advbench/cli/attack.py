@@ -14,8 +14,11 @@ from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, DEFAULT_LABEL_GOAL, FORMS_TEXT, LABEL_FORMS_TEXT, goal_with_k
 from advbench.config.masks import FORMS
+from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, ORIGINAL, parse_saved_as
+from advbench.config.pictures.photograph import FORMS as SAVED_FORMS
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
+from advbench.sanitize import slug
 
 if TYPE_CHECKING:
     from advbench.pictures.outcome import PictureResult
@@ -33,7 +36,13 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
 @described()
-@click.option("--attack", default=DEFAULT_ATTACK, show_default=True, metavar="NAME", help="See `advbench attacks`.")
+@click.option(
+    "--attack",
+    default=DEFAULT_ATTACK,
+    show_default=True,
+    metavar="NAME",
+    help="See `advbench attacks`; of several, as in topk,fmn,ddn, the smallest perturbation wins.",
+)
 @click.option(
     "--param",
     "-p",
@@ -56,6 +65,31 @@ if TYPE_CHECKING:
 @click.option(
     "--max-passes", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture, forward and backward."
 )
+@click.option(
+    "--size",
+    type=click.Choice([INPUT, ORIGINAL]),
+    default=INPUT,
+    show_default=True,
+    help="Attack the model's input, or the photograph at its own size.",
+)
+@click.option(
+    "--save-as",
+    metavar="FORMAT",
+    callback=lambda ctx, param, value: None if value is None else parse_saved_as(value),
+    help=f"With --size original: {SAVED_FORMS}. Default: the format of the photograph.",
+)
+@click.option(
+    "--kappa",
+    type=click.FloatRange(min=0, max=1e6),
+    metavar="LOGITS",
+    help=f"With --size original: margin to spare that the attack aims at. Default: {DEFAULT_KAPPA:g}.",
+)
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Attack all photographs in a folder, into one folder of reports, and print one table.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 @click.option("--precise", is_flag=True, help="Attack the network as it is, not in its faster form.")
 @click.option("--prove", is_flag=True, help="Prove how large a change cannot do it, for small ReLU networks.")
@@ -73,6 +107,12 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
     Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
     first seven any more.
     """
+    batch = options.pop("batch")
+    if batch is not None:
+        options["paths"] = (*options["paths"], batch)
+        if options["out"] is None:
+            options["out"] = Path("reports") / slug(f"{batch.resolve().name}-{options['attack']}")
+    options["saved_as"] = options.pop("save_as")
     about = description(options, options["model"])
     config = attack_config(goal=goal_with_k(goal, k), about=about, data=chosen_images(options), **options)
     announce(config.model, about)
@@ -80,31 +120,43 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
         from advbench.pictures.attack import attack_pictures
 
         outcomes = attack_pictures(config, told)
-    conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
+    conclude(ctx, outcomes, as_text=as_text, quiet=quiet, as_table=batch is not None)
 
 
-def conclude(ctx: click.Context, outcomes: "list[PictureResult]", *, as_text: bool, quiet: bool) -> None:
-    """Print the outcome for each picture, and exit with the right code."""
+def conclude(
+    ctx: click.Context, outcomes: "list[PictureResult]", *, as_text: bool, quiet: bool, as_table: bool = False
+) -> None:
+    """Print the outcome for each picture, and exit with the right code.
+
+    Args:
+        ctx: Context of the command.
+        outcomes: An outcome for each picture.
+        as_text: Whether to print JSON.
+        quiet: Whether to print nothing.
+        as_table: Whether to print one table, in which a picture that failed is a row.
+    """
     failures = [outcome for outcome in outcomes if outcome.record.status == UNKNOWN]
     if as_text:
         print_result(as_json([outcome.as_row() for outcome in outcomes]))
     elif not quiet:
-        _print_outcomes(outcomes)
-    for outcome in failures:
+        _print_outcomes(outcomes, as_table=as_table)
+    for outcome in [] if as_table and not as_text and not quiet else failures:
         click.echo(f"failed: {outcome.record.error}", err=True)
     ctx.exit(ExitCode.INCOMPLETE if failures else ExitCode.OK)
 
 
-def _print_outcomes(outcomes: "list[PictureResult]") -> None:
-    from advbench.pictures.terminal import attacked
+def _print_outcomes(outcomes: "list[PictureResult]", *, as_table: bool) -> None:
+    from advbench.pictures.terminal import attacked, table_of
 
     out = console()
-    for outcome in outcomes:
+    if as_table:
+        out.print(table_of(outcomes))
+    for outcome in [] if as_table else outcomes:
         if outcome.files:
             out.print(attacked(outcome))
         elif outcome.record.status == LEFT_OUT:
             out.print(f"left out: {outcome.record.error}", markup=False)
-    if len(outcomes) > 1:
+    if as_table or len(outcomes) > 1:
         known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
         rest = [sum(outcome.record.status == status for outcome in outcomes) for status in (LEFT_OUT, UNKNOWN)]
         told = "".join(f"; {count} {word}" for count, word in zip(rest, ("left out", "failed"), strict=True) if count)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from advbench.catalog import ATTACKS, CORRUPTION, DEFAULT_ATTACK, DEFAULT_MODEL, UNIVERSAL, lacking
 from advbench.catalog.cards import AttackCard
-from advbench.catalog.parameters import Parameter, check_names, parse_parameters
+from advbench.catalog.parameters import Parameter, check_names, parameters_of_card, parse_parameters
 from advbench.catalog.user_models import model_card
 from advbench.config.budgets import DEFAULT_EPS, EXAMPLES, parse_eps
 from advbench.config.data.name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, DEFAULT_LABEL_GOAL, GOAL_FORMS, GoalSpec, parse_goal
 from advbench.config.masks import MaskSpec, parse_mask
 from advbench.config.model_description import NOTHING, Description
+from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, SavedAs
 from advbench.errors import UserError
 
 
@@ -56,8 +57,21 @@ class AttackConfig:
     """auto, cpu, cuda, cuda:N or mps."""
     batch_size: int = 16
     """Number of images attacked together."""
+    size: str = INPUT
+    """Whether the model's input is attacked, or the picture at its own size: `INPUT` or `ORIGINAL`."""
+    saved_as: SavedAs | None = None
+    """How a picture attacked at its own size is saved; None: in its own format."""
+    kappa: float = 0.0
+    """Logits to spare at which the attack on such a picture aims."""
+    others: "tuple[AttackConfig, ...]" = ()
+    """The same for further attacks on each picture, of which the smallest perturbation counts."""
     out: Path | None = None
     """Folder for the results; None: a folder in `reports` for each image."""
+
+    @property
+    def all(self) -> "tuple[AttackConfig, ...]":
+        """This and those for the further attacks, in the order in which they were named."""
+        return (self, *self.others)
 
 
 def attack_config(
@@ -75,13 +89,14 @@ def attack_config(
 
     Args:
         model: Name of a model.
-        attack: Name of an attack.
+        attack: Name of an attack, or several with commas between them.
         goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that
             and for a model with too few classes; `DEFAULT_LABEL_GOAL` for a model with several labels.
         norm: Name of a norm; None: the first that the attack supports.
         eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
         mask: As :func:`advbench.config.masks.parse_mask` takes it; None: everything may change.
-        params: Parameters of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them.
+        params: Parameters of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them; of several
+            attacks each takes those that it has.
         **rest: The other fields of :class:`AttackConfig`.
 
     Raises:
@@ -93,40 +108,102 @@ def attack_config(
         >>> config.norm, round(config.eps * 255)
         ('linf', 2)
     """
-    card = ATTACKS[attack]
-    if card.name == UNIVERSAL:
-        hint = "advbench universal apply PERTURBATION PICTURE..."
-        raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
-    if command := lacking(card):
-        raise UserError(f"attack '{attack}' needs the package {card.needs}, which is not installed", hint=command)
-    given = parse_parameters(params)
-    check_names(card, given)
-    norm = norm or card.norms[0]
-    if norm not in card.norms:
-        raise UserError(
-            f"attack '{attack}' works in {', '.join(card.norms)}, not in {norm}", hint=f"for {norm}: {_able(norm)}"
-        )
-    text = _eps_for(card, norm, eps)
-    if text is None and card.kind == "budget":
-        raise UserError(f"attack '{attack}' needs a budget in {norm}", hint=f"give one, such as --eps {EXAMPLES[norm]}")
+    cards = _cards(attack)
+    given = _parameters_for(cards, params)
+    norm = _norm_for(cards, norm)
     network = model_card(model)
-    return AttackConfig(
-        model=network.name,
-        attack=card.name,
-        params=given,
-        goal=_goal_for(card, norm, goal, network.classes, several=network.several),
-        goal_named=goal is not None,
-        mask=_mask_of(mask, prove=bool(rest.get("prove"))),
-        norm=norm,
-        eps=None if text is None else parse_eps(text, norm),
-        **rest,  # type: ignore[arg-type]
+    said = _at_size(cards, mask=mask, **rest)
+    first, *others = (
+        AttackConfig(
+            model=network.name,
+            attack=card.name,
+            params=own,
+            goal=_goal_for(cards, norm, goal, network.classes, several=network.several),
+            goal_named=goal is not None,
+            mask=_mask_of(mask, prove=bool(rest.get("prove"))),
+            norm=norm,
+            eps=_eps_for(card, norm, eps),
+            **rest | said,  # type: ignore[arg-type]
+        )
+        for card, own in zip(cards, given, strict=True)
     )
+    return replace(first, others=tuple(others))
 
 
-def _eps_for(card: AttackCard, norm: str, eps: str | None) -> str | None:
+def _cards(text: str) -> list[AttackCard]:
+    """The cards of one attack, or of several with commas between their names."""
+    names = [name.strip() for name in text.split(",")] if "," in text else [text]
+    cards = [ATTACKS[name] for name in dict.fromkeys(names)]
+    for card in cards:
+        if card.name == UNIVERSAL:
+            hint = "advbench universal apply PERTURBATION PICTURE..."
+            raise UserError("attack 'universal' needs the file of a perturbation", hint=hint)
+        if command := lacking(card):
+            raise UserError(
+                f"attack '{card.name}' needs the package {card.needs}, which is not installed", hint=command
+            )
+    return cards
+
+
+def _parameters_for(cards: Sequence[AttackCard], params: Sequence[str]) -> list[dict[str, Parameter]]:
+    """The parameters of each attack, out of those that were given for all."""
+    given = parse_parameters(params)
+    if len(cards) == 1:
+        check_names(cards[0], given)
+        return [given]
+    known = [parameters_of_card(card) for card in cards]
+    names = [set(given) if each is None else {parameter.name for parameter in each} for each in known]
+    for name in given:
+        if not any(name in each for each in names):
+            check_names(cards[0], {name: given[name]})
+    return [{name: value for name, value in given.items() if name in each} for each in names]
+
+
+def _norm_for(cards: Sequence[AttackCard], norm: str | None) -> str:
+    """The norm that was named, or the first that all attacks support."""
+    shared = [each for each in cards[0].norms if all(each in card.norms for card in cards)]
+    if norm is None and not shared:
+        told = "; ".join(f"{card.name}: {', '.join(card.norms)}" for card in cards)
+        raise UserError("the attacks have no norm in common, so that their sizes cannot be compared", hint=told)
+    norm = norm or shared[0]
+    for card in cards:
+        if norm not in card.norms:
+            works = ", ".join(card.norms)
+            raise UserError(f"attack '{card.name}' works in {works}, not in {norm}", hint=f"for {norm}: {_able(norm)}")
+    return norm
+
+
+def _at_size(cards: Sequence[AttackCard], *, mask: str | None, **rest: object) -> dict[str, object]:
+    """What is said of the size at which pictures are attacked, checked: `saved_as` and `kappa`.
+
+    Raises:
+        UserError: Something that goes with one of the two sizes alone.
+    """
+    saved_as, kappa = rest.get("saved_as"), rest.get("kappa")
+    if rest.get("size", INPUT) == INPUT:
+        for option, value in (("--save-as", saved_as), ("--kappa", kappa)):
+            if value is not None:
+                raise UserError(f"{option} is for pictures attacked at their own size", hint="add --size original")
+        return {"saved_as": None, "kappa": 0.0}
+    unable = {"--mask": mask, "--data": rest.get("data"), "--prove": rest.get("prove")}
+    for option, value in (unable | {"--max-passes": rest.get("max_passes")}).items():
+        if value:
+            raise UserError(f"{option} goes with the model's input only", hint=f"leave {option} or --size original out")
+    foreign = next((card for card in cards if card.source != "advbench"), None)
+    if foreign is not None and kappa:
+        raise UserError(f"attack '{foreign.name}' knows no logits to spare", hint="leave --kappa out")
+    usual = 0.0 if foreign is not None else DEFAULT_KAPPA
+    return {"kappa": usual if kappa is None else kappa}
+
+
+def _eps_for(card: AttackCard, norm: str, eps: str | None) -> float | None:
     """The eps as it was written, or the default for this attack and norm; None: no bound."""
     if not card.name.startswith(CORRUPTION):
-        return eps if eps is not None else DEFAULT_EPS.get(norm)
+        text = eps if eps is not None else DEFAULT_EPS.get(norm)
+        if text is None and card.kind == "budget":
+            hint = f"give one, such as --eps {EXAMPLES[norm]}"
+            raise UserError(f"attack '{card.name}' needs a budget in {norm}", hint=hint)
+        return None if text is None else parse_eps(text, norm)
     if eps is not None:
         hint = "leave --eps out, and say how strong it should be with --param severity=1 to 5"
         raise UserError(f"attack '{card.name}' takes no eps", hint=hint)
@@ -157,17 +234,19 @@ def suited(config: AttackConfig, classes: int, *, several: bool = False) -> Atta
     """
     if config.goal_named:
         return config
-    goal = _goal_for(ATTACKS[config.attack], config.norm, None, classes, several=several)
-    return replace(config, goal=goal)
+    cards = [ATTACKS[each.attack] for each in config.all]
+    return replace(config, goal=_goal_for(cards, config.norm, None, classes, several=several))
 
 
-def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int, *, several: bool) -> GoalSpec:
-    """The goal as it was written, or the default for this attack and model; 0 classes: the number is unknown."""
+def _goal_for(cards: Sequence[AttackCard], norm: str, text: str | None, classes: int, *, several: bool) -> GoalSpec:
+    """The goal as it was written, or the default for these attacks and this model; 0 classes: the number is unknown."""
+    # Of several attacks, the one that takes fewest goals decides what can be said.
+    card = min(cards, key=lambda card: len(card.goals))
     takes = " or ".join(GOAL_FORMS[kind] for kind in card.goals)
     if text is None:
         first = DEFAULT_GOAL if not 0 < classes < 2 * parse_goal(DEFAULT_GOAL).k else "untargeted"
         defaults = (DEFAULT_LABEL_GOAL,) if several else (first, "untargeted")
-        usual = [each for each in defaults if each.partition(":")[0] in card.goals]
+        usual = [each for each in defaults if all(each.partition(":")[0] in every.goals for every in cards)]
         if not usual and several:
             able = _able(norm, card.kind)
             raise UserError(
@@ -177,6 +256,8 @@ def _goal_for(card: AttackCard, norm: str, text: str | None, classes: int, *, se
             raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")
         text = usual[0]
     goal = parse_goal(text)
+    card = next((each for each in cards if goal.kind not in each.goals), card)
+    takes = " or ".join(GOAL_FORMS[kind] for kind in card.goals)
     if goal.kind not in card.goals:
         raise UserError(
             f"attack '{card.name}' takes the goal {takes}, not {goal.kind}",

@@ -13,7 +13,7 @@ from advbench.config.attack import AttackConfig, attack_config
 from advbench.config.data.name import ChosenImages
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError
-from advbench.sanitize import slug
+from advbench.sanitize import display_name, slug
 
 EXPLANATIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -169,4 +169,8 @@ def _names(what: Sequence[str]) -> tuple[str, ...]:
 
 def _attack(model: str, seed: int, options: Mapping[str, Any]) -> AttackConfig:
     named = {"goal": None, "norm": None, "eps": None} | dict(options)
-    return attack_config(**named | {"attack": named.get("attack") or DEFAULT_ATTACK}, model=model, seed=seed, paths=())
+    named["attack"] = named.get("attack") or DEFAULT_ATTACK
+    if "," in str(named["attack"]):
+        hint = "name one; `advbench attack` compares several"
+        raise UserError(f"what {display_name(str(named['attack']))} do to a picture cannot be shown at once", hint=hint)
+    return attack_config(**named, model=model, seed=seed, paths=())

@@ -94,7 +94,7 @@ def counts_of(dataset: Dataset, classes: Sequence[str]) -> tuple[tuple[str, int]
     """Number of images of each class, or with each label, in their order; of those with names also where it is 0.
 
     Args:
-        dataset: Data set.
+        dataset: Data set to be counted.
         classes: Names for labels that are numbers of a model's classes; empty: the numbers will do.
 
     Example:

@@ -90,7 +90,7 @@ def goal_labels(spec: GoalSpec, model: Classifier) -> tuple[int, ...] | None:
 
     Example:
         >>> from advbench.config.goals import parse_goal
-        >>> model = Classifier(torch.nn.Flatten(), num_classes=3, classes=["cat", "dog", "hat"], thresholds=0.0)
+        >>> model = Classifier(torch.nn.Flatten(), num_classes=3, classes=["cat", "dog", "hat"]).with_thresholds(0.0)
         >>> goal_labels(parse_goal("labels-equal:hat,dog"), model), goal_labels(parse_goal("any-label-flips"), model)
         ((1, 2), ())
     """

@@ -19,8 +19,8 @@ from advbench.evaluation.evaluate import evaluate
 from advbench.evaluation.goals import set_apart
 from advbench.explain.layers import black_picture
 from advbench.models.classifier import Classifier
-from advbench.pictures.attack import open_session
 from advbench.pictures.choice import Read, read_input
+from advbench.pictures.sessions.session import open_session
 from advbench.sanitize import display_name, one_line
 
 

@@ -32,6 +32,7 @@ WRITTEN = (
     "howto/universal",
     "howto/topk",
     "howto/masks",
+    "howto/original-size",
     "howto/patches",
     "howto/labels",
     "howto/defence",

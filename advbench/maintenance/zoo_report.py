@@ -193,7 +193,8 @@ def _attacks(cards: dict[str, dict[str, Any]]) -> list[str]:
 
 def _sources(cards: dict[str, dict[str, Any]]) -> list[str]:
     trained = [card for card in cards.values() if card]
-    files = sorted({card["images"][key] for card in trained for key in ("train_source", "test_source")})
+    sources = (card["images"][key] for card in trained for key in ("train_source", "test_source"))
+    files = sorted({source.removeprefix("composed of ") for source in sources})
     lines = [f"Data read from: {', '.join(f'`{file}`' for file in files)}.", ""] if files else []
     if any("jpeg" in file for file in files):
         lines += [

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -39,9 +39,6 @@ class Classifier(nn.Module):
             the centre, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
         name: Name in messages and records.
         weights_sha256: SHA-256 of the weights file, if there is one.
-        thresholds: The logit above which each class applies, one for all classes or one for each; 0 is a probability of
-            one half. They make the classes labels, of which an image may have several, or none. None: each image has
-            one class, that of the largest logit.
 
     Raises:
         ValueError: An argument is out of range or does not fit the others.
@@ -52,9 +49,6 @@ class Classifier(nn.Module):
         tensor([[1., 1., 1., 1.]])
         >>> model.classes, model.class_index("2")
         (('0', '1', '2', '3'), 2)
-        >>> tags = Classifier(nn.Flatten(), num_classes=4, thresholds=[0, 0, 1, 1])
-        >>> tags.labels_on(torch.tensor([[1.0, -1.0, 0.5, 1.5]]))
-        tensor([[ True, False, False,  True]])
     """
 
     twin: "Classifier | None"
@@ -81,7 +75,6 @@ class Classifier(nn.Module):
         preprocess: Preprocess | None = None,
         name: str = "classifier",
         weights_sha256: str | None = None,
-        thresholds: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if not callable(module):
@@ -95,7 +88,7 @@ class Classifier(nn.Module):
         self.name = name
         self.weights_sha256 = weights_sha256
         self.twin, self.notes, self.loaded_from = None, (), None
-        self.thresholds = checked_thresholds(thresholds, num_classes)
+        self.thresholds = None
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
         # x * scale + shift is one pass over the images where (x - mean) / std takes two.
@@ -163,6 +156,27 @@ class Classifier(nn.Module):
     def several(self) -> bool:
         """Whether it tells of each class by itself whether it applies, so that an image may have several, or none."""
         return self.thresholds is not None
+
+    def with_thresholds(self, thresholds: float | Sequence[float] | None) -> Self:
+        """This classifier, from now on with classes that are labels: an image may have several of them, or none.
+
+        Args:
+            thresholds: The logit above which each applies, one for all or one for each; 0 is a probability of one half.
+                None: each image has one class, that of the largest logit, as if nothing had been said.
+
+        Returns:
+            The classifier itself.
+
+        Raises:
+            ValueError: They are not as many as the classes, or not finite.
+
+        Example:
+            >>> tags = Classifier(nn.Flatten(), num_classes=4).with_thresholds([0, 0, 1, 1])
+            >>> tags.labels_on(torch.tensor([[1.0, -1.0, 0.5, 1.5]]))
+            tensor([[ True, False, False,  True]])
+        """
+        self.thresholds = checked_thresholds(thresholds, self.num_classes)
+        return self
 
     def labels_on(self, logits: Tensor) -> Tensor:
         """Which labels apply by these logits (N, C): bool (N, C). One that equals its threshold does not apply.

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 
 MAX_PIXELS = 50_000_000
 """Largest number of pixels that a picture is scaled to; a long, thin one would otherwise fill the memory."""
+
+DIFFERENTIABLE = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
+"""Method of resampling -> name of the same in torch, where it has a gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,38 @@ class ResizeAndCrop:
         pixels = torch.from_numpy(np.array(picture, dtype=np.uint8))
         pixels = pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
         return pixels.contiguous().to(torch.float32) / 255
+
+    def differentiable(self, images: Tensor) -> Tensor:
+        """What :meth:`__call__` makes of pictures, but for its rounding: with a gradient with respect to every pixel.
+
+        The resize is torch's, antialiased, with the filters of Pillow's. Pillow also rounds to 8 bits after each of its
+        two passes, and at sharp edges differs from this by a few levels.
+
+        Args:
+            images: Pictures of one size (N, C, H, W) in [0, 1], of as many channels as the mode has.
+
+        Returns:
+            Inputs (N, C, height, width) in [0, 1].
+
+        Raises:
+            ValueError: The interpolation is one that torch does not have.
+            UserError: The pictures are too long and thin.
+
+        Example:
+            >>> ResizeAndCrop(size=8, resize=10).differentiable(torch.rand(1, 3, 20, 30)).shape
+            torch.Size([1, 3, 8, 8])
+        """
+        if self.interpolation not in DIFFERENTIABLE:
+            known = " or ".join(DIFFERENTIABLE.values())
+            raise ValueError(f"expected {known} interpolation, got {self.interpolation.name.lower()}")
+        if self.size is None:
+            return images
+        sides = covering((images.shape[3], images.shape[2]), self.resize or self.size)
+        if sides != tuple(images.shape[2:]):
+            mode = DIFFERENTIABLE[self.interpolation]
+            images = interpolate(images, sides, mode=mode, align_corners=False, antialias=True).clamp(0, 1)
+        left, top, right, bottom = _box(sides, self.size)
+        return images[..., top:bottom, left:right]
 
 
 def _covering(image: Image.Image, size: Size, interpolation: Image.Resampling) -> Image.Image:
@@ -129,7 +165,12 @@ def covering(picture: tuple[int, int], size: Size) -> tuple[int, int]:
 
 
 def _centre(image: Image.Image, size: Size) -> Image.Image:
+    return image.crop(_box((image.height, image.width), size))
+
+
+def _box(sides: tuple[int, int], size: Size) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the centre of that size, in a picture of that height and width."""
     # Rounded to even as torchvision does; another rule would shift odd margins by a pixel.
     height, width = height_and_width(size)
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-    return image.crop((left, top, left + width, top + height))
+    left, top = round((sides[1] - width) / 2), round((sides[0] - height) / 2)
+    return left, top, left + width, top + height

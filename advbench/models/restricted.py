@@ -32,8 +32,8 @@ def restricted(model: Classifier, among: Sequence[int]) -> Classifier:
         preprocess=model.preprocess,
         name=model.name,
         weights_sha256=model.weights_sha256,
-        thresholds=None if model.thresholds is None else [model.thresholds[index] for index in among],
     )
+    found.with_thresholds(None if model.thresholds is None else [model.thresholds[index] for index in among])
     found.notes, found.loaded_from = model.notes, model.loaded_from
     found.twin = None if model.twin is None else restricted(model.twin, among)
     return found.to(next(model.buffers()).device)

@@ -12,7 +12,8 @@ from advbench.catalog.registry import near_misses
 from advbench.config.data.name import ChosenImages
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.images.files import PictureError, find_pictures, read_picture
+from advbench.datasets.images.files import PictureError, read_picture
+from advbench.datasets.images.finding import find_pictures
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model

@@ -39,7 +39,8 @@ def write_files(
 
     Returns:
         Name -> path: `adversarial.png`, `perturbation.png`, `panel.png`, `adversarial.safetensors`,
-        `record.parquet`, `record.csv`; with a mask also `mask.png`, which `--mask` takes again.
+        `record.parquet`, `record.csv`; with a mask also `mask.png`, which `--mask` takes again, and of several attacks
+        `attacks.parquet` and `attacks.csv` with the rows of all.
 
     Raises:
         UserError: If a file cannot be written.
@@ -55,7 +56,22 @@ def write_files(
     contents |= {} if mask is None else {"mask.png": as_png(mask)}
     files = {name: write_atomic(folder / name, content) for name, content in contents.items()}
     parquet, csv = write_records(folder / "record", [outcome.record])
-    return files | {"record.parquet": parquet, "record.csv": csv}
+    return {**files, "record.parquet": parquet, "record.csv": csv, **write_rivals(folder, outcome)}
+
+
+def write_rivals(folder: Path, outcome: "PictureResult") -> dict[str, Path]:
+    """Write the rows of all attacks on a picture, if there were several.
+
+    Returns:
+        Name -> path: `attacks.parquet` and `attacks.csv`, or nothing.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    if not outcome.rivals:
+        return {}
+    parquet, csv = write_records(folder / "attacks", list(outcome.rivals))
+    return {"attacks.parquet": parquet, "attacks.csv": csv}
 
 
 def as_picture(image: "Tensor") -> Image.Image:

@@ -161,4 +161,4 @@ def _stand_in(model: Model, x: Tensor) -> Classifier:
     """A classifier with as many classes as a callable, by which the classes of a data set are matched."""
     subject = Subject(model, x, ANY_TYPE)
     width, name = subject.num_classes, subject.name
-    return Classifier(torch.nn.Identity(), num_classes=width, name=name, thresholds=subject.thresholds)
+    return Classifier(torch.nn.Identity(), num_classes=width, name=name).with_thresholds(subject.thresholds)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from advbench.config.attack import AttackConfig
-from advbench.config.masks import with_mask, without_mask
+from advbench.config.budgets import NORMS
+from advbench.config.masks import with_mask
+from advbench.config.pictures.photograph import ORIGINAL, at_own_size
 from advbench.evaluation.batch import ImageResult
 from advbench.evaluation.goals import goal_labels
 from advbench.evaluation.predictions import Ranking, rank
@@ -39,6 +41,23 @@ class Guess(NamedTuple):
     """Whether the label applies, of a model with several for each image; None of a class."""
 
 
+class ReadBack(NamedTuple):
+    """What was measured of a file that was written, opened again as anybody would."""
+
+    file: str
+    """Name of the file."""
+    saved_as: str
+    """Its format, of a JPEG with the quality."""
+    size: tuple[int, int]
+    """Width and height in pixels, as a person sees it."""
+    met: bool
+    """Whether the picture in it meets the goal, and what was changed is within eps."""
+    linf: float
+    """Largest difference between it and the photograph, image units; of a JPEG larger than the perturbation."""
+    saving: float
+    """The same for the photograph itself, saved in the same way; 0 where nothing is lost."""
+
+
 class PictureResult(NamedTuple):
     """The outcome of one picture."""
 
@@ -60,6 +79,11 @@ class PictureResult(NamedTuple):
     """How far a proof reaches; None if none was tried."""
     notes: tuple[str, ...] = ()
     """What was assumed of the model, in sentences."""
+    rivals: tuple[Record, ...] = ()
+    """The rows of all attacks on the picture, of which this is the one with the smallest perturbation; empty if there
+    was one."""
+    read_back: ReadBack | None = None
+    """What the file that was written is worth, for a picture attacked at its own size; None for all others."""
 
     def as_row(self) -> dict[str, Any]:
         """The record with what `--json` adds: names, confidences, files, and the result for the 8-bit picture."""
@@ -74,6 +98,8 @@ class PictureResult(NamedTuple):
             "size_8bit": self.size_8bit,
             "proved_eps": None if self.reach is None else self.reach.eps,
             "notes": list(self.notes),
+            "attacks": [_in_short(record) for record in self.rivals],
+            "read_back": None if self.read_back is None else self.read_back._asdict(),
             "files": {name: str(path) for name, path in self.files.items()},
         }
 
@@ -91,6 +117,8 @@ def provenance(
         form: Form of the network that the attack takes its gradients from.
     """
     dataset = config.data.spec.label if config.data else FILES
+    if config.size == ORIGINAL:
+        dataset = at_own_size(dataset, config.saved_as)
     columns = {
         "model": config.model,
         "weights_sha256": model.weights_sha256 or "",
@@ -125,24 +153,35 @@ def failed(
     return PictureResult(path, replace(record, unit_id=unit))
 
 
-def picture_result(path: Path, result: ImageResult, model: Classifier) -> PictureResult:
+def picture_result(
+    path: Path, result: ImageResult, model: Classifier, rivals: tuple[Record, ...] = ()
+) -> PictureResult:
     """The outcome of a picture that was attacked or left out.
 
     Args:
         path: Path of the picture.
         result: Result of the image, whose name is that path.
         model: The classifier, for the names of the classes.
+        rivals: The rows of all attacks on it, if there were several.
     """
     record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id))
-    if without_mask(record.dataset) == FILES:  # pictures given one by one have no names in a data set, only paths
+    if record.dataset.partition(",")[0] == FILES:  # pictures given one by one have no names in a data set, only paths
         record = replace(record, sample_name="")
     before = _first_classes(result.clean, record.clean_topk, model)
     if result.pointless and record.status != UNKNOWN:
         record = _left_out(path, record, None if model.several else before[0].name)
     if result.candidate is None:
-        return PictureResult(path, record, before)
+        return PictureResult(path, record, before, rivals=rivals)
     measured, after = result.candidate.measured, _first_classes(result.candidate.logits, record.adv_topk, model)
-    return PictureResult(path, record, before, after, met_8bit=measured.met_8bit, size_8bit=measured.size_8bit)
+    return PictureResult(
+        path, record, before, after, met_8bit=measured.met_8bit, size_8bit=measured.size_8bit, rivals=rivals
+    )
+
+
+def _in_short(record: Record) -> dict[str, Any]:
+    """What one of several attacks found, for `--json`."""
+    names = ("attack", "status", "met", *NORMS, "forwards", "backwards", "seconds")
+    return {name: getattr(record, name) for name in names}
 
 
 def _left_out(path: Path, record: Record, name: str | None) -> Record:
@@ -150,11 +189,11 @@ def _left_out(path: Path, record: Record, name: str | None) -> Record:
 
     Args:
         path: Path of the picture.
-        record: Its record.
+        record: Record of the picture.
         name: Name of the class; None of a model with several labels.
     """
     path_shown = display_name(path, limit=200)
-    why = f"'{path_shown}' has the labels already that the goal '{display_name(record.goal, limit=80)}' asks for"
+    why = f"'{path_shown}' is already as the goal '{display_name(record.goal, limit=80)}' wants it"
     if name is not None:
         why = f"'{path_shown}' is of the class '{display_name(name, limit=200)}' already, which the goal wants"
     return replace(record, status=LEFT_OUT, met=None, survives_8bit=None, error=why)

@@ -37,7 +37,7 @@ def draw_panel(
     all three; where that is strewn about, the rest of the original is faded.
 
     Args:
-        clean: The original at the model's resolution.
+        clean: The original at the model's resolution, or at its own.
         perturbation: The scaled perturbation; grey is no change.
         adversarial: The adversarial picture.
         outcome: Classes, sizes and cost.
@@ -141,4 +141,5 @@ def _write_title(figure: "Figure", outcome: "PictureResult") -> None:
     record = outcome.record
     name = display_name(outcome.path.name, limit=40)
     title = f"{name} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
+    title += " · original size" if outcome.read_back else ""
     figure.suptitle(title, fontsize=14, parse_math=False)

@@ -1,5 +1,6 @@
 """Single pictures, universal perturbations and patches on a terminal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -7,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.analysis.statistics import Proportion
-from advbench.config.budgets import describe_norm
+from advbench.config.budgets import NORMS, describe_eps, describe_norm
 from advbench.pictures.wording import describe_result
+from advbench.records.record import LEFT_OUT, OK, UNKNOWN
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def attacked(outcome: "PictureResult") -> RenderableType:
     )
     folder = next(iter(outcome.files.values())).parent
     lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
-    return Group(Text(heading, style="bold"), table, *(Text(line) for line in lines), Text())
+    rivals = [_rivals(outcome)] if outcome.rivals else []
+    return Group(Text(heading, style="bold"), table, *rivals, *(Text(line) for line in lines), Text())
 
 
 def _labels(outcome: "PictureResult") -> Table:
@@ -65,6 +68,62 @@ def _classes(outcome: "PictureResult") -> Table:
             f"{after.confidence:.1%}",
         )
     return table
+
+
+def _rivals(outcome: "PictureResult") -> Table:
+    """The sizes that several attacks found on one picture, in every norm; the one that won is bold."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("attack")
+    for norm in NORMS:
+        table.add_column(norm.capitalize(), justify="right")
+    table.add_column("passes", justify="right")
+    table.add_column("seconds", justify="right")
+    for record in outcome.rivals:
+        sizes = [getattr(record, norm) for norm in NORMS]
+        found = ["failed" if record.status == UNKNOWN else "not met", "", "", ""]
+        if record.met and None not in sizes:
+            found = [describe_eps(norm, size) for norm, size in zip(NORMS, sizes, strict=True)]
+        spent = ["", ""]
+        if record.forwards is not None and record.backwards is not None:
+            spent = [f"{record.forwards + record.backwards:.0f}", f"{record.seconds:.1f}"]
+        won = record.attack == outcome.record.attack and bool(record.met)
+        table.add_row(record.attack, *found, *spent, style="bold" if won else "")
+    return table
+
+
+def table_of(outcomes: "Sequence[PictureResult]") -> Table:
+    """One table of many attacked pictures; of one that failed, its row says why."""
+    failures = any(outcome.record.status != OK for outcome in outcomes)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("picture", "pixels", "first before", "first after", "goal", "change", "seconds"):
+        table.add_column(heading, justify="right" if heading in ("change", "seconds") else "left")
+    if failures:
+        table.add_column("why not", overflow="fold")
+    for outcome in outcomes:
+        table.add_row(*_row(outcome), *([Text(_why(outcome), style="red")] if failures else []))
+    return table
+
+
+def _row(outcome: "PictureResult") -> list[RenderableType]:
+    record, name = outcome.record, Text(display_name(outcome.path.name, limit=24))
+    if record.status != OK:
+        return [name, "", "", "", "left out" if record.status == LEFT_OUT else "failed", "", ""]
+    size = getattr(record, record.norm)
+    first = [Text(display_name(guesses[0].name, limit=18)) for guesses in (outcome.before, outcome.after)]
+    return [
+        name,
+        "{} x {}".format(*outcome.read_back.size) if outcome.read_back else "",
+        *first,
+        "met" if record.met else "not met",
+        "" if size is None else describe_eps(record.norm, size),
+        "" if record.seconds is None else f"{record.seconds:.1f}",
+    ]
+
+
+def _why(outcome: "PictureResult") -> str:
+    """Why nothing is known of a picture, without its path, which stands beside it; empty if all is well."""
+    error = outcome.record.error or ""
+    return display_name(error.partition("': ")[2] or error, limit=200)
 
 
 def universal(measured: "Measured") -> RenderableType:

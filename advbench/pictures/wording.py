@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from advbench.config.budgets import NORMS, describe_size
+from advbench.config.budgets import NORMS, describe_eps, describe_size
 from advbench.config.masks import mask_in
 from advbench.records.record import LEFT_OUT
 from advbench.sanitize import display_name
 
 if TYPE_CHECKING:
-    from advbench.pictures.outcome import PictureResult
+    from advbench.pictures.outcome import PictureResult, ReadBack
 
 
 def describe_result(outcome: "PictureResult") -> list[str]:
@@ -23,7 +23,10 @@ def describe_result(outcome: "PictureResult") -> list[str]:
     if sizes:
         texts = [describe_size(norm, size) for norm, size in sizes]
         lines += ["   ".join(texts[:2]), "   ".join(texts[2:])]
-        lines += [f"8-bit PNG: {_describe_8bit(outcome)}"] if record.met else []
+    if outcome.read_back is not None:
+        lines += _describe_file(outcome.read_back)
+    elif record.met:
+        lines.append(f"8-bit PNG: {_describe_8bit(outcome)}")
     if record.forwards is not None:
         lines.append(f"{record.forwards:.0f} forward, {record.backwards:.0f} backward passes, {record.seconds:.1f} s")
     return lines + _describe_reach(outcome)
@@ -39,6 +42,17 @@ def _describe_reach(outcome: "PictureResult") -> list[str]:
     if not reach.eps:
         return ["nothing could be proved at any eps"]
     return [f"proved: no change within {describe_size(norm, reach.eps)} can do it ({reach.method})"]
+
+
+def _describe_file(found: "ReadBack") -> list[str]:
+    """What the file of an attacked photograph is worth, a line or three."""
+    met = "met" if found.met else "not met"
+    lines = [f"{found.file} of {found.size[0]} x {found.size[1]} pixels, opened again: goal {met}"]
+    if found.saving:
+        apart, alone = (describe_eps("linf", size) for size in (found.linf, found.saving))
+        lines.append(f"saved as {found.saved_as}: up to {apart} from the photograph")
+        lines.append(f"(the photograph itself, saved so: {alone})")
+    return lines
 
 
 def _describe_8bit(outcome: "PictureResult") -> str:

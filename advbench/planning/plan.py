@@ -1,6 +1,6 @@
 """From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from advbench.catalog import UNIVERSAL
 from advbench.config.goals import parse_goal
 from advbench.config.masks import parse_mask
+from advbench.config.models.model import ModelSpec
 from advbench.config.suite import DatasetSpec, Suite
 from advbench.datasets.images.ids import Numbering, sample_id
 from advbench.datasets.matching import Matched
@@ -74,56 +75,86 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
     around = surroundings(resources.device.type)
     pairs = fitting_pairs(suite, resources)
     digests = {model.label: resources.digest(model.label) for model, _ in pairs}
-    first: list[Unit] = []
-    checks: list[Unit] = []
-    rest: list[Unit] = []
-    proofs: list[Unit] = []
-    images, footprints, stored, found = {}, {}, set[str](), dict[str, Choice]()
-    kinds = set[bool]()
-    for model, data in pairs:
-        judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
-        numbers = chosen(suite, data, len(labelled.dataset))
-        ids = _ids(resources, model.label, data.label, numbers)
-        _check_labels(resources, model.label, data.label)
-        cells = cells_for(suite, model, data, several=judged.several)
-        kinds.add(judged.several)
-        _check_goals(cells, judged, labelled, numbers)
-        key = around | _key(digests[model.label], labelled) | _mask(data)
-        pair = Pair(model.label, data.label, numbers, ids, key, suite.seed)
-        name = f"{model.label} on {data.label}"
-        images[name] = short_digest(ids)
-        if not numbers:
-            continue
-        stored |= {cell.params for cell in cells if cell.attack == UNIVERSAL and not cell.takes_fit}
-        first_images = _first_images(resources, model.label, data, numbers)
-        size = footprints[model.label, data.label] = _size(judged, first_images, cells, f"those of {name}")
-        first += [pair.unit("clean", rows) for rows in runs(len(numbers), CLEAN_BATCH)]
-        checks += check_units(suite, pair, cells, twin=getattr(judged, "twin", None) is not None)
-        if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells if cell.surrogate is None):
-            found[name] = forms.get(name) or choose_form(judged, first_images, size)
-        others, forms_of_others = stand_ins(suite, resources, cells, (model.label, data.label), first_images, forms)
-        found |= forms_of_others
-        made_on: dict[str | None, StandIn] = {**others, None: StandIn(size, found.get(name, AS_IT_IS), "")}
-        last = last_of(suite, model, data)
-        own = [
-            unit
-            for cell in cells
-            for unit in attack_units(pair, cell, size, made_on[cell.surrogate], in_parts=cell in last)
-        ]
-        rest += own
-        proofs += [unit for cell in proofs_of(suite, data, cells) for unit in proof_units(pair, cell, own)]
+    drafts = [
+        _draft(suite, resources, pair, around | {"model_digest": digests[pair[0].label]}, forms) for pair in pairs
+    ]
+    kinds = {resources.judged(model.label, data.label).several for model, data in pairs}
     for _, data in pairs:
         refuse_idle(suite, data, kinds)
+    images = {draft.name: draft.images for draft in drafts}
     identity = {"suite": suite_identity(suite), **around, "models": digests, "images": images}
-    identity |= ({"perturbations": sorted(stored)} if stored else {}) | _of_surrogates(suite, resources, digests)
-    identity["forms"] = {name: choice._asdict() for name, choice in found.items()}
+    stored = sorted({params for draft in drafts for params in draft.stored})
+    identity |= ({"perturbations": stored} if stored else {}) | _of_surrogates(suite, resources, digests)
+    identity["forms"] = {name: form._asdict() for draft in drafts for name, form in draft.forms.items()}
     classes = {data.label: list(resources.judged(model.label, data.label).classes) for model, data in reversed(pairs)}
-    return Plan((*first, *checks, *rest, *proofs), identity, classes, footprints)
+    sizes = {
+        (model.label, data.label): draft.size
+        for (model, data), draft in zip(pairs, drafts, strict=True)
+        if draft.size is not None
+    }
+    stages = zip(*(draft.stages for draft in drafts), strict=True)
+    return Plan(tuple(unit for stage in stages for units in stage for unit in units), identity, classes, sizes)
+
+
+class _Draft(NamedTuple):
+    """The part of a plan about one model on one data set."""
+
+    name: str
+    """What it is called in the identity."""
+    images: str
+    """Digest of its images."""
+    stages: tuple[Sequence[Unit], ...] = ((), (), (), ())
+    """Units that predict, check, attack and prove."""
+    size: Footprint | None = None
+    """Cost of one image; None: there is none."""
+    forms: Mapping[str, Choice] = MappingProxyType({})
+    """The forms that were chosen, of the model and of surrogates."""
+    stored: Iterable[str] = ()
+    """Parameters of attacks that apply a stored perturbation."""
+
+
+def _draft(
+    suite: Suite,
+    resources: Resources,
+    pair: tuple[ModelSpec, DatasetSpec],
+    around: Mapping[str, Any],
+    forms: Mapping[str, Choice],
+) -> _Draft:
+    """Plan one model on one data set."""
+    model, data = pair
+    judged, labelled = resources.judged(model.label, data.label), resources.matched(model.label, data.label)
+    numbers = chosen(suite, data, len(labelled.dataset))
+    ids = _ids(resources, model.label, data.label, numbers)
+    _check_labels(resources, model.label, data.label)
+    cells = cells_for(suite, model, data, several=judged.several)
+    _check_goals(cells, judged, labelled, numbers)
+    own = Pair(model.label, data.label, numbers, ids, {**around, **_key(labelled), **_mask(data)}, suite.seed)
+    draft = _Draft(f"{model.label} on {data.label}", short_digest(ids))
+    if not numbers:
+        return draft
+    first = _first_images(resources, model.label, data, numbers)
+    size = _size(judged, first, cells, f"those of {draft.name}")
+    found: dict[str, Choice] = {}
+    if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells if cell.surrogate is None):
+        found[draft.name] = forms.get(draft.name) or choose_form(judged, first, size)
+    others, forms_of_others = stand_ins(suite, resources, cells, (model.label, data.label), first, forms)
+    made_on: dict[str | None, StandIn] = {**others, None: StandIn(size, found.get(draft.name, AS_IT_IS), "")}
+    last = last_of(suite, model, data)
+    cut = (attack_units(own, cell, size, made_on[cell.surrogate], in_parts=cell in last) for cell in cells)
+    attacked = [unit for units in cut for unit in units]
+    stages = (
+        [own.unit("clean", rows) for rows in runs(len(numbers), CLEAN_BATCH)],
+        [*check_units(suite, own, cells, twin=getattr(judged, "twin", None) is not None)],
+        attacked,
+        [unit for cell in proofs_of(suite, data, cells) for unit in proof_units(own, cell, attacked)],
+    )
+    stored = {cell.params for cell in cells if cell.attack == UNIVERSAL and not cell.takes_fit}
+    return draft._replace(stages=stages, size=size, forms=found | forms_of_others, stored=stored)
 
 
 def _check_goals(cells: Sequence[PlannedAttack], model: Classifier, labelled: Matched, numbers: Sequence[int]) -> None:
     """Check that the model has the classes of every goal, and that each has a meaning for some image."""
-    for goal in {cell.goal for cell in cells}:
+    for goal in dict.fromkeys(cell.goal for cell in cells):
         goal_maker(parse_goal(goal), model)
     if (sets := labelled.dataset.label_sets) is not None and numbers:
         refuse_granted(cells, [sets[number] for number in numbers], model)
@@ -143,9 +174,9 @@ def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], whi
     return footprint(model, images[0])
 
 
-def _key(model_digest: str, labelled: Matched) -> dict[str, Any]:
-    """What decides the results of a model on a data set, beside the code and the images."""
-    found = {"format": FORMAT, "model_digest": model_digest, "labels": labelled.dataset.truths}
+def _key(labelled: Matched) -> dict[str, Any]:
+    """What decides the results of a model on a data set, beside the code, the model and the images."""
+    found = {"format": FORMAT, "labels": labelled.dataset.truths}
     return found | ({} if labelled.among is None else {"among": labelled.among})
 
 

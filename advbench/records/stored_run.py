@@ -124,7 +124,7 @@ def refuse_part(run: StoredRun, what: str) -> None:
     """Refuse a run that stopped when it was decided, for something that needs every image.
 
     Args:
-        run: Any run.
+        run: The stored run, finished or not.
         what: What needs them.
 
     Raises:

@@ -96,8 +96,8 @@ _RIGHT = {
 """Goal for several labels -> what makes an image correct."""
 _ASIDE = {
     "label-off": "without the label",
-    "label-on": "which have the label",
-    "labels-equal": "which have these labels",
+    "label-on": "with the label",
+    "labels-equal": "with these labels alone",
 }
 """Goal for several labels -> which images it has no meaning for."""
 
@@ -236,7 +236,7 @@ COLUMNS: tuple[Column[Cell], ...] = (
     Column(
         "flipped",
         lambda cell: cell.flipped.percent,
-        "the first class changed, whatever the goal",
+        "the first class (or any label) changed, whatever the goal",
         kind="share",
         dropped=2,
     ),

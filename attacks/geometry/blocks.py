@@ -13,7 +13,7 @@ class Strips(NamedTuple):
     Leading dimensions, written as ``...``, stand for images, or for images and the strips of their other side.
     """
 
-    index: Tensor
+    strip: Tensor
     """Number of the strip of each place, int64 (..., L)."""
     offset: Tensor
     """Distance of the place from the first place of its strip (..., L)."""
@@ -32,7 +32,7 @@ class Strips(NamedTuple):
 
         Example:
             >>> strips = Strips.of(torch.tensor([[0, 1, 3]]), side=3)
-            >>> strips.index, strips.offset
+            >>> strips.strip, strips.offset
             (tensor([[0, 1, 1]]), tensor([[0, 0, 1]]))
         """
         places = torch.arange(side, device=edges.device).expand(*edges.shape[:-1], side).contiguous()
@@ -56,7 +56,7 @@ class Strips(NamedTuple):
         """
         before, after = _edges(lengths), _edges(lengths.gather(-1, order))
         placed = cls.of(after, side)
-        index = order.gather(-1, placed.index)
+        index = order.gather(-1, placed.strip)
         return cls(index, placed.offset, before.gather(-1, index), placed.length)
 
 
@@ -72,7 +72,7 @@ def proportional(weights: Tensor, side: int) -> Tensor:
 
     Example:
         >>> proportional(torch.tensor([1.0, 1.0, 2.0]), side=10)
-        tensor([3, 2, 5])
+        tensor([2, 3, 5])
     """
     edges = (weights.cumsum(-1) / weights.sum(-1, keepdim=True) * side).round().long()
     return edges.diff(dim=-1, prepend=torch.zeros_like(edges[..., :1]))
@@ -102,11 +102,11 @@ def shuffle_and_rotate(x: Tensor, random: Tensor, blocks: int, rotation: float) 
     height, width = x.shape[2:]
     rows = Strips.shuffled(proportional(1 + row_weights, height), down.argsort(-1), height)
     within = Strips.shuffled(proportional(1 + column_weights, width), right.argsort(-1), width)
-    angle = torch.deg2rad((2 * angles - 1) * rotation).gather(-1, within.index)
+    angle = torch.deg2rad((2 * angles - 1) * rotation).gather(-1, within.strip)
 
     def of_strip(values: Tensor) -> Tensor:
         """Values of each strip (n, B, W) at each row of the result (n, H, W)."""
-        return values.gather(1, rows.index.unsqueeze(2).expand(-1, -1, width))
+        return values.gather(1, rows.strip.unsqueeze(2).expand(-1, -1, width))
 
     high, wide = (rows.length.unsqueeze(2) - 1) / 2, (of_strip(within.length) - 1) / 2
     below, beside = rows.offset.unsqueeze(2) - high, of_strip(within.offset) - wide
@@ -134,7 +134,7 @@ def numbers_for(blocks: int) -> int:
 def _parted(random: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Keys to sort strips (n, B) and blocks (n, B, B) by, angles (n, B, B), and weights of strips and of blocks."""
     sizes = [blocks, blocks**2, blocks**2, blocks, blocks**2]
-    down, right, angles, rows, columns = random.double().split(sizes, dim=1)
+    down, right, angles, rows, columns = torch.split(random.double(), sizes, dim=1)
     square = (len(random), blocks, blocks)
     return down, right.view(square), angles.view(square), (rows, columns.view(square))
 

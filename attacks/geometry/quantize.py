@@ -10,7 +10,7 @@ from attacks.losses import margin
 from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.derivatives import NoGradientError
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import exact_form, forward, slope
 from attacks.queries.inputs import check_arguments
 from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
@@ -39,6 +39,10 @@ def quantize(
     ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. A model
     without a gradient is asked for answers alone: for it the perturbation is stretched in Linf too.
 
+    Where ``x_adv`` does not meet the goal there is nothing to keep, and no search. But a model that itself rounds its
+    images, as one that reads files does, may say so of an image beside which there is one of 8 bits that does it: if
+    the model has a form without the rounding, as its ``exact_form``, that is asked too.
+
     Args:
         model: Images in [0, 1] -> logits.
         x: Clean images (N, ...), in [0, 1].
@@ -66,16 +70,16 @@ def quantize(
     size = norm.measure(x_adv - x)
     reach = radii(eps, x_adv)
     first, last = _levels(norm, size, reach)
-    best = _rounded(x, x_adv, torch.minimum(first, last))
+    best = on_levels(x, x_adv, torch.minimum(first, last))
     best = torch.where(column(_beyond(norm, x, best, reach), x), _inwards(x, x_adv), best)
-    rows = (met(goal, forward(model, x_adv, goal)) & (first <= last)).nonzero().squeeze(1)
+    rows = (_met(model, x_adv, goal) & (first <= last)).nonzero().squeeze(1)
     if not norm.per_value:
         stretched = _stretched(model, x[rows], x_adv[rows], goal.select(rows), norm, reach[rows], last[rows])
         best[rows[stretched.found]] = stretched.x_adv[stretched.found]
         rows = rows[~stretched.found]
     z, room, step = x_adv[rows], reach[rows], 0
     while len(rows):
-        x_q = _rounded(x[rows], z, first[rows] + step // steps)
+        x_q = on_levels(x[rows], z, first[rows] + step // steps)
         try:
             at = slope(model, x_q, goal.select(rows), margin)
         except NoGradientError:
@@ -95,6 +99,14 @@ def quantize(
     return best
 
 
+def _met(model: Model, x_adv: Tensor, goal: Goal) -> Tensor:
+    """Which images meet the goal, for the model or for its form without rounding, bool (N,)."""
+    fooled, smooth = met(goal, forward(model, x_adv, goal)), exact_form(model)
+    if smooth is None or bool(fooled.all()):
+        return fooled
+    return fooled | met(goal, forward(smooth, x_adv, goal))
+
+
 def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor) -> Nearest:
     """The nearest roundings that meet the goal among those of stretched and shortened perturbations, by bisection.
 
@@ -103,7 +115,7 @@ def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, r
     best, delta = Nearest(x, norm, reach), x_adv - x
     search = Bisection(torch.full_like(reach, 0.5))
     for _ in range(_FACTORS if len(x) else 0):
-        x_q = _rounded(x, x + column(search.value, x) * delta, level)
+        x_q = on_levels(x, x + column(search.value, x) * delta, level)
         fooled = met(goal, forward(model, x_q, goal))
         best.offer(x_q, fooled)
         search.tell(fooled)
@@ -123,8 +135,13 @@ def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
     return first, (reach * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)
 
 
-def _rounded(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
-    """The multiples of 1/255 nearest to ``z`` among those within ``level`` (N,) levels of ``x`` in every value."""
+def on_levels(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
+    """The multiples of 1/255 nearest to ``z`` among those within ``level`` (N,) levels of ``x`` in every value.
+
+    Example:
+        >>> on_levels(torch.tensor([[0.4, 0.4]]), torch.tensor([[0.402, 0.5]]), torch.tensor([1.0])) * 255
+        tensor([[103., 103.]])
+    """
     grey, span = x * _WHITE, column(level, x)
     # Where no multiple lies within the level, the one nearest to the clean value.
     low = torch.minimum((grey - span - _ROUNDING).ceil(), grey.round()).clamp_min(0)

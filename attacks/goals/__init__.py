@@ -21,6 +21,7 @@ from attacks.goals.multilabel import AnyLabelFlips, LabelOff, LabelOn, LabelsEqu
 from attacks.goals.ordered_topk import OrderedTopK
 from attacks.goals.protocol import Exclusion, Goal, met
 from attacks.goals.shared import BaseGoal
+from attacks.goals.spared import Spared
 from attacks.goals.targeted import Targeted
 from attacks.goals.topk_exclusion import TopKExclusion
 from attacks.goals.untargeted import Untargeted
@@ -42,6 +43,7 @@ __all__ = [
     "LabelsEqual",
     "OrderedTopK",
     "SignedGoal",
+    "Spared",
     "Targeted",
     "TopKExclusion",
     "Untargeted",

@@ -180,7 +180,7 @@ def descend_over_copies(
 
 
 def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draws: range) -> Slope:
-    """Mean gradient of changed copies of images (n, C, H, W), with respect to the images; all else is the last copy's.
+    """Mean gradient of changed copies of images (n, C, H, W), with respect to the images; all else is the first copy's.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -197,14 +197,19 @@ def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, 
         >>> mean_slope(lambda x: x.flatten(1), x, goal, losses.margin, dimmed, range(2)).gradient
         tensor([[[[ 0.7500, -0.7500]]]])
     """
-    sum_ = torch.zeros_like(x)
+    first = _slope_of_copy(model, x, goal, loss, change, draws[0])
+    sum_ = first.gradient
+    for draw in draws[1:]:
+        sum_ = sum_ + _slope_of_copy(model, x, goal, loss, change, draw).gradient
+    return first._replace(gradient=sum_ / len(draws))
+
+
+def _slope_of_copy(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draw: int) -> Slope:
+    """What the model says of one copy, with the gradient with respect to the images."""
     # What is drawn here becomes part of a graph, which tensors made in inference mode cannot be.
     with torch.inference_mode(False), torch.enable_grad():
-        start = x.clone() if x.is_inference() else x.detach()
-        for draw in draws:
-            leaf = start.detach().requires_grad_()
-            shown = change(leaf, goal.ids, draw)
-            at = slope(model, shown.detach(), goal, loss)
-            (gradient,) = torch.autograd.grad(shown, leaf, at.gradient)
-            sum_ = sum_ + gradient
-    return at._replace(gradient=sum_ / len(draws))
+        leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        shown = change(leaf, goal.ids, draw)
+        at = slope(model, shown.detach(), goal, loss)
+        (gradient,) = torch.autograd.grad(shown, leaf, at.gradient)
+    return at._replace(gradient=gradient)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from attacks.goals import Goal
@@ -110,7 +111,7 @@ class StoredUniversal:
         if odd.all() or not odd.any():
             raise ValueError(f"expected images of both halves to fit to, got {len(x)} of one")
         method = UniversalPerturbation(norm=self.norm, eps=eps, steps=self.fit)
-        halves = tuple(method.fit(model, part.split(BATCH), seed=seed) for part in (x[odd], x[~odd]))
+        halves = tuple(method.fit(model, torch.split(part, BATCH), seed=seed) for part in (x[odd], x[~odd]))
         changed = replace(self)
         object.__setattr__(changed, "halves", halves)
         return changed

@@ -91,9 +91,8 @@ def test_they_miss_at_any_draw_no_more_often_than_alpha(number, alpha):
                 if probability > 0:
                     after[marked + step] = after.get(marked + step, 0.0) + chance * probability
         bounds = {marked: marked_in(total, drawn, marked, alpha) for marked in after}
-        within = {
-            marked: chance for marked, chance in after.items() if bounds[marked].low <= number <= bounds[marked].high
-        }
+        missed = {marked for marked, found in bounds.items() if not found.low <= number <= found.high}
+        within = {marked: chance for marked, chance in after.items() if marked not in missed}
     assert 1 - alpha <= sum(within.values()) <= 1 + 1e-9
     assert number == 0 or sum(within.values()) < 1, "bounds that never miss are wider than they need be"
 
@@ -104,9 +103,16 @@ def test_without_replacement_is_narrower_than_a_large_population():
 
 
 def test_ends_only_come_closer():
-    looks = [Look(50, 40, 0, 0), Look(100, 80, 20, 0), Look(150, 120, 22, 0)]
+    looks = [Look(50, 40, 2, 0), Look(100, 80, 8, 0), Look(150, 120, 9, 0)]
     ends = list(narrowing(looks, standing=800, n=1000, alpha=0.05))
     assert all(a[0] <= b[0] <= b[1] <= a[1] for a, b in pairwise(ends))
+
+
+def test_after_a_miss_they_follow_the_later_look():
+    looks = [Look(40, 40, 0, 0), Look(100, 100, 60, 0)]
+    first, last = narrowing(looks, standing=100, n=100, alpha=0.05)
+    assert first[0] > 0.4
+    assert last == (0.4, 0.4)
 
 
 def test_the_sentence_of_a_report():

@@ -132,10 +132,34 @@ def test_success_against_queries_goes_by_the_first_success():
         ("square", "toy, only box:1,1,2,2", "mask"),
         ("of a plugin", "toy", "gradients"),
         ("proof", "toy", "gradients"),
+        ("patch", "toy", "patch"),
     ],
 )
 def test_the_kind_of_a_threat_is_what_the_attacker_may_do(attack, dataset, kind):
     assert kind_of(attack, dataset) == kind
+
+
+def test_what_is_made_on_another_model_is_transfer_whatever_the_attack():
+    made = {"attack": "square", "params": '{"surrogate": "other"}', "eps": LARGE}
+    found = only([*images([None, None], eps=SMALL), *images([LARGE, None], **made)])
+    assert [(each.kind, each.attacks) for each in found.rows] == [
+        ("gradients", ("pgd",)),
+        ("transfer", ("square from other",)),
+    ]
+    assert found.queries == ()
+
+
+def test_a_patch_is_bounded_by_its_share_alone():
+    made = {"attack": "patch", "norm": "l0", "eps": None}
+    rows = [
+        *images([3000.0, None], params='{"share": 0.05, "shape": "square"}', **made),
+        *images([3000.0, 9000.0], params='{"share": 0.2, "shape": "circle"}', **made),
+    ]
+    found = only(rows, {("toy", "l0"): (50.0,)})
+    assert [(each.kind, each.mask, each.norm, each.robust.k) for each in found.rows] == [
+        ("patch", "square of 5%", "", 1),
+        ("patch", "circle of 20%", "", 0),
+    ]
 
 
 def test_broken_beats_unknown_beats_robust():

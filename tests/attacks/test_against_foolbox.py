@@ -93,8 +93,8 @@ def test_robust_accuracy_is_not_higher(name, norm, eps, model, right):
         (FMN(), "LInfFMNAttack"),
         (FMN(norm=L1()), "L1FMNAttack"),
         (FMN(norm=L0()), "L0FMNAttack"),
-        (TopK(), "LInfFMNAttack"),
-        (TopK(norm=L1()), "L1FMNAttack"),
+        pytest.param(TopK(), "LInfFMNAttack", marks=pytest.mark.slow),
+        pytest.param(TopK(norm=L1()), "L1FMNAttack", marks=pytest.mark.slow),
         (TopK(norm=L0()), "L0FMNAttack"),
     ],
     ids=["ddn", "fmn-linf", "fmn-l1", "fmn-l0", "topk-linf", "topk-l1", "topk-l0"],
@@ -118,7 +118,9 @@ def test_the_margin_costs_ddn_little(model, right):
     assert with_margin.median() <= 1.05 * with_ce.median()
 
 
-@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize(
+    "targeted", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["untargeted", "targeted"]
+)
 @pytest.mark.parametrize(
     ("norm", "eps", "names"),
     [

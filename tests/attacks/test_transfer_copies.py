@@ -77,7 +77,7 @@ def test_vmi_is_the_papers_recursion():
 
 def test_strips_say_where_each_place_lies():
     strips = Strips.of(torch.tensor([[0, 2, 2, 5], [0, 1, 4, 5]]), side=5)
-    assert strips.index.tolist() == [[0, 0, 2, 2, 2], [0, 1, 1, 1, 2]]
+    assert strips.strip.tolist() == [[0, 0, 2, 2, 2], [0, 1, 1, 1, 2]]
     assert strips.offset.tolist() == [[0, 1, 0, 1, 2], [0, 0, 1, 2, 0]]
     assert strips.length.tolist() == [[2, 2, 3, 3, 3], [1, 3, 3, 3, 1]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from advbench.datasets.images.files import find_pictures
+from advbench.datasets.images.finding import find_pictures
 
 
 def make(folder, *names):

@@ -34,7 +34,7 @@ def test_labels_that_fit_no_better_than_those_of_other_images_are_seen():
 
 def sigmoid_left_on(**options):
     net = nn.Sequential(*rows_model().module, nn.Sigmoid())
-    return Classifier(net, num_classes=4, mean=[0.0], input_size=4, thresholds=0.0, **options)
+    return Classifier(net, num_classes=4, mean=[0.0], input_size=4, **options).with_thresholds(0.0)
 
 
 def test_a_sigmoid_is_undone_and_flagged():
@@ -50,9 +50,10 @@ def test_random_answers_and_dead_gradients_are_seen():
         def forward(self, x):
             return x.flatten(1)[:, :4] * 10 - 5 + torch.rand(len(x), 4)
 
-    flags = check_model(Classifier(Noisy(), num_classes=4, mean=[0.0], thresholds=0.0), X, Y, dataset="bright")
+    flags = check_model(Classifier(Noisy(), num_classes=4, mean=[0.0]).with_thresholds(0.0), X, Y, dataset="bright")
     assert ("M2", "F") in ids(flags)
-    dead = Classifier(lambda x: (x.flatten(1)[:, :4] > 0.5).float() - 0.5, num_classes=4, mean=[0.0], thresholds=0.0)
+    dead = Classifier(lambda x: (x.flatten(1)[:, :4] > 0.5).float() - 0.5, num_classes=4, mean=[0.0])
+    dead.with_thresholds(0.0)
     assert "M6" in dict(ids(check_model(dead, X, Y, dataset="bright")))
 
 

@@ -67,6 +67,7 @@ def test_only_survivors_are_proved(done):
     assert not (tried["proved"] & tried["met"]).any()
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(done, tmp_path):
     two = run(SUITE, out=tmp_path / "two", workers=2)
     pd.testing.assert_frame_equal(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
+from advbench.api import load_run
 from advbench.api import run as run_suite
 from advbench.config.data.name import parse_data
 from advbench.config.models.model import ModelSpec
@@ -58,12 +59,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ZOOS, help="default: all")
     parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="of the runs")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
+    parser.add_argument("--page", action="store_true", help="run nothing, and write the page of runs that are finished")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
     options = parser.parse_args()
     kept = options.out / "rankings.json"
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"zoos": {}}
     for name in options.only or ZOOS:
-        run = run_suite(_suite(ZOOS[name]), out=options.runs / name, workers=options.workers)
+        folder = options.runs / name
+        run = load_run(folder) if options.page else run_suite(_suite(ZOOS[name]), out=folder, workers=options.workers)
         (ranking,), (page,) = run.analysis.rankings, ranking_pages(run.analysis.rankings)
         grids = {"order": page.order._asdict(), "tau": page.tau._asdict()}
         found["zoos"][name] = {"images": ZOOS[name].images, "title": page.title, **ranking.as_dict(), "grids": grids}
@@ -81,7 +84,7 @@ def _suite(zoo: Zoo) -> Suite:
 def _page(found: dict[str, Any]) -> list[str]:
     lines = [_HEAD.format(processor=found["processor"])]
     for zoo in found["zoos"].values():
-        lines += [f"## {zoo['title'][:1].upper()}{zoo['title'][1:]}", "", f"{zoo['images']} images.", ""]
+        lines += [f"## {zoo['title']}", "", f"{zoo['images']} images.", ""]
         for caption, name in ((ORDER_CAPTION, "order"), (TAU_CAPTION, "tau")):
             lines += [f"{caption}:", "", *_table(Grid(**zoo["grids"][name])), ""]
     return lines[:-1]

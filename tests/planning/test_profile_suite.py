@@ -12,7 +12,7 @@ from advbench.config.data.name import parse_data
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.models.model import ModelSpec
 from advbench.config.suite import Suite
-from advbench.config.suite_files import load_suite, on_other_data, on_other_models
+from advbench.config.suite_files import load_suite, on_other_data, on_other_models, on_surrogates
 from advbench.errors import UserError
 from advbench.planning.cells import cells_for
 from advbench.planning.plan import make_plan
@@ -89,6 +89,15 @@ def test_other_models_take_the_place_of_those_of_the_suite():
         on_other_models(Suite(**BASE, attacks="fgsm", gates=floor), (ModelSpec(name="mlp_mnist"),))
 
 
+def test_an_attack_of_transfer_needs_a_surrogate():
+    attacks = [{"name": "fgsm", "surrogates": []}, {"name": "mifgsm", "transfer": True}]
+    suite = Suite(**BASE, attacks=attacks, noise=False)
+    assert [name for name, *_ in planned(suite)] == ["fgsm"]
+    with_one = on_surrogates(suite, ["mlp_mnist"])
+    cells = cells_for(with_one, with_one.models[0], with_one.datasets[0])
+    assert [(cell.attack, cell.surrogate) for cell in cells] == [("fgsm", None), ("mifgsm", "mlp_mnist")]
+
+
 def test_images_of_a_fit_decide_its_units():
     attacks = [{"name": "universal", "params": {"fit": 3}}]
     ids = []
@@ -131,7 +140,7 @@ def test_a_profile_of_ones_own_from_end_to_end(tmp_path):
     assert run("verify", tmp_path / "out").exit_code == 0
 
 
-OPTIONS = ("--model", "mlp_mnist", "--data", "mnist", "--limit", "10")
+OPTIONS = ("--model", "mlp_mnist", "--data", "mnist", "--limit", "10", "--surrogate", "lenet")
 
 
 @pytest.mark.slow
@@ -141,8 +150,11 @@ def test_the_suite_from_end_to_end(tmp_path):
     assert done.exit_code == 0
     assert "mlp_mnist on mnist · profile" in done.stdout
     (told,) = json.loads(run("report", folder, "--format", "json").stdout)["profiles"]
-    kinds = [row["kind"] for row in told["threats"]]
-    assert kinds == ["gradients"] * 5 + ["mask", "queries", "universal", "movement"] + ["corruption"] * 3
+    kinds = [row["kind"] for row in told["threats"] if row["kind"] not in ("gradients", "corruption")]
+    assert (
+        kinds
+        == ["gradients"] * 5 + ["mask", "patch", "queries", "transfer", "universal", "movement"] + ["corruption"] * 3
+    )
     assert not any(row["robust"]["unknown"] for row in told["threats"])
     assert told["robust_to_everything"]["k"] <= told["robust_to_attacks"]["k"] <= told["clean"]["k"]
     assert run("run", "profile", *OPTIONS, "--out", folder, "--workers", "1").exit_code == 0  # nothing is left to do

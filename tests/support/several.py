@@ -14,14 +14,14 @@ BRIGHT, DARK = 0.6, 0.4
 """Values of rows with and without a label, each 0.1 away from the threshold."""
 
 
-def rows_model(side: int = 4, **options) -> Classifier:
+def rows_model(side: int = 4, *, thresholds: object = 0.0, **options) -> Classifier:
     """Logit i is 10 (mean of quarter i - 0.5): an Linf change of 0.1 turns any label of `bright_rows`."""
     net, quarter = nn.Sequential(nn.Flatten(), nn.Linear(side * side, 4)), side * side // 4
     with torch.no_grad():
         net[1].weight.copy_(10 * torch.eye(4).repeat_interleave(quarter, 1) / quarter)
         net[1].bias.fill_(-5.0)
-    usual = {"num_classes": 4, "classes": NAMES, "mean": [0.0], "input_size": side, "thresholds": 0.0, "name": "rows"}
-    return Classifier(net, **usual | options)
+    usual = {"num_classes": 4, "classes": NAMES, "mean": [0.0], "input_size": side, "name": "rows"}
+    return Classifier(net, **usual | options).with_thresholds(thresholds)
 
 
 def bright_rows(sets=SETS, side: int = 4, **options) -> Dataset:

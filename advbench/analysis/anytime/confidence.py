@@ -1,9 +1,8 @@
 """A confidence sequence for a count in a finite population, from draws without replacement. No torch."""
 
 import math
+from bisect import bisect_left
 from typing import NamedTuple
-
-import numpy as np
 
 PRIOR = (0.5, 3.0)
 """Parameters of the beta distribution that weighs the possible shares. Any give valid bounds; these are narrow where
@@ -46,19 +45,32 @@ def marked_in(total: int, drawn: int, marked: int, alpha: float) -> Count:
 
     Example:
         >>> marked_in(1000, 100, 5, alpha=0.05)
-        Count(low=13, high=134)
+        Count(low=11, high=139)
     """
     if not 0 <= marked <= drawn <= total or not 0 < alpha < 1:
         raise ValueError(f"expected 0 <= marked <= drawn <= total and 0 < alpha < 1, got {marked, drawn, total, alpha}")
-    from scipy.special import betaln, gammaln  # which takes a while to import
+    log_mixture = _log_beta(PRIOR[0] + marked, PRIOR[1] + drawn - marked) - _log_beta(*PRIOR)
 
-    others = drawn - marked
-    numbers = np.arange(marked, total - others + 1)
-    # one given sequence of draws, for each number: the falling factorials of what there was to draw from
-    likelihood = gammaln(numbers + 1) - gammaln(numbers - marked + 1)
-    likelihood += gammaln(total - numbers + 1) - gammaln(total - numbers - others + 1)
-    likelihood -= gammaln(total + 1) - gammaln(total - drawn + 1)
-    a, b = PRIOR
-    mixture = betaln(a + marked, b + others) - betaln(a, b)
-    kept = numbers[mixture - likelihood < -math.log(alpha)]
-    return Count(int(kept[0]), int(kept[-1]))
+    def kept(number: int) -> bool:
+        return log_mixture - _log_chance(number, total, drawn, marked) < -math.log(alpha)
+
+    # The likeliest number is always kept; from there the chance falls to both sides.
+    likeliest = min(marked * (total + 1) // drawn, total - drawn + marked) if drawn else 0
+    low = bisect_left(range(marked, likeliest + 1), True, key=kept) + marked
+    high = bisect_left(range(likeliest, total - drawn + marked + 1), True, key=lambda number: not kept(number))
+    return Count(low, likeliest + high - 1)
+
+
+def _log_chance(number: int, total: int, drawn: int, marked: int) -> float:
+    """Logarithm of the probability of one order of draws, if so many items of the population are marked."""
+    ways = _log_falling(number, marked) + _log_falling(total - number, drawn - marked)
+    return ways - _log_falling(total, drawn)
+
+
+def _log_falling(number: int, count: int) -> float:
+    """Logarithm of a falling factorial: number (number - 1) ... of so many factors."""
+    return math.lgamma(number + 1) - math.lgamma(number - count + 1)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

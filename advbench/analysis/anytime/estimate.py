@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from advbench.analysis.anytime.confidence import marked_in
-from advbench.analysis.statistics import LEVEL
+from advbench.intervals import LEVEL
 
 SHOWN = 1 - LEVEL
 """Alpha of an interval whose level goes without saying."""
@@ -35,15 +35,16 @@ def narrowing(looks: Iterable[Look], *, standing: int, n: int, alpha: float) -> 
     Example:
         >>> looks = [Look(seen=100, drawn=60, broken=3, unknown=0), Look(seen=400, drawn=241, broken=14, unknown=0)]
         >>> [(round(low, 2), round(high, 2)) for low, high in narrowing(looks, standing=600, n=1000, alpha=0.05)]
-        [(0.5, 0.59), (0.54, 0.58)]
+        [(0.5, 0.6), (0.54, 0.58)]
     """
     low, high = 0.0, standing / max(n, 1)
     for look in looks:
         found = marked_in(standing, look.drawn, look.broken, alpha)
         most = marked_in(standing, look.drawn, look.broken + look.unknown, alpha).high if look.unknown else found.high
-        ends = max(low, (standing - most) / max(n, 1)), min(high, (standing - found.low) / max(n, 1))
-        # that the ends cross is among the misses that alpha allows
-        low, high = ends if ends[0] <= ends[1] else (low, high)
+        now = (standing - most) / max(n, 1), (standing - found.low) / max(n, 1)
+        low, high = max(low, now[0]), min(high, now[1])
+        if low > high:  # an earlier look has missed, as alpha allows; this one knows more
+            low, high = now
         yield low, high
 
 
@@ -55,13 +56,13 @@ class Estimate(NamedTuple):
     Example:
         >>> looks = [Look(seen=100, drawn=60, broken=3, unknown=0), Look(seen=400, drawn=241, broken=14, unknown=0)]
         >>> print(Estimate.of(looks, standing=600, n=1000, attack="standard"))
-        56.5 % (54.0 to 58.0, anytime-valid; 400 of 1,000 images under `standard`)
+        56.5 % (53.7 to 58.2, anytime-valid; 400 of 1,000 images under `standard`)
     """
 
     rate: float | None
     """Estimated share of robust images, 0 to 1, as if no unknown image were robust; None: nothing was drawn."""
     most: float | None
-    """The same as if every unknown image were robust."""
+    """Estimated share of robust images as if every unknown image were robust."""
     low: float
     """Lower end of the interval, as if no unknown image were robust."""
     high: float

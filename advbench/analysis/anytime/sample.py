@@ -132,8 +132,8 @@ def sampled_cells(
         known = quick.get((cell.eps, cell.attack))
         if cell.attack == WORST_CASE:
             robust = estimate(every, looks, cell.eps, alpha=alpha, share=share)
-            whole = {} if known is None else {"clean": known.clean, "noise": known.noise}
-            found.append(replace(cell, robust=robust, part_of=len(every.samples), **whole))
+            whole = known or cell
+            found.append(replace(cell, robust=robust, clean=whole.clean, noise=whole.noise, part_of=len(every.samples)))
         else:
             found.append(known or replace(cell, part_of=len(every.samples)))
     return found

@@ -25,7 +25,7 @@ class Coded(NamedTuple):
     """Rows whose columns of classes hold numbers of sets of labels, wherever a model has several."""
 
     frame: pd.DataFrame
-    """The rows."""
+    """Rows of the run."""
     sets: tuple[tuple[int, ...], ...]
     """The set with each number; none where all models have one class for each image."""
 

@@ -68,11 +68,14 @@ def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[Quer
         for name in names
         if name in ATTACKS and ATTACKS[name].kind == "budget" and kind_of(name, dataset) == "queries"
     ]
-    rows = own[own["attack"].isin(counted) & own["params"].astype(str).map(lambda params: made_on(params) is None)]
+    itself = [params for params in own["params"].dropna().unique() if made_on(str(params)) is None]
+    rows = own[own["attack"].isin(counted) & own["params"].isin(itself)]
     groups = rows.groupby(["attack", "params", "goal", "norm", "eps"], sort=False, observed=True)
-    for (attack, _, goal, norm, eps), each in groups:
+    for _, each in groups:
+        first = each.iloc[0]
         if points := _points(each):
-            yield QueryCurve(str(attack), str(goal), str(norm), float(eps), points)
+            attack, goal, norm = (str(first[name]) for name in ("attack", "goal", "norm"))
+            yield QueryCurve(attack, goal, norm, float(first["eps"]), points)
 
 
 def _points(rows: pd.DataFrame) -> tuple[QueryPoint, ...]:

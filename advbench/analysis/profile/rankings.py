@@ -69,7 +69,7 @@ _KEY = ("kind", "goal", "norm", "eps", "mask", "severity")
 
 
 def key_of(row: ThreatRow) -> tuple[Any, ...]:
-    """What a threat is told by, whatever the model."""
+    """The fields that tell threats apart, whatever the model."""
     return tuple(getattr(row, name) for name in _KEY)
 
 
@@ -139,7 +139,8 @@ def _drawn_again(standing: Sequence[Sequence[NDArray[np.bool_]]]) -> Floats | No
         return None
     every, count = np.array(standing, float), counts.pop()
     weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS) / count
-    return np.einsum("bn,tmn->btm", weights, every)
+    found: Floats = np.einsum("bn,tmn->btm", weights, every)
+    return found
 
 
 def _taus(rates: Floats, drawn: Floats | None) -> tuple[tuple[Tau | None, ...], ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from advbench.analysis.arrays import Bools
+from advbench.analysis.arrays import COSTS, Bools
 from advbench.analysis.corruptions.outcomes import Corrupted
 from advbench.analysis.metrics import NOISE, Budgets, costs_of, robust_accuracy, smallest
 from advbench.analysis.statistics import Mean, Proportion, Quantile, mean_over, quantile
@@ -190,7 +190,8 @@ def _bounded(
     """A row at each budget that these attacks were given, or else at those of the suite."""
     threat = evidence.threat
     given = sorted({eps for trial in trials for eps in trial.levels if eps is not None})
-    for eps in given or sorted(budgets.get((threat.dataset, threat.norm), ())) or [None]:
+    bounds: list[float | None] = [*(given or sorted(budgets.get((threat.dataset, threat.norm), ())))]
+    for eps in bounds or [None]:
         speaking = [trial for trial in trials if trial.at(eps) is not None]
         mask = mask_in(threat.dataset)
         yield _row(images, evidence, speaking, eps, kind=kind, goal=threat.goal, norm=threat.norm, eps=eps, mask=mask)
@@ -201,13 +202,16 @@ def _row(
 ) -> ThreatRow:
     minimal = [trial for trial in trials if trial.minimal] if "norm" in about else []
     noise = [trial for trial in evidence.trials if trial.attack == NOISE and bound is not None and trial.at(bound)]
+    costs = costs_of(trials, bound)
     return ThreatRow(
         **about,
         attacks=tuple(trial.label for trial in trials),
         state=_placed(images, evidence, states(evidence, trials, bound)),
         median=quantile(smallest(evidence, minimal)[evidence.correct]) if minimal else None,
         noise=robust_accuracy(evidence, noise, bound) if noise else None,
-        **costs_of(trials, bound),
+        forwards=costs["forwards"],
+        backwards=costs["backwards"],
+        seconds=costs["seconds"],
     )
 
 
@@ -244,12 +248,15 @@ def corruption_rows(images: Images, found: Iterable[Corrupted]) -> Iterator[Thre
             failed, unknown = (every == 1).any(0) | broken, np.isnan(every).any(0) | (each.images.clean < 0)
             state = np.where(failed, BROKEN, np.where(unknown, UNKNOWN, ROBUST)).astype(np.int8)
             params = [each.params[name, severity] for name in wrong]
-            costs = each.rows[each.rows["params"].isin(params)][["forwards", "backwards", "seconds"]].sum()
+            rows = each.rows[each.rows["params"].isin(params)]
+            spent = {name: float(rows[name].astype(float).sum()) / max(len(state), 1) for name in COSTS}
             yield ThreatRow(
                 kind="corruption",
                 severity=severity,
                 attacks=tuple(wrong),
                 state=_placed(images, each.images, state),
                 mean=mean_over([1 - values for values in wrong.values()]),
-                **{str(name): float(total) / len(state) for name, total in costs.items()},
+                forwards=spent["forwards"],
+                backwards=spent["backwards"],
+                seconds=spent["seconds"],
             )

@@ -7,7 +7,7 @@ model gets wrong needs no attack. Clean agreement, how often the two predict the
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -97,7 +97,7 @@ def transfer_matrices(frame: pd.DataFrame) -> tuple[TransferMatrix, ...]:
     found = []
     keys = ["dataset", "goal", "norm", "eps", "attack", "without"]
     for key, own in rows.groupby(keys, sort=False, observed=True, dropna=False):
-        dataset, goal, norm, eps, attack, without = key
+        dataset, goal, norm, eps, attack, without = cast(tuple[Any, ...], key)
         groups = own.groupby(["source", "model"], sort=False, observed=True)
         matrix = TransferMatrix(
             dataset=str(dataset),

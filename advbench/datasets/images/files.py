@@ -1,4 +1,4 @@
-"""Read pictures from strangers: find them, refuse what is dangerous, decode the rest as a person sees it.
+"""Read pictures from strangers: refuse what is dangerous, decode the rest as a person sees it.
 
 Files and their names are untrusted: four formats are decoded and no others, limits are checked on the
 header before any pixel is decoded, and what cannot be read becomes a `PictureError` of one line.
@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -66,44 +65,6 @@ class PictureError(UserError):
         self.path = Path(path)
 
 
-class Found(NamedTuple):
-    """What `find_pictures` came back with."""
-
-    pictures: tuple[Path, ...]
-    """Files to read, in the order in which they were named; those of a folder sorted."""
-    problems: tuple[PictureError, ...]
-    """What could not be searched or led to nothing."""
-
-
-def find_pictures(paths: Iterable[str | Path]) -> Found:
-    """Expand folders into the pictures below them, and collect what cannot be found.
-
-    A file is taken whatever its suffix. A folder is searched with its subfolders, links included, for
-    `SUFFIXES`; hidden files and folders in it are skipped. A file reached twice is taken once.
-
-    Args:
-        paths: Files and folders as a person named them.
-
-    Returns:
-        The pictures, and a problem for each path that is missing, unreadable or a folder without pictures.
-
-    Example:
-        >>> print(find_pictures(["no/such/tiger.jpg"]).problems[0])
-        cannot read 'no/such/tiger.jpg': no such file or folder; check the spelling
-    """
-    pictures: dict[str, Path] = {}
-    problems: list[PictureError] = []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        try:
-            is_folder = stat.S_ISDIR(_status(path).st_mode)
-        except PictureError as problem:
-            problems.append(problem)
-            continue
-        for picture in _search(Path(path), problems) if is_folder else [Path(path)]:
-            pictures.setdefault(os.path.realpath(picture), picture)
-    return Found(tuple(pictures.values()), tuple(problems))
-
-
 def read_picture(path: str | Path, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
     """Read a picture file as a person sees it; see :func:`decode_picture`.
 
@@ -137,6 +98,36 @@ def decode_picture(data: bytes, name: str | Path, mode: Literal["RGB", "L"] = "R
     """
     if mode not in ("RGB", "L"):
         raise ValueError(f"expected mode 'RGB' or 'L', got {mode!r}")
+    stored = decode_stored(data, name)
+    picture = upright(stored.picture, stored.orientation).convert(mode)
+    picture.info.clear()
+    return picture
+
+
+class StoredPicture(NamedTuple):
+    """A picture as its file holds it, before it is turned upright."""
+
+    picture: Image.Image
+    """Opaque, 8 bits a channel, in the orientation of the file."""
+    format: str
+    """One of `FORMATS`."""
+    orientation: int
+    """As EXIF counts it; 1 is upright."""
+    deep: bool
+    """Whether the file has 16 bits a channel."""
+    exif: bytes
+    """What the camera wrote; empty if there is nothing."""
+    profile: bytes | None
+    """Its colour profile, which is not applied."""
+
+
+def read_stored(path: str | Path) -> StoredPicture:
+    """Read a picture file as it is stored; otherwise as :func:`read_picture`."""
+    return decode_stored(_read_file(path), path)
+
+
+def decode_stored(data: bytes, name: str | Path) -> StoredPicture:
+    """Decode a picture as it is stored; otherwise as :func:`decode_picture`."""
     _check_size(name, len(data))
     with warnings.catch_warnings():
         # Pillow warns about faults that it mends; a warning would print the stranger's text as it is.
@@ -144,26 +135,50 @@ def decode_picture(data: bytes, name: str | Path, mode: Literal["RGB", "L"] = "R
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = _open_header(name, data)
         _check_header(name, image, data)
+        deep = _is_deep(image)
         opaque = _decode(name, image)
-        turn = _UPRIGHT.get(_orientation(image))
-    picture = (opaque.transpose(turn) if turn is not None else opaque).convert(mode)
-    picture.info.clear()
-    return picture
+        orientation = _orientation(image)
+    exif, profile = image.info.get("exif"), image.info.get("icc_profile")
+    return StoredPicture(
+        picture=opaque,
+        format="JPEG" if image.format == "MPO" else str(image.format),
+        orientation=orientation if orientation in _UPRIGHT else 1,
+        deep=deep,
+        exif=exif if isinstance(exif, bytes) else b"",
+        profile=profile if isinstance(profile, bytes) else None,
+    )
 
 
-def _status(path: str | Path) -> os.stat_result:
+def upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """A stored picture as a person sees it.
+
+    Example:
+        >>> upright(Image.new("L", (4, 2)), 6).size
+        (2, 4)
+    """
+    turn = _UPRIGHT.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def status_of(path: str | Path) -> os.stat_result:
+    """The status of a file or folder.
+
+    Raises:
+        PictureError: There is none of that name, or it is out of reach.
+    """
     # Path("") is the current folder, which is not what an empty shell variable means.
     if not str(path):
         raise PictureError(path, "the name is empty; name a picture or a folder")
     try:
         return Path(path).stat()
     except OSError as error:
-        raise PictureError(path, _why(error)) from None
+        raise PictureError(path, why_not(error)) from None
     except ValueError:
         raise PictureError(path, "no file can have this name; check the spelling") from None
 
 
-def _why(error: OSError) -> str:
+def why_not(error: OSError) -> str:
+    """Why a file or folder cannot be read, and what to do next."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "no such file or folder; check the spelling"
     if isinstance(error, PermissionError):
@@ -171,35 +186,8 @@ def _why(error: OSError) -> str:
     return f"{(error.strerror or type(error).__name__).lower()}; copy it to another place and try that"
 
 
-def _search(folder: Path, problems: list[PictureError]) -> Iterator[Path]:
-    """Yield the pictures below a folder, without recursion: strangers choose the depth."""
-    visited: set[tuple[int, int]] = set()
-    pending, fruitless = [folder], True
-    while pending:
-        here = pending.pop()
-        try:
-            status = here.stat()
-            if (status.st_dev, status.st_ino) in visited:
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            entries = sorted(entry for entry in here.iterdir() if not entry.name.startswith("."))
-            folders = [entry for entry in entries if entry.is_dir()]
-        except OSError as error:
-            problems.append(PictureError(here, _why(error)))
-            fruitless = False
-            continue
-        for entry in sorted({*entries} - {*folders}):
-            if entry.suffix.lower() in SUFFIXES:
-                fruitless = False
-                yield entry
-        pending += reversed(folders)
-    if fruitless:
-        kinds = " ".join(SUFFIXES)
-        problems.append(PictureError(folder, f"no pictures in this folder; only {kinds} files are looked for"))
-
-
 def _read_file(path: str | Path) -> bytes:
-    status = _status(path)
+    status = status_of(path)
     if stat.S_ISDIR(status.st_mode):
         raise PictureError(path, "this is a folder; name a picture in it")
     if not stat.S_ISREG(status.st_mode):
@@ -208,7 +196,7 @@ def _read_file(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise PictureError(path, _why(error)) from None
+        raise PictureError(path, why_not(error)) from None
 
 
 def _check_size(path: str | Path, size: int) -> None:
@@ -247,6 +235,12 @@ def _check_header(path: str | Path, image: ImageFile, data: bytes) -> None:
             raise PictureError(path, f"the JPEG has more than {MAX_SCANS} scans; save it as PNG")
     elif getattr(image, "is_animated", False):
         raise PictureError(path, "the picture is animated; save the frame you mean as PNG")
+
+
+def _is_deep(image: ImageFile) -> bool:
+    """Whether a picture has 16 bits a channel, of which Pillow keeps 8 where there are several."""
+    layout = image.tile[0].args if image.tile and image.format == "PNG" else ""
+    return image.mode.startswith("I") or ";16" in str(layout)
 
 
 def _scans(jpeg: bytes) -> int:

@@ -8,7 +8,8 @@ from typing import Literal
 from advbench.catalog.cards import DatasetCard
 from advbench.config.data.source import DataSource
 from advbench.datasets.dataset import Dataset
-from advbench.datasets.images.files import SUFFIXES, find_pictures, read_picture
+from advbench.datasets.images.files import SUFFIXES, read_picture
+from advbench.datasets.images.finding import find_pictures
 from advbench.datasets.sources import columns
 from advbench.datasets.sources.label_sets import BETWEEN, Truth, is_hot, truth_in_columns, truth_of
 from advbench.errors import UserError

@@ -33,7 +33,7 @@ def correct(model: Any, logits: Tensor, truth: Tensor) -> Tensor:
     """Where the model is right, of several labels about all of them: bool (..., N).
 
     Args:
-        model: Model.
+        model: Model under check.
         logits: Its logits (..., N, C).
         truth: Classes (N,), or which labels apply, bool (N, C).
 
@@ -49,7 +49,7 @@ def mistake(model: Any, truth: Tensor) -> Goal:
     """The goal that the model is wrong: another class, or any label that is not as it should be.
 
     Args:
-        model: Model.
+        model: Model under check.
         truth: Classes (N,), or which labels apply, bool (N, C).
 
     Example:
@@ -65,7 +65,7 @@ def cross_entropy(model: Any, logits: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy of each image (N,); of several labels that of each by itself, added up.
 
     Args:
-        model: Model.
+        model: Model under check.
         logits: Its logits (N, C).
         truth: Classes (N,), or which labels apply, bool (N, C).
 

@@ -107,5 +107,4 @@ def rewrapped(base: Classifier, module: nn.Module, classes: tuple[str, ...], *, 
         preprocess=base.preprocess,
         name=name,
         weights_sha256=digest,
-        thresholds=base.thresholds if len(classes) == base.num_classes else None,
-    )
+    ).with_thresholds(base.thresholds if len(classes) == base.num_classes else None)

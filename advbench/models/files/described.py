@@ -98,8 +98,7 @@ def assembled(
             classes=about.classes,
             input_size=size,
             name=name,
-            thresholds=about.thresholds,
-        )
+        ).with_thresholds(about.thresholds)
     except ValueError as error:
         raise UserError(f"the description of {name} is wrong: {error}") from None
     if about.mean is None and about.std is None:

@@ -71,8 +71,7 @@ def wrap(module: nn.Module, name: str, data: ZooData) -> Classifier:
         classes=data.classes,
         input_size=data.side,
         name=name,
-        thresholds=0.0 if data.composed else None,
-    )
+    ).with_thresholds(0.0 if data.composed else None)
 
 
 def architecture(name: str, *, dropout: bool = True) -> nn.Module:

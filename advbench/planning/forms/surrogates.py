@@ -61,7 +61,7 @@ def stand_ins(
     where: tuple[str, str],
     images: Tensor,
     forms: Mapping[str, Choice],
-) -> tuple[dict[str, StandIn], dict[str, Choice]]:
+) -> tuple[dict[str | None, StandIn], dict[str, Choice]]:
     """The surrogates that attacks of a model are made on, checked, and the forms of their members.
 
     Args:
@@ -78,7 +78,7 @@ def stand_ins(
     Raises:
         UserError: A surrogate has other classes than the model, or cannot take its images.
     """
-    found, chosen = {}, dict[str, Choice]()
+    found, chosen = dict[str | None, StandIn](), dict[str, Choice]()
     labels = dict.fromkeys(cell.surrogate for cell in cells)
     for spec in (suite.surrogate(label) for label in labels if label is not None):
         members = [_member(resources, spec, each.label, where, images[0]) for each in spec.models]

@@ -27,11 +27,17 @@ class Pair(NamedTuple):
     """A model on a data set."""
 
     model: str
+    """Label of the model."""
     dataset: str
+    """Label of the data set."""
     numbers: tuple[int, ...]
+    """Numbers of the images in the data set."""
     ids: tuple[str, ...]
+    """Their ids, in the same order."""
     key: dict[str, Any]
+    """What decides the results of all units alike."""
     seed: int
+    """Seed of the suite."""
 
     def unit(
         self,

@@ -11,7 +11,7 @@ STEP = 32
 GROWTH = 4
 """A part grows by this fraction of itself, so that a decision comes at most that much late."""
 UNITS, FEWEST = 4, 16
-"""Number of units that share a look, for as many workers, as long as each has so many images."""
+"""Largest number of units that share a look, for as many workers, and fewest images of such a unit."""
 QUARTER = 4
 """Steps and units have this fraction of a full batch at least: on a small network a few images take as long as many."""
 

@@ -32,7 +32,7 @@ class RankingPage(NamedTuple):
     """How the models of a run rank on one data set."""
 
     title: str
-    """Data set."""
+    """Data set, and how many models there are."""
     order: Grid
     """Places of the models by threat."""
     tau: Grid

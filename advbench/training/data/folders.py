@@ -8,7 +8,8 @@ import torch
 
 from advbench.catalog.zoo import DATA, ZooData
 from advbench.datasets.images.cache import KeptPictures
-from advbench.datasets.images.files import SUFFIXES, find_pictures, read_picture
+from advbench.datasets.images.files import SUFFIXES, read_picture
+from advbench.datasets.images.finding import find_pictures
 from advbench.errors import UserError
 from advbench.models.classifier import Preprocess
 from advbench.models.preprocess import ResizeAndCrop

@@ -1,0 +1,1 @@
+"""What `advbench attack` sets up once, for all pictures."""

@@ -1,0 +1,84 @@
+"""A goal with a margin to spare: it is met by so much that what happens to the image afterwards cannot undo it."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from attacks.goals.protocol import Exclusion, Goal
+from attacks.goals.shared import BaseGoal
+
+
+@dataclass(frozen=True, eq=False)
+class Spared(BaseGoal):
+    """Another goal, met only where its margin is below ``-kappa``.
+
+    An image that meets its goal by a hair loses it again when it is rounded to 8 bits, resized or compressed. The judge
+    asks for the goal alone; this is what an attack should aim at, see :func:`attacks.stored`.
+
+    Args:
+        goal: What is to be met.
+        kappa: By how many logits, 0 or more.
+
+    Raises:
+        ValueError: ``kappa`` is negative or not finite.
+
+    References:
+        The confidence kappa of Carlini and Wagner, Towards evaluating the robustness of neural networks
+        <https://arxiv.org/abs/1608.04644>, 2017.
+
+    Example:
+        >>> import torch
+        >>> from attacks import Untargeted
+        >>> goal = Spared(Untargeted(torch.tensor([0])), kappa=1.0)
+        >>> goal.margin(torch.tensor([[3.0, 3.5]])), goal.margin(torch.tensor([[3.0, 4.5]]))
+        (tensor([0.5000]), tensor([-0.5000]))
+    """
+
+    goal: Goal
+    kappa: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.kappa) and self.kappa >= 0):
+            raise ValueError(f"expected kappa >= 0 logits, got {self.kappa}")
+        for name in ("ids", "orders", "overturns", "contested"):
+            object.__setattr__(self, name, getattr(self.goal, name))
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """The goal's margin and ``kappa``."""
+        return self.goal.margin(logits) + self.kappa
+
+    def gaps(self, logits: Tensor) -> Tensor:
+        """The goal's gaps, each with ``kappa``."""
+        return self.goal.gaps(logits) + self.kappa
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """The goal's cross-entropy, which knows no margin."""
+        return self.goal.cross_entropy(logits)
+
+    def check(self, num_classes: int) -> None:
+        """Raise ``ValueError`` if the goal makes no sense for that number of classes."""
+        self.goal.check(num_classes)
+
+    def select(self, index: Tensor) -> Self:
+        """The goal for some of the images: a mask, or positions, which may repeat."""
+        return type(self)(self.goal.select(index), self.kappa)
+
+    @property
+    def exclusion(self) -> Exclusion | None:
+        """The goal's own."""
+        return self.goal.exclusion
+
+    @property
+    def order(self) -> Tensor | None:
+        """The goal's own."""
+        return self.goal.order
+
+    def choices(self, logits: Tensor) -> Tensor | None:
+        """The goal's own."""
+        return self.goal.choices(logits)
+
+    def choice(self, which: Tensor) -> Goal:
+        """The goal's own choice, with the same margin to spare."""
+        return type(self)(self.goal.choice(which), self.kappa)

@@ -1,0 +1,101 @@
+"""What saving an image as a JPEG does to it, differentiable."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from attacks.queries.plain import plain_number
+
+_LUMA = (
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29),
+    *(51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121),
+    *(120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA = (
+    *(17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66),
+    *([99] * 38),
+)
+"""Steps of the coefficients, row by row: annex K of the standard, which libjpeg scales by the quality."""
+_SIDE = 8
+_TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_WHITE, _GREY = 255, 128
+
+
+def jpeg(x: Tensor, quality: int) -> Tensor:
+    """Images as they are once saved as a JPEG file, with a gradient that passes straight through the rounding.
+
+    Colours are kept at full resolution (4:4:4), and the steps of the coefficients are those of libjpeg, so of Pillow.
+    From what Pillow makes of the same image it differs by a level or two here and there, since a file is computed in
+    whole numbers: what counts has to be tried on the file.
+
+    Args:
+        x: Images (N, C, H, W) in [0, 1], grey or RGB.
+        quality: 1 to 100.
+
+    Returns:
+        Images shaped like ``x``, in [0, 1].
+
+    Raises:
+        ValueError: The quality is out of range, or the images are neither grey nor RGB.
+
+    References:
+        Shin and Song, JPEG-resistant adversarial images, 2017, for attacks through the compression;
+        the gradient of rounding is that of Athalye et al., Obfuscated gradients give a false sense of security
+        <https://arxiv.org/abs/1802.00420>, 2018.
+
+    Example:
+        >>> grey = torch.full((1, 3, 16, 16), 0.5).requires_grad_()
+        >>> saved = jpeg(grey, quality=95)
+        >>> bool((saved - grey).abs().max() < 1 / 255), bool(torch.autograd.grad(saved.sum(), grey)[0].gt(0.9).all())
+        (True, True)
+    """
+    quality = plain_number(quality)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"expected a JPEG quality of 1 to 100, got {quality}")
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"expected images (N, C, H, W) with 1 or 3 channels, got shape {tuple(x.shape)}")
+    with torch.no_grad():
+        saved = _saved(x, quality)
+    # The transforms undo each other, so that without the rounding each value would come out as it went in.
+    return saved + (x - x.detach())
+
+
+def _saved(x: Tensor, quality: int) -> Tensor:
+    """Images (N, C, H, W) as they are once saved."""
+    height, width = x.shape[2:]
+    planes = x * _WHITE
+    mixed = torch.tensor(_TO_YCBCR, dtype=x.dtype, device=x.device)
+    middle = torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+    if x.shape[1] == 3:
+        planes = torch.einsum("ij,njhw->nihw", mixed, planes) + middle
+    padded = pad(planes.round(), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
+    saved = _through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY
+    if x.shape[1] == 3:
+        saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved.round() - middle)
+    return (saved / _WHITE).clamp(0, 1)
+
+
+def _through_coefficients(planes: Tensor, steps: Tensor) -> Tensor:
+    """Planes (N, C, H, W) with the coefficients of their blocks rounded to multiples of the steps (C, 1, 1, 8, 8)."""
+    cosines = _cosines(planes)
+    blocks = planes.unfold(2, _SIDE, _SIDE).unfold(3, _SIDE, _SIDE)
+    coefficients = (cosines @ blocks @ cosines.T / steps).round()
+    return (cosines.T @ (coefficients * steps) @ cosines).permute(0, 1, 2, 4, 3, 5).reshape(planes.shape)
+
+
+def _cosines(like: Tensor) -> Tensor:
+    """The matrix (8, 8) of the discrete cosine transform, whose rows have length 1."""
+    place = torch.arange(_SIDE, dtype=like.dtype, device=like.device)
+    matrix = torch.cos((2 * place + 1) * place.unsqueeze(1) * math.pi / (2 * _SIDE)) / 2
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def _steps(quality: int, x: Tensor) -> Tensor:
+    """By how much each coefficient of each channel is rounded, as libjpeg has it for a quality: (C, 1, 1, 8, 8)."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    tables = (_LUMA, _CHROMA, _CHROMA)[: x.shape[1]]
+    scaled = [[min(max((value * scale + 50) // 100, 1), 255) for value in table] for table in tables]
+    return torch.tensor(scaled, dtype=x.dtype, device=x.device).view(-1, 1, 1, _SIDE, _SIDE)

@@ -1,0 +1,251 @@
+"""How many photographs can be attacked at their own size: `python -m tests.peers.original_size --help`.
+
+Every file that the attack has written is opened again by plain Pillow and goes through torchvision's transforms to the
+bare network, in code that shares nothing with the attack's own.
+"""
+
+import argparse
+import io
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+COUNT = 12
+K = 7
+STEPS = 10
+
+
+class Network(NamedTuple):
+    """A network, and how anybody would prepare a photograph for it."""
+
+    load: Callable[[], Any]
+    size: int
+    resize: int
+    bicubic: bool
+
+
+class Setting(NamedTuple):
+    """What is asked of the attack."""
+
+    saved: str
+    levels: int
+    least: int
+    """How many of the photographs have to be changed for good."""
+
+
+def _mobilenet() -> Any:
+    from tests.peers.photographs import shared_classifier
+
+    return shared_classifier("imagenet-mobilenet_v1-0.75-192", 192, 219)
+
+
+def _lite(name: str) -> Callable[[], Any]:
+    def load() -> Any:
+        from advbench.models import load_model
+
+        return load_model(name)
+
+    return load
+
+
+NETWORKS = {  # the first is the one that is held to what is asked for
+    "imagenet-mobilenet_v1-0.75-192": Network(_mobilenet, 192, 219, bicubic=False),
+    "efficientnet_lite0": Network(_lite("efficientnet_lite0"), 224, 256, bicubic=True),
+    "efficientnet_lite2": Network(_lite("efficientnet_lite2"), 260, 292, bicubic=True),
+}
+SETTINGS = (Setting("png", 1, 11), Setting("jpeg:95", 2, 9), Setting("jpeg:95", 4, 11))
+
+_HEAD = """# Photographs at their own size
+
+Made by `python -m tests.peers.original_size` on {processor}; the numbers are in `original_size.json`.
+
+Twelve photographs (a tiger, and eleven of ImageNet spread over its classes) are attacked by `advbench attack --size
+original --param steps=10`: `topk`, none of the first seven classes among the first seven, a margin of one logit to
+spare. Each file that was written is then opened again by plain Pillow, goes through torchvision's `Resize`,
+`CenterCrop`, `ToTensor` and `Normalize`, and to the bare network, in code that shares nothing with the attack; **held**
+counts those of which none of the seven classes that the photograph had first is among the first seven. **Size** is the
+largest perturbation that was allowed, **median Linf** that of what was found, before it was saved.
+
+The photographs have a short side of 256 pixels (the tiger 279), so that lite0, whose pictures are made 256 high or
+wide, sees eleven of them without a resize; the others resize all. *Plain rounding* is the same attack without what
+comes after it: through torch's resize in floats, without a margin to spare, rounded to the nearest level.
+
+| Network | Saved as | Size | Held | Asked for | Plain rounding | Median Linf | Median PSNR | Median seconds |
+|---|---|--:|--:|--:|--:|--:|--:|--:|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.original_size", description=__doc__)
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="those alone; default: all")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"photographs; default: {COUNT}")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    path = options.out / "original_size.json"
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for key, rows in () if options.page else _measured(options, results):
+        results[key] = rows
+        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (options.out / "original_size.md").write_text(page(results), encoding="utf-8")
+    (options.out / "original_size.md").write_text(page(results), encoding="utf-8")
+
+
+def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each setting of each network, with the photographs measured so far: handed out after each of them."""
+    for name, network in NETWORKS.items():
+        model = None
+        if options.networks and name not in options.networks:
+            continue
+        for setting in SETTINGS:
+            key = f"{name} {setting.saved} {setting.levels}"
+            rows = {} if options.again else dict(results.get(key, {}))
+            for photograph in photographs(options.count):
+                if photograph.name in rows:
+                    continue
+                model = model or network.load()
+                rows[photograph.name] = row = measure(model, network, setting, photograph)
+                print(f"{key} {photograph.name}: {row}", flush=True)
+                yield key, rows
+
+
+def photographs(count: int) -> list[Path]:
+    """The tiger, and others of even steps through the classes."""
+    from tests.peers.photographs import photographs as all_photographs
+    from tests.peers.victims import SHARED
+
+    rest = all_photographs()
+    return [SHARED / "data/tiger.jpg", *rest[:: len(rest) // (COUNT - 1)]][:count]
+
+
+def measure(model: Any, network: Network, setting: Setting, path: Path) -> dict[str, Any]:
+    """Attack one photograph, and look at the file that was written."""
+    before = first_classes(model, network, path)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        outcome = _attacked(model, setting, path, Path(folder))
+        seconds = time.perf_counter() - start
+        file = next(file for name, file in outcome.files.items() if name.startswith("adversarial"))
+        after = first_classes(model, network, file)
+        return {
+            "held": not set(before) & set(after),
+            "met": outcome.record.met,
+            "linf": outcome.record.linf,
+            "of_the_file": outcome.read_back.linf,
+            "of_saving": outcome.read_back.saving,
+            "psnr": _psnr(path, file),
+            "plain": _by_plain_rounding(model, network, setting, path, before) if setting.saved == "png" else None,
+            "seconds": round(seconds, 1),
+        }
+
+
+def first_classes(model: Any, network: Network, file: Path | io.BytesIO) -> list[int]:
+    """The first seven classes of the picture in a file, by Pillow, torchvision and the bare network."""
+    import torch
+    from PIL import Image
+    from torchvision import transforms
+    from torchvision.transforms import InterpolationMode
+
+    how = InterpolationMode.BICUBIC if network.bicubic else InterpolationMode.BILINEAR
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(network.resize, interpolation=how, antialias=True),
+            transforms.CenterCrop(network.size),
+            transforms.ToTensor(),
+            transforms.Normalize(model.mean, model.std),
+        ]
+    )
+    with Image.open(file) as picture, torch.no_grad():
+        logits = model.module(prepare(picture.convert("RGB")).unsqueeze(0))
+    found: list[int] = logits[0].topk(K).indices.tolist()
+    return found
+
+
+def _attacked(model: Any, setting: Setting, path: Path, folder: Path) -> Any:
+    from advbench.config.attack import AttackConfig
+    from advbench.config.pictures.photograph import DEFAULT_KAPPA, ORIGINAL, parse_saved_as
+    from advbench.pictures.original.attack import attack_photograph
+    from advbench.pictures.original.photograph import read_photograph
+    from advbench.pictures.sessions.session import open_sessions
+    from attacks import TopK
+
+    config = AttackConfig(
+        paths=(path,),
+        model=model.name,
+        eps=setting.levels / 255,
+        size=ORIGINAL,
+        saved_as=parse_saved_as(setting.saved),
+        kappa=DEFAULT_KAPPA,
+    )
+    photograph = read_photograph(path, model, config.saved_as)
+    session = open_sessions(config, model, [TopK(steps=STEPS)])
+    return attack_photograph(session, photograph, path.stem, folder, lambda: None)
+
+
+def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Path, before: list[int]) -> bool:
+    """Whether the attack through torch's resize holds once it is rounded and saved, and nothing more is done."""
+    import torch
+
+    from advbench.config.pictures.photograph import parse_saved_as
+    from advbench.pictures.original.model import AtOwnSize
+    from advbench.pictures.original.photograph import read_photograph
+    from attacks import TopK, TopKExclusion
+
+    photograph = read_photograph(path, model, parse_saved_as(setting.saved))
+    x, smooth = photograph.pixels.unsqueeze(0), AtOwnSize(model, photograph).exact_form
+    with torch.no_grad():
+        goal = TopKExclusion.from_logits(smooth(x), K)
+    file = photograph.file(TopK(steps=STEPS)(smooth, x, goal, eps=setting.levels / 255)[0])
+    return not set(before) & set(first_classes(model, network, io.BytesIO(file)))
+
+
+def _psnr(one: Path, other: Path) -> float:
+    """Peak signal-to-noise ratio of one picture beside another, dB."""
+    import numpy as np
+    from PIL import Image
+
+    first, second = (np.asarray(Image.open(file).convert("RGB"), dtype=float) for file in (one, other))
+    return round(float(10 * np.log10(255**2 / max(np.square(first - second).mean(), 1e-9))), 1)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The page of what was measured."""
+    from statistics import median
+
+    text = _HEAD.format(processor=processor())
+    for name in NETWORKS:
+        for setting in SETTINGS:
+            rows = list(results.get(f"{name} {setting.saved} {setting.levels}", {}).values())
+            if not rows:
+                continue
+            plain = [row["plain"] for row in rows if row["plain"] is not None]
+            sizes = [row["linf"] * 255 for row in rows if row["linf"] is not None]
+            held = f"{sum(row['held'] for row in rows)} of {len(rows)}"
+            text += (
+                f"| {name} | {setting.saved} | {setting.levels}/255 | {held} "
+                f"| {setting.least} | {f'{sum(plain)} of {len(plain)}' if plain else '-'} "
+                f"| {f'{median(sizes):.2g}/255' if sizes else '-'} | {median(row['psnr'] for row in rows):.1f} dB "
+                f"| {median(row['seconds'] for row in rows):.0f} |\n"
+            )
+    every = [row for rows in results.values() for row in rows.values()]
+    apart = sum(row["held"] != bool(row["met"]) for row in every)
+    text += f"\nOf {len(every)} files, the independent reading contradicts the record's `met` on {apart}.\n"
+    lossy = [row for key, rows in results.items() if "jpeg" in key for row in rows.values()]
+    if lossy:
+        saved, alone = (255 * median(row[name] for row in lossy) for name in ("of_the_file", "of_saving"))
+        text += (
+            f"\nA JPEG differs from its photograph by more than the perturbation: by {saved:.0f}/255 at most (median), "
+            f"where the photograph itself, saved in the same way, is {alone:.0f}/255 from itself.\n"
+        )
+    return text
+
+
+if __name__ == "__main__":
+    main()
