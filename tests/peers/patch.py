@@ -2,8 +2,7 @@
 
 Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 10 % of the image
 at its largest, turned by at most 20 degrees and made smaller to at most 0.7 of its side, of the same photographs, in
-batches of the same size, in one process and with the same threads. Each patch is then put into other photographs by one
-piece of code, at the same places for all. What was measured before stays; the command goes on where it was interrupted.
+one process and with the same threads. Each patch is then put into other photographs by one piece of code, at the same places for all. What was measured before stays; the command goes on where it was interrupted.
 """
 
 import argparse
@@ -36,7 +35,7 @@ from tests.peers.victims import cifar10
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 PLACING = Placing(share=0.1, max_rotation=20, min_scale=0.7)
 FITTED, HELD_OUT, BATCH = 64, 200, 16
-"""Numbers of photographs that patches are made of, that they are measured on, and in each step."""
+"""Numbers of photographs that patches are made of, that they are measured on, and in each step of ART's."""
 
 
 def _target(classes: int) -> int:
@@ -49,8 +48,9 @@ def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
 
 
 GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
-OURS = (25, 50, 100)
-"""Numbers of our steps."""
+OURS = (50, 100, 200, 400)
+"""Numbers of our steps, of `VIEWS` images each."""
+VIEWS = 4
 THEIRS = (50, 100, 200, 500)
 """Numbers of ART's steps after which its patch is measured; 500 is its default."""
 RATES = (0.02, 0.1)
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to make patches for")
     parser.add_argument("--goals", nargs="+", metavar="GOAL", choices=GOALS, default=list(GOALS))
     parser.add_argument("--rounds", type=int, default=3, help="seeds, each of which both have a turn with (default: 3)")
+    parser.add_argument("--methods", nargs="+", choices=("noise", "ours", "ART"), default=("noise", "ours", "ART"))
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
     parser.add_argument("--again", action="store_true", help="measure anew what is there already")
     parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
@@ -118,7 +119,8 @@ def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[
             for seed in range(options.rounds):
                 for method in ("noise", "ours", *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates)):
                     key = f"{name} {goal} {method} {seed}"
-                    if key in known and not options.again:
+                    left_out = method.partition(" ")[0] not in options.methods
+                    if left_out or (key in known and not options.again):
                         continue
                     points = list(_measured(method, quick, x, GOALS[goal], seed))
                     if method == "ours":
@@ -150,8 +152,8 @@ def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[tuple[i
     """A fit of its own for each number of steps, since its steps get shorter towards the end."""
     for steps in OURS:
         start = time.process_time()
-        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=BATCH)
-        found = attack.fit(model, Shuffled(x, BATCH), seed=seed)
+        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=VIEWS)
+        found = attack.fit(model, Shuffled(x, VIEWS), seed=seed)
         yield steps, time.process_time() - start, found
 
 

@@ -13,15 +13,16 @@ _HEAD = """# Patches beside ART's
 Made by `python -m tests.peers.patch`; the numbers are in `patch.json`.
 
 A square patch of 10 % of the image at its largest, at a random place, turned by at most 20 degrees, its side down to
-0.7 of the largest, made of 64 photographs in batches of 16 and put into 200 others. **ART** is AdversarialPatchPyTorch
-1.20.1 with the same share, angles and sizes, with the learning rate behind its name; its default of 5 is for images
-from 0 to 255, so 0.02 here. **Ours** is `attacks.UniversalPatch` with its defaults but for the number of steps, on
-`attacks.fast`, whose own seconds are counted in; ART has the network itself. All patches are put into the photographs
-by one piece of code, at the same places. **Success** is the share of photographs that meet the goal, without those
-that are of the target class already: to be of one class (toaster; of CIFAR-10, ship), or no longer of the class they
-were of before. It is a median over seeds, with the 95 % interval of that many photographs. **Random colours** is what a
-patch of no merit does. **Seconds** are of the processor, on one thread, medians over seeds, on a machine that did other
-work too; the methods take turns in one process.
+0.7 of the largest, made of 64 photographs and put into 200 others. **ART** is AdversarialPatchPyTorch 1.20.1 with the
+same share, angles and sizes, with its default of 16 photographs a step and the learning rate behind its name; its
+default of 5 is for images from 0 to 255, so 0.02 here. **Ours** is `attacks.UniversalPatch` with 4 photographs a step
+and the number of steps in the table, on `attacks.fast`, whose own seconds are counted in; ART has the network itself.
+All patches are put into the photographs by one piece of code, at the same places. **Success** is the share of
+photographs that meet the goal, without those that are of the target class already: to be of one class (toaster; of
+CIFAR-10, ship), or no longer of the class they were of before. It is a median over seeds, with the 95 % interval of
+that many photographs. **Random colours** is what a patch of no merit does. **Seconds** are of the processor, on one
+thread, medians over seeds, on a machine that did other work too; the methods take turns, in one process unless the
+command was interrupted and gone on with. How many photographs ours has in a step was chosen on other photographs.
 
 The bar: ART's best success after 500 steps, at a tenth of the time that took.
 
