@@ -2,7 +2,8 @@
 
 Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 10 % of the image
 at its largest, turned by at most 20 degrees and made smaller to at most 0.7 of its side, of the same photographs, in
-one process and with the same threads. Each patch is then put into other photographs by one piece of code, at the same places for all. What was measured before stays; the command goes on where it was interrupted.
+one process and with the same threads. Each patch is then put into other photographs by one piece of code, at the same
+places for all. What was measured before stays; the command goes on where it was interrupted.
 """
 
 import argparse
