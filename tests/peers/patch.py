@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,9 +49,8 @@ def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
 
 
 GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
-OURS = (50, 100, 200, 400)
-"""Numbers of our steps, of `VIEWS` images each."""
-VIEWS = 4
+OURS = {4: (50, 100, 200, 400), 16: (25, 50, 100)}
+"""Photographs in our steps -> numbers of steps."""
 THEIRS = (50, 100, 200, 500)
 """Numbers of ART's steps after which its patch is measured; 500 is its default."""
 RATES = (0.02, 0.1)
@@ -118,15 +117,23 @@ def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[
         once = time.process_time() - start
         for goal in options.goals:
             for seed in range(options.rounds):
-                for method in ("noise", "ours", *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates)):
+                for method in (
+                    "noise",
+                    *map("ours {}".format, OURS),
+                    *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates),
+                ):
                     key = f"{name} {goal} {method} {seed}"
                     left_out = method.partition(" ")[0] not in options.methods
                     if left_out or (key in known and not options.again):
                         continue
                     points = list(_measured(method, quick, x, GOALS[goal], seed))
-                    if method == "ours":
+                    if method.startswith("ours"):
                         points = [point | {"seconds": round(point["seconds"] + once, 2)} for point in points]
                     yield key, {"net": name, "goal": goal, "method": method, "seed": seed, "points": points} | _where()
+
+
+def _methods(rates: Iterable[float]) -> list[str]:
+    return ["noise", *(f"ours {views}" for views in OURS), *(f"ART {rate:g}" for rate in rates)]
 
 
 def _measured(method: str, model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[dict[str, Any]]:
@@ -135,8 +142,8 @@ def _measured(method: str, model: Fast, x: Tensor, goal: MakeGoal, seed: int) ->
         side = PLACING.side(*x.shape[2:])
         values = torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed))
         made = iter([(0, 0.0, Sticker(content=values, placing=PLACING))])
-    elif method == "ours":
-        made = _ours(model, x[:FITTED], goal, seed)
+    elif method.startswith("ours"):
+        made = _ours(model, x[:FITTED], goal, seed, int(method.removeprefix("ours ")))
     else:
         made = _art(model, x[:FITTED], goal, seed, float(method.removeprefix("ART ")))
     for steps, seconds, sticker in made:
@@ -149,12 +156,12 @@ def _counts(model: Fast, x: Tensor, sticker: Sticker, goal: MakeGoal) -> Fooling
     return fooled(model, x.split(50), partial(sticker.apply, seed=10**6), goal)
 
 
-def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[tuple[int, float, Sticker]]:
+def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int, views: int) -> Iterator[tuple[int, float, Sticker]]:
     """A fit of its own for each number of steps, since its steps get shorter towards the end."""
-    for steps in OURS:
+    for steps in OURS[views]:
         start = time.process_time()
-        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=VIEWS)
-        found = attack.fit(model, Shuffled(x, VIEWS), seed=seed)
+        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=views)
+        found = attack.fit(model, Shuffled(x, views), seed=seed)
         yield steps, time.process_time() - start, found
 
 
