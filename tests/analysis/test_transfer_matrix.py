@@ -88,6 +88,11 @@ def test_a_table_has_success_interval_and_agreement():
     assert table.headings == ("from \\ to", "net")
 
 
+def test_a_model_among_its_own_surrogates_is_told():
+    (table,) = transfer_tables([matrix(crossed("one", "net", size=0.01), crossed("two", "net"))])
+    assert table.texts == (("net", "50.0 % [9.5, 90.5]; the model itself"),)
+
+
 def test_a_table_says_where_no_image_counts():
     (table,) = transfer_tables([matrix(crossed("one", told=2))])
     assert table.texts == (("a", "no image; agree 0.0 %"),)
