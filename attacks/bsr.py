@@ -18,8 +18,8 @@ from attacks.searches.momentum import descend_over_copies
 class BSR:
     """Momentum steps along gradients at images that were cut into blocks, which have changed places and are turned.
 
-    What still fools a network once the pieces lie elsewhere does not hang on where this network looks. Of the attacks
-    made for transfer here this one fools other networks most often.
+    What still fools a network once the pieces lie elsewhere does not hang on where this network looks. It is made for
+    photographs: a digit in pieces is no digit any more, and there plain momentum fools other networks more often.
 
     References:
         Wang et al., Boosting adversarial transferability by block shuffle and rotation

@@ -277,7 +277,7 @@ def costs_of(trials: Sequence[Trial], eps: float | None) -> dict[str, float | No
     """Mean forward passes, backward passes and seconds for each image, the attacks added up; None where none is known.
 
     Args:
-        trials: Attacks.
+        trials: Attacks to add up.
         eps: Budget at which they are counted; None: no bound.
     """
     found = [level for trial in trials if (level := trial.at(eps)) is not None and level.rows]

@@ -142,7 +142,7 @@ def on_other_models(suite: Suite, models: tuple[ModelSpec, ...]) -> Suite:
     """The suite for other models than its own.
 
     Args:
-        suite: Suite.
+        suite: Suite with models of its own.
         models: Models, at least one.
 
     Raises:

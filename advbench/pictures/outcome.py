@@ -193,7 +193,7 @@ def _left_out(path: Path, record: Record, name: str | None) -> Record:
         name: Name of the class; None of a model with several labels.
     """
     path_shown = display_name(path, limit=200)
-    why = f"'{path_shown}' has the labels already that the goal '{display_name(record.goal, limit=80)}' asks for"
+    why = f"'{path_shown}' is already as the goal '{display_name(record.goal, limit=80)}' wants it"
     if name is not None:
         why = f"'{path_shown}' is of the class '{display_name(name, limit=200)}' already, which the goal wants"
     return replace(record, status=LEFT_OUT, met=None, survives_8bit=None, error=why)

@@ -154,7 +154,7 @@ def _draft(
 
 def _check_goals(cells: Sequence[PlannedAttack], model: Classifier, labelled: Matched, numbers: Sequence[int]) -> None:
     """Check that the model has the classes of every goal, and that each has a meaning for some image."""
-    for goal in {cell.goal for cell in cells}:
+    for goal in dict.fromkeys(cell.goal for cell in cells):
         goal_maker(parse_goal(goal), model)
     if (sets := labelled.dataset.label_sets) is not None and numbers:
         refuse_granted(cells, [sets[number] for number in numbers], model)

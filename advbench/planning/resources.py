@@ -229,7 +229,7 @@ class Resources:
 
         Args:
             what: Name under which it is kept.
-            make: Makes it.
+            make: Function that makes it.
         """
         if what not in self._made:
             self._made[what] = make()

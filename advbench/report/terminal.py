@@ -147,7 +147,9 @@ def _crossed(crossed: TransferTable) -> list[RenderableType]:
     for place, heading in enumerate(crossed.headings):
         table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
     for row in crossed.rows:
-        table.add_row(Text(row.name), *(Text(cell.text, style=_shade(cell.share)) for cell in row.cells))
+        table.add_row(
+            Text(row.name), *(Text(cell.text.replace("; ", "\n"), style=_shade(cell.share)) for cell in row.cells)
+        )
     return [Text(crossed.title, style="bold"), Text(crossed.lead), table]
 
 

@@ -119,6 +119,10 @@ def _measures(cell: Cell) -> dict[str, float | None]:
     return found | {f"{name}_accuracy": share.rate for name, share in shares.items() if share is not None}
 
 
+def _bounds(norm: str, eps: Iterable[float]) -> str:
+    return f"{norm}: {', '.join(describe_eps(norm, each) for each in eps)}"
+
+
 def _params(run: "StoredRun") -> dict[str, str]:
     """The conditions of a run: what it was made of, and with which versions."""
     suite = run.suite
@@ -129,7 +133,7 @@ def _params(run: "StoredRun") -> dict[str, str]:
         "attacks": ", ".join(attack.name for attack in suite.attacks),
         "goals": ", ".join(suite.goals),
         "norms": ", ".join(suite.norms),
-        "eps": "; ".join(f"{n}: {', '.join(describe_eps(n, e) for e in eps)}" for n, eps in suite.eps.items()),
+        "eps": suite.budgets or "; ".join(_bounds(norm, eps) for norm, eps in suite.eps.items()),
         "images": "all" if suite.images is None else str(suite.images),
         "seed": str(suite.seed),
         "device": suite.device,

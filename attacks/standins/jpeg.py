@@ -24,7 +24,7 @@ _WHITE, _GREY = 255, 128
 
 
 def jpeg(x: Tensor, quality: int) -> Tensor:
-    """Images as they are once saved as a JPEG file, with a gradient that passes through the rounding.
+    """Images as they are once saved as a JPEG file, with a gradient that passes straight through the rounding.
 
     Colours are kept at full resolution (4:4:4), and the steps of the coefficients are those of libjpeg, so of Pillow.
     From what Pillow makes of the same image it differs by a level or two here and there, since a file is computed in
@@ -56,17 +56,24 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         raise ValueError(f"expected a JPEG quality of 1 to 100, got {quality}")
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"expected images (N, C, H, W) with 1 or 3 channels, got shape {tuple(x.shape)}")
+    with torch.no_grad():
+        saved = _saved(x, quality)
+    # The transforms undo each other, so that without the rounding each value would come out as it went in.
+    return saved + (x - x.detach())
+
+
+def _saved(x: Tensor, quality: int) -> Tensor:
+    """Images (N, C, H, W) as they are once saved."""
     height, width = x.shape[2:]
     planes = x * _WHITE
     mixed = torch.tensor(_TO_YCBCR, dtype=x.dtype, device=x.device)
+    middle = torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     if x.shape[1] == 3:
-        planes = torch.einsum("ij,njhw->nihw", mixed, planes)
-        planes = planes + torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
-    padded = pad(_rounded(planes), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
-    saved = _rounded(_through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY)
+        planes = torch.einsum("ij,njhw->nihw", mixed, planes) + middle
+    padded = pad(planes.round(), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
+    saved = _through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY
     if x.shape[1] == 3:
-        saved = saved - torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
-        saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved)
+        saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved.round() - middle)
     return (saved / _WHITE).clamp(0, 1)
 
 
@@ -74,13 +81,8 @@ def _through_coefficients(planes: Tensor, steps: Tensor) -> Tensor:
     """Planes (N, C, H, W) with the coefficients of their blocks rounded to multiples of the steps (C, 1, 1, 8, 8)."""
     cosines = _cosines(planes)
     blocks = planes.unfold(2, _SIDE, _SIDE).unfold(3, _SIDE, _SIDE)
-    coefficients = _rounded(cosines @ blocks @ cosines.T / steps)
+    coefficients = (cosines @ blocks @ cosines.T / steps).round()
     return (cosines.T @ (coefficients * steps) @ cosines).permute(0, 1, 2, 4, 3, 5).reshape(planes.shape)
-
-
-def _rounded(values: Tensor) -> Tensor:
-    """Whole numbers, with the gradient of the values themselves."""
-    return values + (values.round() - values).detach()
 
 
 def _cosines(like: Tensor) -> Tensor:

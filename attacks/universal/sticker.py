@@ -27,7 +27,7 @@ _PRINTED = 600
 """Pixels of the side of a printed patch, at least; a patch has few of its own."""
 _QUIET = 0.1
 """Width of the quiet zone around a printed patch, as a fraction of its side."""
-_MOST = 10_000
+_MOST = 4096
 """Pixels of the side of a picture of a patch, at most: more is no patch of ours, and takes much memory."""
 _DPI = 300
 
@@ -150,12 +150,12 @@ class Sticker:
             side = inner.shape[1] - 2 * quiet
             inner = inner[:, quiet : quiet + side, quiet : quiet + side]
             sticker = cls(content=inner, placing=Placing(**about["placing"]), card=dict(about["card"]))
-            digest = frame["digest"]
+            unchanged = frame["digest"] == sticker.digest
         except KeyError as error:
             raise ValueError(f"expected a patch in {path}, got a picture without {error}") from None
-        except (TypeError, ValueError, SyntaxError, OSError, Warning) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError, SyntaxError, OSError, Warning) as error:
             raise ValueError(f"expected a patch in {path}: {error}") from None
-        if digest != sticker.digest:
+        if not unchanged:
             raise ValueError(f"expected a patch in {path}, got one that was changed since it was made")
         return sticker
 

@@ -13,7 +13,7 @@ from attacks import ATTACKS, NORMS, TopK, TopKExclusion, Untargeted
 BLACK_BOX = {"noise", "square", "hop_skip_jump", "adba", "spatial"}
 """Without gradients nothing close to the smallest perturbation can be asked for in few queries."""
 
-TRANSFER = {"tifgsm", "difgsm", "sia", "bsr"}
+TRANSFER = {"tifgsm", "difgsm", "mef", "sia", "bsr"}
 """Gradients blurred or taken elsewhere on purpose, for other models than the one at hand."""
 
 PLACED = {"patch"}

@@ -183,6 +183,11 @@ def test_files_that_are_something_else_are_refused(tmp_path):
         "an impossible share": told(about + '{"factor": 1, "quiet": 1, "digest": ""}'),
         "no factor": told(about + '{"factor": 0, "quiet": 1, "digest": ""}'),
         "not an object": told("[][]"),
+        "an endless number": told(about + '{"factor": 1e999, "quiet": 1, "digest": ""}'),
+        "no number in its card": told(
+            '{"content": "", "placing": {}, "card": {"a": NaN}}{"factor": 1, "quiet": 1, "digest": ""}'
+        ),
+        "deep": told("[" * 100_000),
     }
     for name, content in bad.items():
         (tmp_path / "bad.png").write_bytes(content)

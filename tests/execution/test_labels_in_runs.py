@@ -125,6 +125,7 @@ def test_runs_compare_label_set_by_label_set(done, tmp_path):
         ({"goals": "label-off:up"}, r"rows has no class 'up'"),
         ({"goals": "labels-equal:east,1"}, r"names the same label twice"),
         ({"prove": {}}, r"proofs know no goals for several labels"),
+        ({"surrogates": "lenet"}, r"has several labels"),
     ],
 )
 def test_what_makes_no_sense_of_labels_is_refused(tmp_path, suite, problem):

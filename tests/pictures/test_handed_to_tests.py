@@ -140,11 +140,14 @@ def test_pictures_that_were_cut_for_the_model_are_flagged():
 
 
 def test_images_of_the_training_are_flagged(tmp_path):
+    untouched = attacked(LENET, "mnist,images=40")
+    assert {flag.id for flag in untouched.flags}.isdisjoint({"D4", "D5", "D6"})
+    shown = set(untouched.frame["sample_name"])
+    numbers = [number for number, name in enumerate(DIGITS.images) if name in shown]
+    ids = [sample_id(LENET.preprocess(DIGITS.read(number))) for number in numbers[:3]]
     weights = tmp_path / "net.safetensors"
     weights.write_bytes((FOLDER / "lenet.safetensors").read_bytes())
-    ids = [sample_id(LENET.preprocess(DIGITS.read(number))) for number in range(3)]
     file_beside(weights).write_text("\n".join(ids))
     model = advbench.load_model("lenet", weights=weights)
-    found = {flag.id: flag.message for flag in attacked(model, "mnist,images=100").flags}
-    assert found["D6"] == "the model was trained on 3 of the 100 images (3.0%)"
-    assert {flag.id for flag in attacked(LENET, "mnist,images=40").flags}.isdisjoint({"D4", "D5", "D6"})
+    found = {flag.id: flag.message for flag in attacked(model, "mnist,images=40").flags}
+    assert found["D6"] == "the model was trained on 3 of the 40 images (7.5%)"

@@ -143,7 +143,7 @@ def test_json_adds_names_confidences_and_files():
     assert list(row) == [
         *COLUMNS,
         *("image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences"),
-        *("met_8bit", "size_8bit", "proved_eps", "notes", "files"),
+        *("met_8bit", "size_8bit", "proved_eps", "notes", "attacks", "read_back", "files"),
     ]
     assert row["image"] == "0.png"
     assert row["files"] == {"panel.png": str(Path("x/panel.png"))}

@@ -46,6 +46,7 @@ DECIDING = {
     (Suite, "goals"): {"goals": "topk-exclusion:2"},
     (Suite, "norms"): {"norms": "l2", "attacks": "pgd"},
     (Suite, "eps"): {"eps": {"linf": [0.01, 0.2], "l2": 0.5}},
+    (Suite, "budgets"): {"budgets": "small"},
     (Suite, "images"): {"images": 5},
     (Suite, "trust"): {"trust": "full"},
     (Suite, "mask"): {"mask": "border:2"},
@@ -94,6 +95,9 @@ DECIDING = {
     (AttackSpec, "goals"): {"attacks": PGD | {"goals": "topk-exclusion:2"}},
     (AttackSpec, "norms"): {"attacks": PGD | {"norms": "l2"}},
     (AttackSpec, "eps"): {"attacks": PGD | {"eps": {"linf": 0.2, "l2": 0.5}}},
+    (AttackSpec, "budgets"): {"attacks": PGD | {"budgets": "large"}},
+    (AttackSpec, "mask"): {"attacks": PGD | {"mask": "border:2"}},
+    (AttackSpec, "transfer"): {"attacks": [PGD | {"transfer": True}, "fgsm"]},
     (AttackSpec, "surrogates"): {"surrogates": "sleepy", "attacks": PGD | {"surrogates": []}},
 }
 """Field that decides -> the suite with another value of it."""
@@ -103,6 +107,7 @@ INNOCENT = {
     (Suite, "save"): {"save": "all"},
     (Suite, "time_limit"): {"time_limit": 7},
     (Suite, "width_pp"): {"width_pp": 2},
+    (Suite, "profile"): {"profile": True},
     (Suite, "gates"): {"gates": {"min_robust_accuracy": 0.9}},
 }
 """Field that does not -> the same."""

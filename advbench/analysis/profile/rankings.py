@@ -69,7 +69,7 @@ _KEY = ("kind", "goal", "norm", "eps", "mask", "severity")
 
 
 def key_of(row: ThreatRow) -> tuple[Any, ...]:
-    """What a threat is told by, whatever the model."""
+    """The fields that tell threats apart, whatever the model."""
     return tuple(getattr(row, name) for name in _KEY)
 
 

@@ -181,7 +181,7 @@ def drawn(draw: Callable[["Axes"], None], alt: str) -> Figure:
 
     Args:
         draw: Draws on the axes.
-        alt: Alternative text.
+        alt: Text for readers who do not see the figure.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas

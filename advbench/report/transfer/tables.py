@@ -71,7 +71,8 @@ def _table(found: TransferMatrix) -> TransferTable:
     lead += "; without labels: right means classified as the model does when clean" if found.relative else ""
     rows = tuple(
         TransferRow(
-            display_name(source, limit=60), tuple(_crossing(found.cells.get((source, to))) for to in found.models)
+            display_name(source, limit=60),
+            tuple(_crossing(found.cells.get((source, to)), itself=source == to) for to in found.models),
         )
         for source in found.surrogates
     )
@@ -79,13 +80,14 @@ def _table(found: TransferMatrix) -> TransferTable:
     return TransferTable(" · ".join(parts), lead, models, rows)
 
 
-def _crossing(cell: TransferCell | None) -> Crossing:
+def _crossing(cell: TransferCell | None, *, itself: bool) -> Crossing:
     if cell is None:
         return Crossing("", 0.0, "")
     told = f"success {cell.success}; clean agreement {cell.agreement}"
     if cell.success.rate is None:
         return Crossing(f"no image; agree {_percent(cell.agreement)}", 0.0, told)
-    text = f"{cell.success.percent} {cell.success.interval}; agree {_percent(cell.agreement)}"
+    beside = "the model itself" if itself else f"agree {_percent(cell.agreement)}"
+    text = f"{cell.success.percent} {cell.success.interval}; {beside}"
     return Crossing(text, cell.success.rate, told)
 
 
