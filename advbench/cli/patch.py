@@ -86,7 +86,7 @@ def patch() -> None:
     metavar="FRACTION",
     help="Smallest side, of the largest.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Gradient steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Gradient steps.")
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 0.9, min_open=True),
@@ -97,7 +97,7 @@ def patch() -> None:
 @_SEED
 @_DEVICE
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Placed patches in each step."
+    "--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Placed patches in each step."
 )
 @_OUT
 @_JSON

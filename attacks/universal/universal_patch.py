@@ -72,10 +72,10 @@ class UniversalPatch:
     """How the patch is put into images."""
     goal: MakeGoal = untargeted
     """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled."""
-    steps: int = 100
+    steps: int = 200
     """Number of gradient steps."""
-    views: int = 16
-    """Placed patches in a step, at least."""
+    views: int = 8
+    """Placed patches in a step, at least: few in many steps do more than many in few."""
     step_size: float = 0.05
     """Length of the first step, image units; falls to a fiftieth along a cosine."""
 

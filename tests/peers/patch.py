@@ -2,8 +2,8 @@
 
 Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 10 % of the image
 at its largest, turned by at most 20 degrees and made smaller to at most 0.7 of its side, of the same photographs, in
-batches of the same size, in one process and with the same threads. Each patch is then put into other photographs by one
-piece of code, at the same places for all. What was measured before stays; the command goes on where it was interrupted.
+one process and with the same threads. Each patch is then put into other photographs by one piece of code, at the same
+places for all. What was measured before stays; the command goes on where it was interrupted.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from tests.peers.victims import cifar10
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 PLACING = Placing(share=0.1, max_rotation=20, min_scale=0.7)
 FITTED, HELD_OUT, BATCH = 64, 200, 16
-"""Numbers of photographs that patches are made of, that they are measured on, and in each step."""
+"""Numbers of photographs that patches are made of, that they are measured on, and in each step of ART's."""
 
 
 def _target(classes: int) -> int:
@@ -49,8 +49,8 @@ def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
 
 
 GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
-OURS = (25, 50, 100)
-"""Numbers of our steps."""
+OURS = {4: (50, 100, 200, 400), 16: (25, 50, 100)}
+"""Photographs in our steps -> numbers of steps."""
 THEIRS = (50, 100, 200, 500)
 """Numbers of ART's steps after which its patch is measured; 500 is its default."""
 RATES = (0.02, 0.1)
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to make patches for")
     parser.add_argument("--goals", nargs="+", metavar="GOAL", choices=GOALS, default=list(GOALS))
     parser.add_argument("--rounds", type=int, default=3, help="seeds, each of which both have a turn with (default: 3)")
+    parser.add_argument("--methods", nargs="+", choices=("noise", "ours", "ART"), default=("noise", "ours", "ART"))
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
     parser.add_argument("--again", action="store_true", help="measure anew what is there already")
     parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
@@ -116,14 +117,23 @@ def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[
         once = time.process_time() - start
         for goal in options.goals:
             for seed in range(options.rounds):
-                for method in ("noise", "ours", *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates)):
+                for method in (
+                    "noise",
+                    *map("ours {}".format, OURS),
+                    *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates),
+                ):
                     key = f"{name} {goal} {method} {seed}"
-                    if key in known and not options.again:
+                    left_out = method.partition(" ")[0] not in options.methods
+                    if left_out or (key in known and not options.again):
                         continue
                     points = list(_measured(method, quick, x, GOALS[goal], seed))
-                    if method == "ours":
+                    if method.startswith("ours"):
                         points = [point | {"seconds": round(point["seconds"] + once, 2)} for point in points]
                     yield key, {"net": name, "goal": goal, "method": method, "seed": seed, "points": points} | _where()
+
+
+def _methods(rates: Iterable[float]) -> list[str]:
+    return ["noise", *(f"ours {views}" for views in OURS), *(f"ART {rate:g}" for rate in rates)]
 
 
 def _measured(method: str, model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[dict[str, Any]]:
@@ -132,8 +142,8 @@ def _measured(method: str, model: Fast, x: Tensor, goal: MakeGoal, seed: int) ->
         side = PLACING.side(*x.shape[2:])
         values = torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed))
         made = iter([(0, 0.0, Sticker(content=values, placing=PLACING))])
-    elif method == "ours":
-        made = _ours(model, x[:FITTED], goal, seed)
+    elif method.startswith("ours"):
+        made = _ours(model, x[:FITTED], goal, seed, int(method.removeprefix("ours ")))
     else:
         made = _art(model, x[:FITTED], goal, seed, float(method.removeprefix("ART ")))
     for steps, seconds, sticker in made:
@@ -146,12 +156,12 @@ def _counts(model: Fast, x: Tensor, sticker: Sticker, goal: MakeGoal) -> Fooling
     return fooled(model, x.split(50), partial(sticker.apply, seed=10**6), goal)
 
 
-def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[tuple[int, float, Sticker]]:
+def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int, views: int) -> Iterator[tuple[int, float, Sticker]]:
     """A fit of its own for each number of steps, since its steps get shorter towards the end."""
-    for steps in OURS:
+    for steps in OURS[views]:
         start = time.process_time()
-        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=BATCH)
-        found = attack.fit(model, Shuffled(x, BATCH), seed=seed)
+        attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=views)
+        found = attack.fit(model, Shuffled(x, views), seed=seed)
         yield steps, time.process_time() - start, found
 
 

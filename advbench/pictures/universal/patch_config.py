@@ -35,11 +35,11 @@ class PatchFit:
     """Largest angle either way, degrees."""
     min_scale: float = 0.7
     """Smallest side as a fraction of the largest."""
-    steps: int = 100
+    steps: int = 200
     """Number of gradient steps."""
     held_out: float = 0.2
     """Fraction of the pictures held out, to measure how often the patch fools."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Placed patches in a step."""
     seed: int = 0
     """Seed of all random draws."""
