@@ -176,7 +176,7 @@ def test_the_command_refuses_what_cannot_be_decided(file):
 def test_what_needs_every_image_refuses_it(file):
     advb("run", file(""), "--until-decided", "--fail-under", "0.1", "--workers", "1")
     shutil.copytree("reports/small", "other")
-    for words in (["compare", "reports/small", "other"], ["baseline", "write", "reports/small"], ["evidence", "reports/small"]):
-        result = CliRunner().invoke(main, words)
+    for words in ("compare other", "baseline write", "evidence"):
+        result = CliRunner().invoke(main, [*words.split(), "reports/small"])
         assert result.exit_code == 2
         assert "stopped when it was decided" in result.stderr
