@@ -160,6 +160,9 @@ def test_exit_codes_are_those_of_gates(file):
     assert "anytime-valid" in result.stdout
     left = json.loads(Path("reports/small/manifest.json").read_text())[SPARED]
     assert left
+    watched = CliRunner().invoke(main, ["watch", "reports/small", "--once"])
+    assert watched.exit_code == 0
+    assert "(100 %)" in watched.stdout, "what is not needed is not waited for"
     advb("resume", "reports/small", "--fail-under", "0.99", "--workers", "1", code=1)
     assert CliRunner().invoke(main, ["report", "reports/small", "--format", "html"]).exit_code == 0
     assert "anytime-valid" in Path("reports/small/report.html").read_text()
