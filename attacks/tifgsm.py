@@ -28,7 +28,9 @@ class TIFGSM:
         <https://arxiv.org/abs/1904.02884>, 2019: TI-MI-FGSM, with the Gaussian kernel.
 
     Deviations:
-        Any goal. In L2 nothing of a step is spent on values that would leave [0, 1].
+        Any goal. A kernel a third as wide by default: of photographs of 224 pixels at 16/255 the paper's fooled other
+        networks less often than momentum alone on one of two networks (.51 against .60), this one more often (.65), and
+        on the other there was no difference. In L2 nothing of a step is spent on values that would leave [0, 1].
 
     Example:
         >>> from attacks import Untargeted
@@ -52,8 +54,8 @@ class TIFGSM:
     """Length of a step as a fraction of ``eps``."""
     decay: float = 1.0
     """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
-    kernel_size: int = 15
-    """Side of the kernel, pixels, odd. The default is the paper's, for 299 pixels; small images want a smaller one."""
+    kernel_size: int = 5
+    """Side of the kernel, pixels, odd. The paper's 15, for 299 pixels, is meant for defended networks."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
     early_stop: bool = False

@@ -93,7 +93,7 @@ DATA = {
         side=48,
         mean=(0.1,),
         std=(0.25,),
-        eps="0.05",
+        eps="0.1",
         licence="CC BY-SA 3.0, as Keras states it",
         composed="mnist",
     ),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from frames import images, row
+from frames import frame, images, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import a_run, a_unit
@@ -14,10 +14,11 @@ from runs import a_run, a_unit
 from advbench.analysis.anytime.confidence import PRIOR, Count, marked_in
 from advbench.analysis.anytime.decision import refuse_undecidable
 from advbench.analysis.anytime.estimate import Estimate, Look, narrowing
-from advbench.analysis.anytime.sample import looks_of
+from advbench.analysis.anytime.sample import looks_of, number_of_intervals
 from advbench.analysis.gates import evaluate
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.statistics import Proportion
+from advbench.analysis.threats import gather
 from advbench.config.gates import Gates
 from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
@@ -142,6 +143,13 @@ def test_several_numbers_share_alpha():
     assert ten.low < one.low < one.rate < one.high < ten.high
     alone = Estimate.of(looks, standing=700, n=1000, attack="standard", alpha=0.005)
     assert (ten.low, ten.high) == (alone.low, alone.high)
+
+
+def test_every_eps_of_every_threat_counts():
+    rows = [row(f"s{i}", model=model, eps=eps) for i in range(3) for model in "abc" for eps in (0.1, 0.2)]
+    threats = {(model, "toy", "untargeted", "linf"): None for model in "ab"}
+    assert number_of_intervals(gather(frame(rows)), threats) == 4
+    assert number_of_intervals(gather(frame(rows)), {}) == 1
 
 
 def test_where_nothing_stands_nothing_is_drawn():

@@ -54,6 +54,14 @@ def test_candidates_fool_a_random_model_in_most_passes(undefended, name):
     assert "the answers are random" in report.findings[-1]
 
 
+def test_each_image_keeps_to_its_own_budget_whatever_is_tried(undefended):
+    model = DETERMINISTIC["quantised"](undefended[0])
+    eps = torch.tensor([0.3] * 4 + [1e-4] * 4)  # those that are left for the second remedy are the last
+    report = Adaptive(first=FIRST).report(model, X, Untargeted(model(X).argmax(1)), eps=eps)
+    assert len(report.tried) == 2
+    assert (Linf().measure(report.x_adv - X) <= eps + 1e-6).all()
+
+
 def test_a_healthy_network_is_attacked_by_standard_alone(undefended):
     net, goal, _ = undefended
     report = Adaptive(first=FIRST).report(net, X, goal, eps=EPS)

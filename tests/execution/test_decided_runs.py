@@ -160,6 +160,9 @@ def test_exit_codes_are_those_of_gates(file):
     assert "anytime-valid" in result.stdout
     left = json.loads(Path("reports/small/manifest.json").read_text())[SPARED]
     assert left
+    watched = CliRunner().invoke(main, ["watch", "reports/small", "--once"])
+    assert watched.exit_code == 0
+    assert "(100 %)" in watched.stdout, "what is not needed is not waited for"
     advb("resume", "reports/small", "--fail-under", "0.99", "--workers", "1", code=1)
     assert CliRunner().invoke(main, ["report", "reports/small", "--format", "html"]).exit_code == 0
     assert "anytime-valid" in Path("reports/small/report.html").read_text()
@@ -176,7 +179,7 @@ def test_the_command_refuses_what_cannot_be_decided(file):
 def test_what_needs_every_image_refuses_it(file):
     advb("run", file(""), "--until-decided", "--fail-under", "0.1", "--workers", "1")
     shutil.copytree("reports/small", "other")
-    for words in (["compare", "reports/small", "other"], ["baseline", "write", "reports/small"]):
-        result = CliRunner().invoke(main, words)
+    for words in ("compare other", "baseline write", "evidence"):
+        result = CliRunner().invoke(main, [*words.split(), "reports/small"])
         assert result.exit_code == 2
         assert "stopped when it was decided" in result.stderr

@@ -31,7 +31,7 @@ def test_every_attack_is_classified(name):
 def test_the_words_are_those_of_the_library():
     for name in ("Kind", "Access", "Search"):
         assert getattr(cards, name) == getattr(protocols, name)
-    assert cards.ANY == row.ANY
+    assert tuple(goal for goal in cards.ANY if goal not in cards.LABEL_GOALS) == row.ANY
 
 
 @pytest.mark.parametrize("name", attacks.ATTACKS)

@@ -78,7 +78,7 @@ def _quick(network: str, entry: Mapping[str, Any], quick: str) -> dict[str, Any]
     target, norm = _target(network, entry["images"]), attacks.NORMS[entry["norm"]]()
     goal = attacks.Untargeted(target.y)
     meter = Meter(target.model, goal.ids)
-    attack = attacks.FGSM(norm=norm) if quick == "fgsm" else attacks.PGD(norm=norm, steps=10)
+    attack = attacks.FGSM(norm=norm) if quick == "fgsm" else attacks.PGD(norm=norm, steps=10, relative_step=0.25)
     x_adv = attack(meter, target.x, goal, eps=entry["eps"])
     met = judge(target.model, target.x, x_adv, goal, norm, entry["eps"]).met
     return {
@@ -169,19 +169,20 @@ _HEAD = """# Runs that stop when they are decided
 
 Made by `python -m tests.peers.anytime`; the numbers are in `anytime.json`.
 
-What `standard` made of each test image, wrong ones included, and in how many passes, is that of [`standard`](standard.md);
-a quick attack was run on the same images. Twice these are a data set: as they are, and as {large:,} images drawn from them
-with replacement. Each data set was put into {draws:,} random orders, and the bounds computed at each look of a run that
-stops, with alpha 0.05. **Held**: the share of orders in which the bounds contain the robust accuracy of the complete run at
-*every* look, from the first one to the last image; 95 % is promised. **Cost**: passes, forward and backward, of the quick
-attack on all images and of `standard` on the part, relative to `standard` on all images: the median over the orders. On
-small networks passes are not seconds: a batch of few images takes nearly as long as one of many. Measured on {processor}.
+What `standard` made of each test image, wrong ones included, and in how many passes, is that of
+[`standard`](standard.md); a quick attack was run on the same images. Twice these are a data set: as they are, and as
+{large:,} images drawn from them with replacement. Each data set was put into {draws:,} random orders, and the bounds
+computed at each look of a run that stops, with alpha 0.05. **Held**: the share of orders in which the bounds contain
+the robust accuracy of the complete run at *every* look, from the first one to the last image; 95 % is promised.
+**Cost**: passes, forward and backward, of the quick attack on all images and of `standard` on the part, relative to
+`standard` on all images: the median over the orders. On small networks passes are not seconds: a batch of few images
+takes nearly as long as one of many. The steps of `pgd` are a quarter of eps long. Measured on {processor}.
 
 ## Coverage, and the cost of an interval of {width:g} points
 
 Images and cost are those of the {large:,} images.
 
-| Network | Norm | eps | Quick attack | leaves | Robust | Its cost | Held, first images | Held, {large:,} | Images | Cost |
+| Network | Norm | eps | Quick attack | leaves | Robust | Its cost | Held, first | Held, {large:,} | Images | Cost |
 |---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|
 """
 _GATES = """

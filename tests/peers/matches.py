@@ -203,7 +203,7 @@ _BUDGET = (
     Match(
         name="tifgsm",
         title="TI-FGSM, Linf, 10 steps, cross-entropy",
-        ours=TIFGSM(),
+        ours=TIFGSM(kernel_size=15),
         peers={"torchattacks": torchattacks("TIFGSM", relative_step=0.1, decay=1.0, diversity_prob=0.0)},
         victims=(HARD, EASY),
         note=_TRANSFER,

@@ -92,4 +92,4 @@ class Brief(HandsOver):
 
     def __call__(self, model, x, goal, **options):
         with patch.multiple("attacks.standard", LONG=6, BOUNDARY={"l2": 6}):
-            return self.attack(model, x, goal, **options)
+            return super().__call__(model, x, goal, **options)

@@ -62,13 +62,13 @@ def marked_in(total: int, drawn: int, marked: int, alpha: float) -> Count:
 
 
 def _log_chance(number: int, total: int, drawn: int, marked: int) -> float:
-    """Logarithm of the probability of one order of draws, if so many items of the population are marked."""
+    """Logarithm of the probability of one order of draws, if this number of items of the population is marked."""
     ways = _log_falling(number, marked) + _log_falling(total - number, drawn - marked)
     return ways - _log_falling(total, drawn)
 
 
 def _log_falling(number: int, count: int) -> float:
-    """Logarithm of a falling factorial: number (number - 1) ... of so many factors."""
+    """Logarithm of the falling factorial number (number - 1) ..., which has ``count`` factors."""
     return math.lgamma(number + 1) - math.lgamma(number - count + 1)
 
 
