@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.geometry.ball import radii
 from attacks.goals import Goal
-from attacks.norms import Masked, Patched
+from attacks.norms import Masked
 from attacks.protocols import Attack, Kind, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
@@ -39,8 +39,7 @@ def _within(attack: Any, mask: Tensor) -> Any:
     changed: dict[str, Any] = {}
     if "norm" in names:
         # An attack by patches puts what it is given under a patch again.
-        inside = attack.norm.norm if isinstance(attack.norm, Patched) else attack.norm
-        changed["norm"] = Masked(inside, mask)
+        changed["norm"] = Masked(attack.norm.inside, mask)
     elif "attack" in names:
         changed["attack"] = _within(attack.attack, mask)
     elif "attacks" in names:

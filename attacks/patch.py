@@ -67,9 +67,8 @@ class Patch:
     """Weight of earlier gradients in their running sum."""
 
     def __post_init__(self) -> None:
-        inside = self.norm.norm if isinstance(self.norm, Patched) else self.norm
         check_parameters(self)
-        object.__setattr__(self, "norm", Patched(inside, self.share, self.shape))
+        object.__setattr__(self, "norm", Patched(self.norm.inside, self.share, self.shape))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

@@ -21,7 +21,6 @@ from attacks import (
     Untargeted,
 )
 from attacks.goals import SignedGoal
-from attacks.objectives.pointless import pointless
 
 MakeGoal = Callable[..., Goal]
 """Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch. Of a model with
@@ -143,6 +142,6 @@ def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor
         (tensor([ True, False]), tensor([False,  True]))
     """
     if labels is not None:
-        return pointless(goal, labels)
+        return goal.granted(labels)
     predicted = goal.above(clean) > 0 if isinstance(goal, SignedGoal) else clean.argmax(1)
-    return pointless(goal, predicted) & clean.isfinite().all(1)
+    return goal.granted(predicted) & clean.isfinite().all(1)

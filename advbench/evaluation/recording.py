@@ -165,7 +165,7 @@ def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: P
 
 
 def left_out(sample: Sample, source: Provenance, before: Prediction | None = None) -> Record:
-    """The record of an image for which the goal has no meaning; see :func:`attacks.objectives.pointless.pointless`."""
+    """The record of an image for which the goal has no meaning; see :meth:`attacks.goals.Goal.granted`."""
     if source.columns.get("goal_labels") is not None:
         why = ITS_ANSWER if sample.labels is None else ITS_LABELS
     else:

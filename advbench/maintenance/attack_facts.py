@@ -128,7 +128,7 @@ def parameters(attack: Any) -> list[dict[str, Any]]:
         _parameter(field.name, field.default, meanings[field.name])
         for field in dataclasses.fields(attack)
         # no text can give images, nor a norm or an attack inside this one
-        if isinstance(field.default, bool | int | float | str | None) and "Tensor" not in str(field.type)
+        if field.init and isinstance(field.default, bool | int | float | str | None) and "Tensor" not in str(field.type)
     ]
 
 

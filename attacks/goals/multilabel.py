@@ -46,10 +46,6 @@ class SignedGoal(BaseGoal):
         """By how much each label is on: logits (N, C) -> (N, C), negative where it is off."""
         return logits - torch.as_tensor(self.thresholds, dtype=logits.dtype, device=logits.device)
 
-    def granted(self, labels: Tensor) -> Tensor:
-        """Where the labels that an image has, bool (N, C), are what the goal asks for, bool (N,): it fools no one."""
-        return torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
-
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless there is one threshold for all labels, or one for each."""
         if not isinstance(self.thresholds, float) and len(self.thresholds) != num_classes:
@@ -98,9 +94,9 @@ class LabelOff(_OneLabel):
         tensor([2.])
     """
 
-    def granted(self, labels: Tensor) -> Tensor:
+    def granted(self, classes: Tensor) -> Tensor:
         """Where the image does not have the label, bool (N,)."""
-        return ~self.has_it(labels)
+        return ~self.has_it(classes)
 
     def margin(self, logits: Tensor) -> Tensor:
         """Logit of the label minus its threshold."""
@@ -128,9 +124,9 @@ class LabelOn(_OneLabel):
         tensor([4.])
     """
 
-    def granted(self, labels: Tensor) -> Tensor:
+    def granted(self, classes: Tensor) -> Tensor:
         """Where the image has the label, bool (N,)."""
-        return self.has_it(labels)
+        return self.has_it(classes)
 
     def margin(self, logits: Tensor) -> Tensor:
         """Threshold of the label minus its logit."""
@@ -193,9 +189,9 @@ class LabelsEqual(_AllLabels):
         tensor([3.])
     """
 
-    def granted(self, labels: Tensor) -> Tensor:
+    def granted(self, classes: Tensor) -> Tensor:
         """Where the image has exactly these labels, bool (N,)."""
-        return (labels == (self.labels == 1)).all(1)
+        return (classes == (self.labels == 1)).all(1)
 
     def margin(self, logits: Tensor) -> Tensor:
         """The largest amount by which a label is on the wrong side of its threshold."""

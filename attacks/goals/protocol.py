@@ -79,6 +79,19 @@ class Goal(Protocol):
         """The classes wanted in the first places, best first, int64 (N, k); None for a goal that takes any."""
         ...
 
+    def granted(self, classes: Tensor) -> Tensor:
+        """Where an image has already what the goal asks for, so that meeting it fools no one, bool (N,).
+
+        Args:
+            classes: The class that each image should have, int64 (N,): its label, or else the class predicted when
+                clean. For a goal for several labels those that each should have, bool (N, C).
+        """
+        ...
+
+    def spared(self, way: "Goal") -> "Goal":
+        """A goal that implies this one, with as much margin to spare as this one asks for."""
+        ...
+
     def choices(self, logits: Tensor) -> Tensor | None:
         """For a goal that is met in any one of W ways: their numbers, those of the least margin first, int64 (N, W).
 

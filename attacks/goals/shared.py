@@ -48,6 +48,16 @@ class BaseGoal:
         """None: it is not known which classes are to be first."""
         return None
 
+    def granted(self, classes: Tensor) -> Tensor:
+        """Where the class that is to come first is the one that the image has; nowhere if there is no such class."""
+        if self.order is None:
+            return torch.zeros(len(classes), dtype=torch.bool, device=classes.device)
+        return self.order[:, 0] == classes
+
+    def spared(self, way: Goal) -> Goal:
+        """The way itself: nothing is to be spared."""
+        return way
+
     def margin(self, logits: Tensor) -> Tensor:
         """Logits (N, C) -> (N,): positive while the goal is not met, negative once it is."""
         raise NotImplementedError(f"expected {type(self).__name__} to have a margin, got none")

@@ -75,6 +75,14 @@ class Spared(BaseGoal):
         """The goal's own."""
         return self.goal.order
 
+    def granted(self, classes: Tensor) -> Tensor:
+        """The goal's own."""
+        return self.goal.granted(classes)
+
+    def spared(self, way: Goal) -> Goal:
+        """The way, with the same margin to spare."""
+        return type(self)(way, self.kappa)
+
     def choices(self, logits: Tensor) -> Tensor | None:
         """The goal's own."""
         return self.goal.choices(logits)

@@ -67,6 +67,11 @@ class Patched(Norm):
         """As in the norm inside."""
         return self.norm.grain
 
+    @property
+    def inside(self) -> Norm:
+        """The norm of the changes under the patch."""
+        return self.norm
+
     def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """Candidates (n, C, H, W) with what the patch does not cover taken from ``x``."""
         height, width = x.shape[2:]

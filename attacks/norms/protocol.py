@@ -73,6 +73,11 @@ class Norm(Protocol):
         # Clamping to [0, 1] brings every value nearer to x, so it never leaves the ball again.
         return self.project(x_adv - x, eps).add_(x).clamp_(0, 1)
 
+    @property
+    def inside(self) -> "Norm":
+        """The norm of what lies under a patch, where this one asks for a patch; itself where it does not."""
+        return self
+
     def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """Candidates ``x_adv`` (n, ...) with every value that must stay as it is taken from ``x``; here there is none.
 

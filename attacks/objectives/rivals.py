@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from attacks.goals import BaseGoal, Goal, Spared
+from attacks.goals import BaseGoal, Goal
 from attacks.objectives.gaps import gaps_between
 from attacks.objectives.ranking import outside, ranked_classes
 
@@ -127,7 +127,7 @@ def _way(goal: Goal, new: Tensor) -> Goal:
     """The way in which classes ``new`` (n, k) rise, or for a goal with choices that with these numbers (n, 1)."""
     if goal.exclusion is not None:
         way = Overtake(old=goal.exclusion.classes, new=new, ids=goal.ids)
-        return Spared(way, goal.kappa) if isinstance(goal, Spared) else way
+        return goal.spared(way)
     return goal.choice(new[:, 0]) if new.shape[1] else goal
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests" / "support"
 ADDED = [
     *("image", "clean_topk_names", "adv_topk_names", "clean_topk_confidences", "adv_topk_confidences"),
-    *("met_8bit", "size_8bit", "proved_eps", "notes", "files"),
+    *("met_8bit", "size_8bit", "proved_eps", "notes", "attacks", "read_back", "files"),
 ]
 
 

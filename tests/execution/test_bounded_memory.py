@@ -61,7 +61,7 @@ def test_a_model_that_finds_no_memory_for_all_clean_images_gets_fewer(golden, tm
 
     monkeypatch.setattr(Classifier, "forward", forward)
     monkeypatch.setattr("advbench.execution.tasks.CLEAN_BATCH", 8)
-    monkeypatch.setattr("advbench.planning.plan.CHECKED", 6)
+    monkeypatch.setattr("advbench.planning.units.cutting.CHECKED", 6)
     monkeypatch.setattr("fake_plugin.Hungry.most", 2)
     done = run(SUITE | {"noise": False}, out=tmp_path / "run")
     whole = golden.frame[golden.frame["attack"] == "hungry"]

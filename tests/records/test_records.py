@@ -11,7 +11,7 @@ from advbench.records.record import COLUMNS, LEFT_OUT, OK, UNKNOWN, Reason, Reco
 
 DESIGNED = [
     *("run_id", "unit_id", "model", "weights_sha256", "dataset", "sample_id", "sample_name", "label"),
-    *("labels", "attack", "params", "goal", "goal_labels", "norm", "eps", "seed"),
+    *("labels", "attack", "params", "goal", "goal_labels", "surrogate", "surrogate_class", "norm", "eps", "seed"),
     *("clean_class", "clean_confidence", "adv_class", "adv_confidence", "clean_topk", "adv_topk"),
     *("clean_labels", "adv_labels", "flipped", "met"),
     *sorted(NORMS),
