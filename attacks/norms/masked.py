@@ -4,17 +4,17 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from attacks.geometry.rows import flat
 from attacks.norms.protocol import Norm
+from attacks.norms.wrapping import Wrapping
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Masked(Norm):
+class Masked(Wrapping):
     """A norm that changes only what a mask allows: all attacks and goals have it by being given this norm.
 
     Everything happens in the space of the values that the mask allows: gradients count there alone, random points are
@@ -49,7 +49,6 @@ class Masked(Norm):
     """What may change, bool, of the shape of an image or of its last dimensions."""
     digest: str = field(init=False)
     """Hexadecimal digits that change with the mask."""
-    confines: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         given: object = self.mask
@@ -74,26 +73,6 @@ class Masked(Norm):
 
     def __hash__(self) -> int:
         return hash((self.norm, self.digest))
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The name of the norm within the mask: a mask says what may change, not how it is measured."""
-        return self.norm.name
-
-    @property
-    def per_value(self) -> bool:  # type: ignore[override]
-        """As in the norm within the mask."""
-        return self.norm.per_value
-
-    @property
-    def sparse(self) -> bool:  # type: ignore[override]
-        """As in the norm within the mask."""
-        return self.norm.sparse
-
-    @property
-    def grain(self) -> float:  # type: ignore[override]
-        """As in the norm within the mask."""
-        return self.norm.grain
 
     def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """Candidates with everything outside the mask taken from ``x``."""
@@ -133,10 +112,6 @@ class Masked(Norm):
     def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
         """Bring candidates back into the ball, into [0, 1], and into the mask."""
         return self._put(self.norm.within(self._inside(x), self._inside(x_adv), eps), x)
-
-    def round_radius(self, radius: Tensor) -> Tensor:
-        """As in the norm within the mask."""
-        return self.norm.round_radius(radius)
 
     def _allowed(self, shape: torch.Size, device: torch.device) -> Tensor:
         """What may change in an image of this shape, or in any reshaping of it, as one row (D,)."""

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from attacks.geometry.outline import best_corners, check_shape, check_share, outline, placed, side_of
 from attacks.norms.protocol import Norm
+from attacks.norms.wrapping import Wrapping
 
 
 @dataclass(frozen=True)
-class Patched(Norm):
+class Patched(Wrapping):
     """A norm of changes that one patch covers: a square or a circle of a given share of the image, at any place.
 
     It measures, projects and steps as the norm inside, which may have a mask. What makes it one of patches is
@@ -41,31 +41,10 @@ class Patched(Norm):
     """Largest share of the image that the patch covers."""
     shape: str
     """Shape of the patch, square or circle."""
-    confines: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_share(self.share)
         check_shape(self.shape)
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The name of the norm inside: a patch says where changes may be, not how they are measured."""
-        return self.norm.name
-
-    @property
-    def per_value(self) -> bool:  # type: ignore[override]
-        """As in the norm inside."""
-        return self.norm.per_value
-
-    @property
-    def sparse(self) -> bool:  # type: ignore[override]
-        """As in the norm inside."""
-        return self.norm.sparse
-
-    @property
-    def grain(self) -> float:  # type: ignore[override]
-        """As in the norm inside."""
-        return self.norm.grain
 
     @property
     def inside(self) -> Norm:
@@ -110,7 +89,3 @@ class Patched(Norm):
     def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
         """Bring candidates back into the ball, into [0, 1], and under a patch."""
         return self.norm.within(x, self.confine(x, x_adv), eps)
-
-    def round_radius(self, radius: Tensor) -> Tensor:
-        """As in the norm inside."""
-        return self.norm.round_radius(radius)

@@ -1,0 +1,47 @@
+"""A norm that measures as another one, and says where changes may be."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from attacks.norms.protocol import Norm
+
+
+class Wrapping(Norm):
+    """What a norm takes over from the one inside, as long as it only says where in the image changes may be.
+
+    Example:
+        >>> import torch
+        >>> from attacks.norms import L1, Masked
+        >>> norm = Masked(L1(), torch.tensor([True, False]))
+        >>> isinstance(norm, Wrapping), norm.name, norm.sparse
+        (True, 'l1', True)
+    """
+
+    norm: Norm
+    """The norm inside."""
+    confines: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The name of the norm inside: where changes may be does not say how they are measured."""
+        return self.norm.name
+
+    @property
+    def per_value(self) -> bool:  # type: ignore[override]
+        """As in the norm inside."""
+        return self.norm.per_value
+
+    @property
+    def sparse(self) -> bool:  # type: ignore[override]
+        """As in the norm inside."""
+        return self.norm.sparse
+
+    @property
+    def grain(self) -> float:  # type: ignore[override]
+        """As in the norm inside."""
+        return self.norm.grain
+
+    def round_radius(self, radius: Tensor) -> Tensor:
+        """As in the norm inside."""
+        return self.norm.round_radius(radius)
