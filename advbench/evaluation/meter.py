@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -12,11 +11,12 @@ from torch import Tensor
 
 from attacks.protocols import Model
 from attacks.queries.answers import find_logits
-from attacks.queries.gradients import asked_ids, exact_form, quick_form
+from attacks.queries.gradients import asked_ids
+from attacks.queries.in_front import InFront
 from attacks.queries.places import Places
 
 
-class Meter:
+class Meter(InFront):
     """A wrapper that counts passes, to be attacked in place of the model.
 
     Attacks say which images they ask about, so that every pass is charged to its image even as images leave the
@@ -42,16 +42,13 @@ class Meter:
     """Wall time between entering and leaving the context."""
 
     def __init__(self, model: Model, ids: Tensor, on_pass: Callable[[], None] = lambda: None) -> None:
-        self._model, self._on_pass = model, on_pass
+        super().__init__(model)
+        self._on_pass = on_pass
         self._known = Places(ids)
         self._last: tuple[Tensor, Tensor] = ids, torch.arange(len(ids), device=ids.device)
         self._forwards, self._backwards = _Count(ids), _Count(ids)
         self.not_finite = torch.zeros(len(ids), device=ids.device)
         self.seconds = 0.0
-
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """The model's logits; the passes are counted."""
-        return self._pass(self._model, x)
 
     @property
     def forwards(self) -> Tensor:
@@ -63,24 +60,7 @@ class Meter:
         """Backward passes for each image (N,)."""
         return self._backwards.numbers
 
-    @property
-    def wrapped(self) -> Model:
-        """The model itself."""
-        return self._model
-
-    @property
-    def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one; its passes are counted like all others."""
-        form = quick_form(self._model)
-        return None if form is None else partial(self._pass, form)
-
-    @property
-    def exact_form(self) -> Model | None:
-        """The model's form in float32, if it has one; its passes are counted like all others."""
-        form = exact_form(self._model)
-        return None if form is None else partial(self._pass, form)
-
-    def _pass(self, model: Model, x: Tensor) -> Tensor:
+    def _ask(self, model: Model, x: Tensor) -> Tensor:
         self._on_pass()
         rows = len(x)
         places = self._places(asked_ids(), rows)

@@ -1,13 +1,10 @@
 """A model that is asked about images of another size than its own, differentiably."""
 
-from collections.abc import Callable
-from functools import partial
-
 from torch import Tensor
 from torch.nn import functional
 
 from attacks import Model
-from attacks.queries.gradients import exact_form, quick_form
+from attacks.queries.in_front import InFront
 
 
 def resized(model: Model, size: tuple[int, int]) -> Model:
@@ -25,35 +22,14 @@ def resized(model: Model, size: tuple[int, int]) -> Model:
     return _Resized(model, size)
 
 
-class _Resized:
+class _Resized(InFront):
     """The model of :func:`resized`."""
 
     def __init__(self, model: Model, size: tuple[int, int]) -> None:
-        self._model, self._size = model, size
+        super().__init__(model)
+        self._size = size
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits (N, C) of images (N, C, H, W)."""
-        return self._answer(self._model, x)
-
-    @property
-    def wrapped(self) -> Model:
-        """The model itself."""
-        return self._model
-
-    @property
-    def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one."""
-        return self._of(quick_form(self._model))
-
-    @property
-    def exact_form(self) -> Model | None:
-        """The model's form in float32, if it has one."""
-        return self._of(exact_form(self._model))
-
-    def _of(self, form: Model | None) -> Callable[[Tensor], Tensor] | None:
-        return None if form is None else partial(self._answer, form)
-
-    def _answer(self, model: Model, x: Tensor) -> Tensor:
+    def _ask(self, model: Model, x: Tensor) -> Tensor:
         if tuple(x.shape[2:]) != self._size:
             x = functional.interpolate(x, self._size, mode="bilinear", antialias=True).clamp(0, 1)
         return model(x)

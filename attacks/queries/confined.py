@@ -1,13 +1,12 @@
 """A model whose images are as they were wherever a norm lets nothing change."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from attacks.norms import Norm
 from attacks.protocols import Model
-from attacks.queries.gradients import asked_ids, exact_form, quick_form
+from attacks.queries.gradients import asked_ids
+from attacks.queries.in_front import InFront
 from attacks.queries.places import Places
 
 
@@ -35,39 +34,19 @@ def confined(model: Model, norm: Norm, x: Tensor, ids: Tensor) -> Model:
     return _Confined(model, norm, x, ids) if norm.confines else model
 
 
-class _Confined:
+class _Confined(InFront):
     """The model of :func:`confined`."""
 
     def __init__(self, model: Model, norm: Norm, x: Tensor, ids: Tensor) -> None:
-        self._model, self._norm, self._x = model, norm, x
+        super().__init__(model)
+        self._norm, self._x = norm, x
         self._places = Places(ids)
         places = self._places.of(ids)
         again = (places != torch.arange(len(x), device=places.device)).nonzero().squeeze(1)
         if len(again) and not torch.equal(x[again], x[places[again]]):
             raise ValueError("expected different images under a mask to have different ids, got the same id twice")
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """The model's answer for the images (n, ...) with what must not change undone."""
-        return self._answer(self._model, x)
-
-    @property
-    def wrapped(self) -> Model:
-        """The model itself."""
-        return self._model
-
-    @property
-    def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one."""
-        form = quick_form(self._model)
-        return None if form is None else partial(self._answer, form)
-
-    @property
-    def exact_form(self) -> Model | None:
-        """The model's form in float32, if it has one."""
-        form = exact_form(self._model)
-        return None if form is None else partial(self._answer, form)
-
-    def _answer(self, model: Model, x: Tensor) -> Tensor:
+    def _ask(self, model: Model, x: Tensor) -> Tensor:
         return model(self._norm.confine(self._clean(len(x)).to(x.dtype), x))
 
     def _clean(self, count: int) -> Tensor:

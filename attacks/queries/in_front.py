@@ -1,0 +1,54 @@
+"""Models in front of others, whose faster forms they pass on."""
+
+from functools import partial
+
+from torch import Tensor
+
+from attacks.protocols import Model
+from attacks.queries.gradients import exact_form, quick_form
+
+
+class InFront:
+    """A model in front of another that asks each of its forms in the same way.
+
+    Args:
+        model: The model behind.
+
+    Example:
+        >>> import torch
+        >>> class Dimmed(InFront):
+        ...     def _ask(self, model, x):
+        ...         return model(x / 2)
+        >>> dimmed = Dimmed(lambda x: x)
+        >>> dimmed(torch.ones(1, 2)), dimmed.quick_form
+        (tensor([[0.5000, 0.5000]]), None)
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """The answer (N, C) about images (N, ...)."""
+        return self._ask(self._model, x)
+
+    @property
+    def wrapped(self) -> Model:
+        """The model behind."""
+        return self._model
+
+    @property
+    def quick_form(self) -> Model | None:
+        """The model's faster form, if it has one, asked in the same way."""
+        return self._of(quick_form(self._model))
+
+    @property
+    def exact_form(self) -> Model | None:
+        """The model's form in float32, if it has one, asked in the same way."""
+        return self._of(exact_form(self._model))
+
+    def _of(self, form: Model | None) -> Model | None:
+        return None if form is None else partial(self._ask, form)
+
+    def _ask(self, model: Model, x: Tensor) -> Tensor:
+        """Ask the model, or one of its forms."""
+        raise NotImplementedError(f"expected {type(self).__name__} to say how it asks a model, got nothing")
