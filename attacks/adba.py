@@ -10,11 +10,12 @@ from torch import Tensor
 from attacks.geometry.rows import column
 from attacks.goals import Goal, met
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, AttackError, Kind, Model, Search
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
-from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
+from attacks.searches.starts import check_fit, check_starts, find_starts, hand_over
 from attacks.searches.track import Survivors
 
 Box = tuple[slice, ...]
@@ -95,11 +96,7 @@ class ADBA:
         rays.shorten(found, _LAST)
         best = Nearest(active.x[found], self.norm, active.eps[found])
         best.offer(rays.at(found, rays.direction[found], rays.reach[found]), torch.ones_like(found, dtype=torch.bool))
-        active.found[active.rows[found]] = self.norm.confine(active.x[found], best.x_adv)
-        if len(found) < len(active):
-            lost = sorted(set(active.rows.tolist()) - set(active.rows[found].tolist()))
-            raise AttackError(active.found, dict.fromkeys(lost, why_none(self.start_draws, self.starts)))
-        return active.found
+        return hand_over(active, found, best.x_adv, self.start_draws, self.starts)
 
     def _start(self, rays: "_Rays", seed: int) -> None:
         """Find a direction that meets the goal for each image: to white, to black, or towards a start."""
@@ -154,14 +151,15 @@ class _Rays:
 
     def shorten(self, rows: Tensor, times: int) -> None:
         """Look for the boundary along the directions, by as many bisections."""
-        nearest = torch.zeros_like(self.reach)
+        search = Bisection(self.reach[rows] / 2, high=self.reach[rows])
         for _ in range(times):
-            rows = rows[self.left[rows] > 0]
+            able = self.left[rows] > 0
+            rows = rows[able]
+            search.select(able)
             if not len(rows):
                 return
-            middle = (nearest[rows] + self.reach[rows]) / 2
-            hit = self.ask(rows, self.direction[rows], middle)
-            self.reach[rows[hit]], nearest[rows[~hit]] = middle[hit], middle[~hit]
+            search.tell(self.ask(rows, self.direction[rows], search.value))
+            self.reach[rows] = search.high
 
     def turn(self, rows: Tensor, halves: list[Box]) -> None:
         """Turn the signs of either half, nearer than the best; as long as both meet the goal, nearer still."""

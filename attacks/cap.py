@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from attacks.geometry.ball import keeps_to, radii
 from attacks.geometry.rows import column, flat
 from attacks.goals import Goal, met
-from attacks.protocols import Attack, AttackError, Kind, Model
+from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.answers import ask
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import asked_backwards, asked_ids, booked_on, quick_form
@@ -33,16 +32,10 @@ class Capped(MadeOfOne):
     """The attack, of either kind."""
     max_passes: int
     """Forward and backward passes on each image."""
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     def __post_init__(self) -> None:
         if self.max_passes < 1:
             raise ValueError(f"expected max_passes >= 1, got {self.max_passes}")
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of its attack."""
-        return self.attack.kind
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

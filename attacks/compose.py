@@ -91,16 +91,10 @@ class MultiTargeted(MadeOfOne):
     """The attack, which is given a rival to aim at."""
     targets: int = 9
     """How many rivals, the nearest first."""
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     def __post_init__(self) -> None:
         if self.targets < 1:
             raise ValueError(f"expected targets >= 1, got {self.targets}")
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of its attack."""
-        return self.attack.kind
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

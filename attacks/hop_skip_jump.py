@@ -10,13 +10,13 @@ from torch import Tensor
 from attacks.geometry.rows import column
 from attacks.goals import Goal, met
 from attacks.norms import L2, Norm
-from attacks.protocols import Access, AttackError, Kind, Model, Search
+from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.bisection import Bisection
 from attacks.searches.draws import normal
 from attacks.searches.nearest import Nearest
-from attacks.searches.starts import check_fit, check_starts, find_starts, why_none
+from attacks.searches.starts import check_fit, check_starts, find_starts, hand_over
 from attacks.searches.track import Survivors
 
 
@@ -101,11 +101,7 @@ class HopSkipJump:
             x_adv = _jump(ask, self.norm, x_adv, uphill.direction(), reach)
         if len(started):
             best.offer(_to_boundary(ask, self.norm, clean, x_adv), torch.ones_like(started, dtype=torch.bool))
-        active.found[active.rows[started]] = self.norm.confine(clean, best.x_adv)
-        if len(started) < len(active):
-            lost = set(active.rows.tolist()) - set(active.rows[started].tolist())
-            raise AttackError(active.found, dict.fromkeys(sorted(lost), why_none(self.start_draws, self.starts)))
-        return active.found
+        return hand_over(active, started, best.x_adv, self.start_draws, self.starts)
 
     def _start(self, active: Survivors, seed: int) -> tuple[Tensor, Tensor]:
         """An image that meets the goal for each image where one was found, and the positions of these."""

@@ -1,7 +1,7 @@
 """Masks for attacks that exist already, and a mask of its own for each image."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks.geometry.ball import radii
 from attacks.goals import Goal
 from attacks.norms import Masked
-from attacks.protocols import Attack, Kind, Model
+from attacks.protocols import Attack, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
 from attacks.queries.inputs import check_arguments, check_call
@@ -63,12 +63,6 @@ class MaskedEach(MadeOfOne):
     """The attack, in a norm without a mask."""
     masks: Tensor
     """What may change in each image (N, ...)."""
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of its attack."""
-        return self.attack.kind
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

@@ -1,7 +1,6 @@
 """A minimum-norm attack made of a budget attack: bisection over ``eps``, image by image."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,9 +27,6 @@ class EpsSearch(MadeOfOne):
         'minimum norm'
     """
 
-    kind: ClassVar[Kind] = "minimum norm"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
-
     attack: BudgetAttack
     """The attack, which is given an ``eps`` for each image."""
     steps: int = 10
@@ -41,6 +37,11 @@ class EpsSearch(MadeOfOne):
             raise ValueError(f"expected a budget attack, got {type(self.attack).__name__} ({self.attack.kind})")
         if self.steps < 1:
             raise ValueError(f"expected steps >= 1, got {self.steps}")
+
+    @property
+    def kind(self) -> Kind:
+        """Minimum norm: it looks for the smallest ``eps``."""
+        return "minimum norm"
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

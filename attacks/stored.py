@@ -1,7 +1,6 @@
 """An attack whose images are those of files: of 8 bits, for a model that itself rounds them on its way."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,7 +8,7 @@ from torch import Tensor
 from attacks.geometry.ball import radii
 from attacks.geometry.quantize import on_levels, quantize
 from attacks.goals import Goal, Spared, met
-from attacks.protocols import Attack, Kind, Model
+from attacks.protocols import Attack, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import exact_form, forward
 from attacks.queries.inputs import check_arguments, check_call
@@ -35,18 +34,12 @@ class Stored(MadeOfOne):
     """Logits to spare at which the attack aims; 0: none."""
     steps: int = 40
     """Gradients for each number of grey levels that an image may be moved by after the attack, in Linf."""
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"expected steps >= 1, got {self.steps}")
         if not self.kappa >= 0:
             raise ValueError(f"expected kappa >= 0 logits, got {self.kappa}")
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of its attack."""
-        return self.attack.kind
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

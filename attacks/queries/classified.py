@@ -1,10 +1,10 @@
 """What kind of attack an attack is, also where it is made of others."""
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
-from attacks.norms import Norm
-from attacks.protocols import Access, Attack, Search
+from attacks.norms import NORMS, Norm
+from attacks.protocols import Access, Attack, Kind, Search
 
 
 class MadeOfOne:
@@ -19,6 +19,12 @@ class MadeOfOne:
 
     attack: Attack
     """The attack inside, of either kind."""
+    norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its attack."""
+        return self.attack.kind
 
     @property
     def norm(self) -> Norm:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from attacks.norms import Norm
+from attacks.protocols import AttackError
 from attacks.queries.inputs import check_images
 from attacks.searches.patterns import pattern
+from attacks.searches.track import Survivors
 
 Fools = Callable[[Tensor, Tensor], Tensor]
 """Candidates (m, ...) and the rows (m,) of the images they are tried for -> whether the goal is met, bool (m,)."""
@@ -151,6 +153,37 @@ def why_none(drawn: int, starts: Tensor | None) -> str:
     """
     given = "" if starts is None else f"{len(starts)} given and "
     return f"no start: none of {given}{drawn} drawn images meets the goal, so nothing was tried on it"
+
+
+def hand_over(active: Survivors, started: Tensor, x_adv: Tensor, draws: int, starts: Tensor | None) -> Tensor:
+    """The result of an attack that needed a start.
+
+    Args:
+        active: The images that were attacked.
+        started: Positions among them of those that had a start (m,).
+        x_adv: Their candidates (m, ...).
+        draws: As for :func:`find_starts`.
+        starts: As for :func:`find_starts`.
+
+    Returns:
+        Candidates for the whole batch (N, ...).
+
+    Raises:
+        AttackError: There was no start for some of the images.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=None)
+        >>> hand_over(active, torch.tensor([0]), torch.tensor([[0.5, 0.6]]), 100, None)
+        tensor([[0.5000, 0.6000],
+                [0.2000, 0.8000]])
+    """
+    active.found[active.rows[started]] = active.norm.confine(active.x[started], x_adv)
+    lost = sorted(set(active.rows.tolist()) - set(active.rows[started].tolist()))
+    if lost:
+        raise AttackError(active.found, dict.fromkeys(lost, why_none(draws, starts)))
+    return active.found
 
 
 def _nearest_first(norm: Norm, x: Tensor, found: Tensor, starts: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:

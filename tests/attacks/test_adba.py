@@ -6,25 +6,12 @@ import math
 
 import pytest
 import torch
-from oracles import RowByRow, convnet, goals, images, linear
+from oracles import Decisions, RowByRow, convnet, goals, images, linear
 
 from attacks import ADBA, AttackError, HopSkipJump, Linf, Targeted
 from attacks.adba import _halvings
 
 SHAPES = [(3, 6, 6), (1, 5, 9), (7, 4), (12,), (1,)]
-
-
-class Decisions:
-    """A model that gives away its first class, with a confidence that may mislead, and counts what it is asked."""
-
-    def __init__(self, model, confidence=lambda logits: 2 + 0 * logits):
-        self.model, self.confidence, self.queries = model, confidence, 0
-
-    def __call__(self, x):
-        self.queries += len(x)
-        logits = self.model(x)
-        first = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1])
-        return first * self.confidence(logits.amax(1, keepdim=True))
 
 
 def fooled(model, goal, x_adv):

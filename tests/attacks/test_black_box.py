@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import Constant, Quantised, RowByRow, convnet, goals, images, linear, mlp
+from oracles import Constant, Decisions, Quantised, RowByRow, convnet, goals, images, linear, mlp
 
 from attacks import L2, NORMS, HopSkipJump, Linf, Noise, Spatial, Square, Untargeted, square
 from attacks.geometry.warp import warp
@@ -25,19 +25,6 @@ def numpy_model(values, num_classes=4, seed=0):
         return torch.from_numpy((levels - 0.5) @ weight)
 
     return model
-
-
-class Decisions:
-    """A model that gives away its first class, with a confidence that may mislead, and counts what it is asked."""
-
-    def __init__(self, model, confidence=lambda logits: 2 + 0 * logits):
-        self.model, self.confidence, self.queries = model, confidence, 0
-
-    def __call__(self, x):
-        self.queries += len(x)
-        logits = self.model(x)
-        first = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1])
-        return first * self.confidence(logits.amax(1, keepdim=True))
 
 
 def fooled(model, goal, x_adv):

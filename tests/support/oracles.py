@@ -215,3 +215,20 @@ def convnet(num_classes: int = 5, *, channels: int = 3, side: int = 8, seed: int
         )
 
     return _seeded(build, seed).eval()
+
+
+class Decisions:
+    """A model that gives away its first class, with a confidence that may mislead, and counts what it is asked."""
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        confidence: Callable[[Tensor], Tensor] = lambda logits: 2 + 0 * logits,
+    ) -> None:
+        self.model, self.confidence, self.queries = model, confidence, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.queries += len(x)
+        logits = self.model(x)
+        first = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1])
+        return first * self.confidence(logits.amax(1, keepdim=True))
