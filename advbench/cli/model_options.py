@@ -1,6 +1,6 @@
 """What the command line says of a model of the user's own: the options that all commands with `--model` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +35,21 @@ _PARAMETERS = {
 }
 _PARAMETERS["classes"] = "class_names"  # `advbench explain` has classes of another meaning
 """Field of the description -> parameter of the command."""
+
+
+def with_options(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
+    """A decorator that gives a command several options, in their order.
+
+    Args:
+        options: Decorators, as `click.option` makes them.
+    """
+
+    def decorate(command: F) -> F:
+        for option in reversed([*options]):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def described(*, labels: bool = True) -> Callable[[F], F]:

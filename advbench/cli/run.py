@@ -9,7 +9,7 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
-from advbench.cli.model_options import announce, described, description
+from advbench.cli.model_options import announce, described, description, with_options
 from advbench.config.fields import AS_IT_WAS, Prove
 from advbench.config.model_description import NOTHING
 from advbench.config.models.model import ModelSpec
@@ -73,9 +73,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         ),
         click.option("--quiet", is_flag=True, help="No progress and no table."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(options)(command)
 
 
 @click.command(cls=Command)

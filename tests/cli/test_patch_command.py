@@ -1,18 +1,15 @@
 """`advbench patch` from pictures on disk to files on disk, on a small network."""
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import fakes
 import pytest
 import torch
-from click.testing import CliRunner
+from command import refused, run
 from PIL import Image
 
 import advbench
-from advbench.cli.main import main
 from attacks import Placing, Sticker
 from attacks.searches.draws import derive
 
@@ -40,22 +37,6 @@ def fitted(photographs, tmp_path_factory):
     with fakes.registered():
         assert run(*FIT, photographs, "--goal", "targeted:3", "--out", out).exit_code == 0
     return out
-
-
-def run(*arguments):
-    """Run a command in this process; only exits that are meant are let through."""
-    result = CliRunner().invoke(main, [os.fspath(each) if isinstance(each, Path) else str(each) for each in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert "Traceback" not in result.output
-    return result
-
-
-def refused(*arguments):
-    """The message of a command that is refused."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    return result.stderr
 
 
 def images(photographs):

@@ -1,19 +1,17 @@
 """`advbench universal` from pictures on disk to files on disk, on a small network that needs nothing else."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import fakes
 import pytest
 import torch
-from click.testing import CliRunner
+from command import refused, run
 from PIL import Image
 from safetensors import safe_open
 
 import advbench.pictures.universal.fit
-from advbench.cli.main import main
 from advbench.datasets.images.loader import PictureStream
 from advbench.pictures.universal.fit import FitConfig, fit_perturbation
 from attacks import L2, Linf, Perturbation
@@ -42,22 +40,6 @@ def fitted(photographs, tmp_path_factory):
     with fakes.registered():
         assert run(*FIT, photographs, "--eps", "40/255", "--out", out).exit_code == 0
     return out
-
-
-def run(*arguments):
-    """Run a command in this process; only exits that are meant are let through."""
-    result = CliRunner().invoke(main, [os.fspath(each) if isinstance(each, Path) else str(each) for each in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert "Traceback" not in result.output
-    return result
-
-
-def refused(*arguments):
-    """The message of a command that is refused."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    return result.stderr
 
 
 def test_fit_leaves_the_perturbation_its_card_and_two_pictures(fitted):

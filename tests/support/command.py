@@ -1,7 +1,8 @@
-"""`advbench attack` run in this process, quickly."""
+"""Commands run in this process, quickly."""
 
 import json
 import os
+from pathlib import Path
 
 from click.testing import CliRunner
 
@@ -12,11 +13,20 @@ QUICK = ("--model", "tiny", "--attack", "fgsm", "--goal", "untargeted", "--devic
 
 def run(*arguments, charset="utf-8"):
     """Run a command in this process; only exits that are meant are let through."""
-    result = CliRunner(charset=charset).invoke(main, [os.fspath(argument) for argument in arguments])
+    result = CliRunner(charset=charset).invoke(
+        main, [os.fspath(each) if isinstance(each, Path) else str(each) for each in arguments]
+    )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert "Traceback" not in result.output
     return result
+
+
+def refused(*arguments):
+    """The message of a command that is refused."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    return result.stderr
 
 
 def attack(*arguments, **options):

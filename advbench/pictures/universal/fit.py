@@ -1,33 +1,31 @@
 """Fit a universal perturbation to a folder of pictures: behind `advbench universal fit`."""
 
-import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from advbench import __version__
 from advbench.catalog import DEFAULT_MODEL
 from advbench.config.budgets import describe_norm
 from advbench.config.data.name import ChosenImages
 from advbench.config.goals import GoalSpec
 from advbench.config.model_description import NOTHING, Description
-from advbench.datasets.images.loader import PictureStream, files_digest
+from advbench.datasets.images.loader import PictureStream
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.memory import keep_memory
-from advbench.evaluation.recording import short_digest
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.thresholds import refuse_several
 from advbench.pictures.attack import Progress
-from advbench.pictures.choice import Choice, choose, suit
-from advbench.pictures.files import as_perturbation, as_picture, as_png
+from advbench.pictures.choice import choose, suit
+from advbench.pictures.files import as_perturbation, as_png
 from advbench.pictures.universal.checkpoint import read_state, write_state
-from advbench.pictures.universal.measure import Measured, enough, measured_on, stream_of
-from advbench.pictures.universal.panel import Example, draw_universal
-from advbench.planning.identity.run import model_digest
+from advbench.pictures.universal.made_for import what_decides
+from advbench.pictures.universal.measure import Measured, measured_on
+from advbench.pictures.universal.panel import draw_universal, examples_of
+from advbench.pictures.universal.streams import enough, split
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from attacks import NORMS, FitState, Perturbation, UniversalDeepFool, UniversalPerturbation
 from attacks.standins.fast import fast, in_form
@@ -89,8 +87,8 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     refuse_several(model.thresholds, config.model, "universal perturbations")
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, config.model)
-    fitted, kept = _split(model, found, config)
-    about = _about(config, model, paths)
+    fitted, kept = split(model, found, config)
+    about = what_decides(config, _DECIDING, model, paths)
     with folder_for_results(config.out) as folder:
         delta = _fit(config, model, fitted, kept, _Checkpoint(folder / "checkpoint.safetensors", about), progress)
         measured = measured_on(model, delta.on_grid(), kept, config.goal)
@@ -155,30 +153,6 @@ class _Checkpoint(NamedTuple):
         write_state(self.path, state, self.about, form)
 
 
-def _split(model: Classifier, found: Choice, config: FitConfig) -> tuple[PictureStream, PictureStream]:
-    """The pictures to fit to, and those held out."""
-    order = sorted(found.pictures, key=lambda path: path.as_posix())
-    random.Random(config.seed).shuffle(order)  # noqa: S311 - no secret
-    count = max(1, round(config.held_out * len(order)))
-    return (
-        stream_of(model, tuple(order[count:]), config.batch_size, seed=config.seed, read=found.read),
-        stream_of(model, tuple(order[:count]), config.batch_size, read=found.read),
-    )
-
-
-def _about(config: FitConfig, model: Classifier, paths: tuple[Path, ...]) -> dict[str, Any]:
-    """What decides a fit, as JSON holds it."""
-    given = {name: getattr(config, name) for name in _DECIDING}
-    given |= {"about": said} if (said := config.about.said()) else {}
-    return given | {
-        "goal": str(config.goal),
-        "weights": model_digest(model),
-        "data": files_digest(paths) if config.data is None else short_digest(str(config.data), *map(str, paths)),
-        "pictures": len(paths),
-        "advbench": __version__,
-    }
-
-
 _DECIDING = ("model", "algorithm", "norm", "eps", "steps", "held_out", "batch_size", "seed")
 
 
@@ -198,12 +172,7 @@ _EXAMPLES = 4
 def draw_panel(model: Classifier, x: torch.Tensor, measured: Measured, perturbation: Perturbation) -> bytes:
     """Draw a perturbation and what it does to some images (n, C, H, W); gives a PNG file."""
     x_adv = perturbation.apply(x)
-    with torch.no_grad():
-        before, after = (model(images).argmax(1).tolist() for images in (x, x_adv))
-    examples = [
-        Example(as_picture(old), as_picture(new), model.classes[i], model.classes[j])
-        for old, new, i, j in zip(x, x_adv, before, after, strict=True)
-    ]
+    examples = examples_of(model, x, x_adv)
     counts, bound = measured.counts, describe_norm(perturbation.norm.name, perturbation.eps)
     title = f"{model.name} · {bound} · {counts.changed} of {counts.images} pictures change class"
     dominant = measured.classes

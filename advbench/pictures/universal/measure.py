@@ -5,25 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-from torch import Tensor
-
 from advbench.config.attack import AttackConfig
 from advbench.config.data.name import ChosenImages
 from advbench.config.goals import GoalSpec
 from advbench.config.model_description import NOTHING, Description
-from advbench.datasets.images.files import PictureError, read_picture
+from advbench.datasets.images.files import PictureError
 from advbench.datasets.images.loader import PictureStream
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.thresholds import refuse_several
-from advbench.models.trial import input_of
 from advbench.pictures.attack import Progress, attack_pictures
-from advbench.pictures.choice import Choice, Read, choose, read_input, suit
+from advbench.pictures.choice import choose, suit
 from advbench.pictures.outcome import PictureResult
-from advbench.pictures.universal.made_for import goal_of, model_about, model_name
+from advbench.pictures.universal.made_for import ANY, check_channels, goal_of, model_about, model_name
+from advbench.pictures.universal.streams import classes_after, enough, known_labels, stream_of
 from advbench.planning.identity.run import model_digest
 from attacks import FoolingCounts, Perturbation, Universal, fooled
 
@@ -101,7 +98,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     fitting = fitting_perturbation(perturbation, model, config)
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, name)
-        labels = labels or _known(found)
+        labels = labels or known_labels(found)
     stream = stream_of(model, paths, config.batch_size, labels=labels, read=found.read)
     progress(f"{name}: measuring", 0, len(paths))
     measured = measured_on(model, fitting, stream, config.goal or goal_of(perturbation.card))
@@ -160,13 +157,9 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
             f"{config.perturbation} was made for {perturbation.card.get('model')}, and {model.name} has other weights",
             hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
         )
-    height, width = model.sides(otherwise=_ANY)
-    channels = len(input_of(model, Image.new("RGB", (width, height))))
-    if len(perturbation.delta) != channels:
-        raise UserError(
-            f"{config.perturbation} has {len(perturbation.delta)} colour channels, and {model.name} takes {channels}",
-            hint="no resizing makes that fit: fit one to this model with `advbench universal fit`",
-        )
+    height, width = model.sides(otherwise=ANY)
+    hint = "no resizing makes that fit: fit one to this model with `advbench universal fit`"
+    check_channels(config.perturbation, len(perturbation.delta), model, hint=hint)
     if model.input_size is None or tuple(perturbation.delta.shape[1:]) == (height, width):
         return perturbation
     if not config.resize:
@@ -178,27 +171,7 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
     return perturbation.resized(height, width).on_grid()
 
 
-_ANY = 64
-"""Side of a picture for a model that takes all sizes, pixels."""
 _MAKE = "make one: advbench universal fit FOLDER"
-
-
-def stream_of(
-    model: Classifier,
-    paths: tuple[Path, ...],
-    batch_size: int,
-    *,
-    labels: list[int] | None = None,
-    seed: int | None = None,
-    read: Read = read_picture,
-) -> PictureStream:
-    """Pictures as a model takes them."""
-    device = next(model.buffers()).device
-
-    def prepared(path: Path) -> Tensor:
-        return read_input(path, model, read)
-
-    return PictureStream(paths, prepared, batch_size=batch_size, labels=labels, seed=seed, device=device)
 
 
 def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureStream, goal: GoalSpec) -> Measured:
@@ -208,32 +181,8 @@ def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureSt
         UserError: None of them can be read.
     """
     counts = fooled(model, stream, perturbation.apply, goal_maker(goal, model))
-    if not counts.images:
-        raise UserError("\n".join(str(problem) for problem in stream.problems.values()))
-    named = tuple((model.classes[index], count) for index, count in counts.classes)
+    named = classes_after(model, counts, stream)
     return Measured(perturbation, counts, named, tuple(stream.problems.values()))
-
-
-def enough(pictures: tuple[Path, ...], problems: tuple[PictureError, ...], least: int = 2) -> tuple[Path, ...]:
-    """The pictures.
-
-    Raises:
-        UserError: They are too few.
-    """
-    if not pictures:
-        raise UserError("\n".join(str(problem) for problem in problems) or "no pictures were given")
-    if len(pictures) < least:
-        raise UserError(
-            f"a universal perturbation is fitted to {least} pictures at least, and only {len(pictures)} was given",
-            hint="some hundred are needed for one that fools on other pictures too",
-        )
-    return pictures
-
-
-def _known(found: Choice) -> list[int] | None:
-    """The class of each picture, if the data set says it of all of them."""
-    labels = [found.labels[path] for path in found.pictures if path in found.labels]
-    return labels if len(labels) == len(found.pictures) else None
 
 
 def _labels(path: Path, pictures: tuple[Path, ...]) -> list[int]:

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from PIL import Image
+from torch import Tensor
 
+from advbench.models.classifier import Classifier
+from advbench.pictures.files import as_picture
 from advbench.pictures.panel import NEW, OLD, render
 from advbench.sanitize import display_name
 
@@ -22,6 +26,16 @@ class Example(NamedTuple):
     """Its first class, when clean."""
     after: str
     """Its first class, when perturbed."""
+
+
+def examples_of(model: Classifier, x: Tensor, x_adv: Tensor) -> list[Example]:
+    """Images (n, C, H, W) before and after, with the classes that a model gives them."""
+    with torch.no_grad():
+        before, after = (model(images).argmax(1).tolist() for images in (x, x_adv))
+    return [
+        Example(as_picture(old), as_picture(new), model.classes[i], model.classes[j])
+        for old, new, i, j in zip(x, x_adv, before, after, strict=True)
+    ]
 
 
 def draw_universal(

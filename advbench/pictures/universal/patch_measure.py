@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from advbench.analysis.statistics import Proportion
@@ -18,15 +17,14 @@ from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.models.trial import input_of
 from advbench.pictures.attack import Progress, attack_pictures
 from advbench.pictures.choice import choose, suit
 from advbench.pictures.files import as_picture
 from advbench.pictures.outcome import PictureResult
-from advbench.pictures.universal.made_for import goal_of, model_about, model_name
-from advbench.pictures.universal.measure import enough, stream_of
-from advbench.pictures.universal.panel import Example, draw_universal
+from advbench.pictures.universal.made_for import ANY, check_channels, goal_of, model_about, model_name
+from advbench.pictures.universal.panel import draw_universal, examples_of
 from advbench.pictures.universal.patch_config import PatchUse
+from advbench.pictures.universal.streams import classes_after, enough, known_labels, stream_of
 from advbench.planning.identity.run import model_digest
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from attacks import FoolingCounts, Placing, Sticker, Stuck, fooled
@@ -35,8 +33,6 @@ from attacks.universal.clean import content_ids
 
 PANEL = "panel.png"
 """Name of the figure in the folder of the results."""
-_ANY = 64
-"""Side of a picture for a model that takes all sizes, pixels."""
 _EXAMPLES = 4
 _SEEN, _NOISE = 1, 2
 """Numbers of the seeds that places of a measurement and colours of the patch beside it are drawn with."""
@@ -107,9 +103,7 @@ def measure_patch(config: PatchUse, progress: Progress = lambda *_: None) -> Pat
     check_patch(sticker, model, config)
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, name)
-    labels = [found.labels[path] for path in paths if path in found.labels]
-    known = labels if len(labels) == len(paths) else None
-    stream = stream_of(model, paths, config.batch_size, labels=known, read=found.read)
+    stream = stream_of(model, paths, config.batch_size, labels=known_labels(found), read=found.read)
     goal = config.goal or goal_of(sticker.card)
     places = config.places or (PLACES if len(paths) == 1 else 1)
     progress(f"{name}: measuring", 0, len(paths))
@@ -178,13 +172,8 @@ def check_patch(sticker: Sticker, model: Classifier, config: PatchUse) -> None:
             f"{config.patch} was made for {sticker.card.get('model')}, and {model.name} has other weights",
             hint=f"--model {model.name} measures it on that one knowingly",
         )
-    height, width = model.sides(otherwise=_ANY)
-    channels = len(input_of(model, Image.new("RGB", (width, height))))
-    if len(sticker.content) != channels:
-        raise UserError(
-            f"{config.patch} has {len(sticker.content)} colour channels, and {model.name} takes {channels}",
-            hint="make one for this model with `advbench patch fit`",
-        )
+    hint = "make one for this model with `advbench patch fit`"
+    check_channels(config.patch, len(sticker.content), model, hint=hint)
     check_room(sticker.placing, model)
 
 
@@ -196,7 +185,7 @@ def check_room(placing: Placing, model: Classifier) -> None:
     """
     if model.input_size is None:
         return
-    height, width = model.sides(otherwise=_ANY)
+    height, width = model.sides(otherwise=ANY)
     try:
         placing.side(height, width)
     except ValueError as error:
@@ -233,9 +222,7 @@ def measured_on(
         counts, noise = counted(sticker), counted(_random_colours(sticker, seed))
     except ValueError as error:
         raise UserError(f"the patch cannot be put into these pictures: {error}") from None
-    if not counts.images:
-        raise UserError("\n".join(str(problem) for problem in stream.problems.values()))
-    named = tuple((model.classes[index], count) for index, count in counts.classes)
+    named = classes_after(model, counts, stream)
     problems = tuple(stream.problems.values())
     return PatchMeasured(sticker, counts, noise, counts.images // places, named, problems)
 
@@ -258,12 +245,7 @@ def draw_panel(model: Classifier, x: Tensor, measured: PatchMeasured, *, seed: i
         x = x.expand(len(x_adv), -1, -1, -1)
     else:
         x_adv = sticker.apply(x, seed=drawn)
-    with torch.no_grad():
-        before, after = (model(images).argmax(1).tolist() for images in (x, x_adv))
-    examples = [
-        Example(as_picture(old), as_picture(new), model.classes[i], model.classes[j])
-        for old, new, i, j in zip(x, x_adv, before, after, strict=True)
-    ]
+    examples = examples_of(model, x, x_adv)
     counts, placing = measured.counts, sticker.placing
     share = measured.met(counts)
     title = f"{model.name} · {placing.shape}, {100 * placing.share:.3g} % · fools {share.percent} {share.interval}"
