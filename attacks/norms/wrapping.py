@@ -14,7 +14,7 @@ class Wrapping(Norm):
         >>> import torch
         >>> from attacks.norms import L1, Masked
         >>> norm = Masked(L1(), torch.tensor([True, False]))
-        >>> isinstance(norm, Wrapping), norm.name, norm.sparse
+        >>> norm.confines, norm.name, norm.sparse
         (True, 'l1', True)
     """
 
