@@ -25,7 +25,10 @@ REACH = {("pgd", "l2"): 1.1}
 WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | PLACED | SLOW]
 BUDGET = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "budget"]
 MIN_NORM = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "minimum norm"]
-EXACT = [entry for entry in MIN_NORM if entry[0] in ("ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "topk")]
+ENDS_THERE = {"ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "closest", "topk"}
+"""Minimum-norm attacks that end on the nearest boundary of a linear model of many classes."""
+
+EXACT = [entry for entry in MIN_NORM if entry[0] in ENDS_THERE]
 
 
 def entries(table, slow=()):
@@ -116,7 +119,7 @@ def test_minimum_norm_attacks_find_the_radius_of_many_classes(name, norm):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-@pytest.mark.parametrize("name", ["ddn", "fmn", "topk"])
+@pytest.mark.parametrize("name", ["ddn", "fmn", "closest", "topk"])
 def test_minimum_norm_attacks_leave_the_ball(name, norm):
     if norm not in ATTACKS[name].norms:
         pytest.skip("another norm")
