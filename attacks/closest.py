@@ -10,7 +10,6 @@ from torch import Tensor
 from attacks.deepfool import rivals
 from attacks.fab import FAB
 from attacks.fmn import FMN
-from attacks.geometry.rows import column
 from attacks.goals import Goal, met
 from attacks.losses import margin
 from attacks.norms import L2, Linf, Norm

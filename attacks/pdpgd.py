@@ -36,11 +36,11 @@ class PDPGD:
     Deviations:
         Not in Linf; in L1 and L0 the proximal step has a closed form, value by value, where the paper iterates. For L0
         the size that costs is the sum of the changes to the power 2/3, which tells small changes from none, as a count
-        does, and still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to no
-        gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is never
-        tried. The floor falls, and the search ends in Adam's metric. From 600 steps on there are two searches, each of
-        half the steps; in the second steps are longer and the floor stays. The last candidates are looked at too, and
-        the line search at the end of L2 and L1 is added.
+        does, and still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to
+        no gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is
+        never tried. The floor falls, and the search ends in Adam's metric. From 600 steps on there are two searches,
+        each of half the steps; in the second steps are longer and the floor stays. The last candidates are looked at
+        too, and the line search at the end of L2 and L1 is added.
 
     Example:
         >>> from attacks import Untargeted

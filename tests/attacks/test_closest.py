@@ -28,7 +28,7 @@ def test_a_random_corner_leads_where_the_gradient_of_the_image_does_not():
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
 def test_each_search_goes_on_from_the_others(norm):
     model, x = linear(seed=1), images(5, (12,), seed=1)
-    goal = Targeted(target=(model(x).argmax(1) + 1) % 5)
+    goal = Targeted((model(x).argmax(1) + 1) % 5)
     whole = norm.measure(Closest(norm=norm)(model, x, goal) - x)
     without_the_last = norm.measure(Closest(norm=norm, close=1)(model, x, goal) - x)
     assert (whole <= without_the_last).all()
