@@ -289,7 +289,7 @@ def test_of_equal_values_the_first_stay_and_each_row_keeps_its_own_number():
 
 @pytest.mark.parametrize(("norm", "eps"), [(L1(), 50.0), (L2(), 0.1), (L2(), 0.4)])
 def test_equal_changes_of_the_values_of_a_photograph_stay_in_the_ball(norm, eps):
-    """Values of 8 bits with the same change are rounded alike, and half a float each was more than a judge lets pass."""
+    """Bytes with the same change are rounded alike, and half a float each is more than a judge lets pass."""
     drawn = torch.Generator().manual_seed(0)
     x = torch.randint(128, 255, (2, 3, 200, 200), generator=drawn) / 255
     signs = torch.randn(x.shape, generator=drawn).sign()
