@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,13 +18,13 @@ from attacks.goals.protocol import ALL_LOGITS
 from attacks.norms import Linf, Norm
 from attacks.objectives.rivals import aims
 from attacks.protocols import Access, Kind, Model, Precision, Search
-from attacks.queries.answers import ProbabilitiesError, log_probabilities
+from attacks.queries.answers import ProbabilitiesError, ask, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters, clean_logits
 from attacks.searches.draws import derive, seeded
 from attacks.standard import Standard
-from attacks.standins.cautious import Cautious, wavers
+from attacks.standins.cautious import Cautious, spread, wavers
 from attacks.standins.defences import expectation
 from attacks.standins.inside import Inside, inside
 
@@ -38,6 +38,8 @@ ROUNDS, QUERIES = 10, 100
 """Most hops on the network inside, and random squares: what is hidden is found early, and a defence may be slow."""
 
 
+SPREAD = 2.0
+"""Standard deviation of an image's logits, in the mean, to which those of a random model are scaled."""
 _Search = Callable[..., Tensor]
 """Images, goal, and by keyword eps and seed -> candidates."""
 
@@ -156,10 +158,13 @@ class Adaptive:
         x = x.detach()
         drawn = torch.full_like(x[:1], 0.5)
         bare = behind_limit(model)
-        random, core = wavers(bare, drawn), inside(bare, drawn)
+        core = inside(bare, drawn)
+        # Labels hide that a model is random, except at its boundary; the logits inside do not.
+        random = wavers(bare, drawn) or (core.answers == "labels" and wavers(core, drawn))
         best, share = x.clone(), x.new_zeros(len(x))
         rows, tried = torch.arange(len(x), device=x.device), list[Tried]()
-        for i, (name, search) in enumerate(self._remedies(model, core, random=random)):
+        scale = SPREAD / spread(core, drawn) if random else None
+        for i, (name, search) in enumerate(self._remedies(model, core, scale)):
             start, some = perf_counter(), goal.select(rows)
             try:
                 own = eps[rows] if isinstance(eps, Tensor) and eps.ndim else eps
@@ -179,14 +184,14 @@ class Adaptive:
             best, share, _findings(core, random=random), tuple(tried), _not_tried(core, random=random)
         )
 
-    def _remedies(self, model: Model, core: Inside, *, random: bool) -> Iterator[tuple[str, _Search]]:
-        """What is tried, in words, and how."""
+    def _remedies(self, model: Model, core: Inside, scale: float | None) -> Iterator[tuple[str, _Search]]:
+        """What is tried, in words, and how; ``scale`` is what logits of a random model are multiplied by."""
         first = replace(self.first, norm=self.norm)
         shorter = replace(first, rounds=min(first.rounds, ROUNDS), queries=min(first.queries, QUERIES))
         around = limited(model, core) if core.changes else model
-        if random:
-            yield "the mean of several passes", partial(self._from_image, around, shorter)
-            yield "the same towards the nearest class", partial(self._towards_rival, around)
+        if scale is not None:
+            yield "the mean of several passes", partial(self._from_image, around, shorter, scale)
+            yield "the same towards the nearest class", partial(self._towards_rival, around, scale)
             return
         if not core.changes:
             yield "the model as it is", partial(first, model)
@@ -198,24 +203,28 @@ class Adaptive:
         yield "the model as it is", partial(APGD(norm=self.norm, loss="margin", steps=BRIEF), openly)
 
     def _from_image(
-        self, model: Model, otherwise: Standard, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int
+        self, model: Model, otherwise: Standard, scale: float, x: Tensor, goal: Goal, **given: Any
     ) -> Tensor:
         """A descent of the mean of several passes of a random model; without a gradient, of the worst of them."""
+        seed = given["seed"]
         try:
-            return self._descend(self._mean(model, goal, seed), x, goal, eps, seed)
+            return self._descend(self._mean(model, scale, goal, seed), x, goal, **given)
         except NoGradientError:
-            return otherwise(Cautious(model, goal, self.draws, seed), x, goal, eps=eps, seed=seed)
+            return otherwise(Cautious(model, goal, self.draws, seed), x, goal, **given)
 
-    def _towards_rival(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int) -> Tensor:
-        mean = self._mean(model, goal, seed)
+    def _towards_rival(self, model: Model, scale: float, x: Tensor, goal: Goal, **given: Any) -> Tensor:
+        mean = self._mean(model, scale, goal, given["seed"])
         (aim,) = aims(goal, forward(mean, x, goal), 1)
-        return self._descend(mean, x, aim, eps, seed)
+        return self._descend(mean, x, aim, **given)
 
-    def _mean(self, model: Model, goal: Goal, seed: int) -> Model:
-        return expectation(model, self.draws, seed, "logits" if goal.contested == ALL_LOGITS else "probabilities")
+    def _mean(self, model: Model, scale: float, goal: Goal, seed: int) -> Model:
+        if goal.contested == ALL_LOGITS:
+            return expectation(model, self.draws, seed)
+        # Where all logits are nearly alike, or all probabilities 0 or 1, their mean does not say how often it is right.
+        return expectation(lambda x: scale * ask(model, x), self.draws, seed, "probabilities")
 
-    def _descend(self, mean: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
-        return APGD(norm=self.norm, loss="margin", steps=MEAN)(mean, x, Spared(goal, ODDS), eps=eps, seed=seed)
+    def _descend(self, mean: Model, x: Tensor, goal: Goal, **given: Any) -> Tensor:
+        return APGD(norm=self.norm, loss="margin", steps=MEAN)(mean, x, Spared(goal, ODDS), **given)
 
     def _judged(self, model: Model, x_adv: Tensor, goal: Goal, *, seed: int, draws: int) -> Tensor:
         """Share of the model's own passes in which the goal is met (n,)."""
