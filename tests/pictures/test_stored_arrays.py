@@ -132,7 +132,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
     torch.save(Evil(marker), tmp_path / "a.pt")
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Evil(marker)))
     for name in ("a.npy", "a.pt", "b.npy"):
-        with pytest.raises(UserError, match="cannot be read|is refused"):
+        with pytest.raises(UserError, match=r"cannot be read|is refused"):
             read_perturbation(tmp_path / name)
     assert not marker.exists()
 
