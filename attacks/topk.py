@@ -44,18 +44,6 @@ _PACE_TO_AN_ORDER = {
     "l0": _Pace(0.25, 0.05, 0.7),
 }
 """Shorter steps: a whole order of classes is far away, and long steps lose the way to it."""
-
-
-class _Length(NamedTuple):
-    """How long a descent is, and how smooth its margin, where that is not given."""
-
-    steps: int
-    temperature: float
-
-
-_LONG, _SHORT = _Length(200, 0.3), _Length(80, 0.15)
-"""The second among classes too many for a choice of sets: a network of so many takes its time for every gradient, and
-of 200 those in the first half bring little."""
 _GROWTH = 5.0
 """A gamma for all steps to an order together: with many large ones the ball outgrows the descent in it."""
 _CHOICE, _RACE = 0.12, 0.4
@@ -101,9 +89,8 @@ class TopK:
 
     norm: Norm = Linf()
     """The norm that is made small."""
-    steps: int | None = None
-    """Gradients for each image, those for the choice of classes and for the races included. None: 200; 80 to exclude
-    classes where there are too many to choose sets of them, as on ImageNet."""
+    steps: int = 200
+    """Gradients for each image, those for the choice of classes and for the races included."""
     gamma: float | None = None
     """By what fraction the radius changes in the first step; falls to a hundredth along a cosine. None: 0.15; 0.05, or
     5 / steps if that is less, for a goal that sets an order."""
@@ -113,9 +100,8 @@ class TopK:
     order."""
     momentum: float | None = None
     """Share of the earlier gradients in each step. None: 0.6; from 0.6 to 0.8, by norm, for an order."""
-    temperature: float | None = None
-    """Temperature of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine.
-    None: 0.3; 0.15 where there are 80 steps because none were given."""
+    temperature: float = 0.3
+    """Temperature of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine."""
     dual_step: float = 0.1
     """By how much the logarithm of a multiplier grows for a gap of one temperature."""
     quantized: bool = False
@@ -132,10 +118,9 @@ class TopK:
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
-        length = self._length(active)
-        ways, steps = self._ways(active, length.steps)
-        walk, *others = [_Walk(self, active, aim, length) for aim in (*(ways or ()), active.goal)]
-        leg = _leg(length.steps) if ways else 0
+        ways, steps = self._ways(active)
+        walk, *others = [_Walk(self, active, aim) for aim in (*(ways or ()), active.goal)]
+        leg = self._leg() if ways else 0
         steps -= leg * len(others)
         for step in range(leg):
             for each in (walk, *others):
@@ -149,32 +134,24 @@ class TopK:
         found = active.finish(walk.best)
         return quantize(model, x, found, goal, self.norm, eps=eps) if self.quantized else found
 
-    def _length(self, active: Survivors) -> _Length:
-        """How long a descent is, and how smooth its margin."""
-        exclusion, num_classes = active.goal.exclusion, active.logits.shape[1]
-        many = exclusion is not None and price(exclusion.classes.shape[1], exclusion.k, num_classes) < num_classes
-        usual = _SHORT if many and self.steps is None else _LONG
-        return _Length(self.steps or usual.steps, self.temperature or usual.temperature)
-
-    def _ways(self, active: Survivors, steps: int) -> tuple[Ways | None, int]:
+    def _ways(self, active: Survivors) -> tuple[Ways | None, int]:
         """The ways that race with the goal itself, if any, and how many gradients are left for all of them."""
         logits, exclusion = active.logits[active.rows], active.goal.exclusion
         if exclusion is None:
-            return None, steps
+            return None, self.steps
         m, k, num_classes = exclusion.classes.shape[1], exclusion.k, logits.shape[1]
         cost = price(m, k, num_classes)
         sets = math.comb(cost - m, k)
         # Among many classes a few candidates are no better than what the descent itself comes upon.
         few = cost == num_classes and sets > 1
-        if not few or cost > _CHOICE * steps or cost + 2 * _leg(steps) > steps:
-            return None, steps
-        count = min(max(1, int(_RACE * steps) // _leg(steps) - 1), sets)
-        return nearest_ways(active.model, active.x, active.goal, logits, exclusion, count), steps - cost
+        if not few or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
+            return None, self.steps
+        count = min(max(1, int(_RACE * self.steps) // self._leg() - 1), sets)
+        return nearest_ways(active.model, active.x, active.goal, logits, exclusion, count), self.steps - cost
 
-
-def _leg(steps: int) -> int:
-    """For how many of all steps the aims race."""
-    return max(30, steps // 8)
+    def _leg(self) -> int:
+        """For how many steps the aims race."""
+        return max(30, self.steps // 8)
 
 
 class _Walk:
@@ -184,18 +161,16 @@ class _Walk:
         attack: The attack whose settings it follows.
         active: The images that are attacked.
         aim: What is descended for the sake of their goal.
-        length: How long the attack is, and the first temperature.
     """
 
-    def __init__(self, attack: TopK, active: Survivors, aim: Goal, length: _Length) -> None:
+    def __init__(self, attack: TopK, active: Survivors, aim: Goal) -> None:
         self._attack, self._active, self._aim = attack, active, aim
         # Sparse steps, the steepest in L1 and L0, would change too few values at a time.
         self._geometry = L2() if attack.norm.sparse else attack.norm
         pace = _PACE[attack.norm.name]
         if active.goal.orders:
             pace = _PACE_TO_AN_ORDER[attack.norm.name]
-            pace = pace._replace(gamma=min(pace.gamma, _GROWTH / length.steps))
-        self._first_temperature = length.temperature
+            pace = pace._replace(gamma=min(pace.gamma, _GROWTH / attack.steps))
         self._pace = _Pace(
             attack.step_size or pace.step_size, attack.gamma or pace.gamma, attack.momentum or pace.momentum
         )
@@ -268,7 +243,7 @@ class _Walk:
         # Like logits.std(1), whose last bits depend on the other images in the batch.
         apart = L2().measure(logits.detach() - logits.detach().mean(1, keepdim=True))
         # Equal logits have no deviation, and a temperature of 0 no gradient.
-        return self._first_temperature * (0.3 + 0.7 * fall) * (apart / math.sqrt(logits.shape[1] - 1)).clamp_min(1e-6)
+        return self._attack.temperature * (0.3 + 0.7 * fall) * (apart / math.sqrt(logits.shape[1] - 1)).clamp_min(1e-6)
 
     def _least_length(self) -> Tensor:
         """Half the length of the ball's radius, so that the first steps reach the boundary."""

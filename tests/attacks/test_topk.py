@@ -74,17 +74,6 @@ def test_choice_and_races_are_part_of_the_steps(norm, steps, k, num_classes):
     assert sum(sizes) == 3 * steps
 
 
-@pytest.mark.parametrize(("num_classes", "steps", "temperature"), [(60, 80, 0.15), (20, 200, 0.3)])
-def test_fewer_steps_are_the_default_where_classes_are_many(num_classes, steps, temperature):
-    model, x = linear(num_classes=num_classes, values=48, seed=2), images(2, (3, 4, 4), seed=2)
-    goal = TopKExclusion.from_logits(model(x), 7)
-    ask, sizes = counted(model)
-    default = TopK()(ask, x, goal)
-    assert sum(sizes) == 2 * steps
-    assert torch.equal(default, TopK(steps=steps, temperature=temperature)(model, x, goal))
-    assert not torch.equal(default, TopK(steps=steps, temperature=2 * temperature)(model, x, goal))
-
-
 def test_races_find_less_than_the_first_choice_or_the_goal_alone(monkeypatch):
     """The choice is made for a linear model; where the model bends, another set may be nearer."""
     norm, model, x = Linf(), mlp(48, num_classes=10, seed=2), images(12, (48,), seed=2)
