@@ -49,7 +49,7 @@ def read_perturbation(path: Path, told: Told = NOTHING) -> Perturbation:
     projected, as the attacks of X-TransferBench do before they add theirs.
 
     Args:
-        path: The file.
+        path: File that holds it.
         told: What is said of an array. A file of advbench's says it itself.
 
     Raises:
