@@ -58,7 +58,9 @@ from attacks.search import EpsSearch, binary_search_eps
 from attacks.searches.bisection import Bisection
 from attacks.sia import SIA
 from attacks.sigma_zero import SigmaZero
+from attacks.sparse_rs import SparseRS
 from attacks.spatial import Spatial
+from attacks.spgd import SPGD
 from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
@@ -94,6 +96,8 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "sia": SIA,
     "bsr": BSR,
     "square": Square,
+    "spgd": SPGD,
+    "sparse_rs": SparseRS,
     "standard": Standard,
     "thorough": Thorough,
     "adaptive": Adaptive,
@@ -133,6 +137,7 @@ __all__ = [
     "PDPGD",
     "PGD",
     "SIA",
+    "SPGD",
     "TIFGSM",
     "VMI",
     "Adaptive",
@@ -171,6 +176,7 @@ __all__ = [
     "Placing",
     "SigmaZero",
     "Spared",
+    "SparseRS",
     "Spatial",
     "Square",
     "Standard",
