@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from attacks.geometry.box import room
-from attacks.geometry.rows import column, flat
+from attacks.geometry.rows import flat
 from attacks.losses import Loss
 from attacks.searches.draws import uniform
 from attacks.searches.momentum import accumulate

@@ -82,14 +82,14 @@ def test_nothing_leaves_the_budget_or_the_mask(eps, moves, masked, seed):
         gradient = images(3, (3, 4, 4), seed=seed + draw, low=-1, high=1)
         x_adv = exchanged(active, x_adv, gradient, count)
         random, ends = values_and_ends(active.x, seed, active.goal.ids, draw)
-        for x_adv in (
+        for moved in (
             x_adv,
             replaced(active, x_adv, random, ends, torch.minimum(count, budget)),
             kick(active, x_adv, seed),
         ):
-            assert (L0().measure(x_adv - x) <= budget).all()
-            assert 0 <= x_adv.min() <= x_adv.max() <= 1
-            assert not masked or not (x_adv != x)[:, :, ~allowed].any()
+            assert (L0().measure(moved - x) <= budget).all()
+            assert 0 <= moved.min() <= moved.max() <= 1
+            assert not masked or not (moved != x)[:, :, ~allowed].any()
 
 
 def test_a_kick_exchanges_between_a_third_and_all_of_the_changed_values():
