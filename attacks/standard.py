@@ -67,7 +67,7 @@ class Standard:
 
     In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient, also
     towards rival classes, at random as in :class:`attacks.SparseRS`, and both after random kicks; then come both forms
-    of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one that nearly falls up to 9,000.
+    of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one that nearly falls up to 9,700.
 
     An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
