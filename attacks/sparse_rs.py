@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from attacks.geometry.rows import column
 from attacks.goals import Goal, met
@@ -99,7 +100,15 @@ def schedule(steps: int, initial_fraction: float) -> list[float]:
     return [initial_fraction / next(parts for end, parts in _PARTS if step <= end * steps) for step in range(1, steps)]
 
 
-def search(active: Survivors, x_adv: Tensor, shares: Sequence[float], seed: int, loss: Loss = margin) -> Tensor:
+def search(
+    active: Survivors,
+    x_adv: Tensor,
+    shares: Sequence[float],
+    seed: int,
+    loss: Loss = margin,
+    *,
+    reach: int = 0,
+) -> Tensor:
     """The queries of the attack, for the active images; those that get fooled leave.
 
     Args:
@@ -108,6 +117,8 @@ def search(active: Survivors, x_adv: Tensor, shares: Sequence[float], seed: int,
         shares: Share of each budget that is exchanged in each query.
         seed: The seed of all random draws.
         loss: The loss of the goal.
+        reach: Pixels; every second exchange changes values that are no further than this from changed ones, along
+            either axis. 0: none does, as in the paper.
 
     Returns:
         For the images still active, the points with the lowest loss.
@@ -118,6 +129,8 @@ def search(active: Survivors, x_adv: Tensor, shares: Sequence[float], seed: int,
             break
         if step:
             random, ends = values_and_ends(active.x, seed, active.goal.ids, step)
+            if reach and step % 2 == 0:
+                random = random + _near(x_best != active.x, reach)
             x_adv = replaced(active, x_best, random, ends, (share * active.eps).floor().clamp_min(1))
         logits = forward(active.model, x_adv, active.goal)
         value = loss(logits, active.goal)
@@ -140,3 +153,12 @@ _PARTS = (
     (1.0, 20),
 )
 """Up to this part of the way exchanges take the initial share divided by this."""
+
+
+def _near(changed: Tensor, reach: int) -> Tensor:
+    """1 for values whose pixel is no further than ``reach`` from one that is changed (n, ...), 0 for the others."""
+    if changed.ndim > 4:  # of volumes nothing is said
+        return torch.zeros_like(changed)
+    pixels = changed.reshape(len(changed), *[1] * (4 - changed.ndim), *changed.shape[1:]).any(1, keepdim=True)
+    near = max_pool2d(pixels.float(), 2 * reach + 1, stride=1, padding=reach)
+    return near.expand(-1, changed.numel() // pixels.numel(), -1, -1).reshape(changed.shape)

@@ -65,9 +65,10 @@ class Standard:
        large, then within the budget, where this path often ends in another basin than one that starts there;
     7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
-    In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient, also
-    towards rival classes, at random as in :class:`attacks.SparseRS`, and both after random kicks; then come both forms
-    of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one that nearly falls up to 9,700.
+    In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient,
+    also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random
+    kicks; then come both forms of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one
+    that nearly falls up to 9,700.
 
     An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.

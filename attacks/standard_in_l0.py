@@ -22,6 +22,8 @@ SEARCH, AROUND = 4, 0.1
 """Queries of a random search from a new start and of one around the best point, as multiples of ``queries``."""
 WIDE, NARROW = 0.8, 0.2
 """Share of the changed values that their first exchanges take."""
+REACH = 3
+"""Pixels within which every second exchange changes values beside those that are changed."""
 LONG, LONGER = 100, 20
 """Steps of each Sparse-PGD, and queries of the last random search as a multiple of ``queries``."""
 
@@ -57,7 +59,8 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
 
     1. exchange values along the gradient of the margin, from the image itself, then towards each rival class, the
        nearest first (:func:`attacks.searches.swaps.descend`);
-    2. exchange values at random, without gradients, as :class:`attacks.SparseRS` does;
+    2. exchange values at random, without gradients, as :class:`attacks.SparseRS` does, every second time for values
+       near those that are changed already: what fools a network lies together more often than not;
     3. hop from basin to basin: put a random share of the changed values back and change others, exchange along the
        gradient again, then a few at random. An image takes part as long as its margin is below 1/2, in later rounds
        1/3, 1/4, ... of the clean image's;
@@ -99,7 +102,7 @@ def explore(active: Survivors, best: Lowest, queries: int, seed: int, *, around_
     if not len(active):
         return
     start = best.of(active) if around_best else scatter(active, seed)
-    best.look(active, search(active, start, schedule(queries, NARROW if around_best else WIDE), seed))
+    best.look(active, search(active, start, schedule(queries, NARROW if around_best else WIDE), seed, reach=REACH))
 
 
 def _towards_rivals(active: Survivors, best: Lowest, attack: Parameters) -> None:

@@ -51,6 +51,23 @@ def test_an_exchange_takes_its_share_of_the_changed_values():
     assert moved == [[0] * 4, [10] * 4, [5] * 4, [1] * 4]
 
 
+@pytest.mark.parametrize("shape", [(3, 9, 9), (81,)], ids=["pixels", "vector"])
+def test_every_second_exchange_is_close_to_what_is_changed_if_asked(shape):
+    x = images(4, shape)
+    active = Survivors(Constant(torch.tensor([2.0, 0.0])), x, Untargeted(torch.zeros(4, dtype=torch.int64)), L0(), 2)
+    recorder = active.model = Recorder(active.model)
+    start = x.clone()
+    start[(slice(None), *(side // 2 for side in shape))] = 1.0  # in the middle, and one more may change
+    search(active, start, [0.5] * 40, seed=2, reach=1)
+    far = []
+    for seen in recorder.seen[1:]:
+        entered = ((seen != x) & (start == x)).view(4, *[1] * (4 - x.ndim), *shape).any(1).nonzero()[:, 1:]
+        middle = torch.tensor([shape[-2] // 2 if len(shape) > 1 else 0, shape[-1] // 2])
+        far.append(int((entered - middle).abs().amax()))
+    assert all(distance <= 1 for distance in far[1::2])
+    assert any(distance > 2 for distance in far[::2])
+
+
 def test_images_draw_their_own_exchanges():
     x = images(1, (1, 10, 10)).repeat(2, 1, 1, 1)
     model, goal = never(x)
