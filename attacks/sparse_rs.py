@@ -94,8 +94,8 @@ def schedule(steps: int, initial_fraction: float) -> list[float]:
         initial_fraction: The first share.
 
     Example:
-        >>> schedule(5, 0.8)
-        [0.08, 0.08, 0.06666666666666667, 0.05333333333333334]
+        >>> schedule(5, 0.6)
+        [0.075, 0.06, 0.049999999999999996, 0.04]
     """
     return [initial_fraction / next(parts for end, parts in _PARTS if step <= end * steps) for step in range(1, steps)]
 

@@ -79,8 +79,8 @@ def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
         >>> from attacks import L0, Untargeted
         >>> x = torch.full((1, 100), 0.5)
         >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), L0(), eps=10)
-        >>> (kick(active, x, seed=0) != x).sum()
-        tensor(10)
+        >>> bool(3 <= (kick(active, x, seed=0) != x).sum() <= 10)
+        True
     """
     share = LEAST * (MOST / LEAST) ** uniform(seed, active.goal.ids, 0, ()).to(active.eps)
     random, ends = values_and_ends(active.x, seed, active.goal.ids, 1)
