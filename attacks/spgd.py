@@ -32,8 +32,9 @@ class SPGD:
     Deviations:
         A value of one channel is what is masked and counted, as :class:`attacks.L0` counts; in the paper it is a pixel
         with all its channels. The margin is the default loss, because it does not saturate; ``loss="ce"`` is the
-        paper's. Whether a mask has stalled is each image's own affair: the authors' code starts counting anew only
-        when all masks of a batch have changed, and lets a new mask take the last step of the old one.
+        paper's. Whether a mask has stalled is each image's own affair, and steps are counted that do not follow each
+        other, which the authors' code does as long as any mask of the batch stalls. There a new mask also takes the
+        last step of the old one.
 
     Example:
         >>> from attacks import Untargeted
@@ -58,7 +59,7 @@ class SPGD:
     mask_step: float = 0.25
     """L2 length of the mask's steps, as a multiple of the square root of the number of values."""
     patience: int = 3
-    """Steps without another choice of values after which an image's mask is drawn anew."""
+    """Steps that chose the same values as the step before, after which an image's mask is drawn anew."""
     projected: bool = False
     """Whether only the values that count move on; if not, the perturbation of all others does as well."""
     loss: str = "margin"
@@ -103,7 +104,7 @@ def descend(active: Survivors, attack: SPGD, seed: int) -> Tensor:
         delta = _in_box(active.x, delta - attack.step_size * move.sign())
         mask = mask - L2().steepest(uphill, attack.mask_step * math.sqrt(flat(mask).shape[1]))
         before, chosen = chosen, _largest(active, mask)
-        unchanged = (unchanged + 1) * flat(chosen == before).all(1)
+        unchanged = unchanged + flat(chosen == before).all(1)
         if bool((stalled := unchanged >= attack.patience).any()):
             mask = torch.where(column(stalled, mask), _drawn(active, seed, step), mask)
             chosen, unchanged = _largest(active, mask), unchanged * ~stalled
