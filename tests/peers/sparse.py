@@ -31,14 +31,15 @@ _HEAD = """# Within a budget in L0
 
 Made by `python -m tests.peers.sparse --authors FOLDER`; the numbers are in `sparse.json`.
 
-The first test images that the network has right, in one batch on one thread; **k** is how many values may change, those
-of a colour pixel counting three. **Robust** is how many a fresh forward pass of the model still has right of these
-images; what exceeds k or leaves [0, 1] does not count as fooled. **Passes**, forward and backward, are a mean over the
-images; all attacks but `standard` end at {passes:,} on an image that is not fooled, `standard-capped` by
-`attacks.capped`. **Seconds** are of the processor, {processor}. The originals are the authors' own code with their
-defaults; they count pixels, and are given every image as one of a single channel, so that their pixels are our values.
-Settings of `standard` were chosen on test images 100 to 163, of the first two networks. A network that takes long has
-fewer images (`--images`).
+Of the first test images those that the network has right, in one batch on one thread; **k** is how many values may
+change, those of a colour pixel counting three. **Robust** is the share of them that a fresh forward pass of the model
+still has right; what exceeds k or leaves [0, 1] does not count as fooled. **Passes**, forward and backward, are a mean
+over the images; all attacks but `standard` end at {passes:,} on an image that is not fooled, `standard-capped` by
+`attacks.capped`. **Seconds** are of the processor ({processor}), which had much else to do, so that they are rough.
+
+The originals are the authors' own code with their defaults; they count pixels, and are given every image as one of a
+single channel, so that their pixels are our values. Settings of `standard` were chosen on test images 100 to 163 of the
+first two networks. A network that takes long has fewer images (`--images`).
 
 | Network | k | Images | Attack | Robust | Passes | Seconds |
 |---|--:|--:|---|--:|--:|--:|
