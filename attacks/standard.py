@@ -25,6 +25,7 @@ from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
 from attacks.searches.track import Lowest, Survivors
 from attacks.square import Square, scatter, schedule, search
+from attacks.standard_in_l0 import explore, fool
 
 WIDE, NARROW = 0.8, 0.1
 """Share of the image that the first squares cover: those that start anew, and those around a good point."""
@@ -64,6 +65,11 @@ class Standard:
        large, then within the budget, where this path often ends in another basin than one that starts there;
     7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
+    In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient,
+    also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random
+    kicks; then come both forms of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one
+    that nearly falls up to 9,700.
+
     An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
@@ -99,7 +105,7 @@ class Standard:
     besides: ClassVar[tuple[Access, ...]] = ("scores",)
     search: ClassVar[Search] = "many steps"
     precision: ClassVar[Precision] = "bfloat16"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
     """The norm in which ``eps`` is measured."""
@@ -129,6 +135,8 @@ class Standard:
         """The attack on a model that gives logits and gradients."""
         active = Survivors.of(self, model, x, goal, eps, seed)
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
+        if self.norm.grain:
+            return fool(active, best, seeds, self)
         clean = best.margin.clone()
         best.look(active, descend(active, active.x, margin, self.steps))
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
@@ -201,7 +209,10 @@ class Standard:
     def _square(
         self, active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
     ) -> None:
-        """Try random squares, from a new start or around the best points."""
+        """Try random squares, in L0 random values, from a new start or around the best points."""
+        if self.norm.grain:
+            explore(active, best, queries, next(seeds), around_best=around_best)
+            return
         if self.norm.name not in Square.norms or active.x.ndim > 4:
             return
         start = best.of(active) if around_best else scatter(active, next(seeds))
