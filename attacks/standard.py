@@ -33,10 +33,14 @@ LONG = 100
 """Gradient steps of the long descents, those of AutoAttack."""
 OUTSIDE = ((3, 1), (2, 1), (1, 2))
 """Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
-RESTART = 4
+RESTART = 5
 """In L1 a long descent from outside takes the place of so many rounds of hops."""
 BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
+STRAIGHT = 2
+"""A margin is straight if it falls by between a half and this many times as much as the gradient at the image says."""
+PATIENCE = 5
+"""Hops that an image gets, however high its margin, where that is not straight."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by more than this many times as much."""
 LONGER = 20
@@ -59,12 +63,14 @@ class Standard:
        few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
     2. change random squares, without gradients; what they find is kept apart until step 4;
     3. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside. An image
-       whose lowest margin was found more than once leaves if after the second rival it is above 1/2 of the clean
-       image's, after the next ones 1/3, 1/4, ...: where descents from different points agree there is little else to
-       be found. None leaves where it hardly fell, or where squares got further than gradients;
+       where the first descent and a later one end at the lowest margin leaves if after the second rival this is above
+       1/2 of the clean image's, after the next ones 1/3, 1/4, ...: where descents from different points agree there is
+       little else to be found. None leaves whose margin hardly fell, or by less than half or more than twice of what
+       the gradient at the image says (but in L1): there the network is not nearly linear, and another point may tell
+       otherwise. Nor does one where squares got further than gradients;
     4. hop from basin to basin: kick the best point, walk down again. An image takes part as long as its margin is below
-       1/2, in later rounds 1/3, 1/4, ... of the clean image's: hopeless ones leave at once, those that nearly fall stay
-       to the end;
+       1/2, after three rounds 1/3, then 1/4, ... of the clean image's: hopeless ones leave at once (after five rounds
+       where the network is not nearly linear), those that nearly fall stay to the end;
     5. descend the cross-entropy and the margin for long;
     6. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
        large, then within the budget, where this path often ends in another basin than one that starts there;
@@ -73,7 +79,7 @@ class Standard:
     Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
     which takes up to 100 passes more.
 
-    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 2,400
+    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 2,500
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
@@ -96,8 +102,8 @@ class Standard:
     Deviations:
         It is none of these: the short descents are APGD's, on the margin alone, and hops take the place of FAB and of
         long descents. Whether an image is left out depends on that image alone, and the rule is simpler than the
-        Bayesian one: the lowest margin, to a tenth, twice. In L1, and on images with more than three dimensions,
-        there are no squares.
+        Bayesian one: the lowest margin, to a tenth, at first and again. In L1, and on images with more than three
+        dimensions, there are no squares.
 
     Example:
         >>> from attacks import Untargeted
@@ -121,8 +127,8 @@ class Standard:
     targets: int = 9
     """Descents towards rival classes."""
     queries: int = 200
-    """Random squares; a quarter of them in step 2, twenty times as many where there are no gradients, or masked ones."""
-    rounds: int = 20
+    """Random squares; a quarter of them in step 2, twenty times as many without gradients, or where they are masked."""
+    rounds: int = 24
     """Hops, of ten gradient steps each."""
 
     def __post_init__(self) -> None:
@@ -141,23 +147,27 @@ class Standard:
     def _by_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
         """The attack on a model that gives logits and gradients."""
         active = Survivors.of(self, model, x, goal, eps, seed)
-        best, squares, seeds = Lowest(active), Lowest(active), (derive(seed, i) for i in count(1))
+        best, squares = Lowest(active), Lowest(active)
+        seeds, others = (derive(seed, i) for i in count(1)), (derive(seed, -i) for i in count(1))
+        promise = torch.minimum(_promise(active), best.clean)
         best.look(active, descend(active, active.x, margin, self.steps))
+        fall = best.clean - best.margin
+        straight = (fall > promise / STRAIGHT) & (fall < promise * STRAIGHT) | (sparse := self.norm.sparse)
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
             best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
-        if sparse := self.norm.sparse:
+        if sparse:
             for loss in (cross_entropy, margin):
                 _descend(active, best, next(seeds), loss, _from_outside(LONG))
-        self._square(active, squares, self.queries // 4, seeds)
+        self._square(active, squares, self.queries // 4, others)
         legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
         for tried, _ in enumerate(self._towards_rivals(active, best, seeds, legs), 1):
-            _leave(active, best, 1 / tried, best.settled & (best.margin <= squares.margin))
+            _leave(active, best, 1 / tried, best.settled & straight & (best.margin <= squares.margin))
         masked = best.clean - squares.margin > LEAD * (best.clean - best.margin)
         best.look(active, squares.of(active))
         self._by_decisions(active, best, best.margin >= best.clean, derive(seed, 0))
         active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
-            _leave(active, best, 1 / (2 + i), ~masked)
+            _leave(active, best, 1 / max(2, i), ~masked & (straight | (i >= PATIENCE)))
             if not sparse:
                 hop(active, best, next(seeds))
             elif i % RESTART == 0:
@@ -228,6 +238,14 @@ class Standard:
         """Many squares, from a new start and then around the best points."""
         for around_best in (False, True):
             self._square(active, best, LONGER * self.queries // 2, seeds, around_best=around_best)
+
+
+def _promise(active: Survivors) -> Tensor:
+    """By how much the margin of each image would fall within its budget if it went on as at the image (N,)."""
+    promise = torch.zeros_like(active.found.flatten(1)[:, 0])
+    if len(active) and not active.norm.sparse:
+        promise[active.rows] = active.eps * active.norm.dual(active.slope(active.x, margin).gradient)
+    return promise
 
 
 def _leave(active: Survivors, best: Lowest, share: float, may: Tensor) -> None:

@@ -232,23 +232,26 @@ class Lowest:
     clean: Tensor
     """The goal's margin at the clean image (N,), likewise."""
     times: Tensor
-    """How many of the candidates looked at were that low, or nearly: a search that found the same again (N,)."""
+    """How many of the searches looked at ended that low, or nearly (N,)."""
+    restless: Tensor
+    """Whether a search ended clearly lower than one before it, bool (N,)."""
 
     def __init__(self, active: Survivors) -> None:
         self.x_adv = active.found.clone()
         self.margin = active.found.new_full((len(active.found),), torch.inf)
         self.times = torch.zeros_like(self.margin)
+        self.restless = torch.zeros_like(self.margin, dtype=torch.bool)
         if len(active):
             self.offer(active, active.x, active.logits[active.rows])
         self.clean = self.margin.clone()
 
     @property
     def settled(self) -> Tensor:
-        """Where more than one search ended at the lowest margin, bool (N,): others will hardly end below it.
+        """Where the first search and a later one ended at the lowest margin, bool (N,): others hardly end below it.
 
         Never where the margin hardly fell: that is a plateau without a gradient, on which all searches end alike.
         """
-        return (self.times > 1) & (self.margin < (1 - AGAIN) * self.clean)
+        return (self.times > 1) & ~self.restless & (self.margin < (1 - AGAIN) * self.clean)
 
     def of(self, active: Survivors) -> Tensor:
         """The candidates of the active images (n, ...)."""
@@ -270,7 +273,9 @@ class Lowest:
         return active.retire(x_adv, fooling(margin, logits), *state)
 
     def _count(self, rows: Tensor, margin: Tensor) -> None:
-        """Count the ends of a search, with margins (n,), that are as low as the best so far or start anew."""
+        """Count the ends of a search, with margins (n,), that are as low as the best so far."""
         lowest = self.margin[rows]
         hair = AGAIN * torch.minimum(lowest, self.clean[rows] - lowest)
-        self.times[rows] = torch.where(margin < lowest - hair, 1, self.times[rows] + (margin < lowest + hair))
+        lower = margin < lowest - hair
+        self.restless[rows] |= lower & (self.times[rows] > 0)
+        self.times[rows] = torch.where(lower, 1, self.times[rows] + (margin < lowest + hair))

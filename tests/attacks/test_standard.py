@@ -97,15 +97,23 @@ def test_the_lowest_margin_is_kept_for_each_image():
     torch.testing.assert_close(best.of(active), torch.tensor([[0.5, 0.3]]))
 
 
-def test_what_searches_find_again_is_counted():
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([0.5, 0.6, 0.52, 0.48, 0.7], [False, False, True, True, True]),
+        ([0.5, 0.5, 0.2, 0.2], [False, True, False, False]),  # the first ones agreed on something else
+        ([1.0, 0.5, 0.5], [False, False, True]),  # the clean margin itself is no end
+        ([0.95, 0.95, 0.95], [False, False, False]),  # hardly fallen
+    ],
+)
+def test_searches_settle_where_the_first_and_a_later_one_agree(ends, expected):
     x = torch.tensor([[1.0, 0.0]])
     active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=1.0)
     best, settled = Lowest(active), []
-    for margin_there in (1.0, 0.95, 0.95, 0.5, 0.6, 0.52, 0.2, 0.19, 0.215, 0.1):
+    for margin_there in ends:
         best.look(active, torch.tensor([[margin_there, 0.0]]))
         settled.append(bool(best.settled))
-    # 0.95 has hardly fallen, 0.6 is more than a tenth above 0.5, 0.2 and 0.1 begin anew.
-    assert settled == [False, False, False, False, False, True, False, True, True, False]
+    assert settled == expected
 
 
 # --- basin hopping ---
