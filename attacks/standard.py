@@ -33,12 +33,14 @@ LONG = 100
 """Gradient steps of the long descents, those of AutoAttack."""
 OUTSIDE = ((3, 1), (2, 1), (1, 2))
 """Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
-RESTART = 5
-"""In L1 a long descent from outside takes the place of so many rounds of hops."""
+RESTART = 10
+"""Rounds whose hops cost as much as the long descent from outside that takes their place in L1."""
 BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
 STRAIGHT = 2
 """A margin is straight if it falls by between a half and this many times as much as the gradient at the image says."""
+NEAR = 22
+"""An image nearly falls if its margin is below one part in so many of the clean image's: it gets all hops."""
 PATIENCE = 5
 """Hops that an image gets, however high its margin, where that is not straight."""
 LEAD = 2
@@ -61,25 +63,26 @@ class Standard:
 
     1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where
        few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
-    2. change random squares, without gradients; what they find is kept apart until step 4;
+    2. change a few random squares, without gradients;
     3. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside. An image
        where the first descent and a later one end at the lowest margin leaves if after the second rival this is above
        1/2 of the clean image's, after the next ones 1/3, 1/4, ...: where descents from different points agree there is
        little else to be found. None leaves whose margin hardly fell, or by less than half or more than twice of what
        the gradient at the image says (but in L1): there the network is not nearly linear, and another point may tell
        otherwise. Nor does one where squares got further than gradients;
-    4. hop from basin to basin: kick the best point, walk down again. An image takes part as long as its margin is below
-       1/2, after three rounds 1/3, then 1/4, ... of the clean image's: hopeless ones leave at once (after five rounds
-       where the network is not nearly linear), those that nearly fall stay to the end;
-    5. descend the cross-entropy and the margin for long;
-    6. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
+    4. change more squares;
+    5. hop from basin to basin: kick the best point, walk down again. An image takes part as long as its margin is below
+       1/2, after three rounds 1/3, then 1/4, ... 1/22 of the clean image's: hopeless ones leave at once (after five
+       rounds where the network is not nearly linear), those that nearly fall stay to the end;
+    6. descend the cross-entropy and the margin for long;
+    7. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
        large, then within the budget, where this path often ends in another basin than one that starts there;
-    7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
+    8. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
     Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
     which takes up to 100 passes more.
 
-    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 2,500
+    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 4,400
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
@@ -127,8 +130,8 @@ class Standard:
     targets: int = 9
     """Descents towards rival classes."""
     queries: int = 200
-    """Random squares; a quarter of them in step 2, twenty times as many without gradients, or where they are masked."""
-    rounds: int = 24
+    """Squares of step 4; a quarter of them in step 2, twenty times as many where gradients are masked or missing."""
+    rounds: int = 100
     """Hops, of ten gradient steps each."""
 
     def __post_init__(self) -> None:
@@ -162,12 +165,13 @@ class Standard:
         legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
         for tried, _ in enumerate(self._towards_rivals(active, best, seeds, legs), 1):
             _leave(active, best, 1 / tried, best.settled & straight & (best.margin <= squares.margin))
+        self._square(active, squares, self.queries, seeds)
         masked = best.clean - squares.margin > LEAD * (best.clean - best.margin)
         best.look(active, squares.of(active))
         self._by_decisions(active, best, best.margin >= best.clean, derive(seed, 0))
         active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
-            _leave(active, best, 1 / max(2, i), ~masked & (straight | (i >= PATIENCE)))
+            _leave(active, best, 1 / min(max(2, i), NEAR), ~masked & (straight | (i >= PATIENCE)))
             if not sparse:
                 hop(active, best, next(seeds))
             elif i % RESTART == 0:
