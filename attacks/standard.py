@@ -39,8 +39,8 @@ BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
 STRAIGHT = 2
 """A margin is straight if it falls by between a half and this many times as much as the gradient at the image says."""
-NEAR = 22
-"""An image nearly falls if its margin is below one part in so many of the clean image's: it gets all hops."""
+POLISH, FINE = 8, 0.25
+"""Hops between two descents from the best point, and the first step of these, as a fraction of the budget."""
 PATIENCE = 5
 """Hops that an image gets, however high its margin, where that is not straight."""
 LEAD = 2
@@ -71,9 +71,10 @@ class Standard:
        the gradient at the image says (but in L1): there the network is not nearly linear, and another point may tell
        otherwise. Nor does one where squares got further than gradients;
     4. change more squares;
-    5. hop from basin to basin: kick the best point, walk down again. An image takes part as long as its margin is below
-       1/2, after three rounds 1/3, then 1/4, ... 1/22 of the clean image's: hopeless ones leave at once (after five
-       rounds where the network is not nearly linear), those that nearly fall stay to the end;
+    5. hop from basin to basin: kick the best point, walk down again; after every eighth hop change squares of the
+       best point and descend from there in short steps. An image takes part as long as its margin is below 1/2, after
+       three rounds 1/3, then 1/4, ... 1/100 of the clean image's: hopeless ones leave at once (after five rounds where
+       the network is not nearly linear), those that nearly fall stay to the end;
     6. descend the cross-entropy and the margin for long;
     7. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
        large, then within the budget, where this path often ends in another basin than one that starts there;
@@ -82,7 +83,7 @@ class Standard:
     Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
     which takes up to 100 passes more.
 
-    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 4,400
+    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 5,500
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
@@ -171,11 +172,8 @@ class Standard:
         self._by_decisions(active, best, best.margin >= best.clean, derive(seed, 0))
         active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
-            _leave(active, best, 1 / min(max(2, i), NEAR), ~masked & (straight | (i >= PATIENCE)))
-            if not sparse:
-                hop(active, best, next(seeds))
-            elif i % RESTART == 0:
-                _descend(active, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
+            _leave(active, best, 1 / max(2, i), ~masked & (straight | (i >= PATIENCE)))
+            self._hop(active, best, seeds, i)
         for loss in (cross_entropy, margin):
             _descend(active, best, next(seeds), loss, [(1, LONG)])
         for _ in self._towards_rivals(active, best, seeds, _from_outside(4 * self.steps)):
@@ -211,6 +209,16 @@ class Standard:
             except AttackError as error:  # without a start nothing is lost: squares and noise have been tried
                 x_adv[some] = error.x_adv
             best.look(active, x_adv)
+
+    def _hop(self, active: Survivors, best: Lowest, seeds: Iterator[int], i: int) -> None:
+        """The hop of round ``i``, with squares and short steps around the best points after every eighth."""
+        if not self.norm.sparse:
+            hop(active, best, next(seeds))
+        elif i % RESTART == 0:
+            _descend(active, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
+        if i % POLISH == POLISH - 1:
+            self._square(active, best, self.queries // 4, seeds, around_best=True)
+            best.look(active, descend(active, best.of(active), margin, 2 * self.steps, first_step=FINE))
 
     def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> Iterator[Goal]:
         """A descent to each rival class, the nearest first; gives the aim after each."""
