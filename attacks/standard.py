@@ -83,7 +83,7 @@ class Standard:
     Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
     which takes up to 100 passes more.
 
-    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 5,500
+    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 5,600
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
