@@ -70,8 +70,9 @@ AutoAttack's time divided by that of `standard`. **Passes**, forward and backwar
 those that `standard` does not fool; counting them is part of its seconds. **Only** is how many images the one fools
 and the other does not. AutoAttack is `pyautoattack` {version},
 version "standard". It is run once for each model and its numbers are kept, so that the two may have been measured on
-different days; where the processor had more to do on the day of `standard`, the ratio is too low. Measured on
-{processor}.
+different days; where the processor had more to do on the day of `standard`, the ratio is too low. On the day of these
+figures other programs had most of it, and the same passes took two to four times as long as on an idle machine: passes
+can be compared with earlier figures, seconds and ratios cannot. Measured on {processor}.
 
 | Model | Norm | eps | Images | Robust: AutoAttack | standard | Only: AutoAttack | standard | Time: AutoAttack \
 | standard | Ratio | Passes | robust |
