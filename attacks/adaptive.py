@@ -1,32 +1,47 @@
 """The adaptive verdict: reads the defence, then attacks."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from attacks.apgd import APGD
 from attacks.cap import behind_limit, limited
-from attacks.goals import Goal, met
+from attacks.goals import Goal, Spared, met
+from attacks.goals.protocol import ALL_LOGITS
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, BudgetAttack, Kind, Model, Precision, Search
-from attacks.queries.answers import ProbabilitiesError, log_probabilities
+from attacks.objectives.rivals import aims
+from attacks.protocols import Access, Kind, Model, Precision, Search
+from attacks.queries.answers import ProbabilitiesError, ask, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters, clean_logits
 from attacks.searches.draws import derive, seeded
 from attacks.standard import Standard
-from attacks.standins.cautious import Cautious, wavers
+from attacks.standins.cautious import Cautious, spread, wavers
+from attacks.standins.defences import expectation
 from attacks.standins.inside import Inside, inside
 
 BRIEF = 30
 """Gradient steps on the model as it is, once there is a way around its defence."""
+MEAN = 40
+"""Gradient steps down the mean of a random model's passes."""
+ODDS = math.log(9)
+"""Logits by which that mean has to meet the goal: nine to one. A mean that just meets it is fooled in half of them."""
 ROUNDS, QUERIES = 10, 100
 """Most hops on the network inside, and random squares: what is hidden is found early, and a defence may be slow."""
+
+
+SPREAD = 2.0
+"""Standard deviation of an image's logits, in the mean, to which those of a random model are scaled."""
+_Search = Callable[..., Tensor]
+"""Images, goal, and by keyword eps and seed -> candidates."""
 
 
 class Tried(NamedTuple):
@@ -82,9 +97,12 @@ class Adaptive:
     The model is shown a few drawn images, the same for all batches. It may be random, which several passes tell; and
     :func:`attacks.inside` finds where its gradient is hidden. Then come, each on the images that are left:
 
-    1. the network inside, if there is anything to go around, by :class:`attacks.Standard` with fewer hops; if the model
-       is random, its worst answer in several draws;
+    1. the network inside, if there is anything to go around, by :class:`attacks.Standard` with fewer hops;
     2. the model as it is: in full where nothing was found, else by a short descent.
+
+    A random model is asked several times for each answer. Two descents go down the mean of its probabilities, which is
+    how often it is right, until the odds are nine to one: from the image, and towards its nearest rival class. Where
+    there is no gradient, :class:`attacks.Standard` attacks the worst of the answers.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
     The looks take some hundred passes for a batch, however large. They are at drawn images, so that under
@@ -93,6 +111,7 @@ class Adaptive:
     References:
         Tramer et al., On adaptive attacks to adversarial example defenses <https://arxiv.org/abs/2002.08347>, 2020.
         Athalye et al., Obfuscated gradients give a false sense of security <https://arxiv.org/abs/1802.00420>, 2018.
+        Athalye et al., Synthesizing robust adversarial examples <https://arxiv.org/abs/1707.07397>, 2018: the mean.
 
     Deviations:
         A person adapts an attack to a defence by reading its code; this reads what torch is asked to compute.
@@ -119,7 +138,7 @@ class Adaptive:
     """The norm in which ``eps`` is measured."""
     first: Standard = field(default_factory=Standard)
     """The attack that is run with each remedy, in this attack's norm."""
-    draws: int = 4
+    draws: int = 8
     """Passes of a random model for each answer."""
     judge_draws: int = 20
     """Passes of a random model that judge a candidate."""
@@ -139,15 +158,17 @@ class Adaptive:
         x = x.detach()
         drawn = torch.full_like(x[:1], 0.5)
         bare = behind_limit(model)
-        random, core = wavers(bare, drawn), inside(bare, drawn)
+        core = inside(bare, drawn)
+        # Labels hide that a model is random, except at its boundary; the logits inside do not.
+        random = wavers(bare, drawn) or (core.answers == "labels" and wavers(core, drawn))
         best, share = x.clone(), x.new_zeros(len(x))
         rows, tried = torch.arange(len(x), device=x.device), list[Tried]()
-        for i, (name, attack, attacked) in enumerate(self._remedies(model, core, random=random)):
+        scale = SPREAD / spread(core, drawn) if random else None
+        for i, (name, search) in enumerate(self._remedies(model, core, scale)):
             start, some = perf_counter(), goal.select(rows)
-            target = Cautious(attacked, some, self.draws, derive(seed, i)) if random else attacked
             try:
                 own = eps[rows] if isinstance(eps, Tensor) and eps.ndim else eps
-                x_adv = attack(target, x[rows], some, eps=own, seed=derive(seed, i) if i else seed)
+                x_adv = search(x[rows], some, eps=own, seed=derive(seed, i) if i else seed)
             except NoGradientError:  # of the model as it is; scores and the network inside are there
                 continue
             shares = self._judged(model, x_adv, some, seed=seed, draws=self.judge_draws if random else 1)
@@ -163,18 +184,47 @@ class Adaptive:
             best, share, _findings(core, random=random), tuple(tried), _not_tried(core, random=random)
         )
 
-    def _remedies(self, model: Model, core: Inside, *, random: bool) -> Iterator[tuple[str, BudgetAttack, Model]]:
-        """What is attacked, in words, with which attack, and the model for it."""
+    def _remedies(self, model: Model, core: Inside, scale: float | None) -> Iterator[tuple[str, _Search]]:
+        """What is tried, in words, and how; ``scale`` is what logits of a random model are multiplied by."""
         first = replace(self.first, norm=self.norm)
-        if not core.changes:
-            yield "the worst of several passes" if random else "the model as it is", first, model
-            return
         shorter = replace(first, rounds=min(first.rounds, ROUNDS), queries=min(first.queries, QUERIES))
-        yield "the network inside", shorter, limited(model, core)
-        if core.answers == "labels" or random:
+        around = limited(model, core) if core.changes else model
+        if scale is not None:
+            yield "the mean of several passes", partial(self._from_image, around, shorter, scale)
+            yield "the same towards the nearest class", partial(self._towards_rival, around, scale)
+            return
+        if not core.changes:
+            yield "the model as it is", partial(first, model)
+            return
+        yield "the network inside", partial(shorter, around)
+        if core.answers == "labels":
             return
         openly = log_probabilities(model) if core.answers == "probabilities" else model
-        yield "the model as it is", APGD(norm=self.norm, loss="margin", steps=BRIEF), openly
+        yield "the model as it is", partial(APGD(norm=self.norm, loss="margin", steps=BRIEF), openly)
+
+    def _from_image(
+        self, model: Model, otherwise: Standard, scale: float, x: Tensor, goal: Goal, **given: Any
+    ) -> Tensor:
+        """A descent of the mean of several passes of a random model; without a gradient, of the worst of them."""
+        seed = given["seed"]
+        try:
+            return self._descend(self._mean(model, scale, goal, seed), x, goal, **given)
+        except NoGradientError:
+            return otherwise(Cautious(model, goal, self.draws, seed), x, goal, **given)
+
+    def _towards_rival(self, model: Model, scale: float, x: Tensor, goal: Goal, **given: Any) -> Tensor:
+        mean = self._mean(model, scale, goal, given["seed"])
+        (aim,) = aims(goal, forward(mean, x, goal), 1)
+        return self._descend(mean, x, aim, **given)
+
+    def _mean(self, model: Model, scale: float, goal: Goal, seed: int) -> Model:
+        if goal.contested == ALL_LOGITS:
+            return expectation(model, self.draws, seed)
+        # Where all logits are nearly alike, or all probabilities 0 or 1, their mean does not say how often it is right.
+        return expectation(lambda x: scale * ask(model, x), self.draws, seed, "probabilities")
+
+    def _descend(self, mean: Model, x: Tensor, goal: Goal, **given: Any) -> Tensor:
+        return APGD(norm=self.norm, loss="margin", steps=MEAN)(mean, x, Spared(goal, ODDS), **given)
 
     def _judged(self, model: Model, x_adv: Tensor, goal: Goal, *, seed: int, draws: int) -> Tensor:
         """Share of the model's own passes in which the goal is met (n,)."""

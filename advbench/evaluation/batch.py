@@ -279,7 +279,7 @@ def _results(
             why = failure(sample.sample_name, setup.source.columns["attack"], seen.errors[i])
             results.append(ImageResult(lost(sample, setup.source, Reason.CRASHED, why, before[i]), clean[i]))
             continue
-        source = setup.source.with_columns(surrogate_class=told[i])
+        source = setup.source if told[i] is None else setup.source.with_columns(surrogate_class=told[i])
         record = as_record(source, sample, measured, (before[i], after[i]))
         candidate = Candidate(measured, seen.x_adv[i], seen.x_8bit[i], adv[i], allowed) if record.status == OK else None
         results.append(ImageResult(record, clean[i], candidate))

@@ -103,3 +103,28 @@ def keeps_to(size: Tensor, eps: Tensor) -> Tensor:
         tensor([ True, False])
     """
     return size <= at_most(eps)
+
+
+def added(x: Tensor, delta: Tensor, eps: float | Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """``x + delta`` in [0, 1], within ``eps`` after rounding too.
+
+    Equal changes of many values are rounded alike, and half a float each adds up: on a photograph to more than
+    :func:`at_most` lets pass. There, each value that was rounded outwards is brought one float further in.
+
+    Args:
+        x: Images (n, ...) in [0, 1].
+        delta: Changes (n, ...) within ``eps``.
+        eps: A number, or one for each image (n,).
+        measure: Gives the size (n,) of changes.
+
+    Example:
+        >>> added(torch.tensor([[0.5, 0.75]]), torch.tensor([[0.25, 0.5]]), 0.75, lambda delta: delta.abs().sum(1))
+        tensor([[0.7500, 1.0000]])
+    """
+    x_adv = (x + delta).clamp_(0, 1)
+    moved = x_adv - x
+    over = ~keeps_to(measure(moved), radii(eps, x))
+    if bool(over.any()):
+        outwards = (moved.abs() > delta.abs()) & column(over, x)
+        x_adv = torch.where(outwards, torch.nextafter(x_adv, x), x_adv)
+    return x_adv

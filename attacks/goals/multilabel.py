@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.goals.protocol import Goal
+from attacks.goals.protocol import ALL_LOGITS, Goal
 from attacks.goals.shared import BaseGoal, check_range
 
 Thresholds = float | Sequence[float]
@@ -29,7 +29,7 @@ class SignedGoal(BaseGoal):
         tensor([[ 2.0000, -0.5000]])
     """
 
-    contested: ClassVar[int] = 2**31
+    contested: ClassVar[int] = ALL_LOGITS
     """Labels do not compete, so a ratio of differences between their logits says nothing: `dlr` is the margin."""
 
     thresholds: Thresholds = field(default=0.0, kw_only=True)

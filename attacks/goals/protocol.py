@@ -23,6 +23,10 @@ class Exclusion(NamedTuple):
     """Number of the first places; that many others, whichever, have to rise above all of the classes."""
 
 
+ALL_LOGITS = 2**31
+"""``contested`` of goals for several labels: those do not compete, and a softmax over them means nothing."""
+
+
 @runtime_checkable
 class Goal(Protocol):
     """What an attack may ask of a goal; all tensors have one row for each image.

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.geometry.ball import added
 from attacks.geometry.box import free, room
 from attacks.geometry.largest import largest
 from attacks.geometry.plane import one_after_another
@@ -83,8 +84,8 @@ class L1(Norm):
     def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
         """The nearest point of ball and box at once: what a value cannot use beyond its end is left to the others."""
         delta = flat(x_adv - x)
-        delta = shrink(delta.abs(), column(eps, delta), room(x, delta)).mul_(delta.sign())
-        return (x + delta.view_as(x)).clamp_(0, 1)
+        delta = shrink(delta.abs(), column(eps, delta), room(x, delta)).mul_(delta.sign()).view_as(x)
+        return added(x, delta, eps, self.measure)
 
 
 def _rank(size: Tensor) -> Tensor:

@@ -8,12 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.geometry.ball import added
 from attacks.geometry.plane import all_at_once
 from attacks.geometry.rows import column, flat
 from attacks.norms.protocol import Norm
 from attacks.searches.draws import normal as gaussian
 
 _TINY = 1e-30
+_MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class L2(Norm):
         length = column(self.measure(delta), delta)
         bound = column(eps, delta)
         return delta * torch.where(length > bound, bound / length, 1.0)
+
+    def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
+        """Bring candidates back into the ball of radius ``eps`` around ``x`` and into [0, 1]."""
+        delta = self.project(x_adv - x, eps)
+        # With fewer values their rounding comes to less than what projections are allowed.
+        return added(x, delta, eps, self.measure) if delta[0:1].numel() > _MANY else delta.add_(x).clamp_(0, 1)
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """The gradient, of length ``eps``; zero where the gradient is zero."""

@@ -75,7 +75,26 @@ def wavers(model: Model, x: Tensor) -> bool:
         >>> wavers(lambda x: x, x), wavers(lambda x: x + torch.rand(1), x)
         (False, True)
     """
-    ids = torch.arange(_SHOWN, device=x.device)
-    drawn = torch.cat([x, *(pattern(1, ids[i : i + 1], i, x[:1]) for i in range(_SHOWN))])
     with seeded(0, x.device):
-        return is_random(model, drawn)
+        return is_random(model, _with_drawn(x))
+
+
+def spread(model: Model, x: Tensor) -> float:
+    """How far the logits of an image lie apart, a median of standard deviations over images and drawn ones; never 0.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...); drawn ones of their shape are looked at too. Torch's generator is left as it was.
+
+    Example:
+        >>> round(spread(lambda x: torch.tensor([[-2.0, 2.0]]).expand(len(x), 2), torch.rand(1, 3)), 3)
+        2.828
+    """
+    with seeded(0, x.device), torch.no_grad():
+        found = float(ask(model, _with_drawn(x)).std(1).median())
+    return found if found > 0 else 1.0
+
+
+def _with_drawn(x: Tensor) -> Tensor:
+    ids = torch.arange(_SHOWN, device=x.device)
+    return torch.cat([x, *(pattern(1, ids[i : i + 1], i, x[:1]) for i in range(_SHOWN))])

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from attacks.protocols import Model
-from attacks.queries.answers import ask
 from attacks.searches.draws import derive
+from attacks.standins.ensemble import Average, ensemble
 
 Transform = Callable[[Tensor], Tensor]
 """Images (N, ...) -> what the model is given for them."""
@@ -24,8 +24,8 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
-def expectation(model: Model, samples: int, seed: int = 0) -> Model:
-    """A randomised model as an attack should see it: logits averaged over several passes (EOT).
+def expectation(model: Model, samples: int, seed: int = 0, average: Average = "logits") -> Model:
+    """A randomised model as an attack should see it: the mean of several passes (EOT).
 
     One pass of a model that draws random numbers says little about it: its gradient is mostly noise, and a candidate
     that fools it once need not do so again. Every call draws anew, so that an attack cannot fit one set of draws. What
@@ -40,12 +40,14 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
         samples: Passes for each call.
         seed: The seed of the passes. A new wrapper with the same seed repeats them; torch's generator is left
             unchanged.
+        average: What of the passes is averaged, as in :func:`attacks.ensemble`. The mean of probabilities says how
+            often a candidate will be classified right; the mean of logits is led by the passes that are surest.
 
     Returns:
         A model whose gradient is that of the mean.
 
     Raises:
-        ValueError: If ``samples`` is below 1.
+        ValueError: If ``samples`` is below 1, or there is no such average.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -55,7 +57,7 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
     """
     if samples < 1:
         raise ValueError(f"expected samples >= 1, got {samples}")
-    calls = 0
+    calls, together = 0, ensemble([model] * samples, average)
 
     def averaged(x: Tensor, /) -> Tensor:
         nonlocal calls
@@ -63,7 +65,7 @@ def expectation(model: Model, samples: int, seed: int = 0) -> Model:
         devices = [x.device] if x.is_cuda else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(seed, calls))
-            return torch.stack([ask(model, x) for _ in range(samples)]).mean(0)
+            return together(x)
 
     # This lets checks see the networks inside the model.
     return update_wrapper(averaged, model, assigned=(), updated=())

@@ -108,6 +108,22 @@ class Rippled:
         return logits + self.height * torch.sin(x.flatten(1) @ ways.T / self.height + phase)
 
 
+def test_the_mean_of_probabilities_says_how_often_a_random_model_is_right():
+    """One pass in four is very sure of the other class: it leads the mean of logits, not that of probabilities."""
+
+    def model(x):
+        surprise = torch.rand(()) < 0.25
+        return torch.where(surprise, torch.tensor([[-30.0, 30.0]]), torch.tensor([[3.0, -3.0]])) + 0 * x
+
+    x = torch.zeros(1, 2)
+    right = torch.sigmoid(torch.tensor([6.0, -60.0])) @ torch.tensor([0.75, 0.25])
+    by_share = expectation(model, samples=2000, average="probabilities")(x).exp()
+    torch.testing.assert_close(by_share[0, 0], right, atol=0.04, rtol=0)
+    assert expectation(model, samples=2000)(x).argmax() == 1
+    with pytest.raises(ValueError, match="expected average to be one of"):
+        expectation(model, 2, average="votes")
+
+
 def test_pgd_fails_on_a_randomised_model_and_works_on_its_expectation():
     net, x = mlp(192, hidden=32, seed=3), images(8, (3, 8, 8), seed=3)
     goal = goals(net(x))["untargeted"]

@@ -285,3 +285,15 @@ def test_of_equal_values_the_first_stay_and_each_row_keeps_its_own_number():
     kept = L0().project(delta, torch.tensor([2.0, 3.9, 2.0, 0.0]))
     expected = [[0.2, -0.2, 0.0, 0.0], [0.3, 0.2, 0.2, 0.0], [0.0, 0.0, 0.4, 0.0], [0.0, 0.0, 0.0, 0.0]]
     torch.testing.assert_close(kept, torch.tensor(expected))
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(L1(), 50.0), (L2(), 0.1), (L2(), 0.4)])
+def test_equal_changes_of_the_values_of_a_photograph_stay_in_the_ball(norm, eps):
+    """Bytes with the same change are rounded alike, and half a float each is more than a judge lets pass."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randint(128, 255, (2, 3, 200, 200), generator=drawn) / 255
+    signs = torch.randn(x.shape, generator=drawn).sign()
+    x_adv = norm.within(x, x + signs * (1.0001 * eps / norm.measure(signs)[0]), eps)
+    size = norm.measure(x_adv.double() - x.double())
+    assert (size <= eps * (1 + 1e-5) + 1e-6).all()
+    assert (size > 0.999 * eps).all()

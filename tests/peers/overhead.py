@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,9 +36,11 @@ reading the run back. Starting Python and importing torch and pandas is in neith
 | the attacks called bare | {bare[0]:.1f} | {bare[1]:.1f} |
 | the run, with the same attacks in it | {harness[0]:.1f} | {harness[1]:.1f} |
 | of that, planning | {planning[0]:.1f} | {planning[1]:.1f} |
+| of that, judging the candidates, as they are and in 8 bits | {judging[0]:.1f} | {judging[1]:.1f} |
 | **overhead** | **{overhead[0]:.1%}** | {overhead[1]:.1%} |
 
-For each unit that is {each:.0f} ms of the processor.
+For each unit that is {each:.0f} ms of the processor. Without judging, which a bare call leaves to whoever calls, the
+overhead is {without:.1%}.
 """
 
 
@@ -86,6 +89,7 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
 
     from advbench.api import run as run_suite
     from advbench.config.suite_files import load_suite
+    from advbench.evaluation import evaluate
     from advbench.execution import runner
     from advbench.execution.tasks import do
     from advbench.planning import prepare
@@ -93,11 +97,14 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
 
     suite = load_suite(name)
     suite = suite.model_copy(update={"images": images or suite.images})
-    whole, bare, beside, planning, units = Clock(), Clock(), Clock(), Clock(), 0
+    whole, bare, beside, planning, judging, units = Clock(), Clock(), Clock(), Clock(), Clock(), 0
 
-    def planned(*arguments: Any) -> Any:
-        with planning:
-            return make_plan(*arguments)
+    def timed(clock: Clock, call: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*arguments: Any) -> Any:
+            with clock:
+                return call(*arguments)
+
+        return answer
 
     def both(job: Any, context: Any) -> Any:
         nonlocal units
@@ -114,8 +121,14 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
         progress(f"{units}: {unit.attack} on {unit.model}")
         return done
 
-    patches = patch.object(runner, "do", both), patch.object(prepare, "make_plan", planned)
-    with tempfile.TemporaryDirectory() as folder, patches[0], patches[1]:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        for owner, name_, new in (
+            (runner, "do", both),
+            (prepare, "make_plan", timed(planning, make_plan)),
+            (evaluate, "judge", timed(judging, evaluate.judge)),
+            (evaluate.Remembered, "learn", timed(judging, evaluate.Remembered.learn)),
+        ):
+            stack.enter_context(patch.object(owner, name_, new))
         with whole:
             run = run_suite(suite, out=folder, workers=1)
         rows = len(run.frame)
@@ -129,6 +142,8 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
         "bare": bare.spent,
         "harness": harness,
         "planning": planning.spent,
+        "judging": judging.spent,
+        "without": (harness[0] - judging.spent[0]) / bare.spent[0] - 1,
         "overhead": [with_ / without - 1 for with_, without in zip(harness, bare.spent, strict=True)],
         "each": 1000 * (harness[0] - bare.spent[0]) / units,
     }
