@@ -55,7 +55,7 @@ def ways_by_slope(model: Model, x: Tensor, goal: Goal, logits: Tensor, norm: Nor
     old = goal.exclusion.classes
     candidates = ranked_classes(outside(logits, old), min(CANDIDATES, logits.shape[1] - old.shape[1]))
     distance, some = [], max(1, _VALUES // (candidates.shape[1] * x[0].numel()))
-    for rows in torch.arange(len(x), device=x.device).split(some):
+    for rows in torch.split(torch.arange(len(x), device=x.device), some):
         gaps = partial(_gaps, old[rows], candidates[rows])
         at = slopes(model, x[rows], goal.select(rows), gaps, candidates.shape[1])
         steepness = norm.dual(at.gradient.flatten(0, 1)).view_as(at.loss)

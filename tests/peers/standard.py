@@ -210,9 +210,12 @@ def _page(results: dict[str, Any]) -> str:
     ratios = [entry["autoattack"]["seconds"] / entry["standard"]["seconds"] for entry in done.values()]
     weaker = [model for model, e in done.items() if len(e["standard"]["robust"]) > len(e["autoattack"]["robust"])]
     faster = "".join(map(_form_row, done, done.values()))
+    missing = [model for model in results if model not in done]
     return (
         f"{head}{rows}\nMedian time ratio over {len(done)} models: {median(ratios):.1f}. Models on which `standard` "
-        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n" + (_FORM + faster if faster else "")
+        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n"
+        + (f"\nNot measured since `standard` changed: {', '.join(missing)}.\n" if missing else "")
+        + (_FORM + faster if faster else "")
     )
 
 
