@@ -37,7 +37,8 @@ Found on `cifar10-resnet20` at 8/255 with 500 images of the training set fitted 
 among those of the table, 400 steps of 16:
 
 - It is not the number of images. 79.2 % of the images that were fitted to are fooled and 78.4 % of the others; fitted
-  to 2,000 images, the perturbation fools 77.8 % of the first 500 of these and 79.6 % of the others.
+  to 2,000 images (with some of the table), the perturbation fools 77.8 % of the first 500 of
+  these and 79.6 % of the others.
 - It is that one class takes nearly all. 86 % of the perturbed images are put into one class, and of the images that
   were of this class already, 12 % of all, 2 % are fooled; of each of the nine other classes 74 to 95 %. With ten
   classes of one size a perturbation that has one favourite fools 90 % at the very best, and only if it fails nowhere
