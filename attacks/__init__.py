@@ -59,7 +59,9 @@ from attacks.search import EpsSearch, binary_search_eps
 from attacks.searches.bisection import Bisection
 from attacks.sia import SIA
 from attacks.sigma_zero import SigmaZero
+from attacks.sparse_rs import SparseRS
 from attacks.spatial import Spatial
+from attacks.spgd import SPGD
 from attacks.square import Square
 from attacks.standard import Standard
 from attacks.standins.defences import expectation, straight_through
@@ -95,6 +97,8 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "sia": SIA,
     "bsr": BSR,
     "square": Square,
+    "spgd": SPGD,
+    "sparse_rs": SparseRS,
     "standard": Standard,
     "thorough": Thorough,
     "adaptive": Adaptive,
@@ -135,6 +139,7 @@ __all__ = [
     "PDPGD",
     "PGD",
     "SIA",
+    "SPGD",
     "TIFGSM",
     "VMI",
     "Adaptive",
@@ -174,6 +179,7 @@ __all__ = [
     "Placing",
     "SigmaZero",
     "Spared",
+    "SparseRS",
     "Spatial",
     "Square",
     "Standard",

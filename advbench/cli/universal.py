@@ -27,16 +27,24 @@ from advbench.cli.fitted_options import (
     used,
 )
 from advbench.cli.model_options import announce, described, description, with_options
-from advbench.config.budgets import parse_eps
+from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
 from advbench.sanitize import slug
 
 if TYPE_CHECKING:
+    from advbench.pictures.universal.arrays import Told
     from advbench.pictures.universal.measure import Measured
 
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _USED = (
+    click.option("--norm", type=click.Choice(NORMS), help="Of another project's array. Default: linf."),
+    click.option("--eps", metavar="SIZE", help="Of such an array, which is cut to it. Default: the size that it has."),
+    click.option(
+        "--scale",
+        type=click.Choice(["1", "255"]),
+        help="Largest value of a pixel in the units of such an array. Default: as its values say.",
+    ),
     click.option("--model", metavar="NAME", help="Default: the one it was made for."),
     WEIGHTS,
     described(labels=False),
@@ -108,11 +116,15 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
 @click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="True classes: columns file and index.")
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
-    """Measure how often PERTURBATION fools a model on pictures."""
+    """Measure how often PERTURBATION fools a model on pictures.
+
+    It is a file of `advbench universal fit`, or another project's array: .npy, .npz, .pt, .pth or .safetensors.
+    """
     from advbench.pictures.universal.measure import UseConfig, measure_perturbation
 
+    config = UseConfig(told=_told(options), **used(options))
     with progress(quiet) as told:
-        measured = measure_perturbation(UseConfig(**used(options)), told)
+        measured = measure_perturbation(config, told)
     _tell(measured, as_text=as_text, quiet=quiet)
 
 
@@ -127,9 +139,18 @@ def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> 
     """Add PERTURBATION to pictures and write the results, as `advbench attack` does."""
     from advbench.pictures.universal.measure import UseConfig, apply_perturbation
 
+    config = UseConfig(told=_told(options), **used(options))
     with progress(quiet) as told:
-        outcomes = apply_perturbation(UseConfig(**used(options)), told)
+        outcomes = apply_perturbation(config, told)
     conclude(ctx, outcomes, as_text=as_text, quiet=quiet)
+
+
+def _told(options: dict[str, Any]) -> "Told":
+    """What the options say of an array; they are taken out."""
+    from advbench.pictures.universal.arrays import Told
+
+    norm, eps, scale = (options.pop(name) for name in ("norm", "eps", "scale"))
+    return Told(norm, eps and parse_eps(eps, norm or "linf"), scale and int(scale))
 
 
 def _tell(measured: "Measured", *, as_text: bool, quiet: bool) -> None:

@@ -145,6 +145,8 @@ def universal(measured: "Measured") -> RenderableType:
     lines = [f"most often taken for {', '.join(named)}"]
     if counts.pointless:
         lines.append(f"goal met: {counts.pointless} pictures left out, which were of the target class already")
+    if read := perturbation.card.get("read"):
+        lines.append(f"read as an {display_name(str(read), limit=90)}")
     if measured.folder:
         lines.append(f"perturbation, picture and panel in {display_name(measured.folder, limit=200)}")
     bound = describe_norm(perturbation.norm.name, perturbation.eps)

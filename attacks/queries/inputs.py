@@ -24,6 +24,8 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     str: (str, "a text"),
 }
 """Annotation of a field -> the kind of its value, and that kind in words."""
+_MADE_FOR = {"l0": "SPGD"}
+"""Norm in which few attacks work -> one that does."""
 
 
 class InNorm(Protocol):
@@ -90,7 +92,8 @@ def check_norm(name: str, norm: object, norms: tuple[str, ...]) -> None:
     if not isinstance(norm, Norm) or isinstance(norm, type):
         raise ValueError(f"expected norm of {name} to be a norm such as Linf(), got {norm!r}")
     if norm.name not in norms:
-        raise ValueError(f"expected norm of {name} to be one of {', '.join(norms)}, got {norm.name}")
+        instead = f": {_MADE_FOR[norm.name]} is made for it" if norm.name in _MADE_FOR else ""
+        raise ValueError(f"expected norm of {name} to be one of {', '.join(norms)}, got {norm.name}{instead}")
 
 
 def check_call(attack: Attack, eps: float | Tensor | None, seed: Any) -> None:

@@ -20,7 +20,8 @@ from attacks.queries.inputs import check_call
 from attacks.queries.plain import plain_number
 from attacks.searches.track import Survivors
 
-_ENTRY = "universal perturbation"
+ENTRY = "universal perturbation"
+"""Entry in the metadata of a file that :meth:`Perturbation.save` writes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,7 +140,7 @@ class Perturbation:
 
         about = {"norm": self.norm.name, "eps": self.eps, "card": dict(self.card)}
         content: bytes = save(
-            {"delta": self.delta.detach().cpu().contiguous()}, {_ENTRY: json.dumps(about, allow_nan=False)}
+            {"delta": self.delta.detach().cpu().contiguous()}, {ENTRY: json.dumps(about, allow_nan=False)}
         )
         return content
 
@@ -157,7 +158,7 @@ class Perturbation:
             pass
         try:
             with safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {})[_ENTRY])
+                about = json.loads((file.metadata() or {})[ENTRY])
                 delta = file.get_tensor("delta")
             return cls(delta=delta, norm=NORMS[about["norm"]](), eps=float(about["eps"]), card=about["card"])
         except KeyError as error:

@@ -55,6 +55,16 @@ def test_a12_attacks_by_gradients_alone(names, raises):
         assert found["A12"].message.startswith("all attacks in linf go by gradients: pgd")
 
 
+@pytest.mark.parametrize(("norm", "names"), [("linf", "square or hop_skip_jump"), ("l0", "sparse_rs")])
+def test_a12_names_attacks_that_work_in_the_norm(norm, names):
+    rows = images([None] * 3, attack="fmn", norm=norm)
+    suite = Suite(name="x", models="lenet", datasets="mnist", attacks="fmn", norms=norm, eps={norm: 1})
+    assert (
+        raised(rows, suite=suite)["A12"].advice
+        == f"add one that does not, such as {names}, or standard, which does both"
+    )
+
+
 def published(correct, of, **model):
     suite = Suite(name="x", models={"name": "lenet"} | model, datasets="mnist", attacks="square")
     rows = [

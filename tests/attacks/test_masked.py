@@ -108,7 +108,8 @@ TRANSFER = {"tifgsm", "difgsm", "sia", "bsr"}
 WHITE_BOX = [
     entry
     for entry in ENTRIES
-    if entry[0] not in {"noise", "square", "hop_skip_jump", "adba", "spatial", "patch", "adaptive", *TRANSFER, *SLOW}
+    if entry[0]
+    not in {"noise", "square", "sparse_rs", "hop_skip_jump", "adba", "spatial", "patch", "adaptive", *TRANSFER, *SLOW}
 ]
 """Attacks that come near to the smallest perturbation of a linear model."""
 QUICK = {("apgd", "linf"), ("fmn", "l2"), ("fmn", "l1"), ("sigma_zero", "l0")}

@@ -10,7 +10,7 @@ from oracles import Ball, Linear, goals, images, linear, separable
 
 from attacks import ATTACKS, NORMS, TopK, TopKExclusion, Untargeted
 
-BLACK_BOX = {"noise", "square", "hop_skip_jump", "adba", "spatial"}
+BLACK_BOX = {"noise", "square", "sparse_rs", "hop_skip_jump", "adba", "spatial"}
 """Without gradients nothing close to the smallest perturbation can be asked for in few queries."""
 
 TRANSFER = {"tifgsm", "difgsm", "mef", "sia", "bsr"}

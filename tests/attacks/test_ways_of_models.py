@@ -21,7 +21,7 @@ from attacks import (
 )
 from attacks.queries.derivatives import NoGradientError
 
-WITHOUT_GRADIENT = {"square", "noise", "hop_skip_jump", "adba", "spatial"}
+WITHOUT_GRADIENT = {"square", "sparse_rs", "noise", "hop_skip_jump", "adba", "spatial"}
 FALL_BACK = {"standard", "thorough", "adaptive"}
 """Attacks that go on without the gradients that they would rather have."""
 

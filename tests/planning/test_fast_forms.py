@@ -15,10 +15,20 @@ from advbench.cli.main import main
 from advbench.models.classifier import Classifier
 from advbench.planning.cost.footprint import MEMORY, Footprint
 from advbench.planning.forms import fast_forms as forms
-from advbench.planning.forms.fast_forms import AS_IT_IS, Choice, bears, calibrated, choose_form, crowded, try_models
+from advbench.planning.forms.fast_forms import (
+    AS_IT_IS,
+    Choice,
+    bears,
+    calibrated,
+    choose_form,
+    crowded,
+    fastest_here,
+    try_models,
+)
 from advbench.planning.forms.form_cache import calibrations_folder, kept
 from advbench.planning.identity.network import program_digest
-from attacks import ATTACKS, capped
+from attacks import ATTACKS, Fast, capped
+from attacks.standins.fast import in_form
 
 
 # --- which form ---
@@ -45,6 +55,29 @@ def times(monkeypatch, tmp_path):
     monkeypatch.setattr(forms, "crowded", lambda: False)
     monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
     return timed
+
+
+def test_a_form_that_is_known_is_made_once_and_no_other_beside_it(times, monkeypatch):
+    model, made = fakes.classifier(), []
+    choose_form(model, IMAGE[None], LARGE)
+
+    def noted(model, form, x):
+        made.append(form)
+        return in_form(model, form, x)
+
+    monkeypatch.setattr(forms, "in_form", noted)
+    monkeypatch.setattr(forms, "choose_form", never)
+    for most, form in {"bfloat16": "channels_last", "folded": "folded"}.items():
+        assert fastest_here(model, IMAGE[None], most).form == form
+    assert made == ["channels_last", "folded"]
+
+
+def test_a_form_that_is_known_but_answers_differently_now_is_chosen_anew(times, monkeypatch):
+    model = fakes.classifier()
+    choose_form(model, IMAGE[None], LARGE)
+    monkeypatch.setattr(forms, "in_form", lambda model, form, x: Fast(model, form if form == "folded" else "plain"))
+    monkeypatch.setattr(forms, "choose_form", lambda *_: Choice("folded"))
+    assert fastest_here(model, IMAGE[None], "bfloat16").form == "folded"
 
 
 def test_a_small_network_stays_as_it_is_and_nothing_is_tried(monkeypatch):

@@ -151,7 +151,7 @@ def test_a_capped_attack_takes_gradients_from_the_form_too(tmp_path, most):
 @pytest.fixture
 def picture(tmp_path, monkeypatch):
     monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")
-    monkeypatch.setattr("advbench.pictures.sessions.session.choose_form", lambda *_: Choice("bfloat16", 2))
+    monkeypatch.setattr("advbench.planning.forms.fast_forms.choose_form", lambda *_: Choice("bfloat16", 2))
     with fakes.registered():
         yield fakes.picture(tmp_path / "a.png")
 

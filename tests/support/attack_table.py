@@ -103,5 +103,6 @@ class Brief(HandsOver):
     """An attack made of many, whose long descents are short ones: their length is no parameter."""
 
     def __call__(self, model, x, goal, **options):
-        with patch.multiple("attacks.standard", LONG=6, BOUNDARY={"l2": 6}):
+        short = patch.multiple("attacks.standard_in_l0", LONG=6, LONGER=2)
+        with patch.multiple("attacks.standard", LONG=6, BOUNDARY={"l2": 6}), short:
             return super().__call__(model, x, goal, **options)

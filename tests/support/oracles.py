@@ -75,6 +75,15 @@ def linear(num_classes: int = 5, values: int = 12, *, seed: int = 0) -> Linear:
     return Linear(weight, offset - 0.5 * weight.sum(1))
 
 
+def led(values: int, *, num_classes: int = 5, lead: float = 4.0, seed: int = 0) -> Linear:
+    """A random linear model, float64, whose class 0 leads by so much at a grey image that a few values must change."""
+    generator = torch.Generator().manual_seed(1000 + seed)  # other numbers than those of `images`
+    weight = 2 * torch.rand(num_classes, values, generator=generator, dtype=torch.float64) - 1
+    bias = -0.5 * weight.sum(1)
+    bias[0] += lead
+    return Linear(weight, bias)
+
+
 def separable(num_classes: int = 6, values_each: int = 4) -> Linear:
     """A linear model in which every class has values of its own, each with weight 1: closed forms exist for all goals.
 

@@ -12,6 +12,8 @@ from advbench.records.record import PROOF
 if TYPE_CHECKING:
     from advbench.config.suite import Suite
 
+WITHOUT_GRADIENTS = {"l0": "sparse_rs"}
+"""Norm -> attacks that do without gradients, where these are not the usual ones."""
 LEVEL = 0.001
 """Largest probability of so few right answers by the choice of images alone, for a flag."""
 
@@ -36,10 +38,11 @@ def _one_kind(evidence: ThreatResults) -> Iterator[Flag]:
     if not guided or len(cards) < len(names) or not len(evidence.samples):  # one is of unknown kind, or nothing was run
         return
     if all(card.access == "gradients" and not card.besides for card in guided):
+        others = WITHOUT_GRADIENTS.get(evidence.threat.norm, "square or hop_skip_jump")
         yield Flag(
             id="A12", severity="I", model=evidence.threat.model, dataset=evidence.threat.dataset,
             message=f"all attacks in {evidence.threat.norm} go by gradients: {', '.join(card.name for card in guided)}",
-            advice="add one that does not, such as square or hop_skip_jump, or standard, which does both",
+            advice=f"add one that does not, such as {others}, or standard, which does both",
         )  # fmt: skip
 
 

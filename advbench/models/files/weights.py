@@ -35,7 +35,7 @@ def sha256_of(path: str | Path, *, what: str = "weights file") -> str:
     Raises:
         UserError: The file is missing, is a folder, is empty or cannot be read.
     """
-    with _readable(path, what).open("rb") as file:
+    with readable(path, what).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -64,10 +64,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         UserError: The file is missing, unreadable, damaged, of another kind, wants to run code, or
             holds something else than tensors.
     """
-    path = _readable(path)
-    if path.suffix not in ENDINGS:
-        raise UserError(f"weights file {path} is not of a known kind: expected {', '.join(ENDINGS)}")
-    loaded = _load(path)
+    path, loaded = Path(path), load_tensors(path)
     for key in _NESTED:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
@@ -82,6 +79,59 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             raise UserError(message, hint=_HOW_TO_SAVE)
     prefix = _PREFIX if all(key.startswith(_PREFIX) for key in loaded) else ""
     return {key.removeprefix(prefix): value for key, value in loaded.items()}
+
+
+def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
+    """What a file of tensors holds, on the CPU: in .safetensors a dict. Nothing in the file is executed.
+
+    Args:
+        path: A .safetensors, .pt or .pth file.
+        what: Kind of the file, for messages.
+
+    Raises:
+        UserError: The file is missing, unreadable, damaged, of another kind, or wants to run code.
+    """
+    path = readable(path, what)
+    if path.suffix not in ENDINGS:
+        raise UserError(f"{what} {path} is not of a known kind: expected {', '.join(ENDINGS)}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        unpacked = unpacked_size(path)
+        if unpacked <= MAX_RATIO * path.stat().st_size:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
+        raise _refusal(path, error, what) from None
+    raise UserError(f"{what} {path} is refused: it would unpack to {unpacked} bytes", hint=_HOW_TO_SAVE)
+
+
+def readable(path: str | Path, what: str = "weights file") -> Path:
+    """The path of a file that is there, can be read and is not empty.
+
+    Raises:
+        UserError: It is not.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{what} {path} is a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{what} {path} is not a regular file")
+        if status.st_size == 0:
+            raise UserError(f"{what} {path} is empty")
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be read: {error.strerror}") from None
+    return path
+
+
+def unpacked_size(path: Path) -> int:
+    """Bytes after unpacking a zip archive; 0 for other files."""
+    if not zipfile.is_zipfile(path):
+        return 0
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
 
 
 def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path, expected: str) -> None:
@@ -117,58 +167,22 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
     _copy(module, state_dict, path)
 
 
-def _readable(path: str | Path, what: str = "weights file") -> Path:
-    path = Path(path)
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise UserError(f"{what} {path} is a folder")
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{what} {path} is not a regular file")
-        if status.st_size == 0:
-            raise UserError(f"{what} {path} is empty")
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(f"{what} {path} cannot be read: {error.strerror}") from None
-    return path
-
-
-def _load(path: Path) -> object:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        unpacked = _unpacked_size(path)
-        if unpacked <= MAX_RATIO * path.stat().st_size:
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
-        raise _refusal(path, error) from None
-    raise UserError(f"weights file {path} is refused: it would unpack to {unpacked} bytes", hint=_HOW_TO_SAVE)
-
-
-def _unpacked_size(path: Path) -> int:
-    """Bytes after unpacking a zip archive; 0 for other files."""
-    if not zipfile.is_zipfile(path):
-        return 0
-    with zipfile.ZipFile(path) as archive:
-        return sum(entry.file_size for entry in archive.infolist())
-
-
-def _refusal(path: Path, error: Exception) -> UserError:
+def _refusal(path: Path, error: Exception, what: str) -> UserError:
     reason = str(error)
     if path.suffix == ".safetensors":
-        return UserError(f"weights file {path} is damaged, cut short or not a safetensors file: {reason}")
+        return UserError(f"{what} {path} is damaged, cut short or not a safetensors file: {reason}")
     if asked := re.search(r"GLOBAL ([\w.]+)", reason):
         return UserError(
-            f"weights file {path} is refused: it asks for {asked.group(1)}, which could run code (none was run)",
+            f"{what} {path} is refused: it asks for {asked.group(1)}, which could run code (none was run)",
             hint=f"a whole saved module is not accepted; {_HOW_TO_SAVE}",
         )
     if "TorchScript" in reason:
-        return UserError(f"weights file {path} is refused: it is a TorchScript archive", hint=_HOW_TO_SAVE)
+        return UserError(f"{what} {path} is refused: it is a TorchScript archive", hint=_HOW_TO_SAVE)
     with path.open("rb") as file:
         head = file.read(2)
     if head in (b"PK", b"\x80\x02"):
-        return UserError(f"weights file {path} is damaged, cut short or not written by torch.save")
-    return UserError(f"weights file {path} is not a weights file: torch.save did not write it")
+        return UserError(f"{what} {path} is damaged, cut short or not written by torch.save")
+    return UserError(f"{what} {path} is not a {what}: torch.save did not write it")
 
 
 def _first_few(kind: str, found: list[str]) -> str:

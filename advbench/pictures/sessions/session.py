@@ -23,12 +23,9 @@ from advbench.pictures.choice import Choice, read_input
 from advbench.pictures.original.photograph import known_preprocessing
 from advbench.pictures.outcome import SHOWN, provenance
 from advbench.pictures.starting import carried_starts, of_shape
-from advbench.planning.cost.footprint import footprint
-from advbench.planning.forms.fast_forms import PLAIN, bears, choose_form
+from advbench.planning.forms.fast_forms import PLAIN, bears, fastest_here
 from attacks import Attack, Model, Stuck, capped, stored
 from attacks.searches.starts import takes_starts, with_starts
-from attacks.speed.folding import milder
-from attacks.standins.fast import in_form
 
 NO_PICTURES = Choice(())
 """The choice of a session in which other code reads the pictures."""
@@ -145,8 +142,7 @@ def hastened(session: Session) -> Session:
     for path in session.pictures.pictures:
         with suppress(PictureError):
             image = read_input(path, model, session.pictures.read).to(next(model.buffers()).device)
-            x = image.unsqueeze(0)
-            asked = in_form(model, milder(choose_form(model, x, footprint(model, image)).form, most), x)
+            asked = fastest_here(model, image.unsqueeze(0), most)
             return session._replace(asked=asked, source=provenance(config, model, attack, __version__, asked.form))
     return session
 

@@ -19,6 +19,8 @@ from advbench.models.thresholds import refuse_several
 from advbench.pictures.attack import Progress, attack_pictures
 from advbench.pictures.choice import choose, suit
 from advbench.pictures.outcome import PictureResult
+from advbench.pictures.universal.arrays import NOTHING as UNSAID
+from advbench.pictures.universal.arrays import Told, read_perturbation
 from advbench.pictures.universal.made_for import ANY, check_channels, goal_of, model_about, model_name
 from advbench.pictures.universal.streams import classes_after, enough, known_labels, stream_of
 from advbench.planning.identity.run import model_digest
@@ -31,6 +33,8 @@ class UseConfig:
 
     perturbation: Path
     """File of the perturbation."""
+    told: Told = UNSAID
+    """What is said of it, if it is an array of another project's."""
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
     data: ChosenImages | None = None
@@ -82,7 +86,7 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
     Raises:
         UserError: A file that is not a perturbation; one for another model or size; no pictures; missing labels.
     """
-    perturbation = read_perturbation(config.perturbation)
+    perturbation = read_perturbation(config.perturbation, config.told)
     found, dataset = choose(config.paths, config.data, seed=0)
     paths = enough(found.pictures, found.problems, least=1)
     labels = None if config.labels is None else _labels(config.labels, paths)
@@ -111,7 +115,7 @@ def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) 
     Raises:
         UserError: As :func:`measure_perturbation` does.
     """
-    perturbation = read_perturbation(config.perturbation)
+    perturbation = read_perturbation(config.perturbation, config.told)
     attack = AttackConfig(
         paths=config.paths,
         data=config.data,
@@ -129,20 +133,6 @@ def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) 
     return attack_pictures(
         attack, progress, lambda model: Universal(perturbation=fitting_perturbation(perturbation, model, config))
     )
-
-
-def read_perturbation(path: Path) -> Perturbation:
-    """Read a file that `advbench universal fit` or :meth:`attacks.Perturbation.save` wrote.
-
-    Raises:
-        UserError: There is no such file, or it is something else.
-    """
-    try:
-        return Perturbation.load(path)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}", hint="check the spelling") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no universal perturbation: {error}", hint=_MAKE) from None
 
 
 def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: UseConfig) -> Perturbation:
@@ -169,9 +159,6 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
             hint="--resize makes it fit",
         )
     return perturbation.resized(height, width).on_grid()
-
-
-_MAKE = "make one: advbench universal fit FOLDER"
 
 
 def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureStream, goal: GoalSpec) -> Measured:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from advbench.models.classifier import Classifier
 from attacks.queries.derivatives import has_gradient
@@ -74,6 +73,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def count(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation, and count it."""
+        from torch.utils.flop_counter import flop_registry  # imports triton where it is, which takes a while
+
         out = func(*args, **(kwargs or {}))
         if formula := flop_registry.get(func._overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=out)

@@ -1,0 +1,164 @@
+"""Sparse-RS: random search over sets of values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from attacks.geometry.rows import column
+from attacks.goals import Goal, met
+from attacks.losses import LOSSES, Loss, margin
+from attacks.norms import L0, Norm
+from attacks.objectives.ranking import fooling
+from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.swaps import replaced, values_and_ends
+from attacks.searches.track import Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseRS:
+    """Exchanges some of the changed values for others and keeps what lowers the loss. Needs no gradient.
+
+    Changed values are black or white; which they are is random, and so are the values that are exchanged. Fewer and
+    fewer are exchanged at a time.
+
+    References:
+        Croce et al., Sparse-RS: a versatile framework for query-efficient sparse black-box adversarial attacks
+        <https://arxiv.org/abs/2006.12834>, AAAI 2022.
+
+    Deviations:
+        A value of one channel is what is exchanged and counted, as :class:`attacks.L0` counts; in the paper it is a
+        pixel with all its channels. Each image draws its own exchanges. A value that is black already becomes white,
+        and the other way round. The margin is the default loss for every goal; the paper takes ``loss="ce"`` for
+        targeted ones.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5, 0.4]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = SparseRS(steps=30)(lambda x: x, x, goal, eps=1)
+        >>> L0().measure(x_adv - x), bool(goal.margin(x_adv) < 0)
+        (tensor([1.]), True)
+    """
+
+    kind: ClassVar[Kind] = "budget"
+    access: ClassVar[Access] = "scores"
+    search: ClassVar[Search] = "many steps"
+    norms: ClassVar[tuple[str, ...]] = ("l0",)
+
+    norm: Norm = L0()
+    """The norm in which ``eps`` is measured."""
+    steps: int = 5000
+    """Queries, after the one that looks at the clean image."""
+    initial_fraction: float = 0.8
+    """Share of the changed values that the first exchanges take, at most 1."""
+    loss: str = "margin"
+    """Name of the loss in :data:`attacks.losses.LOSSES`."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+        if self.initial_fraction > 1:
+            raise ValueError(f"expected initial_fraction of SparseRS <= 1, got {self.initial_fraction}")
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
+        """See :class:`attacks.protocols.BudgetAttack`."""
+        check_call(self, eps, seed)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        shares = schedule(self.steps, self.initial_fraction)
+        return active.finish(search(active, scatter(active, seed), shares, seed, LOSSES[self.loss]))
+
+
+def scatter(active: Survivors, seed: int) -> Tensor:
+    """Where the search starts (n, ...): ``eps`` random values, black or white.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x = torch.tensor([[0.5, 0.25, 0.75]])
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([2])), L0(), eps=2)
+        >>> (scatter(active, seed=0) != x).sum()
+        tensor(2)
+    """
+    random, ends = values_and_ends(active.x, seed, active.goal.ids, 0)
+    return torch.where(active.norm.project(random, active.eps) > 0, ends, active.x)
+
+
+def schedule(steps: int, initial_fraction: float) -> list[float]:
+    """Share of the changed values that each exchange takes: it falls at given parts of the way.
+
+    Args:
+        steps: Queries, with the one that looks at the start.
+        initial_fraction: The first share.
+
+    Example:
+        >>> schedule(5, 0.6)
+        [0.075, 0.06, 0.049999999999999996, 0.04]
+    """
+    return [initial_fraction / next(parts for end, parts in _PARTS if step <= end * steps) for step in range(1, steps)]
+
+
+def search(
+    active: Survivors,
+    x_adv: Tensor,
+    shares: Sequence[float],
+    seed: int,
+    loss: Loss = margin,
+    *,
+    reach: int = 0,
+) -> Tensor:
+    """The queries of the attack, for the active images; those that get fooled leave.
+
+    Args:
+        active: The images and their budgets.
+        x_adv: Where to start (n, ...), within the budgets; asked about first.
+        shares: Share of each budget that is exchanged in each query.
+        seed: The seed of all random draws.
+        loss: The loss of the goal.
+        reach: Pixels; every second exchange changes values that are no further than this from changed ones, along
+            either axis. 0: none does, as in the paper.
+
+    Returns:
+        For the images still active, the points with the lowest loss.
+    """
+    x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
+    for step, share in enumerate((0.0, *shares)):
+        if not len(active):
+            break
+        if step:
+            random, ends = values_and_ends(active.x, seed, active.goal.ids, step)
+            if reach and step % 2 == 0:
+                random = random + _near(x_best != active.x, reach)
+            x_adv = replaced(active, x_best, random, ends, (share * active.eps).floor().clamp_min(1))
+        logits = forward(active.model, x_adv, active.goal)
+        value = loss(logits, active.goal)
+        better = value < best
+        x_best, best = torch.where(column(better, x_adv), x_adv, x_best), torch.where(better, value, best)
+        fooled = fooling(value, logits) if loss is margin else met(active.goal, logits)
+        _, x_best, best = active.retire(x_adv, fooled, x_best, best)
+    return x_best
+
+
+_PARTS = (
+    (0.005, 2),
+    (0.02, 4),
+    (0.05, 5),
+    (0.1, 6),
+    (0.2, 8),
+    (0.4, 10),
+    (0.6, 12),
+    (0.8, 15),
+    (1.0, 20),
+)
+"""Up to this part of the way exchanges take the initial share divided by this."""
+
+
+def _near(changed: Tensor, reach: int) -> Tensor:
+    """1 for values whose pixel is no further than ``reach`` from one that is changed (n, ...), 0 for the others."""
+    if changed.ndim > 4:  # of volumes nothing is said
+        return torch.zeros_like(changed)
+    pixels = changed.reshape(len(changed), *[1] * (4 - changed.ndim), *changed.shape[1:]).any(1, keepdim=True)
+    near = max_pool2d(pixels.float(), 2 * reach + 1, stride=1, padding=reach)
+    return near.expand(-1, changed.numel() // pixels.numel(), -1, -1).reshape(changed.shape)

@@ -1,0 +1,168 @@
+"""What `advbench attack` takes for one photograph, and what fewer gradients would find: `python -m tests.peers.single`.
+
+On photographs the default attack is run with its 200 gradients and with fewer, one after the other in this process, on
+one thread; the whole command, from its start to the panel on disk, is run for the tiger in a process of its own with
+each of them in turn. Photographs that are measured already are not measured again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import Any
+
+from tests.peers.commands import busy_seconds, processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+COUNT = 16
+ROUNDS = 5
+EPS = 2 / 255
+MODEL = "efficientnet_lite0"
+USUAL = "200"
+SETTINGS: dict[str, dict[str, Any]] = {USUAL: {}, "100": {"steps": 100}, "60": {"steps": 60}}
+"""Parameters of `topk`, by its number of gradients."""
+
+_PAGE = """# One photograph
+
+Made by `python -m tests.peers.single`; the numbers are in `single.json`.
+
+`advbench attack --model {model} PHOTOGRAPH`: none of the first seven classes among the first seven, Linf, at most
+2/255. The default attack, `topk`, with {names} gradients.
+
+| | {heads} |
+|---|{bars}
+{rows}
+
+Sizes are of {count} photographs spread over the classes, the same for all. Attacks are timed in one process on one
+thread, one after the other on each photograph; the command on the tiger, on as many threads as torch takes by itself,
+in {rounds} turns, median. Measured on {processor}.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.single", description=__doc__)
+    parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"photographs; default: {COUNT}")
+    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help=f"of the command; default: {ROUNDS}")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+    path = options.out / "single.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if options.again:
+        found = {}
+    found = {"command": [], "photographs": {}, **found, "processor": processor()}
+    for _ in () if options.page else _measured(options, found):
+        path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if found["command"] and found["photographs"]:
+        (options.out / "single.md").write_text(page(found), encoding="utf-8")
+
+
+def _measured(options: argparse.Namespace, found: dict[str, Any]) -> Iterator[None]:
+    """Add what is missing, and stop after each piece so that it can be saved."""
+    while len(found["command"]) < options.rounds:  # first, while this process is small and does nothing else
+        found["command"].append({name: command(SETTINGS[name]) for name in SETTINGS})
+        print(f"command: {found['command'][-1]}", file=sys.stderr, flush=True)
+        yield
+    missing = [each for each in photographs(options.count) if each.name not in found["photographs"]]
+    for photograph, row in attacks_on(missing):
+        found["photographs"][photograph.name] = row
+        print(f"{photograph.name}: {row}", file=sys.stderr, flush=True)
+        yield
+
+
+def photographs(count: int) -> list[Path]:
+    """Every so many of them, through all classes."""
+    from tests.peers.photographs import photographs as all_photographs
+
+    every = all_photographs()
+    return every[:: len(every) // COUNT][:count]
+
+
+def command(params: dict[str, Any]) -> dict[str, float]:
+    """Run the whole command once: its seconds of the processor and on the wall, and what it found."""
+    from tests.peers.victims import SHARED
+
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["attack", "--model", MODEL, str(SHARED / "data/tiger.jpg"), "--out", folder, "--json"]
+        words += [word for name, value in params.items() for word in ("--param", f"{name}={value}")]
+        busy, start = busy_seconds(), time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "advbench", *words], capture_output=True, text=True, check=True)
+        wall = time.perf_counter() - start
+    (row,) = json.loads(done.stdout)
+    taken = {"processor": busy_seconds() - busy, "wall": wall, "attack": row["seconds"]}
+    return {name: round(value, 2) for name, value in taken.items()} | {"linf": row["linf"]}
+
+
+def attacks_on(paths: list[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Attack photographs in each setting, one at a time."""
+    import torch
+
+    from advbench.models import load_model
+    from attacks import TopK, TopKExclusion, fast
+    from tests.peers.photographs import cut_for
+
+    torch.set_num_threads(1)
+    model = load_model(MODEL)
+    for path in paths:
+        x = cut_for(model, [path])
+        quick = fast(model, x, form="channels_last")
+        with torch.no_grad():
+            goal = TopKExclusion.from_logits(model(x), 7)
+        row = {}
+        for name, params in SETTINGS.items():
+            start = time.process_time()
+            x_adv = TopK(**params)(quick, x, goal, eps=EPS)
+            seconds = time.process_time() - start
+            with torch.no_grad():
+                met = bool(goal.margin(model(x_adv)) < 0)
+            row[name] = {"linf": float((x_adv - x).abs().max()) if met else None, "seconds": round(seconds, 2)}
+        yield path, row
+
+
+def page(found: dict[str, Any]) -> str:
+    """The page, of what was measured."""
+    photographs, commands = list(found["photographs"].values()), found["command"]
+    both = [row for row in photographs if all(row[name]["linf"] is not None for name in SETTINGS)]
+    met = [sum(row[name]["linf"] is not None for row in photographs) for name in SETTINGS]
+    ratios = [[row[name]["linf"] / row[USUAL]["linf"] for row in both] for name in SETTINGS]
+    lines = [
+        _line("photographs that meet the goal", met),
+        _line("median Linf, 1/255", [median(255 * row[name]["linf"] for row in both) for name in SETTINGS]),
+        _line(f"Linf as a share of that with {USUAL}, geometric mean", [geometric_mean(each) for each in ratios]),
+        _line("the largest such share", [max(each) for each in ratios]),
+        _line("the attack, seconds of the processor", _medians(photographs, "seconds")),
+        _line("the command, seconds of the processor", _medians(commands, "processor")),
+        _line("the command, seconds on the wall", _medians(commands, "wall")),
+        _line("of these, the attack", _medians(commands, "attack")),
+        _line("Linf on the tiger, 1/255", [255 * commands[-1][name]["linf"] for name in SETTINGS]),
+    ]
+    return _PAGE.format(
+        model=MODEL,
+        names=", ".join(SETTINGS),
+        heads=" | ".join(SETTINGS),
+        bars="--:|" * len(SETTINGS),
+        rows="\n".join(lines),
+        count=len(photographs),
+        rounds=len(commands),
+        processor=found["processor"],
+    )
+
+
+def _medians(rows: list[dict[str, Any]], key: str) -> list[float]:
+    return [median(row[name][key] for row in rows) for name in SETTINGS]
+
+
+def _line(told: str, values: list[float]) -> str:
+    return f"| {told} | {' | '.join(f'{value:.4g}' for value in values)} |"
+
+
+if __name__ == "__main__":
+    main()

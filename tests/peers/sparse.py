@@ -1,0 +1,183 @@
+"""Attacks within a budget in L0 beside the originals, at equal numbers of passes: `python -m tests.peers.sparse`.
+
+The networks and images lie in the folder `shared` beside the repository. The originals are the authors' own files, in a
+folder of yours: `spgd.py` of CityU-MLO/sPGD, `rs_attacks.py` and `utils.py` of fra31/sparse-rs. Without `--authors`
+they are left out. What has been measured is kept, so that it can be interrupted.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.peers.commands import processor
+
+REPORT = Path(__file__).parents[2] / "reports" / "peers"
+CASES = {"cifar10-cnn-a-adv": (7, 100), "mnist-cnn-a-adv": (5, 100), "cifar10-resnet20": (3, 100)}
+"""Network -> values that may change, at which about half of the images stand, and how many images."""
+PASSES = 1000
+"""Forward and backward, on an image that is not fooled."""
+NAMES = ("standard", "standard-capped", "spgd", "spgd-projected", "sparse_rs")
+"""Attacks of this project."""
+ORIGINALS = ("original-spgd", "original-spgd-projected", "original-sparse-rs")
+"""Those of the authors."""
+
+_HEAD = """# Within a budget in L0
+
+Made by `python -m tests.peers.sparse --authors FOLDER`; the numbers are in `sparse.json`.
+
+Of the first test images those that the network has right, in one batch on one thread; **k** is how many values may
+change, those of a colour pixel counting three. **Robust** is the share of them that a fresh forward pass of the model
+still has right; what exceeds k or leaves [0, 1] does not count as fooled. **Passes**, forward and backward, are a mean
+over the images; all attacks but `standard` end at {passes:,} on an image that is not fooled, `standard-capped` by
+`attacks.capped`. **Seconds** are of the processor ({processor}), which had much else to do, so that they are rough.
+
+The originals are the authors' own code with their defaults; they count pixels, and are given every image as one of a
+single channel, so that their pixels are our values. Settings of `standard` were chosen on test images 100 to 163 of the
+first two networks. A network that takes long has fewer images (`--images`).
+
+| Network | k | Images | Attack | Robust | Passes | Seconds |
+|---|--:|--:|---|--:|--:|--:|
+"""
+
+
+class Counted:
+    """A model that counts passes, and takes images of any shape for those that it knows.
+
+    Args:
+        model: The network.
+        shape: Shape of its images.
+    """
+
+    training = False
+
+    def __init__(self, model: Any, shape: tuple[int, ...]) -> None:
+        self.model, self.shape, self.passes = model, shape, 0
+
+    def __call__(self, x: Any) -> Any:
+        """Images (N, ...) -> logits (N, C)."""
+        logits = self.model(x.reshape(len(x), *self.shape))
+        self.passes += len(x)
+        if logits.requires_grad:
+            logits.register_hook(self._count)
+        return logits
+
+    def eval(self) -> "Counted":
+        """What the authors call; there is nothing to do."""
+        return self
+
+    def _count(self, gradient: Any) -> None:
+        self.passes += len(gradient)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.sparse", description=__doc__)
+    parser.add_argument("--networks", nargs="+", metavar="NAME", choices=CASES, default=list(CASES))
+    parser.add_argument("--attacks", nargs="+", metavar="NAME", choices=(*NAMES, *ORIGINALS), help="default: all")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="the first N at most, for a quick look or a busy machine"
+    )
+    parser.add_argument("--authors", type=Path, metavar="FOLDER", help="where the authors' files are")
+    parser.add_argument("--again", action="store_true", help="measure what has been measured once more")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    # read when torch is imported; threads that spin while they wait disturb every measurement
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if options.authors:
+        _find_authors(options.authors)
+    path = options.out / "sparse.json"
+    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for network in options.networks:
+        for attack in options.attacks or (NAMES + ORIGINALS if options.authors else NAMES):
+            name = f"{network}, {attack}"
+            if name not in rows or options.again:
+                rows[name] = _measure(network, attack, options.images)
+                print(_line(rows[name]), file=sys.stderr, end="", flush=True)
+            _write(options.out, rows)
+
+
+def _find_authors(folder: Path) -> None:
+    """Put the authors' files where they are imported from, and in place of scikit-image, which they only import."""
+    sys.path.insert(0, str(folder))
+    unused = types.ModuleType("skimage.util")
+    unused.random_noise = None  # type: ignore[attr-defined]
+    sys.modules |= {"skimage": types.ModuleType("skimage"), "skimage.util": unused}
+
+
+def _measure(network: str, attack: str, images: int | None) -> dict[str, Any]:
+    """What an attack leaves of the images, and its cost."""
+    import torch
+
+    from tests.peers.victims import cifar10, mnist
+
+    torch.set_num_threads(1)
+    k, count = CASES[network]
+    found = (cifar10 if network.startswith("cifar10") else mnist)(network, min(count, images or count))()
+    right = found.model(found.x).argmax(1) == found.y
+    x, y = found.x[right], found.y[right]
+    model = Counted(found.model, tuple(x.shape[1:]))
+    start = time.process_time()
+    x_adv = _call(attack)(model, x, y, k).detach().to(x)
+    seconds = time.process_time() - start
+    valid = ((x_adv != x).flatten(1).sum(1) <= k) & (x_adv.flatten(1).amin(1) >= 0) & (x_adv.flatten(1).amax(1) <= 1)
+    robust = ~valid | (found.model(x_adv).argmax(1) == y)
+    row = {"network": network, "k": k, "images": len(x), "attack": attack, "seconds": seconds}
+    return row | {"robust": robust.nonzero().squeeze(1).tolist(), "passes": model.passes / len(x)}
+
+
+def _call(name: str) -> Callable[[Any, Any, Any, int], Any]:
+    """The attack as a function of model, images, labels and k."""
+    from attacks import L0, SPGD, SparseRS, Standard, Untargeted, capped
+
+    own: dict[str, Any] = {
+        "standard": Standard(norm=L0()),
+        "standard-capped": capped(Standard(norm=L0()), PASSES),
+        "spgd": SPGD(steps=PASSES // 2),
+        "spgd-projected": SPGD(steps=PASSES // 2, projected=True),
+        "sparse_rs": SparseRS(steps=PASSES),
+    }
+    if name in own:
+        return lambda model, x, y, k: own[name](model, x, Untargeted(y), eps=k)
+    if name == "original-sparse-rs":
+        return _original_random_search
+    return lambda model, x, y, k: _original_spgd(model, x, y, k, projected=name.endswith("projected"))
+
+
+def _original_spgd(model: Counted, x: Any, y: Any, k: int, *, projected: bool) -> Any:
+    import torch
+    from spgd import SparsePGD
+
+    torch.manual_seed(0)
+    attack = SparsePGD(model, k=k, t=PASSES // 2, unprojected_gradient=not projected)
+    return attack(x.reshape(len(x), 1, -1, x.shape[-1]).clone(), y.clone())[0].reshape(x.shape)
+
+
+def _original_random_search(model: Counted, x: Any, y: Any, k: int) -> Any:
+    from rs_attacks import RSAttack
+
+    attack = RSAttack(model, norm="L0", eps=k, n_queries=PASSES, verbose=False, seed=0)
+    return attack.perturb(x.reshape(len(x), 1, -1, x.shape[-1]).clone(), y.clone())[1].reshape(x.shape)
+
+
+def _write(out: Path, rows: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "sparse.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    names = [f"{network}, {attack}" for network in CASES for attack in NAMES + ORIGINALS]
+    lines = [_line(rows[name]) for name in names if name in rows]
+    page = _HEAD.format(passes=PASSES, processor=processor()) + "".join(lines)
+    (out / "sparse.md").write_text(page, encoding="utf-8")
+
+
+def _line(row: dict[str, Any]) -> str:
+    share = f"{len(row['robust']) / row['images']:.1%}"
+    begins = f"| {row['network']} | {row['k']} | {row['images']} | `{row['attack']}` | {share}"
+    return f"{begins} | {row['passes']:,.0f} | {row['seconds']:.1f} |\n"
+
+
+if __name__ == "__main__":
+    main()
