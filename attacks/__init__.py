@@ -22,6 +22,7 @@ from attacks.adba import ADBA
 from attacks.apgd import APGD
 from attacks.bsr import BSR
 from attacks.cap import Capped, capped
+from attacks.closest import Closest
 from attacks.compose import MultiTargeted, WorstCase, multi_targeted, restarts, worst_case
 from attacks.cw import CW
 from attacks.ddn import DDN
@@ -109,6 +110,7 @@ ATTACKS: dict[str, type[BudgetAttack] | type[MinNormAttack]] = {
     "deepfool": DeepFool,
     "superdeepfool": SuperDeepFool,
     "fab": FAB,
+    "closest": Closest,
     "topk": TopK,
     "hop_skip_jump": HopSkipJump,
     "adba": ADBA,
@@ -148,6 +150,7 @@ __all__ = [
     "Bisection",
     "BudgetAttack",
     "Capped",
+    "Closest",
     "DeepFool",
     "Ensemble",
     "EpsSearch",

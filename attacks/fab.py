@@ -76,6 +76,12 @@ class FAB:
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
+        self.walk(active, best)
+        pull_back(active, best, self.search_steps)
+        return active.finish(best)
+
+    def walk(self, active: Survivors, best: Nearest) -> None:
+        """The steps towards each target, from the images; nearer points go into ``best``."""
         for aim in rivals(active, self.targets):
             x_adv = active.x
             for _ in range(self.steps):
@@ -84,8 +90,6 @@ class FAB:
                 best.offer(x_adv, fooled)
                 back = torch.ones_like(active.eps).masked_fill(fooled, self.retreat)
                 x_adv = active.x + (x_adv - active.x) * column(back, x_adv)
-        pull_back(active, best, self.search_steps)
-        return active.finish(best)
 
     def _step(self, active: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
         """Steps to the linearised boundary from here and from the image, and the point between the two."""

@@ -69,7 +69,19 @@ class FMN:
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
-        x_adv, radius = active.x, torch.zeros_like(active.eps)
+        self.walk(active, best, active.x, torch.zeros_like(active.eps), torch.full_like(active.eps, self.step_size))
+        return active.finish(best)
+
+    def walk(self, active: Survivors, best: Nearest, x_adv: Tensor, radius: Tensor, length: Tensor) -> None:
+        """The steps, from any points; nearer ones go into ``best``.
+
+        Args:
+            active: The images that are attacked; none of them leaves.
+            best: The nearest fooling images so far.
+            x_adv: Where to start (n, ...).
+            radius: Radius of the ball at first (n,).
+            length: L2 length of the first step (n,), image units.
+        """
         for step in range(self.steps):
             fall = (1 + math.cos(math.pi * step / self.steps)) / 2
             at = active.slope(x_adv, margin)
@@ -79,10 +91,9 @@ class FMN:
             reach = None if best.complete else straight(self.norm, size, at)
             radius = follow(self.norm, radius, reach, self.gamma * (0.02 + 0.98 * fall), fooled, best)
             radius = torch.minimum(radius, active.eps)
-            move = L2().steepest(at.gradient, self.step_size * (0.01 + 0.99 * fall))
+            move = L2().steepest(at.gradient, length * (0.01 + 0.99 * fall))
             x_adv = self.norm.within(active.x, x_adv - move, radius)
         best.offer(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
-        return active.finish(best)
 
 
 def straight(norm: Norm, size: Tensor, at: Slope) -> Tensor:

@@ -1,4 +1,4 @@
-"""Primal-dual proximal gradient descent: for sparse norms."""
+"""Primal-dual (proximal) gradient descent: L2, L1, L0."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class PDPGD:
     """Descends the margin by Adam, and shrinks every change by what its size costs: the Lagrangian of the search.
 
     The multiplier, by which the margin weighs more than the size, rises while an image is not fooled and falls while
-    it is.
+    it is. In L2, whose size has a gradient, Adam descends margin and size together: the paper's PDGD.
 
     References:
         Matyasko and Chau, PDPGD: primal-dual proximal gradient descent adversarial attack
@@ -34,13 +34,13 @@ class PDPGD:
         formulas of Lq (q = 1/2, 2/3) regularization, Journal of Visual Communication and Image Representation, 2013.
 
     Deviations:
-        L1 and L0 alone, where the proximal step has a closed form, value by value; the paper iterates. For L0 the size
-        that costs is the sum of the changes to the power 2/3, which tells small changes from none, as a count does, and
-        still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to no
-        gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is never
-        tried. The floor falls, and the search ends in Adam's metric. From 600 steps on there are two searches, each of
-        half the steps; in the second steps are longer and the floor stays. The last candidates are looked at too, and
-        the line search at the end of L1 is added.
+        Not in Linf; in L1 and L0 the proximal step has a closed form, value by value, where the paper iterates. For L0
+        the size that costs is the sum of the changes to the power 2/3, which tells small changes from none, as a count
+        does, and still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to
+        no gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is
+        never tried. The floor falls, and the search ends in Adam's metric. From 600 steps on there are two searches,
+        each of half the steps; in the second steps are longer and the floor stays. The last candidates are looked at
+        too, and the line search at the end of L2 and L1 is added.
 
     Example:
         >>> from attacks import Untargeted
@@ -53,7 +53,7 @@ class PDPGD:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
-    norms: ClassVar[tuple[str, ...]] = ("l1", "l0")
+    norms: ClassVar[tuple[str, ...]] = ("l2", "l1", "l0")
 
     norm: Norm = L1()
     """The norm that is made small."""
@@ -85,15 +85,19 @@ class PDPGD:
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
+        self.walk(active, best)
+        if not self.norm.grain:  # where changes are counted, as many values are changed on the way back to the image
+            pull_back(active, best, self.search_steps)
+        return active.finish(best)
+
+    def walk(self, active: Survivors, best: Nearest) -> None:
+        """The one search or the two, from the images; nearer points go into ``best``."""
         if self.steps < _ENOUGH:
             self._search(active, best, self.steps, _LONGER * self.step_size, self.floor, 0.01)
         else:
             again = self.steps // 2
             self._search(active, best, self.steps - again, self.step_size, self.floor, 0.01)
             self._search(active, best, again, _LONGER * self.step_size, _FLOOR, 1)
-        if not self.norm.grain:  # where changes are counted, as many values are changed on the way back to the image
-            pull_back(active, best, self.search_steps)
-        return active.finish(best)
 
     def _search(self, active: Survivors, best: Nearest, steps: int, length: float, floor: float, fall: float) -> None:
         """One descent from the images: length of the first step, floor at first, to what fraction it falls."""
@@ -106,11 +110,14 @@ class PDPGD:
             fooled = at.fooled
             best.offer(active.x + delta, fooled)
             rate = length * 0.01**done
-            delta = delta - rate * adam.step(at.gradient)
-            # The worth of a value's step, in units of the margin, is what Adam divided it by.
-            metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
-            cost = rate * column((1 - weight) / weight, delta) / metric
-            delta = _SHRINK[self.norm.name](delta, cost)
+            if shrink := _SHRINK.get(self.norm.name):
+                delta = delta - rate * adam.step(at.gradient)
+                # The worth of a value's step, in units of the margin, is what Adam divided it by.
+                metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
+                delta = shrink(delta, rate * column((1 - weight) / weight, delta) / metric)
+            else:
+                away = self.norm.steepest(delta, 1.0)
+                delta = delta - rate * adam.step(at.gradient.lerp(away, column(1 - weight, delta)))
             delta = (active.x + delta).clamp_(0, 1) - active.x
             dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2 * fooled.to(dual))).clamp_(-_FARTHEST, _FARTHEST)
             weight = torch.lerp(weight, dual.sigmoid(), 0.1)
@@ -124,7 +131,8 @@ _ENOUGH = 600
 _LONGER, _FLOOR = 2.0, 0.2
 """How many times as long steps are in the second search, or in the only one; and the second one's constant floor."""
 _SHRINK = {"l1": soft, "l0": firm}
-"""Norm -> its proximal step, value by value: only these two have one in closed form, L0 by way of the power 2/3."""
+"""Norm -> its proximal step, value by value: only these two have one in closed form, L0 by way of the power 2/3; the
+size of the others has a gradient."""
 
 
 def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:

@@ -67,6 +67,13 @@ def test_pdpgd_tries_values_whose_slope_is_small_to_begin_with():
     assert L1().measure(PDPGD(floor=1e-6)(model, x, goal)) < 0.302  # by the second search
 
 
+def test_pdpgd_in_l2_ends_on_the_boundary():
+    model, x, goal, radius = situation("l2", values=60)
+    x_adv = PDPGD(norm=L2())(model, x, goal)
+    assert (goal.margin(model(x_adv)) < 0).all()
+    assert (L2().measure(x_adv - x) / radius).median() < 1.01
+
+
 def test_pdpgd_in_l0_changes_no_more_values_than_it_must():
     model, x, goal, radius = situation("l0", values=60)
     x_adv = PDPGD(norm=L0())(model, x, goal)

@@ -22,10 +22,16 @@ PLACED = {"patch"}
 REACH = {("pgd", "l2"): 1.1}
 """Where 1 % more than the radius is not enough: the steps of PGD do not wear off its random start in L2."""
 
+BESIDE = {("pdpgd", "l2"): 1.06}
+"""Where a size within 5 % of the smallest is not reached: Adam's last steps are a hundredth of its first, a value."""
+
 WHITE_BOX = [entry for entry in ENTRIES if entry[0] not in BLACK_BOX | TRANSFER | PLACED | SLOW]
 BUDGET = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "budget"]
 MIN_NORM = [entry for entry in WHITE_BOX if ATTACKS[entry[0]].kind == "minimum norm"]
-EXACT = [entry for entry in MIN_NORM if entry[0] in ("ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "topk")]
+ENDS_THERE = {"ddn", "fmn", "sigma_zero", "superdeepfool", "fab", "closest", "topk"}
+"""Minimum-norm attacks that end on the nearest boundary of a linear model of many classes."""
+
+EXACT = [entry for entry in MIN_NORM if entry[0] in ENDS_THERE]
 
 
 def entries(table, slow=()):
@@ -98,7 +104,7 @@ def test_minimum_norm_attacks_find_the_radius_of_two_classes(name, norm, kind):
         assert ((size - radius >= 0) & (size - radius <= 1)).all()
     else:
         assert (size >= radius).all()
-        assert (size <= 1.05 * radius).all()
+        assert (size <= BESIDE.get((name, norm), 1.05) * radius).all()
 
 
 @entries(EXACT)
@@ -116,7 +122,7 @@ def test_minimum_norm_attacks_find_the_radius_of_many_classes(name, norm):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-@pytest.mark.parametrize("name", ["ddn", "fmn", "topk"])
+@pytest.mark.parametrize("name", ["ddn", "fmn", "closest", "topk"])
 def test_minimum_norm_attacks_leave_the_ball(name, norm):
     if norm not in ATTACKS[name].norms:
         pytest.skip("another norm")

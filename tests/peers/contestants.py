@@ -20,6 +20,7 @@ from attacks import (
     L2,
     PDPGD,
     Attack,
+    Closest,
     Linf,
     Norm,
     SigmaZero,
@@ -123,12 +124,14 @@ OURS: dict[str, dict[str, Call]] = {
         "fmn": _ours(FMN(norm=L0(), steps=STEPS)),
     },
     "l1": {
+        "closest": _ours(Closest(norm=L1())),
         "pdpgd": _ours(PDPGD(steps=STEPS - 10)),
         "fab": _ours(FAB(norm=L1(), steps=54)),
         "fmn": _ours(FMN(norm=L1(), steps=STEPS)),
         "apgd, searched": _searched(L1()),
     },
     "l2": {
+        "closest": _ours(Closest(norm=L2())),
         "fab": _ours(FAB(norm=L2(), steps=54)),
         "superdeepfool": _ours(SuperDeepFool(steps=10, inner_steps=11)),
         "ddn": _ours(DDN(steps=STEPS)),
@@ -137,6 +140,7 @@ OURS: dict[str, dict[str, Call]] = {
         "apgd, searched": _searched(L2()),
     },
     "linf": {
+        "closest": _ours(Closest(norm=Linf())),
         "fab": _ours(FAB(norm=Linf(), steps=54)),
         "fmn": _ours(FMN(norm=Linf(), steps=STEPS)),
         "apgd, searched": _searched(Linf()),

@@ -13,8 +13,12 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+Eps = float | list[float]
+"""One for all images, or one for each."""
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
@@ -30,6 +34,17 @@ NEAR = (
     ("mnist-conv-small-clean", 0.1, 2000, 24),
 )
 """Model, eps in Linf, how many test images are looked at, and how many of those that `standard` leaves, the nearest."""
+SHOWN = (("mnist-cnn-a-adv", 100, 6), ("cifar10-cnn-a-adv", 100, 6))
+"""Model, how many of the images of `reports/peers/optimality.md` are looked at, and most of those `standard` leaves."""
+TIGHT = 1.001
+"""The eps of an image in that part, as a multiple of the smallest size that any attack found."""
+LEFT_OUT = {
+    "proved": (),
+    "left": ("standard",),
+    "near": ("standard",),
+    "shown": ("standard", "AutoAttack", "Foolbox PGD, 200 steps, 10 times"),
+}
+"""Part -> contenders that are not asked there: `standard` chose the images, and others take one eps for all."""
 BLOCK = 100
 """Images that `standard` gets at a time."""
 
@@ -66,12 +81,24 @@ is proved about them, and no setting of `thorough` was chosen on them.
 |---|--:|--:|--:|---|--:|--:|--:|--:|
 """
 
+_SHOWN_HEAD = """
+## What is known to break, and `standard` leaves
+
+Each of these images has been broken by an attack at about a thousand passes: they are the images of `optimality.md`,
+and each has an eps of its own in Linf, 0.1 % above the smallest size that any attack found there. So each can be
+broken. Counted are the first that `standard` leaves, of as many as the column says; a network of which it leaves none
+has no row. No setting of `thorough` was chosen on them.
+
+| Model | eps | Test images | Left | Attack | Broken | Seconds | Forward passes | Backward passes |
+|---|--:|--:|--:|---|--:|--:|--:|--:|
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.hard", description=__doc__)
     parser.add_argument("--list", type=Path, metavar="FILE", help="default: models/hard.json of the folder shared")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks to run; the others stay as they are")
-    parser.add_argument("--part", choices=("proved", "left", "near"), help="default: all")
+    parser.add_argument("--part", choices=("proved", "left", "near", "shown"), help="default: all")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="of the parts that `standard` chooses")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
@@ -79,7 +106,7 @@ def main() -> None:
     # read when torch is imported; threads that spin while they wait disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "hard.json"
-    results: dict[str, Any] = {"proved": {}, "left": {}, "near": {}}
+    results: dict[str, Any] = {"proved": {}, "left": {}, "near": {}, "shown": {}}
     results |= json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for part, model, entry in _entries(options, results):
         found = results[part].setdefault(model, {})
@@ -87,8 +114,8 @@ def main() -> None:
             if found.get("entry") != entry:  # other images than before
                 found |= {"entry": entry, "attacks": {}}
             found = found["attacks"]
-        for name, call in _contenders().items():
-            if (options.only and name not in options.only) or (part != "proved" and name == "standard"):
+        for name, call in _contenders().items() if entry["indices"] else ():
+            if (options.only and name not in options.only) or name in LEFT_OUT[part]:
                 continue
             found[name] = run = _measure(model, entry, call, options.seed)
             print(f"{name} on {model}: {run['broken']} of {run['images']}", file=sys.stderr, flush=True)
@@ -106,6 +133,7 @@ def _entries(options: argparse.Namespace, before: dict[str, Any]) -> Iterator[tu
         yield from (("proved", model, entry) for model, entry in listed.items())
     asked = [("left", model, {"eps": eps, "first": first, "count": count}) for model, eps, first, count in LEFT]
     asked += [("near", model, {"eps": eps, "images": images, "count": count}) for model, eps, images, count in NEAR]
+    asked += [("shown", model, {"images": images, "most": most}) for model, images, most in SHOWN]
     for part, model, entry in asked:
         if options.list or options.part not in (None, part) or (options.models and model not in options.models):
             continue
@@ -113,7 +141,8 @@ def _entries(options: argparse.Namespace, before: dict[str, Any]) -> Iterator[tu
         kept = before[part].get(model, {}).get("entry", {})
         if not entry.items() <= kept.items():
             proved = listed.get(model, {}).get("indices", [])
-            kept = entry | (_first(model, entry) if part == "left" else _nearest(model, entry, proved))
+            choose = {"left": _first, "shown": partial(_shown, options.out)}.get(part, partial(_nearest, proved))
+            kept = entry | choose(model, entry)
         yield part, model, kept
 
 
@@ -122,38 +151,68 @@ def _first(model: str, entry: dict[str, Any]) -> dict[str, Any]:
     indices: list[int] = []
     last = entry["first"]
     while len(indices) < entry["count"]:
-        indices += _by_standard(model, last, entry["eps"])
+        indices += _of_block(model, last, entry["eps"])
         last += BLOCK
     indices = indices[: entry["count"]]
     return {"indices": indices, "last": indices[-1]}
 
 
-def _nearest(model: str, entry: dict[str, Any], proved: list[int]) -> dict[str, Any]:
+def _nearest(proved: list[int], model: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Of the first images, those that `standard` leaves but comes nearest to fooling; none that is proved."""
     margins: dict[int, float] = {}
     for first in range(0, entry["images"], BLOCK):
-        margins |= _by_standard(model, first, entry["eps"])
+        margins |= _of_block(model, first, entry["eps"])
     candidates = sorted(set(margins) - set(proved), key=margins.__getitem__)
     return {"indices": candidates[: entry["count"]]}
 
 
-def _by_standard(model: str, first: int, eps: float) -> dict[int, float]:
-    """Of a block of images, those that `standard` leaves -> margin at the best point, a fraction of the clean one."""
+def _shown(out: Path, model: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Of the images of `optimality.json`, the first that `standard` leaves just above the smallest size known."""
+    import torch
+
+    from tests.peers.victims import VICTIMS
+
+    runs = json.loads((out / "optimality.json").read_text(encoding="utf-8"))["runs"][model]["linf"]
+    known = [run["sizes"] for run in runs.values() if "sizes" in run]
+    found = [min((size for size in sizes if size), default=None) for sizes in zip(*known, strict=True)]
+    loaded = VICTIMS[model].load()
+    with torch.no_grad():
+        right = (loaded.model(loaded.x).argmax(1) == loaded.y).nonzero().squeeze(1)[: entry["images"]].tolist()
+    eps = {row: TIGHT * size for row, size in zip(right, found, strict=False) if size}
+    left = _by_standard(model, list(eps), list(eps.values()))
+    indices = [row for row in eps if row in left][: entry["most"]]
+    return {"indices": indices, "count": len(indices), "eps": [eps[row] for row in indices]}
+
+
+def _of_block(model: str, first: int, eps: float) -> dict[int, float]:
+    """What `standard` leaves of the images from one on."""
+    return _by_standard(model, list(range(first, first + BLOCK)), eps)
+
+
+def _by_standard(model: str, images: list[int], eps: Eps) -> dict[int, float]:
+    """Of some images, those that `standard` leaves -> margin at the best point, a fraction of the clean one."""
     import torch
 
     from attacks import Standard, Untargeted
     from attacks.goals import met
 
     torch.set_num_threads(1)
-    rows = torch.arange(first, first + BLOCK)
-    target = _target(model, first + BLOCK)
+    rows = torch.tensor(images)
+    target = _target(model, max(images) + 1)
     x, goal = target.x[rows], Untargeted(target.y[rows], ids=rows)
-    x_adv = Standard()(target.model, x, goal, eps=eps)
+    x_adv = Standard()(target.model, x, goal, eps=_radius(eps))
     with torch.no_grad():
         logits = target.model(x_adv)
         share = goal.margin(logits) / goal.margin(target.model(x))
     left = ~met(goal, logits)
     return dict(zip(rows[left].tolist(), share[left].tolist(), strict=True))
+
+
+def _radius(eps: Eps) -> Any:
+    """What an attack takes: a number, or a tensor (N,)."""
+    import torch
+
+    return torch.tensor(eps) if isinstance(eps, list) else eps
 
 
 def _target(model: str, images: int) -> Any:
@@ -212,7 +271,7 @@ def _measure(model: str, entry: dict[str, Any], call: Callable[..., Any], seed: 
     torch.manual_seed(seed)
     rows = torch.tensor(entry["indices"])
     target = _target(model, int(rows.max()) + 1)
-    x, eps = target.x[rows], entry["eps"]
+    x, eps = target.x[rows], _radius(entry["eps"])
     goal = Untargeted(target.y[rows], ids=rows)
     metered, start = Meter(target.model, rows), time.process_time()
     x_adv = call(metered, x, goal, eps, seed)
@@ -220,7 +279,7 @@ def _measure(model: str, entry: dict[str, Any], call: Callable[..., Any], seed: 
     met = judge(target.model, x, x_adv.detach(), goal, NORMS[entry["norm"]](), eps).met
     return {
         "images": len(rows),
-        "eps": eps,
+        "eps": entry["eps"],
         "broken": int(met.sum()),
         "left": rows[~met].tolist(),
         "seconds": seconds,
@@ -236,8 +295,10 @@ def _page(results: dict[str, Any]) -> str:
     lines = [
         f"| {model} {_cells(name, run)}" for model, runs in results["proved"].items() for name, run in runs.items()
     ]
-    left, near = (_rows(results[part]) for part in ("left", "near"))
-    return _HEAD + "".join(lines) + (_LEFT_HEAD + left if left else "") + (_NEAR_HEAD + near if near else "")
+    heads = {"left": _LEFT_HEAD, "near": _NEAR_HEAD, "shown": _SHOWN_HEAD}
+    return (
+        _HEAD + "".join(lines) + "".join(head + _rows(results[part]) for part, head in heads.items() if results[part])
+    )
 
 
 def _rows(part: dict[str, Any]) -> str:
@@ -246,7 +307,9 @@ def _rows(part: dict[str, Any]) -> str:
     for model, found in part.items():
         entry = found["entry"]
         images = f"{entry['images']:,}" if "images" in entry else f"{entry['first']} to {entry['last']}"
-        cells = f"| {model} | {entry['eps']:.4f} | {images} | {entry['count']} "
+        eps = entry["eps"]
+        shown = f"{min(eps):.4f} to {max(eps):.4f}" if isinstance(eps, list) else f"{eps:.4f}"
+        cells = f"| {model} | {shown} | {images} | {entry['count']} "
         rows += [cells + _cells(name, run) for name, run in found["attacks"].items()]
     return "".join(rows)
 

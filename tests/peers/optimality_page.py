@@ -19,7 +19,8 @@ With d the sizes of an attack and d* those of the envelope it is
 `1 - (mean(min(d, cap)) - mean(d*)) / (cap - mean(d*))`, that is the exact area between the two curves of robust
 accuracy against eps, which are step functions. The **cap** is the largest size in the envelope; an image that an
 attack does not fool counts with the cap, and one that nobody fools counts with it for everybody. Sizes come from a
-fresh forward pass of the model on what each attack returned. All images are classified right to begin with.
+fresh forward pass of the model on what each attack returned. All images are classified right to begin with. A dash:
+not measured yet, and no mean then.
 """
 
 
@@ -92,7 +93,9 @@ def _table(norm: str, tables: dict[str, dict[str, Any]]) -> str:
     """One norm: the attacks from the best to the worst on average, and what each cost."""
     sizes = {victim: _sizes(runs) for victim, runs in tables.items()}
     marks = {victim: optimality(found) for victim, found in sizes.items()}
-    names = sorted({name for runs in tables.values() for name in runs}, key=lambda name: -_mean(marks, name))
+    everybody = {name for runs in tables.values() for name in runs}
+    whole = {name for name in everybody if all(name in runs for runs in tables.values())}
+    names = sorted(everybody, key=lambda name: (name not in whole, -_mean(marks, name)))
     lines = [
         f"## {norm[0].upper()}{norm[1:]}\n",
         f"| Attack | Mean | {' | '.join(marks)} | Forwards | Backwards |",
@@ -100,10 +103,14 @@ def _table(norm: str, tables: dict[str, dict[str, Any]]) -> str:
     ]
     for name in names:
         runs = [runs[name] for runs in tables.values() if "sizes" in runs.get(name, {})]
-        cells = [f"{values[name]:.3f}" if name in values else "failed" for values in marks.values()]
+        cells = [
+            f"{values[name]:.3f}" if name in values else "failed" if name in tables[victim] else "-"
+            for victim, values in marks.items()
+        ]
         shown = f"**{name}**" if name.startswith("advbench") else name
         costs = [f"{fmean(run[key] for run in runs):.0f}" for key in ("forwards", "backwards")] if runs else ["", ""]
-        lines.append(f"| {shown} | {_mean(marks, name):.3f} | {' | '.join(cells)} | {' | '.join(costs)} |")
+        mean = f"{_mean(marks, name):.3f}" if name in whole else "-"
+        lines.append(f"| {shown} | {mean} | {' | '.join(cells)} | {' | '.join(costs)} |")
     caps = ", ".join(f"{cap_of(list(found.values())):.4g} on {victim}" for victim, found in sizes.items())
     return "\n".join(lines) + f"\n\nCap: {caps}.\n"
 

@@ -18,7 +18,19 @@ NEED_PLANES = {"difgsm", "tifgsm", "sia", "bsr", "spatial", "patch"}
 SLOW = {"thorough"}
 """Attacks that take long with their own parameters."""
 
-WORK = {"steps", "places", "draws", "directions", "max_directions", "rotations", "translations", "copies", "neighbours"}
+WORK = {
+    "steps",
+    "walk",
+    "close",
+    "places",
+    "draws",
+    "directions",
+    "max_directions",
+    "rotations",
+    "translations",
+    "copies",
+    "neighbours",
+}
 """Parameters that say how long an attack takes."""
 
 _STANDARD = {"steps": 3, "targets": 2, "rounds": 2, "queries": 4}

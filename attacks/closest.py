@@ -1,0 +1,127 @@
+"""The smallest perturbation that several searches find."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attacks.deepfool import rivals
+from attacks.fab import FAB
+from attacks.fmn import FMN
+from attacks.goals import Goal, met
+from attacks.losses import margin
+from attacks.norms import L2, Linf, Norm
+from attacks.pdpgd import PDPGD
+from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.gradients import forward
+from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.draws import uniform
+from attacks.searches.nearest import Nearest
+from attacks.searches.track import Survivors
+
+HAIR = 0.01
+"""By what fraction a ball is smaller than the nearest fooling image."""
+UNKNOWN, WIDER = 0.5, 1.02
+"""The first ball of an image of which no fooling one is known, as a fraction of the largest perturbation that [0, 1]
+allows; and the factor by which it grows with every step."""
+FIRST, LAST = 0.6, 0.02
+"""Lengths of the first and the last step of a descent, as fractions of the ball's radius."""
+NEW = 0.75
+"""Weight of the new step in a descent; the rest repeats the previous move."""
+CLOSE, GAMMA = 0.2, 0.02
+"""Length of the first step along the boundary, as a fraction of the perturbation's L2 length, and by what fraction the
+radius changes in that step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closest:
+    """Three searches in turn, of which each goes on from what those before it found.
+
+    1. Walk to linearised boundaries, of the nearest rivals one after another: a few steps of FAB, so that a size is
+       known for most images.
+    2. Look elsewhere. In L2 and L1, two searches of PDPGD. In Linf, descents of the margin to one rival after another,
+       each from a random corner of a ball a hair smaller than the nearest image so far; whenever a descent gets
+       through, the ball shrinks and the descent goes on.
+    3. From the nearest image of all, walk along the boundary in ever shorter steps, as FMN does.
+
+    To find the right region and to get close once there are two tasks: the first two searches get past masked
+    gradients, where FMN fails, and from a point of theirs FMN ends nearer than they do. All of it takes up to 1,000
+    forward and 940 backward passes an image.
+
+    References:
+        Croce and Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack
+        <https://arxiv.org/abs/1907.02044>, 2020. Matyasko and Chau, PDPGD: primal-dual proximal gradient descent
+        adversarial attack <https://arxiv.org/abs/2106.01538>, 2021. Pintor et al., Fast minimum-norm adversarial
+        attacks through adaptive norm constraints <https://arxiv.org/abs/2102.12827>, 2021.
+
+    Deviations:
+        It is none of these. The descents of the second step are APGD's with a given schedule of step lengths.
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
+        >>> x_adv = Closest()(lambda x: x, x, goal)
+        >>> bool(Linf().measure(x_adv - x) < 0.0501)  # the boundary is 0.05 away
+        True
+    """
+
+    kind: ClassVar[Kind] = "minimum norm"
+    access: ClassVar[Access] = "gradients"
+    search: ClassVar[Search] = "many steps"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    norm: Norm = Linf()
+    """The norm that is made small."""
+    targets: int = 5
+    """Rivals that the first search walks to, and the descents."""
+    walk: int = 10
+    """Gradient steps towards each of them at first; each takes two forward passes."""
+    steps: int = 600
+    """Gradient steps of the second search."""
+    descents: int = 6
+    """Descents in Linf; they share the steps."""
+    close: int = 290
+    """Gradient steps along the boundary at the end."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def __call__(
+        self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """See :class:`attacks.protocols.MinNormAttack`."""
+        check_call(self, eps, seed)
+        active = Survivors.of(self, model, x, goal, eps, seed)
+        if not len(active):
+            return active.found
+        best = Nearest(active.x, self.norm, active.eps)
+        FAB(norm=self.norm, steps=self.walk, targets=self.targets).walk(active, best)
+        if self.norm.per_value:
+            self._descend(active, best, rivals(active, self.targets), seed)
+        else:
+            PDPGD(norm=self.norm, steps=self.steps).walk(active, best)
+        length = torch.where(best.found, CLOSE * L2().measure(best.x_adv - active.x), 1.0)
+        radius = torch.where(best.found, best.size, 0.0)
+        FMN(norm=self.norm, steps=self.close, gamma=GAMMA).walk(active, best, best.x_adv.clone(), radius, length)
+        return active.finish(best)
+
+    def _descend(self, active: Survivors, best: Nearest, ways: Sequence[Goal], seed: int) -> None:
+        """Descents from random corners, to one rival after another."""
+        farthest, steps = active.farthest, max(self.steps // self.descents, 1)
+        for descent in range(self.descents):
+            aim = ways[descent % len(ways)]
+            radius = torch.where(best.found, (1 - HAIR) * best.size, UNKNOWN * farthest)
+            direction = uniform(seed, active.goal.ids, descent, active.x.shape[1:]).to(active.x) - 0.5
+            x_adv = before = self.norm.within(active.x, active.x + self.norm.steepest(direction, radius), radius)
+            for step in range(steps):
+                at = active.slope(x_adv, margin, aim=aim)
+                best.offer(x_adv, at.fooled)
+                wider = torch.minimum(WIDER * radius, farthest)
+                radius = torch.where(best.found, torch.minimum(radius, (1 - HAIR) * best.size), wider)
+                length = FIRST * (LAST / FIRST) ** (step / steps) * radius
+                there = self.norm.within(active.x, x_adv + self.norm.step(x_adv, at.gradient, length), radius)
+                moved = x_adv.lerp(there, NEW if step else 1.0).add_(x_adv - before, alpha=1 - NEW)
+                x_adv, before = self.norm.within(active.x, moved, radius), x_adv
+            best.offer(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
