@@ -15,7 +15,7 @@ from attacks.hop_skip_jump import HopSkipJump
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.noise import Noise
 from attacks.norms import Linf, Norm
-from attacks.objectives.rivals import Ways, ways_to
+from attacks.objectives.rivals import aims
 from attacks.protocols import Access, AttackError, Kind, Model, Precision, Search
 from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
@@ -23,7 +23,6 @@ from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
-from attacks.searches.rivals_by_slope import ways_by_slope
 from attacks.searches.track import Lowest, Survivors
 from attacks.square import Square, scatter, schedule, search
 from attacks.standard_in_l0 import explore, fool
@@ -38,19 +37,11 @@ RESTART = 10
 """Rounds whose hops cost as much as the long descent from outside that takes their place in L1."""
 BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
-STRAIGHT = 2
-"""A margin is straight if it falls by between a half and this many times as much as the gradient at the image says."""
-POLISH, FINE = 8, 0.25
-"""Hops between two descents from the best point, and the first step of these, as a fraction of the budget."""
-PATIENCE = 5
-"""Hops that an image gets, however high its margin, where that is not straight."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by more than this many times as much."""
+
 LONGER = 20
 """Times as many squares where there are no gradients, or masked ones."""
-
-MANY = 10
-"""Number of classes above which rivals are ordered by a linear model, and not by their logits alone."""
 
 _Legs = Sequence[tuple[float, int]]
 """Legs of a descent: the ball as a multiple of the budget, and the gradient steps; the last is within the budget."""
@@ -64,32 +55,22 @@ class Standard:
 
     1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where
        few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
-    2. change a few random squares, without gradients;
-    3. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside. An image
-       where the first descent and a later one end at the lowest margin leaves if after the second rival this is above
-       1/2 of the clean image's, after the next ones 1/3, 1/4, ...: where descents from different points agree there is
-       little else to be found. None leaves whose margin hardly fell, or by less than half or more than twice of what
-       the gradient at the image says (but in L1): there the network is not nearly linear, and another point may tell
-       otherwise. Nor does one where squares got further than gradients;
-    4. change more squares;
-    5. hop from basin to basin: kick the best point, walk down again; after every eighth hop change squares of the
-       best point and descend from there in short steps. An image takes part as long as its margin is below 1/2, after
-       three rounds 1/3, then 1/4, ... 1/100 of the clean image's: hopeless ones leave at once (after five rounds where
-       the network is not nearly linear), those that nearly fall stay to the end;
-    6. descend the cross-entropy and the margin for long;
-    7. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
+    2. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside;
+    3. change random squares, without gradients;
+    4. hop from basin to basin: kick the best point, walk down again, change small squares there. An image takes part
+       as long as its margin is below 1/2, in later rounds 1/3, 1/4, ... of the clean image's: hopeless ones leave at
+       once, those that nearly fall stay to the end;
+    5. descend the cross-entropy and the margin for long;
+    6. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
        large, then within the budget, where this path often ends in another basin than one that starts there;
-    8. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
+    7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
     In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient,
     also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random
     kicks; then come both forms of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one
     that nearly falls up to 9,700.
 
-    Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
-    which takes up to 100 passes more.
-
-    An image that is left out early costs 150 passes (in L2 250, in L1 520), one that nearly falls up to 5,600
+    An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
     (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
@@ -104,16 +85,12 @@ class Standard:
         robustness via adaptive auto attack <https://arxiv.org/abs/2203.05154>, 2022: leaving out hopeless images.
         Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
         <https://arxiv.org/abs/2206.07314>, 2022: the order of targets. Croce and Hein, Mind the box: l1-APGD for sparse
-        adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink. Melamed
-        et al., MALT powers up adversarial attacks <https://arxiv.org/abs/2407.02240>, 2024: rivals among many classes.
-        Boender and Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods
-        <https://doi.org/10.1007/BF02591684>, 1987: to stop once the same minimum is found again.
+        adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink.
 
     Deviations:
         It is none of these: the short descents are APGD's, on the margin alone, and hops take the place of FAB and of
-        long descents. Whether an image is left out depends on that image alone, and the rule is simpler than the
-        Bayesian one: the lowest margin, to a tenth, at first and again. In L1, and on images with more than three
-        dimensions, there are no squares.
+        long descents. Whether an image is left out depends on that image alone. In L1, and on images with more than
+        three dimensions, there are no squares.
 
     Example:
         >>> from attacks import Untargeted
@@ -137,7 +114,7 @@ class Standard:
     targets: int = 9
     """Descents towards rival classes."""
     queries: int = 200
-    """Squares of step 4; a quarter of them in step 2, twenty times as many where gradients are masked or missing."""
+    """Random squares of step 3; a tenth as many after each hop, twenty times as many where gradients are masked."""
     rounds: int = 100
     """Hops, of ten gradient steps each."""
 
@@ -157,48 +134,49 @@ class Standard:
     def _by_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
         """The attack on a model that gives logits and gradients."""
         active = Survivors.of(self, model, x, goal, eps, seed)
-        best, squares = Lowest(active), Lowest(active)
-        seeds, others = (derive(seed, i) for i in count(1)), (derive(seed, -i) for i in count(1))
+        best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         if self.norm.grain:
             return fool(active, best, seeds, self)
-        promise = torch.minimum(_promise(active), best.clean)
+        clean = best.margin.clone()
         best.look(active, descend(active, active.x, margin, self.steps))
-        fall = best.clean - best.margin
-        straight = (fall > promise / STRAIGHT) & (fall < promise * STRAIGHT) | (sparse := self.norm.sparse)
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
             best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
-        if sparse:
+        if sparse := self.norm.sparse:
             for loss in (cross_entropy, margin):
                 _descend(active, best, next(seeds), loss, _from_outside(LONG))
-        self._square(active, squares, self.queries // 4, others)
         legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
-        for tried, _ in enumerate(self._towards_rivals(active, best, seeds, legs), 1):
-            _leave(active, best, 1 / tried, best.settled & straight & (best.margin <= squares.margin))
-        self._square(active, squares, self.queries, seeds)
-        masked = best.clean - squares.margin > LEAD * (best.clean - best.margin)
-        best.look(active, squares.of(active))
-        self._by_decisions(active, best, best.margin >= best.clean, derive(seed, 0))
+        self._towards_rivals(active, best, seeds, legs)
+        by_gradients = clean - best.margin
+        self._square(active, best, self.queries, seeds)
+        self._by_decisions(active, best, best.margin >= clean, derive(seed, 0))
+        masked = clean - best.margin > LEAD * by_gradients
         active.precision = "exact"  # a rounded gradient decides nothing among those left
         for i in range(self.rounds):
-            _leave(active, best, 1 / max(2, i), ~masked & (straight | (i >= PATIENCE)))
-            self._hop(active, best, seeds, i)
+            hopeless = (best.margin > clean / (2 + 0.2 * i)) & ~masked
+            active.give_up(hopeless[active.rows], best.of(active))
+            if not sparse:
+                hop(active, best, next(seeds))
+            elif i % RESTART == 0:
+                _descend(active, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
+            self._square(active, best, self.queries // 10, seeds, around_best=True)
         for loss in (cross_entropy, margin):
             _descend(active, best, next(seeds), loss, [(1, LONG)])
-        for _ in self._towards_rivals(active, best, seeds, _from_outside(4 * self.steps)):
-            pass
+        self._towards_rivals(active, best, seeds, _from_outside(4 * self.steps))
         active.give_up(~masked[active.rows], best.of(active))
-        self._square_for_long(active, best, seeds)
+        self._square(active, best, LONGER * self.queries, seeds)
         return active.finish(best.of(active))
 
     def _without_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
         """The attack on a model that gives scores or decisions alone."""
         active = Survivors.of(self, model, x, goal, eps, seed)
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
+        clean = best.margin.clone()
         self._square(active, best, self.queries, seeds)
-        mute = best.margin >= best.clean
+        mute = best.margin >= clean
         self._by_decisions(active, best, mute, next(seeds))
         active.give_up(mute[active.rows], best.of(active))
-        self._square_for_long(active, best, seeds)
+        for around_best in (False, True):
+            self._square(active, best, LONGER * self.queries // 2, seeds, around_best=around_best)
         return active.finish(best.of(active))
 
     def _by_decisions(self, active: Survivors, best: Lowest, mute: Tensor, seed: int) -> None:
@@ -218,31 +196,15 @@ class Standard:
                 x_adv[some] = error.x_adv
             best.look(active, x_adv)
 
-    def _hop(self, active: Survivors, best: Lowest, seeds: Iterator[int], i: int) -> None:
-        """The hop of round ``i``, with squares and short steps around the best points after every eighth."""
-        if not self.norm.sparse:
-            hop(active, best, next(seeds))
-        elif i % RESTART == 0:
-            _descend(active, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
-        if i % POLISH == POLISH - 1:
-            self._square(active, best, self.queries // 4, seeds, around_best=True)
-            best.look(active, descend(active, best.of(active), margin, 2 * self.steps, first_step=FINE))
-
-    def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> Iterator[Goal]:
-        """A descent to each rival class, the nearest first; gives the aim after each."""
-        rows = active.rows
-        for aim in self._rivals(active, best) if len(active) else ():
+    def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
+        """A descent to each rival class."""
+        if not len(active):
+            return
+        rows, logits = active.rows, forward(active.model, best.of(active), active.goal)
+        for aim in aims(active.goal, logits, self.targets):
             active.aim = aim.select(torch.searchsorted(rows, active.rows))
             _descend(active, best, next(seeds), margin, legs)
-            active.aim = active.goal
-            yield aim
-
-    def _rivals(self, active: Survivors, best: Lowest) -> Ways:
-        """The rival classes, the nearest first; where there are many, those that a linear model has nearest."""
-        if active.logits.shape[1] > MANY:
-            logits = active.logits[active.rows]
-            return ways_by_slope(active.model, active.x, active.goal, logits, self.norm, self.targets)
-        return ways_to(active.goal, forward(active.model, best.of(active), active.goal), self.targets)
+        active.aim = active.goal
 
     def _square(
         self, active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
@@ -256,25 +218,6 @@ class Standard:
         start = best.of(active) if around_best else scatter(active, next(seeds))
         found, _ = search(active, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
         best.look(active, found)
-
-    def _square_for_long(self, active: Survivors, best: Lowest, seeds: Iterator[int]) -> None:
-        """Many squares, from a new start and then around the best points."""
-        for around_best in (False, True):
-            self._square(active, best, LONGER * self.queries // 2, seeds, around_best=around_best)
-
-
-def _promise(active: Survivors) -> Tensor:
-    """By how much the margin of each image would fall within its budget if it went on as at the image (N,)."""
-    promise = torch.zeros_like(active.found.flatten(1)[:, 0])
-    if len(active) and not active.norm.sparse:
-        promise[active.rows] = active.eps * active.norm.dual(active.slope(active.x, margin).gradient)
-    return promise
-
-
-def _leave(active: Survivors, best: Lowest, share: float, may: Tensor) -> None:
-    """Leave out images whose margin is above a share of the clean one, where that ``may`` be, bool (N,)."""
-    hopeless = may & (best.margin > share * best.clean)
-    active.give_up(hopeless[active.rows], best.of(active))
 
 
 def _from_outside(steps: int) -> _Legs:

@@ -203,11 +203,6 @@ class Survivors:
         self.eps, self.rows, self._ball = self.eps[stay], self.rows[stay], None
 
 
-AGAIN = 0.1
-"""Two searches ended at the same margin if they differ by less than this share of it, and of what it fell; and a margin
-hardly fell at all if by less than this share."""
-
-
 class Lowest:
     """The candidate with the lowest margin so far for each image of a batch, the clean image to begin with.
 
@@ -229,40 +224,20 @@ class Lowest:
     """The best candidates of the whole batch (N, ...)."""
     margin: Tensor
     """The goal's margin there (N,); infinite where the clean image met the goal."""
-    clean: Tensor
-    """The goal's margin at the clean image (N,), likewise."""
-    times: Tensor
-    """How many of the searches looked at ended that low, or nearly (N,)."""
-    restless: Tensor
-    """Whether a search ended clearly lower than one before it, bool (N,)."""
 
     def __init__(self, active: Survivors) -> None:
         self.x_adv = active.found.clone()
         self.margin = active.found.new_full((len(active.found),), torch.inf)
-        self.times = torch.zeros_like(self.margin)
-        self.restless = torch.zeros_like(self.margin, dtype=torch.bool)
-        if len(active):
-            self.offer(active, active.x, active.logits[active.rows])
-        self.clean = self.margin.clone()
-
-    @property
-    def settled(self) -> Tensor:
-        """Where the first search and a later one ended at the lowest margin, bool (N,): others hardly end below it.
-
-        Never where the margin hardly fell: that is a plateau without a gradient, on which all searches end alike.
-        """
-        return (self.times > 1) & ~self.restless & (self.margin < (1 - AGAIN) * self.clean)
+        self.look(active, active.x)
 
     def of(self, active: Survivors) -> Tensor:
         """The candidates of the active images (n, ...)."""
         return self.x_adv[active.rows]
 
     def look(self, active: Survivors, x_adv: Tensor) -> None:
-        """Ask the model where a search ended for the survivors (n, ...), and keep what is better."""
+        """Ask the model about candidates of the survivors (n, ...), and keep those that are better."""
         if len(active):
-            logits = forward(active.model, x_adv, active.goal)
-            self._count(active.rows, active.goal.margin(logits))
-            self.offer(active, x_adv, logits)
+            self.offer(active, x_adv, forward(active.model, x_adv, active.goal))
 
     def offer(self, active: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Keep the candidates (n, ...) that are better; then do what :meth:`Survivors.retire` does."""
@@ -271,11 +246,3 @@ class Lowest:
         rows = active.rows[better]
         self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
         return active.retire(x_adv, fooling(margin, logits), *state)
-
-    def _count(self, rows: Tensor, margin: Tensor) -> None:
-        """Count the ends of a search, with margins (n,), that are as low as the best so far."""
-        lowest = self.margin[rows]
-        hair = AGAIN * torch.minimum(lowest, self.clean[rows] - lowest)
-        lower = margin < lowest - hair
-        self.restless[rows] |= lower & (self.times[rows] > 0)
-        self.times[rows] = torch.where(lower, 1, self.times[rows] + (margin < lowest + hair))

@@ -97,25 +97,6 @@ def test_the_lowest_margin_is_kept_for_each_image():
     torch.testing.assert_close(best.of(active), torch.tensor([[0.5, 0.3]]))
 
 
-@pytest.mark.parametrize(
-    ("ends", "expected"),
-    [
-        ([0.5, 0.6, 0.52, 0.48, 0.7], [False, False, True, True, True]),
-        ([0.5, 0.5, 0.2, 0.2], [False, True, False, False]),  # the first ones agreed on something else
-        ([1.0, 0.5, 0.5], [False, False, True]),  # the clean margin itself is no end
-        ([0.95, 0.95, 0.95], [False, False, False]),  # hardly fallen
-    ],
-)
-def test_searches_settle_where_the_first_and_a_later_one_agree(ends, expected):
-    x = torch.tensor([[1.0, 0.0]])
-    active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=1.0)
-    best, settled = Lowest(active), []
-    for margin_there in ends:
-        best.look(active, torch.tensor([[margin_there, 0.0]]))
-        settled.append(bool(best.settled))
-    assert settled == expected
-
-
 # --- basin hopping ---
 
 
@@ -260,7 +241,6 @@ def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, r
     goal, attack = Untargeted(target.y), Standard(norm=norm, **LIGHT)
     rows = torch.tensor(rows)
     x, some = target.x[rows], goal.select(rows)
-    monkeypatch.setattr("attacks.standard.PATIENCE", 0)  # the long descents of the end would find them too
     assert fooled(target.model, some, attack(target.model, x, some, eps=eps)).all()
     without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "LONG": 1}[step]
     monkeypatch.setattr(f"attacks.standard.{step}", without)
@@ -277,9 +257,8 @@ def test_an_image_out_of_reach_is_left_out_early():
     model, x = linear(values=48, seed=2), images(4, (3, 4, 4), seed=2)
     goal = goals(model(x))["untargeted"]
     radius = model.smallest(x, goal, "linf")
-    far, near = passes(model, x, goal, 0.3 * radius), passes(model, x, goal, 0.99 * radius)
-    assert (far < 160).all()
-    assert (passes(model, x, goal, 0.01 * radius) < 600).all()  # it might be a plateau: every rival is tried
+    far, near = passes(model, x, goal, 0.1 * radius), passes(model, x, goal, 0.99 * radius)
+    assert (far < 600).all()
     assert (near > 1000).all()
     assert (passes(model, x, goal, 1.01 * radius) < 50).all()
 

@@ -41,13 +41,8 @@ CASES = (
 """Model, norm, eps and how many images. Linf, and L2 once: what the model was trained for where it was trained for any,
 the most expensive last. Then other norms."""
 
-LARGER = (
-    ("efficientnet_lite0", "linf", 1 / 255, 8),
-    ("imagenet-mobilenet_v1-0.5-160", "linf", 0.1 / 255, 48),
-)
-"""The same for photographs, right ones alone, and a thousand classes."""
-SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183)}
-"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before."""
+LARGER = (("efficientnet_lite0", "linf", 1 / 255, 8),)
+"""The same for photographs, right ones alone."""
 WITH_FORM = ("cifar10-resnet20 linf", "efficientnet_lite0 linf")
 """Cases in which `standard` is also run on `attacks.fast(model, x)`."""
 _FORM = """
@@ -67,16 +62,13 @@ Made by `python -m tests.peers.standard`; the numbers are in `standard.json`.
 The first test images, misclassified ones included, in one batch on one thread. **Robust accuracy** is what
 a fresh forward pass of the model says; lower is stronger. **Seconds** are of the processor. **Ratio** is
 AutoAttack's time divided by that of `standard`. **Passes**, forward and backward, are a mean over all images, and over
-those that `standard` does not fool; counting them is part of its seconds. **Only** is how many images the one fools
-and the other does not. AutoAttack is `pyautoattack` {version},
+those that `standard` does not fool; counting them is part of its seconds. AutoAttack is `pyautoattack` {version},
 version "standard". It is run once for each model and its numbers are kept, so that the two may have been measured on
-different days; where the processor had more to do on the day of `standard`, the ratio is too low. On the day of these
-figures other programs had most of it, and the same passes took two to four times as long as on an idle machine: passes
-can be compared with earlier figures, seconds and ratios cannot. Measured on {processor}.
+different days; where the processor had more to do on the day of `standard`, the ratio is too low. Measured on
+{processor}.
 
-| Model | Norm | eps | Images | Robust: AutoAttack | standard | Only: AutoAttack | standard | Time: AutoAttack \
-| standard | Ratio | Passes | robust |
-|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+| Model | Norm | eps | Images | Robust: AutoAttack | standard | Time: AutoAttack | standard | Ratio | Passes | robust |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 """
 
 
@@ -115,25 +107,9 @@ def main() -> None:
 def _target(model: str, images: int) -> Any:
     from tests.peers.victims import VICTIMS, cifar10, mnist
 
-    if model in SIDES:
-        return _photographs(model, images)
     if model in {name for name, *_ in LARGER}:
         return VICTIMS[model].target(images)
     return (cifar10 if model.startswith("cifar10") else mnist)(model, images)()
-
-
-def _photographs(model: str, images: int) -> Any:
-    """A network of ImageNet with the first photographs that it has right, of twice as many."""
-    import torch
-
-    from tests.peers.photographs import cut_for, labels, photographs, shared_classifier
-    from tests.peers.victims import Target
-
-    classifier = shared_classifier(model, *SIDES[model])
-    x, y = cut_for(classifier, photographs()[: 2 * images]), torch.tensor(labels()[: 2 * images])
-    with torch.no_grad():
-        right = (classifier(x).argmax(1) == y).nonzero().squeeze(1)[:images]
-    return Target(classifier, x[right], y[right])
 
 
 def _faster(target: Any) -> Any:
@@ -188,12 +164,11 @@ def _row(name: str, entry: dict[str, Any]) -> str:
     ours, reference = entry.get("standard"), entry["autoattack"]
     begins = f"| {name.rpartition(' ')[0]} | {entry['norm']} | {entry['eps']:.4f} | {entry['images']}"
     if not ours:
-        return f"{begins} | {_accuracy(entry, 'autoattack')} | | | | {reference['seconds']:.0f} |"
+        return f"{begins} | {_accuracy(entry, 'autoattack')} | | {reference['seconds']:.0f} |"
     passes, robust = ours["passes"], ours["robust"]
-    only = [len(set(one["robust"]) - set(other["robust"])) for one, other in ((ours, reference), (reference, ours))]
     left = f"{sum(passes[i] for i in robust) / len(robust):,.0f}" if robust else ""
     return (
-        f"{begins} | {_accuracy(entry, 'autoattack')} | {_accuracy(entry, 'standard')} | {only[0]} | {only[1]} "
+        f"{begins} | {_accuracy(entry, 'autoattack')} | {_accuracy(entry, 'standard')} "
         f"| {reference['seconds']:.0f} | {ours['seconds']:.1f} | {reference['seconds'] / ours['seconds']:.1f} "
         f"| {sum(passes) / len(passes):,.0f} | {left} |"
     )
@@ -210,12 +185,9 @@ def _page(results: dict[str, Any]) -> str:
     ratios = [entry["autoattack"]["seconds"] / entry["standard"]["seconds"] for entry in done.values()]
     weaker = [model for model, e in done.items() if len(e["standard"]["robust"]) > len(e["autoattack"]["robust"])]
     faster = "".join(map(_form_row, done, done.values()))
-    missing = [model for model in results if model not in done]
     return (
         f"{head}{rows}\nMedian time ratio over {len(done)} models: {median(ratios):.1f}. Models on which `standard` "
-        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n"
-        + (f"\nNot measured since `standard` changed: {', '.join(missing)}.\n" if missing else "")
-        + (_FORM + faster if faster else "")
+        f"leaves more images than AutoAttack: {', '.join(weaker) or 'none'}.\n" + (_FORM + faster if faster else "")
     )
 
 
