@@ -49,7 +49,7 @@ def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
 
 
 GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
-OURS = {4: (100, 200), 16: (25, 50, 100)}
+OURS = {4: (100, 200), 16: (25, 50, 100, 300)}
 """Photographs in our steps -> numbers of steps."""
 THEIRS = (50, 100, 200, 500)
 """Numbers of ART's steps after which its patch is measured; 500 is its default."""

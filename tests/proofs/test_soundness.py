@@ -21,6 +21,8 @@ ZOO = {"mlp_mnist": 0.01, "lenet": 0.005, "mnist_convnet": 0.01, "mnist_convnet_
 """Network of the model zoo -> an eps at which something is proved."""
 LEFT_OUT = ("universal", "hop_skip_jump", "topk", "foolbox/hop-skip-jump", "foolbox/dataset", "foolbox/gen-attack")
 """Attacks that need a file or images to start from, or do not take an untargeted goal."""
+CORRUPTIONS = "corruption/"
+"""Beginning of the names of what knows no eps."""
 SLOW = ("foolbox/linf-brendel-bethge", "foolbox/pointwise")
 """Attacks that take minutes."""
 
@@ -62,7 +64,8 @@ def test_no_random_point_of_half_a_million_fools_what_is_proved(name: str) -> No
 def every_attack() -> Iterator[tuple[str, Callable[..., Tensor]]]:
     """Every attack of this library and of Foolbox in Linf, with their default parameters."""
     for card in ATTACKS.values():
-        if "linf" in card.norms and "untargeted" in card.goals and card.name not in (*LEFT_OUT, *SLOW):
+        fits = "linf" in card.norms and "untargeted" in card.goals and not card.name.startswith(CORRUPTIONS)
+        if fits and card.name not in (*LEFT_OUT, *SLOW):
             yield card.name, make_attack(card.name, "linf", {})
 
 
