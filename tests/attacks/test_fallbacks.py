@@ -6,7 +6,7 @@ from pairwise import each_once
 
 from attacks import NORMS, Standard, Untargeted
 
-EPS = {"linf": 0.2, "l2": 1.0, "l1": 4.0}
+EPS = {"linf": 0.2, "l2": 1.0, "l1": 4.0, "l0": 20}
 SHAPE = (3, 4, 4)
 
 
