@@ -34,12 +34,12 @@ MEAN = 40
 """Gradient steps down the mean of a random model's passes."""
 ODDS = math.log(9)
 """Logits by which that mean has to meet the goal: nine to one. A mean that just meets it is fooled in half of them."""
+SPREAD = 2.0
+"""Standard deviation of an image's logits to which those of a random model are scaled."""
 ROUNDS, QUERIES = 10, 100
 """Most hops on the network inside, and random squares: what is hidden is found early, and a defence may be slow."""
 
 
-SPREAD = 2.0
-"""Standard deviation of an image's logits, in the mean, to which those of a random model are scaled."""
 _Search = Callable[..., Tensor]
 """Images, goal, and by keyword eps and seed -> candidates."""
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from attacks.apgd import descend
@@ -15,15 +14,13 @@ from attacks.hop_skip_jump import HopSkipJump
 from attacks.losses import Loss, cross_entropy, margin
 from attacks.noise import Noise
 from attacks.norms import Linf, Norm
-from attacks.objectives.rivals import aims
 from attacks.protocols import Access, AttackError, Kind, Model, Precision, Search
 from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
-from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.track import Lowest, Survivors, towards_rivals
 from attacks.square import Square, scatter, schedule, search
 from attacks.standard_in_l0 import explore, fool
 
@@ -93,6 +90,7 @@ class Standard:
         three dimensions, there are no squares.
 
     Example:
+        >>> import torch
         >>> from attacks import Untargeted
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
         >>> x_adv = Standard()(lambda x: x, x, goal, eps=0.0625)
@@ -198,13 +196,8 @@ class Standard:
 
     def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
         """A descent to each rival class."""
-        if not len(active):
-            return
-        rows, logits = active.rows, forward(active.model, best.of(active), active.goal)
-        for aim in aims(active.goal, logits, self.targets):
-            active.aim = aim.select(torch.searchsorted(rows, active.rows))
+        for _ in towards_rivals(active, best, self.targets):
             _descend(active, best, next(seeds), margin, legs)
-        active.aim = active.goal
 
     def _square(
         self, active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from attacks.losses import margin
-from attacks.objectives.rivals import aims
-from attacks.queries.gradients import forward
 from attacks.searches import swaps
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.track import Lowest, Survivors, towards_rivals
 from attacks.sparse_rs import scatter, schedule, search
 from attacks.spgd import SPGD, descend
 
@@ -80,7 +77,8 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
     """
     clean = best.margin.clone()
     swaps.descend(active, best, active.x, margin, attack.steps)
-    _towards_rivals(active, best, attack)
+    for _ in towards_rivals(active, best, max(attack.targets // FEW, 1)):
+        swaps.descend(active, best, active.x, margin, max(attack.steps // BRIEF, 1))
     explore(active, best, SEARCH * attack.queries, next(seeds))
     active.precision = "exact"  # a rounded gradient decides nothing among those left
     for i in range(attack.rounds):
@@ -103,14 +101,3 @@ def explore(active: Survivors, best: Lowest, queries: int, seed: int, *, around_
         return
     start = best.of(active) if around_best else scatter(active, seed)
     best.look(active, search(active, start, schedule(queries, NARROW if around_best else WIDE), seed, reach=REACH))
-
-
-def _towards_rivals(active: Survivors, best: Lowest, attack: Parameters) -> None:
-    """A descent to each rival class, from the images themselves."""
-    if not len(active):
-        return
-    rows, logits = active.rows, forward(active.model, best.of(active), active.goal)
-    for aim in aims(active.goal, logits, max(attack.targets // FEW, 1)):
-        active.aim = aim.select(torch.searchsorted(rows, active.rows))
-        swaps.descend(active, best, active.x, margin, max(attack.steps // BRIEF, 1))
-    active.aim = active.goal

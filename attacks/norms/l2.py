@@ -47,9 +47,9 @@ class L2(Norm):
 
     def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
         """Bring candidates back into the ball of radius ``eps`` around ``x`` and into [0, 1]."""
-        delta = self.project(x_adv - x, eps)
-        # With fewer values their rounding comes to less than what projections are allowed.
-        return added(x, delta, eps, self.measure) if delta[0:1].numel() > _MANY else delta.add_(x).clamp_(0, 1)
+        if x[0:1].numel() <= _MANY:  # their rounding comes to less than what projections are allowed
+            return super().within(x, x_adv, eps)
+        return added(x, self.project(x_adv - x, eps), eps, self.measure)
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """The gradient, of length ``eps``; zero where the gradient is zero."""

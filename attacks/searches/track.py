@@ -1,6 +1,6 @@
 """Bookkeeping, image by image: which images are still unfooled, and the lowest candidate found for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Self
 
@@ -12,6 +12,7 @@ from attacks.goals import Goal, met
 from attacks.losses import Loss
 from attacks.norms import Norm
 from attacks.objectives.ranking import fooling
+from attacks.objectives.rivals import aims
 from attacks.protocols import Attack, Model, Precision
 from attacks.queries.confined import confined
 from attacks.queries.gradients import Slope, exact_form, forward, precise, slope
@@ -246,3 +247,30 @@ class Lowest:
         rows = active.rows[better]
         self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
         return active.retire(x_adv, fooling(margin, logits), *state)
+
+
+def towards_rivals(active: Survivors, best: Lowest, count: int) -> Iterator[None]:
+    """Aim the active images at each rival class, those nearest at their best points first, and at the goal again.
+
+    Args:
+        active: The images; their aim is set before each turn, for those that are left by then.
+        best: Their best points.
+        count: How many rivals.
+
+    Yields:
+        Nothing, once for each rival.
+
+    Example:
+        >>> from attacks import Linf, Untargeted
+        >>> x = torch.tensor([[0.6, 0.5, 0.3]])
+        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.01)
+        >>> [active.aim.new.tolist() for _ in towards_rivals(active, Lowest(active), 2)]
+        [[[1]], [[2]]]
+    """
+    if not len(active):
+        return
+    rows, logits = active.rows, forward(active.model, best.of(active), active.goal)
+    for aim in aims(active.goal, logits, count):
+        active.aim = aim.select(torch.searchsorted(rows, active.rows))
+        yield
+    active.aim = active.goal

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from functools import update_wrapper
 
-import torch
 from torch import Tensor
 
 from attacks.protocols import Model
-from attacks.searches.draws import derive
+from attacks.searches.draws import derive, seeded
 from attacks.standins.ensemble import Average, ensemble
 
 Transform = Callable[[Tensor], Tensor]
@@ -18,6 +17,7 @@ def identity(x: Tensor) -> Tensor:
     """The images themselves.
 
     Example:
+        >>> import torch
         >>> identity(torch.tensor([0.5]))
         tensor([0.5000])
     """
@@ -50,6 +50,7 @@ def expectation(model: Model, samples: int, seed: int = 0, average: Average = "l
         ValueError: If ``samples`` is below 1, or there is no such average.
 
     Example:
+        >>> import torch
         >>> from attacks import PGD, Untargeted
         >>> noisy = lambda x: x + torch.randn_like(x)
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
@@ -62,9 +63,7 @@ def expectation(model: Model, samples: int, seed: int = 0, average: Average = "l
     def averaged(x: Tensor, /) -> Tensor:
         nonlocal calls
         calls += 1
-        devices = [x.device] if x.is_cuda else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(derive(seed, calls))
+        with seeded(derive(seed, calls), x.device):
             return together(x)
 
     # This lets checks see the networks inside the model.
@@ -88,6 +87,7 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
         ValueError: When called, if the two give different shapes.
 
     Example:
+        >>> import torch
         >>> from attacks import PGD, Untargeted
         >>> rounded = straight_through(lambda x: (x * 7).round() / 7)
         >>> model = lambda x: 10 * rounded(x)
