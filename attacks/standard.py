@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.apgd import descend
 from attacks.fmn import FMN
 from attacks.goals import Goal
-from attacks.losses import cross_entropy, margin
+from attacks.losses import cross_entropy, margin, probability_margin
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.answers import ProbabilitiesError, log_probabilities
@@ -67,7 +67,7 @@ class Standard:
        part as long as its margin is below 1/2, after three hops 1/3, then 1/4, 1/6, 1/9 ... of the clean image's:
        hopeless ones leave at once (after five hops where the network is not nearly linear), those that nearly fall
        stay to the end;
-    6. descend the cross-entropy and the margin for long;
+    6. descend the cross-entropy and the margin of probabilities for long;
     7. come from outside: descend the margin to each rival class, all at once, in a ball three times as large, then in
        one twice as large, then within the budget, where this path often ends in another basin than one that starts
        there;
@@ -98,6 +98,8 @@ class Standard:
         <https://arxiv.org/abs/2206.07314>, 2022: the order of targets. Croce and Hein, Mind the box: l1-APGD for sparse
         adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink. Melamed
         et al., MALT powers up adversarial attacks <https://arxiv.org/abs/2407.02240>, 2024: rivals among many classes.
+        Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
+        <https://arxiv.org/abs/2411.15210>, 2024: the margin of probabilities.
         Boender and Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods
         <https://doi.org/10.1007/BF02591684>, 1987: to stop once the same minimum is found again.
 
@@ -159,7 +161,7 @@ class Standard:
         for done, kicks in _rounds(self.rounds):
             _leave(active, best, 1 / max(2, done), ~masked & (straight | (done >= PATIENCE)))
             self._hop(active, best, seeds, done, kicks)
-        for loss in (cross_entropy, margin):
+        for loss in (cross_entropy, probability_margin):
             descend_from_random(active, best, next(seeds), loss, [(1, LONG)])
         rivals.descend_at_once(active, best, next(seeds), from_outside(4 * self.steps), range(self.targets))
         active.give_up(~masked[active.rows], best.of(active))
