@@ -130,11 +130,11 @@ class Standard:
     steps: int = 15
     """Gradient steps of each descent."""
     targets: int = 9
-    """Descents towards rival classes."""
+    """Rival classes that are aimed at."""
     queries: int = 200
-    """Squares of step 4; a quarter of them in step 2, twenty times as many where gradients are masked or missing."""
+    """Squares of step 4; an eighth of them in step 2, twenty times as many where gradients are masked or missing."""
     rounds: int = 200
-    """Hops, of ten gradient steps each."""
+    """Hops of ten gradient steps each, half as many in L0."""
 
     def __post_init__(self) -> None:
         check_parameters(self)

@@ -73,12 +73,12 @@ def by_decisions(active: Survivors, best: Lowest, some: Tensor, queries: int, se
 def mute(active: Survivors, best: Lowest) -> Tensor:
     """Whether the model tells of an image no more than its first classes, as far as can be seen: bool (N,).
 
-    Nothing moved its margin so far, and noise as strong as the image does not move it either, or meets the goal.
+    Nothing moved its margin so far, and noise as strong as the image changes no more than its sign.
     """
     mute = best.margin >= best.clean
     with active.only(mute[active.rows]) as some:
         if len(some):
             noise = uniform(0, some.goal.ids, 0, some.x.shape[1:]).to(some.x)
             noisy = some.goal.margin(forward(some.model, (some.x + noise) / 2, some.goal))
-            mute[some.rows] = (noisy < 0) | (noisy == best.clean[some.rows])
+            mute[some.rows] = noisy.abs() == best.clean[some.rows]
     return mute

@@ -44,9 +44,9 @@ class Rivals:
     Where there are many classes, those are nearest to which a linear model has the shortest way.
 
     Args:
-        active: The images.
-        best: Their best points.
-        count: How many rivals.
+        active: The images that are to be fooled.
+        best: Their best points so far, from which the order is taken.
+        count: How many rivals are wanted.
     """
 
     def __init__(self, active: Survivors, best: Lowest, count: int) -> None:
@@ -71,8 +71,9 @@ class Rivals:
         if not which:
             return
         for part in active.parts(len(which)):
-            crowd, places = part.copies(len(which)), torch.tensor(which, device=part.rows.device)
-            crowd.aim = self._of(part).of(crowd.owner, places.repeat(len(part)))
+            crowd, images = part.copies(len(which)), torch.arange(len(part), device=part.rows.device)
+            places = torch.tensor(which, device=images.device)
+            crowd.aim = self._of(part).of(images.repeat_interleave(len(which)), places.repeat(len(part)))
             starts = [_start(part, legs, derive(seed, i)) for i in range(len(which))]
             found = Lowest(crowd)
             found.look(crowd, _descend(crowd, torch.stack(starts, 1).flatten(0, 1), margin, legs))

@@ -88,7 +88,7 @@ class Lowest:
         """Keep the best that the copies of each of the active images have ``found``; fooled images leave.
 
         Args:
-            active: The images.
+            active: The images whose copies these are.
             crowd: What is left of their copies, see :meth:`Survivors.copies`.
             found: The best point of each copy.
         """

@@ -7,8 +7,8 @@ from oracles import Constant, Recorder, images, led, mlp
 
 from attacks import L0, Masked, Untargeted
 from attacks.losses import margin
-from attacks.searches.swaps import descend, exchanged, kick, replaced, values_and_ends
 from attacks.searches.lowest import Lowest
+from attacks.searches.swaps import descend, exchanged, kick, replaced, values_and_ends
 from attacks.searches.track import Survivors
 
 
