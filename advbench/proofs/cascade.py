@@ -23,7 +23,7 @@ SLOPE_STEPS = 20
 """Steps of ascent for the slopes of a difference."""
 _ABOVE = 1.001
 """Times what is enough is what splitting shows: more than enough, where it can show no more than that."""
-INNER_STEPS = 5
+INNER_STEPS = 2
 """Steps of ascent for the slopes of the bounds in between."""
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from advbench.proofs.network.graph import Network
 from advbench.proofs.network.operations import Conv, Dense, Scale
 from advbench.proofs.network.relaxations import Activation, Lines
 
-CHUNK = 256
+CHUNK = 128
 """Functions that are bounded at once."""
 
 Bounder = Callable[[Relaxed, Mapping[int, Interval], Functions], Tensor]
@@ -54,13 +55,13 @@ def tightened(
     lines: dict[int, Lines] = {}
     exact = _exact_by_intervals(network) if ball.is_box else set()
     inputs = {network.nodes[i].inputs[0] for i in network.activations}
+    at_x = network.values(ball.x)
     for i, node in enumerate(network.nodes):
         better[i] = interval_of(node, better, ball).meet(known[i])
         if isinstance(node.operation, Activation):
             lines[i] = node.operation.lines(*better[node.inputs[0]])
         if i in inputs and i not in exact:
-            wanted = _wanted(network, i, better[i])
-            better[i] = _refined(Relaxed(network, ball, lines), i, better, wanted, bounder)
+            better[i] = _refined(Relaxed(network, ball, lines), better, _Wanted.of(network, i, at_x[i]), bounder)
     return better
 
 
@@ -81,33 +82,49 @@ def _is_scaling(network: Network, i: int) -> bool:
     return i == 0 or (isinstance(node.operation, Scale | Reshape) and _is_scaling(network, node.inputs[0]))
 
 
-def _wanted(network: Network, source: int, known: Interval) -> Tensor:
-    """Positions in the flattened value of a node whose bounds are worth the work."""
-    smooth = any(
-        isinstance(node.operation, Activation) and not node.operation.bends_at_zero
-        for node in network.nodes
-        if source in node.inputs
-    )
-    chosen = torch.ones_like(known.lower, dtype=torch.bool) if smooth else known.crosses_zero
-    return chosen.flatten().nonzero().squeeze(1)
+class _Wanted(NamedTuple):
+    """What is asked of the bounds of a node.
+
+    Attributes:
+        node: Position of the node.
+        positive: Where its value is positive at the image itself, bool (n,).
+        both: Whether both bounds matter even where zero is outside.
+    """
+
+    node: int
+    positive: Tensor
+    both: bool
+
+    @classmethod
+    def of(cls, network: Network, node: int, at_x: Tensor) -> "_Wanted":
+        """What the activations that a node feeds ask of it."""
+        fed = [each.operation for each in network.nodes if node in each.inputs]
+        both = any(isinstance(each, Activation) and not each.bends_at_zero for each in fed)
+        return cls(node, at_x.flatten() > 0, both)
 
 
-def _refined(
-    relaxed: Relaxed, start: int, better: Mapping[int, Interval], wanted: Tensor, bounder: Bounder
-) -> Interval:
-    """Bounds of a node, those at the wanted positions by going backward."""
-    known = better[start]
+def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, bounder: Bounder) -> Interval:
+    """Bounds of a node by going backward, first the one on the side of zero where the image is not.
+
+    Most values that intervals leave open turn out to have one sign only, which is that at the image: their other bound
+    then decides nothing.
+    """
+    known = better[wanted.node]
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
-    for at in range(0, len(wanted), CHUNK // 2):
-        chosen = wanted[at : at + CHUNK // 2]
-        below = bounder(relaxed, better, values_and_negatives(relaxed.network, start, chosen))
-        lower[chosen], upper[chosen] = below[: len(chosen)], -below[len(chosen) :]
-    found = Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened()
-    return found.meet(known)
+    todo = torch.ones_like(wanted.positive) if wanted.both else (lower < 0) & (upper > 0)
+    for below in (wanted.positive, ~wanted.positive):
+        places = todo.nonzero().squeeze(1)
+        for chosen in places.split(CHUNK):
+            signs = torch.where(below[chosen], 1.0, -1.0).double()
+            found = signs * bounder(relaxed, better, signed_values(relaxed.network, wanted.node, chosen, signs))
+            lower[chosen] = torch.where(below[chosen], found, lower[chosen])
+            upper[chosen] = torch.where(below[chosen], upper[chosen], found)
+        todo = todo & (wanted.both | (lower < 0) & (upper > 0))
+    return Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened().meet(known)
 
 
-def values_and_negatives(network: Network, node: int, chosen: Tensor) -> Functions:
-    """Some values of a node, then the same values times -1, as functions of the nodes that they are sums over.
+def signed_values(network: Network, node: int, chosen: Tensor, signs: Tensor) -> Functions:
+    """Some values of a node, each times a sign, as functions of the nodes that they are sums over.
 
     A value that a convolution gives depends on a few values before it: its coefficients are picked from a matrix that
     is made once, which is most of the work for early layers.
@@ -116,13 +133,14 @@ def values_and_negatives(network: Network, node: int, chosen: Tensor) -> Functio
         network: Network in float64.
         node: Position of the node.
         chosen: Positions in its flattened value, int64 (K,).
+        signs: 1 or -1 for each, float64 (K,).
 
     Returns:
-        2 K functions.
+        K functions.
     """
     found = _picked(network, node, chosen, 1)
-    both = {i: torch.cat([each, -each]) for i, each in found.coefficients.items()}
-    return Functions(both, torch.cat([found.constant, -found.constant]))
+    signed = {i: each * signs.view(-1, *[1] * (each.ndim - 1)) for i, each in found.coefficients.items()}
+    return Functions(signed, found.constant * signs)
 
 
 def _picked(network: Network, i: int, chosen: Tensor, sign: int) -> Functions:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from advbench.proofs.bounding.backward import Bound, lower_bound
 from advbench.proofs.bounding.balls import BallInBox
-from advbench.proofs.bounding.crown import values_and_negatives
+from advbench.proofs.bounding.crown import signed_values
 from advbench.proofs.search.slopes import ascend
 from advbench.proofs.search.space import Choice, Space
 
@@ -107,7 +107,9 @@ def _centre_and_radius(ball: BallInBox) -> tuple[Tensor, Tensor]:
 def _below(space: Space, i: int, found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Linear functions below the inputs of an activation, and below these times -1: rows of both, then middles."""
     network = space.relaxed.network
-    functions = values_and_negatives(network, network.nodes[i].inputs[0], found)
+    signs = torch.ones(2 * len(found), dtype=torch.float64)
+    signs[len(found) :] = -1
+    functions = signed_values(network, network.nodes[i].inputs[0], found.repeat(2), signs)
     start = space.plain(2 * len(found))
     choice = ascend(space.to(torch.float32), functions.to(torch.float32), start, STEPS).choice
     with torch.no_grad():

@@ -116,7 +116,13 @@ class Space:
 
     def plain(self, rows: int) -> Choice:
         """The slopes that the lines have, and no split."""
-        slopes = [self.relaxed.lines[i].lower_slope.flatten(1)[:, found] for i, found, _ in self.parts()]
+        return self._start([self.relaxed.lines[i].lower_slope.flatten(1)[:, found] for i, found, _ in self.parts()], rows)
+
+    def parallel(self, rows: int) -> Choice:
+        """The slopes of the upper lines, from which a few steps reach either end, and no split."""
+        return self._start([self.relaxed.lines[i].upper_slope.flatten(1)[:, found] for i, found, _ in self.parts()], rows)
+
+    def _start(self, slopes: list[Tensor], rows: int) -> Choice:
         start = torch.cat(slopes, 1) if slopes else self.ends[:1]
         start = start.float().expand(rows, -1).clone()
         lower, upper = (each.expand(rows, -1).clone() for each in self.ends)
