@@ -17,6 +17,8 @@ from advbench.proofs.network.relaxations import Activation, Lines
 
 CHUNK = 128
 """Functions that are bounded at once."""
+MOST_ENTRIES = 50_000_000
+"""Most coefficients that the bounds of one node may take by themselves, which is some seconds."""
 
 Bounder = Callable[[Relaxed, Mapping[int, Interval], Functions], Tensor]
 """Lower bounds (K,) of K functions, by lines and the bounds that they were made for."""
@@ -38,7 +40,11 @@ def plain(relaxed: Relaxed, known: Mapping[int, Interval], functions: Functions)
 
 
 def tightened(
-    network: Network, ball: BallInBox, known: Mapping[int, Interval], bounder: Bounder = plain
+    network: Network,
+    ball: BallInBox,
+    known: Mapping[int, Interval],
+    bounder: Bounder = plain,
+    most: int = MOST_ENTRIES,
 ) -> dict[int, Interval]:
     """Bounds of every node, those of activations' inputs by going backward where zero is inside.
 
@@ -47,6 +53,7 @@ def tightened(
         ball: The images, in float64.
         known: Bounds of every node that hold already.
         bounder: How functions of a node are bounded.
+        most: Most coefficients that the bounds of one node may take; beyond it, the widest are bounded.
 
     Returns:
         Bounds of every node that lie within those known.
@@ -55,13 +62,14 @@ def tightened(
     lines: dict[int, Lines] = {}
     exact = _exact_by_intervals(network) if ball.is_box else set()
     inputs = {network.nodes[i].inputs[0] for i in network.activations}
-    at_x = network.values(ball.x)
+    at_x, counting = network.values(ball.x), _counting(network, ball, known)
     for i, node in enumerate(network.nodes):
         better[i] = interval_of(node, better, ball).meet(known[i])
         if isinstance(node.operation, Activation):
             lines[i] = node.operation.lines(*better[node.inputs[0]])
         if i in inputs and i not in exact:
-            better[i] = _refined(Relaxed(network, ball, lines), better, _Wanted.of(network, i, at_x[i]), bounder)
+            wanted = _wanted(network, i, at_x[i], counting, most)
+            better[i] = _refined(Relaxed(network, ball, lines), better, wanted, bounder)
     return better
 
 
@@ -82,25 +90,55 @@ def _is_scaling(network: Network, i: int) -> bool:
     return i == 0 or (isinstance(node.operation, Scale | Reshape) and _is_scaling(network, node.inputs[0]))
 
 
+def _counting(network: Network, ball: BallInBox, known: Mapping[int, Interval]) -> dict[int, Tensor]:
+    """Which inputs of each activation the logits depend on, bool (n,): a ReLU that gives zero hides those before it.
+
+    Asked with slopes and coefficients at random, of which sums are zero only where nothing is added.
+    """
+    generator = torch.Generator().manual_seed(0)
+    lines = {}
+    for i in network.activations:
+        operation, source = network.nodes[i].operation, known[network.nodes[i].inputs[0]]
+        flat = isinstance(operation, Activation) and operation.bends_at_zero and operation.leak == 0
+        slope = torch.rand(source.upper.shape, dtype=torch.float64, generator=generator)
+        slope = torch.where((source.upper > 0) | (not flat), slope, 0.0)
+        lines[i] = Lines(slope, torch.zeros_like(slope), slope, torch.zeros_like(slope))
+    last = torch.rand(1, *network.nodes[-1].shape, dtype=torch.float64, generator=generator)
+    passed = lower_bound(Relaxed(network, ball, lines), Functions.of(len(network.nodes) - 1, last), keep=True).passed
+    return {i: ((found != 0) & (lines[i].lower_slope > 0)).flatten() for i, found in passed.items()}
+
+
 class _Wanted(NamedTuple):
     """What is asked of the bounds of a node.
 
     Attributes:
         node: Position of the node.
         positive: Where its value is positive at the image itself, bool (n,).
+        counts: Where its value matters, bool (n,).
         both: Whether both bounds matter even where zero is outside.
+        most: How many of the values may be bounded, those with the widest bounds.
     """
 
     node: int
     positive: Tensor
+    counts: Tensor
     both: bool
+    most: int
 
-    @classmethod
-    def of(cls, network: Network, node: int, at_x: Tensor) -> "_Wanted":
-        """What the activations that a node feeds ask of it."""
-        fed = [each.operation for each in network.nodes if node in each.inputs]
-        both = any(isinstance(each, Activation) and not each.bends_at_zero for each in fed)
-        return cls(node, at_x.flatten() > 0, both)
+    def open(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """Positions where bounds (n,) leave something to ask, int64 (K,)."""
+        found = (self.counts & (self.both | (lower < 0) & (upper > 0))).nonzero().squeeze(1)
+        return found if len(found) <= self.most else found[(upper - lower)[found].topk(self.most).indices]
+
+
+def _wanted(network: Network, node: int, at_x: Tensor, counting: Mapping[int, Tensor], most: int) -> _Wanted:
+    """What the activations that a node feeds ask of it."""
+    fed = [i for i in network.activations if node in network.nodes[i].inputs]
+    both = any(not network.nodes[i].operation.bends_at_zero for i in fed)  # type: ignore[union-attr]
+    none = torch.zeros_like(at_x.flatten(), dtype=torch.bool)
+    counts = torch.stack([counting.get(i, none) for i in fed]).any(0)
+    entries = sum(math.prod(each.shape) for each in network.nodes[:node])
+    return _Wanted(node, at_x.flatten() > 0, counts, both, max(1, most // entries))
 
 
 def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, bounder: Bounder) -> Interval:
@@ -111,15 +149,12 @@ def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, 
     """
     known = better[wanted.node]
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
-    todo = torch.ones_like(wanted.positive) if wanted.both else (lower < 0) & (upper > 0)
     for below in (wanted.positive, ~wanted.positive):
-        places = todo.nonzero().squeeze(1)
-        for chosen in places.split(CHUNK):
+        for chosen in wanted.open(lower, upper).split(CHUNK):
             signs = torch.where(below[chosen], 1.0, -1.0).double()
             found = signs * bounder(relaxed, better, signed_values(relaxed.network, wanted.node, chosen, signs))
             lower[chosen] = torch.where(below[chosen], found, lower[chosen])
             upper[chosen] = torch.where(below[chosen], upper[chosen], found)
-        todo = todo & (wanted.both | (lower < 0) & (upper > 0))
     return Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened().meet(known)
 
 
