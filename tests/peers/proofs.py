@@ -53,9 +53,9 @@ BARS = (
 )
 ZOO = (
     Bar("zoo/mlp_mnist", "linf", 0.01),
-    Bar("zoo/mnist_convnet", "linf", 0.01),
-    Bar("zoo/mnist_convnet_robust", "linf", 0.05),
     Bar("zoo/lenet", "linf", 0.01),
+    Bar("zoo/mnist_convnet", "linf", 0.005),
+    Bar("zoo/mnist_convnet_robust", "linf", 0.02),
     Bar("zoo/gray_mlp", "linf", 1 / 255),
 )
 """Networks of the model zoo, of which nothing is asked."""

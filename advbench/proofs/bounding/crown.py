@@ -150,7 +150,9 @@ def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, 
     known = better[wanted.node]
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
     for below in (wanted.positive, ~wanted.positive):
-        for chosen in wanted.open(lower, upper).split(CHUNK):
+        places = wanted.open(lower, upper)
+        for at in range(0, len(places), CHUNK):
+            chosen = places[at : at + CHUNK]
             signs = torch.where(below[chosen], 1.0, -1.0).double()
             found = signs * bounder(relaxed, better, signed_values(relaxed.network, wanted.node, chosen, signs))
             lower[chosen] = torch.where(below[chosen], found, lower[chosen])

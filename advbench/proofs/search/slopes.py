@@ -33,9 +33,7 @@ class Ascended(NamedTuple):
     choice: Choice
 
 
-def ascend(
-    space: Space, functions: Functions, choice: Choice, steps: int, *, rate: float = SLOPE_RATE
-) -> Ascended:
+def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, rate: float = SLOPE_RATE) -> Ascended:
     """Improve the bounds of K functions.
 
     Args:
@@ -50,11 +48,11 @@ def ascend(
     split = bool(choice.signs.any())
     movers = [_Adam(slopes, rate), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
     best = Ascended(torch.full_like(functions.constant, -torch.inf), choice)
-    least = space.least_slopes()
+    least, lines = space.least_slopes(), space.lines(choice)
     for step in range(steps + 1):
         with torch.set_grad_enabled(step < steps):
             here = choice._replace(slopes=slopes, multipliers=multipliers)
-            value = lower_bound(space.chosen(here), functions).value
+            value = lower_bound(space.chosen(here, lines), functions).value
         best = _better(best, value.detach(), here)
         if step < steps and value.requires_grad:
             gradients = torch.autograd.grad(value.sum(), [each.point for each in movers], allow_unused=True)
