@@ -26,7 +26,7 @@ STEPS = 5
 CANDIDATES = 3
 """Activations that are looked at one step ahead."""
 
-GIVE_UP_FROM = 128
+GIVE_UP_FROM = 256
 """Domains after which a function may be given up."""
 HOPE = 1.25
 """How much faster than so far bounds may rise, at the most, before a function is given up."""
