@@ -8,7 +8,7 @@ from torch import Tensor
 
 from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.bounding.balls import BallInBox
-from advbench.proofs.bounding.crown import lines_of, tightened
+from advbench.proofs.bounding.crown import MOST_ENTRIES, lines_of, tightened
 from advbench.proofs.bounding.intervals import Interval, intervals
 from advbench.proofs.bounding.specifications import Specification
 from advbench.proofs.network.graph import Network
@@ -23,7 +23,7 @@ SLOPE_STEPS = 20
 """Steps of ascent for the slopes of a difference."""
 _ABOVE = 1.001
 """Times what is enough is what splitting shows: more than enough, where it can show no more than that."""
-INNER_STEPS = 5
+INNER_STEPS = 2
 """Steps of ascent for the slopes of the bounds in between."""
 
 
@@ -144,7 +144,8 @@ def _with_slopes(case: Case, known: dict[int, Interval], differences: Tensor) ->
     space, choice = _ascended(case, known, differences, None)
     if case.proved or not case.in_time():
         return space, choice
-    known = tightened(case.network, case.ball, known, by_ascent(INNER_STEPS))
+    # each step goes forward and back, so that a function costs some five times as much
+    known = tightened(case.network, case.ball, known, by_ascent(INNER_STEPS), MOST_ENTRIES // 5)
     return _ascended(case, known, differences, None)
 
 

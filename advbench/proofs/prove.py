@@ -92,8 +92,9 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
 def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:
     """Read the network once, and take the images one by one."""
     _check_model(model)
-    _check_images(x)
+    _check_images(x, goal)
     _check_budget(x, *ball)
+    _check_limits(limits)
     if not len(x):
         return _nothing(x, "")
     try:
@@ -121,8 +122,10 @@ def _check_model(model: Any) -> None:
             raise ValueError(f"expected a model of float32 or float64, got {number.dtype}: call float()")
 
 
-def _check_images(x: Tensor) -> None:
-    """Refuse images of another type or scale."""
+def _check_images(x: Tensor, goal: Goal) -> None:
+    """Refuse images of another type or scale, or another number of them than the goal has."""
+    if len(goal.ids) != len(x):
+        raise ValueError(f"expected a goal for each image, got {len(x)} images and {len(goal.ids)} goals")
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"expected images of float32 or float64, got {x.dtype}")
     if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
@@ -137,6 +140,13 @@ def _check_budget(x: Tensor, norm: Norm, eps: float) -> None:
         raise ValueError(f"expected eps from 0 to {largest:g} in {norm.name}, got {eps:g}{scale}")
     if norm.name == "l0" and eps != int(eps):
         raise ValueError(f"expected a whole number of values for eps in l0, got {eps:g}")
+
+
+def _check_limits(limits: Limits) -> None:
+    """Refuse a limit below zero."""
+    if not (limits.domains >= 0 and limits.seconds >= 0):
+        got = f"{limits.domains} domains and {limits.seconds:g} seconds"
+        raise ValueError(f"expected limits of at least 0, got {got}")
 
 
 def _case(model: Any, network: Network, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Case:

@@ -75,6 +75,17 @@ def test_an_impossible_goal_is_refused() -> None:
         proofs.prove(small_net("relu", 0), X, Untargeted(torch.tensor([0, 7])), norm=attacks.Linf(), eps=0.1)
 
 
+def test_a_goal_for_other_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a goal for each image, got 2 images and 1 goals"):
+        proofs.prove(small_net("relu", 0), X, GOAL.select(torch.tensor([0])), norm=attacks.Linf(), eps=0.1)
+
+
+@pytest.mark.parametrize("limits", [{"domains": -1}, {"seconds": -1.0}, {"seconds": float("nan")}])
+def test_limits_below_zero_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"expected limits of at least 0, got .* domains and .* seconds"):
+        proofs.prove(small_net("relu", 0), X, GOAL, norm=attacks.Linf(), eps=0.1, **limits)
+
+
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected a method of interval, crown-ibp, .*, got magic"):
         proofs.bound(small_net("relu", 0), X, GOAL, norm=attacks.Linf(), eps=0.1, upto="magic")

@@ -139,11 +139,11 @@ def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
     """Coefficients of an activation's input, and what the lines' offsets add."""
     positive = coefficients.clamp(min=0)
     negative = coefficients - positive
-    below = positive * lines.lower_slope + negative * lines.upper_slope
-    constant = negative * lines.upper_offset
+    below = torch.addcmul(coefficients * lines.upper_slope, positive, lines.lower_slope - lines.upper_slope)
+    constant = negative.flatten(1) @ lines.upper_offset.flatten()
     if bool(lines.lower_offset.any()):
-        constant = constant + positive * lines.lower_offset
-    return below, constant.flatten(1).sum(1)
+        constant = constant + positive.flatten(1) @ lines.lower_offset.flatten()
+    return below, constant
 
 
 def _bent(coefficients: Tensor, lines: Lines, bends: Bends) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,7 @@ class BallInBox:
     def minimum(self, coefficients: Tensor) -> Tensor:
         """Lower bound of linear functions on the ball: coefficients (K, *shape) -> (K,). Exact but in L2."""
         rows, x = coefficients.flatten(1), self.x.flatten(1)
-        at_x = (rows * x).sum(1)
+        at_x = rows @ x.squeeze(0)
         low, high = self.lower.flatten(1) - x, self.upper.flatten(1) - x
         return at_x + MINIMA[self.norm](rows, low, high, self.radius)
 
@@ -84,7 +84,7 @@ def linf(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
         >>> linf(torch.tensor([[1.0, -2.0]]), torch.tensor([[-0.1, -0.1]]), torch.tensor([[0.1, 0.1]]), 0.1)
         tensor([-0.3000])
     """
-    return _in_box(rows, low, high).sum(1)
+    return rows @ ((low + high) / 2).squeeze(0) - rows.abs() @ ((high - low) / 2).squeeze(0)
 
 
 def l2(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +15,10 @@ from advbench.proofs.network.graph import Network
 from advbench.proofs.network.operations import Conv, Dense, Scale
 from advbench.proofs.network.relaxations import Activation, Lines
 
-CHUNK = 256
+CHUNK = 128
 """Functions that are bounded at once."""
+MOST_ENTRIES = 50_000_000
+"""Most coefficients that the bounds of one node may take by themselves, which is some seconds."""
 
 Bounder = Callable[[Relaxed, Mapping[int, Interval], Functions], Tensor]
 """Lower bounds (K,) of K functions, by lines and the bounds that they were made for."""
@@ -37,7 +40,11 @@ def plain(relaxed: Relaxed, known: Mapping[int, Interval], functions: Functions)
 
 
 def tightened(
-    network: Network, ball: BallInBox, known: Mapping[int, Interval], bounder: Bounder = plain
+    network: Network,
+    ball: BallInBox,
+    known: Mapping[int, Interval],
+    bounder: Bounder = plain,
+    most: int = MOST_ENTRIES,
 ) -> dict[int, Interval]:
     """Bounds of every node, those of activations' inputs by going backward where zero is inside.
 
@@ -46,6 +53,7 @@ def tightened(
         ball: The images, in float64.
         known: Bounds of every node that hold already.
         bounder: How functions of a node are bounded.
+        most: Most coefficients that the bounds of one node may take; beyond it, the widest are bounded.
 
     Returns:
         Bounds of every node that lie within those known.
@@ -54,13 +62,14 @@ def tightened(
     lines: dict[int, Lines] = {}
     exact = _exact_by_intervals(network) if ball.is_box else set()
     inputs = {network.nodes[i].inputs[0] for i in network.activations}
+    at_x, counting = network.values(ball.x), _counting(network, ball, known)
     for i, node in enumerate(network.nodes):
         better[i] = interval_of(node, better, ball).meet(known[i])
         if isinstance(node.operation, Activation):
             lines[i] = node.operation.lines(*better[node.inputs[0]])
         if i in inputs and i not in exact:
-            wanted = _wanted(network, i, better[i])
-            better[i] = _refined(Relaxed(network, ball, lines), i, better, wanted, bounder)
+            wanted = _wanted(network, i, at_x[i], counting, most)
+            better[i] = _refined(Relaxed(network, ball, lines), better, wanted, bounder)
     return better
 
 
@@ -81,33 +90,78 @@ def _is_scaling(network: Network, i: int) -> bool:
     return i == 0 or (isinstance(node.operation, Scale | Reshape) and _is_scaling(network, node.inputs[0]))
 
 
-def _wanted(network: Network, source: int, known: Interval) -> Tensor:
-    """Positions in the flattened value of a node whose bounds are worth the work."""
-    smooth = any(
-        isinstance(node.operation, Activation) and not node.operation.bends_at_zero
-        for node in network.nodes
-        if source in node.inputs
-    )
-    chosen = torch.ones_like(known.lower, dtype=torch.bool) if smooth else known.crosses_zero
-    return chosen.flatten().nonzero().squeeze(1)
+def _counting(network: Network, ball: BallInBox, known: Mapping[int, Interval]) -> dict[int, Tensor]:
+    """Which inputs of each activation the logits depend on, bool (n,): a ReLU that gives zero hides those before it.
+
+    Asked with slopes and coefficients at random, of which sums are zero only where nothing is added.
+    """
+    generator = torch.Generator().manual_seed(0)
+    lines = {}
+    for i in network.activations:
+        operation, source = network.nodes[i].operation, known[network.nodes[i].inputs[0]]
+        flat = isinstance(operation, Activation) and operation.bends_at_zero and operation.leak == 0
+        slope = torch.rand(source.upper.shape, dtype=torch.float64, generator=generator)
+        slope = torch.where((source.upper > 0) | (not flat), slope, 0.0)
+        lines[i] = Lines(slope, torch.zeros_like(slope), slope, torch.zeros_like(slope))
+    last = torch.rand(1, *network.nodes[-1].shape, dtype=torch.float64, generator=generator)
+    passed = lower_bound(Relaxed(network, ball, lines), Functions.of(len(network.nodes) - 1, last), keep=True).passed
+    return {i: ((found != 0) & (lines[i].lower_slope > 0)).flatten() for i, found in passed.items()}
 
 
-def _refined(
-    relaxed: Relaxed, start: int, better: Mapping[int, Interval], wanted: Tensor, bounder: Bounder
-) -> Interval:
-    """Bounds of a node, those at the wanted positions by going backward."""
-    known = better[start]
+class _Wanted(NamedTuple):
+    """What is asked of the bounds of a node.
+
+    Attributes:
+        node: Position of the node.
+        positive: Where its value is positive at the image itself, bool (n,).
+        counts: Where its value matters, bool (n,).
+        both: Whether both bounds matter even where zero is outside.
+        most: How many of the values may be bounded, those with the widest bounds.
+    """
+
+    node: int
+    positive: Tensor
+    counts: Tensor
+    both: bool
+    most: int
+
+    def open(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """Positions where bounds (n,) leave something to ask, int64 (K,)."""
+        found = (self.counts & (self.both | (lower < 0) & (upper > 0))).nonzero().squeeze(1)
+        return found if len(found) <= self.most else found[(upper - lower)[found].topk(self.most).indices]
+
+
+def _wanted(network: Network, node: int, at_x: Tensor, counting: Mapping[int, Tensor], most: int) -> _Wanted:
+    """What the activations that a node feeds ask of it."""
+    fed = [i for i in network.activations if node in network.nodes[i].inputs]
+    both = any(not network.nodes[i].operation.bends_at_zero for i in fed)  # type: ignore[union-attr]
+    none = torch.zeros_like(at_x.flatten(), dtype=torch.bool)
+    counts = torch.stack([counting.get(i, none) for i in fed]).any(0)
+    entries = sum(math.prod(each.shape) for each in network.nodes[:node])
+    return _Wanted(node, at_x.flatten() > 0, counts, both, max(1, most // entries))
+
+
+def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, bounder: Bounder) -> Interval:
+    """Bounds of a node by going backward, first the one on the side of zero where the image is not.
+
+    Most values that intervals leave open turn out to have one sign only, which is that at the image: their other bound
+    then decides nothing.
+    """
+    known = better[wanted.node]
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
-    for at in range(0, len(wanted), CHUNK // 2):
-        chosen = wanted[at : at + CHUNK // 2]
-        below = bounder(relaxed, better, values_and_negatives(relaxed.network, start, chosen))
-        lower[chosen], upper[chosen] = below[: len(chosen)], -below[len(chosen) :]
-    found = Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened()
-    return found.meet(known)
+    for below in (wanted.positive, ~wanted.positive):
+        places = wanted.open(lower, upper)
+        for at in range(0, len(places), CHUNK):
+            chosen = places[at : at + CHUNK]
+            signs = torch.where(below[chosen], 1.0, -1.0).double()
+            found = signs * bounder(relaxed, better, signed_values(relaxed.network, wanted.node, chosen, signs))
+            lower[chosen] = torch.where(below[chosen], found, lower[chosen])
+            upper[chosen] = torch.where(below[chosen], upper[chosen], found)
+    return Interval(lower.view_as(known.lower), upper.view_as(known.upper)).widened().meet(known)
 
 
-def values_and_negatives(network: Network, node: int, chosen: Tensor) -> Functions:
-    """Some values of a node, then the same values times -1, as functions of the nodes that they are sums over.
+def signed_values(network: Network, node: int, chosen: Tensor, signs: Tensor) -> Functions:
+    """Some values of a node, each times a sign, as functions of the nodes that they are sums over.
 
     A value that a convolution gives depends on a few values before it: its coefficients are picked from a matrix that
     is made once, which is most of the work for early layers.
@@ -116,13 +170,14 @@ def values_and_negatives(network: Network, node: int, chosen: Tensor) -> Functio
         network: Network in float64.
         node: Position of the node.
         chosen: Positions in its flattened value, int64 (K,).
+        signs: 1 or -1 for each, float64 (K,).
 
     Returns:
-        2 K functions.
+        K functions.
     """
     found = _picked(network, node, chosen, 1)
-    both = {i: torch.cat([each, -each]) for i, each in found.coefficients.items()}
-    return Functions(both, torch.cat([found.constant, -found.constant]))
+    signed = {i: each * signs.view(-1, *[1] * (each.ndim - 1)) for i, each in found.coefficients.items()}
+    return Functions(signed, found.constant * signs)
 
 
 def _picked(network: Network, i: int, chosen: Tensor, sign: int) -> Functions:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from advbench.proofs.bounding.backward import Bound, lower_bound
 from advbench.proofs.bounding.balls import BallInBox
-from advbench.proofs.bounding.crown import values_and_negatives
-from advbench.proofs.search.slopes import ascend
+from advbench.proofs.bounding.crown import signed_values
+from advbench.proofs.search.slopes import INNER_RATE, ascend
 from advbench.proofs.search.space import Choice, Space
 
 MOST_ENTRIES = 250_000
 """Most coefficients of the functions that are bounded anew in each domain, those of the last layers."""
-STEPS = 10
+STEPS = 4
 """Steps of ascent for the slopes of each of their bounds."""
 REACH = 0.3
 """How far below what is wanted the bound of a domain may be, as a share of what its linear function can change."""
@@ -107,9 +107,11 @@ def _centre_and_radius(ball: BallInBox) -> tuple[Tensor, Tensor]:
 def _below(space: Space, i: int, found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Linear functions below the inputs of an activation, and below these times -1: rows of both, then middles."""
     network = space.relaxed.network
-    functions = values_and_negatives(network, network.nodes[i].inputs[0], found)
-    start = space.plain(2 * len(found))
-    choice = ascend(space.to(torch.float32), functions.to(torch.float32), start, STEPS).choice
+    signs = torch.ones(2 * len(found), dtype=torch.float64)
+    signs[len(found) :] = -1
+    functions = signed_values(network, network.nodes[i].inputs[0], found.repeat(2), signs)
+    start = space.parallel(2 * len(found))
+    choice = ascend(space.to(torch.float32), functions.to(torch.float32), start, STEPS, rate=INNER_RATE).choice
     with torch.no_grad():
         bound = lower_bound(space.chosen(choice), functions)
     centre, radius = _centre_and_radius(space.relaxed.ball)

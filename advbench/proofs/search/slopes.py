@@ -17,6 +17,8 @@ from advbench.proofs.search.space import Choice, Space
 
 SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
 """Rates of Adam in slopes and in multipliers, and the factor of both after each step."""
+INNER_RATE = 0.5
+"""Rate in slopes of bounds in between, which get a few steps only, from halfway."""
 
 
 class Ascended(NamedTuple):
@@ -31,7 +33,7 @@ class Ascended(NamedTuple):
     choice: Choice
 
 
-def ascend(space: Space, functions: Functions, choice: Choice, steps: int) -> Ascended:
+def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, rate: float = SLOPE_RATE) -> Ascended:
     """Improve the bounds of K functions.
 
     Args:
@@ -39,17 +41,18 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int) -> As
         functions: The K functions, float32.
         choice: Where to start.
         steps: Steps of Adam; the best point on the way is kept for each function.
+        rate: Rate of Adam in slopes.
     """
     slopes = choice.slopes.clone().requires_grad_(True)
     multipliers = choice.multipliers.clone().requires_grad_(True)
     split = bool(choice.signs.any())
-    movers = [_Adam(slopes, SLOPE_RATE), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
+    movers = [_Adam(slopes, rate), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
     best = Ascended(torch.full_like(functions.constant, -torch.inf), choice)
-    least = space.least_slopes()
+    least, lines = space.least_slopes(), space.lines(choice)
     for step in range(steps + 1):
         with torch.set_grad_enabled(step < steps):
             here = choice._replace(slopes=slopes, multipliers=multipliers)
-            value = lower_bound(space.chosen(here), functions).value
+            value = lower_bound(space.chosen(here, lines), functions).value
         best = _better(best, value.detach(), here)
         if step < steps and value.requires_grad:
             gradients = torch.autograd.grad(value.sum(), [each.point for each in movers], allow_unused=True)
@@ -98,9 +101,10 @@ def by_ascent(steps: int) -> Bounder:
 
     def bound(relaxed: Relaxed, known: Mapping[int, Interval], functions: Functions) -> Tensor:
         space = Space.of(relaxed, known)
-        choice = space.plain(len(functions.constant))
+        choice = space.parallel(len(functions.constant))
         if space.size:
-            choice = ascend(space.to(torch.float32), functions.to(torch.float32), choice, steps).choice
+            single = functions.to(torch.float32)
+            choice = ascend(space.to(torch.float32), single, choice, steps, rate=INNER_RATE).choice
         return exactly(space, functions, choice)
 
     return bound

@@ -14,7 +14,7 @@ from torch import Tensor
 from advbench.proofs.bounding.backward import Bends, Relaxed
 from advbench.proofs.bounding.balls import BallInBox
 from advbench.proofs.bounding.intervals import Interval
-from advbench.proofs.network.relaxations import Activation
+from advbench.proofs.network.relaxations import Activation, Lines
 
 
 class Choice(NamedTuple):
@@ -116,24 +116,44 @@ class Space:
 
     def plain(self, rows: int) -> Choice:
         """The slopes that the lines have, and no split."""
-        slopes = [self.relaxed.lines[i].lower_slope.flatten(1)[:, found] for i, found, _ in self.parts()]
+        return self._start("lower_slope", rows)
+
+    def parallel(self, rows: int) -> Choice:
+        """The slopes of the upper lines, from which a few steps reach either end, and no split."""
+        return self._start("upper_slope", rows)
+
+    def _start(self, which: str, rows: int) -> Choice:
+        lines = self.relaxed.lines
+        slopes = [getattr(lines[i], which).flatten(1)[:, found] for i, found, _ in self.parts()]
         start = torch.cat(slopes, 1) if slopes else self.ends[:1]
         start = start.float().expand(rows, -1).clone()
         lower, upper = (each.expand(rows, -1).clone() for each in self.ends)
         return Choice(start, torch.zeros_like(start, dtype=torch.int8), torch.zeros_like(start), lower, upper)
 
-    def chosen(self, choice: Choice) -> Relaxed:
-        """The relaxed network with the choices made."""
-        bends, dtype = {}, self.relaxed.ball.x.dtype
-        split = bool(choice.signs.any())
-        for i, found, place in self.parts():
+    def lines(self, choice: Choice) -> dict[int, Lines]:
+        """Lines of the values that bend, by the bounds of each domain (K, U of an activation)."""
+        found, dtype = {}, self.relaxed.ball.x.dtype
+        for i, _, place in self.parts():
             operation = self.relaxed.network.nodes[i].operation
-            lower, upper, signs = choice.lower[:, place], choice.upper[:, place], choice.signs[:, place]
-            lines = operation.lines(lower, upper).to(dtype)  # type: ignore[union-attr]
-            bent = (lower < 0) & (upper > 0)
-            slopes = torch.where(bent, choice.slopes[:, place].to(dtype), lines.lower_slope)
-            push = choice.multipliers[:, place].to(dtype) * -signs.to(dtype) if split else None
-            bends[i] = Bends(found, slopes, lines.upper_slope, lines.upper_offset, push)
+            ends = choice.lower[:, place].to(dtype), choice.upper[:, place].to(dtype)
+            found[i] = operation.lines(*ends)  # type: ignore[union-attr]
+        return found
+
+    def chosen(self, choice: Choice, lines: Mapping[int, Lines] | None = None) -> Relaxed:
+        """The relaxed network with the choices made.
+
+        Args:
+            choice: Slopes, sides and multipliers (K, U).
+            lines: What :meth:`lines` gave for the same bounds, to save the time.
+        """
+        bends, dtype = {}, self.relaxed.ball.x.dtype
+        lines = self.lines(choice) if lines is None else lines
+        split, bent = bool(choice.signs.any()), choice.bent
+        for i, found, place in self.parts():
+            slopes = torch.where(bent[:, place], choice.slopes[:, place].to(dtype), lines[i].lower_slope)
+            signs = choice.signs[:, place].to(dtype)
+            push = choice.multipliers[:, place].to(dtype) * -signs if split else None
+            bends[i] = Bends(found, slopes, lines[i].upper_slope, lines[i].upper_offset, push)
         return self.relaxed._replace(bends=bends)
 
     def within(self, ball: BallInBox) -> "Space":
