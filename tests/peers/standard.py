@@ -48,7 +48,7 @@ the most expensive last. Then other norms."""
 LARGER = (
     ("efficientnet_lite0", "linf", 1 / 255, 8),
     ("imagenet-mobilenet_v1-0.5-160", "linf", 0.1 / 255, 48),
-    ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 48),
+    ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
 )
 """The same for photographs, right ones alone, and a thousand classes, or the first hundred of those classes that there
 are photographs of."""
