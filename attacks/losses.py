@@ -22,6 +22,23 @@ def margin(logits: Tensor, goal: Goal) -> Tensor:
     return goal.margin(logits)
 
 
+def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
+    """The goal's margin in probabilities: of like sign, but it weighs the steps near the boundary most.
+
+    Its gradient vanishes where the network is very sure, as that of the cross-entropy does.
+
+    References:
+        Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
+        <https://arxiv.org/abs/2411.15210>, 2024 (PMA).
+
+    Example:
+        >>> from attacks import Untargeted
+        >>> probability_margin(torch.tensor([[0.0, 0.0, -200.0]]), Untargeted(torch.tensor([0])))
+        tensor([0.])
+    """
+    return goal.margin(logits.softmax(1))
+
+
 def hinge(logits: Tensor, goal: Goal) -> Tensor:
     """The margin as long as the goal is not met, then zero: nothing is gained by going further.
 
@@ -74,5 +91,5 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
     return goal.margin(logits) / (ordered[:, 0] - ordered[:, 2:].mean(1)).clamp_min(1e-12)
 
 
-LOSSES: dict[str, Loss] = {"margin": margin, "ce": cross_entropy, "dlr": dlr}
+LOSSES: dict[str, Loss] = {"margin": margin, "ce": cross_entropy, "dlr": dlr, "pm": probability_margin}
 """Name -> loss."""

@@ -1,47 +1,48 @@
 """The standard verdict: a worst case at small cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from attacks.apgd import descend
 from attacks.fmn import FMN
 from attacks.goals import Goal
-from attacks.hop_skip_jump import HopSkipJump
-from attacks.losses import Loss, cross_entropy, margin
-from attacks.noise import Noise
+from attacks.losses import cross_entropy, margin, probability_margin
 from attacks.norms import Linf, Norm
-from attacks.protocols import Access, AttackError, Kind, Model, Precision, Search
+from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
 from attacks.searches.hopping import hop
-from attacks.searches.track import Lowest, Survivors, towards_rivals
-from attacks.square import Square, scatter, schedule, search
-from attacks.standard_in_l0 import explore, fool
+from attacks.searches.lowest import Lowest
+from attacks.searches.track import Survivors
+from attacks.standard_by_answers import by_answers, by_decisions, change_squares, change_squares_for_long, mute
+from attacks.standard_descents import Rivals, descend_from_random, from_outside
+from attacks.standard_in_l0 import fool
 
-WIDE, NARROW = 0.8, 0.1
-"""Share of the image that the first squares cover: those that start anew, and those around a good point."""
 LONG = 100
 """Gradient steps of the long descents, those of AutoAttack."""
-OUTSIDE = ((3, 1), (2, 1), (1, 2))
-"""Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
 RESTART = 10
-"""Rounds whose hops cost as much as the long descent from outside that takes their place in L1."""
+"""Hops that cost as much as the long descent from outside that takes their place in L1."""
 BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
+STRAIGHT = 2
+"""A margin is straight if it falls by between a half and this many times as much as the gradient at the image says."""
+FEW = 3
+"""Rivals that are tried one after the other; the rest of them side by side."""
+SURE = 0.75
+"""Share of the clean margin above which an image leaves after the first rival."""
+PATIENCE = 5
+"""Hops that an image gets, however high its margin, where that is not straight."""
+POLISH, FINE = 20, 0.25
+"""Hops after which squares and short steps follow, and the first of these steps, as a fraction of the budget."""
 LEAD = 2
 """Gradients count as masked where squares lowered the margin by more than this many times as much."""
-
-LONGER = 20
-"""Times as many squares where there are no gradients, or masked ones."""
-
-_Legs = Sequence[tuple[float, int]]
-"""Legs of a descent: the ball as a multiple of the budget, and the gradient steps; the last is within the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +52,38 @@ class Standard:
     Every step works on the images that the steps before did not fool, and an image is done the moment it is fooled:
 
     1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where
-       few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
-    2. descend the margin to each rival class, the nearest first, from a random point, in L1 from outside;
-    3. change random squares, without gradients;
-    4. hop from basin to basin: kick the best point, walk down again, change small squares there. An image takes part
-       as long as its margin is below 1/2, in later rounds 1/3, 1/4, ... of the clean image's: hopeless ones leave at
-       once, those that nearly fall stay to the end;
-    5. descend the cross-entropy and the margin for long;
-    6. come from outside: descend the margin to each rival class in a ball three times as large, then in one twice as
-       large, then within the budget, where this path often ends in another basin than one that starts there;
-    7. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
+       few steps do not find the few values that count, descend it for long, from outside;
+    2. change a few random squares, without gradients;
+    3. descend the margin to the nearest rival classes, one after the other, from a random point, in L1 from outside. An
+       image where the first descent and a later one end at the lowest margin leaves if after the first rival this is
+       above 3/4 of the clean image's, after the next ones 1/2, 1/3: where descents from different points agree there
+       is little else to be found. None leaves whose margin hardly fell, or by less than half or more than twice of
+       what the gradient at the image says (but in L1): there the network is not nearly linear, and another point may
+       tell otherwise. Nor does one where squares got further than gradients. Then descend, for half as many steps, to
+       all other rivals at once;
+    4. change more squares where a few did nearly as much as gradients, or gradients hardly anything;
+    5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side;
+       after twenty hops also change squares of the best point and descend from there in short steps. An image takes
+       part as long as its margin is below 1/2, after three hops 1/3, then 1/4, 1/6, 1/9 ... of the clean image's:
+       hopeless ones leave at once (after five hops where the network is not nearly linear), those that nearly fall
+       stay to the end;
+    6. descend the cross-entropy and the margin of probabilities for long;
+    7. come from outside: descend the margin to each rival class, all at once, in a ball three times as large, then in
+       one twice as large, then within the budget, where this path often ends in another basin than one that starts
+       there;
+    8. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
     In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient,
     also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random
     kicks; then come both forms of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one
     that nearly falls up to 9,700.
 
-    An image that is left out early costs 530 passes (in L2 630, in L1 840), one that nearly falls up to 6,200
-    (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
+    Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
+    which takes up to 100 passes more.
+
+    An image that is left out early costs 90 passes (in L2 200, in L1 300), most of those that it does not fool fewer
+    than 500 (in L1 1,000), one that nearly falls up to 6,700 (AutoAttack: about 9,900 each), one with masked gradients
+    4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
     squares for long, and where no square changes the margin, as with a model that names its first class and no more, it
@@ -82,12 +97,18 @@ class Standard:
         robustness via adaptive auto attack <https://arxiv.org/abs/2203.05154>, 2022: leaving out hopeless images.
         Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
         <https://arxiv.org/abs/2206.07314>, 2022: the order of targets. Croce and Hein, Mind the box: l1-APGD for sparse
-        adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink.
+        adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink. Melamed
+        et al., MALT powers up adversarial attacks <https://arxiv.org/abs/2407.02240>, 2024: rivals among many classes.
+        Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
+        <https://arxiv.org/abs/2411.15210>, 2024: the margin of probabilities.
+        Boender and Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods
+        <https://doi.org/10.1007/BF02591684>, 1987: to stop once the same minimum is found again.
 
     Deviations:
         It is none of these: the short descents are APGD's, on the margin alone, and hops take the place of FAB and of
-        long descents. Whether an image is left out depends on that image alone. In L1, and on images with more than
-        three dimensions, there are no squares.
+        long descents. Whether an image is left out depends on that image alone, and the rule is simpler than the
+        Bayesian one: the lowest margin, to a tenth, at first and again. In L1, and on images with more than three
+        dimensions, there are no squares.
 
     Example:
         >>> import torch
@@ -110,11 +131,11 @@ class Standard:
     steps: int = 15
     """Gradient steps of each descent."""
     targets: int = 9
-    """Descents towards rival classes."""
+    """Rival classes that are aimed at."""
     queries: int = 200
-    """Random squares of step 3; a tenth as many after each hop, twenty times as many where gradients are masked."""
-    rounds: int = 100
-    """Hops, of ten gradient steps each."""
+    """Squares of step 4; an eighth of them in step 2, twenty times as many where gradients are masked or missing."""
+    rounds: int = 200
+    """Hops of ten gradient steps each, half as many in L0."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -135,95 +156,86 @@ class Standard:
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         if self.norm.grain:
             return fool(active, best, seeds, self)
-        clean = best.margin.clone()
-        best.look(active, descend(active, active.x, margin, self.steps))
-        if (steps := BOUNDARY.get(self.norm.name)) and len(active):
-            best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
-        if sparse := self.norm.sparse:
-            for loss in (cross_entropy, margin):
-                _descend(active, best, next(seeds), loss, _from_outside(LONG))
-        legs = _from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
-        self._towards_rivals(active, best, seeds, legs)
-        by_gradients = clean - best.margin
-        self._square(active, best, self.queries, seeds)
-        self._by_decisions(active, best, best.margin >= clean, derive(seed, 0))
-        masked = clean - best.margin > LEAD * by_gradients
+        straight = self._descend(active, best, seeds)
+        rivals, masked = self._try_rivals(active, best, seeds, straight)
         active.precision = "exact"  # a rounded gradient decides nothing among those left
-        for i in range(self.rounds):
-            hopeless = (best.margin > clean / (2 + 0.2 * i)) & ~masked
-            active.give_up(hopeless[active.rows], best.of(active))
-            if not sparse:
-                hop(active, best, next(seeds))
-            elif i % RESTART == 0:
-                _descend(active, best, next(seeds), margin if i % (2 * RESTART) else cross_entropy, _from_outside(LONG))
-            self._square(active, best, self.queries // 10, seeds, around_best=True)
-        for loss in (cross_entropy, margin):
-            _descend(active, best, next(seeds), loss, [(1, LONG)])
-        self._towards_rivals(active, best, seeds, _from_outside(4 * self.steps))
+        for done, kicks in _rounds(self.rounds):
+            _leave(active, best, 1 / max(2, done), ~masked & (straight | (done >= PATIENCE)))
+            self._hop(active, best, seeds, done, kicks)
+        for loss in (cross_entropy, probability_margin):
+            descend_from_random(active, best, next(seeds), loss, [(1, LONG)])
+        rivals.descend_at_once(active, best, next(seeds), from_outside(4 * self.steps), range(self.targets))
         active.give_up(~masked[active.rows], best.of(active))
-        self._square(active, best, LONGER * self.queries, seeds)
+        change_squares_for_long(active, best, self.queries, seeds)
         return active.finish(best.of(active))
 
     def _without_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
         """The attack on a model that gives scores or decisions alone."""
         active = Survivors.of(self, model, x, goal, eps, seed)
-        best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
-        clean = best.margin.clone()
-        self._square(active, best, self.queries, seeds)
-        mute = best.margin >= clean
-        self._by_decisions(active, best, mute, next(seeds))
-        active.give_up(mute[active.rows], best.of(active))
-        for around_best in (False, True):
-            self._square(active, best, LONGER * self.queries // 2, seeds, around_best=around_best)
-        return active.finish(best.of(active))
+        return by_answers(active, Lowest(active), self.queries, (derive(seed, i) for i in count(1)))
 
-    def _by_decisions(self, active: Survivors, best: Lowest, mute: Tensor, seed: int) -> None:
-        """Noise, then steps along the decision boundary, for images whose margin nothing moves: bool (N,)."""
-        noisy = Noise(norm=self.norm, draws=self.queries)
-        walk = HopSkipJump(norm=self.norm, steps=self.steps) if self.norm.name in HopSkipJump.norms else None
-        for attack in (noisy, walk):
-            some = mute[active.rows].nonzero().squeeze(1)
-            if attack is None or not len(some):
-                return
-            x_adv = active.x.clone()
-            try:
-                x_adv[some] = attack(
-                    active.model, active.x[some], active.goal.select(some), eps=active.eps[some], seed=seed
-                )
-            except AttackError as error:  # without a start nothing is lost: squares and noise have been tried
-                x_adv[some] = error.x_adv
-            best.look(active, x_adv)
+    def _descend(self, active: Survivors, best: Lowest, seeds: Iterator[int]) -> Tensor:
+        """Step 1. Gives where the network is nearly linear within the budget, bool (N,)."""
+        promise = torch.minimum(_promise(active), best.clean)
+        best.look(active, descend(active, active.x, margin, self.steps))
+        fall = best.clean - best.margin
+        straight = (fall > promise / STRAIGHT) & (fall < promise * STRAIGHT) | self.norm.sparse
+        if (steps := BOUNDARY.get(self.norm.name)) and len(active):
+            best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
+        if self.norm.sparse:
+            descend_from_random(active, best, next(seeds), margin, from_outside(LONG))
+        return straight
 
-    def _towards_rivals(self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: _Legs) -> None:
-        """A descent to each rival class."""
-        for _ in towards_rivals(active, best, self.targets):
-            _descend(active, best, next(seeds), margin, legs)
+    def _try_rivals(
+        self, active: Survivors, best: Lowest, seeds: Iterator[int], straight: Tensor
+    ) -> tuple[Rivals, Tensor]:
+        """Steps 2 to 4. Gives the rivals, and where gradients are masked, bool (N,)."""
+        squares, sparse = Lowest(active), self.norm.sparse
+        change_squares(active, squares, self.queries // 8, seeds)
+        rivals = Rivals(active, best, self.targets)
+        legs = from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
+        first, others = range(min(FEW, self.targets)), range(FEW, self.targets)
+        for tried, _ in enumerate(rivals.descend(active, best, seeds, legs, first), 1):
+            _leave(active, best, min(1 / tried, SURE), best.settled & straight & (best.margin <= squares.margin))
+        rivals.descend_at_once(active, best, next(seeds), legs if sparse else [(1, self.steps // 2)], others)
+        near = best.clean - squares.margin > (best.clean - best.margin) / LEAD
+        with active.only((near | ~best.moved)[active.rows]) as some:
+            change_squares(some, squares, self.queries, seeds)
+        masked = squares.moved & (best.clean - squares.margin > LEAD * (best.clean - best.margin))
+        best.look(active, squares.of(active))
+        by_decisions(active, best, mute(active, best), self.queries, next(seeds))
+        return rivals, masked
 
-    def _square(
-        self, active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
-    ) -> None:
-        """Try random squares, in L0 random values, from a new start or around the best points."""
-        if self.norm.grain:
-            explore(active, best, queries, next(seeds), around_best=around_best)
-            return
-        if self.norm.name not in Square.norms or active.x.ndim > 4:
-            return
-        start = best.of(active) if around_best else scatter(active, next(seeds))
-        found, _ = search(active, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
-        best.look(active, found)
-
-
-def _from_outside(steps: int) -> _Legs:
-    """The legs of a descent of ``steps`` gradient steps, from a ball larger than the budget inwards."""
-    parts = sum(share for _, share in OUTSIDE)
-    return [(times, max(share * steps // parts, 1)) for times, share in OUTSIDE]
+    def _hop(self, active: Survivors, best: Lowest, seeds: Iterator[int], done: int, kicks: int) -> None:
+        """The hops of a round, then squares and short steps around the best points of those that nearly fall."""
+        if not self.norm.sparse:
+            hop(active, best, next(seeds), kicks=kicks)
+        else:
+            for i in range(-(-done // RESTART), -(-(done + kicks) // RESTART)):
+                descend_from_random(active, best, next(seeds), (cross_entropy, margin)[i % 2], from_outside(LONG))
+        if done + kicks >= POLISH:
+            change_squares(active, best, self.queries // 4, seeds, around_best=True)
+            best.look(active, descend(active, best.of(active), margin, 2 * self.steps, first_step=FINE))
 
 
-def _descend(active: Survivors, best: Lowest, seed: int, loss: Loss, legs: _Legs) -> None:
-    """A descent of the aim from a random point."""
-    radius = legs[0][0] * active.eps
-    x_adv = active.x + active.norm.random(active.x.shape[1:], radius, seed, active.goal.ids, draw=0).to(active.x)
-    for times, steps in legs:
-        start = active.norm.within(active.x, x_adv, times * active.eps)
-        x_adv = descend(active if times == 1 else active.widened(times), start, loss, steps)
-    best.look(active, x_adv)
+def _promise(active: Survivors) -> Tensor:
+    """By how much the margin of each image would fall within its budget if it went on as at the image (N,)."""
+    promise = torch.zeros_like(active.found.flatten(1)[:, 0])
+    if len(active) and not active.norm.sparse:
+        promise[active.rows] = active.eps * active.norm.dual(active.slope(active.x, margin).gradient)
+    return promise
+
+
+def _leave(active: Survivors, best: Lowest, share: float, may: Tensor) -> None:
+    """Leave out images whose margin is above a share of the clean one, where that ``may`` be, bool (N,)."""
+    hopeless = may & (best.margin > share * best.clean)
+    active.give_up(hopeless[active.rows], best.of(active))
+
+
+def _rounds(hops: int) -> Iterator[tuple[int, int]]:
+    """How many hops each image has behind it, and how many it does now, side by side: half as many, at least one."""
+    done = 0
+    while done < hops:
+        now = min(max(1, done // 2), hops - done)
+        yield done, now
+        done += now

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from attacks.losses import margin
 from attacks.searches import swaps
-from attacks.searches.track import Lowest, Survivors, towards_rivals
+from attacks.searches.lowest import Lowest, nearest_ways, towards
+from attacks.searches.track import Survivors
 from attacks.sparse_rs import scatter, schedule, search
 from attacks.spgd import SPGD, descend
 
@@ -77,11 +78,12 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
     """
     clean = best.margin.clone()
     swaps.descend(active, best, active.x, margin, attack.steps)
-    for _ in towards_rivals(active, best, max(attack.targets // FEW, 1)):
+    few = max(attack.targets // FEW, 1)
+    for _ in towards(active, nearest_ways(active, best, few)):
         swaps.descend(active, best, active.x, margin, max(attack.steps // BRIEF, 1))
     explore(active, best, SEARCH * attack.queries, next(seeds))
     active.precision = "exact"  # a rounded gradient decides nothing among those left
-    for i in range(attack.rounds):
+    for i in range(attack.rounds // 2):
         hopeless = best.margin > clean / (2 + 0.2 * i)
         active.give_up(hopeless[active.rows], best.of(active))
         if not len(active):

@@ -15,7 +15,8 @@ from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.lowest import Lowest
+from attacks.searches.track import Survivors
 from attacks.searches.walkers import FAR, Walkers, corners
 from attacks.standard import Standard
 

@@ -6,23 +6,25 @@ from torch import Tensor
 from attacks.geometry.rows import column
 from attacks.losses import margin
 from attacks.searches.draws import derive, uniform
+from attacks.searches.lowest import Lowest
 from attacks.searches.momentum import accumulate
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.05, 0.5
 """Share of the values that a kick changes: between these, small ones as likely as large ones."""
 
 
-def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
+def kick(active: Survivors, x_adv: Tensor, seed: int, count: int = 1) -> Tensor:
     """Replace some values of each image, chosen at random, by those of a random point on the ball's surface.
 
     Args:
         active: The active images, and their budgets.
         x_adv: The points to kick (n, ...).
         seed: The seed of all random draws.
+        count: How many times each point is kicked, each time anew.
 
     Returns:
-        Points in the ball and in [0, 1] (n, ...).
+        Points in the ball and in [0, 1], those of an image side by side (n * count, ...).
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -34,15 +36,20 @@ def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
         >>> bool(0.02 < moved.bool().float().mean() < 0.53)
         True
     """
-    ids, shape, other = active.goal.ids, x_adv.shape[1:], derive(seed, 1)
+    kicked = [_kick(active, x_adv, derive(seed, 2 * i), derive(seed, 2 * i + 1)) for i in range(count)]
+    return torch.stack(kicked, 1).flatten(0, 1)
+
+
+def _kick(active: Survivors, x_adv: Tensor, seed: int, other: int) -> Tensor:
+    ids, shape = active.goal.ids, x_adv.shape[1:]
     share = LEAST * (MOST / LEAST) ** uniform(seed, ids, 0, ())
     chosen = uniform(seed, ids, 1, shape) < column(share, x_adv)
     far = active.norm.steepest(active.norm.random(shape, active.eps, other, ids, 0).to(x_adv), active.eps)
     return active.norm.within(active.x, torch.where(chosen, active.x + far, x_adv), active.eps)
 
 
-def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: float = 0.75) -> None:
-    """Kick the best points once and walk down from there, with momentum and ever shorter steps.
+def hop(active: Survivors, best: Lowest, seed: int, *, kicks: int = 1, steps: int = 10, decay: float = 0.75) -> None:
+    """Kick the best points and walk down from there, with momentum and ever shorter steps.
 
     Images that get fooled leave; better points are stored in ``best``.
 
@@ -50,15 +57,21 @@ def hop(active: Survivors, best: Lowest, seed: int, *, steps: int = 10, decay: f
         active: The active images.
         best: The best points so far.
         seed: The seed of all random draws.
-        steps: Gradient steps; the first is half of ``eps`` long.
+        kicks: Walks for each image, side by side.
+        steps: Gradient steps of a walk; the first is half of ``eps`` long.
         decay: Weight of the earlier gradients.
 
     References:
         Wales and Doye, Global optimization by basin-hopping <https://arxiv.org/abs/cond-mat/9803344>, 1997.
     """
-    if not len(active):
-        return
-    x_adv = kick(active, best.of(active), seed)
+    for part in active.parts(kicks):
+        crowd = part.copies(kicks)
+        found = Lowest(crowd)
+        _walk(crowd, found, kick(part, best.of(part), seed, kicks), steps, decay)
+        best.gather(part, crowd, found)
+
+
+def _walk(active: Survivors, best: Lowest, x_adv: Tensor, steps: int, decay: float) -> None:
     sum_ = torch.zeros_like(x_adv)
     for step in range(steps):
         if not len(active):

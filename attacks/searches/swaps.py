@@ -7,8 +7,9 @@ from attacks.geometry.box import room
 from attacks.geometry.rows import flat
 from attacks.losses import Loss
 from attacks.searches.draws import uniform
+from attacks.searches.lowest import Lowest
 from attacks.searches.momentum import accumulate
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.3, 1.0
 """Share of the changed values that a kick exchanges: between these, small ones as likely as large ones."""

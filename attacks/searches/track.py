@@ -1,6 +1,7 @@
-"""Bookkeeping, image by image: which images are still unfooled, and the lowest candidate found for each."""
+"""Bookkeeping, image by image: which images are still unfooled."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Self
 
@@ -11,13 +12,14 @@ from attacks.geometry.ball import Ball, radii
 from attacks.goals import Goal, met
 from attacks.losses import Loss
 from attacks.norms import Norm
-from attacks.objectives.ranking import fooling
-from attacks.objectives.rivals import aims
 from attacks.protocols import Attack, Model, Precision
 from attacks.queries.confined import confined
 from attacks.queries.gradients import Slope, exact_form, forward, precise, slope
 from attacks.queries.inputs import clean_logits
 from attacks.searches.nearest import Nearest
+
+AT_ONCE = 2**20
+"""About how many values of images go through the model at a time, where several copies of each image do."""
 
 
 class Survivors:
@@ -62,10 +64,14 @@ class Survivors:
     """The survivors' rows in the whole batch (n,)."""
     found: Tensor
     """For the whole batch: the fooling image where there is one, else the latest candidate."""
+    fooled: Tensor
+    """For the whole batch: whether the goal is met there, bool (N,)."""
     logits: Tensor
     """The model's logits of the clean images of the whole batch (N, C)."""
     precision: Precision
     """The precision of the survivors' gradients."""
+    owner: Tensor | None
+    """Where several copies of each image are tried at once, the place of each one's image (n,); else None."""
     _ball: Ball | None
 
     def __init__(
@@ -83,8 +89,8 @@ class Survivors:
         self.model, self.norm, self.precision = confined(model, norm, x, goal.ids), norm, "exact"
         self.x, self.goal, self.aim, self.eps = x, goal, goal, radii(eps, x)
         self.rows = torch.arange(len(x), device=x.device)
-        self.found, self._clean = x.clone(), x
-        self._stay, self._ball = False, None
+        self.found, self.fooled, self._clean = x.clone(), torch.zeros_like(self.rows, dtype=torch.bool), x
+        self._stay, self.owner, self._ball = False, None, None
         self._anew: Callable[[Model, Tensor, Goal, float | Tensor | None], Tensor] | None = None
         self.retire(x, met(goal, self.logits))
 
@@ -144,8 +150,9 @@ class Survivors:
         """
         if self._stay or not bool(fooled.any()):
             return None
-        self.found[self.rows[fooled]] = x_adv[fooled]
-        stay = (~fooled).nonzero().squeeze(1)
+        self.found[self.rows[fooled]], self.fooled[self.rows[fooled]] = x_adv[fooled], True
+        done = fooled if self.owner is None else torch.isin(self.owner, self.owner[fooled])
+        stay = (~done).nonzero().squeeze(1)
         self._keep(stay)
         return stay
 
@@ -165,6 +172,31 @@ class Survivors:
         wide = copy(self)
         wide.eps, wide._stay, wide._ball = times * self.eps, True, None
         return wide
+
+    @contextmanager
+    def only(self, some: Tensor) -> Iterator[Self]:
+        """Some of the images, bool (n,), for a while; what leaves these leaves here."""
+        part = copy(self)
+        part._keep(some.nonzero().squeeze(1))
+        before = part.rows
+        yield part
+        left = before[~torch.isin(before, part.rows)]
+        self._keep((~torch.isin(self.rows, left)).nonzero().squeeze(1))
+
+    def parts(self, count: int) -> Iterator[Self]:
+        """The images in turn, as few at a time as ``count`` copies of them fill a batch; what leaves these leaves."""
+        for rows in torch.split(self.rows, max(1, AT_ONCE // (count * self.x[:1].numel() or 1))):
+            with self.only(torch.isin(self.rows, rows)) as part:
+                yield part
+
+    def copies(self, count: int) -> Self:
+        """``count`` copies of each image, side by side, all of which leave once one of them is fooled."""
+        crowd, owner = copy(self), torch.arange(len(self), device=self.rows.device).repeat_interleave(count)
+        crowd.logits, crowd.found = self.logits[self.rows][owner], self.x[owner]
+        crowd._keep(owner)
+        crowd.owner, crowd.rows = owner, torch.arange(len(owner), device=owner.device)
+        crowd.fooled = torch.zeros_like(owner, dtype=torch.bool)
+        return crowd
 
     def give_up(self, hopeless: Tensor, x_adv: Tensor) -> None:
         """Leave images out of all further work: bool (n,), with the best candidates (n, ...) there are."""
@@ -202,75 +234,4 @@ class Survivors:
         self.x, self.goal = self.x[stay], self.goal.select(stay)
         self.aim = aim or self.goal
         self.eps, self.rows, self._ball = self.eps[stay], self.rows[stay], None
-
-
-class Lowest:
-    """The candidate with the lowest margin so far for each image of a batch, the clean image to begin with.
-
-    Args:
-        active: The images that are to be fooled.
-
-    Example:
-        >>> from attacks import Linf, Untargeted
-        >>> x = torch.tensor([[0.9, 0.3], [0.2, 0.8]])
-        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0])), Linf(), eps=0.5)
-        >>> best = Lowest(active)
-        >>> better = torch.tensor([[0.8, 0.4]])
-        >>> rest = best.offer(active, better, logits=better)
-        >>> best.margin
-        tensor([0.4000,    inf])
-    """
-
-    x_adv: Tensor
-    """The best candidates of the whole batch (N, ...)."""
-    margin: Tensor
-    """The goal's margin there (N,); infinite where the clean image met the goal."""
-
-    def __init__(self, active: Survivors) -> None:
-        self.x_adv = active.found.clone()
-        self.margin = active.found.new_full((len(active.found),), torch.inf)
-        self.look(active, active.x)
-
-    def of(self, active: Survivors) -> Tensor:
-        """The candidates of the active images (n, ...)."""
-        return self.x_adv[active.rows]
-
-    def look(self, active: Survivors, x_adv: Tensor) -> None:
-        """Ask the model about candidates of the survivors (n, ...), and keep those that are better."""
-        if len(active):
-            self.offer(active, x_adv, forward(active.model, x_adv, active.goal))
-
-    def offer(self, active: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Keep the candidates (n, ...) that are better; then do what :meth:`Survivors.retire` does."""
-        margin = active.goal.margin(logits)
-        better = margin < self.margin[active.rows]
-        rows = active.rows[better]
-        self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
-        return active.retire(x_adv, fooling(margin, logits), *state)
-
-
-def towards_rivals(active: Survivors, best: Lowest, count: int) -> Iterator[None]:
-    """Aim the active images at each rival class, those nearest at their best points first, and at the goal again.
-
-    Args:
-        active: The images; their aim is set before each turn, for those that are left by then.
-        best: Their best points.
-        count: How many rivals.
-
-    Yields:
-        Nothing, once for each rival.
-
-    Example:
-        >>> from attacks import Linf, Untargeted
-        >>> x = torch.tensor([[0.6, 0.5, 0.3]])
-        >>> active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=0.01)
-        >>> [active.aim.new.tolist() for _ in towards_rivals(active, Lowest(active), 2)]
-        [[[1]], [[2]]]
-    """
-    if not len(active):
-        return
-    rows, logits = active.rows, forward(active.model, best.of(active), active.goal)
-    for aim in aims(active.goal, logits, count):
-        active.aim = aim.select(torch.searchsorted(rows, active.rows))
-        yield
-    active.aim = active.goal
+        self.owner = None if self.owner is None else self.owner[stay]

@@ -25,9 +25,10 @@ from attacks import (
 from attacks.losses import margin
 from attacks.objectives.rivals import Overtake, aims, distinct_aims
 from attacks.searches.hopping import hop, kick
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.lowest import Lowest
+from attacks.searches.track import Survivors
 from attacks.square import scatter, schedule, search
-from attacks.standard import _from_outside
+from attacks.standard_descents import from_outside
 
 
 def fooled(model, goal, x_adv):
@@ -97,6 +98,25 @@ def test_the_lowest_margin_is_kept_for_each_image():
     torch.testing.assert_close(best.of(active), torch.tensor([[0.5, 0.3]]))
 
 
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([0.5, 0.6, 0.52, 0.48, 0.7], [False, False, True, True, True]),
+        ([0.5, 0.5, 0.2, 0.2], [False, True, False, False]),  # the first ones agreed on something else
+        ([1.0, 0.5, 0.5], [False, False, True]),  # the clean margin itself is no end
+        ([0.95, 0.95, 0.95], [False, False, False]),  # hardly fallen
+    ],
+)
+def test_searches_settle_where_the_first_and_a_later_one_agree(ends, expected):
+    x = torch.tensor([[1.0, 0.0]])
+    active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0])), Linf(), eps=1.0)
+    best, settled = Lowest(active), []
+    for margin_there in ends:
+        best.look(active, torch.tensor([[margin_there, 0.0]]))
+        settled.append(bool(best.settled))
+    assert settled == expected
+
+
 # --- basin hopping ---
 
 
@@ -163,8 +183,8 @@ def test_squares_from_a_good_point_are_the_better_for_it():
 
 
 def test_a_path_from_outside_ends_within_the_budget_itself():
-    assert _from_outside(60) == [(3, 15), (2, 15), (1, 30)]
-    assert _from_outside(1) == [(3, 1), (2, 1), (1, 1)]
+    assert from_outside(60) == [(3, 15), (2, 15), (1, 30)]
+    assert from_outside(1) == [(3, 1), (2, 1), (1, 1)]
 
 
 # --- the whole ---
@@ -196,7 +216,7 @@ class Corner(torch.nn.Module):
 @pytest.mark.parametrize("outside", [True, False])
 def test_a_way_that_begins_beyond_the_budget_is_found_from_outside_alone(outside, monkeypatch):
     if not outside:
-        monkeypatch.setattr("attacks.standard.OUTSIDE", ((1, 4),))
+        monkeypatch.setattr("attacks.standard_descents.OUTSIDE", ((1, 4),))
     model, x, goal = Corner(), torch.full((4, 100), 0.53), Untargeted(torch.zeros(4, dtype=torch.int64))
     assert fooled(model, goal, Standard(rounds=3, queries=1)(model, x, goal, eps=0.1)).all() == outside
 
@@ -231,7 +251,7 @@ def test_in_l1_long_descents_find_the_few_values_that_count(long, monkeypatch):
 
 @pytest.mark.parametrize(
     ("norm", "eps", "step", "rows"),
-    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "LONG", [12, 87, 136, 199])],
+    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "LONG", [12, 34, 81, 199])],
     ids=["boundary-l2", "long-l1"],
 )
 def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, rows, shared, monkeypatch):
@@ -241,6 +261,7 @@ def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, r
     goal, attack = Untargeted(target.y), Standard(norm=norm, **LIGHT)
     rows = torch.tensor(rows)
     x, some = target.x[rows], goal.select(rows)
+    monkeypatch.setattr("attacks.standard.PATIENCE", 0)  # the long descents of the end would find them too
     assert fooled(target.model, some, attack(target.model, x, some, eps=eps)).all()
     without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "LONG": 1}[step]
     monkeypatch.setattr(f"attacks.standard.{step}", without)
@@ -257,8 +278,9 @@ def test_an_image_out_of_reach_is_left_out_early():
     model, x = linear(values=48, seed=2), images(4, (3, 4, 4), seed=2)
     goal = goals(model(x))["untargeted"]
     radius = model.smallest(x, goal, "linf")
-    far, near = passes(model, x, goal, 0.1 * radius), passes(model, x, goal, 0.99 * radius)
-    assert (far < 600).all()
+    far, near = passes(model, x, goal, 0.3 * radius), passes(model, x, goal, 0.99 * radius)
+    assert (far < 160).all()
+    assert (passes(model, x, goal, 0.01 * radius) < 600).all()  # it might be a plateau: every rival is tried
     assert (near > 1000).all()
     assert (passes(model, x, goal, 1.01 * radius) < 50).all()
 

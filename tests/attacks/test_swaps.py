@@ -7,8 +7,9 @@ from oracles import Constant, Recorder, images, led, mlp
 
 from attacks import L0, Masked, Untargeted
 from attacks.losses import margin
+from attacks.searches.lowest import Lowest
 from attacks.searches.swaps import descend, exchanged, kick, replaced, values_and_ends
-from attacks.searches.track import Lowest, Survivors
+from attacks.searches.track import Survivors
 
 
 def survivors(x, eps, model=None, norm=None):

@@ -32,8 +32,24 @@ def cut_for(model: Classifier, pictures: Iterable[Path]) -> Tensor:
     return torch.stack([model.preprocess(read_picture(picture)) for picture in pictures])
 
 
-def shared_classifier(name: str, size: int, resize: int) -> Classifier:
-    """A network of ImageNet that takes squares of ``size`` pixels, cut out of pictures made ``resize`` high or wide."""
+def shared_classifier(name: str, size: int, resize: int, classes: Tensor | None = None) -> Classifier:
+    """A network of ImageNet that takes squares of ``size`` pixels, cut out of pictures made ``resize`` high or wide.
+
+    With ``classes``, int64 (C,), it knows these alone.
+    """
     module, mean, std = shared_module(name)
     cut = ResizeAndCrop(size=size, resize=resize)
-    return Classifier(module, num_classes=1000, mean=mean, std=std, input_size=size, preprocess=cut, name=name)
+    count = 1000 if classes is None else len(classes)
+    module = module if classes is None else torch.nn.Sequential(module, _Of(classes))
+    return Classifier(module, num_classes=count, mean=mean, std=std, input_size=size, preprocess=cut, name=name)
+
+
+class _Of(torch.nn.Module):
+    """The logits of some classes."""
+
+    def __init__(self, classes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("classes", classes)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits[:, self.classes]
