@@ -7,7 +7,7 @@ from oracles import goals
 
 from attacks import LabelOutOfTopK, Targeted, Untargeted
 from attacks.goals import met
-from attacks.losses import LOSSES, cross_entropy, dlr, hinge, margin
+from attacks.losses import LOSSES, cross_entropy, dlr, hinge, margin, probability_margin
 
 
 def logits(rows=6, num_classes=7, seed=0):
@@ -15,7 +15,7 @@ def logits(rows=6, num_classes=7, seed=0):
 
 
 def test_the_table():
-    assert {"margin": margin, "ce": cross_entropy, "dlr": dlr} == LOSSES
+    assert {"margin": margin, "ce": cross_entropy, "dlr": dlr, "pm": probability_margin} == LOSSES
 
 
 @each_kind
@@ -74,6 +74,14 @@ def test_dlr_is_the_formula_of_the_paper():
     own = z.gather(1, wrong.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(dlr(z, Untargeted(wrong)), (own - first) / (first - third))
     torch.testing.assert_close(dlr(z, Targeted(wrong)), (first - own) / (first - (third + fourth) / 2))
+
+
+def test_the_margin_of_probabilities_is_between_the_label_and_the_next_class():
+    z = logits()
+    label = z.argmax(1)
+    first, second = z.softmax(1).sort(dim=1, descending=True).values[:, :2].T
+    torch.testing.assert_close(probability_margin(z, Untargeted(label)), first - second)
+    torch.testing.assert_close(probability_margin(z + 7, Untargeted(label)), first - second)  # a shift changes nothing
 
 
 @pytest.mark.parametrize("goal", [Targeted(torch.tensor([2])), LabelOutOfTopK(torch.tensor([0]), 2)])

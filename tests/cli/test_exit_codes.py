@@ -167,7 +167,7 @@ def test_an_interrupt_ends_with_130_and_what_was_finished_is_saved(folder):
             "{'steps': 'x'}: expected steps of TopK to be a whole number, got 'x'\nsee `advbench attacks topk`",
         ),
         (("-p", "steps=0"), "expected steps of TopK > 0, got 0"),
-        (("--attack", "pgd", "-p", "loss=hinge"), "expected loss of PGD to be one of margin, ce, dlr, got 'hinge'"),
+        (("--attack", "pgd", "-p", "loss=hinge"), "expected loss of PGD to be one of margin, ce, dlr, pm, got 'hinge'"),
         (("--attack", "pgd", "-p", "relative_step=inf"), "error: --param relative_step: inf is not a finite number"),
         (("--attack", "thorough", "-p", "first=3"), "it has no parameter 'first'\nparameters: walkers"),
         (("--attack", "foolbox/ddn", "--norm", "l2", "-p", "steps=0"), "to be a whole number from 1, got 0"),

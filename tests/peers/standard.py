@@ -222,10 +222,12 @@ def _page(results: dict[str, Any]) -> str:
     weaker = [model for model, e in done.items() if len(e["standard"]["robust"]) > len(e["autoattack"]["robust"])]
     faster = "".join(map(_form_row, done, done.values()))
     missing = [model for model in results if model not in done]
+    older = [model for model, entry in done.items() if entry["standard"].get("runs", 1) == 1]
     return (
         f"{head}{rows}\nRatio over {len(done)} cases: median {median(ratios['standard']):.1f}, least "
         f"{min(ratios['standard']):.1f}. Cases in which `standard` leaves more images than AutoAttack: "
         f"{', '.join(weaker) or 'none'}.\n"
+        + (f"\nAutoAttack was run on another day: {', '.join(older)}.\n" if older else "")
         + (f"\nNot measured since `standard` changed: {', '.join(missing)}.\n" if missing else "")
         + (f"{_FORM}{faster}\nMedian ratio with the form: {median(ratios['fast']):.1f}.\n" if faster else "")
     )
