@@ -64,7 +64,7 @@ class Standard:
     4. change more squares where a few did nearly as much as gradients, or gradients hardly anything;
     5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side;
        after twenty hops also change squares of the best point and descend from there in short steps. An image takes
-       part as long as its margin is below 1/2, after two hops 1/3, after four 1/4, after six 1/5 ... of the clean image's:
+       part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean image's:
        hopeless ones leave at once (after five hops where the network is not nearly linear), those that nearly fall
        stay to the end;
     6. descend the cross-entropy and the margin of probabilities for long;
