@@ -36,7 +36,7 @@ STRAIGHT = 2
 FEW = 3
 """Rivals that are tried one after the other; the rest of them side by side."""
 SURE = 0.75
-"""Share of the clean margin above which an image leaves after the first rival."""
+"""Share of the clean margin above which an image leaves after the first rival, or counts as on a plateau."""
 PATIENCE = 5
 """Hops that an image gets, however high its margin, where that is not straight."""
 POLISH, FINE = 20, 0.25
@@ -52,7 +52,7 @@ class Standard:
     Every step works on the images that the steps before did not fool, and an image is done the moment it is fooled:
 
     1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where
-       few steps do not find the few values that count, descend it for long, from outside;
+       few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
     2. change a few random squares, without gradients;
     3. descend the margin to the nearest rival classes, one after the other, from a random point, in L1 from outside. An
        image where the first descent and a later one end at the lowest margin leaves if after the first rival this is
@@ -60,11 +60,11 @@ class Standard:
        is little else to be found. None leaves whose margin hardly fell, or by less than half or more than twice of
        what the gradient at the image says (but in L1): there the network is not nearly linear, and another point may
        tell otherwise. Nor does one where squares got further than gradients. Then descend, for half as many steps, to
-       all other rivals at once;
+       all other rivals at once, and where the margin is still above 3/4, as on a plateau, to all of them from outside;
     4. change more squares where a few did nearly as much as gradients, or gradients hardly anything;
     5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side;
        after twenty hops also change squares of the best point and descend from there in short steps. An image takes
-       part as long as its margin is below 1/2, after three hops 1/3, then 1/4, 1/6, 1/9 ... of the clean image's:
+       part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean image's:
        hopeless ones leave at once (after five hops where the network is not nearly linear), those that nearly fall
        stay to the end;
     6. descend the cross-entropy and the margin of probabilities for long;
@@ -160,7 +160,7 @@ class Standard:
         rivals, masked = self._try_rivals(active, best, seeds, straight)
         active.precision = "exact"  # a rounded gradient decides nothing among those left
         for done, kicks in _rounds(self.rounds):
-            _leave(active, best, 1 / max(2, done), ~masked & (straight | (done >= PATIENCE)))
+            _leave(active, best, 1 / (2 + done / 2), ~masked & (straight | (done >= PATIENCE)))
             self._hop(active, best, seeds, done, kicks)
         for loss in (cross_entropy, probability_margin):
             descend_from_random(active, best, next(seeds), loss, [(1, LONG)])
@@ -183,7 +183,8 @@ class Standard:
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
             best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
         if self.norm.sparse:
-            descend_from_random(active, best, next(seeds), margin, from_outside(LONG))
+            for loss in (cross_entropy, margin):
+                descend_from_random(active, best, next(seeds), loss, from_outside(LONG))
         return straight
 
     def _try_rivals(
@@ -198,6 +199,8 @@ class Standard:
         for tried, _ in enumerate(rivals.descend(active, best, seeds, legs, first), 1):
             _leave(active, best, min(1 / tried, SURE), best.settled & straight & (best.margin <= squares.margin))
         rivals.descend_at_once(active, best, next(seeds), legs if sparse else [(1, self.steps // 2)], others)
+        with active.only((best.margin > SURE * best.clean)[active.rows]) as flat:
+            rivals.descend_at_once(flat, best, next(seeds), from_outside(2 * self.steps), range(self.targets))
         near = best.clean - squares.margin > (best.clean - best.margin) / LEAD
         with active.only((near | ~best.moved)[active.rows]) as some:
             change_squares(some, squares, self.queries, seeds)

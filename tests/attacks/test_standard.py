@@ -251,7 +251,7 @@ def test_in_l1_long_descents_find_the_few_values_that_count(long, monkeypatch):
 
 @pytest.mark.parametrize(
     ("norm", "eps", "step", "rows"),
-    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "LONG", [12, 34, 81, 199])],
+    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "LONG", [12, 87, 136, 199])],
     ids=["boundary-l2", "long-l1"],
 )
 def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, rows, shared, monkeypatch):
@@ -261,7 +261,9 @@ def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, r
     goal, attack = Untargeted(target.y), Standard(norm=norm, **LIGHT)
     rows = torch.tensor(rows)
     x, some = target.x[rows], goal.select(rows)
-    monkeypatch.setattr("attacks.standard.PATIENCE", 0)  # the long descents of the end would find them too
+    # the long descents of the end and those from plateaus would find them too
+    monkeypatch.setattr("attacks.standard.PATIENCE", 0)
+    monkeypatch.setattr("attacks.standard.SURE", 2)
     assert fooled(target.model, some, attack(target.model, x, some, eps=eps)).all()
     without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "LONG": 1}[step]
     monkeypatch.setattr(f"attacks.standard.{step}", without)
@@ -280,7 +282,9 @@ def test_an_image_out_of_reach_is_left_out_early():
     radius = model.smallest(x, goal, "linf")
     far, near = passes(model, x, goal, 0.3 * radius), passes(model, x, goal, 0.99 * radius)
     assert (far < 160).all()
-    assert (passes(model, x, goal, 0.01 * radius) < 600).all()  # it might be a plateau: every rival is tried
+    assert (
+        passes(model, x, goal, 0.01 * radius) < 1100
+    ).all()  # it might be a plateau: every rival is tried, from outside too
     assert (near > 1000).all()
     assert (passes(model, x, goal, 1.01 * radius) < 50).all()
 
