@@ -61,7 +61,8 @@ class Standard:
        what the gradient at the image says (but in L1): there the network is not nearly linear, and another point may
        tell otherwise. Nor does one where squares got further than gradients. Then descend, for half as many steps, to
        all other rivals at once, and where the margin is still above 3/4, as on a plateau, to all of them from outside;
-    4. change more squares where a few did nearly as much as gradients, or gradients hardly anything;
+    4. change more squares where a few did nearly as much as gradients, or gradients hardly anything (in L1: where they
+       did more);
     5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side;
        after twenty hops also change squares of the best point and descend from there in short steps. An image takes
        part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean image's:
@@ -107,8 +108,8 @@ class Standard:
     Deviations:
         It is none of these: the short descents are APGD's, on the margin alone, and hops take the place of FAB and of
         long descents. Whether an image is left out depends on that image alone, and the rule is simpler than the
-        Bayesian one: the lowest margin, to a tenth, at first and again. In L1, and on images with more than three
-        dimensions, there are no squares.
+        Bayesian one: the lowest margin, to a tenth, at first and again. In L1 values are changed in place of squares
+        (:func:`attacks.standard_in_l0.explore`), and on images with more than three dimensions there are none.
 
     Example:
         >>> import torch
@@ -192,7 +193,7 @@ class Standard:
     ) -> tuple[Rivals, Tensor]:
         """Steps 2 to 4. Gives the rivals, and where gradients are masked, bool (N,)."""
         squares, sparse = Lowest(active), self.norm.sparse
-        change_squares(active, squares, self.queries // 8, seeds)
+        change_squares(active, squares, self.queries if sparse else self.queries // 8, seeds)
         rivals = Rivals(active, best, self.targets)
         legs = from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
         first, others = range(min(FEW, self.targets)), range(FEW, self.targets)
@@ -201,10 +202,11 @@ class Standard:
         rivals.descend_at_once(active, best, next(seeds), legs if sparse else [(1, self.steps // 2)], others)
         with active.only((best.margin > SURE * best.clean)[active.rows]) as flat:
             rivals.descend_at_once(flat, best, next(seeds), from_outside(2 * self.steps), range(self.targets))
-        near = best.clean - squares.margin > (best.clean - best.margin) / LEAD
-        with active.only((near | ~best.moved)[active.rows]) as some:
-            change_squares(some, squares, self.queries, seeds)
-        masked = squares.moved & (best.clean - squares.margin > LEAD * (best.clean - best.margin))
+        lead = 1 if sparse else 1 / LEAD
+        near = (best.clean - squares.margin > lead * (best.clean - best.margin)) | (not sparse) & ~best.moved
+        with active.only(near[active.rows]) as some:
+            change_squares(some, squares, 4 * self.queries if sparse else self.queries, seeds)
+        masked = (not sparse) & squares.moved & (best.clean - squares.margin > LEAD * (best.clean - best.margin))
         best.look(active, squares.of(active))
         by_decisions(active, best, mute(active, best), self.queries, next(seeds))
         return rivals, masked

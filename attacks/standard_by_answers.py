@@ -6,6 +6,7 @@ from torch import Tensor
 
 from attacks.hop_skip_jump import HopSkipJump
 from attacks.noise import Noise
+from attacks.norms import L0
 from attacks.protocols import AttackError
 from attacks.queries.gradients import forward
 from attacks.searches.draws import uniform
@@ -25,10 +26,17 @@ WALK = 15
 def change_squares(
     active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool = False
 ) -> None:
-    """Change random squares, in L0 random values, from a new start or around the best points.
+    """Change random squares, in L0 and L1 random values, from a new start or around the best points.
 
-    In L1, and on images with more than three dimensions, there are no squares.
+    In L1 there is a new start alone: as many values go to an end of [0, 1] as the budget allows however far they go.
+    On images with more than three dimensions there are no squares.
     """
+    if active.norm.sparse and not active.norm.grain:
+        with active.only(active.eps >= 1) as part:
+            part.norm, part.eps = L0(), part.eps.floor()
+            if not around_best:
+                explore(part, best, queries, next(seeds))
+        return
     if active.norm.grain:
         explore(active, best, queries, next(seeds), around_best=around_best)
         return

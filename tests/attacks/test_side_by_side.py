@@ -5,13 +5,13 @@ import torch
 from counting import Counting
 from oracles import images, mlp
 
-from attacks import Linf, Untargeted
+from attacks import L1, Linf, Untargeted
 from attacks.searches import track
 from attacks.searches.hopping import _walk, hop, kick
 from attacks.searches.lowest import Lowest
 from attacks.searches.track import Survivors
 from attacks.standard import _rounds
-from attacks.standard_by_answers import by_decisions, mute
+from attacks.standard_by_answers import by_decisions, change_squares, mute
 from attacks.standard_descents import Rivals
 
 
@@ -162,3 +162,20 @@ def test_decisions_are_asked_for_where_they_are_wanted_alone():
     best, before = Lowest(active), metered.forwards.clone()
     by_decisions(active, best, torch.tensor([False, True, False, False]), queries=3, seed=0)
     assert (metered.forwards - before > 0).tolist() == [False, True, False, False]
+
+
+def test_in_l1_values_are_changed_at_random_as_in_l0_and_stay_within_the_budget():
+    model, x = mlp(48, seed=2), images(6, (48,), seed=2)
+    goal = Untargeted(model(x).argmax(1))
+    eps = torch.tensor([0.5, 1.0, 2.0, 2.5, 3.0, 20.0], dtype=x.dtype)
+    active = Survivors(model, x, goal, L1(), eps)
+    best = Lowest(active)
+    clean = best.margin.clone()
+    change_squares(active, best, 100, iter(range(9)))
+    nearer = (best.margin < clean) | active.fooled
+    assert not nearer[0]  # the budget is less than one value
+    assert nearer[2:].all()
+    for found in (best.x_adv, active.found):
+        assert (L1().measure(found - x) <= eps).all()
+    assert active.norm == L1()
+    assert torch.equal(active.eps, eps[active.rows])
