@@ -40,7 +40,6 @@ CASES = (
     ("cifar10-resnet2b-adv2", "l2", 0.15, 100),
     ("cifar10-resnet2b-adv2", "l1", 2.0, 100),
     ("mnist-cnn-a-adv", "l1", 5.0, 100),
-    ("cifar10-kw-l2-36", "l1", 2.0, 100),
 )
 """Model, norm, eps and how many images. Linf, and L2 once: what the model was trained for where it was trained for any,
 the most expensive last. Then other norms."""
@@ -74,8 +73,9 @@ a fresh forward pass of the model says; lower is stronger. **Seconds** are of th
 AutoAttack's time divided by that of `standard`. **Passes**, forward and backward, are a mean over all images, and over
 those that `standard` does not fool; counting them is part of its seconds. **Only** is how many images the one fools
 and the other does not. AutoAttack is `pyautoattack` {version},
-version "standard". Both are run in one process: `standard`, AutoAttack, `standard` again, whose seconds are the mean
-of both. `-first-100`: the network's logits of a hundred of its classes. Measured on {processor}.
+version "standard". With `--again` both are run in one process: `standard`, AutoAttack, `standard` again, whose seconds
+are the mean of both; else AutoAttack's numbers are kept. `-first-100`: the network's logits of a hundred of its
+classes. Measured on {processor}.
 
 | Model | Norm | eps | Images | Robust: AutoAttack | standard | Only: AutoAttack | standard | Time: AutoAttack \
 | standard | Ratio | Passes | robust |
@@ -227,7 +227,7 @@ def _page(results: dict[str, Any]) -> str:
         f"{head}{rows}\nRatio over {len(done)} cases: median {median(ratios['standard']):.1f}, least "
         f"{min(ratios['standard']):.1f}. Cases in which `standard` leaves more images than AutoAttack: "
         f"{', '.join(weaker) or 'none'}.\n"
-        + (f"\nAutoAttack was run on another day: {', '.join(older)}.\n" if older else "")
+        + (f"\nAutoAttack was run in an earlier process: {', '.join(older)}.\n" if older else "")
         + (f"\nNot measured since `standard` changed: {', '.join(missing)}.\n" if missing else "")
         + (f"{_FORM}{faster}\nMedian ratio with the form: {median(ratios['fast']):.1f}.\n" if faster else "")
     )
