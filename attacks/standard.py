@@ -82,9 +82,9 @@ class Standard:
     Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
     which takes up to 100 passes more.
 
-    An image that is left out early costs 90 passes (in L2 200, in L1 300), most of those that it does not fool fewer
-    than 500 (in L1 1,000), one that nearly falls up to 6,700 (AutoAttack: about 9,900 each), one with masked gradients
-    4,000 more.
+    An image that is left out early costs 90 passes (in L2 200, in L1 700), most of those that it does not fool fewer
+    than 1,000 (in L1 2,000), one that nearly falls up to 6,800 (in L1 7,800; AutoAttack: about 9,900 each), one with
+    masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
     squares for long, and where no square changes the margin, as with a model that names its first class and no more, it

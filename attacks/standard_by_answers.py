@@ -31,15 +31,17 @@ def change_squares(
     In L1 there is a new start alone: as many values go to an end of [0, 1] as the budget allows however far they go.
     On images with more than three dimensions there are no squares.
     """
-    if active.norm.sparse and not active.norm.grain:
-        with active.only(active.eps >= 1) as part:
-            part.norm, part.eps = L0(), part.eps.floor()
-            if not around_best:
-                explore(part, best, queries, next(seeds))
-        return
     if active.norm.grain:
         explore(active, best, queries, next(seeds), around_best=around_best)
-        return
+    elif not active.norm.sparse:
+        _change_squares(active, best, queries, seeds, around_best=around_best)
+    elif not around_best:
+        with active.only(active.eps >= 1) as part:
+            part.norm, part.eps = L0(), part.eps.floor()
+            explore(part, best, queries, next(seeds))
+
+
+def _change_squares(active: Survivors, best: Lowest, queries: int, seeds: Iterator[int], *, around_best: bool) -> None:
     if active.norm.name not in Square.norms or active.x.ndim > 4:
         return
     start = best.of(active) if around_best else scatter(active, next(seeds))

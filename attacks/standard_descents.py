@@ -9,7 +9,7 @@ from attacks.apgd import descend
 from attacks.losses import Loss, margin
 from attacks.objectives.rivals import Ways
 from attacks.searches.draws import derive
-from attacks.searches.lowest import Lowest, nearest_ways, towards
+from attacks.searches.lowest import Lowest, nearest_ways, side_by_side, towards
 from attacks.searches.rivals_by_slope import ways_by_slope
 from attacks.searches.track import Survivors
 
@@ -70,14 +70,12 @@ class Rivals:
         """Descend the margin to some of the rivals side by side."""
         if not which:
             return
-        for part in active.parts(len(which)):
-            crowd, images = part.copies(len(which)), torch.arange(len(part), device=part.rows.device)
+        for part, crowd, found in side_by_side(active, best, len(which)):
+            images = torch.arange(len(part), device=part.rows.device)
             places = torch.tensor(which, device=images.device)
             crowd.aim = self._of(part).of(images.repeat_interleave(len(which)), places.repeat(len(part)))
             starts = [_start(part, legs, derive(seed, i)) for i in range(len(which))]
-            found = Lowest(crowd)
             found.look(crowd, _descend(crowd, torch.stack(starts, 1).flatten(0, 1), margin, legs))
-            best.gather(part, crowd, found)
 
     def _of(self, active: Survivors) -> Ways:
         return self._ways.select(torch.searchsorted(self._rows, active.rows))

@@ -46,7 +46,7 @@ class Parameters(Protocol):
 
     @property
     def rounds(self) -> int:
-        """Most hops."""
+        """Most hops in other norms; here half as many."""
         ...
 
 

@@ -32,8 +32,6 @@ EARLY, AHEAD = 100, 50
 """Generations, from the start and later from now, within which an image must look as if it could be fooled."""
 NEAR = 0.1
 """An image is nearly fooled if the margin is below this fraction of the clean image's."""
-AT_ONCE = 2**20
-"""About how many values of images go through the model at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +114,14 @@ class Thorough:
         for population in range(self.populations):
             if not len(active):
                 return
-            rows = torch.arange(len(active), device=active.x.device)
-            parts = torch.split(rows, max(1, AT_ONCE // (self.walkers * active.x[0].numel())))
-            found = [self._search(active, best, some, derive(seed, population)) for some in parts]
-            best.look(active, torch.cat(found))
+            for part in active.parts(self.walkers):
+                best.look(part, self._search(part, best.of(part), derive(seed, population)))
             active.give_up(best.margin[active.rows] > near[active.rows], best.of(active))
 
-    def _search(self, every: Survivors, best: Lowest, some: Tensor, seed: int) -> Tensor:
-        """One population for each of some images (rows of ``every``), and the best point of each."""
-        active = Survivors(every.model, every.x[some], every.goal.select(some), self.norm, every.eps[some])
-        walkers = self._settle(active, best.of(every)[some], seed)
+    def _search(self, part: Survivors, best: Tensor, seed: int) -> Tensor:
+        """One population for each of some images, with their best points (n, ...); gives the best point of each."""
+        active = Survivors(part.model, part.x, part.goal, self.norm, part.eps)
+        walkers = self._settle(active, best, seed)
         before = active.x.new_full((len(active.found),), torch.inf)
         before[active.rows] = walkers.mean()
         for generation in range(1, self.generations + 1):

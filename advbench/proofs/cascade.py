@@ -8,7 +8,7 @@ from torch import Tensor
 
 from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.bounding.balls import BallInBox
-from advbench.proofs.bounding.crown import MOST_ENTRIES, lines_of, tightened
+from advbench.proofs.bounding.crown import MOST_COEFFICIENTS, lines_of, tightened
 from advbench.proofs.bounding.intervals import Interval, intervals
 from advbench.proofs.bounding.specifications import Specification
 from advbench.proofs.network.graph import Network
@@ -145,7 +145,7 @@ def _with_slopes(case: Case, known: dict[int, Interval], differences: Tensor) ->
     if case.proved or not case.in_time():
         return space, choice
     # each step goes forward and back, so that a function costs some five times as much
-    known = tightened(case.network, case.ball, known, by_ascent(INNER_STEPS), MOST_ENTRIES // 5)
+    known = tightened(case.network, case.ball, known, by_ascent(INNER_STEPS), MOST_COEFFICIENTS // 5)
     return _ascended(case, known, differences, None)
 
 

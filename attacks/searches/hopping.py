@@ -6,7 +6,7 @@ from torch import Tensor
 from attacks.geometry.rows import column
 from attacks.losses import margin
 from attacks.searches.draws import derive, uniform
-from attacks.searches.lowest import Lowest
+from attacks.searches.lowest import Lowest, side_by_side
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
 
@@ -64,11 +64,8 @@ def hop(active: Survivors, best: Lowest, seed: int, *, kicks: int = 1, steps: in
     References:
         Wales and Doye, Global optimization by basin-hopping <https://arxiv.org/abs/cond-mat/9803344>, 1997.
     """
-    for part in active.parts(kicks):
-        crowd = part.copies(kicks)
-        found = Lowest(crowd)
+    for part, crowd, found in side_by_side(active, best, kicks):
         _walk(crowd, found, kick(part, best.of(part), seed, kicks), steps, decay)
-        best.gather(part, crowd, found)
 
 
 def _walk(active: Survivors, best: Lowest, x_adv: Tensor, steps: int, decay: float) -> None:

@@ -117,6 +117,24 @@ class Lowest:
         self.times[rows] = torch.where(lower, 1, self.times[rows] + (margin < lowest + hair))
 
 
+def side_by_side(active: Survivors, best: Lowest, count: int) -> Iterator[tuple[Survivors, Survivors, Lowest]]:
+    """Search from several copies of each image at once, and keep the best that they find.
+
+    Args:
+        active: The images; those of which a copy is fooled leave.
+        best: Their best points so far.
+        count: How many copies of each.
+
+    Yields:
+        Some of the images, their copies (:meth:`Survivors.copies`), and where to put the best point of each copy.
+    """
+    for part in active.parts(count):
+        crowd = part.copies(count)
+        found = Lowest(crowd)
+        yield part, crowd, found
+        best.gather(part, crowd, found)
+
+
 def nearest_ways(active: Survivors, best: Lowest, count: int) -> Ways:
     """Ways to meet the active images' goal, those first that are nearest at their best points."""
     logits = forward(active.model, best.of(active), active.goal) if len(active) else active.logits[:0]

@@ -15,7 +15,7 @@ from torch import nn
 from attacks import APGD, NORMS, PGD, Linf, Standard, Thorough, Untargeted, restarts, thorough
 from attacks.goals import met
 from attacks.objectives import rivals
-from attacks.searches import walkers
+from attacks.searches import track, walkers
 from attacks.searches.track import Survivors
 from attacks.searches.walkers import Walkers, corners
 
@@ -168,7 +168,7 @@ def test_how_many_go_through_the_model_together_does_not_matter(monkeypatch):
     model, x = RowByRow(convnet().double()), images(3, (3, 8, 8))
     goal = Untargeted(model(x).argmax(1))
     together = small()(model, x, goal, eps=0.01)
-    monkeypatch.setattr(thorough, "AT_ONCE", 1)
+    monkeypatch.setattr(track, "AT_ONCE", 1)
     assert torch.equal(small()(model, x, goal, eps=0.01), together)
 
 
@@ -198,9 +198,9 @@ def test_a_further_population_is_for_images_that_were_nearly_fooled(monkeypatch,
     goal = Untargeted(model(x).argmax(1))
     seeds = []
 
-    def search(self, active, best, some, seed):
+    def search(self, part, best, seed):
         seeds.append(seed)
-        return active.x[some]
+        return part.x
 
     monkeypatch.setattr(Thorough, "_search", search)
     monkeypatch.setattr(thorough, "NEAR", near)

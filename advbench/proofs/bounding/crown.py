@@ -17,7 +17,7 @@ from advbench.proofs.network.relaxations import Activation, Lines
 
 CHUNK = 128
 """Functions that are bounded at once."""
-MOST_ENTRIES = 50_000_000
+MOST_COEFFICIENTS = 50_000_000
 """Most coefficients that the bounds of one node may take by themselves, which is some seconds."""
 
 Bounder = Callable[[Relaxed, Mapping[int, Interval], Functions], Tensor]
@@ -44,7 +44,7 @@ def tightened(
     ball: BallInBox,
     known: Mapping[int, Interval],
     bounder: Bounder = plain,
-    most: int = MOST_ENTRIES,
+    most: int = MOST_COEFFICIENTS,
 ) -> dict[int, Interval]:
     """Bounds of every node, those of activations' inputs by going backward where zero is inside.
 
