@@ -66,7 +66,8 @@ def _answers(model: Model, images: Tensor) -> tuple[Tensor, ...]:
     with torch.inference_mode(False):
         images = images.clone()  # one made in inference mode can take no part in a graph
         with torch.no_grad():
-            together, alone = ask(model, images), ask(model, images[:1])
+            together = ask(model, images)
+            alone = ask(model, images[:1]) if len(images) > 1 else together
         with torch.enable_grad():
             x = images[:2].clone().requires_grad_()
             logits = ask(model, x)

@@ -152,6 +152,8 @@ def test_a_capped_attack_takes_gradients_from_the_form_too(tmp_path, most):
 def picture(tmp_path, monkeypatch):
     monkeypatch.setattr("advbench.pictures.files.draw_panel", lambda *_: b"panel")
     monkeypatch.setattr("advbench.planning.forms.fast_forms.choose_form", lambda *_: Choice("bfloat16", 2))
+    taken = {"plain": 4.0, "channels_last": 2.0}
+    monkeypatch.setattr("advbench.planning.forms.fast_forms.seconds", lambda model, _: taken[model.form])
     with fakes.registered():
         yield fakes.picture(tmp_path / "a.png")
 
