@@ -74,6 +74,20 @@ def test_choice_and_races_are_part_of_the_steps(norm, steps, k, num_classes):
     assert sum(sizes) == 3 * steps
 
 
+@pytest.mark.parametrize(
+    ("norm", "steps", "taken"), [(Linf(), 90, 90), (Linf(), 150, 100), (Linf(), 200, 120), (L2(), 200, 200)]
+)
+def test_a_descent_among_many_classes_ends_sooner_in_linf(norm, steps, taken):
+    model, x = linear(num_classes=60, values=48, seed=2), images(2, (3, 4, 4), seed=2)
+    goal = TopKExclusion.from_logits(model(x), 7)
+    ask, sizes = counted(model)
+    found = TopK(norm=norm, steps=steps)(ask, x, goal)
+    assert sum(sizes) == 2 * taken
+    gamma, momentum = (0.35, 0.75) if norm.name == "linf" else (0.15, 0.6)
+    assert torch.equal(found, TopK(norm=norm, steps=steps, gamma=gamma, momentum=momentum)(model, x, goal))
+    assert not torch.equal(found, TopK(norm=norm, steps=steps, gamma=gamma / 2)(model, x, goal))
+
+
 def test_races_find_less_than_the_first_choice_or_the_goal_alone(monkeypatch):
     """The choice is made for a linear model; where the model bends, another set may be nearer."""
     norm, model, x = Linf(), mlp(48, num_classes=10, seed=2), images(12, (48,), seed=2)

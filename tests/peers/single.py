@@ -1,8 +1,8 @@
 """What `advbench attack` takes for one photograph, and what fewer gradients would find: `python -m tests.peers.single`.
 
-On photographs the default attack is run with its 200 gradients and with fewer, one after the other in this process, on
-one thread; the whole command, from its start to the panel on disk, is run for the tiger in a process of its own with
-each of them in turn. Photographs that are measured already are not measured again.
+On photographs the default attack is run as it is, as it was before, and with fewer steps, one after the other in this
+process, on one thread; the whole command, from its start to the panel on disk, is run for the tiger in a process of its
+own with each of them in turn. Photographs that are measured already are not measured again.
 """
 
 import argparse
@@ -14,26 +14,31 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import fmean, geometric_mean, median
 from typing import Any
 
 from tests.peers.commands import busy_seconds, processor
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 COUNT = 16
-ROUNDS = 5
+ROUNDS = 3
 EPS = 2 / 255
 MODEL = "efficientnet_lite0"
-USUAL = "200"
-SETTINGS: dict[str, dict[str, Any]] = {USUAL: {}, "100": {"steps": 100}, "60": {"steps": 60}}
-"""Parameters of `topk`, by its number of gradients."""
+USUAL = "before"
+SETTINGS: dict[str, dict[str, Any]] = {
+    USUAL: {"steps": 334, "gamma": 0.15, "momentum": 0.6},  # of which it takes 60 %
+    "now": {},
+    "60 steps": {"steps": 60},
+}
+"""Parameters of `topk`, by name."""
 
 _PAGE = """# One photograph
 
 Made by `python -m tests.peers.single`; the numbers are in `single.json`.
 
 `advbench attack --model {model} PHOTOGRAPH`: none of the first seven classes among the first seven, Linf, at most
-2/255. The default attack, `topk`, with {names} gradients.
+2/255. The default attack, `topk`: **before** it took 200 gradients at its pace for few classes (`gamma` 0.15,
+`momentum` 0.6), **now** 120 at its pace for many; and with 60 steps.
 
 | | {heads} |
 |---|{bars}
@@ -41,7 +46,8 @@ Made by `python -m tests.peers.single`; the numbers are in `single.json`.
 
 Sizes are of {count} photographs spread over the classes, the same for all. Attacks are timed in one process on one
 thread, one after the other on each photograph; the command on the tiger, on as many threads as torch takes by itself,
-in {rounds} turns, median. Measured on {processor}.
+in {rounds} turns, median; before, only its attack was another. The wall is that of a machine that others use too.
+Measured on {processor}.
 """
 
 
@@ -136,7 +142,8 @@ def page(found: dict[str, Any]) -> str:
     lines = [
         _line("photographs that meet the goal", met),
         _line("median Linf, 1/255", [median(255 * row[name]["linf"] for row in both) for name in SETTINGS]),
-        _line(f"Linf as a share of that with {USUAL}, geometric mean", [geometric_mean(each) for each in ratios]),
+        _line("mean Linf, 1/255", [fmean(255 * row[name]["linf"] for row in both) for name in SETTINGS]),
+        _line("Linf as a share of that before, geometric mean", [geometric_mean(each) for each in ratios]),
         _line("the largest such share", [max(each) for each in ratios]),
         _line("the attack, seconds of the processor", _medians(photographs, "seconds")),
         _line("the command, seconds of the processor", _medians(commands, "processor")),
@@ -146,7 +153,6 @@ def page(found: dict[str, Any]) -> str:
     ]
     return _PAGE.format(
         model=MODEL,
-        names=", ".join(SETTINGS),
         heads=" | ".join(SETTINGS),
         bars="--:|" * len(SETTINGS),
         rows="\n".join(lines),
