@@ -9,6 +9,7 @@ from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, console, print_result, progress
 from advbench.cli.data_options import chosen_images, chosen_options
+from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description
 from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
@@ -117,7 +118,8 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
     config = attack_config(goal=goal_with_k(goal, k), about=about, data=chosen_images(options), **options)
     announce(config.model, about)
     with progress(quiet) as told:
-        from advbench.pictures.attack import attack_pictures
+        with first_imports():
+            from advbench.pictures.attack import attack_pictures
 
         outcomes = attack_pictures(config, told)
     conclude(ctx, outcomes, as_text=as_text, quiet=quiet, as_table=batch is not None)

@@ -1,0 +1,46 @@
+"""Garbage is left alone while a command imports torch, and collected as ever afterwards."""
+
+import gc
+import sys
+
+import pytest
+
+from advbench.cli.imports import first_imports
+
+
+@pytest.fixture
+def no_torch_yet(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_collected_while_torch_is_imported(no_torch_yet, fails):
+    before = gc.get_freeze_count()
+    try:
+        with first_imports():
+            assert not gc.isenabled()
+            if fails:
+                raise ImportError("no such module")
+    except ImportError:
+        assert fails
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before
+
+
+def test_whoever_has_switched_it_off_finds_it_off(no_torch_yet):
+    before = gc.get_freeze_count()
+    gc.disable()
+    with first_imports():
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+    assert gc.get_freeze_count() == before
+
+
+def test_nothing_is_changed_for_whoever_has_imported_torch():
+    before = gc.get_freeze_count()
+    with first_imports():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == before
