@@ -36,8 +36,8 @@ _PAGE = """# One photograph
 
 Made by `python -m tests.peers.single`; the numbers are in `single.json`.
 
-`advbench attack --model {model} PHOTOGRAPH`: none of the first seven classes among the first seven, Linf, at most
-2/255. The default attack, `topk`: **before** it took 200 gradients at its pace for few classes (`gamma` 0.15,
+`advbench attack --model {model} PHOTOGRAPH`: none of the first seven classes among the first seven, Linf,
+at most 2/255. The default attack, `topk`: **before** it took 200 gradients at its pace for few classes (`gamma` 0.15,
 `momentum` 0.6), **now** 120 at its pace for many; and with 60 steps.
 
 | | {heads} |
