@@ -35,6 +35,8 @@ NEW = 0.75
 CLOSE, GAMMA = 0.2, 0.02
 """Length of the first step along the boundary, as a fraction of the perturbation's L2 length, and by what fraction the
 radius changes in that step."""
+FEW = 3
+"""Rivals that exchanges in L0 aim at, beside the goal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +48,9 @@ class Closest:
     2. Look elsewhere. In L2, L1 and L0, two searches of PDPGD. In Linf, descents of the margin to one rival after
        another, each from a random corner of a ball a hair smaller than the nearest image so far; whenever a descent
        gets through, the ball shrinks and the descent goes on.
-    3. From the nearest image of all, walk along the boundary in ever shorter steps, as FMN does. In L0, exchange changed
-       values for others, always within one value less than was enough so far
-       (:func:`attacks.searches.fewer.fewer`): from that image, then from random changes of it, towards the goal and
-       one rival after another.
+    3. From the nearest image of all, walk along the boundary in ever shorter steps, as FMN does. In L0, exchange
+       values for others, always within fewer than were enough so far (:func:`attacks.searches.fewer.fewer`): from that
+       image, then from random changes of it, towards the goal and one rival after another.
 
     To find the right region and to get close once there are two tasks: the first two searches get past masked
     gradients, where FMN fails, and from a point of theirs FMN ends nearer than they do. All of it takes up to 1,000
@@ -81,7 +82,7 @@ class Closest:
     norm: Norm = Linf()
     """The norm that is made small."""
     targets: int = 5
-    """Rivals that the first search walks to, the descents in Linf, and the exchanges in L0."""
+    """Rivals that the first search walks to, and the descents in Linf."""
     walk: int = 10
     """Gradient steps towards each of them at first; each takes two forward passes. In L0, sigma-zero takes as many."""
     steps: int = 600
@@ -120,7 +121,7 @@ class Closest:
         """The three searches in L0, where the boundary has no direction to walk along."""
         SigmaZero(norm=self.norm, steps=2 * self.walk * self.targets).walk(active, best)
         PDPGD(norm=self.norm, steps=self.steps).walk(active, best)
-        fewer(active, best, [active.goal, *rivals(active, self.targets)], self.close, seed)
+        fewer(active, best, [active.goal, *rivals(active, FEW)], self.close, seed)
 
     def _descend(self, active: Survivors, best: Nearest, ways: Sequence[Goal], seed: int) -> None:
         """Descents from random corners, to one rival after another."""

@@ -4,6 +4,7 @@ import sys
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_optimality_is_the_area_between_curves_of_robust_accuracy(runs):
 
     def area(run):
         edges = np.unique(np.clip(np.concatenate([[0.0, cap], run]), 0, cap))
-        return sum((run > low).mean() * (high - low) for low, high in zip(edges, edges[1:], strict=False))
+        return sum((run > low).mean() * (high - low) for low, high in pairwise(edges))
 
     room = cap - area(envelope)
     for name, found in optimality(named).items():

@@ -126,6 +126,7 @@ PEERS: dict[str, dict[str, Callable[..., Tensor]]] = {
 
 OURS: dict[str, dict[str, Call]] = {
     "l0": {
+        "closest": _ours(Closest(norm=L0())),
         "sigma_zero": _ours(SigmaZero(steps=STEPS)),
         "pdpgd": _ours(PDPGD(norm=L0(), steps=STEPS)),
         "fmn": _ours(FMN(norm=L0(), steps=STEPS)),
