@@ -18,8 +18,10 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import uniform
+from attacks.searches.fewer import fewer
 from attacks.searches.nearest import Nearest
 from attacks.searches.track import Survivors
+from attacks.sigma_zero import SigmaZero
 
 HAIR = 0.01
 """By what fraction a ball is smaller than the nearest fooling image."""
@@ -33,6 +35,8 @@ NEW = 0.75
 CLOSE, GAMMA = 0.2, 0.02
 """Length of the first step along the boundary, as a fraction of the perturbation's L2 length, and by what fraction the
 radius changes in that step."""
+FEW = 3
+"""Rivals that exchanges in L0 aim at, beside the goal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +44,24 @@ class Closest:
     """Three searches in turn, of which each goes on from what those before it found.
 
     1. Walk to linearised boundaries, of the nearest rivals one after another: a few steps of FAB, so that a size is
-       known for most images.
-    2. Look elsewhere. In L2 and L1, two searches of PDPGD. In Linf, descents of the margin to one rival after another,
-       each from a random corner of a ball a hair smaller than the nearest image so far; whenever a descent gets
-       through, the ball shrinks and the descent goes on.
-    3. From the nearest image of all, walk along the boundary in ever shorter steps, as FMN does.
+       known for most images. In L0 a short sigma-zero.
+    2. Look elsewhere. In L2, L1 and L0, two searches of PDPGD. In Linf, descents of the margin to one rival after
+       another, each from a random corner of a ball a hair smaller than the nearest image so far; whenever a descent
+       gets through, the ball shrinks and the descent goes on.
+    3. From the nearest image of all, walk along the boundary in ever shorter steps, as FMN does. In L0, exchange
+       values for others, always within fewer than were enough so far (:func:`attacks.searches.fewer.fewer`): from that
+       image, then from random changes of it, towards the goal and one rival after another.
 
     To find the right region and to get close once there are two tasks: the first two searches get past masked
     gradients, where FMN fails, and from a point of theirs FMN ends nearer than they do. All of it takes up to 1,000
-    forward and 940 backward passes an image.
+    forward and 980 backward passes an image.
 
     References:
         Croce and Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack
         <https://arxiv.org/abs/1907.02044>, 2020. Matyasko and Chau, PDPGD: primal-dual proximal gradient descent
         adversarial attack <https://arxiv.org/abs/2106.01538>, 2021. Pintor et al., Fast minimum-norm adversarial
-        attacks through adaptive norm constraints <https://arxiv.org/abs/2102.12827>, 2021.
+        attacks through adaptive norm constraints <https://arxiv.org/abs/2102.12827>, 2021. Cina et al., Sigma-zero:
+        gradient-based optimization of l0-norm adversarial examples <https://arxiv.org/abs/2402.01879>, 2025.
 
     Deviations:
         It is none of these. The descents of the second step are APGD's with a given schedule of step lengths.
@@ -70,20 +77,20 @@ class Closest:
     kind: ClassVar[Kind] = "minimum norm"
     access: ClassVar[Access] = "gradients"
     search: ClassVar[Search] = "many steps"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
     """The norm that is made small."""
     targets: int = 5
-    """Rivals that the first search walks to, and the descents."""
+    """Rivals that the first search walks to, and the descents in Linf."""
     walk: int = 10
-    """Gradient steps towards each of them at first; each takes two forward passes."""
+    """Gradient steps towards each of them at first; each takes two forward passes. In L0, sigma-zero takes as many."""
     steps: int = 600
     """Gradient steps of the second search."""
     descents: int = 6
     """Descents in Linf; they share the steps."""
     close: int = 290
-    """Gradient steps along the boundary at the end."""
+    """Steps along the boundary at the end; in L0 exchanges."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -97,6 +104,9 @@ class Closest:
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
+        if self.norm.grain:
+            self._drop(active, best, seed)
+            return active.finish(best)
         FAB(norm=self.norm, steps=self.walk, targets=self.targets).walk(active, best)
         if self.norm.per_value:
             self._descend(active, best, rivals(active, self.targets), seed)
@@ -106,6 +116,12 @@ class Closest:
         radius = torch.where(best.found, best.size, 0.0)
         FMN(norm=self.norm, steps=self.close, gamma=GAMMA).walk(active, best, best.x_adv.clone(), radius, length)
         return active.finish(best)
+
+    def _drop(self, active: Survivors, best: Nearest, seed: int) -> None:
+        """The three searches in L0, where the boundary has no direction to walk along."""
+        SigmaZero(norm=self.norm, steps=2 * self.walk * self.targets).walk(active, best)
+        PDPGD(norm=self.norm, steps=self.steps).walk(active, best)
+        fewer(active, best, [active.goal, *rivals(active, FEW)], self.close, seed)
 
     def _descend(self, active: Survivors, best: Nearest, ways: Sequence[Goal], seed: int) -> None:
         """Descents from random corners, to one rival after another."""

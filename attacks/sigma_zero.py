@@ -70,7 +70,13 @@ class SigmaZero:
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
-        best, adam = Nearest(active.x, self.norm, active.eps), Adam(active.x)
+        best = Nearest(active.x, self.norm, active.eps)
+        self.walk(active, best)
+        return active.finish(best)
+
+    def walk(self, active: Survivors, best: Nearest) -> None:
+        """The steps, from the images; nearer points go into ``best``."""
+        adam = Adam(active.x)
         delta, threshold = torch.zeros_like(active.x), torch.full_like(active.eps, self.threshold)
         for step in range(self.steps):
             rate = self.step_size * (0.1 + 0.9 * (1 + math.cos(math.pi * step / self.steps)) / 2)
@@ -83,7 +89,6 @@ class SigmaZero:
             threshold = (threshold + rate * self.threshold_step * (2 * fooled.to(threshold) - 1)).clamp_(0, 1)
             delta *= delta.abs() >= column(threshold, delta)
         best.offer(active.x + delta, met(active.goal, forward(active.model, active.x + delta, active.goal)))
-        return active.finish(best)
 
     def _count_slope(self, delta: Tensor) -> Tensor:
         """Gradient of the smooth count, shaped like ``delta``."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks import standard_in_l0, standard_in_l1
 from attacks.apgd import descend
 from attacks.fmn import FMN
 from attacks.goals import Goal
@@ -18,17 +19,14 @@ from attacks.queries.answers import ProbabilitiesError, log_probabilities
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import derive
-from attacks.searches.hopping import hop
-from attacks.searches.lowest import Lowest
+from attacks.searches.hopping import hop, rounds
+from attacks.searches.lowest import Lowest, leave
 from attacks.searches.track import Survivors
 from attacks.standard_by_answers import by_answers, by_decisions, change_squares, change_squares_for_long, mute
 from attacks.standard_descents import Rivals, descend_from_random, from_outside
-from attacks.standard_in_l0 import fool
 
 LONG = 100
 """Gradient steps of the long descents, those of AutoAttack."""
-RESTART = 10
-"""Hops that cost as much as the long descent from outside that takes their place in L1."""
 BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
 STRAIGHT = 2
@@ -39,6 +37,8 @@ SURE = 0.75
 """Share of the clean margin above which an image leaves after the first rival, or counts as on a plateau."""
 PATIENCE = 5
 """Hops that an image gets, however high its margin, where that is not straight."""
+HOP, LATER, LONGER = 10, 28, 2
+"""Gradient steps of a hop, hops after which they are more, and how many times as many."""
 POLISH, FINE = 20, 0.25
 """Hops after which squares and short steps follow, and the first of these steps, as a fraction of the budget."""
 LEAD = 2
@@ -51,30 +51,31 @@ class Standard:
 
     Every step works on the images that the steps before did not fool, and an image is done the moment it is fooled:
 
-    1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does; in L1, where
-       few steps do not find the few values that count, descend the cross-entropy and the margin for long, from outside;
+    1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does;
     2. change a few random squares, without gradients;
-    3. descend the margin to the nearest rival classes, one after the other, from a random point, in L1 from outside. An
-       image where the first descent and a later one end at the lowest margin leaves if after the first rival this is
-       above 3/4 of the clean image's, after the next ones 1/2, 1/3: where descents from different points agree there
-       is little else to be found. None leaves whose margin hardly fell, or by less than half or more than twice of
-       what the gradient at the image says (but in L1): there the network is not nearly linear, and another point may
-       tell otherwise. Nor does one where squares got further than gradients. Then descend, for half as many steps, to
-       all other rivals at once, and where the margin is still above 3/4, as on a plateau, to all of them from outside;
-    4. change more squares where a few did nearly as much as gradients, or gradients hardly anything (in L1: where they
-       did more);
-    5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side;
-       after twenty hops also change squares of the best point and descend from there in short steps. An image takes
-       part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean image's:
-       hopeless ones leave at once (after five hops where the network is not nearly linear), those that nearly fall
-       stay to the end;
+    3. descend the margin to the nearest rival classes, one after the other, from a random point. An image where the
+       first descent and a later one end at the lowest margin leaves if after the first rival this is above 3/4 of the
+       clean image's, after the next ones 1/2, 1/3: where descents from different points agree there is little else to
+       be found; after three rivals every image leaves that is above 1/2. But none whose margin hardly fell, or by
+       less than half or more than twice of what the gradient at the image says: there the network is not nearly
+       linear, and another point may tell otherwise. Nor one where squares got further than gradients. Then descend,
+       for fewer steps, to all other rivals at once, and where the margin is still above 3/4, as on a plateau, to all
+       of them from outside;
+    4. change more squares where a few did nearly as much as gradients, or gradients hardly anything;
+    5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side and
+       twice as far; after twenty hops also change squares of the best point and descend from there in short steps. An
+       image takes part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean
+       image's: hopeless ones leave at once (after five hops where the network is not nearly linear), those that
+       nearly fall stay to the end;
     6. descend the cross-entropy and the margin of probabilities for long;
     7. come from outside: descend the margin to each rival class, all at once, in a ball three times as large, then in
        one twice as large, then within the budget, where this path often ends in another basin than one that starts
        there;
     8. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
-    In L0 changed values are exchanged for others instead (:func:`attacks.standard_in_l0.fool`): along the gradient,
+    In L1, where few steps do not find the few values that count, descents are long and come from outside
+    (:func:`attacks.standard_in_l1.fool`): an image that is left out early costs 490 passes, one that nearly falls up
+    to 6,400. In L0 changed values are exchanged for others (:func:`attacks.standard_in_l0.fool`): along the gradient,
     also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random
     kicks; then come both forms of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one
     that nearly falls up to 9,700.
@@ -82,9 +83,8 @@ class Standard:
     Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
     which takes up to 100 passes more.
 
-    An image that is left out early costs 90 passes (in L2 200, in L1 700), most of those that it does not fool fewer
-    than 1,000 (in L1 2,000), one that nearly falls up to 6,800 (in L1 7,800; AutoAttack: about 9,900 each), one with
-    masked gradients 4,000 more.
+    An image that is left out early costs 84 passes (in L2 187), most of those that it does not fool fewer than 500 (in
+    L2 1,300), one that nearly falls up to 5,700 (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
     No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
     squares for long, and where no square changes the margin, as with a model that names its first class and no more, it
@@ -135,8 +135,8 @@ class Standard:
     """Rival classes that are aimed at."""
     queries: int = 200
     """Squares of step 4; an eighth of them in step 2, twenty times as many where gradients are masked or missing."""
-    rounds: int = 200
-    """Hops of ten gradient steps each, half as many in L0."""
+    rounds: int = 150
+    """Hops of ten gradient steps each; later ones of twenty count twice."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -156,13 +156,18 @@ class Standard:
         active = Survivors.of(self, model, x, goal, eps, seed)
         best, seeds = Lowest(active), (derive(seed, i) for i in count(1))
         if self.norm.grain:
-            return fool(active, best, seeds, self)
-        straight = self._descend(active, best, seeds)
+            return standard_in_l0.fool(active, best, seeds, self)
+        if self.norm.sparse:
+            return standard_in_l1.fool(active, best, seeds, self)
+        straight = self._descend(active, best)
         rivals, masked = self._try_rivals(active, best, seeds, straight)
         active.precision = "exact"  # a rounded gradient decides nothing among those left
-        for done, kicks in _rounds(self.rounds):
-            _leave(active, best, 1 / (2 + done / 2), ~masked & (straight | (done >= PATIENCE)))
-            self._hop(active, best, seeds, done, kicks)
+        for done, kicks in rounds(self.rounds):
+            leave(active, best, 1 / (2 + done / 2), ~masked & (straight | (done >= PATIENCE)))
+            longer = LONGER if done >= LATER else 1
+            hop(active, best, next(seeds), kicks=max(kicks // longer, 1), steps=HOP * longer)
+            if done + kicks >= POLISH:
+                self._polish(active, best, seeds)
         for loss in (cross_entropy, probability_margin):
             descend_from_random(active, best, next(seeds), loss, [(1, LONG)])
         rivals.descend_at_once(active, best, next(seeds), from_outside(4 * self.steps), range(self.targets))
@@ -175,72 +180,44 @@ class Standard:
         active = Survivors.of(self, model, x, goal, eps, seed)
         return by_answers(active, Lowest(active), self.queries, (derive(seed, i) for i in count(1)))
 
-    def _descend(self, active: Survivors, best: Lowest, seeds: Iterator[int]) -> Tensor:
+    def _descend(self, active: Survivors, best: Lowest) -> Tensor:
         """Step 1. Gives where the network is nearly linear within the budget, bool (N,)."""
-        promise = torch.minimum(_promise(active), best.clean)
         best.look(active, descend(active, active.x, margin, self.steps))
-        fall = best.clean - best.margin
-        straight = (fall > promise / STRAIGHT) & (fall < promise * STRAIGHT) | self.norm.sparse
+        promise, fall = torch.minimum(_promise(active), best.clean), best.clean - best.margin
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
             best.look(active, FMN(norm=self.norm, steps=steps)(active.model, active.x, active.goal, eps=active.eps))
-        if self.norm.sparse:
-            for loss in (cross_entropy, margin):
-                descend_from_random(active, best, next(seeds), loss, from_outside(LONG))
-        return straight
+        return (fall > promise / STRAIGHT) & (fall < promise * STRAIGHT)
 
     def _try_rivals(
         self, active: Survivors, best: Lowest, seeds: Iterator[int], straight: Tensor
     ) -> tuple[Rivals, Tensor]:
         """Steps 2 to 4. Gives the rivals, and where gradients are masked, bool (N,)."""
-        squares, sparse = Lowest(active), self.norm.sparse
-        change_squares(active, squares, self.queries if sparse else self.queries // 8, seeds)
-        rivals = Rivals(active, best, self.targets)
-        legs = from_outside(self.steps + self.steps // 3) if sparse else [(1, self.steps)]
-        first, others = range(min(FEW, self.targets)), range(FEW, self.targets)
+        squares, rivals = Lowest(active), Rivals(active, best, self.targets)
+        change_squares(active, squares, self.queries // 8, seeds)
+        legs, first, others = [(1, 2 * self.steps // 3)], range(min(FEW, self.targets)), range(FEW, self.targets)
         for tried, _ in enumerate(rivals.descend(active, best, seeds, legs, first), 1):
-            _leave(active, best, min(1 / tried, SURE), best.settled & straight & (best.margin <= squares.margin))
-        rivals.descend_at_once(active, best, next(seeds), legs if sparse else [(1, self.steps // 2)], others)
+            leave(active, best, min(1 / tried, SURE), best.settled & straight & (best.margin <= squares.margin))
+        leave(active, best, 1 / 2, straight & (best.margin <= squares.margin))
+        rivals.descend_at_once(active, best, next(seeds), [(1, self.steps // 2)], others)
         with active.only((best.margin > SURE * best.clean)[active.rows]) as flat:
             rivals.descend_at_once(flat, best, next(seeds), from_outside(2 * self.steps), range(self.targets))
-        lead = 1 if sparse else 1 / LEAD
-        near = (best.clean - squares.margin > lead * (best.clean - best.margin)) | (not sparse) & ~best.moved
+        near = (LEAD * (best.clean - squares.margin) > best.clean - best.margin) | ~best.moved
         with active.only(near[active.rows]) as some:
-            change_squares(some, squares, 4 * self.queries if sparse else self.queries, seeds)
-        masked = (not sparse) & squares.moved & (best.clean - squares.margin > LEAD * (best.clean - best.margin))
+            change_squares(some, squares, self.queries, seeds)
+        masked = squares.moved & (best.clean - squares.margin > LEAD * (best.clean - best.margin))
         best.look(active, squares.of(active))
         by_decisions(active, best, mute(active, best), self.queries, next(seeds))
         return rivals, masked
 
-    def _hop(self, active: Survivors, best: Lowest, seeds: Iterator[int], done: int, kicks: int) -> None:
-        """The hops of a round, then squares and short steps around the best points of those that nearly fall."""
-        if not self.norm.sparse:
-            hop(active, best, next(seeds), kicks=kicks)
-        else:
-            for i in range(-(-done // RESTART), -(-(done + kicks) // RESTART)):
-                descend_from_random(active, best, next(seeds), (cross_entropy, margin)[i % 2], from_outside(LONG))
-        if done + kicks >= POLISH:
-            change_squares(active, best, self.queries // 4, seeds, around_best=True)
-            best.look(active, descend(active, best.of(active), margin, 2 * self.steps, first_step=FINE))
+    def _polish(self, active: Survivors, best: Lowest, seeds: Iterator[int]) -> None:
+        """Change squares of the best points, and descend from there in short steps."""
+        change_squares(active, best, self.queries // 4, seeds, around_best=True)
+        best.look(active, descend(active, best.of(active), margin, 2 * self.steps, first_step=FINE))
 
 
 def _promise(active: Survivors) -> Tensor:
     """By how much the margin of each image would fall within its budget if it went on as at the image (N,)."""
     promise = torch.zeros_like(active.found.flatten(1)[:, 0])
-    if len(active) and not active.norm.sparse:
+    if len(active):
         promise[active.rows] = active.eps * active.norm.dual(active.slope(active.x, margin).gradient)
     return promise
-
-
-def _leave(active: Survivors, best: Lowest, share: float, may: Tensor) -> None:
-    """Leave out images whose margin is above a share of the clean one, where that ``may`` be, bool (N,)."""
-    hopeless = may & (best.margin > share * best.clean)
-    active.give_up(hopeless[active.rows], best.of(active))
-
-
-def _rounds(hops: int) -> Iterator[tuple[int, int]]:
-    """How many hops each image has behind it, and how many it does now, side by side: half as many, at least one."""
-    done = 0
-    while done < hops:
-        now = min(max(1, done // 2), hops - done)
-        yield done, now
-        done += now

@@ -38,6 +38,12 @@ def descend_from_random(active: Survivors, best: Lowest, seed: int, loss: Loss, 
     best.look(active, _descend(active, _start(active, legs, seed), loss, legs))
 
 
+def descend_from_copies(active: Survivors, best: Lowest, seed: int, loss: Loss, legs: Legs, count: int) -> None:
+    """The same from ``count`` random points of each image, side by side."""
+    for part, crowd, found in side_by_side(active, best, count):
+        found.look(crowd, _descend(crowd, _starts(part, legs, seed, count), loss, legs))
+
+
 class Rivals:
     """The rival classes of the active images, the nearest first, and descents towards them.
 
@@ -68,14 +74,11 @@ class Rivals:
 
     def descend_at_once(self, active: Survivors, best: Lowest, seed: int, legs: Legs, which: range) -> None:
         """Descend the margin to some of the rivals side by side."""
-        if not which:
-            return
         for part, crowd, found in side_by_side(active, best, len(which)):
             images = torch.arange(len(part), device=part.rows.device)
             places = torch.tensor(which, device=images.device)
             crowd.aim = self._of(part).of(images.repeat_interleave(len(which)), places.repeat(len(part)))
-            starts = [_start(part, legs, derive(seed, i)) for i in range(len(which))]
-            found.look(crowd, _descend(crowd, torch.stack(starts, 1).flatten(0, 1), margin, legs))
+            found.look(crowd, _descend(crowd, _starts(part, legs, seed, len(which)), margin, legs))
 
     def _of(self, active: Survivors) -> Ways:
         return self._ways.select(torch.searchsorted(self._rows, active.rows))
@@ -84,6 +87,11 @@ class Rivals:
 def _start(active: Survivors, legs: Legs, seed: int) -> Tensor:
     radius = legs[0][0] * active.eps
     return active.x + active.norm.random(active.x.shape[1:], radius, seed, active.goal.ids, draw=0).to(active.x)
+
+
+def _starts(active: Survivors, legs: Legs, seed: int, count: int) -> Tensor:
+    """Random points for ``count`` copies of each image, side by side."""
+    return torch.stack([_start(active, legs, derive(seed, i)) for i in range(count)], 1).flatten(0, 1)
 
 
 def _descend(active: Survivors, x_adv: Tensor, loss: Loss, legs: Legs) -> Tensor:

@@ -46,7 +46,7 @@ class Parameters(Protocol):
 
     @property
     def rounds(self) -> int:
-        """Most hops in other norms; here half as many."""
+        """Most hops in other norms; here two thirds as many."""
         ...
 
 
@@ -83,7 +83,7 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
         swaps.descend(active, best, active.x, margin, max(attack.steps // BRIEF, 1))
     explore(active, best, SEARCH * attack.queries, next(seeds))
     active.precision = "exact"  # a rounded gradient decides nothing among those left
-    for i in range(attack.rounds // 2):
+    for i in range(2 * attack.rounds // 3):
         hopeless = best.margin > clean / (2 + 0.2 * i)
         active.give_up(hopeless[active.rows], best.of(active))
         if not len(active):

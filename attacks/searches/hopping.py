@@ -1,5 +1,7 @@
 """Basin hopping: kick the best point out of its basin, walk down again, keep what is better."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,24 @@ from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.05, 0.5
 """Share of the values that a kick changes: between these, small ones as likely as large ones."""
+
+
+def rounds(hops: int, growth: float = 0.5) -> Iterator[tuple[int, int]]:
+    """How many hops each image has behind it, and how many it does now, side by side.
+
+    Args:
+        hops: How many there are in all.
+        growth: How many now for each one behind; at least one.
+
+    Example:
+        >>> list(rounds(10))
+        [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (6, 3), (9, 1)]
+    """
+    done = 0
+    while done < hops:
+        now = min(max(1, int(growth * done)), hops - done)
+        yield done, now
+        done += now
 
 
 def kick(active: Survivors, x_adv: Tensor, seed: int, count: int = 1) -> Tensor:

@@ -128,11 +128,18 @@ def side_by_side(active: Survivors, best: Lowest, count: int) -> Iterator[tuple[
     Yields:
         Some of the images, their copies (:meth:`Survivors.copies`), and where to put the best point of each copy.
     """
-    for part in active.parts(count):
+    for part in active.parts(count) if count else ():
         crowd = part.copies(count)
         found = Lowest(crowd)
         yield part, crowd, found
         best.gather(part, crowd, found)
+
+
+def leave(active: Survivors, best: Lowest, share: float, may: Tensor | None = None) -> None:
+    """Leave out images whose margin is above a share of the clean one, where that ``may`` be, bool (N,), or all."""
+    hopeless = best.margin > share * best.clean
+    hopeless = hopeless if may is None else hopeless & may
+    active.give_up(hopeless[active.rows], best.of(active))
 
 
 def nearest_ways(active: Survivors, best: Lowest, count: int) -> Ways:

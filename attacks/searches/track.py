@@ -169,9 +169,13 @@ class Survivors:
 
     def widened(self, times: float) -> Self:
         """The same images, budgets ``times`` as large. None leaves: a candidate beyond its budget is no result yet."""
-        wide = copy(self)
-        wide.eps, wide._stay, wide._ball = times * self.eps, True, None
-        return wide
+        return self.within(times * self.eps)
+
+    def within(self, eps: Tensor) -> Self:
+        """The same images, with other budgets (n,). None leaves."""
+        other = copy(self)
+        other.eps, other._stay, other._ball = eps, True, None
+        return other
 
     @contextmanager
     def only(self, some: Tensor) -> Iterator[Self]:

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from oracles import Recorder, images, linear
+from oracles import Recorder, images, linear, mlp
 
-from attacks import FMN, L1, L2, Closest, Linf, Targeted, Untargeted
+from attacks import FMN, L0, L1, L2, PDPGD, Closest, Linf, SigmaZero, Targeted, Untargeted
 
-NORMS = [Linf(), L2(), L1()]
+NORMS = [Linf(), L2(), L1(), L0()]
 
 
 def one_way_back(x):
@@ -33,6 +33,17 @@ def test_each_search_goes_on_from_the_others(norm):
     without_the_last = norm.measure(Closest(norm=norm, close=1)(model, x, goal) - x)
     assert (whole <= without_the_last).all()
     assert (whole / model.smallest(x, goal, norm.name)).max() < 1.01
+
+
+def test_exchanges_of_values_change_fewer_than_the_searches_before_them():
+    model, x = mlp(192, seed=3), images(12, (3, 8, 8), seed=3)
+    goal = Untargeted(model(x).argmax(1))
+    attacks = (Closest(norm=L0()), Closest(norm=L0(), close=1), SigmaZero(steps=990), PDPGD(norm=L0(), steps=990))
+    found = [attack(model, x, goal) for attack in attacks]
+    assert all((goal.margin(model(x_adv)) < 0).all() for x_adv in found)
+    closest, *others = [L0().measure(x_adv - x) for x_adv in found]
+    assert all((closest <= other).all() for other in others)
+    assert all(closest.sum() < other.sum() for other in others)
 
 
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)

@@ -7,10 +7,9 @@ from oracles import images, mlp
 
 from attacks import L1, Linf, Untargeted
 from attacks.searches import track
-from attacks.searches.hopping import _walk, hop, kick
+from attacks.searches.hopping import _walk, hop, kick, rounds
 from attacks.searches.lowest import Lowest
 from attacks.searches.track import Survivors
-from attacks.standard import _rounds
 from attacks.standard_by_answers import by_decisions, change_squares, mute
 from attacks.standard_descents import Rivals
 
@@ -113,11 +112,11 @@ def test_hops_side_by_side_are_those_that_would_be_made_one_after_the_other(at_o
 
 
 def test_each_image_hops_as_often_as_asked_first_by_itself_then_side_by_side():
-    rounds = list(_rounds(200))
-    assert [kicks for _, kicks in rounds[:6]] == [1, 1, 1, 1, 2, 3]
-    assert sum(kicks for _, kicks in rounds) == 200
-    assert [done for done, _ in rounds] == [sum(k for _, k in rounds[:i]) for i in range(len(rounds))]
-    assert list(_rounds(1)) == [(0, 1)]
+    turns = list(rounds(200))
+    assert [kicks for _, kicks in turns[:6]] == [1, 1, 1, 1, 2, 3]
+    assert sum(kicks for _, kicks in turns) == 200
+    assert [done for done, _ in turns] == [sum(k for _, k in turns[:i]) for i in range(len(turns))]
+    assert list(rounds(1)) == [(0, 1)]
 
 
 def test_rivals_at_once_find_what_they_find_one_after_the_other():

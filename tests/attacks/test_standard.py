@@ -241,7 +241,7 @@ def crumpled(values, num_classes=10, hidden=64):
 @pytest.mark.parametrize("long", [True, False])
 def test_in_l1_long_descents_find_the_few_values_that_count(long, monkeypatch):
     if not long:
-        monkeypatch.setattr("attacks.standard.LONG", 1)
+        monkeypatch.setattr("attacks.standard_in_l1.LONG", 1)
     model, x = crumpled(100)
     goal = Untargeted(model(x).argmax(1))
     radius = L1().measure(FAB(norm=L1(), steps=30)(model, x, goal) - x)
@@ -266,7 +266,8 @@ def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, r
     monkeypatch.setattr("attacks.standard.SURE", 2)
     assert fooled(target.model, some, attack(target.model, x, some, eps=eps)).all()
     without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "LONG": 1}[step]
-    monkeypatch.setattr(f"attacks.standard.{step}", without)
+    place = "attacks.standard" if step == "FMN" else "attacks.standard_in_l1"
+    monkeypatch.setattr(f"{place}.{step}", without)
     assert not fooled(target.model, some, attack(target.model, x, some, eps=eps)).any()
 
 

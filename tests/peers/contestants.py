@@ -30,7 +30,7 @@ from attacks import (
 )
 from attacks.geometry.rows import column
 from attacks.searches.bisection import Bisection
-from tests.peers.libraries import Call, adv_lib, foolbox, torchattacks
+from tests.peers.libraries import Call, adv_lib, attackbench, foolbox, torchattacks
 
 STEPS = 998
 """Of ours: the clean images and the last candidates take a forward pass each beside them."""
@@ -82,11 +82,16 @@ def _apgd(norm: float, most: float) -> Call:
     return adv_lib("auto_pgd.minimal_apgd", norm=norm, max_eps=most, binary_search_steps=10, n_iter=98)
 
 
+def _trust_region(norm: str) -> Call:
+    return attackbench("trust_region.tr_attack", threat_model=norm, adaptive=True, iter=495)
+
+
 PEERS: dict[str, dict[str, Callable[..., Tensor]]] = {
     "l0": {
         "adv-lib sigma_zero": adv_lib("sigma_zero", num_steps=1000),
         "adv-lib fmn": adv_lib("fmn", norm=0, steps=1000),
         "adv-lib pdpgd": adv_lib("pdpgd", norm=0, num_steps=1000, proximal_operator=23),
+        "AttackBench pgd0": attackbench("pgd_lzero.PGD0_minimal", search_steps=10, num_steps=98),
     },
     "l1": {
         "adv-lib pdpgd": adv_lib("pdpgd", norm=1, num_steps=1000),
@@ -106,6 +111,7 @@ PEERS: dict[str, dict[str, Callable[..., Tensor]]] = {
         "adv-lib fab": adv_lib("fab", norm=2, n_iter=55, targeted_restarts=True),
         "adv-lib superdeepfool": adv_lib("sdf", steps=10, df_steps=11),
         "torchattacks CW": torchattacks("CW", steps=1000),
+        "AttackBench trust region": _trust_region("l2"),
     },
     "linf": {
         "Foolbox BIM, searched": _bim_search(),
@@ -113,12 +119,14 @@ PEERS: dict[str, dict[str, Callable[..., Tensor]]] = {
         "adv-lib pdpgd": adv_lib("pdpgd", norm=float("inf"), num_steps=1000),
         "adv-lib apgd, searched": _apgd(float("inf"), 0.5),
         "adv-lib fab": adv_lib("fab", norm=float("inf"), n_iter=55, targeted_restarts=True),
+        "AttackBench trust region": _trust_region("linf"),
     },
 }
 """Norm -> library and attack -> the call."""
 
 OURS: dict[str, dict[str, Call]] = {
     "l0": {
+        "closest": _ours(Closest(norm=L0())),
         "sigma_zero": _ours(SigmaZero(steps=STEPS)),
         "pdpgd": _ours(PDPGD(norm=L0(), steps=STEPS)),
         "fmn": _ours(FMN(norm=L0(), steps=STEPS)),

@@ -25,6 +25,7 @@ PACKAGES = {
     "ART": "adversarial-robustness-toolbox",
     "adv-lib": "adv-lib",
     "AutoAttack": "pyautoattack",
+    "AttackBench": "attackbenchlib",
 }
 """Library -> its package."""
 
@@ -105,3 +106,22 @@ def autoattack(name: str = "autopgd_base.APGDAttack", **parameters: Any) -> Call
         return attack(model, eps=eps, device=x.device, **parameters).perturb(x, y)
 
     return call
+
+
+def attackbench(name: str, **parameters: Any) -> Call:
+    """An attack that AttackBench wrote itself, as `module.function` of `attackbench.attacks.original`."""
+
+    def call(model: Classifier, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
+        sys.modules.setdefault("wandb", without_wandb())
+        module, kind = name.split(".")
+        attack = getattr(import_module(f"attackbench.attacks.original.{module}"), kind)
+        return attack(model=model, inputs=x, labels=y, **parameters)
+
+    return call
+
+
+def without_wandb() -> types.ModuleType:
+    """What stands in for wandb, with which AttackBench fetches the results of others, where it is not installed."""
+    wandb = types.ModuleType("wandb")
+    vars(wandb).update(Api=object, Artifact=object)  # its annotations name these
+    return wandb

@@ -21,6 +21,10 @@ accuracy against eps, which are step functions. The **cap** is the largest size 
 attack does not fool counts with the cap, and one that nobody fools counts with it for everybody. Sizes come from a
 fresh forward pass of the model on what each attack returned. All images are classified right to begin with. A dash:
 not measured yet, and no mean then.
+
+AttackBench (`attackbenchlib`) measures the same; `tests/test_optimality.py` holds both measures against each other. Its
+attacks are those of other libraries, the same algorithms once more, and two of its own: a trust region attack, which
+ends once it has crossed a boundary, and `pgd0`, both here as it configures them but for the number of steps.
 """
 
 

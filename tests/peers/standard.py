@@ -48,11 +48,12 @@ LARGER = (
     ("efficientnet_lite0", "linf", 1 / 255, 8),
     ("imagenet-mobilenet_v1-0.5-160", "linf", 0.1 / 255, 48),
     ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
+    ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 16),
 )
 """The same for photographs, right ones alone, and a thousand classes, or the first hundred of those classes that there
 are photographs of."""
 HUNDRED = "-first-100"
-SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183)}
+SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183), "imagenet-squeezenet1_0-deepcompression": (224, 256)}
 """Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before."""
 _FORM = """
 ## With the faster form of the network

@@ -1,0 +1,87 @@
+"""The standard verdict in L1, where few values count: long descents from outside, and values changed at random."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from attacks.apgd import descend
+from attacks.losses import cross_entropy, margin, probability_margin
+from attacks.searches.hopping import rounds
+from attacks.searches.lowest import Lowest, leave
+from attacks.searches.track import Survivors
+from attacks.standard_by_answers import by_decisions, change_squares, mute
+from attacks.standard_descents import Rivals, descend_from_copies, descend_from_random, from_outside
+from attacks.standard_in_l0 import Parameters
+
+LONG = 100
+"""Gradient steps of the long descents, those of AutoAttack."""
+FEW = 3
+"""Rivals that are aimed at on the way."""
+SURE = 0.75
+"""Share of the clean margin above which an image leaves after the first two long descents."""
+STAGES = ((0.25, 0), (1, 0.5), (4, 1))
+"""Random changes, as multiples of those asked for, and how much of the fall by gradients those before must reach."""
+RESTART = 10
+"""Hops in other norms that cost as much as a long descent."""
+
+
+def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Parameters) -> Tensor:
+    """The worst case in L1.
+
+    1. Descend the margin from the image itself; then the cross-entropy and the margin for long, from outside: few steps
+       do not find the few values that count;
+    2. change values at random, as many as the budget allows however far they go: few times, longer where that lowers
+       the margin by half as much as gradients do, and longer still where by more. Images leave whose margin is above
+       3/4 of the clean image's, but where random changes got further;
+    3. descend to the nearest rival classes, one after the other, from outside;
+    4. descend for long again, from new points, later many at a time, side by side, and in short steps from the best
+       point. An image takes part as long as its margin is below 1/2, then 1/7, 1/12, 1/22 ... of the clean image's;
+    5. descend the margin of probabilities for long, and from outside to all rivals at once.
+
+    An image that is left out early costs 490 passes, one that nearly falls up to 6,400.
+
+    Args:
+        active: The images and their budgets.
+        best: The best points so far, the clean images to begin with.
+        seeds: Seeds for the random draws, a new one each time.
+        attack: How long the steps are.
+
+    Returns:
+        The whole batch, fooled images and best points (N, ...).
+    """
+    best.look(active, descend(active, active.x, margin, attack.steps))
+    for loss in (cross_entropy, margin):
+        descend_from_random(active, best, next(seeds), loss, from_outside(LONG))
+    changed = _change_values(active, best, attack.queries, seeds)
+    by_gradients = changed.margin >= best.margin
+    best.look(active, changed.of(active))
+    by_decisions(active, best, mute(active, best), attack.queries, next(seeds))
+    leave(active, best, SURE, by_gradients)
+    rivals, brief = Rivals(active, best, attack.targets), from_outside(attack.steps + attack.steps // 3)
+    for _ in rivals.descend(active, best, seeds, brief, range(min(FEW, attack.targets))):
+        pass
+    active.precision = "exact"  # a rounded gradient decides nothing among those left
+    for done, copies in rounds(attack.rounds // RESTART, growth=1):
+        leave(active, best, 1 / (2 + RESTART * done / 2))
+        _descend_again(active, best, seeds, done, copies)
+        best.look(active, descend(active, best.of(active), margin, 2 * attack.steps))
+    descend_from_random(active, best, next(seeds), probability_margin, [(1, LONG)])
+    rivals.descend_at_once(active, best, next(seeds), from_outside(4 * attack.steps), range(attack.targets))
+    return active.finish(best.of(active))
+
+
+def _change_values(active: Survivors, best: Lowest, queries: int, seeds: Iterator[int]) -> Lowest:
+    """Step 2. Gives the best points that random changes alone found."""
+    changed = Lowest(active)
+    for times, share in STAGES:
+        worth = best.clean - changed.margin >= share * (best.clean - best.margin)
+        with active.only(worth[active.rows]) as some:
+            change_squares(some, changed, int(times * queries), seeds)
+    return changed
+
+
+def _descend_again(active: Survivors, best: Lowest, seeds: Iterator[int], done: int, copies: int) -> None:
+    """As many long descents side by side; every second one, counted from the first, on the cross-entropy."""
+    for loss, first in ((cross_entropy, 0), (margin, 1)):
+        count = len([i for i in range(done, done + copies) if i % 2 == first])
+        descend_from_copies(active, best, next(seeds), loss, from_outside(LONG), count)
