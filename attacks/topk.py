@@ -47,8 +47,8 @@ _PACE_TO_AN_ORDER = {
 _PACE_AMONG_MANY = {**_PACE, "linf": _Pace(1.5, 0.35, 0.75)}
 """For classes too many for a choice of sets: a radius that follows the boundary faster."""
 _SOON, _ENOUGH = 100, 0.6
-"""Among many classes in Linf a descent at that pace has found with 60 % of its steps what the other finds with all. It
-ends there, but takes this many steps if it may."""
+"""Among many classes in Linf a descent at that pace comes with 60 % of its steps within 1 % of what the other finds
+with all. It ends there, but takes this many steps if it may."""
 _GROWTH = 5.0
 """A gamma for all steps to an order together: with many large ones the ball outgrows the descent in it."""
 _CHOICE, _RACE = 0.12, 0.4
