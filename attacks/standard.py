@@ -197,7 +197,7 @@ class Standard:
         legs, first, others = [(1, 2 * self.steps // 3)], range(min(FEW, self.targets)), range(FEW, self.targets)
         for tried, _ in enumerate(rivals.descend(active, best, seeds, legs, first), 1):
             leave(active, best, min(1 / tried, SURE), best.settled & straight & (best.margin <= squares.margin))
-        leave(active, best, 1 / 2, straight & (best.margin <= squares.margin))
+        leave(active, best, 1 / 2, best.moved & straight & (best.margin <= squares.margin))
         rivals.descend_at_once(active, best, next(seeds), [(1, self.steps // 2)], others)
         with active.only((best.margin > SURE * best.clean)[active.rows]) as flat:
             rivals.descend_at_once(flat, best, next(seeds), from_outside(2 * self.steps), range(self.targets))

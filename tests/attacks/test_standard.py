@@ -283,9 +283,8 @@ def test_an_image_out_of_reach_is_left_out_early():
     radius = model.smallest(x, goal, "linf")
     far, near = passes(model, x, goal, 0.3 * radius), passes(model, x, goal, 0.99 * radius)
     assert (far < 160).all()
-    assert (
-        passes(model, x, goal, 0.01 * radius) < 1100
-    ).all()  # it might be a plateau: every rival is tried, from outside too
+    plateau = passes(model, x, goal, 0.01 * radius)  # it might be one: every rival is tried, from outside too
+    assert ((plateau > 800) & (plateau < 1100)).all()
     assert (near > 1000).all()
     assert (passes(model, x, goal, 1.01 * radius) < 50).all()
 
