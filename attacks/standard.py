@@ -23,10 +23,8 @@ from attacks.searches.hopping import hop, rounds
 from attacks.searches.lowest import Lowest, leave
 from attacks.searches.track import Survivors
 from attacks.standard_by_answers import by_answers, by_decisions, change_squares, change_squares_for_long, mute
-from attacks.standard_descents import Rivals, descend_from_random, from_outside
+from attacks.standard_descents import LONG, Rivals, descend_from_random, from_outside
 
-LONG = 100
-"""Gradient steps of the long descents, those of AutoAttack."""
 BOUNDARY = {"l2": 50}
 """Norm -> steps along the boundary; in the others there are none."""
 STRAIGHT = 2

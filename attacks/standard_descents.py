@@ -13,6 +13,8 @@ from attacks.searches.lowest import Lowest, nearest_ways, side_by_side, towards
 from attacks.searches.rivals_by_slope import ways_by_slope
 from attacks.searches.track import Survivors
 
+LONG = 100
+"""Gradient steps of the long descents, those of AutoAttack."""
 OUTSIDE = ((3, 1), (2, 1), (1, 2))
 """Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
 MANY = 10

@@ -10,11 +10,9 @@ from attacks.searches.hopping import rounds
 from attacks.searches.lowest import Lowest, leave
 from attacks.searches.track import Survivors
 from attacks.standard_by_answers import by_decisions, change_squares, mute
-from attacks.standard_descents import Rivals, descend_from_copies, descend_from_random, from_outside
+from attacks.standard_descents import LONG, Rivals, descend_from_copies, descend_from_random, from_outside
 from attacks.standard_in_l0 import Parameters
 
-LONG = 100
-"""Gradient steps of the long descents, those of AutoAttack."""
 FEW = 3
 """Rivals that are aimed at on the way."""
 SURE = 0.75
@@ -40,14 +38,7 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
 
     An image that is left out early costs 490 passes, one that nearly falls up to 6,400.
 
-    Args:
-        active: The images and their budgets.
-        best: The best points so far, the clean images to begin with.
-        seeds: Seeds for the random draws, a new one each time.
-        attack: How long the steps are.
-
-    Returns:
-        The whole batch, fooled images and best points (N, ...).
+    It is called as :func:`attacks.standard_in_l0.fool` is, and gives back the same.
     """
     best.look(active, descend(active, active.x, margin, attack.steps))
     for loss in (cross_entropy, margin):

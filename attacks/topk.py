@@ -143,15 +143,15 @@ class TopK:
 
     def _ways(self, active: Survivors) -> tuple[Ways | None, int]:
         """The ways that race with the goal itself, if any, and how many gradients are left for all of them."""
+        # Among many classes a few candidates are no better than what the descent itself comes upon.
+        if _among_many(active):
+            return None, self._enough()
         logits, exclusion = active.logits[active.rows], active.goal.exclusion
         if exclusion is None:
             return None, self.steps
         m, k, num_classes = exclusion.classes.shape[1], exclusion.k, logits.shape[1]
         cost = price(m, k, num_classes)
         sets = math.comb(cost - m, k)
-        # Among many classes a few candidates are no better than what the descent itself comes upon.
-        if _among_many(active):
-            return None, self._enough()
         if sets == 1 or cost > _CHOICE * self.steps or cost + 2 * self._leg() > self.steps:
             return None, self.steps
         count = min(max(1, int(_RACE * self.steps) // self._leg() - 1), sets)

@@ -104,5 +104,6 @@ class Brief(HandsOver):
 
     def __call__(self, model, x, goal, **options):
         short = patch.multiple("attacks.standard_in_l0", LONG=6, LONGER=2)
-        with patch.multiple("attacks.standard", LONG=6, BOUNDARY={"l2": 6}), short:
+        in_l1 = patch.multiple("attacks.standard_in_l1", LONG=6)
+        with patch.multiple("attacks.standard", LONG=6, BOUNDARY={"l2": 6}), short, in_l1:
             return super().__call__(model, x, goal, **options)
