@@ -26,14 +26,15 @@ RESTART = 10
 def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Parameters) -> Tensor:
     """The worst case in L1.
 
-    1. Descend the margin from the image itself; then the cross-entropy and the margin for long, from outside: few steps
-       do not find the few values that count;
+    1. Descend the margin from the image itself; then the cross-entropy for long, from outside: few steps do not find
+       the few values that count;
     2. change values at random, as many as the budget allows however far they go: few times, longer where that lowers
-       the margin by half as much as gradients do, and longer still where by more. Images leave whose margin is above
-       3/4 of the clean image's, but where random changes got further;
+       the margin by half as much as gradients do, and longer still where by more. Then descend the margin for long,
+       from outside. Images leave whose margin is above 3/4 of the clean image's, but where random changes had got
+       further than gradients;
     3. descend to the nearest rival classes, one after the other, from outside;
     4. descend for long again, from new points, later many at a time, side by side, and in short steps from the best
-       point. An image takes part as long as its margin is below 1/2, then 1/7, 1/12, 1/22 ... of the clean image's;
+       point. An image takes part as long as its margin is below 1/2, then 1/7, 1/17, 1/47 of the clean image's;
     5. descend the margin of probabilities for long, and from outside to all rivals at once.
 
     An image that is left out early costs 490 passes, one that nearly falls up to 6,400.
@@ -41,18 +42,18 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
     It is called as :func:`attacks.standard_in_l0.fool` is, and gives back the same.
     """
     best.look(active, descend(active, active.x, margin, attack.steps))
-    for loss in (cross_entropy, margin):
-        descend_from_random(active, best, next(seeds), loss, from_outside(LONG))
+    descend_from_random(active, best, next(seeds), cross_entropy, from_outside(LONG))
     changed = _change_values(active, best, attack.queries, seeds)
     by_gradients = changed.margin >= best.margin
     best.look(active, changed.of(active))
+    descend_from_random(active, best, next(seeds), margin, from_outside(LONG))
     by_decisions(active, best, mute(active, best), attack.queries, next(seeds))
     leave(active, best, SURE, by_gradients)
     rivals, brief = Rivals(active, best, attack.targets), from_outside(attack.steps + attack.steps // 3)
     for _ in rivals.descend(active, best, seeds, brief, range(min(FEW, attack.targets))):
         pass
     active.precision = "exact"  # a rounded gradient decides nothing among those left
-    for done, copies in rounds(attack.rounds // RESTART, growth=1):
+    for done, copies in rounds(attack.rounds // RESTART, growth=2):
         leave(active, best, 1 / (2 + RESTART * done / 2))
         _descend_again(active, best, seeds, done, copies)
         best.look(active, descend(active, best.of(active), margin, 2 * attack.steps))

@@ -110,5 +110,5 @@ def values_and_ends(x: Tensor, seed: int, ids: Tensor, draw: int) -> tuple[Tenso
     """A random number above 0 for each value of images (n, ...), and a random end of [0, 1] where it is not yet."""
     random = uniform(seed, ids, draw, x.shape[1:])
     # The last of the 24 bits, which has no part in the order of the numbers.
-    ends = ((random * 2**23) % 1 > 0).to(x)
-    return random.to(x) + 2.0**-25, torch.where(x == ends, 1 - ends, ends)
+    upper = ((random * 2**24).int() & 1).bool()
+    return random.to(x) + 2.0**-25, (upper ^ (x == upper)).to(x)

@@ -66,7 +66,7 @@ def test_every_second_long_descent_is_on_the_cross_entropy(monkeypatch):
     model, x = mlp(48), images(2, (3, 4, 4))
     goal = Untargeted(model(x).argmax(1))
     Standard(norm=L1(), rounds=80)(model, x, goal, eps=1e-3)
-    assert asked == [1, 0, 0, 1, 1, 1, 2, 2]
+    assert asked == [1, 0, 1, 1, 2, 3]
 
 
 def test_a_model_that_answers_the_same_to_everything_ends_in_no_error():

@@ -45,8 +45,8 @@ REPORT = Path(__file__).parents[2] / "reports" / "universal"
 class Net(NamedTuple):
     """A model with images to fit to and images to measure on."""
 
-    load: Callable[[], tuple[Classifier, Tensor]]
-    """Gives the model and all images."""
+    load: Callable[[int], tuple[Classifier, Tensor]]
+    """Gives the model and all images, those of photographs in an order that goes by the number of the split."""
     fit: int
     """How many images are fitted to; the rest is measured on."""
     eps: tuple[float, ...]
@@ -55,22 +55,22 @@ class Net(NamedTuple):
     """How many images ART is given, for which it takes about as many seconds; 0: none."""
 
 
-def _small(load: Callable[[], Target], first: int = 0) -> Callable[[], tuple[Classifier, Tensor]]:
-    def loaded() -> tuple[Classifier, Tensor]:
+def _small(load: Callable[[], Target], first: int = 0) -> Callable[[int], tuple[Classifier, Tensor]]:
+    def loaded(split: int) -> tuple[Classifier, Tensor]:
         target = load()
         return target.model, target.x[first:]
 
     return loaded
 
 
-def _photographs(model: Classifier) -> tuple[Classifier, Tensor]:
+def _photographs(model: Classifier, split: int) -> tuple[Classifier, Tensor]:
     pictures = photographs()
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)).tolist()
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(split)).tolist()
     return model, cut_for(model, [pictures[number] for number in order])
 
 
-def _shared(name: str, size: int, resize: int) -> Callable[[], tuple[Classifier, Tensor]]:
-    return lambda: _photographs(shared_classifier(name, size, resize))
+def _shared(name: str, size: int, resize: int) -> Callable[[int], tuple[Classifier, Tensor]]:
+    return lambda split: _photographs(shared_classifier(name, size, resize), split)
 
 
 _SEEN = 1000
@@ -82,7 +82,7 @@ NETS = {
     "cifar10-resnet20": Net(_small(cifar10_training("cifar10-resnet20", 1500)), 500, (8 / 255, 4 / 255), 50),
     "imagenet-mobilenet_v1-0.5-160": Net(_shared("imagenet-mobilenet_v1-0.5-160", 160, 183), 400, _SIZES),
     "imagenet-squeezenet1_0": Net(_shared("imagenet-squeezenet1_0-deepcompression", 227, 256), 400, _SIZES),
-    "efficientnet_lite0": Net(lambda: _photographs(load_model("efficientnet_lite0")), 400, _SIZES),
+    "efficientnet_lite0": Net(lambda split: _photographs(load_model("efficientnet_lite0"), split), 400, _SIZES),
 }
 
 
@@ -92,6 +92,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", metavar="NAME", choices=METHODS, help="default: all")
     parser.add_argument("--steps", type=int, metavar="N", default=UniversalPerturbation.steps, help="of each fit")
     parser.add_argument("--batch", type=int, metavar="N", default=16, help="images in a step")
+    parser.add_argument(
+        "--split", type=int, metavar="K", default=0, help="which of the ways to divide the photographs (default: 0)"
+    )
     parser.add_argument("--first", action="store_true", help="the first budget of each network alone")
     parser.add_argument("--transfer", action="store_true", help="measure transfer alone, of all that is there")
     parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
@@ -107,7 +110,7 @@ def main() -> None:
 
 def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
     """Fit to one network, with every method and budget asked for."""
-    model, x = net.load()
+    model, x = net.load(options.split)
     for eps in net.eps[: 1 if options.first else None]:
         for method in _methods(net, eps):
             if options.methods and method not in options.methods:
@@ -123,10 +126,13 @@ def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
                 row |= {"steps": options.steps // (4 if method == QUICK else 1), "batch": options.batch}
             if method in OF_THE_ATTACK:
                 row["version"] = VERSION
-            if method == OURS and eps == net.eps[0]:
+            if options.split:
+                row["split"] = options.split
+            elif method == OURS and eps == net.eps[0]:
                 found.save(options.out / f"{name}.safetensors")
                 (options.out / f"{name}.png").write_bytes(as_png(as_perturbation(found.delta)))
-            _keep(options.out, {f"{name} {eps:.4f} {method}": row | counts._asdict()})
+            key = f"{name} {eps:.4f} {method}" + (f", split {options.split}" if options.split else "")
+            _keep(options.out, {key: row | counts._asdict()})
 
 
 def _methods(net: Net, eps: float) -> list[str]:
@@ -146,7 +152,7 @@ def _transfer(folder: Path) -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = {}
     there = [name for name in NETS if (folder / f"{name}.safetensors").exists()]
     for target in there:
-        model, x = NETS[target].load()
+        model, x = NETS[target].load(0)
         rest = x[NETS[target].fit :]
         for source in there:
             if _kind(source) != _kind(target):
