@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import processor
-
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 CASES = {"cifar10-cnn-a-adv": (7, 100), "mnist-cnn-a-adv": (5, 100), "cifar10-resnet20": (3, 100)}
 """Network -> values that may change, at which about half of the images stand, and how many images."""
@@ -35,7 +33,8 @@ Of the first test images those that the network has right, in one batch on one t
 change, those of a colour pixel counting three. **Robust** is the share of them that a fresh forward pass of the model
 still has right; what exceeds k or leaves [0, 1] does not count as fooled. **Passes**, forward and backward, are a mean
 over the images; all attacks but `standard` end at {passes:,} on an image that is not fooled, `standard-capped` by
-`attacks.capped`. **Seconds** are of the processor ({processor}), which had much else to do, so that they are rough.
+`attacks.capped`. **Seconds** are of processors that had much else to do, another one for the last network, so that they
+are rough.
 
 The originals are the authors' own code with their defaults; they count pixels, and are given every image as one of a
 single channel, so that their pixels are our values. Settings of `standard` were chosen on test images 100 to 163 of the
@@ -169,7 +168,7 @@ def _write(out: Path, rows: dict[str, Any]) -> None:
     (out / "sparse.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     names = [f"{network}, {attack}" for network in CASES for attack in NAMES + ORIGINALS]
     lines = [_line(rows[name]) for name in names if name in rows]
-    page = _HEAD.format(passes=PASSES, processor=processor()) + "".join(lines)
+    page = _HEAD.format(passes=PASSES) + "".join(lines)
     (out / "sparse.md").write_text(page, encoding="utf-8")
 
 
