@@ -164,7 +164,7 @@ def _near(changed: Tensor, reach: int) -> Tensor:
 
 
 def _spread(mask: Tensor, reach: int, axis: int) -> Tensor:
-    """Where a mask is true no further than ``reach`` places away along an axis; pooling would take ten times as long."""
+    """Where a mask is true no further than ``reach`` places away along an axis, in a tenth of the time of pooling."""
     spread, places = mask.clone(), mask.shape[axis]
     for shift in range(1, min(reach, places - 1) + 1):
         rest = places - shift

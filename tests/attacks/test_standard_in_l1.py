@@ -5,7 +5,10 @@ import torch
 from counting import Counting
 from oracles import Constant, goals, images, led, linear, mlp
 
-from attacks import L1, Standard, Untargeted, standard_in_l1
+from attacks import L1, Masked, Standard, Untargeted, standard_in_l1
+from attacks.searches.lowest import Lowest
+from attacks.searches.track import Survivors
+from attacks.standard_by_answers import change_squares
 
 SHORT = {"steps": 5, "targets": 2, "queries": 20, "rounds": 20}
 
@@ -56,6 +59,24 @@ def test_values_changed_at_random_need_no_gradient():
     silent = lambda x: model(x.detach())  # noqa: E731
     eps = model.smallest(x, goal, "l0") + 1.0
     assert fooled(model, goal, Standard(norm=L1())(silent, x, goal, eps=eps)).all()
+
+
+def test_values_changed_at_random_keep_to_a_mask():
+    asked = []
+
+    def model(x):
+        asked.append(x.clone())
+        return torch.stack([x.sum(1), torch.zeros(len(x))], 1)
+
+    x, mask = torch.full((2, 40), 0.5), torch.arange(40) < 20
+    active = Survivors(model, x, Untargeted(torch.zeros(2).long()), Masked(L1(), mask), eps=6.0)
+    best = Lowest(active)
+    asked.clear()
+    change_squares(active, best, 20, iter(range(1, 9)))
+    changed = torch.cat(asked) != 0.5
+    assert len(asked) >= 20
+    assert (changed.sum(1) == 6).all()
+    assert not changed[:, ~mask].any()
 
 
 def test_every_second_long_descent_is_on_the_cross_entropy(monkeypatch):
