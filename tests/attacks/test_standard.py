@@ -251,8 +251,8 @@ def test_in_l1_long_descents_find_the_few_values_that_count(long, monkeypatch):
 
 @pytest.mark.parametrize(
     ("norm", "eps", "step", "rows"),
-    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "LONG", [87, 109, 137, 191])],
-    ids=["boundary-l2", "long-l1"],
+    [(L2(), 1.0, "FMN", [64, 89, 190]), (L1(), 8.0, "from_outside", [64, 108, 137, 145])],
+    ids=["boundary-l2", "outside-l1"],
 )
 def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, rows, shared, monkeypatch):
     from tests.peers.victims import mnist
@@ -265,7 +265,7 @@ def test_on_a_real_network_some_images_fall_to_one_step_alone(norm, eps, step, r
     monkeypatch.setattr("attacks.standard.PATIENCE", 0)
     monkeypatch.setattr("attacks.standard.SURE", 2)
     assert fooled(target.model, some, attack(target.model, x, some, eps=eps)).all()
-    without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "LONG": 1}[step]
+    without = {"FMN": lambda **_: lambda model, x, goal, eps: x, "from_outside": lambda steps: [(1, steps)]}[step]
     place = "attacks.standard" if step == "FMN" else "attacks.standard_in_l1"
     monkeypatch.setattr(f"{place}.{step}", without)
     assert not fooled(target.model, some, attack(target.model, x, some, eps=eps)).any()
