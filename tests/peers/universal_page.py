@@ -26,8 +26,11 @@ pictures**: fitted to smooth random colours, so that it has seen no photograph; 
 ART's, and once with a quarter of the steps; **UAP-SGD**: signs of the gradient of the first class's log-probability,
 without views or momentum, for the same number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's,
 one pass too, is given fewer images, because of what each costs it. **Seconds** are of the processor, on one machine
-that did other work too, and comparable by their ratio only. Rows marked with * are of an earlier version, which
-mirrored every image and did not fill out the budget in the end.
+that did other work too, and comparable by their ratio only.
+
+"""
+_OLDER = """Rows marked with * are of an earlier version, which mirrored every image and did not fill out the budget in
+the end.
 
 """
 
@@ -70,7 +73,8 @@ def write_page(results: Record, folder: Path) -> None:
     lines += ["", *_LIMIT.splitlines()]
     kept = [net for net in nets if (folder / f"{net}.png").exists()]
     pictures = [f"![Scaled perturbation]({net}.png) *{net}*" for net in kept]
-    text = _HEAD + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
+    older = _OLDER if any(map(_is_older, rates)) else ""
+    text = _HEAD + older + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -83,7 +87,7 @@ def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
     several = {case: splits for case, splits in found.items() if len(splits) > 1}
     if not several:
         return []
-    told = "The photographs divided anew, into as many that are fitted to and others that are measured on."
+    told = "The photographs divided anew, into 400 that are fitted to and 100 that are measured on."
     count = 1 + max(max(splits) for splits in several.values())
     lines = ["", "## Other splits", "", told, ""]
     lines += [f"| Model | Linf eps | Method | {' | '.join(f'Split {k}' for k in range(count))} | Mean |"]
@@ -119,10 +123,14 @@ def _row(row: Record) -> str:
     most = f"{row['classes'][0][0]}: {row['classes'][0][1] / row['images']:.0%}"
     name = row["method"].removesuffix(", a quarter of the steps")
     method = f"{name}, {row['steps']} steps of {row['batch']}" if "steps" in row else name
-    method += " *" if row["method"] in OF_THE_ATTACK and row.get("version") != VERSION else ""
+    method += " *" if _is_older(row) else ""
     fooled = f"{share.percent} ({share.counts})"
     cells = (row["net"], _shown(row["eps"]), method, str(row["fitted"]), fooled, share.interval, most)
     return f"| {' | '.join(cells)} | {row['seconds']:.1f} |"
+
+
+def _is_older(row: Record) -> bool:
+    return row["method"] in OF_THE_ATTACK and row.get("version") != VERSION
 
 
 def _shown(eps: float) -> str:
