@@ -111,7 +111,6 @@ def main() -> None:
             if not options.reference:
                 runs.append(_measure(target, norm, eps, _standard))
         if runs:
-            entry.pop("earlier", None)
             entry["standard"] = runs[0] | {"seconds": fmean(run["seconds"] for run in runs), "runs": len(runs)}
             quick = _faster(target)
             entry["fast"] = {"form": quick.form, **_measure(target._replace(model=quick), norm, eps, _standard)}
@@ -225,13 +224,11 @@ def _page(results: dict[str, Any]) -> str:
     faster = "".join(map(_form_row, done, done.values()))
     missing = [model for model in results if model not in done]
     older = [model for model, entry in done.items() if entry["standard"].get("runs", 1) == 1]
-    earlier = [model for model, entry in done.items() if entry.get("earlier")]
     return (
         f"{head}{rows}\nRatio over {len(done)} cases: median {median(ratios['standard']):.1f}, least "
         f"{min(ratios['standard']):.1f}. Cases in which `standard` leaves more images than AutoAttack: "
         f"{', '.join(weaker) or 'none'}.\n"
         + (f"\nAutoAttack was run in an earlier process: {', '.join(older)}.\n" if older else "")
-        + (f"\nBoth were run when `standard` was an earlier version: {', '.join(earlier)}.\n" if earlier else "")
         + (f"\nNot measured since `standard` changed: {', '.join(missing)}.\n" if missing else "")
         + (f"{_FORM}{faster}\nMedian ratio with the form: {median(ratios['fast']):.1f}.\n" if faster else "")
     )
