@@ -6,7 +6,7 @@ from torch import Tensor
 
 from attacks.hop_skip_jump import HopSkipJump
 from attacks.noise import Noise
-from attacks.norms import L0, Masked
+from attacks.norms import L0
 from attacks.protocols import AttackError
 from attacks.queries.gradients import forward
 from attacks.searches.draws import uniform
@@ -37,8 +37,7 @@ def change_squares(
         _change_squares(active, best, queries, seeds, around_best=around_best)
     elif not around_best:
         with active.only(active.eps >= 1) as part:
-            norm = Masked(L0(), part.norm.mask) if isinstance(part.norm, Masked) else L0()
-            part.norm, part.eps = norm, part.eps.floor()
+            part.norm, part.eps = part.norm.masking(L0()), part.eps.floor()
             explore(part, best, queries, next(seeds))
 
 

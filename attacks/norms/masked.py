@@ -78,6 +78,10 @@ class Masked(Wrapping):
         """Candidates with everything outside the mask taken from ``x``."""
         return torch.where(self._allowed(x_adv.shape[1:], x_adv.device).view(x_adv.shape[1:]), x_adv, x)
 
+    def masking(self, norm: Norm) -> Norm:
+        """Another norm within the same mask."""
+        return Masked(norm, self.mask)
+
     def measure(self, delta: Tensor) -> Tensor:
         """Size of each row within the mask: (N, ...) -> (N,)."""
         return self.norm.measure(self._inside(delta))

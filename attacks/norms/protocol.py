@@ -85,6 +85,10 @@ class Norm(Protocol):
         """
         return x_adv
 
+    def masking(self, norm: "Norm") -> "Norm":
+        """Another norm that allows changes where the mask of this one does: that norm itself, as here there is none."""
+        return norm
+
     def ball(self, x: Tensor, eps: Tensor) -> Ball:
         """The candidates that :meth:`within` gives, for many points in turn around the same images (n, ...)."""
         return Around(self.within, x, eps)
