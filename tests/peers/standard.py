@@ -45,7 +45,7 @@ CASES = (
 the most expensive last. Then other norms."""
 
 LARGER = (
-    ("efficientnet_lite0", "linf", 0.15 / 255, 48),
+    ("efficientnet_lite0", "linf", 1 / 255, 8),
     ("imagenet-mobilenet_v1-0.5-160", "linf", 0.1 / 255, 48),
     ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
     ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 16),
@@ -54,8 +54,7 @@ LARGER = (
 are photographs of."""
 HUNDRED = "-first-100"
 SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183), "imagenet-squeezenet1_0-deepcompression": (224, 256)}
-"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before. Others are
-loaded by name."""
+"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before."""
 _FORM = """
 ## With the faster form of the network
 
@@ -121,10 +120,12 @@ def main() -> None:
 
 
 def _target(model: str, images: int) -> Any:
-    from tests.peers.victims import cifar10, mnist
+    from tests.peers.victims import VICTIMS, cifar10, mnist
 
-    if model in {name for name, *_ in LARGER}:
+    if model.removesuffix(HUNDRED) in SIDES:
         return _photographs(model, images)
+    if model in {name for name, *_ in LARGER}:
+        return VICTIMS[model].target(images)
     return (cifar10 if model.startswith("cifar10") else mnist)(model, images)()
 
 
@@ -132,13 +133,12 @@ def _photographs(model: str, images: int) -> Any:
     """A network of ImageNet, or some of its classes, with the first photographs that it has right, of twice as many."""
     import torch
 
-    from advbench.models import load_model
     from tests.peers.photographs import cut_for, labels, photographs, shared_classifier
     from tests.peers.victims import Target
 
     name, y = model.removesuffix(HUNDRED), torch.tensor(labels())
     classes = None if name == model else y.unique()[:100]
-    classifier = shared_classifier(name, *SIDES[name], classes) if name in SIDES else load_model(name)
+    classifier = shared_classifier(name, *SIDES[name], classes)
     some = torch.arange(len(y)) if classes is None else torch.isin(y, classes).nonzero().squeeze(1)
     some = some[: 2 * images]
     x = cut_for(classifier, [photographs()[i] for i in some.tolist()])
