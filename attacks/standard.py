@@ -71,7 +71,7 @@ class Standard:
        there;
     8. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
 
-    In L1, where few steps do not find the few values that count, descents are long and come from outside
+    In L1, where few steps do not find the few values that count, descents come from outside, and later ones are long
     (:func:`attacks.standard_in_l1.fool`): an image that is left out early costs 510 passes, one that nearly falls up
     to 6,200. In L0 changed values are exchanged for others (:func:`attacks.standard_in_l0.fool`): along the gradient,
     also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random

@@ -42,6 +42,10 @@ class Wrapping(Norm):
         """As in the norm inside."""
         return self.norm.grain
 
+    def masking(self, norm: Norm) -> Norm:
+        """As in the norm inside, which may have a mask."""
+        return self.norm.masking(norm)
+
     def round_radius(self, radius: Tensor) -> Tensor:
         """As in the norm inside."""
         return self.norm.round_radius(radius)

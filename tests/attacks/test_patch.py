@@ -6,7 +6,7 @@ import oracles
 import pytest
 import torch
 
-from attacks import L0, Masked, Patch, Patched, Targeted, Untargeted, masked
+from attacks import L0, L1, Masked, Patch, Patched, Targeted, Untargeted, masked
 from attacks.geometry.outline import best_corners, outline, placed, side_of
 from attacks.searches.draws import uniform
 
@@ -112,6 +112,12 @@ def test_the_norm_undoes_whatever_no_single_patch_covers():
     assert torch.equal(kept[[0, 2]], x_adv[[0, 2]])
     assert float(kept[1, 0, 0, 0]) == 0
     assert torch.equal(kept[1, 0, 6:8, 6:8], torch.ones(2, 2))
+
+
+def test_another_norm_has_the_mask_that_is_under_the_patch():
+    left = torch.arange(8) < 4
+    assert Patched(Masked(L0(), left), 0.25, "square").masking(L1()) == Masked(L1(), left)
+    assert Patched(L0(), 0.25, "square").masking(L1()) == L1()
 
 
 def test_a_circle_is_found_wherever_it_is():

@@ -103,7 +103,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in [] if options.page or options.transfer else options.only or NETS:
+    nets = options.only or [name for name in NETS if not options.split or _kind(name) == "imagenet"]
+    if options.split and any(_kind(name) != "imagenet" for name in nets):
+        parser.error("--split divides the photographs anew: name networks of ImageNet alone in --only")
+    for name in [] if options.page or options.transfer else nets:
         _measure(name, NETS[name], options)
     _keep(options.out, {}, _transfer(options.out) if options.transfer else None)
 

@@ -87,7 +87,8 @@ def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
     several = {case: splits for case, splits in found.items() if len(splits) > 1}
     if not several:
         return []
-    told = "The photographs divided anew, into 400 that are fitted to and 100 that are measured on."
+    one = next(row for row in rows if row.get("split"))
+    told = f"The photographs divided anew, into {one['fitted']} that are fitted to and {one['images']} to measure on."
     count = 1 + max(max(splits) for splits in several.values())
     lines = ["", "## Other splits", "", told, ""]
     lines += [f"| Model | Linf eps | Method | {' | '.join(f'Split {k}' for k in range(count))} | Mean |"]
