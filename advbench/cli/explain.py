@@ -9,6 +9,7 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, console, print_result, progress
 from advbench.cli.data_options import data_option
+from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description
 from advbench.config.budgets import NORMS
 from advbench.config.data.name import ChosenImages
@@ -69,7 +70,8 @@ def explain(*, as_text: bool, quiet: bool, **asked: Any) -> None:
     if config.run is None:
         announce(config.model, about)
     with progress(quiet) as told:
-        from advbench.explain import explain_picture
+        with first_imports():
+            from advbench.explain import explain_picture
 
         done = explain_picture(config, told)
     if as_text:

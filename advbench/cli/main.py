@@ -41,8 +41,11 @@ COMMANDS = {
 }
 """Name -> "module:attr" of the command, in the order of `advbench --help`."""
 
-# Threads that spin while they wait make a busy machine many times slower; torch reads this when it is imported.
+# Threads that spin while they wait make a busy machine many times slower; but waking those that sleep takes as long as
+# their share of one photograph. So they spin for some microseconds. Torch reads both when it is imported: GNU's OpenMP
+# heeds the second, others the first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

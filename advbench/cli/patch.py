@@ -26,6 +26,7 @@ from advbench.cli.fitted_options import (
     tell,
     used,
 )
+from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description, with_options
 from advbench.config.goals import parse_goal
 from advbench.config.masks import PLACES, SHAPES, parse_share
@@ -105,8 +106,9 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
     options["out"] = options["out"] or Path("reports") / f"patch-{slug(name)}"
     announce(model, about)
     with progress(quiet) as told:
-        from advbench.pictures.universal.patch_config import PatchFit
-        from advbench.pictures.universal.patch_fit import fit_patch
+        with first_imports():
+            from advbench.pictures.universal.patch_config import PatchFit
+            from advbench.pictures.universal.patch_fit import fit_patch
 
         measured = fit_patch(PatchFit(model=name, about=about, **options), told)
     _tell(measured, as_text=as_text, quiet=quiet)

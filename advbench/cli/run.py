@@ -9,6 +9,7 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
+from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description, with_options
 from advbench.config.fields import AS_IT_WAS, Prove
 from advbench.config.model_description import NOTHING
@@ -191,12 +192,13 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
     cluster = _cluster(options)
     baseline, gates = _needed_in_the_end(suite, options)
     with progress(options["quiet"]) as told:
-        from advbench.analysis.anytime.decision import Undecided
-        from advbench.analysis.gates import refuse_in_advance
-        from advbench.execution.clusters.connection import connected
-        from advbench.execution.runner import run_plan
-        from advbench.planning.prepare import Terminated, prepared
-        from advbench.records.stored_run import read_run
+        with first_imports():
+            from advbench.analysis.anytime.decision import Undecided
+            from advbench.analysis.gates import refuse_in_advance
+            from advbench.execution.clusters.connection import connected
+            from advbench.execution.runner import run_plan
+            from advbench.planning.prepare import Terminated, prepared
+            from advbench.records.stored_run import read_run
 
         try:
             with connected(cluster) as client, prepared(suite, out, progress=told) as ready:

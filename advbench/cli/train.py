@@ -11,6 +11,7 @@ from advbench.catalog import DEFAULT_MODEL
 from advbench.catalog.user_models import model_card
 from advbench.catalog.zoo import DATA, PHOTOGRAPHS, ZOO
 from advbench.cli.console import Command, announce_code, console, progress
+from advbench.cli.imports import first_imports
 from advbench.config.budgets import parse_eps
 from advbench.errors import UserError
 from advbench.training.recipes import RECIPES, Adversarial, ForestRecipe, Recipe, TransferRecipe
@@ -77,9 +78,10 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
     if isinstance(chosen, TransferRecipe):
         announce_code(chosen.base)
     with progress(quiet) as told:
-        from advbench.models import usable_device
-        from advbench.training.run import train
-        from advbench.training.task import TrainConfig
+        with first_imports():
+            from advbench.models import usable_device
+            from advbench.training.run import train
+            from advbench.training.task import TrainConfig
 
         folder = out or Path("trained") / recipe
         config = TrainConfig(

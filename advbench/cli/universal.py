@@ -26,6 +26,7 @@ from advbench.cli.fitted_options import (
     tell,
     used,
 )
+from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description, with_options
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.goals import parse_goal
@@ -103,7 +104,8 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
     options["out"] = options["out"] or Path("reports") / f"universal-{slug(name)}"
     announce(model, about)
     with progress(quiet) as told:
-        from advbench.pictures.universal.fit import FitConfig, fit_perturbation
+        with first_imports():
+            from advbench.pictures.universal.fit import FitConfig, fit_perturbation
 
         measured = fit_perturbation(FitConfig(model=name, about=about, **options), told)
     _tell(measured, as_text=as_text, quiet=quiet)

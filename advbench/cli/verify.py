@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from advbench.cli.console import Command, print_result
+from advbench.cli.imports import first_imports
 from advbench.errors import ExitCode
 
 
@@ -20,7 +21,8 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
 
     The exit code is 1 if anything is not as it should be.
     """
-    from advbench.execution.verify import verify as check
+    with first_imports():
+        from advbench.execution.verify import verify as check
 
     found = check(folder, plugins, allow_code=allow_code)
     if as_json:
