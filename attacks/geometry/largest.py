@@ -39,7 +39,8 @@ def _last(size: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         rows = ((count > low) & (count <= high)).squeeze(1).nonzero().squeeze(1)
         if len(rows):
             some = count[rows]
-            values = size[rows].topk(min(int(some.max()) + 1, places), dim=1).values
+            numbers = size if len(rows) == len(size) else size[rows]
+            values = numbers.topk(min(int(some.max()) + 1, places), dim=1).values
             values = torch.cat([values, values.new_full((len(rows), 1), -1.0)], 1)
             last[rows] = values.gather(1, torch.cat([some - 1, some], 1))
     last[:, :1].masked_fill_(count == 0, torch.inf)

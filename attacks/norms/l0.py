@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from attacks.geometry.largest import largest
@@ -37,7 +38,7 @@ class L0(Norm):
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
         """Keep the ``eps`` largest values."""
-        return delta * largest(flat(delta).abs(), column(eps, flat(delta))).view_as(delta)
+        return torch.where(largest(flat(delta).abs(), column(eps, flat(delta))).view_as(delta), delta, 0)
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """1 at the ``eps`` largest values of the gradient, with their signs."""

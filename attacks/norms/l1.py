@@ -58,9 +58,9 @@ class L1(Norm):
         size = flat(gradient).abs()
         total = column(eps, size)
         count = torch.maximum(column(share, size) * size.shape[1], total.ceil()).long().clamp(1, size.shape[1])
-        chosen = largest(size, count).view_as(gradient) * gradient.sign()
-        used = flat(chosen).ne(0).sum(1)
-        return chosen * column(eps, gradient) / column(used, gradient).clamp_min(1)
+        chosen = largest(size, count) & (size > 0)
+        part = total / chosen.sum(1, keepdim=True).clamp_min(1)
+        return torch.where(chosen, part, 0).view_as(gradient) * gradient.sign()
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
         """Uniform in the ball: exponential spacings with random signs."""

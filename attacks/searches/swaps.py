@@ -100,9 +100,9 @@ def replaced(active: Survivors, x_adv: Tensor, random: Tensor, ends: Tensor, cou
         count: How many are changed (n,), at most ``eps``; as many are put back, or fewer where ``eps`` was not spent.
     """
     changed, most = x_adv != active.x, active.eps.floor()
-    entering = active.norm.project(random * ~changed, torch.minimum(count, most)) > 0
-    unspent = most - active.norm.measure(x_adv - active.x)
-    leaving = active.norm.project(random * changed, (flat(entering).sum(1) - unspent).clamp_min(0)) > 0
+    entering = active.norm.project(torch.where(changed, 0, random), torch.minimum(count, most)) > 0
+    unspent = most - flat(changed).sum(1)
+    leaving = active.norm.project(torch.where(changed, random, 0), (flat(entering).sum(1) - unspent).clamp_min(0)) > 0
     return torch.where(entering, ends, torch.where(leaving, active.x, x_adv))
 
 
