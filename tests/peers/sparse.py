@@ -33,7 +33,8 @@ Of the first test images those that the network has right, in one batch on one t
 change, those of a colour pixel counting three. **Robust** is the share of them that a fresh forward pass of the model
 still has right; what exceeds k or leaves [0, 1] does not count as fooled. **Passes**, forward and backward, are a mean
 over the images; all attacks but `standard` end at {passes:,} on an image that is not fooled, `standard-capped` by
-`attacks.capped`. **Seconds** are of processors that had other work, and rows were measured on different days: they are rough.
+`attacks.capped`. **Seconds** are of processors that had other work, and rows were measured on different days: they are
+rough.
 
 The originals are the authors' own code with their defaults; they count pixels, and are given every image as one of a
 single channel, so that their pixels are our values. Settings of `standard` were chosen on test images 100 to 163 of the
