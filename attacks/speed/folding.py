@@ -1,10 +1,9 @@
-"""Networks rewritten to give the same answers with less work: batch norms folded, another layout, another precision."""
+"""Networks rewritten to give the same answers with less work: layers folded, another layout, another precision."""
 
 import copy
 from collections import Counter
 from contextlib import suppress
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -14,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from attacks.queries.answers import read_logits
+from attacks.speed.padding import absorb_padding
+from attacks.speed.tracing import trace
 from attacks.speed.watch import reach
 
 FORMS = ("plain", "folded", "channels_last", "bfloat16")
@@ -81,9 +82,10 @@ def _rewritten(module: nn.Module, form: str) -> nn.Module | None:
     if next(module.parameters(), None) is None:
         return None
     try:
-        traced = _trace(copy.deepcopy(module))  # following it may leave something behind in it
+        traced = trace(copy.deepcopy(module))  # following it may leave something behind in it
     except Exception:
         return _by_parts(module, form)
+    absorb_padding(traced)
     _fold(traced)
     return traced if form == "folded" else _Lean(traced, torch.bfloat16 if form == "bfloat16" else torch.float32)
 
@@ -93,26 +95,6 @@ def _by_parts(module: nn.Module, form: str) -> nn.Module | None:
     parts = {name: _rewritten(part, form) for name, part in module.named_children()}
     module._modules.update({name: part for name, part in parts.items() if part is not None})
     return module if any(parts.values()) else None
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Also layers that somebody has derived from torch's, such as padded convolutions."""
-        return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Not where the code switches gradients off, or half precision on: that is not followed."""
-        if not torch.is_grad_enabled() or any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
-            raise ValueError("expected a network without modes of its own, got one that switches them")
-        return super().create_node(*args, **kwargs)
-
-
-def _trace(module: nn.Module) -> fx.GraphModule:
-    # What is followed is the forward of the class.
-    if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
-        raise ValueError("expected a network that is called as torch's are, got another")
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        return fx.GraphModule(module, _Tracer().trace(module))
 
 
 def _fold(traced: fx.GraphModule) -> None:
