@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from contextlib import suppress
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,8 +14,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from attacks.queries.answers import read_logits
+from attacks.speed.calls import called_norm
 from attacks.speed.padding import absorb_padding
-from attacks.speed.tracing import trace
+from attacks.speed.tracing import drop, normalises, trace
 from attacks.speed.watch import reach
 
 FORMS = ("plain", "folded", "channels_last", "bfloat16")
@@ -102,11 +104,11 @@ def _fold(traced: fx.GraphModule) -> None:
     used = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     used.update(str(node.target).rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
     for node in list(traced.graph.nodes):
-        before = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+        norm, before = _norm(traced, node), next(iter(node.all_input_nodes), None)
+        if norm is None or before is None or before.op != "call_module" or len(before.users) > 1:
             continue
-        layer, norm = traced.get_submodule(str(before.target)), traced.get_submodule(str(node.target))
-        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or used[before.target] > 1:
+        layer = traced.get_submodule(str(before.target))
+        if norm.running_mean is None or used[before.target] > 1:
             continue
         if layer.training or is_parametrized(layer) or is_parametrized(norm):
             continue
@@ -118,14 +120,22 @@ def _fold(traced: fx.GraphModule) -> None:
             continue
         traced.set_submodule(str(before.target), fused.requires_grad_(False))
         node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
+        drop(node)
     traced.graph.lint()
     traced.delete_all_unused_submodules()
     traced.recompile()
 
 
+def _norm(traced: fx.GraphModule, node: fx.Node) -> _BatchNorm | None:
+    """The batch norm that a step is; None if it is something else, or more."""
+    if node.op == "call_function":
+        return called_norm(traced, node)
+    layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return layer if isinstance(layer, _BatchNorm) and normalises(layer) else None
+
+
 class _Lean(nn.Module):
-    """A network whose images have their channels last in memory, and perhaps half the bits."""
+    """A network, or a part of one, whose images have their channels last in memory, and perhaps half the bits."""
 
     def __init__(self, traced: fx.GraphModule, dtype: torch.dtype) -> None:
         super().__init__()
@@ -133,10 +143,15 @@ class _Lean(nn.Module):
         if dtype != torch.float32:
             _keep_exact(self.body)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *others: Any, **options: Any) -> Tensor:
         """As the network does, in its dtype."""
-        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
-        return read_logits(self.body(x.to(self._dtype, memory_format=layout)), len(x)).to(x.dtype)
+        found = self.body(*map(self._laid_out, (x, *others)), **options)
+        return (found if isinstance(found, Tensor) else read_logits(found, len(x))).to(x.dtype)
+
+    def _laid_out(self, given: Any) -> Any:
+        if not isinstance(given, Tensor) or not given.is_floating_point():
+            return given
+        return given.to(self._dtype, memory_format=torch.channels_last if given.ndim == 4 else torch.preserve_format)
 
 
 def _keep_exact(traced: fx.GraphModule) -> None:

@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from operator import attrgetter
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import is_parametrized
 
-from attacks.speed.tracing import trace
+from attacks.speed.calls import arguments, called_convolution, convolution
+from attacks.speed.tracing import drop, trace
 
-_CONV2D = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _PAD = ("input", "pad", "mode", "value")
 
 
@@ -45,7 +44,7 @@ def _absorb(traced: fx.GraphModule) -> None:
         layer = _convolution(traced, node) if node.op != "call_module" or used[node.target] == 1 else None
         if layer is None:
             continue
-        source, *weights = node.all_input_nodes
+        source = node.all_input_nodes[0]
         border = _border(traced, source) if len(source.users) == 1 else None
         wider = _wider(layer, border) if border else None
         if wider is None and node.op == "call_module" and layer is traced.get_submodule(str(node.target)):
@@ -55,15 +54,15 @@ def _absorb(traced: fx.GraphModule) -> None:
         with graph.inserting_before(node):
             new = graph.call_module(name, (source.all_input_nodes[0] if wider else source,))
         node.replace_all_uses_with(new)
-        for spent in (node, *weights, *([source] if wider else [])):
-            if not spent.users:
-                graph.erase_node(spent)
+        drop(node)
+        if wider:
+            drop(source)
 
 
 def _convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
     """The convolution of torch's own kind that a step is; None if it is something else."""
-    if node.op == "call_function" and node.target is functional.conv2d:
-        return _called(traced, node)
+    if node.op == "call_function":
+        return called_convolution(traced, node)
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
     if not isinstance(layer, nn.Conv2d) or is_parametrized(layer) or len(node.all_input_nodes) != 1:
         return None
@@ -81,34 +80,6 @@ def _plain(layer: nn.Conv2d) -> nn.Conv2d | None:
     return None
 
 
-def _called(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
-    """The layer for a call of :func:`torch.nn.functional.conv2d` whose weights are fixed."""
-    given = _arguments(node, _CONV2D, bias=None, stride=1, padding=0, dilation=1, groups=1)
-    image, weight, bias = (given.pop(name) for name in _CONV2D[:3])
-    if image is not node.all_input_nodes[0] or any(isinstance(each, fx.Node) for each in given.values()):
-        return None
-    fixed = [each for each in (weight, bias) if each is not None]
-    if not all(isinstance(each, fx.Node) and each.op == "get_attr" for each in fixed):
-        return None
-    weights: list[Any] = [each and attrgetter(str(each.target))(traced) for each in (weight, bias)]
-    return _layer(*weights, **given)
-
-
-def _arguments(node: fx.Node, names: Sequence[str], **defaults: Any) -> dict[str, Any]:
-    """The arguments of a call by their names."""
-    return defaults | dict(zip(names, node.args, strict=False)) | node.kwargs
-
-
-def _layer(weight: Tensor, bias: Tensor | None, **settings: Any) -> nn.Conv2d:
-    """A convolution with these weights (out, in / groups, H, W) and (out,)."""
-    outputs, inputs, height, width = weight.shape
-    inputs *= settings["groups"]
-    layer = nn.Conv2d(inputs, outputs, (height, width), bias=bias is not None, device="meta", **settings)
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    return layer.eval()
-
-
 def _border(traced: fx.GraphModule, node: fx.Node) -> Sequence[int] | None:
     """How many zeros a step adds to images on the left, right, top and bottom; None if it does something else."""
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -116,7 +87,7 @@ def _border(traced: fx.GraphModule, node: fx.Node) -> Sequence[int] | None:
     if type(layer) is nn.ZeroPad2d or (type(layer) is nn.ConstantPad2d and layer.value == 0):
         sides = layer.padding
     elif node.op == "call_function" and node.target is functional.pad:
-        given = _arguments(node, _PAD, mode="constant", value=None)
+        given = arguments(node, _PAD, mode="constant", value=None)
         sides = given["pad"] if given["mode"] == "constant" and given["value"] in (None, 0) else None
     if not isinstance(sides, Sequence) or len(sides) != 4 or not all(isinstance(each, int) for each in sides):
         return None
@@ -137,4 +108,4 @@ def _wider(layer: nn.Conv2d, border: Sequence[int]) -> nn.Conv2d | None:
         return None
     weight = functional.pad(layer.weight, zeros) if any(zeros) else layer.weight
     settings = {name: getattr(layer, name) for name in ("stride", "dilation", "groups")}
-    return _layer(weight.detach(), layer.bias, padding=padding, **settings)
+    return convolution(weight, layer.bias, padding=padding, **settings)
