@@ -64,8 +64,8 @@ class L2(Norm):
         """Uniform in the ball."""
         count = math.prod(shape)
         point = gaussian(seed, ids, draw, (count + 1,))
-        # The last number of the block becomes the radius.
-        radius = torch.special.ndtr(point[:, -1]) ** (1 / count)
+        # The last number of the block becomes the radius. Not by a power, which torch rounds by the place in the batch.
+        radius = (torch.special.ndtr(point[:, -1]).log() / count).exp()
         return self.steepest(point[:, :-1], radius * column(eps, point)[:, 0]).view(len(ids), *shape)
 
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
