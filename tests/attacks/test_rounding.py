@@ -65,3 +65,11 @@ def test_the_length_of_a_random_point_is_still_that_of_a_uniform_one():
     size = L2().measure(L2().random((3,), 1.0, 0, ids(4000), 0))
     shares = torch.stack([(size < edge).float().mean() for edge in (0.5, 0.8)])
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.8]) ** 3, atol=0.02, rtol=0)
+
+
+def test_lengths_of_many_equal_values():
+    for value in (1e-3, 0.3, 0.7):
+        photograph = torch.full((2, 3, 224, 223), value)
+        photograph[1, 0, 0] = 0.5
+        exact = photograph.double().flatten(1).square().sum(1).sqrt()
+        torch.testing.assert_close(L2().measure(photograph).double(), exact, rtol=3e-6, atol=0)
