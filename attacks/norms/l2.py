@@ -36,7 +36,7 @@ class L2(Norm):
         """Size of each row: (N, ...) -> (N,)."""
         rows, parts = flat(delta), delta[0:1].numel() // _AT_ONCE
         if parts > 1:  # torch adds squares up one by one: of a photograph's equal values the last digits would be lost
-            whole = rows[:, : parts * _AT_ONCE].unflatten(1, (parts, _AT_ONCE))
+            whole = rows[:, : parts * _AT_ONCE].view(len(rows), parts, _AT_ONCE)
             rest = rows[:, parts * _AT_ONCE :]
             rows = torch.cat(
                 [torch.linalg.vector_norm(whole, dim=2), torch.linalg.vector_norm(rest, dim=1, keepdim=True)], 1
