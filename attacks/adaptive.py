@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attacks.apgd import APGD
 from attacks.cap import behind_limit, limited
+from attacks.geometry.ball import radii
 from attacks.goals import Goal, Spared, met
 from attacks.goals.protocol import ALL_LOGITS
 from attacks.norms import Linf, Norm
@@ -155,7 +156,7 @@ class Adaptive:
         check_call(self, eps, seed)
         with suppress(ProbabilitiesError):
             clean_logits(model, x, goal, self.norm, eps)
-        x = x.detach()
+        x, budget = x.detach(), radii(eps, x)
         drawn = torch.full_like(x[:1], 0.5)
         bare = behind_limit(model)
         core = inside(bare, drawn)
@@ -167,8 +168,7 @@ class Adaptive:
         for i, (name, search) in enumerate(self._remedies(model, core, scale)):
             start, some = perf_counter(), goal.select(rows)
             try:
-                own = eps[rows] if isinstance(eps, Tensor) and eps.ndim else eps
-                x_adv = search(x[rows], some, eps=own, seed=derive(seed, i) if i else seed)
+                x_adv = search(x[rows], some, eps=budget[rows], seed=derive(seed, i) if i else seed)
             except NoGradientError:  # of the model as it is; scores and the network inside are there
                 continue
             shares = self._judged(model, x_adv, some, seed=seed, draws=self.judge_draws if random else 1)

@@ -62,7 +62,7 @@ class ADBA:
     queries: int = 1000
     """Most queries for an image, besides those for its start."""
     step: float = 0.2
-    """Share of the reach by which the first comparisons are nearer to the clean image."""
+    """Share of the reach by which the first comparisons are nearer to the clean image, below 1."""
     start_draws: int = 100
     """Drawn images tried as a start, where neither white nor black nor a given one meets the goal."""
     starts: Tensor | None = field(default=None, repr=False, compare=False)
@@ -71,6 +71,8 @@ class ADBA:
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        if self.step >= 1:
+            raise ValueError(f"expected step of ADBA < 1, got {self.step}")
         check_starts(self.starts)
 
     def __call__(

@@ -17,6 +17,7 @@ from attacks.queries.classified import MadeOfOne, access_of, search_of
 from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, clean_logits
+from attacks.queries.plain import count_of
 from attacks.searches.draws import derive
 
 
@@ -93,8 +94,7 @@ class MultiTargeted(MadeOfOne):
     """How many rivals, the nearest first."""
 
     def __post_init__(self) -> None:
-        if self.targets < 1:
-            raise ValueError(f"expected targets >= 1, got {self.targets}")
+        object.__setattr__(self, "targets", count_of("targets", self.targets))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -154,16 +154,14 @@ def restarts(attack: Attack, n: int) -> WorstCase:
     """The attack run ``n`` times with different seeds; the first run is the attack itself.
 
     Raises:
-        ValueError: If ``n`` is below 1.
+        ValueError: If ``n`` is no whole number from 1.
 
     Example:
         >>> from attacks import PGD
         >>> len(restarts(PGD(), 5).attacks)
         5
     """
-    if n < 1:
-        raise ValueError(f"expected n >= 1 restarts, got {n}")
-    return WorstCase((attack,) * n)
+    return WorstCase((attack,) * count_of("n, the number of restarts,", n))
 
 
 def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
@@ -182,7 +180,7 @@ def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
         targets: How many rivals; at most the number of classes but one.
 
     Raises:
-        ValueError: If ``targets`` is below 1.
+        ValueError: If ``targets`` is no whole number from 1.
 
     Example:
         >>> from attacks import APGD, Untargeted

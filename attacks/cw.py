@@ -121,7 +121,8 @@ class _Run(NamedTuple):
 
     @classmethod
     def begin(cls, x: Tensor, constant: Tensor) -> Self:
-        w = torch.atanh((2 * x - 1) * (1 - 1e-6))  # white and black lie at infinity
+        v = (2 * x - 1) * (1 - 1e-6)  # white and black lie at infinity
+        w = (v.log1p() - (-v).log1p()) / 2  # torch's atanh rounds by the place in the batch
         never, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
         return cls(w, x, torch.arange(len(x), device=x.device), constant, never, patience)
 

@@ -102,7 +102,7 @@ def cross(
             break
         some = active.goal.select(rows[walking])
         at = slopes(active.model, x[walking], some, _margins(ways, rows[walking]), len(ways))
-        steepness = norm.dual(at.gradient.flatten(0, 1)).view_as(at.loss).clamp_min(1e-12)
+        steepness = norm.dual(at.gradient.flatten(0, 1)).view_as(at.loss).clamp_min(torch.finfo(x.dtype).tiny)
         depth = beyond(at.loss.clamp_min(0), at.logits, steepness)
         distance, nearest = (depth / steepness).clamp_max(x[0].numel()).min(1)
         chosen = at.gradient[torch.arange(len(walking), device=x.device), nearest]

@@ -12,7 +12,7 @@ from attacks.goals import Goal, met
 from attacks.losses import margin
 from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward, slope
+from attacks.queries.gradients import Slope, forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.bisection import pull_back
 from attacks.searches.nearest import Nearest
@@ -85,15 +85,16 @@ class FAB:
         for aim in rivals(active, self.targets):
             x_adv = active.x
             for _ in range(self.steps):
-                x_adv = self._step(active, aim, x_adv)
+                at = active.slope(x_adv, margin, aim=aim)
+                best.offer(x_adv, at.fooled)  # it may fool still after the step back
+                x_adv = self._step(active, at, x_adv)
                 fooled = met(active.goal, forward(active.model, x_adv, active.goal))
                 best.offer(x_adv, fooled)
                 back = torch.ones_like(active.eps).masked_fill(fooled, self.retreat)
                 x_adv = active.x + (x_adv - active.x) * column(back, x_adv)
 
-    def _step(self, active: Survivors, aim: Goal, x_adv: Tensor) -> Tensor:
+    def _step(self, active: Survivors, at: Slope, x_adv: Tensor) -> Tensor:
         """Steps to the linearised boundary from here and from the image, and the point between the two."""
-        at = slope(active.model, x_adv, aim, margin)
         depth = beyond(at.loss, at.logits, self.norm.dual(at.gradient))
         climb = (flat(at.gradient) * flat(active.x - x_adv)).sum(1)
         from_here = self.norm.to_plane(x_adv, at.gradient, -depth)

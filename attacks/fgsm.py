@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.geometry.ball import radii
+from attacks.geometry.ball import added, radii
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm
@@ -52,4 +52,4 @@ class FGSM:
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
         size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays as it is
-        return (x + self.norm.step(x, at.gradient, size)).clamp_(0, 1)
+        return added(x, self.norm.step(x, at.gradient, size), size, self.norm.measure)

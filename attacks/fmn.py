@@ -104,7 +104,9 @@ def straight(norm: Norm, size: Tensor, at: Slope) -> Tensor:
         >>> straight(Linf(), torch.tensor([0.25]), at)
         tensor([0.5000])
     """
-    return size.addcdiv(at.loss.abs(), norm.dual(at.gradient).clamp_min_(1e-12))
+    depth, steepness = at.loss.abs(), norm.dual(at.gradient)
+    # No further than 1e12: that is beyond every image, and still a number to go on with.
+    return size.addcdiv(depth, torch.maximum(steepness, (1e-12 * depth).clamp_min_(torch.finfo(depth.dtype).tiny)))
 
 
 def follow(norm: Norm, radius: Tensor, reach: Tensor | None, gamma: float, fooled: Tensor, best: Nearest) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal, met
+from attacks.goals.protocol import ALL_LOGITS
 
 Loss = Callable[[Tensor, Goal], Tensor]
 """Logits (N, C), goal -> (N,)."""
@@ -25,7 +26,8 @@ def margin(logits: Tensor, goal: Goal) -> Tensor:
 def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
     """The goal's margin in probabilities: of like sign, but it weighs the steps near the boundary most.
 
-    Its gradient vanishes where the network is very sure, as that of the cross-entropy does.
+    Its gradient vanishes where the network is very sure, as that of the cross-entropy does. For several labels, whose
+    probabilities do not compete, it is the margin.
 
     References:
         Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
@@ -36,7 +38,7 @@ def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
         >>> probability_margin(torch.tensor([[0.0, 0.0, -200.0]]), Untargeted(torch.tensor([0])))
         tensor([0.])
     """
-    return goal.margin(logits.softmax(1))
+    return goal.margin(logits if goal.contested == ALL_LOGITS else logits.softmax(1))
 
 
 def hinge(logits: Tensor, goal: Goal) -> Tensor:

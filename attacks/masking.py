@@ -64,12 +64,23 @@ class MaskedEach(MadeOfOne):
     masks: Tensor
     """What may change in each image (N, ...)."""
 
+    def __post_init__(self) -> None:
+        given: object = self.masks
+        if not isinstance(given, Tensor) or given.ndim < 2:
+            got = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+            raise ValueError(f"expected masks as a tensor (N, ...), one for each image, got {got}")
+
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
         Images with the same mask are attacked together.
+
+        Raises:
+            ValueError: As those do, and if the masks are not as many as the images, or one of them does not fit or
+                allows nothing.
+            AttackError: For images on which the attack failed.
         """
         check_call(self, eps, seed)
         check_arguments(model, x, goal, self.norm, eps)
@@ -93,6 +104,9 @@ def masked_each(attack: Attack, masks: Tensor) -> MaskedEach:
     Args:
         attack: As for :func:`masked`.
         masks: What may change in each image (N, ...), as for :class:`attacks.norms.masked.Masked`.
+
+    Raises:
+        ValueError: If the masks are no tensor (N, ...).
 
     Example:
         >>> from attacks import PGD, Untargeted

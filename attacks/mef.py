@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from attacks.geometry.rows import column
@@ -79,7 +78,9 @@ class MEF:
 
         def look(x_adv: Tensor, step: int) -> Slope:
             found = [at_neighbour(x_adv, step, i) for i in range(self.neighbours)]
-            return found[0]._replace(gradient=torch.stack([at.gradient for at in found]).mean(0))
+            # One after the other: what torch makes of sums over a stack depends on the number of images.
+            total = sum((at.gradient for at in found[1:]), found[0].gradient)
+            return found[0]._replace(gradient=total / len(found))
 
         def at_neighbour(x_adv: Tensor, step: int, i: int) -> Slope:
             point = near(active, x_adv, self.radius, seed, step * self.neighbours + i)

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from attacks.geometry.proximal import firm, soft
-from attacks.geometry.rows import column
+from attacks.geometry.rows import column, logistic
 from attacks.goals import Goal, met
 from attacks.norms import L1, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
@@ -103,7 +103,7 @@ class PDPGD:
         """One descent from the images: length of the first step, floor at first, to what fraction it falls."""
         adam, delta = Adam(active.x), torch.zeros_like(active.x)
         dual = torch.full_like(active.eps, math.log(self.multiplier))
-        weight = dual.sigmoid()
+        weight = logistic(dual)
         for step in range(steps):
             done = step / steps
             at = active.slope(active.x + delta, _smooth_hinge)
@@ -120,7 +120,7 @@ class PDPGD:
                 delta = delta - rate * adam.step(at.gradient.lerp(away, column(1 - weight, delta)))
             delta = (active.x + delta).clamp_(0, 1) - active.x
             dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2 * fooled.to(dual))).clamp_(-_FARTHEST, _FARTHEST)
-            weight = torch.lerp(weight, dual.sigmoid(), 0.1)
+            weight = torch.lerp(weight, logistic(dual), 0.1)
         best.offer(active.x + delta, met(active.goal, forward(active.model, active.x + delta, active.goal)))
 
 
@@ -136,4 +136,4 @@ size of the others has a gradient."""
 
 
 def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:
-    return softplus(goal.margin(logits))
+    return -logsigmoid(-goal.margin(logits))  # torch's softplus rounds by the place in the batch

@@ -11,6 +11,7 @@ from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call
+from attacks.queries.plain import count_of
 from attacks.searches.bisection import Bisection
 from attacks.searches.draws import derive
 from attacks.searches.nearest import Nearest
@@ -35,8 +36,7 @@ class EpsSearch(MadeOfOne):
     def __post_init__(self) -> None:
         if self.attack.kind != "budget":
             raise ValueError(f"expected a budget attack, got {type(self.attack).__name__} ({self.attack.kind})")
-        if self.steps < 1:
-            raise ValueError(f"expected steps >= 1, got {self.steps}")
+        object.__setattr__(self, "steps", count_of("steps", self.steps))
 
     @property
     def kind(self) -> Kind:
@@ -83,7 +83,7 @@ def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:
         steps: Calls of the attack, doublings included.
 
     Raises:
-        ValueError: If the attack is a minimum-norm attack already, or ``steps`` is below 1.
+        ValueError: If the attack is a minimum-norm attack already, or ``steps`` is no whole number from 1.
 
     Example:
         >>> from attacks import PGD, Linf, Untargeted

@@ -84,7 +84,7 @@ class SigmaZero:
             fooled = at.fooled
             best.offer(active.x + delta, fooled, self.norm.measure(delta))
             gradient = at.gradient + self._count_slope(delta)
-            gradient /= column(Linf().measure(gradient), gradient).clamp_min(1e-12)
+            gradient /= column(Linf().measure(gradient), gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
             delta = (active.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - active.x
             threshold = (threshold + rate * self.threshold_step * (2 * fooled.to(threshold) - 1)).clamp_(0, 1)
             delta *= delta.abs() >= column(threshold, delta)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.geometry.rows import column, flat
+from attacks.geometry.rows import column, flat, logistic
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import L0, L2, Norm
@@ -98,7 +98,7 @@ def descend(active: Survivors, attack: SPGD, seed: int) -> Tensor:
         _, gradient, delta, mask, chosen, unchanged = active.retire(
             x_adv, at.fooled, at.gradient, delta, mask, chosen, unchanged
         )
-        soft = mask.sigmoid()
+        soft = logistic(mask)
         uphill = gradient * delta * soft * (1 - soft)
         move = gradient * chosen if attack.projected else gradient
         delta = _in_box(active.x, delta - attack.step_size * move.sign())

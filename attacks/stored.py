@@ -8,10 +8,11 @@ from torch import Tensor
 from attacks.geometry.ball import radii
 from attacks.geometry.quantize import on_levels, quantize
 from attacks.goals import Goal, Spared, met
-from attacks.protocols import Attack, Model
+from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import exact_form, forward
 from attacks.queries.inputs import check_arguments, check_call
+from attacks.queries.plain import count_of
 from attacks.searches.mending import mend
 
 _WHITE = 255
@@ -36,15 +37,18 @@ class Stored(MadeOfOne):
     """Gradients for each number of grey levels that an image may be moved by after the attack, in Linf."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"expected steps >= 1, got {self.steps}")
+        object.__setattr__(self, "steps", count_of("steps", self.steps))
         if not self.kappa >= 0:
             raise ValueError(f"expected kappa >= 0 logits, got {self.kappa}")
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`."""
+        """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
+
+        Raises:
+            AttackError: For images on which the attack failed.
+        """
         check_call(self, eps, seed)
         check_arguments(model, x, goal, self.norm, eps)
         x = x.detach()
@@ -56,8 +60,15 @@ class Stored(MadeOfOne):
         budget = None if eps is None else bound
         asked = (exact_form(model) or model) if self.access == "gradients" else model
         aim = Spared(some, self.kappa) if self.kappa else some
-        x_adv = self.attack(asked, x[rows], aim, eps=budget, seed=seed)  # type: ignore[arg-type]
+        failed = dict[int, str]()
+        try:
+            x_adv = self.attack(asked, x[rows], aim, eps=budget, seed=seed)  # type: ignore[arg-type]
+        except AttackError as error:
+            x_adv, failed = error.x_adv, {int(rows[row]): why for row, why in error.errors.items()}
         best[rows] = self._of_levels(model, x[rows], x_adv.detach(), some, budget, bound)
+        if failed:
+            best[[*failed]] = x[[*failed]]
+            raise AttackError(best, failed)
         return best
 
     def _of_levels(

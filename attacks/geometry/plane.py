@@ -36,8 +36,8 @@ def one_after_another(x: Tensor, normal: Tensor, rise: Tensor, worth: Callable[[
         >>> one_after_another(x, normal, torch.tensor([0.75]), lambda steepness, span: steepness)
         tensor([[0.2500, 0.2500]])
     """
-    weight = flat(normal) * rise.sign().unsqueeze(1)
-    span, steepness, rise = room(x, weight), weight.abs(), rise.abs().unsqueeze(1)
+    weight, rise = _fair(flat(normal) * rise.sign().unsqueeze(1), rise.abs().unsqueeze(1))
+    span, steepness = room(x, weight), weight.abs()
     order = worth(steepness, span).argsort(dim=1, descending=True, stable=True)
     gain = (steepness * span).gather(1, order)
     missing = (rise - (gain.cumsum(1) - gain)).clamp_min(0)
@@ -66,8 +66,8 @@ def all_at_once(x: Tensor, normal: Tensor, rise: Tensor, speed: Callable[[Tensor
         >>> all_at_once(x, normal, torch.tensor([0.45]), torch.sign)
         tensor([[0.2500, 0.1000]])
     """
-    weight = flat(normal) * rise.sign().unsqueeze(1)
-    span, steepness, rise = room(x, weight), weight.abs(), rise.abs().unsqueeze(1)
+    weight, rise = _fair(flat(normal) * rise.sign().unsqueeze(1), rise.abs().unsqueeze(1))
+    span, steepness = room(x, weight), weight.abs()
     pace = speed(steepness)
     time, size = torch.zeros_like(rise), torch.zeros_like(span)
     enough = 4 * torch.finfo(rise.dtype).eps * rise
@@ -82,3 +82,12 @@ def all_at_once(x: Tensor, normal: Tensor, rise: Tensor, speed: Callable[[Tensor
         time = torch.where(done, time, time + missing / slope.clamp_min(_TINY))
         size = torch.minimum(time * pace, span)
     return (size * weight.sign()).view_as(x)
+
+
+def _fair(weight: Tensor, rise: Tensor) -> tuple[Tensor, Tensor]:
+    """The same hyperplanes, normals (n, D) and rises (n, 1), where products of their numbers would not be numbers."""
+    largest = weight.abs().amax(1, keepdim=True)
+    if bool(((largest > 1e-12) & (largest < 1e12)).all()):
+        return weight, rise
+    factor = torch.where((largest > 0) & ((largest <= 1e-12) | (largest >= 1e12)), largest, 1)
+    return weight / factor, rise / factor

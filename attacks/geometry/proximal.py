@@ -32,8 +32,11 @@ def firm(delta: Tensor, cost: Tensor) -> Tensor:
         tensor([ 0.8221, -0.8221,  0.0000])
     """
     size, price = delta.abs(), 2 * cost.clamp_min(torch.finfo(cost.dtype).tiny ** 0.25)
-    kept = size > 2 / 3 * (3 * price**3) ** 0.25
-    ratio = torch.where(kept, 27 * size.square() / (16 * price**1.5), 2.0)
-    root = 2 / math.sqrt(3) * price**0.25 * (ratio.acosh() / 3).cosh().sqrt()
+    # By roots and exponentials: what torch makes of powers and cosh depends on the place in the batch.
+    root_of_price = price.sqrt()
+    kept = size > 2 / 3 * (3 * price**3).sqrt().sqrt()
+    ratio = torch.where(kept, 27 * size.square() / (16 * price * root_of_price), 2.0)
+    third = (ratio.acosh() / 3).exp()
+    root = 2 / math.sqrt(3) * root_of_price.sqrt() * ((third + 1 / third) / 2).sqrt()
     z = ((root + (2 * size / root - root.square()).clamp_min(0).sqrt()) / 2) ** 3
     return torch.where(kept, delta.sign() * torch.minimum(z, size), 0.0)

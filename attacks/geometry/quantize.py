@@ -67,6 +67,7 @@ def quantize(
         tensor([[101., 102.]])
     """
     check_arguments(model, x, goal, norm, eps)
+    x, x_adv = x.detach(), x_adv.detach()
     size = norm.measure(x_adv - x)
     reach = radii(eps, x_adv)
     first, last = _levels(norm, size, reach)

@@ -8,6 +8,7 @@ from torch import Tensor
 from attacks.goals.protocol import Exclusion
 from attacks.goals.shared import BaseGoal, check_range
 from attacks.objectives.ranking import exclusion_margin, outside
+from attacks.queries.plain import count_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class LabelOutOfTopK(BaseGoal):
         ids: Identity of each image; by default its place in the batch.
 
     Raises:
-        ValueError: If the labels are not a vector of integers, or k < 1.
+        ValueError: If the labels are not a vector of integers, or k is no whole number from 1.
 
     Example:
         >>> import torch
@@ -35,8 +36,7 @@ class LabelOutOfTopK(BaseGoal):
 
     def __post_init__(self) -> None:
         self.check_rows("labels", self.labels, ndim=1)
-        if self.k < 1:
-            raise ValueError(f"expected k >= 1, got {self.k}")
+        object.__setattr__(self, "k", count_of("k", self.k))
 
     def margin(self, logits: Tensor) -> Tensor:
         """Logit of the label minus the k-th largest of the others."""

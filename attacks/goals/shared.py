@@ -87,7 +87,8 @@ class BaseGoal:
         """Check the classes of the goal, which the message calls ``what``, and fill in the ids.
 
         Raises:
-            ValueError: If they are no int64 tensor with ``ndim`` dimensions, or not as many as the ids.
+            ValueError: If they are no int64 tensor with ``ndim`` dimensions, or not as many as the ids, or these are no
+                whole numbers.
         """
         if classes.dtype != torch.int64 or classes.ndim != ndim or 0 in classes.shape[1:]:
             got = f"{classes.dtype} with shape {tuple(classes.shape)}"
@@ -96,6 +97,10 @@ class BaseGoal:
             object.__setattr__(self, "ids", torch.arange(len(classes), device=classes.device))
         if self.ids.shape != classes.shape[:1]:
             raise ValueError(f"expected {len(classes)} ids, got shape {tuple(self.ids.shape)}")
+        if self.ids.dtype != torch.int64:
+            if self.ids.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32):
+                raise ValueError(f"expected ids as an int64 tensor, got {self.ids.dtype}")
+            object.__setattr__(self, "ids", self.ids.long())
 
 
 def check_range(what: str, classes: Tensor, num_classes: int) -> None:

@@ -54,7 +54,10 @@ class L1(Norm):
         return amount.view_as(gradient) * gradient.sign()
 
     def spread(self, gradient: Tensor, eps: float | Tensor, share: float | Tensor) -> Tensor:
-        """``eps`` in equal parts on a share (n,) of the values, those of the largest gradient; 1 a value at most."""
+        """``eps`` in equal parts on a share (n,) of the values, those of the largest gradient.
+
+        On as many more as it takes for 1 a value at most, unless fewer have a gradient.
+        """
         size = flat(gradient).abs()
         total = column(eps, size)
         count = torch.maximum(column(share, size) * size.shape[1], total.ceil()).long().clamp(1, size.shape[1])

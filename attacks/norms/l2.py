@@ -16,6 +16,8 @@ from attacks.searches.draws import normal as gaussian
 
 _TINY = 1e-30
 _MANY = 1000
+_AT_ONCE = 2048
+"""Values whose squares are added up one by one."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,20 @@ class L2(Norm):
 
     def measure(self, delta: Tensor) -> Tensor:
         """Size of each row: (N, ...) -> (N,)."""
-        length: Tensor = torch.linalg.vector_norm(flat(delta), dim=1)
+        rows, parts = flat(delta), delta[0:1].numel() // _AT_ONCE
+        if parts > 1:  # torch adds squares up one by one: of a photograph's equal values the last digits would be lost
+            whole = rows[:, : parts * _AT_ONCE].view(len(rows), parts, _AT_ONCE)
+            rest = rows[:, parts * _AT_ONCE :]
+            rows = torch.cat(
+                [torch.linalg.vector_norm(whole, dim=2), torch.linalg.vector_norm(rest, dim=1, keepdim=True)], 1
+            )
+        length: Tensor = torch.linalg.vector_norm(rows, dim=1)
         return length
 
     def dual(self, gradient: Tensor) -> Tensor:
         """The L2 norm of each row."""
-        return self.measure(gradient)
+        _, length, factor = self._fair(gradient)
+        return length * factor
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
         """Shorten what is longer than ``eps``."""
@@ -53,19 +63,24 @@ class L2(Norm):
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """The gradient, of length ``eps``; zero where the gradient is zero."""
+        gradient, length, _ = self._fair(gradient)
+        return gradient * column(eps / length.clamp_min(_TINY), gradient)
+
+    def _fair(self, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Gradients (N, ...) whose squares neither underflow nor overflow, their lengths (N,), and their factors."""
         length = self.measure(gradient)
-        if not torch.equal(length, fair := length.clamp(1e-12, 1e12)):  # squares underflow, overflow; or no direction
-            largest = flat(gradient).abs().amax(1).clamp_min(_TINY)
-            gradient = gradient / column(torch.where(length == fair, 1, largest), gradient)
-            length = torch.where(length == fair, length, self.measure(gradient)).clamp_min(_TINY)
-        return gradient * column(eps / length, gradient)
+        if torch.equal(length, fair := length.clamp(1e-12, 1e12)):
+            return gradient, length, 1.0
+        largest = torch.where(length == fair, 1, flat(gradient).abs().amax(1).clamp_min(_TINY))
+        gradient = gradient / column(largest, gradient)
+        return gradient, torch.where(length == fair, length, self.measure(gradient)), largest
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
         """Uniform in the ball."""
         count = math.prod(shape)
         point = gaussian(seed, ids, draw, (count + 1,))
-        # The last number of the block becomes the radius.
-        radius = torch.special.ndtr(point[:, -1]) ** (1 / count)
+        # The last number of the block becomes the radius. Not by a power, which torch rounds by the place in the batch.
+        radius = (torch.special.ndtr(point[:, -1]).log() / count).exp()
         return self.steepest(point[:, :-1], radius * column(eps, point)[:, 0]).view(len(ids), *shape)
 
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:

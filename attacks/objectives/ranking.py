@@ -1,5 +1,7 @@
 """Where sets of classes stand among the logits, as differentiable margins."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -71,7 +73,10 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
         classes = classes.gather(1, known.gather(1, classes).argmax(1, keepdim=True))
     # Two logits decide. The gradient of a product costs a fraction of that of looking both of them up.
     sign = torch.zeros_like(known).scatter_(1, classes, 1.0).scatter_(1, rival, -1.0)
-    return (logits * sign).sum(1)
+    margin = (logits * sign).sum(1)
+    if math.isfinite(margin.detach().sum()):
+        return margin
+    return (logits.gather(1, classes) - logits.gather(1, rival)).squeeze(1)  # nought times infinity is not a number
 
 
 def order_margin(logits: Tensor, targets: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ class Towards(BaseGoal):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", self.goal.ids)
+        object.__setattr__(self, "contested", self.aim.contested)
 
     def margin(self, logits: Tensor) -> Tensor:
         """The aim's margin; the goal's own where the goal is met, even in another way."""

@@ -285,7 +285,7 @@ def _check_eps(norm: Norm, eps: float | Tensor, x: Tensor) -> None:
     eps = plain_number(eps)
     if type(eps) is bool or not (isinstance(eps, Real | Tensor) or hasattr(eps, "__array__")):
         raise ValueError(f"expected eps as a number or of shape ({len(x)},), got {eps!r}")
-    radius = torch.as_tensor(eps, dtype=torch.float64)
+    radius = torch.as_tensor(eps, dtype=torch.float64).detach()
     if radius.ndim and radius.shape != x.shape[:1]:
         raise ValueError(f"expected eps as a number or of shape ({len(x)},), got shape {tuple(radius.shape)}")
     least, most = (float(bound) for bound in radius.aminmax())

@@ -28,3 +28,29 @@ def plain_number(value: Any) -> Any:
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
     return value
+
+
+def count_of(what: str, value: Any) -> int:
+    """A whole number from 1, of any type, as Python's own.
+
+    Args:
+        what: What the message calls it.
+        value: A number of any type, or what is none.
+
+    Raises:
+        ValueError: ``expected ..., got ...``
+
+    Example:
+        >>> import torch
+        >>> count_of("steps", torch.tensor(3))
+        3
+        >>> count_of("steps", 2.5)
+        Traceback (most recent call last):
+        ValueError: expected steps to be a whole number, got 2.5
+    """
+    number = plain_number(value)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ValueError(f"expected {what} to be a whole number, got {value!r}")
+    if number < 1:
+        raise ValueError(f"expected {what} >= 1, got {number}")
+    return number

@@ -58,6 +58,17 @@ def normal(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
     return quantile.to(torch.float32)
 
 
+def scaled(number: Tensor, least: float, most: float) -> Tensor:
+    """Uniform numbers in [0, 1) as numbers from ``least`` to ``most``, both positive, of uniform logarithm.
+
+    Example:
+        >>> scaled(torch.tensor([0.0, 0.5]), 0.01, 1.0)
+        tensor([0.0100, 0.1000])
+    """
+    # Not by a power, whose last bit depends on where in the batch a number stands.
+    return least * (number * math.log(most / least)).exp()
+
+
 def derive(seed: int, index: int) -> int:
     """A seed for the ``index``-th repetition under ``seed``; index 0 is ``seed`` itself.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.geometry.rows import column
 from attacks.losses import margin
-from attacks.searches.draws import derive, uniform
+from attacks.searches.draws import derive, scaled, uniform
 from attacks.searches.lowest import Lowest, side_by_side
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
@@ -62,7 +62,7 @@ def kick(active: Survivors, x_adv: Tensor, seed: int, count: int = 1) -> Tensor:
 
 def _kick(active: Survivors, x_adv: Tensor, seed: int, other: int) -> Tensor:
     ids, shape = active.goal.ids, x_adv.shape[1:]
-    share = LEAST * (MOST / LEAST) ** uniform(seed, ids, 0, ())
+    share = scaled(uniform(seed, ids, 0, ()), LEAST, MOST)
     chosen = uniform(seed, ids, 1, shape) < column(share, x_adv)
     far = active.norm.steepest(active.norm.random(shape, active.eps, other, ids, 0).to(x_adv), active.eps)
     return active.norm.within(active.x, torch.where(chosen, active.x + far, x_adv), active.eps)

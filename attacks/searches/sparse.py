@@ -26,7 +26,8 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
 
     Deviations:
         Values at the end of their range are passed over when those that count most are chosen, and none is moved by
-        more than 1. The start lies in the ball and not on its surface. No descent in larger balls comes before it.
+        more than 1, unless too few have a gradient. The start lies in the ball and not on its surface. No descent in
+        larger balls comes before it.
 
     Args:
         active: The images, their budgets, and the aim that is descended.

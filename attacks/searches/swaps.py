@@ -6,7 +6,7 @@ from torch import Tensor
 from attacks.geometry.box import room
 from attacks.geometry.rows import flat
 from attacks.losses import Loss
-from attacks.searches.draws import uniform
+from attacks.searches.draws import scaled, uniform
 from attacks.searches.lowest import Lowest
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
@@ -83,7 +83,7 @@ def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
         >>> bool(3 <= (kick(active, x, seed=0) != x).sum() <= 10)
         True
     """
-    share = LEAST * (MOST / LEAST) ** uniform(seed, active.goal.ids, 0, ()).to(active.eps)
+    share = scaled(uniform(seed, active.goal.ids, 0, ()), LEAST, MOST).to(active.eps)
     random, ends = values_and_ends(active.x, seed, active.goal.ids, 1)
     return replaced(active, x_adv, random, ends, (share * active.eps).floor().clamp_min(1))
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from attacks.losses import margin
 from attacks.objectives.rivals import Ways
 from attacks.queries.gradients import slope
-from attacks.searches.draws import derive, uniform
+from attacks.searches.draws import derive, scaled, uniform
 from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
 
@@ -99,7 +99,7 @@ class Walkers:
         one, other = ((place + (numbers[:, :2] - 0.5) * (2 * REACH + 1)).round().long() % count).unbind(1)
         partner = torch.where(self.margin.gather(1, one) < self.margin.gather(1, other), one, other)
         share = numbers[:, 2] * (numbers[:, 3] < PARTNERED)
-        rate = LEAST * (MOST / LEAST) ** numbers[:, 4]
+        rate = scaled(numbers[:, 4], LEAST, MOST)
         taken, mutated = uniform(seed, active.goal.ids, 1, (2, count, *shape)).to(self.x_adv).unbind(1)
         child = torch.where(taken < _like(share, taken), self._points(partner), self.x_adv)
         return torch.where(mutated < _like(rate, mutated), corners(active, count, derive(seed, 1)), child)

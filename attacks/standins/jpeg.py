@@ -27,15 +27,16 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
     """Images as they are once saved as a JPEG file, with a gradient that passes straight through the rounding.
 
     Colours are kept at full resolution (4:4:4), and the steps of the coefficients are those of libjpeg, so of Pillow.
-    From what Pillow makes of the same image it differs by a level or two here and there, since a file is computed in
-    whole numbers: what counts has to be tried on the file.
+    From what Pillow makes of the same image it differs by a level here and there, since a file is computed in whole
+    numbers; and where a coefficient lies halfway between two steps, by more in a block: what counts has to be tried on
+    the file.
 
     Args:
         x: Images (N, C, H, W) in [0, 1], grey or RGB.
         quality: 1 to 100.
 
     Returns:
-        Images shaped like ``x``, in [0, 1].
+        Images shaped like ``x``, multiples of 1/255.
 
     Raises:
         ValueError: The quality is out of range, or the images are neither grey nor RGB.
@@ -70,11 +71,12 @@ def _saved(x: Tensor, quality: int) -> Tensor:
     middle = torch.tensor([0.0, _GREY, _GREY], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     if x.shape[1] == 3:
         planes = torch.einsum("ij,njhw->nihw", mixed, planes) + middle
-    padded = pad(planes.round(), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
+    padded = pad(planes.round().clamp(0, _WHITE), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
     saved = _through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY
+    saved = saved.round().clamp(0, _WHITE)  # before colours are made of it: ripples at edges go far beyond
     if x.shape[1] == 3:
-        saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved.round() - middle)
-    return (saved / _WHITE).clamp(0, 1)
+        saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved - middle).round().clamp(0, _WHITE)
+    return saved / _WHITE
 
 
 def _through_coefficients(planes: Tensor, steps: Tensor) -> Tensor:

@@ -6,9 +6,11 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from attacks.geometry.ball import radii
 from attacks.goals import Goal
 from attacks.norms import NORMS, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
+from attacks.queries.inputs import check_arguments, check_call
 from attacks.universal.clean import content_ids
 from attacks.universal.perturbation import Perturbation, Universal
 from attacks.universal.universal import UniversalPerturbation
@@ -122,10 +124,12 @@ class StoredUniversal:
             return Universal(perturbation=self.content)(model, x, goal, eps=eps, seed=seed)
         if self.halves is None:
             raise ValueError("expected images to fit a universal perturbation to, got none; see fitted")
+        check_call(self, eps, seed)
+        check_arguments(model, x, goal, self.norm, eps)
+        x, budget = x.detach(), radii(eps, x)
         x_adv, odd = x.clone(), content_ids(x) % 2 == 1
         for perturbation, rows in zip(self.halves, (~odd, odd), strict=True):
             if rows.any():
-                own = eps[rows] if isinstance(eps, Tensor) and eps.ndim else eps
                 attack = Universal(perturbation=perturbation)
-                x_adv[rows] = attack(model, x[rows], goal.select(rows), eps=own, seed=seed)
+                x_adv[rows] = attack(model, x[rows], goal.select(rows), eps=budget[rows], seed=seed)
         return x_adv

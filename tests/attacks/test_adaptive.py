@@ -143,3 +143,14 @@ def test_under_a_limit_an_image_does_not_depend_on_the_others(name, passes):
         row = torch.tensor([i])
         alone = whatever_was_found(attack, model, x[row], goal.select(row))
         torch.testing.assert_close(alone, together[row], atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("eps", [np.full(len(X), EPS), torch.full((len(X),), EPS), np.float64(EPS)], ids=type)
+def test_budgets_of_any_kind_are_for_each_image(undefended, eps):
+    # Of a model that is seen in levels some images are left for the second remedy.
+    net, goal, _ = undefended
+    model = DETERMINISTIC["quantised"](net)
+    report = Adaptive(first=Standard(rounds=1, queries=1, targets=1, steps=1)).report(model, X, goal, eps=eps)
+    assert len(report.tried) > 1
+    assert 0 < report.tried[1].images < len(X)
+    assert (Linf().measure(report.x_adv - X) <= EPS + 1e-6).all()

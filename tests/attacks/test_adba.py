@@ -115,3 +115,8 @@ def test_blocks_are_halved_down_to_single_values(shape):
 def test_blocks_start_again_from_the_whole():
     first = list(itertools.islice(_halvings((1, 2, 2)), 6))
     assert first[:3] == first[3:]
+
+
+def test_comparisons_are_between_the_image_and_the_best():
+    with pytest.raises(ValueError, match=r"expected step of ADBA < 1, got 1"):
+        ADBA(step=1.0)

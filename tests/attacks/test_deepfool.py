@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from oracles import Ball, Linear, Recorder, images, linear
+from oracles import Ball, Linear, Recorder, goals, images, linear, mlp
 
 from attacks import FAB, L2, NORMS, DeepFool, SuperDeepFool, TopKExclusion, Untargeted
+from attacks.goals import met
 
 ATTACKS = [DeepFool(), SuperDeepFool(), FAB(norm=L2(), steps=10)]
 
@@ -58,3 +59,26 @@ def test_takes_goals_that_can_be_met_in_several_ways():
     x_adv, radius = FAB(norm=L2())(model, x, goal), model.smallest(x, goal, "l2")
     assert (goal.margin(model(x_adv)) < 0).all()
     assert (L2().measure(x_adv - x) / radius).median() < 1.1
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("l2", 0.6), ("l1", 3.0)])
+def test_fab_keeps_what_still_fools_after_a_step_back(norm, eps):
+    # Where logits are large, rounding decides, and a linearised boundary is not where the model's is.
+    network, x = mlp(48, seed=1).float(), images(6, (48,), low=0, high=1).float()
+    with torch.no_grad():
+        network[1].weight.mul_(4)
+    x[0], x[1], x[2] = 0.0, 1.0, x[2].round()
+
+    def model(x):
+        return network(x) + 1e4
+
+    recorder, norm = Recorder(model), NORMS[norm]()
+    for goal in (goals(model(x))[kind] for kind in ("untargeted", "targeted")):
+        recorder.seen.clear()
+        x_adv = FAB(norm=norm, steps=6)(recorder, x, goal, eps=eps)
+        walked = [seen for seen in recorder.seen if len(seen) == len(x)]  # the line search at the end is about some
+        sizes = [torch.where(met(goal, model(seen)), norm.measure(seen - x), torch.inf) for seen in walked]
+        nearest = torch.stack(sizes).amin(0)
+        found = torch.where(met(goal, model(x_adv)), norm.measure(x_adv - x), torch.inf)
+        assert (nearest < eps).any()
+        assert (found <= nearest * (1 + 1e-4))[nearest <= eps].all()

@@ -1,9 +1,10 @@
 """FGSM: one step of full length."""
 
+import pytest
 import torch
 from oracles import convnet, goals, images, mlp
 
-from attacks import FGSM, L0, L1, L2
+from attacks import FGSM, L0, L1, L2, Untargeted
 from attacks.losses import LOSSES
 
 
@@ -46,3 +47,19 @@ def test_the_loss_matters():
     goal = goals(model(x))["untargeted"]
     results = [FGSM(norm=L2(), loss=loss)(model, x, goal, eps=0.1) for loss in ("ce", "margin")]
     assert not torch.equal(*results)
+
+
+@pytest.mark.parametrize("norm", [L2(), L1()], ids=lambda norm: norm.name)
+@pytest.mark.parametrize("value", [0.3, 0.7])
+def test_equal_steps_of_many_values_stay_within_the_budget(norm, value):
+    x, eps = torch.full((1, 3, 224, 224), value), {"l2": 0.5, "l1": 1.0}[norm.name]
+
+    def model(x):
+        mean = x.flatten(1).mean(1)
+        return torch.stack([mean, mean.new_full(mean.shape, 0.9 * value)], 1)
+
+    x_adv = FGSM(norm=norm, loss="margin")(model, x, Untargeted(torch.tensor([0])), eps=eps)
+    moved = (x_adv.double() - x.double()).flatten(1)
+    size = moved.square().sum().sqrt() if norm.name == "l2" else moved.abs().sum()
+    for measured in (float(size), float(norm.measure(x_adv - x))):
+        assert 0.9999 * eps <= measured <= eps * (1 + 1e-5) + 1e-6

@@ -182,6 +182,11 @@ def test_from_logits_takes_the_first_k_and_no_graph():
     assert TopKExclusion.from_logits(logits, k=2, ids=torch.tensor([4, 2])).ids.tolist() == [4, 2]
 
 
+def test_ids_of_any_kind_of_whole_numbers_draw_the_same():
+    goal = Untargeted(torch.tensor([0, 1]), ids=torch.tensor([3, 300], dtype=torch.int32))
+    assert (goal.ids.dtype, goal.ids.tolist()) == (torch.int64, [3, 300])
+
+
 # --- what makes no sense ---
 
 
@@ -194,6 +199,7 @@ def test_from_logits_takes_the_first_k_and_no_graph():
         (lambda: Targeted(torch.tensor([[0]])), r"expected targets .* 1 dim.* shape \(1, 1\)"),
         (lambda: LabelOutOfTopK(torch.tensor([[0]]), k=1), r"expected labels .* shape \(1, 1\)"),
         (lambda: LabelOutOfTopK(torch.tensor([0]), k=0), r"expected k >= 1, got 0"),
+        (lambda: LabelOutOfTopK(torch.tensor([0]), k=2.0), r"expected k to be a whole number, got 2.0"),
         (lambda: TopKExclusion(torch.tensor([0])), r"expected classes .* 2 dim.* shape \(1,\)"),
         (lambda: TopKExclusion(torch.zeros(3, 0, dtype=torch.int64)), r"expected classes .* shape \(3, 0\)"),
         (lambda: OrderedTopK(torch.tensor([0])), r"expected targets .* 2 dim.* shape \(1,\)"),
@@ -201,6 +207,11 @@ def test_from_logits_takes_the_first_k_and_no_graph():
         (lambda: OrderedTopK(torch.tensor([[0, 1], [2, 2]])), r"expected different targets in a row"),
         (lambda: OrderedTopK(torch.tensor([[2, 0, 2]])), r"expected different targets in a row"),
         (lambda: Untargeted(torch.tensor([0]), ids=torch.tensor([0, 1])), r"expected 1 ids, got shape \(2,\)"),
+        (
+            lambda: Untargeted(torch.tensor([0]), ids=torch.tensor([7.0])),
+            r"expected ids as an int64 .*torch.float32",
+        ),
+        (lambda: TopKExclusion.from_logits(torch.zeros(1, 5), k=2.0), r"expected 1 <= k <= 2 \(half of the.*got 2.0"),
         (lambda: TopKExclusion.from_logits(torch.zeros(1, 5), k=0), r"expected 1 <= k <= 2 \(half of the.*got 0"),
         (lambda: TopKExclusion.from_logits(torch.zeros(1, 5), k=3), r"expected 1 <= k <= 2 \(half of the.*got 3"),
     ],

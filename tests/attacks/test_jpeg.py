@@ -56,3 +56,13 @@ def test_a_quality_out_of_range_is_refused(quality):
 def test_other_images_are_refused():
     with pytest.raises(ValueError, match="1 or 3 channels, got shape"):
         jpeg(torch.zeros(1, 4, 8, 8), 95)
+
+
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 95])
+def test_ripples_at_edges_are_cut_off_before_colours_are_made_of_them(quality):
+    x = torch.rand(1, 3, 33, 37, generator=torch.Generator().manual_seed(1)).round()
+    found = jpeg(x, quality)
+    apart = (found - saved(x, quality)).abs() * 255
+    assert float(apart.mean()) < 0.8
+    assert float(apart.max()) < 30
+    torch.testing.assert_close(found * 255, (found * 255).round(), atol=1e-4, rtol=0)

@@ -306,3 +306,13 @@ def test_attacks_of_foolbox_are_kept_to_the_mask_without_loss(name):
     x_adv = masked(attack, CORNER)(model, x, goal, **({"eps": EPS["linf"]} if attack.kind == "budget" else {}))
     check_kept(x, x_adv, attack.norm.name, EPS["linf"] if attack.kind == "budget" else None)
     assert (goal.margin(model(x_adv)) < 0).any() or attack.kind == "budget"
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [([CORNER] * 3, r"expected masks as a tensor \(N, ...\), .*got list"), (torch.tensor(True), r"got shape \(\)")],
+    ids=str,
+)
+def test_masks_of_each_image_are_a_tensor(masks, message):
+    with pytest.raises(ValueError, match=message):
+        masked_each(PGD(), masks)

@@ -223,3 +223,22 @@ def test_attacks_of_foolbox_that_compare_classes_refuse_them():
     model, x = linear(4, 12, seed=2), images(2, SHAPE, seed=3)
     with pytest.raises(ValueError, match=r"expected a goal that foolbox/linf-pgd takes .* got LabelOff"):
         foolbox.get("linf-pgd")(model, x, goal_of("off", model(x)), eps=0.1)
+
+
+def test_losses_of_competing_classes_are_the_margin_also_towards_one_label():
+    logits, seen = torch.tensor([[3.0, -1.0, 0.5, 2.0, -4.0]]), []
+    labels = AnyLabelFlips.from_logits(logits)
+    for goal in (labels, LabelsEqual(labels.labels == 0), LabelOff(torch.tensor([0])), LabelOn(torch.tensor([1]))):
+        for name in ("dlr", "pm"):
+            assert torch.equal(losses.LOSSES[name](logits, goal), goal.margin(logits))
+
+    class Looks(PGD):
+        def __call__(self, model, x, goal, **given):
+            seen.append(goal)
+            return super().__call__(model, x, goal, **given)
+
+    x = torch.tensor([[0.9, 0.1, 0.6, 0.7, 0.2]])
+    multi_targeted(Looks(steps=1), 5)(lambda x: 4 * x - 2, x, AnyLabelFlips.from_logits(4 * x - 2), eps=0.01)
+    assert len(seen) == 5
+    for way in seen:
+        assert torch.equal(losses.dlr(logits, way), way.margin(logits))

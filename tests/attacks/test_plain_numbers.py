@@ -16,8 +16,11 @@ from attacks import (
     FGSM,
     NORMS,
     PGD,
+    LabelOutOfTopK,
     Linf,
     Perturbation,
+    Stored,
+    TopKExclusion,
     UniversalPerturbation,
     Untargeted,
     binary_search_eps,
@@ -118,3 +121,25 @@ def test_what_is_no_number_stays_as_it_is():
         assert plain_number(value) is value
     assert plain_number(np.int64(3)) == 3
     assert isinstance(plain_number(torch.tensor(3)), int)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda count: capped(PGD(), count).max_passes,
+        lambda count: binary_search_eps(PGD(), count).steps,
+        lambda count: multi_targeted(PGD(), count).targets,
+        lambda count: len(restarts(PGD(), count).attacks),
+        lambda count: LabelOutOfTopK(torch.tensor([0]), k=count).k,
+        lambda count: TopKExclusion.from_logits(torch.zeros(1, 9), k=count).classes.shape[1],
+        lambda count: Stored(PGD(), steps=count).steps,
+    ],
+    ids=["max_passes", "steps", "targets", "n", "k", "first k", "stored"],
+)
+def test_counts_are_whole_numbers_of_any_kind(make):
+    for count in (3, np.int64(3), torch.tensor(3)):
+        assert make(count) == 3
+        assert type(make(count)) is int
+    for count in (2.5, True, "3"):
+        with pytest.raises(ValueError, match=r"expected .*got (2.5|True|'?3)"):
+            make(count)

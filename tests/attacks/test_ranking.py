@@ -90,3 +90,14 @@ def test_goals_and_ways_take_equal_classes_in_order(num_classes):
     margin = exclusion_margin(logits, torch.tensor([[0], [1], [2]]), 2)
     (gradient,) = torch.autograd.grad(margin.sum(), logits)
     assert gradient.argmin(1).tolist() == [2, 2, 1]
+
+
+def test_infinite_logits_of_other_classes_do_not_matter_where_there_is_a_gradient_either():
+    logits = torch.tensor([[3.0, 4.0, -torch.inf], [3.0, 1.0, 2.0], [torch.inf, 1.0, 2.0], [3.0, 4.0, torch.nan]])
+    known = exclusion_margin(logits, torch.zeros(4, 1, dtype=torch.int64), k=1)
+    leaf = logits.clone().requires_grad_()
+    found = exclusion_margin(leaf, torch.zeros(4, 1, dtype=torch.int64), k=1)
+    torch.testing.assert_close(found.detach(), known, equal_nan=True)
+    (slope,) = torch.autograd.grad(found.sum(), leaf)
+    assert slope[:2].tolist() == [[1, -1, 0], [1, 0, -1]]
+    assert slope.isfinite().all()

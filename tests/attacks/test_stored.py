@@ -7,7 +7,22 @@ import pytest
 import torch
 from oracles import mlp
 
-from attacks import DDN, FMN, L2, PGD, Linf, Square, Stored, TopK, Untargeted, quantize, stored, straight_through
+from attacks import (
+    DDN,
+    FMN,
+    L2,
+    PGD,
+    AttackError,
+    HopSkipJump,
+    Linf,
+    Square,
+    Stored,
+    TopK,
+    Untargeted,
+    quantize,
+    stored,
+    straight_through,
+)
 from attacks.searches.mending import mend
 
 LEVEL = 1 / 255
@@ -131,3 +146,16 @@ def test_mending_keeps_the_nearest_where_nothing_does_it(model, x, goal):
 def test_parameters_of_no_use_are_refused(kappa, steps, message):
     with pytest.raises(ValueError, match=message):
         Stored(TopK(), kappa, steps)
+
+
+def test_an_attack_that_fails_on_an_image_fails_on_that_row_of_the_batch():
+    x = torch.tensor([[0.2, 0.8], [0.61, 0.5], [0.7, 0.3]])
+
+    def model(x):  # nothing but the first image is of class 1
+        second = (x == torch.tensor([0.2, 0.8])).all(1).float()
+        return torch.stack([1 - second, second], 1)
+
+    with pytest.raises(AttackError, match="no start: none of 3 drawn images") as failure:
+        stored(HopSkipJump(steps=1, start_draws=3))(model, x, Untargeted(torch.zeros(3, dtype=torch.int64)))
+    assert set(failure.value.errors) == {1, 2}
+    assert torch.equal(failure.value.x_adv, x)

@@ -1,0 +1,54 @@
+"""Models whose logits are huge or tiny: what is nearest does not change when all logits are multiplied."""
+
+import pytest
+import torch
+from attack_table import build
+from norm_rows import each_norm, noise
+from oracles import images, linear
+
+from attacks import L2, NORMS, Untargeted
+from attacks.fmn import straight
+from attacks.queries.gradients import Slope
+
+FOLLOW_THE_BOUNDARY = [
+    *[("fmn", norm) for norm in NORMS],
+    *[("fab", norm) for norm in ("linf", "l2", "l1")],
+    *[("deepfool", norm) for norm in ("linf", "l2")],
+    *[("superdeepfool", "l2"), ("ddn", "l2"), ("sigma_zero", "l0")],
+]
+"""The other attacks that look for the smallest perturbation weigh the margin against the size, in units of logits."""
+each_scale = pytest.mark.parametrize("scale", [1e30, 1e-30])
+
+
+@each_scale
+@pytest.mark.parametrize(("name", "norm"), FOLLOW_THE_BOUNDARY)
+def test_the_nearest_image_is_the_same(name, norm, scale):
+    model, x = linear().float(), images(4, (12,)).float()
+    goal, attack = Untargeted(model(x).argmax(1)), build(name, norm, 30)
+    found, usual = (attack(lambda x, by=by: by * model(x), x, goal) for by in (scale, 1.0))
+    assert (goal.margin(model(found)) < 0).all()
+    sizes = [NORMS[norm]().measure(x_adv - x) for x_adv in (found, usual)]
+    if name == "sigma_zero":  # its smooth count is weighed against the margin's gradient, but for its length
+        assert (sizes[0] <= sizes[1] + 1).all()
+    else:
+        torch.testing.assert_close(*sizes, rtol=1e-3, atol=0)
+
+
+@each_scale
+@each_norm
+def test_ways_to_a_plane_and_lengths_of_gradients(norm, scale):
+    x, normal, rise = images(3, (12,)).float(), noise(3, 12), torch.tensor([0.3, -0.2, 9.0])
+    torch.testing.assert_close(norm.to_plane(x, scale * normal, scale * rise), norm.to_plane(x, normal, rise))
+    torch.testing.assert_close(norm.dual(scale * normal) / scale, norm.dual(normal))
+
+
+def test_images_of_another_scale_change_nothing():
+    gradient = noise(4, 12)
+    mixed = gradient * torch.tensor([1.0, 1e30, 1e-30, 0.0]).unsqueeze(1)
+    for each in (L2().dual, lambda row: L2().steepest(row, 0.5)):
+        assert torch.equal(each(mixed)[:1], each(gradient)[:1])
+
+
+def test_without_a_gradient_the_boundary_is_far_but_not_infinitely():
+    at = Slope(torch.zeros(2, 2), torch.tensor([0.5, 0.0]), torch.zeros(2, 3), torch.tensor([False, False]))
+    torch.testing.assert_close(straight(L2(), torch.tensor([0.25, 0.25]), at), torch.tensor([1e12, 0.25]))
