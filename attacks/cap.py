@@ -15,6 +15,7 @@ from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.queries.inputs import check_arguments, check_call, check_logits
 from attacks.queries.places import Places
+from attacks.queries.plain import whole_number
 from attacks.searches.starts import needs_start
 
 
@@ -34,8 +35,8 @@ class Capped(MadeOfOne):
     """Forward and backward passes on each image."""
 
     def __post_init__(self) -> None:
-        if self.max_passes < 1:
-            raise ValueError(f"expected max_passes >= 1, got {self.max_passes}")
+        super().__post_init__()
+        object.__setattr__(self, "max_passes", whole_number("max_passes", self.max_passes))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -76,7 +77,7 @@ def capped(attack: Attack, max_passes: int) -> Capped:
             one by one.
 
     Raises:
-        ValueError: If ``max_passes`` is below 1.
+        ValueError: If ``max_passes`` is no whole number from 1.
 
     Example:
         >>> from attacks import PGD, Untargeted

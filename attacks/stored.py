@@ -12,6 +12,7 @@ from attacks.protocols import Attack, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import exact_form, forward
 from attacks.queries.inputs import check_arguments, check_call
+from attacks.queries.plain import not_negative, whole_number
 from attacks.searches.mending import mend
 
 _WHITE = 255
@@ -36,10 +37,9 @@ class Stored(MadeOfOne):
     """Gradients for each number of grey levels that an image may be moved by after the attack, in Linf."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"expected steps >= 1, got {self.steps}")
-        if not self.kappa >= 0:
-            raise ValueError(f"expected kappa >= 0 logits, got {self.kappa}")
+        super().__post_init__()
+        object.__setattr__(self, "steps", whole_number("steps", self.steps))
+        object.__setattr__(self, "kappa", not_negative("kappa", self.kappa, "logits"))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

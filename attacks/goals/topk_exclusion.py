@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from attacks.goals.protocol import Exclusion
-from attacks.goals.shared import BaseGoal, check_range
+from attacks.goals.shared import BaseGoal, check_logits_of, check_range
 from attacks.objectives.ranking import exclusion_margin, outside, ranked_classes
+from attacks.queries.plain import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class TopKExclusion(BaseGoal):
     @classmethod
     def from_logits(cls, logits: Tensor, k: int, ids: Tensor | None = None) -> Self:
         """The goal that excludes the k classes that are first in ``logits`` (N, C)."""
+        check_logits_of(logits)
+        k = whole_number("k", k)
         if not 1 <= k <= logits.shape[1] // 2:
             raise ValueError(f"expected 1 <= k <= {logits.shape[1] // 2} (half of the classes), got {k}")
         return cls(
