@@ -68,7 +68,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     problems += [
         f"model {label}: it is not the one that the run was made with"
         for label in sorted({unit.model for unit in run.plan})
-        if resources.digest(label) != run.manifest["identity"]["models"][label]
+        if resources.digest(label) != run.manifest.get("identity", {}).get("models", {}).get(label)
     ]
     for unit in run.plan:
         path = files.adversarials(unit.unit_id)

@@ -95,9 +95,13 @@ class Flag:
         """The flag that :meth:`as_dict` wrote.
 
         Raises:
-            TypeError: A field is missing or unknown.
+            TypeError: They are no fields, or one is missing, unknown or of another kind.
         """
-        return cls(**fields)
+        flag = cls(**fields)
+        for name in ("id", "severity", "model", "dataset", "message", "advice"):
+            if not isinstance(getattr(flag, name), str):
+                raise TypeError(f"expected a flag with a text as its {name}, got {getattr(flag, name)!r}")
+        return flag
 
     def __str__(self) -> str:
         where = f"{self.model} on {self.dataset}" + (f", {self.attack}" if self.attack else "")
