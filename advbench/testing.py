@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import torch
@@ -30,10 +30,11 @@ from advbench.evaluation.subject import Subject, check_callable
 from advbench.models.classifier import Classifier
 from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
-from advbench.records.flag import Flag
+from advbench.records.flag import Flag, Severity
 from advbench.records.record import COLUMNS, Reason, Record
 from advbench.sanitize import one_line
 from attacks import Model
+from attacks.queries.plain import plain_number
 from attacks.searches.starts import with_starts
 
 _FIRST = 5
@@ -78,8 +79,9 @@ class Result:
             ValueError: ``min`` is not from 0 to 1.
         """
         __tracebackhide__ = True
-        if not 0 <= min <= 1:
-            raise ValueError(f"expected min from 0 to 1, got {min}")
+        least: object = plain_number(min)
+        if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
+            raise ValueError(f"expected min from 0 to 1, got {min!r}")
         self.assert_trusted("E")
         rate = self.cell.robust.rate
         if rate is None or rate < min:
@@ -88,10 +90,17 @@ class Result:
     def assert_trusted(self, severities: str = "EF") -> None:
         """Assert that no trust flag of these severities is raised.
 
+        Args:
+            severities: Severities of flags, one or several of the letters E, F and I.
+
         Raises:
             AssertionError: There is such a flag.
+            ValueError: There is no such severity, so that nothing would be asserted.
         """
         __tracebackhide__ = True
+        given: object = severities
+        if not isinstance(given, str) or not given or set(given) - set(get_args(Severity)):
+            raise ValueError(f"expected severities as letters of {''.join(get_args(Severity))}, got {severities!r}")
         found = [flag for flag in self.flags if flag.severity in severities]
         if found:
             raise AssertionError("the numbers are not to be trusted:\n" + "\n".join(map(str, found)))
@@ -176,6 +185,8 @@ class Bench:
     def __repr__(self) -> str:
         return one_line(self)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # tests of models often run without, which says nothing about the model
     def __call__(self, model: Model, data: Any, **options: Any) -> Result:
         """Attack a model on some images.
 

@@ -155,6 +155,10 @@ class _Paying:
         return self._model
 
 
+_ENDLESS = 2**53
+"""More passes than anything takes; tensors hold no larger numbers of Python's."""
+
+
 class _SpentError(BaseException):
     """All passes are spent. Not an ``Exception``, so that no attack takes it for an error of the model and goes on."""
 
@@ -165,6 +169,7 @@ class _Purse:
     def __init__(self, limit: Capped, model: Model, x: Tensor, goal: Goal, eps: float | Tensor | None) -> None:
         self._limit, self._model, self._x, self._goal = limit, model, x, goal
         self._eps = radii(eps, x)
+        self._most = min(limit.max_passes, _ENDLESS)
         self._places = Places(goal.ids)
         self._spent = torch.zeros(len(x), device=x.device)
         self._lowest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
@@ -209,13 +214,13 @@ class _Purse:
         price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
         if rows is None:  # it is not known whose rows these are: all images pay alike
             self._spent += price * len(x) / len(self._x)
-            if bool((self._spent > self._limit.max_passes).any()):
+            if bool((self._spent > self._most).any()):
                 self.cut[:] = True
                 raise _SpentError
             return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
         # An image that is cut off stays so: the cheaper questions it has passes left for might depend on the others.
-        over = (self._spent > self._limit.max_passes)[rows] | self.cut[rows]
+        over = (self._spent > self._most)[rows] | self.cut[rows]
         if not bool(over.any()):
             return self._ask(model, x, rows, sure=sure)
         self._spent.index_add_(0, rows[over], torch.full_like(rows[over], -price, dtype=self._spent.dtype))

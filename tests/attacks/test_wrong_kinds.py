@@ -216,3 +216,9 @@ def test_an_eps_with_a_graph_is_a_number_like_others(eps):
 def test_no_images_at_all_are_called_that():
     with pytest.raises(ValueError, match=r"expected at least one of the images, got shape \(0, 3\)"):
         PGD()(model, X[:0], Untargeted(Y[:0]), eps=0.1)
+
+
+def test_a_limit_may_be_larger_than_any_number_of_a_tensor():
+    goal = Untargeted(Y)
+    found = capped(PGD(steps=3), 10**400)(model, X, goal, eps=0.1)
+    assert torch.equal(found, PGD(steps=3)(model, X, goal, eps=0.1))
