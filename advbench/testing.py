@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import torch
@@ -30,11 +30,10 @@ from advbench.evaluation.subject import Subject, check_callable
 from advbench.models.classifier import Classifier
 from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
-from advbench.records.flag import Flag, Severity
+from advbench.records.flag import Flag, check_severities
 from advbench.records.record import COLUMNS, Reason, Record
 from advbench.sanitize import one_line
 from attacks import Model
-from attacks.queries.plain import plain_number
 from attacks.searches.starts import with_starts
 
 _FIRST = 5
@@ -79,30 +78,22 @@ class Result:
             ValueError: ``min`` is not from 0 to 1.
         """
         __tracebackhide__ = True
-        least: object = plain_number(min)
-        if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
-            raise ValueError(f"expected min from 0 to 1, got {min!r}")
+        if not 0 <= min <= 1:
+            raise ValueError(f"expected min from 0 to 1, got {min}")
         self.assert_trusted("E")
-        rate = self.cell.robust.rate
-        if rate is None or rate < min:
+        if (rate := self.cell.robust.rate) is None or rate < min:
             raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % wanted\n{self}")
 
     def assert_trusted(self, severities: str = "EF") -> None:
         """Assert that no trust flag of these severities is raised.
 
-        Args:
-            severities: Severities of flags, one or several of the letters E, F and I.
-
         Raises:
             AssertionError: There is such a flag.
-            ValueError: There is no such severity, so that nothing would be asserted.
+            ValueError: There is no such severity: they are letters of EFI.
         """
         __tracebackhide__ = True
-        given: object = severities
-        if not isinstance(given, str) or not given or set(given) - set(get_args(Severity)):
-            raise ValueError(f"expected severities as letters of {''.join(get_args(Severity))}, got {severities!r}")
-        found = [flag for flag in self.flags if flag.severity in severities]
-        if found:
+        check_severities(severities)
+        if found := [flag for flag in self.flags if flag.severity in severities]:
             raise AssertionError("the numbers are not to be trusted:\n" + "\n".join(map(str, found)))
 
     def assert_no_drop(self, max_pp: float = 0.0, alpha: float = 0.05) -> None:
@@ -185,8 +176,6 @@ class Bench:
     def __repr__(self) -> str:
         return one_line(self)
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()  # tests of models often run without, which says nothing about the model
     def __call__(self, model: Model, data: Any, **options: Any) -> Result:
         """Attack a model on some images.
 

@@ -69,8 +69,4 @@ def test_an_assertion_that_asserts_nothing_is_refused(net, images):
     for severities in ("", "e", "Q", "EFX", None, 3, ["E"]):
         with pytest.raises(ValueError, match="expected severities as letters of EFI, got"):
             result.assert_trusted(severities)
-    for least in (None, "x", True, [0.5], float("nan"), 40):
-        with pytest.raises(ValueError, match="expected min from 0 to 1, got"):
-            result.assert_robust(least)
-    result.assert_robust(torch.tensor(0.0))
     result.assert_trusted("E")
