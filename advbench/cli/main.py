@@ -1,6 +1,8 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -49,6 +51,8 @@ COMMANDS = {
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+# The process ends with the command: what it still holds, torch above all, need not be looked through for garbage.
+atexit.register(gc.freeze)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -1,4 +1,4 @@
-"""Networks rewritten to give the same answers with less work: batch norms folded, another layout, another precision."""
+"""Networks rewritten to give the same answers with less work: layers folded, another layout, another precision."""
 
 import copy
 from collections import Counter
@@ -14,6 +14,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from attacks.queries.answers import read_logits
+from attacks.speed.calls import called_norm
+from attacks.speed.padding import absorb_padding
+from attacks.speed.tracing import drop, normalises, trace
 from attacks.speed.watch import reach
 
 FORMS = ("plain", "folded", "channels_last", "bfloat16")
@@ -81,9 +84,10 @@ def _rewritten(module: nn.Module, form: str) -> nn.Module | None:
     if next(module.parameters(), None) is None:
         return None
     try:
-        traced = _trace(copy.deepcopy(module))  # following it may leave something behind in it
+        traced = trace(copy.deepcopy(module))  # following it may leave something behind in it
     except Exception:
         return _by_parts(module, form)
+    absorb_padding(traced)
     _fold(traced)
     return traced if form == "folded" else _Lean(traced, torch.bfloat16 if form == "bfloat16" else torch.float32)
 
@@ -95,36 +99,16 @@ def _by_parts(module: nn.Module, form: str) -> nn.Module | None:
     return module if any(parts.values()) else None
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Also layers that somebody has derived from torch's, such as padded convolutions."""
-        return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Not where the code switches gradients off, or half precision on: that is not followed."""
-        if not torch.is_grad_enabled() or any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
-            raise ValueError("expected a network without modes of its own, got one that switches them")
-        return super().create_node(*args, **kwargs)
-
-
-def _trace(module: nn.Module) -> fx.GraphModule:
-    # What is followed is the forward of the class.
-    if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
-        raise ValueError("expected a network that is called as torch's are, got another")
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        return fx.GraphModule(module, _Tracer().trace(module))
-
-
 def _fold(traced: fx.GraphModule) -> None:
     """Fold every batch norm that follows a layer of its own into it."""
     used = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     used.update(str(node.target).rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
     for node in list(traced.graph.nodes):
-        before = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+        norm, before = _norm(traced, node), next(iter(node.all_input_nodes), None)
+        if norm is None or before is None or before.op != "call_module" or len(before.users) > 1:
             continue
-        layer, norm = traced.get_submodule(str(before.target)), traced.get_submodule(str(node.target))
-        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or used[before.target] > 1:
+        layer = traced.get_submodule(str(before.target))
+        if norm.running_mean is None or used[before.target] > 1:
             continue
         if layer.training or is_parametrized(layer) or is_parametrized(norm):
             continue
@@ -136,14 +120,22 @@ def _fold(traced: fx.GraphModule) -> None:
             continue
         traced.set_submodule(str(before.target), fused.requires_grad_(False))
         node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
+        drop(node)
     traced.graph.lint()
     traced.delete_all_unused_submodules()
     traced.recompile()
 
 
+def _norm(traced: fx.GraphModule, node: fx.Node) -> _BatchNorm | None:
+    """The batch norm that a step is; None if it is something else, or more."""
+    if node.op == "call_function":
+        return called_norm(traced, node)
+    layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return layer if isinstance(layer, _BatchNorm) and normalises(layer) else None
+
+
 class _Lean(nn.Module):
-    """A network whose images have their channels last in memory, and perhaps half the bits."""
+    """A network, or a part of one, whose images have their channels last in memory, and perhaps half the bits."""
 
     def __init__(self, traced: fx.GraphModule, dtype: torch.dtype) -> None:
         super().__init__()
@@ -151,10 +143,15 @@ class _Lean(nn.Module):
         if dtype != torch.float32:
             _keep_exact(self.body)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *others: Any, **options: Any) -> Tensor:
         """As the network does, in its dtype."""
-        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
-        return read_logits(self.body(x.to(self._dtype, memory_format=layout)), len(x)).to(x.dtype)
+        found = self.body(*map(self._laid_out, (x, *others)), **options)
+        return (found if isinstance(found, Tensor) else read_logits(found, len(x))).to(x.dtype)
+
+    def _laid_out(self, given: Any) -> Any:
+        if not isinstance(given, Tensor) or not given.is_floating_point():
+            return given
+        return given.to(self._dtype, memory_format=torch.channels_last if given.ndim == 4 else torch.preserve_format)
 
 
 def _keep_exact(traced: fx.GraphModule) -> None:

@@ -95,7 +95,8 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
     """The same model for attacks, at a fraction of the time.
 
     Attacks within a budget take their gradients from the form of the network that is fastest here: batch norms folded
-    into the layers before them, channels last in memory, bfloat16 where the processor computes in it. Whether an image
+    into the layers before them, padding done by convolutions themselves, channels last in memory, bfloat16 where the
+    processor computes in it. Whether an image
     is fooled is always the original's answer. Of those that look for the smallest perturbation FMN, DDN and TopK take
     their steps in a form of float32 and ask the original about what they found; the others ask the original alone.
 

@@ -1,6 +1,7 @@
-"""Garbage is left alone while a command imports torch, and collected as ever afterwards."""
+"""Garbage is left alone while a command imports torch and when it ends, and collected as ever in between."""
 
 import gc
+import subprocess
 import sys
 
 import pytest
@@ -44,3 +45,12 @@ def test_nothing_is_changed_for_whoever_has_imported_torch():
     with first_imports():
         assert gc.isenabled()
     assert gc.get_freeze_count() == before
+
+
+def test_the_end_of_a_command_looks_through_nothing():
+    count = "print(gc.get_freeze_count())"
+    # what is registered first runs last
+    code = f"import atexit, gc; atexit.register(lambda: {count}); import advbench.cli.main; {count}"
+    during, at_exit = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert during == 0
+    assert at_exit > 1000
