@@ -40,11 +40,28 @@ def display_name(name: str | Path, *, limit: int = 80) -> str:
     """
     if limit < 10:
         raise ValueError(f"expected limit >= 10, got {limit}")
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+    shown = _escaped(str(name))
     if len(shown) <= limit:
         return shown
     head = (limit - 3) // 3
     return f"{shown[:head]}...{shown[3 + head - limit :]}"
+
+
+def printable(text: str) -> str:
+    r"""Make a text of several lines safe to print: no control characters but the line breaks between them.
+
+    Args:
+        text: Message with names from strangers in it.
+
+    Example:
+        >>> printable("cannot read tiger\x1b[31m\ncheck the spelling")
+        'cannot read tiger\\x1b[31m\ncheck the spelling'
+    """
+    return "\n".join(map(_escaped, text.split("\n")))
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def slug(name: str) -> str:

@@ -30,7 +30,7 @@ from advbench.evaluation.subject import Subject, check_callable
 from advbench.models.classifier import Classifier
 from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
-from advbench.records.flag import Flag
+from advbench.records.flag import Flag, check_severities
 from advbench.records.record import COLUMNS, Reason, Record
 from advbench.sanitize import one_line
 from attacks import Model
@@ -81,8 +81,7 @@ class Result:
         if not 0 <= min <= 1:
             raise ValueError(f"expected min from 0 to 1, got {min}")
         self.assert_trusted("E")
-        rate = self.cell.robust.rate
-        if rate is None or rate < min:
+        if (rate := self.cell.robust.rate) is None or rate < min:
             raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % wanted\n{self}")
 
     def assert_trusted(self, severities: str = "EF") -> None:
@@ -90,10 +89,11 @@ class Result:
 
         Raises:
             AssertionError: There is such a flag.
+            ValueError: There is no such severity: they are letters of EFI.
         """
         __tracebackhide__ = True
-        found = [flag for flag in self.flags if flag.severity in severities]
-        if found:
+        check_severities(severities)
+        if found := [flag for flag in self.flags if flag.severity in severities]:
             raise AssertionError("the numbers are not to be trusted:\n" + "\n".join(map(str, found)))
 
     def assert_no_drop(self, max_pp: float = 0.0, alpha: float = 0.05) -> None:

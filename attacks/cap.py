@@ -15,7 +15,7 @@ from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import asked_backwards, asked_ids, booked_on, quick_form
 from attacks.queries.inputs import check_arguments, check_call, check_logits
 from attacks.queries.places import Places
-from attacks.queries.plain import count_of
+from attacks.queries.plain import whole_number
 from attacks.searches.starts import needs_start
 
 
@@ -35,7 +35,8 @@ class Capped(MadeOfOne):
     """Forward and backward passes on each image."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "max_passes", count_of("max_passes", self.max_passes))
+        super().__post_init__()
+        object.__setattr__(self, "max_passes", whole_number("max_passes", self.max_passes))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -154,6 +155,10 @@ class _Paying:
         return self._model
 
 
+_ENDLESS = 2**53
+"""More passes than anything takes; tensors hold no larger numbers of Python's."""
+
+
 class _SpentError(BaseException):
     """All passes are spent. Not an ``Exception``, so that no attack takes it for an error of the model and goes on."""
 
@@ -164,6 +169,7 @@ class _Purse:
     def __init__(self, limit: Capped, model: Model, x: Tensor, goal: Goal, eps: float | Tensor | None) -> None:
         self._limit, self._model, self._x, self._goal = limit, model, x, goal
         self._eps = radii(eps, x)
+        self._most = min(limit.max_passes, _ENDLESS)
         self._places = Places(goal.ids)
         self._spent = torch.zeros(len(x), device=x.device)
         self._lowest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
@@ -208,13 +214,13 @@ class _Purse:
         price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
         if rows is None:  # it is not known whose rows these are: all images pay alike
             self._spent += price * len(x) / len(self._x)
-            if bool((self._spent > self._limit.max_passes).any()):
+            if bool((self._spent > self._most).any()):
                 self.cut[:] = True
                 raise _SpentError
             return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
         # An image that is cut off stays so: the cheaper questions it has passes left for might depend on the others.
-        over = (self._spent > self._limit.max_passes)[rows] | self.cut[rows]
+        over = (self._spent > self._most)[rows] | self.cut[rows]
         if not bool(over.any()):
             return self._ask(model, x, rows, sure=sure)
         self._spent.index_add_(0, rows[over], torch.full_like(rows[over], -price, dtype=self._spent.dtype))

@@ -1,6 +1,6 @@
 """Attacks made of attacks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +13,11 @@ from attacks.goals import Goal, met
 from attacks.norms import Norm
 from attacks.objectives.rivals import Towards, distinct_aims
 from attacks.protocols import Access, Attack, Kind, Model, Search
-from attacks.queries.classified import MadeOfOne, access_of, search_of
+from attacks.queries.classified import MadeOfOne, access_of, check_attack, search_of
 from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_arguments, check_call, clean_logits
-from attacks.queries.plain import count_of
+from attacks.queries.plain import whole_number
 from attacks.searches.draws import derive
 
 
@@ -38,6 +38,8 @@ class WorstCase:
     def __post_init__(self) -> None:
         if not self.attacks:
             raise ValueError("expected at least one attack, got none")
+        for attack in self.attacks:
+            check_attack(attack)
         if len({attack.kind for attack in self.attacks}) > 1:
             kinds = ", ".join(attack.kind for attack in self.attacks)
             raise ValueError(f"expected attacks of one kind, got {kinds}")
@@ -94,7 +96,8 @@ class MultiTargeted(MadeOfOne):
     """How many rivals, the nearest first."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", count_of("targets", self.targets))
+        super().__post_init__()
+        object.__setattr__(self, "targets", whole_number("targets", self.targets))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
@@ -140,13 +143,16 @@ def worst_case(attacks: Sequence[Attack]) -> WorstCase:
         attacks: All budget or all minimum-norm attacks, in one norm. Put the cheapest first.
 
     Raises:
-        ValueError: If there are no attacks, or they differ in kind or norm.
+        ValueError: If there are no attacks, one of them is none, or they differ in kind or norm.
 
     Example:
         >>> from attacks import FGSM, PGD
         >>> worst_case([FGSM(), PGD(steps=100)]).kind
         'budget'
     """
+    given: object = attacks
+    if not isinstance(given, Iterable):
+        raise ValueError(f"expected a list of attacks, got {type(given).__name__}")
     return WorstCase(tuple(attacks))
 
 
@@ -161,7 +167,7 @@ def restarts(attack: Attack, n: int) -> WorstCase:
         >>> len(restarts(PGD(), 5).attacks)
         5
     """
-    return WorstCase((attack,) * count_of("n, the number of restarts,", n))
+    return WorstCase((attack,) * whole_number("restarts", n))
 
 
 def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:

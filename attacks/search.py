@@ -11,7 +11,7 @@ from attacks.queries.classified import MadeOfOne
 from attacks.queries.failures import Failures
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call
-from attacks.queries.plain import count_of
+from attacks.queries.plain import whole_number
 from attacks.searches.bisection import Bisection
 from attacks.searches.draws import derive
 from attacks.searches.nearest import Nearest
@@ -34,9 +34,10 @@ class EpsSearch(MadeOfOne):
     """Calls of the attack."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.attack.kind != "budget":
             raise ValueError(f"expected a budget attack, got {type(self.attack).__name__} ({self.attack.kind})")
-        object.__setattr__(self, "steps", count_of("steps", self.steps))
+        object.__setattr__(self, "steps", whole_number("steps", self.steps))
 
     @property
     def kind(self) -> Kind:

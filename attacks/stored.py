@@ -12,7 +12,7 @@ from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import exact_form, forward
 from attacks.queries.inputs import check_arguments, check_call
-from attacks.queries.plain import count_of
+from attacks.queries.plain import not_negative, whole_number
 from attacks.searches.mending import mend
 
 _WHITE = 255
@@ -37,9 +37,9 @@ class Stored(MadeOfOne):
     """Gradients for each number of grey levels that an image may be moved by after the attack, in Linf."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", count_of("steps", self.steps))
-        if not self.kappa >= 0:
-            raise ValueError(f"expected kappa >= 0 logits, got {self.kappa}")
+        super().__post_init__()
+        object.__setattr__(self, "steps", whole_number("steps", self.steps))
+        object.__setattr__(self, "kappa", not_negative("kappa", self.kappa, "logits"))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

@@ -115,7 +115,15 @@ def _prefix(name: str) -> str:
 
 def _is_folder(name: str) -> bool:
     """Whether a name is that of a folder that transformers wrote, there or not."""
-    return name not in MODELS and (name.endswith(("/", "\\")) or (Path(name) / "config.json").is_file())
+    return name not in MODELS and (name.endswith(("/", "\\")) or _is_there(Path(name) / "config.json"))
+
+
+def _is_there(file: Path) -> bool:
+    """Whether there is such a file; False too where no file can have the name, or its folder is closed to us."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def hub_folder(name: str) -> Path | None:

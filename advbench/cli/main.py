@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from advbench import __version__
 from advbench.catalog.registry import resolve
 from advbench.cli.console import silence
 from advbench.errors import ExitCode, UserError
+from advbench.sanitize import display_name, printable
 
 COMMANDS = {
     "attack": "advbench.cli.attack:attack",
@@ -83,8 +85,13 @@ class _Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except UserError as error:
-                click.echo(f"error: {error}", err=True)
+                click.echo(f"error: {printable(str(error))}", err=True)
                 ctx.exit(error.exit_code)
+            except OSError as error:
+                if error.filename is None or error.errno in (*_NO_ROOM, errno.EPIPE):
+                    raise
+                click.echo(f"error: {_out_of_reach(error)}", err=True)
+                ctx.exit(ExitCode.USAGE)
             except KeyboardInterrupt:
                 click.echo("interrupted; what was finished is saved", err=True)
                 ctx.exit(ExitCode.INTERRUPTED)
@@ -97,6 +104,17 @@ def _pipe_may_close() -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         raise click.exceptions.Exit(_output_lost(error)) from None
+
+
+def _out_of_reach(error: OSError) -> str:
+    """What is to be said of a file or folder that the system did not let a command see, and what to do next."""
+    place, reason = Path(os.fsdecode(error.filename)), (error.strerror or type(error).__name__).lower()
+    if not isinstance(error, PermissionError):
+        return f"cannot read or write {display_name(place, limit=200)}: {reason}\ncheck the spelling"
+    # A folder that is closed to us closes all that lies in it.
+    closed = (each for each in reversed(place.parents) if each.exists() and not os.access(each, os.X_OK))
+    named = display_name(next(closed, place), limit=200)
+    return f"no permission to read or write {named}\nchange its access rights, or copy it to a place of yours"
 
 
 def _output_lost(error: OSError) -> ExitCode:

@@ -173,13 +173,13 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     files = RunFolder(folder)
     manifest = files.read_manifest()
     wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
-    needed = set(manifest["identity"].get("plugins", {})) - set(options["plugins"])
+    needed = set(manifest.get("identity", {}).get("plugins", {})) - set(options["plugins"])
     if needed:
         raise UserError(f"{folder} was run with plugins", hint=" ".join(f"--plugin {name}" for name in sorted(needed)))
     load_plugins(options["plugins"])
     if not options["allow_code"]:
         refuse_code(wanted)
-    if manifest["status"] == "complete":
+    if manifest.get("status") == "complete":
         from advbench.records.stored_run import read_run
 
         # nothing is left: no model needs to be loaded; but other gates may need more of the images

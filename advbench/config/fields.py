@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo
 
 from advbench.catalog.attacks import CORRUPTION, corruptions
 from advbench.catalog.registry import near_misses
@@ -107,7 +107,8 @@ Corruptions = Annotated[tuple[str, ...], BeforeValidator(_corruptions)]
 """Names of corruptions, without the prefix of the table of attacks."""
 Severities = Annotated[
     tuple[Annotated[int, Field(ge=1, le=5)], ...],
-    BeforeValidator(lambda value: sorted(set(listed(value)))),
+    AfterValidator(lambda value: tuple(sorted(set(value)))),
+    BeforeValidator(listed),
     Field(min_length=1),
 ]
 """Severities of corruptions, each once."""

@@ -113,8 +113,10 @@ def with_mask(label: str, mask: str, folder: Path = Path()) -> str:
     spec = parse_mask(mask, option="mask")
     if spec.kind != "picture":
         return f"{label}{_ONLY}{spec.text}"
-    file = folder / spec.path
-    content = f" ({hashlib.sha256(file.read_bytes()).hexdigest()[:8]})" if file.is_file() else ""
+    try:
+        content = f" ({hashlib.sha256((folder / spec.path).read_bytes()).hexdigest()[:8]})"
+    except OSError:  # it is refused where the mask itself is read
+        content = ""
     return f"{label}{_ONLY}{spec.path.name}{content}"
 
 

@@ -28,7 +28,7 @@ def _from_file(names: Any, info: ValidationInfo) -> Any:
         found = json.loads(text) if file.suffix == ".json" else text.splitlines()
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is no {'JSON' if file.suffix == '.json' else 'text'}: {error}") from None
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise ValueError(f"expected a list of names in {file}, got something else")
@@ -180,7 +180,7 @@ def read_description(file: Path) -> Description:
     try:
         said = tomllib.loads(file.read_text(encoding="utf-8"))
         found = Description.model_validate(said, context={"folder": file.parent})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"description {file} cannot be read: {error}") from None
     except ValidationError as error:
         raise UserError(f"description {file} is wrong: {_first(error)}") from None

@@ -250,8 +250,11 @@ class Suite(Strict):
         return next(each for each in self.surrogates if each.label == label)
 
     def data(self, label: str) -> DatasetSpec:
-        """The data set with this label."""
-        return next(data for data in self.datasets if data.label == label)
+        """The data set with this label; a `ValueError` if there is none, as where the plan of a run was edited."""
+        for data in self.datasets:
+            if data.label == label:
+                return data
+        raise ValueError(f"expected a data set of the suite, got {label!r}")
 
     def attacks_on(self, data: DatasetSpec) -> list[tuple[int, AttackSpec]]:
         """The attacks that are run on a data set, with their places: those that name its mask, or else all others."""

@@ -78,7 +78,7 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
     if isinstance(source, Mapping):
         return _checked(source, "suite", names)
     path = Path(source)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or _is_there(path):
         return _from_the_file(_read(path), path)
     if (built_in := _FOLDER / f"{source}.toml").is_file() and str(source) in suite_names():
         return _read(built_in)
@@ -86,6 +86,16 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
     guess = f"did you mean {', '.join(close)}? " if close else ""
     hint = f"{guess}there are {', '.join(suite_names())}; or name a file that ends in .toml"
     raise UserError(f"unknown suite {str(source)!r}", hint=hint)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; False too where no file can have the name."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def refuse_code(suite: Suite) -> None:
@@ -194,7 +204,7 @@ def _read(path: Path) -> Suite:
         raise UserError(f"cannot read the suite {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
     return _checked({"name": path.stem} | table, str(path), folder=path.parent)
 

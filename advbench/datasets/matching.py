@@ -259,7 +259,7 @@ def _read_table(file: Path, dataset: Dataset) -> dict[str, str | int | None]:
     """What a JSON file says of the classes of a data set."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read the map of classes {file}: {error}") from None
     if not isinstance(table, dict) or not all(_is_class(value) for value in table.values()):
         wanted = 'an object such as {"tabby": "tabby cat", "other": null}'

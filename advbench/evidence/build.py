@@ -169,8 +169,7 @@ def _model_claim(run: StoredRun, label: str, onnx: Sequence[Path]) -> ModelClaim
     rows = run.frame[run.frame["model"] == label]["weights_sha256"].dropna()
     about = next((spec.about for spec in run.suite.models if spec.label == label), None)
     name = next((spec.name for spec in run.suite.models if spec.label == label), "")
-    beside = Path(name).with_suffix(".toml")
-    if about is not None and Path(name).suffix == ".onnx" and beside.is_file():
+    if about is not None and Path(name).suffix == ".onnx" and (beside := Path(name).with_suffix(".toml")).is_file():
         about = about.over(read_description(beside))
     return ModelClaim(
         label=label,

@@ -15,6 +15,7 @@ from advbench.config.masks import parse_mask
 from advbench.config.suite import DatasetSpec
 from advbench.config.suite_files import refuse_code
 from advbench.datasets.images.ids import content_ids, content_of, sample_id
+from advbench.errors import UserError
 from advbench.evaluation.batch import labels_of
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.judge import judge
@@ -25,7 +26,7 @@ from advbench.models.classifier import Classifier
 from advbench.planning.resources import Resources
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.checksum import is_intact
-from advbench.records.stored_run import read_run
+from advbench.records.stored_run import StoredRun, read_run
 from advbench.records.unit import Unit
 from attacks import NORMS, Masked, Norm
 
@@ -61,6 +62,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     run = read_run(folder)
     if not allow_code:
         refuse_code(run.suite)
+    _refuse_strays(run)
     resources = Resources(run.suite)
     problems = [f"unit {unit_id}: {why}" for unit_id, why in run.missing.items()]
     files, images = RunFolder(run.folder), 0
@@ -68,7 +70,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     problems += [
         f"model {label}: it is not the one that the run was made with"
         for label in sorted({unit.model for unit in run.plan})
-        if resources.digest(label) != run.manifest["identity"]["models"][label]
+        if resources.digest(label) != run.manifest.get("identity", {}).get("models", {}).get(label)
     ]
     for unit in run.plan:
         path = files.adversarials(unit.unit_id)
@@ -83,6 +85,15 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
         norm = _norm_of(unit, run.suite.data(unit.dataset), tensors["x"][0])
         problems += _differences(unit, resources.judged(unit.model, unit.dataset), tensors, rows[unit.unit_id], norm)
     return Verification(len(rows), images, problems)
+
+
+def _refuse_strays(run: StoredRun) -> None:
+    """Refuse a plan with models or data sets that the manifest's suite does not have: one of the two was edited."""
+    for kind, specs in (("model", run.suite.every_model), ("dataset", run.suite.datasets)):
+        if strays := {getattr(unit, kind) for unit in run.plan} - {spec.label for spec in specs}:
+            files = RunFolder(run.folder)
+            message = f"{files.plan} and {files.manifest} are not of one run: the suite has no {kind} {min(strays)!r}"
+            raise UserError(message, hint="put back the one that was changed, or move the folder away and start again")
 
 
 def _norm_of(unit: Unit, data: DatasetSpec, x: torch.Tensor) -> Norm:

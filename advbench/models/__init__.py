@@ -143,9 +143,11 @@ def usable_device(name: "str | torch.device") -> "torch.device":
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        tried = torch.zeros(1, device=name)
+        tried.item()  # "meta" makes tensors and computes nothing
+        return tried.device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA is built in
-        reason = first_line(error)
+        why = first_line(error).partition(". ")[0]
         raise UserError(
-            f"device {str(name)!r} cannot be used here: {reason}", hint="`--device cpu` always works"
+            f"device {str(name)!r} cannot be used here: {why}", hint="`--device cpu` always works"
         ) from None

@@ -47,7 +47,8 @@ def prepared(
 ) -> Iterator[PreparedRun]:
     """Hold the folder of a run and plan it, for as long as the context lasts.
 
-    Within the context torch computes with one thread, as every worker does, and SIGTERM raises :class:`Terminated`.
+    Within the context torch computes with one thread and with gradients, as every worker does, whatever the caller has
+    set, and SIGTERM raises :class:`Terminated`.
 
     Args:
         suite: Suite to run.
@@ -60,7 +61,7 @@ def prepared(
         UserError: Something cannot be loaded, the folder cannot be written to, or another process is running in it.
     """
     files = RunFolder(folder)
-    with files.held(), one_thread(), terminable():
+    with files.held(), one_thread(), terminable(), torch.inference_mode(False), torch.enable_grad():
         progress("planning", 0, 0)
         resources = Resources(suite, models, datasets)
         yield PreparedRun(suite, files, resources, make_plan(suite, resources, _known_forms(files)))

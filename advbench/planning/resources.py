@@ -222,6 +222,8 @@ class Resources:
         ]
 
     def _make(self, what: str) -> Any:
+        if what not in self._makers:  # the plan of a run can be edited
+            raise UserError(f"the plan names the {what}, which the suite does not have")
         return self.once(what, self._makers[what])
 
     def once(self, what: str, make: Callable[[], T]) -> T:

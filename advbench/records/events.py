@@ -47,6 +47,6 @@ def _event(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
         event["time"], event["event"] = float(event["time"]), str(event["event"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return event if isinstance(event, dict) else None

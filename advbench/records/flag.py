@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 Severity = Literal["E", "F", "I"]
 """Severity of a flag. E: do not use the number; F: doubt it until the flag is understood; I: good to know."""
@@ -95,10 +95,30 @@ class Flag:
         """The flag that :meth:`as_dict` wrote.
 
         Raises:
-            TypeError: A field is missing or unknown.
+            TypeError: They are no fields, or one is missing, unknown or of another kind.
         """
-        return cls(**fields)
+        flag = cls(**fields)
+        for name in ("id", "severity", "model", "dataset", "message", "advice"):
+            if not isinstance(getattr(flag, name), str):
+                raise TypeError(f"expected a flag with a text as its {name}, got {getattr(flag, name)!r}")
+        return flag
 
     def __str__(self) -> str:
         where = f"{self.model} on {self.dataset}" + (f", {self.attack}" if self.attack else "")
         return f"{self.id} {where}: {self.message}; {self.advice}"
+
+
+def check_severities(severities: object) -> None:
+    """Check that a text names severities, and at least one: with any other nothing would be asserted.
+
+    Raises:
+        ValueError: It does not.
+
+    Example:
+        >>> check_severities("error")
+        Traceback (most recent call last):
+        ValueError: expected severities as letters of EFI, got 'error'
+    """
+    known = "".join(get_args(Severity))
+    if not isinstance(severities, str) or not severities or set(severities) - set(known):
+        raise ValueError(f"expected severities as letters of {known}, got {severities!r}")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from advbench.errors import UserError
+from advbench.errors import UserError, first_line
+from advbench.records.manifest import check_manifest, version_of
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from advbench.records.unit import FORMAT, Unit
 
@@ -125,14 +126,20 @@ class RunFolder:
         """
         try:
             manifest: dict[str, Any] = json.loads(self.manifest.read_bytes())
-            version = int(manifest["format"])
+            version = version_of(manifest)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{self.path} is not the folder of a run: it has no manifest.json") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"cannot read {self.manifest}: {error}", hint=_START_AGAIN) from None
+        except OSError as error:
+            raise _unreadable(self.manifest, error) from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"cannot read {self.manifest}: {first_line(error)}", hint=_START_AGAIN) from None
         if version != FORMAT:
             hint = "upgrade advbench" if version > FORMAT else _START_AGAIN
             raise UserError(f"{self.manifest} is of format {version}, and this advbench reads {FORMAT}", hint=hint)
+        try:
+            check_manifest(manifest)
+        except ValueError as error:
+            raise UserError(f"{self.manifest} was changed: {error}", hint=_CHANGED) from None
         return manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -151,8 +158,12 @@ class RunFolder:
         """
         try:
             return tuple(Unit.from_json(line) for line in self.plan.read_text(encoding="ascii").splitlines())
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {self.plan}: {error}", hint=_START_AGAIN) from None
+        except FileNotFoundError:
+            raise UserError(f"cannot read {self.plan}: there is no such file", hint=_START_AGAIN) from None
+        except OSError as error:
+            raise _unreadable(self.plan, error) from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"cannot read {self.plan}: {first_line(error)}", hint=_START_AGAIN) from None
 
     def log(self, event: str, **details: object) -> None:
         """Append to the log of events; a failure to write a line does not stop the run."""
@@ -203,4 +214,11 @@ class RunFolder:
                 ) from None
 
 
+def _unreadable(file: Path, error: OSError) -> UserError:
+    """The error of a file that is there, and that the system does not let us read: nothing is wrong with the run."""
+    hint = "change its access rights" if isinstance(error, PermissionError) else "check the path and the disk"
+    return UserError(f"cannot read {file}: {(error.strerror or type(error).__name__).lower()}", hint=hint)
+
+
+_CHANGED = "put it back as it was, or move the folder away and start again"
 _START_AGAIN = "move the folder away and start again"

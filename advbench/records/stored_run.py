@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from advbench.config.fields import AS_IT_WAS
 from advbench.config.suite import Suite
-from advbench.errors import UserError
+from advbench.errors import UserError, first_line
+from advbench.records.flag import Flag
 from advbench.records.imported import read_imported, with_imported
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
@@ -140,7 +141,7 @@ def refuse_part(run: StoredRun, what: str) -> None:
 
 def _planned(files: RunFolder, manifest: dict[str, Any]) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
     """The units that a run needs, and those that it turned out not to need."""
-    plan, names = files.read_plan(), frozenset(manifest.get(SPARED, ()))
+    plan, names = files.read_plan(), frozenset(map(str, manifest.get(SPARED, ())))
     return tuple(u for u in plan if u.unit_id not in names), tuple(u for u in plan if u.unit_id in names)
 
 
@@ -210,6 +211,9 @@ def _flags(files: RunFolder) -> list[dict[str, Any]]:
         return []
     try:
         flags: list[dict[str, Any]] = json.loads(files.flags.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {files.flags}: {error}", hint="`advbench resume` makes it again") from None
+        for flag in flags:
+            Flag.from_dict(flag)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        hint = "`advbench resume` makes it again"
+        raise UserError(f"cannot read {files.flags}: {first_line(error)}", hint=hint) from None
     return flags

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -97,11 +99,37 @@ class Unit:
         """
         try:
             fields = json.loads(text)
+            if damaged := [name for name, value in fields.items() if not _fits(name, value)]:
+                raise TypeError(damaged[0])
             # thousands of units are about the same images
             ids = tuple(map(sys.intern, fields["sample_ids"]))
             return cls(**fields | {"samples": tuple(fields["samples"]), "sample_ids": ids})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"expected a unit of work as JSON, got {text[:60]!r}") from error
+
+
+_TEXTS = ("task", "model", "dataset", "attack", "params", "goal", "norm", "form")
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(_TEXTS, str),
+    **dict.fromkeys(("seed", "look"), int),
+    "eps": int | float | None,
+    "passes": int | float,
+}
+"""Field of a unit -> the kind of its value in JSON."""
+_UNIT_ID = re.compile("[0-9a-f]{2,64}")
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of a unit can have this value; what no unit has is left to its constructor."""
+    if name == "unit_id":  # part of the names of files
+        return isinstance(value, str) and _UNIT_ID.fullmatch(value) is not None
+    if name in ("samples", "sample_ids"):
+        return isinstance(value, list) and all(type(each) is (int if name == "samples" else str) for each in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if name == "params":
+        return isinstance(value, str) and isinstance(json.loads(value), dict)
+    return isinstance(value, _KINDS.get(name, object)) and not isinstance(value, bool)
 
 
 def canonical(value: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def read_progress(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"checkpoint {path} cannot be read: {error}", hint="delete it to train anew, or choose another --out"
         ) from None

@@ -23,8 +23,7 @@ def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
         >>> radii(0.25, torch.zeros(2, 3)), radii(None, torch.zeros(1, 3))
         (tensor([0.2500, 0.2500]), tensor([inf]))
     """
-    given = torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device)
-    return given.detach().expand(len(x))
+    return torch.as_tensor(torch.inf if eps is None else eps, dtype=x.dtype, device=x.device).detach().expand(len(x))
 
 
 class Ball(Protocol):

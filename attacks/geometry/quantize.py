@@ -11,7 +11,7 @@ from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import exact_form, forward, slope
-from attacks.queries.inputs import check_arguments
+from attacks.queries.inputs import check_arguments, check_images
 from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
 
@@ -67,6 +67,9 @@ def quantize(
         tensor([[101., 102.]])
     """
     check_arguments(model, x, goal, norm, eps)
+    check_images(x_adv, "adversarial images")
+    if x_adv.shape != x.shape:
+        raise ValueError(f"expected adversarial images of shape {tuple(x.shape)}, got {tuple(x_adv.shape)}")
     x, x_adv = x.detach(), x_adv.detach()
     size = norm.measure(x_adv - x)
     reach = radii(eps, x_adv)

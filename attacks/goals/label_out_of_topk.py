@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.goals.protocol import Exclusion
 from attacks.goals.shared import BaseGoal, check_range
 from attacks.objectives.ranking import exclusion_margin, outside
-from attacks.queries.plain import count_of
+from attacks.queries.plain import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class LabelOutOfTopK(BaseGoal):
 
     def __post_init__(self) -> None:
         self.check_rows("labels", self.labels, ndim=1)
-        object.__setattr__(self, "k", count_of("k", self.k))
+        object.__setattr__(self, "k", whole_number("k", self.k))
 
     def margin(self, logits: Tensor) -> Tensor:
         """Logit of the label minus the k-th largest of the others."""

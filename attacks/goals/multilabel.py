@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from attacks.goals.protocol import ALL_LOGITS, Goal
-from attacks.goals.shared import BaseGoal, check_range
+from attacks.goals.shared import BaseGoal, check_logits_of, check_range, check_tensor
 
 Thresholds = float | Sequence[float]
 """The logit above which a label is on: one for all labels, or one for each."""
@@ -36,7 +36,10 @@ class SignedGoal(BaseGoal):
     """The logit above which a label is on: one for all labels, or one for each (C)."""
 
     def __post_init__(self) -> None:
-        given = torch.as_tensor(self.thresholds, dtype=torch.float64)
+        try:
+            given = torch.as_tensor(self.thresholds, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):  # a text, None, rows of different lengths
+            given = torch.empty(0)
         if given.ndim > 1 or not bool(given.isfinite().all()) or not given.numel():
             raise ValueError(f"expected thresholds as a finite number or one for each label, got {self.thresholds}")
         # As numbers: tensors of a goal have a row for each image.
@@ -147,6 +150,7 @@ class _AllLabels(SignedGoal):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = self.labels
+        check_tensor("labels", given, "a tensor of bool, or int64 of 0 and 1, (N, C)")
         whole = given.dtype == torch.bool or (given.dtype == torch.int64 and bool(((given == 0) | (given == 1)).all()))
         if given.ndim != 2 or not given.shape[1] or not whole:
             got = f"{given.dtype} with shape {tuple(given.shape)}"
@@ -157,6 +161,7 @@ class _AllLabels(SignedGoal):
     @classmethod
     def from_logits(cls, logits: Tensor, *, thresholds: Thresholds = 0.0, ids: Tensor | None = None) -> Self:
         """The goal for the labels that are on by these logits (N, C)."""
+        check_logits_of(logits)
         on = SignedGoal(thresholds=thresholds).above(logits.detach()) > 0
         return cls(on, thresholds=thresholds, **({} if ids is None else {"ids": ids}))
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from attacks.goals.protocol import Exclusion, Goal
 from attacks.objectives.gaps import exclusion_gaps, order_gaps
 
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BaseGoal:
@@ -87,20 +89,61 @@ class BaseGoal:
         """Check the classes of the goal, which the message calls ``what``, and fill in the ids.
 
         Raises:
-            ValueError: If they are no int64 tensor with ``ndim`` dimensions, or not as many as the ids, or these are no
-                whole numbers.
+            ValueError: If they are no int64 tensor with ``ndim`` dimensions, or not as many as the ids, or the ids are
+                no tensor of whole numbers.
         """
+        check_tensor(what, classes, f"an int64 tensor with {ndim} dimension(s)")
+        check_tensor("ids", self.ids, "an int64 tensor")
         if classes.dtype != torch.int64 or classes.ndim != ndim or 0 in classes.shape[1:]:
             got = f"{classes.dtype} with shape {tuple(classes.shape)}"
             raise ValueError(f"expected {what} as an int64 tensor with {ndim} dimension(s), got {got}")
-        if not len(self.ids):
+        if not self.ids.numel():
             object.__setattr__(self, "ids", torch.arange(len(classes), device=classes.device))
         if self.ids.shape != classes.shape[:1]:
             raise ValueError(f"expected {len(classes)} ids, got shape {tuple(self.ids.shape)}")
-        if self.ids.dtype != torch.int64:
-            if self.ids.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32):
-                raise ValueError(f"expected ids as an int64 tensor, got {self.ids.dtype}")
-            object.__setattr__(self, "ids", self.ids.long())
+        if self.ids.dtype not in _WHOLE:
+            raise ValueError(f"expected ids as an int64 tensor, got {self.ids.dtype}")
+        object.__setattr__(self, "ids", self.ids.long())
+
+
+def check_tensor(what: str, value: object, wanted: str) -> None:
+    """Check that something is a tensor.
+
+    Args:
+        what: What the message calls it.
+        value: What should be a tensor.
+        wanted: What kind of tensor the message asks for.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if it is anything else, such as a list or an array.
+
+    Example:
+        >>> check_tensor("labels", [3], "an int64 tensor")
+        Traceback (most recent call last):
+        ValueError: expected labels as an int64 tensor, got list: torch.as_tensor makes one of it
+    """
+    if not isinstance(value, Tensor):
+        can_be_one = isinstance(value, list | tuple) or hasattr(value, "__array__")
+        way = ": torch.as_tensor makes one of it" if can_be_one else ""
+        raise ValueError(f"expected {what} as {wanted}, got {type(value).__name__}{way}")
+
+
+def check_logits_of(value: Tensor) -> None:
+    """Check that something is the logits that a goal is made from.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if it is no tensor of floats (N, C), or not finite.
+
+    Example:
+        >>> check_logits_of(torch.tensor([1.0, 2.0]))
+        Traceback (most recent call last):
+        ValueError: expected logits (N, C), got torch.float32 with shape (2,)
+    """
+    check_tensor("logits", value, "a tensor (N, C)")
+    if value.ndim != 2 or not value.is_floating_point():
+        raise ValueError(f"expected logits (N, C), got {value.dtype} with shape {tuple(value.shape)}")
+    if not bool(value.isfinite().all()):
+        raise ValueError("expected finite logits, got NaN or infinity")
 
 
 def check_range(what: str, classes: Tensor, num_classes: int) -> None:

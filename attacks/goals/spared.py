@@ -1,6 +1,5 @@
 """A goal with a margin to spare: it is met by so much that what happens to the image afterwards cannot undo it."""
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from attacks.goals.protocol import Exclusion, Goal
 from attacks.goals.shared import BaseGoal
+from attacks.queries.plain import not_negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,10 @@ class Spared(BaseGoal):
     kappa: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.kappa) and self.kappa >= 0):
-            raise ValueError(f"expected kappa >= 0 logits, got {self.kappa}")
+        object.__setattr__(self, "kappa", not_negative("kappa", self.kappa, "logits"))
+        given: object = self.goal
+        if not isinstance(given, Goal) or isinstance(given, type):
+            raise ValueError(f"expected a goal such as Untargeted(labels), got {type(given).__name__}")
         for name in ("ids", "orders", "overturns", "contested"):
             object.__setattr__(self, name, getattr(self.goal, name))
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from attacks.goals.protocol import Exclusion
-from attacks.goals.shared import BaseGoal, check_range
+from attacks.goals.shared import BaseGoal, check_logits_of, check_range
 from attacks.objectives.ranking import exclusion_margin, outside, ranked_classes
-from attacks.queries.plain import plain_number
+from attacks.queries.plain import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,9 @@ class TopKExclusion(BaseGoal):
     @classmethod
     def from_logits(cls, logits: Tensor, k: int, ids: Tensor | None = None) -> Self:
         """The goal that excludes the k classes that are first in ``logits`` (N, C)."""
-        k = plain_number(k)
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= logits.shape[1] // 2:
+        check_logits_of(logits)
+        k = whole_number("k", k)
+        if not 1 <= k <= logits.shape[1] // 2:
             raise ValueError(f"expected 1 <= k <= {logits.shape[1] // 2} (half of the classes), got {k}")
         return cls(
             ranked_classes(logits.detach(), k),

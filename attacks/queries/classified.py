@@ -21,6 +21,9 @@ class MadeOfOne:
     """The attack inside, of either kind."""
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
+    def __post_init__(self) -> None:
+        check_attack(self.attack)
+
     @property
     def kind(self) -> Kind:
         """The kind of its attack."""
@@ -40,6 +43,24 @@ class MadeOfOne:
     def search(self) -> Search | None:
         """How its attack searches; None where the attack does not say."""
         return search_of([self.attack])
+
+
+def check_attack(attack: object) -> None:
+    """Check that something is an attack that another one can be made of.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if it is none, or the class of one.
+
+    Example:
+        >>> from attacks import PGD
+        >>> check_attack(PGD)
+        Traceback (most recent call last):
+        ValueError: expected an attack such as PGD(), got the class PGD: call it
+    """
+    if isinstance(attack, type):
+        raise ValueError(f"expected an attack such as PGD(), got the class {attack.__name__}: call it")
+    if not callable(attack) or getattr(attack, "kind", None) not in get_args(Kind) or not hasattr(attack, "norm"):
+        raise ValueError(f"expected an attack such as PGD(), got {type(attack).__name__}")
 
 
 def access_of(attacks: Iterable[Attack]) -> Access | None:

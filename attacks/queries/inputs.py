@@ -268,6 +268,8 @@ def check_images(x: Any, what: str = "images") -> None:
     """
     if not isinstance(x, Tensor):
         raise ValueError(f"expected float {what} (N, ...) as a tensor, got {type(x).__name__}")
+    if x.ndim > 1 and not len(x):
+        raise ValueError(f"expected at least one of the {what}, got shape {tuple(x.shape)}")
     if not x.dtype.is_floating_point or x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
     if x.dtype not in (torch.float32, torch.float64):

@@ -13,6 +13,21 @@ _WRAPPED = ("wrapped", "__wrapped__")
 _SEVERAL = "members"
 
 
+def check_callable(model: object) -> None:
+    """Check that a model can be asked at all.
+
+    Raises:
+        ValueError: ``expected ..., got ...``, such as for a state dict that was loaded without its network.
+
+    Example:
+        >>> check_callable({"weight": 0})
+        Traceback (most recent call last):
+        ValueError: expected a model, images -> logits, got dict
+    """
+    if not callable(model):
+        raise ValueError(f"expected a model, images -> logits, got {type(model).__name__}")
+
+
 def check_mode(model: object) -> None:
     """Check that no layer of a model is in training mode that normalises by its batch or learns from every pass.
 
@@ -23,7 +38,7 @@ def check_mode(model: object) -> None:
         model: Images -> logits.
 
     Raises:
-        ValueError: ``expected ..., got ...``, naming the first such layer.
+        ValueError: ``expected ..., got ...``, naming the first such layer; or if the model cannot be called.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12))
@@ -32,6 +47,7 @@ def check_mode(model: object) -> None:
         Traceback (most recent call last):
         ValueError: expected batch norms in eval mode, got 1 in training mode: call eval()
     """
+    check_callable(model)
     for name, part in parts(model):
         if part.training and learns(part):
             what = "batch norms" if isinstance(part, _BatchNorm) else "layers with running statistics"

@@ -1,5 +1,6 @@
 """Numbers of any kind - a fraction, a decimal, one of numpy's, a tensor without dimensions - as Python's own."""
 
+import math
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -30,27 +31,51 @@ def plain_number(value: Any) -> Any:
     return value
 
 
-def count_of(what: str, value: Any) -> int:
-    """A whole number from 1, of any type, as Python's own.
+def whole_number(what: str, value: Any, least: int = 1) -> int:
+    """A number that has to be whole, as an ``int``.
 
     Args:
         what: What the message calls it.
-        value: A number of any type, or what is none.
+        value: The number, of any kind.
+        least: The smallest that is allowed.
 
     Raises:
-        ValueError: ``expected ..., got ...``
+        ValueError: ``expected ..., got ...`` if it is no whole number, or below ``least``.
 
     Example:
-        >>> import torch
-        >>> count_of("steps", torch.tensor(3))
-        3
-        >>> count_of("steps", 2.5)
+        >>> whole_number("samples", 16)
+        16
+        >>> whole_number("samples", 1.5)
         Traceback (most recent call last):
-        ValueError: expected steps to be a whole number, got 2.5
+        ValueError: expected samples to be a whole number, got 1.5
     """
     number = plain_number(value)
     if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError(f"expected {what} to be a whole number, got {value!r}")
-    if number < 1:
-        raise ValueError(f"expected {what} >= 1, got {number}")
+    if number < least:
+        raise ValueError(f"expected {what} >= {least}, got {number}")
+    return number
+
+
+def not_negative(what: str, value: Any, unit: str = "") -> float:
+    """A finite number that is not below 0.
+
+    Args:
+        what: What the message calls it.
+        value: The number, of any kind.
+        unit: Its unit in words, for the message.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if it is no number, not finite, or negative.
+
+    Example:
+        >>> not_negative("kappa", -1, "logits")
+        Traceback (most recent call last):
+        ValueError: expected kappa >= 0 logits, got -1
+    """
+    number = plain_number(value)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ValueError(f"expected {what} to be a number, got {value!r}")
+    if not 0 <= number < math.inf:
+        raise ValueError(f"expected {what} >= 0{unit and f' {unit}'}, got {number}")
     return number

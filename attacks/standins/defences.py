@@ -6,6 +6,8 @@ from functools import update_wrapper
 from torch import Tensor
 
 from attacks.protocols import Model
+from attacks.queries.modes import check_callable
+from attacks.queries.plain import whole_number
 from attacks.searches.draws import derive, seeded
 from attacks.standins.ensemble import Average, ensemble
 
@@ -47,7 +49,7 @@ def expectation(model: Model, samples: int, seed: int = 0, average: Average = "l
         A model whose gradient is that of the mean.
 
     Raises:
-        ValueError: If ``samples`` is below 1, or there is no such average.
+        ValueError: If ``samples`` is no whole number from 1, the model cannot be called, or there is no such average.
 
     Example:
         >>> import torch
@@ -56,8 +58,7 @@ def expectation(model: Model, samples: int, seed: int = 0, average: Average = "l
         >>> x, goal = torch.tensor([[0.6, 0.5]]), Untargeted(torch.tensor([0]))
         >>> x_adv = PGD()(expectation(noisy, samples=16), x, goal, eps=0.1)
     """
-    if samples < 1:
-        raise ValueError(f"expected samples >= 1, got {samples}")
+    samples = whole_number("samples", samples)
     calls, together = 0, ensemble([model] * samples, average)
 
     def averaged(x: Tensor, /) -> Tensor:
@@ -84,7 +85,7 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
         Images -> exactly ``transform`` of them, with the gradient of ``backward``.
 
     Raises:
-        ValueError: When called, if the two give different shapes.
+        ValueError: If one of the two cannot be called; when called, if they give different shapes.
 
     Example:
         >>> import torch
@@ -96,6 +97,8 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
         >>> bool(goal.margin(model(x_adv)) < 0)
         True
     """
+    for each in (transform, backward):
+        check_callable(each)
 
     def passed(x: Tensor) -> Tensor:
         # A copy: functions on arrays often work in place.

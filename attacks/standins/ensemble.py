@@ -1,17 +1,18 @@
 """Several models of the same task as one, for attacks that are meant to fool others like them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import Measure
 from attacks.queries.gradients import asked_backwards, asked_measure, exact_form, quick_form
+from attacks.queries.modes import check_callable
 
 Average = Literal["logits", "probabilities", "losses"]
 """What of the members is averaged."""
@@ -90,7 +91,8 @@ def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
         A model; its gradients come from the members' faster forms where they have some (:func:`attacks.fast`).
 
     Raises:
-        ValueError: If there is no model, or no such average; when called, if members differ in their classes.
+        ValueError: If there is no list of models, one of them cannot be called, or there is no such average; when
+            called, if members differ in their classes.
 
     Example:
         >>> from attacks import MIFGSM, Untargeted
@@ -99,12 +101,15 @@ def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
         >>> MIFGSM()(both, x, goal, eps=0.125)
         tensor([[0.4750, 0.6250]])
     """
+    handed: object = models
+    single = isinstance(handed, nn.Module) and not isinstance(handed, nn.ModuleList)  # a Sequential would give layers
+    if single or not isinstance(handed, Iterable):
+        raise ValueError(f"expected a list of models, got {type(handed).__name__}: write [model] for a single one")
     given = tuple(models)
     if not given:
         raise ValueError("expected at least one model, got none")
     for each in given:
-        if not callable(each):
-            raise ValueError(f"expected models, images -> logits, got {type(each).__name__}")
+        check_callable(each)
     if average not in get_args(Average):
         raise ValueError(f"expected average to be one of {', '.join(get_args(Average))}, got {average!r}")
     return Ensemble(given, average)

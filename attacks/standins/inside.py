@@ -9,6 +9,7 @@ from torch import Tensor
 from attacks.protocols import Model
 from attacks.queries.answers import are_probabilities, find_logits
 from attacks.queries.inputs import check_images
+from attacks.queries.modes import check_callable
 from attacks.standins.agreement import agreement, falsified
 from attacks.standins.bridges import Front, fit_front
 from attacks.standins.ends import agreeing, kind_of, same_order
@@ -92,7 +93,7 @@ def inside(model: Model, x: Tensor) -> Inside:
         x: A few images (N, ...) like those to be attacked.
 
     Raises:
-        ValueError: If these are no images, or the model fails on them.
+        ValueError: If these are no images, or the model cannot be called or fails on them.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -102,6 +103,7 @@ def inside(model: Model, x: Tensor) -> Inside:
         True
     """
     check_images(x)
+    check_callable(model)
     devices = [x.device] if x.is_cuda else []
     with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
         looked = look(model, with_drawn(x.detach().clone()))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attacks.queries.plain import plain_number
+from attacks.queries.plain import whole_number
 
 _LUMA = (
     *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29),
@@ -39,7 +39,7 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         Images shaped like ``x``, multiples of 1/255.
 
     Raises:
-        ValueError: The quality is out of range, or the images are neither grey nor RGB.
+        ValueError: The quality is no whole number in its range, or the images are no floats, or neither grey nor RGB.
 
     References:
         Shin and Song, JPEG-resistant adversarial images, 2017, for attacks through the compression;
@@ -52,9 +52,12 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         >>> bool((saved - grey).abs().max() < 1 / 255), bool(torch.autograd.grad(saved.sum(), grey)[0].gt(0.9).all())
         (True, True)
     """
-    quality = plain_number(quality)
+    quality = whole_number("a JPEG quality", quality, least=0)
     if not 1 <= quality <= 100:
         raise ValueError(f"expected a JPEG quality of 1 to 100, got {quality}")
+    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"expected images as a tensor of float32 or float64, got {got}")
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"expected images (N, C, H, W) with 1 or 3 channels, got shape {tuple(x.shape)}")
     with torch.no_grad():

@@ -10,6 +10,7 @@ from torch.autograd.function import FunctionCtx
 
 from attacks.protocols import Model
 from attacks.queries.answers import ask
+from attacks.queries.modes import check_callable
 
 
 def with_gradients_of(model: Model, twin: Model) -> Model:
@@ -25,7 +26,7 @@ def with_gradients_of(model: Model, twin: Model) -> Model:
         twin: A differentiable model of the same task and the same classes.
 
     Raises:
-        ValueError: When called, if the two give logits of different shapes.
+        ValueError: If one of the two cannot be called; when called, if they give logits of different shapes.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -35,6 +36,8 @@ def with_gradients_of(model: Model, twin: Model) -> Model:
         >>> bool(goal.margin(rounded(x_adv)) < 0)
         True
     """
+    for each in (model, twin):
+        check_callable(each)
 
     def answer(x: Tensor, /) -> Tensor:
         return lend(lambda: ask(model, x), lambda: ask(twin, x), x)

@@ -169,9 +169,9 @@ def test_arguments_are_not_written_to():
         (lambda: WorstCase(()), "expected at least one attack, got none"),
         (lambda: worst_case([PGD(), FMN()]), "expected attacks of one kind, got budget, minimum norm"),
         (lambda: worst_case([PGD(), FGSM(norm=L2())]), "expected attacks in one norm, got linf, l2"),
-        (lambda: restarts(PGD(), 0), "expected n, the number of restarts, >= 1, got 0"),
-        (lambda: restarts(PGD(), 2.0), "expected n, the number of restarts, to be a whole number, got 2.0"),
-        (lambda: restarts(PGD(), -1), "expected n, the number of restarts, >= 1, got -1"),
+        (lambda: restarts(PGD(), 0), "expected restarts >= 1, got 0"),
+        (lambda: restarts(PGD(), 2.0), "expected restarts to be a whole number, got 2.0"),
+        (lambda: restarts(PGD(), -1), "expected restarts >= 1, got -1"),
     ],
 )
 def test_refuses_what_does_not_go_together(construct, message):

@@ -18,7 +18,7 @@ from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, Suite
 from advbench.config.suite_files import load_suite, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
-from advbench.planning.plan import fitting_pairs
+from advbench.planning.plan import fitting_pairs, make_plan
 from advbench.planning.resources import Resources
 from attacks import PGD
 
@@ -180,3 +180,25 @@ def test_reading_a_suite_imports_no_torch():
     code = f"import sys\n{load}\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("severities", [[[]], {}, {"a": 1}, [None], "high", [1.5], [0], [6], []], ids=str)
+def test_severities_of_another_kind_are_a_mistake_like_others(severities):
+    with pytest.raises(UserError, match="suite is invalid\nseverities"):
+        load_suite(GOOD | {"corruptions": "fog", "severities": severities})
+
+
+def test_severities_are_sorted_and_each_there_once():
+    assert load_suite(GOOD | {"corruptions": "fog", "severities": [3, 1, 3]}).severities == (1, 3)
+
+
+@pytest.mark.parametrize("key", ["models", "surrogates"])
+def test_a_name_longer_than_that_of_any_file_is_a_mistake_like_others(key):
+    with pytest.raises(UserError, match="unknown model 'aaa"):
+        load_suite(GOOD | {key: "a" * 300})
+
+
+def test_a_mask_that_cannot_be_read_is_refused_where_it_is_read():
+    suite = load_suite(GOOD | {"mask": "a" * 300})
+    with pytest.raises(UserError, match=r"cannot read the mask aaa.*: File name too long"):
+        make_plan(suite, Resources(suite))

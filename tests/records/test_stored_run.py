@@ -11,6 +11,7 @@ from run_folders import records, unit
 
 from advbench import load_run
 from advbench.errors import UserError
+from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, UNKNOWN
 from advbench.records.storage.checksum import BLANK, sealed
 from advbench.records.storage.shards import as_shard, read_shard
@@ -112,7 +113,12 @@ def test_a_csv_is_safe_for_spreadsheets(tmp_path):
         ("{", r"cannot read .*manifest\.json"),
         ('{"format": 99}', "is of format 99.*\nupgrade advbench"),
         ('{"format": 1}', "is of format 1.*\nmove the folder away"),
-        (f'{{"format": {FORMAT}}}', r"cannot read .*plan\.jsonl"),
+        ("[]", "it is no manifest of a run: it has no format"),
+        (f'{{"format": {FORMAT}}}', "was changed: expected run_id, got none\nput it back"),
+        (
+            json.dumps({"format": FORMAT, "run_id": "r", "suite": run_folders.SUITE}),
+            r"cannot read .*plan\.jsonl: there is",
+        ),
     ],
 )
 def test_a_folder_that_is_none_is_refused(tmp_path, manifest, message):
@@ -134,7 +140,7 @@ def test_a_shard_of_another_version_is_told_also_where_it_lacks_columns():
 
 def test_flags_are_read(tmp_path):
     files = run_folders.make(tmp_path, {ONE: records(ONE)})
-    flags = [{"id": "M1", "severity": "E", "model": "vgg16"}]
+    flags = [Flag(id="M1", severity="E", model="vgg16", dataset="d", message="m", advice="a").as_dict()]
     files.flags.write_text(json.dumps(flags))
     assert load_run(tmp_path).flags == flags
 

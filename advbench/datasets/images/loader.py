@@ -92,13 +92,21 @@ class PictureStream:
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """Digest of the contents of files, whatever they are called and in whatever order.
+    """Digest of the contents of files, whatever they are called and in whatever order; no content if one is closed.
 
     Example:
         >>> files_digest([])
         'e3b0c44298fc1c14'
     """
     digest = hashlib.sha256()
-    for each in sorted(hashlib.sha256(path.read_bytes()).digest() for path in paths):
+    for each in sorted(hashlib.sha256(_content(path)).digest() for path in paths):
         digest.update(each)
     return digest.hexdigest()[:16]
+
+
+def _content(path: Path) -> bytes:
+    """The content of a file, and none of one that cannot be read: it is among the problems where it is loaded."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from advbench.config.folders import files_below
 from advbench.errors import UserError, reason
 
 IN_MEMORY = 64 * 2**20
@@ -63,7 +64,7 @@ def arrays_in(path: Path) -> Arrays:
         UserError: It is missing, damaged or of another kind.
     """
     if path.is_dir():
-        found = {each.stem: _opener(_stored, each) for each in sorted(path.glob("*.npy"))}
+        found = {each.stem: _opener(_stored, each) for each in sorted(files_below(path, ".npy", deep=False))}
         if not found:
             hint = "name an .npz or .safetensors file, or a folder with x.npy and y.npy"
             raise UserError(f"there are no .npy files in {path}", hint=hint)

@@ -190,7 +190,7 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
         held = {column: each.get("feature", each) for column, each in features.items()}  # of a list, what it holds
         named = {column: feature["names"] for column, feature in held.items() if "names" in feature}
         return {column: tuple(map(str, names)) for column, names in named.items() if isinstance(names, list)}
-    except (KeyError, TypeError, AttributeError, ValueError):  # anybody may write anything there
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # anybody may write anything there
         return {}
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from advbench.config.folders import files_below
 from advbench.datasets.sources.splits import SPLITS, plain
 from advbench.errors import UserError
 from advbench.sanitize import display_name
@@ -39,7 +40,7 @@ def shards(path: Path, suffix: str, split: str | None = None) -> tuple[Path, ...
     if path.is_file():
         return (path,)
     if path.is_dir():
-        found = sorted(each for each in path.rglob(f"*{suffix}") if each.is_file() and not each.name.startswith("."))
+        found = sorted(files_below(path, suffix))
         if not found:
             raise UserError(f"there are no {suffix} files in {shown}", hint="name the folder that holds them")
         return _part(found, path, split)

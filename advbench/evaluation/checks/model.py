@@ -73,7 +73,8 @@ def check_model(
         [('M4', 'F')]
     """
     called = name or str(getattr(model, "name", type(model).__name__))
-    with torch.random.fork_rng(devices=[]):
+    # Whoever calls this may have switched gradients off, which says nothing about the model.
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
 

@@ -63,7 +63,7 @@ def contents_of(file: Path) -> Contents | None:
         raise UserError(f"{file} is damaged, cut short or not a safetensors file: {error}") from None
     try:
         return None if header is None else Contents(**json.loads(header))
-    except (ValueError, TypeError, ValidationError):
+    except (ValueError, TypeError, ValidationError, RecursionError):
         raise UserError(f"{file} has a header that advbench did not write") from None
 
 

@@ -75,7 +75,7 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
     try:
         listed = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
         names = sorted(set(listed))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder / INDEX} cannot be read: {first_line(error)}") from None
     if any(not isinstance(name, str) or Path(name).name != name for name in names):
         raise UserError(f"{folder / INDEX} names files outside its folder")

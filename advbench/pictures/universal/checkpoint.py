@@ -48,7 +48,7 @@ def read_state(path: Path, about: Mapping[str, Any]) -> tuple[FitState | None, s
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
         state = FitState(**tensors, **found["numbers"])
         form = str(found["form"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"checkpoint {path} cannot be read: {error}", hint=hint) from None
     if changed := differences(found["about"], json.loads(json.dumps(about))):
         raise UserError(f"checkpoint {path} is of another fit: {'; '.join(changed[:3])}", hint=hint)
