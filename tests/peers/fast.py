@@ -13,9 +13,17 @@ from tests.peers.commands import processor
 from tests.peers.standard import CASES
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
-SEEDED = ("resnet50", "vgg16")
-"""Networks of torchvision with weights drawn from a seed: for time alone."""
-RACES = {"efficientnet_lite0": 4, "cifar10-resnet20": 32, "mnist-lenet5-clean": 100, "resnet50": 2, "vgg16": 2}
+SEEDED = ("resnet50", "vgg16", "timm/tf_efficientnet_lite0", "timm/mobilevit_xxs")
+"""Networks of torchvision and timm with weights drawn from a seed: for time alone."""
+RACES = {
+    "efficientnet_lite0": 4,
+    "cifar10-resnet20": 32,
+    "mnist-lenet5-clean": 100,
+    "resnet50": 2,
+    "vgg16": 2,
+    "timm/tf_efficientnet_lite0": 4,
+    "timm/mobilevit_xxs": 4,
+}
 """Network -> images; a pass of the last takes half a second."""
 TINY = 1e-5
 """An eps with which no image is fooled, so that all steps are taken."""
@@ -38,8 +46,8 @@ turn; **seconds** are of the processor, the least over the **rounds**. Measured 
 
 `advbench` is the attack on the network as it is, `fast` the same attack on `attacks.fast(model, x)`, which chose the
 **form**. **Ratio** is the time of `fast` divided by that of the fastest other library. **Unbroken** is what a fresh
-forward pass of the original network leaves, in the order of the columns of seconds; resnet50 and vgg16 have weights
-drawn from a seed, and the class they give is taken for the label.
+forward pass of the original network leaves, in the order of the columns of seconds; resnet50, vgg16 and the
+networks of timm have weights drawn from a seed, and the class they give is taken for the label.
 
 Images leave ours the moment they are fooled; the others take all steps with all images. With the usual eps the
 ratio says what both save together, and little about the form where all images fall at once. With an eps of {tiny:g} no
@@ -127,18 +135,26 @@ def _victim(name: str, images: int) -> tuple[Any, Any, Any, float]:
     import torch
 
     if name in SEEDED:
-        import torchvision
-
         from advbench.models.classifier import Classifier
 
         torch.manual_seed(0)
-        model = Classifier(torchvision.models.get_model(name, weights=None), num_classes=1000)
+        model = Classifier(_unfitted(name), num_classes=1000)
         x = torch.rand(images, 3, 224, 224)
         return model, x, model(x).argmax(1), 1 / 255
     from tests.peers.victims import VICTIMS
 
     model, x, y = VICTIMS[name].target(images)
     return model, x, y, VICTIMS[name].eps["linf"]
+
+
+def _unfitted(name: str) -> Any:
+    """A network as its library makes it."""
+    import timm
+    import torchvision
+
+    if name.startswith("timm/"):
+        return timm.create_model(name.removeprefix("timm/"))
+    return torchvision.models.get_model(name, weights=None)
 
 
 def _strength(name: str, images: int, rounds: int) -> dict[str, Any]:
