@@ -31,7 +31,7 @@ def plain_number(value: Any) -> Any:
     return value
 
 
-def whole_number(what: str, value: Any, least: int = 1) -> int:
+def whole_number(what: str, value: Any, least: float = 1) -> int:
     """A number that has to be whole, as an ``int``.
 
     Args:

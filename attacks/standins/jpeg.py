@@ -52,7 +52,7 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         >>> bool((saved - grey).abs().max() < 1 / 255), bool(torch.autograd.grad(saved.sum(), grey)[0].gt(0.9).all())
         (True, True)
     """
-    quality = whole_number("a JPEG quality", quality, least=0)
+    quality = whole_number("a JPEG quality", quality, least=-math.inf)
     if not 1 <= quality <= 100:
         raise ValueError(f"expected a JPEG quality of 1 to 100, got {quality}")
     if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
