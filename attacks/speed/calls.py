@@ -15,8 +15,8 @@ def arguments(node: fx.Node, names: tuple[str, ...], **defaults: Any) -> dict[st
 
     Args:
         node: A step that calls a function.
-        names: Of its parameters, in their order.
-        defaults: Of those that need not be given.
+        names: Names of the function's parameters, in their order.
+        defaults: Values of the parameters that need not be given.
     """
     return defaults | dict(zip(names, node.args, strict=False)) | node.kwargs
 

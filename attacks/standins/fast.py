@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from attacks.protocols import Model
 from attacks.queries.answers import ask, read_logits
 from attacks.queries.gradients import is_first_look
+from attacks.queries.inputs import check_images
 from attacks.queries.modes import check_mode
 from attacks.speed.agreement import FEW
 from attacks.speed.folding import EXACT, FORMS, milder
@@ -114,8 +115,8 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
             None: the fastest, which may differ between machines.
 
     Raises:
-        ValueError: If the model does not take the example, a batch norm is in training mode, or the model cannot be
-            brought into the ``form``.
+        ValueError: If the example is no images or the model does not take them, a batch norm is in training mode, or
+            the model cannot be brought into the ``form``.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -133,7 +134,8 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
     found = {each.form: each for each in usable(model, example)}
     if len(found) == 1:  # it may have no gradient to be timed
         return found[FORMS[0]]
-    return found[fastest({name: seconds(each, example) for name, each in found.items()})]
+    with torch.inference_mode(False):  # which knows no gradients
+        return found[fastest({name: seconds(each, example.clone()) for name, each in found.items()})]
 
 
 def fastest(taken: Mapping[str, float]) -> str:
@@ -229,7 +231,9 @@ def computes_bfloat16(device: torch.device) -> bool:
 def _check_example(model: Model, example: Tensor) -> None:
     """Check that a model takes images."""
     homes = {tensor.device for tensor in model.parameters()} if isinstance(model, nn.Module) else set()
-    if homes - {example.device}:
+    if isinstance(example, Tensor) and homes - {example.device}:
         raise ValueError(f"expected an example on {homes.pop()}, where the model is, got one on {example.device}")
+    exact = isinstance(example, Tensor) and example.is_floating_point()
+    check_images(example.float() if exact else example, "example images")  # a network may be of half precision
     with torch.no_grad():
         ask(model, example)

@@ -169,6 +169,30 @@ def test_an_example_on_another_device_is_refused():
         fast(with_norms(), images(2).to("meta"))
 
 
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (None, "expected float example images .* got NoneType"),
+        (images(4)[:0], "expected at least one of the example images"),
+        ((255 * images(4)).byte(), "expected float example images .* got torch.uint8"),
+        (255 * images(4), r"expected example images in \[0, 1\]"),
+    ],
+)
+@pytest.mark.parametrize("form", [None, "folded"])
+def test_an_example_that_is_no_images_is_refused(example, message, form):
+    with pytest.raises(ValueError, match=message):
+        fast(with_norms(), example, form=form)
+
+
+@pytest.mark.parametrize("form", [None, *FORMS])
+def test_a_form_made_in_inference_mode_has_gradients(form):
+    net, x = with_norms(), images(4)
+    goal = Untargeted(net(x).argmax(1))
+    with torch.inference_mode():
+        quick = fast(net, x, form=form)
+    assert not torch.equal(PGD()(quick, x, goal, eps=0.1), x)
+
+
 def test_a_form_that_there_is_not_or_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="expected a form out of plain, folded, channels_last, bfloat16, got 'int8'"):
         fast(with_norms(), images(2), form="int8")
