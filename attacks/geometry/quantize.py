@@ -6,12 +6,13 @@ from torch import Tensor
 from attacks.geometry.ball import keeps_to, radii
 from attacks.geometry.rows import column
 from attacks.goals import Goal, met
+from attacks.goals.shared import check_tensor
 from attacks.losses import margin
 from attacks.norms import Norm
 from attacks.protocols import Model
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import exact_form, forward, slope
-from attacks.queries.inputs import check_arguments, check_images
+from attacks.queries.inputs import check_arguments
 from attacks.searches.bisection import Bisection
 from attacks.searches.nearest import Nearest
 
@@ -67,7 +68,7 @@ def quantize(
         tensor([[101., 102.]])
     """
     check_arguments(model, x, goal, norm, eps)
-    check_images(x_adv, "adversarial images")
+    check_tensor("adversarial images", x_adv, "a tensor (N, ...)")
     if x_adv.shape != x.shape:
         raise ValueError(f"expected adversarial images of shape {tuple(x.shape)}, got {tuple(x_adv.shape)}")
     x, x_adv = x.detach(), x_adv.detach()

@@ -127,7 +127,7 @@ def test_members_of_other_classes_are_refused():
     ("models", "average", "why"),
     [
         ([], "logits", "expected at least one model, got none"),
-        (["vgg16"], "logits", "expected models, images -> logits, got str"),
+        (["vgg16"], "logits", "expected a model, images -> logits, got str"),
         ([lambda x: x], "mean", "expected average to be one of logits, probabilities, losses, got 'mean'"),
     ],
 )

@@ -141,7 +141,7 @@ class TestGet:
         ("feed", "message"),
         [
             ([1], r"expected float images to feed \(N, ...\) as a tensor, got list"),
-            (X[:0], r"expected float images to feed \(N, ...\), got torch.float32 with shape \(0, 1, 8, 8\)"),
+            (X[:0], r"expected at least one of the images to feed, got shape \(0, 1, 8, 8\)"),
             ((255 * X).byte(), "got torch.uint8"),
             (255 * X, r"expected images to feed in \[0, 1\], got values from"),
             (X * torch.nan, "got values from nan to nan"),

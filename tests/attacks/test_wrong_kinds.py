@@ -193,11 +193,10 @@ def test_a_jpeg_is_of_floats(images):
 @pytest.mark.parametrize(
     ("x_adv", "message"),
     [
-        (X * torch.nan, r"expected adversarial images in \[0, 1\], got values from nan"),
         (X[:1], r"expected adversarial images of shape \(2, 3\), got \(1, 3\)"),
-        (X.numpy(), "as a tensor, got ndarray"),
+        (X.numpy(), "expected adversarial images as a tensor .* got ndarray"),
     ],
-    ids=["nan", "shape", "array"],
+    ids=["shape", "array"],
 )
 def test_only_images_are_rounded(x_adv, message):
     with pytest.raises(ValueError, match=message):
