@@ -24,7 +24,7 @@ RACES = {
     "timm/tf_efficientnet_lite0": 4,
     "timm/mobilevit_xxs": 4,
 }
-"""Network -> images; a pass of the last takes half a second."""
+"""Network -> images; a pass of vgg16 takes half a second."""
 TINY = 1e-5
 """An eps with which no image is fooled, so that all steps are taken."""
 STRENGTH = 40

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from tests.peers.autoattack import InParts
 from tests.peers.commands import processor
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
@@ -45,7 +46,7 @@ CASES = (
 the most expensive last. Then other norms."""
 
 LARGER = (
-    ("efficientnet_lite0", "linf", 1 / 255, 8),
+    ("efficientnet_lite0", "linf", 0.15 / 255, 48),
     ("imagenet-mobilenet_v1-0.5-160", "linf", 0.1 / 255, 48),
     ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
     ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 16),
@@ -54,7 +55,8 @@ LARGER = (
 are photographs of."""
 HUNDRED = "-first-100"
 SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183), "imagenet-squeezenet1_0-deepcompression": (224, 256)}
-"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before."""
+"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before. Others are
+loaded by name."""
 _FORM = """
 ## With the faster form of the network
 
@@ -89,10 +91,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="MODEL", help="models whose names begin so")
     parser.add_argument("--again", action="store_true", help="run AutoAttack, too, where its numbers are there")
     parser.add_argument("--reference", action="store_true", help="run AutoAttack alone, where it has not been run")
+    parser.add_argument(
+        "--parts", action="store_true", help="keep what each attack of AutoAttack finds, and go on there"
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     # read when torch is imported; threads that spin while they wait disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "standard.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for model, norm, eps, images in (*CASES, *LARGER):
@@ -106,7 +112,10 @@ def main() -> None:
         if not options.reference:
             runs.append(_measure(target, norm, eps, _standard))
         if options.again or "autoattack" not in entry:
-            entry["autoattack"] = _measure(target, norm, eps, _autoattack)
+            parts = InParts(options.out / f"{name}.pt" if options.parts else None)
+            entry["autoattack"] = _measure(target, norm, eps, parts)
+            entry["autoattack"]["seconds"] += parts.earlier
+            entry["autoattack"]["earlier"] = parts.earlier
             if not options.reference:
                 runs.append(_measure(target, norm, eps, _standard))
         if runs:
@@ -114,18 +123,15 @@ def main() -> None:
             quick = _faster(target)
             entry["fast"] = {"form": quick.form, **_measure(target._replace(model=quick), norm, eps, _standard)}
         print(_row(name, entry), file=sys.stderr, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (options.out / "standard.md").write_text(_page(results), encoding="utf-8")
 
 
 def _target(model: str, images: int) -> Any:
-    from tests.peers.victims import VICTIMS, cifar10, mnist
+    from tests.peers.victims import cifar10, mnist
 
-    if model.removesuffix(HUNDRED) in SIDES:
-        return _photographs(model, images)
     if model in {name for name, *_ in LARGER}:
-        return VICTIMS[model].target(images)
+        return _photographs(model, images)
     return (cifar10 if model.startswith("cifar10") else mnist)(model, images)()
 
 
@@ -133,12 +139,13 @@ def _photographs(model: str, images: int) -> Any:
     """A network of ImageNet, or some of its classes, with the first photographs that it has right, of twice as many."""
     import torch
 
+    from advbench.models import load_model
     from tests.peers.photographs import cut_for, labels, photographs, shared_classifier
     from tests.peers.victims import Target
 
     name, y = model.removesuffix(HUNDRED), torch.tensor(labels())
     classes = None if name == model else y.unique()[:100]
-    classifier = shared_classifier(name, *SIDES[name], classes)
+    classifier = shared_classifier(name, *SIDES[name], classes) if name in SIDES else load_model(name)
     some = torch.arange(len(y)) if classes is None else torch.isin(y, classes).nonzero().squeeze(1)
     some = some[: 2 * images]
     x = cut_for(classifier, [photographs()[i] for i in some.tolist()])
@@ -178,14 +185,6 @@ def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> di
     return found | ({"passes": (victim.forwards + victim.backwards).tolist()} if victim is not target.model else {})
 
 
-def _autoattack(model: Any, x: Any, goal: Any, norm: str, eps: float) -> Any:
-    from pyautoattack import AutoAttack
-
-    attack = AutoAttack(model, norm=norm.capitalize(), eps=eps, seed=0)
-    found = attack.run_standard_evaluation(x, goal.labels, batch_size=len(x))
-    return found[0] if isinstance(found, tuple) else found
-
-
 def _standard(model: Any, x: Any, goal: Any, norm: str, eps: float) -> Any:
     from attacks import NORMS, Standard
 
@@ -223,12 +222,14 @@ def _page(results: dict[str, Any]) -> str:
     weaker = [model for model, e in done.items() if len(e["standard"]["robust"]) > len(e["autoattack"]["robust"])]
     faster = "".join(map(_form_row, done, done.values()))
     missing = [model for model in results if model not in done]
+    pieces = [model for model, entry in done.items() if entry["autoattack"].get("earlier")]
     older = [model for model, entry in done.items() if entry["standard"].get("runs", 1) == 1]
     return (
         f"{head}{rows}\nRatio over {len(done)} cases: median {median(ratios['standard']):.1f}, least "
         f"{min(ratios['standard']):.1f}. Cases in which `standard` leaves more images than AutoAttack: "
         f"{', '.join(weaker) or 'none'}.\n"
         + (f"\nAutoAttack was run in an earlier process: {', '.join(older)}.\n" if older else "")
+        + (f"\nAttacks of AutoAttack were run in several processes: {', '.join(pieces)}.\n" if pieces else "")
         + (f"\nNot measured since `standard` changed: {', '.join(missing)}.\n" if missing else "")
         + (f"{_FORM}{faster}\nMedian ratio with the form: {median(ratios['fast']):.1f}.\n" if faster else "")
     )
