@@ -1,1 +1,1 @@
-"""Faster forms of a network, and memory that is kept."""
+"""Faster forms of a network: made, tried, and made anew when the network changes."""
