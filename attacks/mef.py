@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.geometry.rows import column
+from attacks.geometry.rows import column, mean_of
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm
@@ -78,9 +78,7 @@ class MEF:
 
         def look(x_adv: Tensor, step: int) -> Slope:
             found = [at_neighbour(x_adv, step, i) for i in range(self.neighbours)]
-            # One after the other: what torch makes of sums over a stack depends on the number of images.
-            total = sum((at.gradient for at in found[1:]), found[0].gradient)
-            return found[0]._replace(gradient=total / len(found))
+            return found[0]._replace(gradient=mean_of([at.gradient for at in found]))
 
         def at_neighbour(x_adv: Tensor, step: int, i: int) -> Slope:
             point = near(active, x_adv, self.radius, seed, step * self.neighbours + i)

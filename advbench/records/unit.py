@@ -124,7 +124,7 @@ def _fits(name: str, value: Any) -> bool:
     if name == "unit_id":  # part of the names of files
         return isinstance(value, str) and _UNIT_ID.fullmatch(value) is not None
     if name in ("samples", "sample_ids"):
-        return isinstance(value, list) and all(type(each) is (int if name == "samples" else str) for each in value)
+        return isinstance(value, list) and {*map(type, value)} <= {int if name == "samples" else str}
     if isinstance(value, float) and not math.isfinite(value):
         return False
     if name == "params":

@@ -1,5 +1,7 @@
 """Images as rows of a matrix, and one number for each image."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,18 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
     dtype = torch.bool if getattr(value, "dtype", None) is torch.bool else like.dtype
     value = torch.as_tensor(value, dtype=dtype, device=like.device)
     return (value if value.ndim else value.expand(len(like))).view(-1, *[1] * (like.ndim - 1))
+
+
+def mean_of(parts: Sequence[Tensor]) -> Tensor:
+    """The mean of tensors of one shape, added up one after the other.
+
+    What torch makes of the mean of a stack depends on the number of images.
+
+    Example:
+        >>> mean_of([torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])])
+        tensor([2., 2.])
+    """
+    return sum(parts[1:], parts[0]) / len(parts)
 
 
 def logistic(number: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ def _norm(traced: fx.GraphModule, node: fx.Node) -> _BatchNorm | None:
     if node.op == "call_function":
         return called_norm(traced, node)
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-    return layer if isinstance(layer, _BatchNorm) and normalises(layer) else None
+    return layer if normalises(layer) else None
 
 
 class _Lean(nn.Module):

@@ -1,7 +1,7 @@
 """Networks followed by torch.fx."""
 
 import operator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -36,7 +36,7 @@ class _Tracer(fx.Tracer):
         return super().create_node(*args, **kwargs)
 
 
-def normalises(layer: nn.Module) -> bool:
+def normalises(layer: nn.Module | None) -> TypeGuard[_BatchNorm]:
     """Whether a layer is a batch norm and nothing else.
 
     Example:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from attacks.geometry.rows import mean_of
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import Measure
@@ -54,14 +55,14 @@ class Ensemble:
                 f"expected models of the same classes, got {' and '.join(map(str, sorted(counts)))} classes"
             )
         if self.average == "logits":
-            return _mean(logits)
+            return mean_of(logits)
         logs = [each.log_softmax(1) for each in logits]
         if self.average == "probabilities":
             return torch.stack(logs, 2).logsumexp(2) - math.log(len(logits))
         measure = asked_measure()
         if measure is None or asked_backwards() != 1 or not all(each.requires_grad for each in logits):
-            return _mean(logs)
-        lent: Tensor = _MeanLoss.apply(_mean(logs).detach(), measure, *logits)
+            return mean_of(logs)
+        lent: Tensor = _MeanLoss.apply(mean_of(logs).detach(), measure, *logits)
         return lent
 
     def _in_forms(self, forms: list[Model | None]) -> Model | None:
@@ -113,12 +114,6 @@ def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
     if average not in get_args(Average):
         raise ValueError(f"expected average to be one of {', '.join(get_args(Average))}, got {average!r}")
     return Ensemble(given, average)
-
-
-def _mean(answers: Sequence[Tensor]) -> Tensor:
-    """The mean of the members' answers, all (N, C)."""
-    # One after the other: what torch makes of the mean of a stack depends on the number of images.
-    return sum(answers[1:], answers[0]) / len(answers)
 
 
 class _MeanLoss(torch.autograd.Function):

@@ -134,8 +134,7 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
     found = {each.form: each for each in usable(model, example)}
     if len(found) == 1:  # it may have no gradient to be timed
         return found[FORMS[0]]
-    with torch.inference_mode(False):  # which knows no gradients
-        return found[fastest({name: seconds(each, example.clone()) for name, each in found.items()})]
+    return found[fastest({name: seconds(each, example) for name, each in found.items()})]
 
 
 def fastest(taken: Mapping[str, float]) -> str:
@@ -205,8 +204,8 @@ def seconds(model: Fast, example: Tensor) -> float:
     taken, end = list[float](), time.perf_counter() + PATIENCE
     while len(taken) < 2 or time.perf_counter() < end:  # the first pass of all takes longer
         start = clock()
-        x = example.detach().clone().requires_grad_()
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            x = example.clone().detach().requires_grad_()
             torch.autograd.grad(ask(model.quick_form or model, x).sum(), x)
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
