@@ -1,5 +1,6 @@
 """Top-k exclusion: none of the k classes that were first stays among the first k."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -42,7 +43,7 @@ class TopKExclusion(BaseGoal):
     def from_logits(cls, logits: Tensor, k: int, ids: Tensor | None = None) -> Self:
         """The goal that excludes the k classes that are first in ``logits`` (N, C)."""
         check_logits_of(logits)
-        k = whole_number("k", k)
+        k = whole_number("k", k, least=-math.inf)
         if not 1 <= k <= logits.shape[1] // 2:
             raise ValueError(f"expected 1 <= k <= {logits.shape[1] // 2} (half of the classes), got {k}")
         return cls(
