@@ -127,12 +127,16 @@ def _worst_cases(baseline: Baseline) -> list[Any]:
 
 def _incomplete(analysis: RunAnalysis, gates: "Gates") -> str:
     if analysis.missing:
-        return f"{count_of(analysis.missing, 'unit')} of work not done; `advbench resume` does the rest"
+        undone = f"{count_of(analysis.missing, 'unit')} of work not done"
+        if failures := analysis.failures:
+            return f"{undone}, of which {len(failures)} failed ({failures[0]}); `advbench resume` tries again"
+        return f"{undone}; `advbench resume` does the rest"
     share = analysis.unknown / max(analysis.attempted, 1)
     if share > gates.max_unknown:
+        first = f"; the first: {analysis.first_error}" if analysis.first_error else ""
         return (
             f"{analysis.unknown} of {analysis.attempted} results are unknown ({share:.1%}), "
-            f"at most {gates.max_unknown:.1%} allowed"
+            f"at most {gates.max_unknown:.1%} allowed{first}"
         )
     return ""
 

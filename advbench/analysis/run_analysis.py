@@ -1,6 +1,6 @@
 """The analysis of a run, computed once for every output: evidence, numbers and trust flags. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,16 @@ from advbench.analysis.transfer.names import FROM
 from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
-from advbench.sanitize import one_line
+from advbench.records.stored_run import NOT_DONE
+from advbench.sanitize import display_name, one_line
 
 if TYPE_CHECKING:
     from advbench.config.suite import Suite
     from advbench.records.stored_run import StoredRun
+
+
+_LONGEST_FAILURE = 200
+"""Largest number of characters of a line about a unit that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +52,8 @@ class RunAnalysis:
     """Flags raised while the run had its models at hand."""
     missing: int = 0
     """Units of the plan without a result."""
+    failures: tuple[str, ...] = ()
+    """What those of them are that something went wrong with, and what it was."""
     suite: "Suite | None" = None
     """Suite that was run; None for a frame that belongs to no run."""
     looks: Mapping[tuple[str, ...], Looks] = field(default_factory=dict)
@@ -64,6 +71,7 @@ class RunAnalysis:
             budgets=budgets_of(run.suite),
             model_flags=tuple(Flag.from_dict(flag) for flag in run.flags),
             missing=len(run.missing),
+            failures=tuple(_failures(run)),
             suite=run.suite,
             looks=looks_of((*run.plan, *run.spared), {*run.missing, *(unit.unit_id for unit in run.spared)}),
         )
@@ -154,6 +162,12 @@ class RunAnalysis:
         return int((self.frame["status"] == UNKNOWN).sum())
 
     @cached_property
+    def first_error(self) -> str:
+        """What went wrong with the first row of which nothing is known, in one line; empty if no row says so."""
+        errors = self.frame.loc[self.frame["status"] == UNKNOWN, "error"].dropna()
+        return display_name(errors.iloc[0], limit=_LONGEST_FAILURE) if len(errors) else ""
+
+    @cached_property
     def attempted(self) -> int:
         """Number of rows of images for which the goal has a meaning."""
         return int((self.frame["status"] != LEFT_OUT).sum())
@@ -164,13 +178,20 @@ def budgets_of(suite: "Suite") -> "Budgets":
     return {(data.label, norm): eps for data in suite.datasets for norm, eps in suite.budgets_on(data).items()}
 
 
+def _failures(run: "StoredRun") -> Iterator[str]:
+    """A line for each unit that has no result because something went wrong."""
+    for unit in run.plan:
+        if (why := run.missing.get(unit.unit_id, NOT_DONE)) != NOT_DONE:
+            yield display_name(f"{unit.name} of {unit.model} on {unit.dataset}: {why}", limit=_LONGEST_FAILURE)
+
+
 def _with_missing(run: "StoredRun") -> pd.DataFrame:
     """The frame of a run with an unknown row for each image of each unit that is not done."""
     rows = [
         dict.fromkeys(COLUMNS)
         | {name: getattr(unit, name) for name in ("unit_id", "model", "dataset", "attack", "params", "goal", "norm")}
         | {"eps": unit.eps, "seed": unit.seed, "sample_id": sample, "status": UNKNOWN}
-        | {"reason": Reason.NOT_DONE, "error": "not done yet"}
+        | {"reason": Reason.NOT_DONE, "error": NOT_DONE}
         for unit in run.plan
         if unit.has_rows and unit.unit_id in run.missing
         for sample in unit.sample_ids

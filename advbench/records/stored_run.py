@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SPARED = "spared"
 """Key of the manifest: ids of the units that a run did not need, because it was decided without them."""
+NOT_DONE = "not done yet"
+"""Why a unit has no result if nothing went wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,8 @@ def read_run(folder: str | Path) -> StoredRun:
     plan, spared = _planned(files, manifest)
     with_rows = [unit for unit in plan if unit.has_rows]
     table, missing = read_rows(files, with_rows)
-    missing |= {unit.unit_id: "not done yet" for unit in plan if not unit.has_rows and not files.result(unit).exists()}
+    without_rows = (unit for unit in plan if not unit.has_rows and not files.result(unit).exists())
+    missing |= {unit.unit_id: _failure(files, unit) for unit in without_rows}
     return StoredRun(
         folder=files.path,
         manifest=manifest,
@@ -201,9 +204,17 @@ def _read(files: RunFolder, unit: Unit) -> Any:
     try:
         return read_shard(files.shard(unit.unit_id).read_bytes(), unit.unit_id)
     except FileNotFoundError:
-        return "not done yet"
+        return NOT_DONE
     except (OSError, ValueError) as error:
         return str(error)
+
+
+def _failure(files: RunFolder, unit: Unit) -> str:
+    """Why a unit without rows has no result: what the run wrote down when it failed, if it was tried."""
+    try:
+        return str(json.loads(files.error(unit.unit_id).read_bytes())["error"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return NOT_DONE
 
 
 def _flags(files: RunFolder) -> list[dict[str, Any]]:

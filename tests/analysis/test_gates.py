@@ -129,7 +129,9 @@ def test_a_baseline_without_a_gate_is_compared():
 def test_errors_come_before_gates():
     found = verdict([*HALF, unknown("s100")], min_robust_accuracy=1)
     assert found.exit_code == 3
-    assert found.headline == "INCOMPLETE: 1 of 101 results are unknown (1.0%), at most 0.0% allowed"
+    assert found.headline == (
+        "INCOMPLETE: 1 of 101 results are unknown (1.0%), at most 0.0% allowed; the first: RuntimeError: it is too much"
+    )
     assert verdict([*HALF, unknown("s100")], min_robust_accuracy=1, max_unknown=0.01).exit_code == 1
 
 
@@ -139,6 +141,16 @@ def test_a_run_that_is_not_done_is_incomplete():
     assert found.headline == "INCOMPLETE: 1 unit of work not done; `advbench resume` does the rest"
     cell = next(c for c in found.analysis.cells if (c.attack, c.eps) == ("pgd", 8 / 255))
     assert (cell.robust.n, cell.robust.unknown) == (101, 1)
+
+
+def test_a_unit_that_failed_is_named_with_its_reason():
+    check = a_unit(["s0"], unit_id="check", task="checks", attack="", goal="", norm="", eps=None)
+    run = a_run(HALF, missing=[check, a_unit(["s0"])])
+    run.missing[check.unit_id] = "AssertionError: images\x1b[31m"
+    assert evaluate(run, Gates()).headline == (
+        "INCOMPLETE: 2 units of work not done, of which 1 failed (checks of net on toy: AssertionError: "
+        "images\\x1b[31m); `advbench resume` tries again"
+    )
 
 
 def test_nothing_run():

@@ -59,6 +59,17 @@ def test_units_that_are_not_done_are_missing(tmp_path):
     assert len(run.frame) == 3
 
 
+@pytest.mark.parametrize(
+    ("written", "why"), [('{"error": "OSError: no"}', "OSError: no"), ("[]", "not done yet"), ("{", "not done yet")]
+)
+def test_a_failed_check_is_missing_with_its_reason(tmp_path, written, why):
+    check = unit(task="checks", attack="", goal="", norm="", eps=None)
+    files = run_folders.make(tmp_path, {ONE: records(ONE)}, [check])
+    files.error(check.unit_id).parent.mkdir()
+    files.error(check.unit_id).write_text(written)
+    assert load_run(tmp_path).missing == {check.unit_id: why}
+
+
 def test_a_shard_older_than_a_column_is_read_with_nulls(tmp_path):
     files = run_folders.make(tmp_path, {ONE: records(ONE), TWO: records(TWO, status=UNKNOWN, **NOTHING)})
     path = files.shard(ONE.unit_id)
