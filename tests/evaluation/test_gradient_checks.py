@@ -55,6 +55,19 @@ def purified(x):
     return (x - 0.01 * z.grad).flatten(1) @ weights
 
 
+def test_differences_are_taken_among_images():
+    images, labels = IMAGES.round(), torch.zeros(len(IMAGES), dtype=torch.long)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 3)).eval()
+
+    def strict(x):
+        assert x.amin() >= 0, "these are no images"
+        assert x.amax() <= 1, "these are no images"
+        return net(x)
+
+    assert misled(strict, images, labels) == 0
+    assert [flag.id for flag in check_model(strict, images, labels, dataset="toy", name="net")] == []
+
+
 def test_a_model_that_asks_for_gradients_is_flagged():
     assert "M9" in {flag.id for flag in check_model(purified, IMAGES, dataset="toy")}
     assert not asks_for_gradients(network(), IMAGES)

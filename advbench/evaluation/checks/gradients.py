@@ -161,9 +161,10 @@ def misled(model: Model, x: Tensor, labels: Tensor) -> float:
         except (RuntimeError, NoGradientError):
             return 1.0
     step = STEP * gradient.sign()
+    up, down = (x + step).clamp(0, 1), (x - step).clamp(0, 1)  # a model may refuse other values, or clip them
     with torch.no_grad():
-        seen = margin(ask(model, x + step)) - margin(ask(model, x - step))
-    told = 2 * STEP * gradient.abs().flatten(1).sum(1)
+        seen = margin(ask(model, up)) - margin(ask(model, down))
+    told = (gradient * (up - down)).flatten(1).sum(1)
     moves = torch.maximum(told, seen.abs()) > _ROUNDING * scale(logits)
     right = (seen > told / OFF) & (seen < told * OFF)
     return float((moves & ~right).sum() / moves.sum().clamp_min(1))
