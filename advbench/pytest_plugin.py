@@ -12,6 +12,8 @@ test, of a class or of a module in place of the call::
 
     @pytest.mark.advbench(attack="apgd", norm="l2", eps=0.5, params={"steps": 100})
 
+Markers add up: what one says of an option holds unless one nearer to the test, or the call, says otherwise.
+
 With `--advbench-baseline FILE`, `result.assert_no_drop()` compares with the outcomes of an earlier session, which
 `--advbench-update` writes.
 """
@@ -70,15 +72,27 @@ def advbench(request: pytest.FixtureRequest) -> "Bench":
     """
     from advbench.testing import Bench
 
-    marker = request.node.get_closest_marker("advbench")
     bench = Bench(
         test=request.node.nodeid,
         baseline=baseline_file(request.config),
-        defaults=dict(marker.kwargs) if marker else {},
+        defaults=_marked(request.node),
         updating=bool(request.config.getoption("--advbench-update")),
     )
     request.node.stash[_BENCH] = bench
     return bench
+
+
+def _marked(test: pytest.Item) -> dict[str, Any]:
+    """The options that a test's markers set: its own, then those of its class and of its module."""
+    options: dict[str, Any] = {}
+    for marker in test.iter_markers("advbench"):
+        if marker.args:
+            raise pytest.UsageError(
+                f'the marker advbench takes options by name, such as attack="pgd", got {marker.args[0]!r} in '
+                f"{test.nodeid}"
+            )
+        options = marker.kwargs | options
+    return options
 
 
 @pytest.hookimpl(wrapper=True)

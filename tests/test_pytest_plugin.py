@@ -102,6 +102,28 @@ def test_it(advbench):
     result.assert_outcomes(passed=1)
 
 
+def test_markers_add_up_and_the_nearest_counts(session):
+    result = session(
+        """
+pytestmark = pytest.mark.advbench(attack="noise", norm="l2", eps=0.5)
+
+@pytest.mark.advbench(eps=0.25)
+class TestIt:
+    @pytest.mark.advbench(norm="l1")
+    @pytest.mark.parametrize("given", [{}, {"norm": "linf"}])
+    def test_it(self, advbench, given):
+        row = advbench(model, x[:2], **given).frame.iloc[0]
+        assert (row["attack"], row["norm"], row["eps"]) == ("noise", given.get("norm", "l1"), 0.25)
+
+@pytest.mark.advbench("fgsm")
+def test_by_place(advbench):
+    pass
+"""
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.re_match_lines([".*the marker advbench takes options by name.*got 'fgsm' in .*::test_by_place"])
+
+
 def test_a_model_that_cannot_be_trusted_fails_whatever_its_accuracy(session):
     result = session(
         """
