@@ -27,6 +27,7 @@ class TestFinding:
         found = find_pictures([tmp_path])
         assert listed(tmp_path, found) == ["a.jpg", "b.PNG", "m/n/o.bmp", "z/1.WebP", "z/2.jpeg"]
         assert found.problems == ()
+        assert found.passed_over == (tmp_path / "x.gif",)
 
     def test_files_are_taken_as_they_are_in_the_order_given(self, tmp_path):
         make(tmp_path, "b.dat", "a", ".hidden", "c.png")

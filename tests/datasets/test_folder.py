@@ -86,6 +86,16 @@ def test_folders_that_will_not_do(tmp_path):
         load_dataset("folder", tmp_path)
 
 
+def test_a_class_is_whole_or_refused(tmp_path):
+    in_subfolders(tmp_path, "cat", "dog")
+    (tmp_path / "dog" / "scan.TIF").touch()
+    with pytest.raises(UserError, match=r"part of the class 'dog' is missing: 1 picture is passed over, .*scan\.TIF"):
+        load_dataset("folder", tmp_path)
+    (tmp_path / "dog" / "clip.gif").touch()
+    with pytest.raises(UserError, match=r"'dog' is missing: 2 pictures are passed over, such as .*clip\.gif"):
+        load_dataset("folder", tmp_path)
+
+
 def test_classes_are_found_by_name_whatever_its_case():
     found = match_classes(["Tiger_Shark", "t-shirt_top", "crane"], NAMES, "own")
     assert [(match.index, match.how) for match in found] == [(1, "name"), (2, "name"), (3, "name")]

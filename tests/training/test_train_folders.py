@@ -110,6 +110,10 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
     put(tmp_path / "2", 2, slice(1))
     with pytest.raises(UserError, match="has one picture"):
         load_folder(tmp_path, pixels, seed=0)
+    (tmp_path / "2" / "scan.tiff").touch()
+    with pytest.raises(UserError, match=r"1 picture is passed over, .*scan\.tiff"):
+        load_folder(tmp_path, pixels, seed=0)
+    (tmp_path / "2" / "scan.tiff").unlink()
     (tmp_path / "2" / "cut.png").write_bytes(next((tmp_path / "1").iterdir()).read_bytes()[:60])
     with pytest.raises(UserError, match=r"cut\.png.*damaged"):
         load_folder(tmp_path, pixels, seed=0)

@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from advbench.datasets.images.files import SUFFIXES, PictureError, status_of, why_not
+from advbench.sanitize import display_name
+
+UNREAD = (
+    *(".avif", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm", ".pgm", ".pnm", ".ppm"),
+    *(".tga", ".tif", ".tiff"),
+)
+"""Suffixes of pictures that other programs read; in a folder they are passed over."""
+
+
+_KINDS = " ".join(SUFFIXES)
 
 
 class Found(NamedTuple):
@@ -16,6 +26,24 @@ class Found(NamedTuple):
     """Files to read, in the order in which they were named; those of a folder sorted."""
     problems: tuple[PictureError, ...]
     """What could not be searched or led to nothing."""
+    passed_over: tuple[Path, ...] = ()
+    """Files in the folders with a suffix in `UNREAD`."""
+
+    @property
+    def lacks(self) -> str:
+        """Why some pictures of the folders are missing, in one sentence; empty if none are.
+
+        Example:
+            >>> Found((), (), (Path("a.gif"),)).lacks
+            "1 picture is passed over, 'a.gif': only .bmp .jpeg .jpg .png .webp files are looked for; save it as PNG"
+        """
+        if self.problems:
+            return str(self.problems[0])
+        if not self.passed_over:
+            return ""
+        count, first = len(self.passed_over), display_name(self.passed_over[0], limit=200)
+        many = f"{count} pictures are passed over, such as" if count > 1 else "1 picture is passed over,"
+        return f"{many} '{first}': only {_KINDS} files are looked for; save {'them' if count > 1 else 'it'} as PNG"
 
 
 def find_pictures(paths: Iterable[str | Path]) -> Found:
@@ -36,6 +64,7 @@ def find_pictures(paths: Iterable[str | Path]) -> Found:
     """
     pictures: dict[str, Path] = {}
     problems: list[PictureError] = []
+    passed_over: list[Path] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
         try:
             is_folder = stat.S_ISDIR(status_of(path).st_mode)
@@ -43,12 +72,15 @@ def find_pictures(paths: Iterable[str | Path]) -> Found:
             problems.append(problem)
             continue
         for picture in _search(Path(path), problems) if is_folder else [Path(path)]:
-            pictures.setdefault(os.path.realpath(picture), picture)
-    return Found(tuple(pictures.values()), tuple(problems))
+            if is_folder and picture.suffix.lower() in UNREAD:
+                passed_over.append(picture)
+            else:
+                pictures.setdefault(os.path.realpath(picture), picture)
+    return Found(tuple(pictures.values()), tuple(problems), tuple(passed_over))
 
 
 def _search(folder: Path, problems: list[PictureError]) -> Iterator[Path]:
-    """Yield the pictures below a folder, without recursion: strangers choose the depth."""
+    """Yield the pictures below a folder, those of unread kinds too, without recursion: strangers choose the depth."""
     visited: set[tuple[int, int]] = set()
     pending, fruitless = [folder], True
     while pending:
@@ -65,10 +97,10 @@ def _search(folder: Path, problems: list[PictureError]) -> Iterator[Path]:
             fruitless = False
             continue
         for entry in sorted({*entries} - {*folders}):
-            if entry.suffix.lower() in SUFFIXES:
-                fruitless = False
+            suffix = entry.suffix.lower()
+            fruitless = fruitless and suffix not in SUFFIXES
+            if suffix in SUFFIXES or suffix in UNREAD:
                 yield entry
         pending += reversed(folders)
     if fruitless:
-        kinds = " ".join(SUFFIXES)
-        problems.append(PictureError(folder, f"no pictures in this folder; only {kinds} files are looked for"))
+        problems.append(PictureError(folder, f"no pictures in this folder; only {_KINDS} files are looked for"))

@@ -83,8 +83,8 @@ def _from_subfolders(folder: Path) -> dict[str, str]:
         found = find_pictures([folder / name])
         if not found.pictures:
             raise UserError(str(found.problems[0]), hint="every subfolder is a class: remove those that are none")
-        if found.problems:  # part of the class would be missing in every number
-            raise UserError(f"part of the class '{display_name(name)}' is missing: {found.problems[0]}")
+        if found.lacks:  # part of the class would be missing in every number
+            raise UserError(f"part of the class '{display_name(name)}' is missing: {found.lacks}")
         labelled |= {file.relative_to(folder).as_posix(): name for file in found.pictures}
     return labelled
 

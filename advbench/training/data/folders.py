@@ -160,8 +160,8 @@ def _files(folders: list[Path]) -> _Labelled:
     labelled: _Labelled = []
     for label, folder in enumerate(folders):
         found = find_pictures([folder])
-        if found.problems:
-            raise found.problems[0]
+        if found.lacks:
+            raise UserError(found.lacks)
         labelled += [(picture, label) for picture in sorted(found.pictures)]
     return labelled
 
