@@ -1,6 +1,7 @@
 """Two runs paired by image, and the baseline file: what changed, what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from frames import frame, images, row, unknown
@@ -102,11 +103,30 @@ def test_counts_by_hand(one, other):
 
 
 def test_the_interval_of_a_difference():
-    """Against the standard error of the mean of the paired differences, n in the denominator."""
+    """Against the standard error of the mean of the paired differences, n in the denominator, with two pairs more."""
     (change,) = compare([of("1" * 60 + "0" * 40)], [of("1" * 45 + "0" * 15 + "1" * 5 + "0" * 35)]).changes
-    differences = [1] * 15 + [-1] * 5 + [0] * 80
+    weights = {1: 15.5, -1: 5.5, 0: 81}
+    mean = sum(value * n for value, n in weights.items()) / 102
+    variance = sum((value - mean) ** 2 * n for value, n in weights.items()) / 102
     assert change.drop_pp == pytest.approx(10)
-    assert change.half_width_pp == pytest.approx(100 * 1.96 * stats.tstd(differences) * (99 / 100) ** 0.5 / 10)
+    assert change.half_width_pp == pytest.approx(100 * 1.96 * (variance / 102) ** 0.5)
+
+
+@pytest.mark.parametrize(("breaks", "mends"), [(0.05, 0.0), (0.1, 0.0), (0.05, 0.05), (0.2, 0.1)])
+def test_the_interval_covers_the_difference(breaks, mends):
+    (change,) = compare([of("1" * 30)], [of("1" * 30)]).changes
+    kept, covered = 1 - breaks - mends, 0.0
+    for b, c in [(broken, mended) for broken in range(31) for mended in range(31 - broken)]:
+        drawn = replace(change, broken=("",) * b, mended=("",) * c)
+        if abs(drawn.drop_pp - 100 * (breaks - mends)) <= drawn.half_width_pp:
+            covered += stats.multinomial.pmf((b, c, 30 - b - c), 30, (breaks, mends, kept))
+    assert covered > 0.93
+
+
+def test_nothing_is_known_of_a_difference_without_pairs():
+    (change,) = compare([of("???")], [of("111")]).changes
+    assert (change.pairs, change.drop_pp) == (0, 0)
+    assert change.half_width_pp > 95
 
 
 def test_holm_over_all_cells():

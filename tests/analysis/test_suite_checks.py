@@ -22,7 +22,19 @@ def in_8_bits(kept, lost, **columns):
 def test_a3_successes_that_8_bits_lose():
     flag = raised(in_8_bits(6, 4))["A3"]
     assert (flag.severity, flag.attack, flag.value) == ("I", "square", 0.4)
-    assert flag.message == "4 of 10 adversarial images are none any more when they are saved in 8 bits"
+    assert flag.message == (
+        "4 of 10 adversarial images do not meet the goal within eps any more when they are saved in 8 bits"
+    )
+    assert "`advbench attack`" in flag.advice
+
+
+@pytest.mark.parametrize(("eps", "take"), [(0.1, "25/255"), (0.3, "76/255"), (0.25 / 255, "1/255")])
+def test_a3_of_an_eps_between_grey_levels(eps, take):
+    flag = raised([*in_8_bits(6, 0, eps=8 / 255), *in_8_bits(2, 4, eps=eps)])["A3"]
+    assert flag.advice.startswith(f"an eps of {255 * eps:.3g}/255 is between grey levels")
+    assert flag.advice.endswith(f"take {take}")
+    for other in ({"eps": 8 / 255}, {"eps": eps, "norm": "l2"}):
+        assert "between" not in raised(in_8_bits(6, 4, **other))["A3"].advice
 
 
 @pytest.mark.parametrize("rows", [in_8_bits(9, 1), in_8_bits(30, 3), in_8_bits(0, 9, eps=None), images([0.01] * 9)])

@@ -29,6 +29,9 @@ UNBOUNDED_LINF = 0.5
 """An Linf eps that turns every image into a grey one."""
 LOST = 0.1
 """Share of an attack's successes that may be lost when images are saved in 8 bits."""
+_ROUNDED = "where pictures count, look at those that `advbench attack` writes: it rounds them with care"
+_WHOLE = 0.001
+"""Grey levels by which an eps may differ from a whole number of them."""
 IN_ONE_PLACE: Search = "in one place"
 """Search of an attack that looks at one part of the image alone: what it misses, others may well break."""
 
@@ -73,13 +76,28 @@ def _rounded_away(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag
     """A3: successes within an eps are none any more once each value is rounded to one of 256 levels."""
     kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
     known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
-    lost = int((~kept[known].astype(bool)).sum())
-    if lost > max(1, LOST * known.sum()):
+    gone = known & ~kept.fillna(True).to_numpy(bool)
+    if (lost := int(gone.sum())) > max(1, LOST * known.sum()):
         yield Flag(
             id="A3", severity="I", **where, value=lost / int(known.sum()),
-            message=f"{lost} of {known.sum()} adversarial images are none any more when they are saved in 8 bits",
-            advice="where pictures count, look at those that `advbench attack` writes: it rounds them with care",
+            message=f"{lost} of {known.sum()} adversarial images do not meet the goal within eps any more when they "
+            "are saved in 8 bits",
+            advice=_between_levels(rows[gone]) or _ROUNDED,
         )  # fmt: skip
+
+
+def _between_levels(lost: pd.DataFrame) -> str:
+    """What to do if most successes were lost at an eps in Linf that is no whole number of grey levels.
+
+    Changes of 25.5 levels become 26 of them, which is more than was allowed, however well they fool.
+    """
+    grey = 255 * lost.loc[(lost["norm"] == "linf").to_numpy(bool), "eps"].to_numpy(float)
+    between = grey[np.abs(grey - grey.round()) > _WHOLE]
+    if 2 * len(between) <= len(lost):
+        return ""
+    most = pd.Series(between.round(6)).mode()[0]
+    whole = max(1, int(most))
+    return f"an eps of {most:.3g}/255 is between grey levels, and rounding exceeds it: take {whole}/255"
 
 
 def _invalid(rows: pd.DataFrame) -> Bools:
