@@ -209,15 +209,27 @@ def some_of(size: int, count: int, seed: int) -> tuple[int, ...]:
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
-    """The ids of the images: digests of their content, with a number appended where one repeats another."""
+    """The ids of the images: digests of their content, with a number appended where one repeats another.
+
+    Raises:
+        UserError: They have several sizes, so that no batch can be made of them.
+    """
+    sizes: dict[str, None] = {}
 
     def name(number: int) -> str:
         try:
-            return sample_id(resources.image(model, dataset, number))
+            image = resources.image(model, dataset, number)
         except UserError:
             return short_digest("unreadable", resources.matched(model, dataset).dataset.images[number])
+        sizes[f"{image.shape[-1]} x {image.shape[-2]}"] = None
+        return sample_id(image)
 
-    return tuple(map(Numbering(), map(name, numbers)))
+    ids = tuple(map(Numbering(), map(name, numbers)))
+    if len(sizes) > 1:
+        found = f"{len(sizes)} sizes, such as {' and '.join([*sizes][:2])} pixels"
+        hint = "say to which size they are to be scaled: input_size of the model (--input-size)"
+        raise UserError(f"images of {dataset} have {found}, and {model} gets them as they are", hint=hint)
+    return ids
 
 
 def _first_images(resources: Resources, model: str, data: DatasetSpec, numbers: tuple[int, ...]) -> Tensor:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from oracles import convnet
+from PIL import Image
+from torch import nn
 
 import advbench
 from advbench.errors import UserError
@@ -111,6 +113,19 @@ def test_a_black_box_of_numpy_is_planned_and_run(tmp_path):
     suite = {"name": "toy", "models": "m", "datasets": "mnist", "images": 3, "eps": {"linf": ["64/255"]}}
     run = advbench.run(suite | {"attacks": ["noise", "square"]}, models={"m": model}, out=tmp_path / "run")
     assert set(run.frame.status) == {"ok"}
+
+
+def test_pictures_of_several_sizes_are_refused_before_the_run(tmp_path):
+    for name, size in {"a": (20, 16), "b": (16, 20)}.items():
+        (tmp_path / "val" / name).mkdir(parents=True)
+        Image.new("RGB", size).save(tmp_path / "val" / name / "0.png")
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 2))
+    model = Classifier(network, num_classes=2, classes=["a", "b"])
+    data = {"name": "folder", "path": str(tmp_path / "val")}
+    suite = {"name": "toy", "models": "m", "datasets": data, "attacks": "noise"}
+    expected = "images of folder have 2 sizes, such as 20 x 16 and 16 x 20 pixels, and m gets them as they are"
+    with pytest.raises(UserError, match=expected):
+        advbench.run(suite, models={"m": model}, out=tmp_path / "run")
 
 
 def test_what_explains_by_gradients_says_that_there_are_none():
