@@ -64,7 +64,7 @@ MANY = 100
 CERTAIN = 9.0
 """How many nats below certainty the log-likelihood of a class is low enough."""
 CELLS = 8
-"""What is left out of a perturbation (C, H, W) is chosen among so many cells along each side."""
+"""Cells along each side of a perturbation (C, H, W), among which it is drawn what a view does without."""
 STRETCH = 2.0
 """Steps back and forth leave many values inside the budget; in the end all are multiplied by this and projected."""
 ENOUGH = 50
