@@ -9,12 +9,14 @@ from torch import Tensor
 
 from advbench.datasets.images.cache import KeptPictures
 from advbench.datasets.images.files import PictureError
+from advbench.errors import UserError
+from advbench.sanitize import display_name
 
 
 class PictureStream:
     """A loader of pictures that can be gone through again; only as much is in memory as fits.
 
-    What cannot be read is left out, and stands in :attr:`problems` from then on.
+    What cannot be read is left out, and stands in :attr:`problems` from then on; pictures of several sizes are refused.
 
     Args:
         paths: Paths of the pictures.
@@ -43,6 +45,7 @@ class PictureStream:
         self._paths, self._labels = tuple(paths), labels
         self._batch_size, self._seed, self._epoch, self._device = batch_size, seed, 0, device
         self._pictures = KeptPictures(self._paths, read)
+        self._first: tuple[Path, torch.Size] | None = None
         self.problems: dict[Path, PictureError] = {}
 
     def set_epoch(self, epoch: int) -> None:
@@ -58,6 +61,7 @@ class PictureStream:
         for number in self._order():
             if (image := self._image(number)) is None:
                 continue
+            self._refuse_other_size(image, self._paths[number])
             found.append(number)
             images.append(image)
             if len(images) == self._batch_size:
@@ -65,6 +69,23 @@ class PictureStream:
                 found, images = [], []
         if images:
             yield self._batch(found, images)
+
+    def _refuse_other_size(self, image: Tensor, path: Path) -> None:
+        """Refuse pictures of several sizes, which have neither batches nor a perturbation in common.
+
+        Raises:
+            UserError: It differs from the first picture.
+        """
+        first, size = self._first or (path, image.shape), image.shape
+        self._first = first
+        if size != first[1]:
+            sizes = " and ".join(
+                f"{shape[-1]} x {shape[-2]} ('{display_name(name, limit=80)}')" for name, shape in (first, (path, size))
+            )
+            raise UserError(
+                f"pictures have several sizes, such as {sizes} pixels, and the model gets them as they are",
+                hint="say to which size they are to be scaled: --input-size, or input_size of the model",
+            )
 
     def _order(self) -> list[int]:
         if self._seed is None:
