@@ -91,7 +91,7 @@ def _marked(test: pytest.Item) -> dict[str, Any]:
                 f'the marker advbench takes options by name, such as attack="pgd", got {marker.args[0]!r} in '
                 f"{test.nodeid}"
             )
-        options = marker.kwargs | options
+        options = {**marker.kwargs, **options}
     return options
 
 
