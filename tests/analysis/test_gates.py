@@ -88,7 +88,7 @@ def test_a_drop_needs_size_and_significance():
     (result,) = verdict(six, baseline=of(images([None] * 100)), max_drop_pp=2).results
     assert not result.passed
     assert result.message == (
-        "robust accuracy 6.0 points lower (±4.7): 100.0 % before, 94.0 % now, 6 images newly broken, 0 newly robust, "
+        "robust accuracy 6.0 points lower (±5.0): 100.0 % before, 94.0 % now, 6 images newly broken, 0 newly robust, "
         "p = 0.016; at most 2 points lower allowed at p < 0.05"
     )
 
