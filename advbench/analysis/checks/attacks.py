@@ -6,7 +6,6 @@ AutoAttack's own checks. That no flag is raised proves nothing. No torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from advbench.analysis.arrays import Bools
 from advbench.analysis.checks.consistency import contradicted
 from advbench.analysis.metrics import levels
 from advbench.analysis.statistics import Proportion
-from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states, within
+from advbench.analysis.threats import BROKEN, ROBUST, ThreatResults, Trial, states, within
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import NORMS, describe_size
@@ -153,11 +152,11 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
             # noise and what is made on another model hit by chance, one step overshoots the nearer boundary, and a
             # proof leaves out the fooled
             continue
-        budgets = sorted(eps for eps in trial.levels if eps is not None)
-        violations = np.zeros(len(evidence.samples), bool)
-        for small, large in pairwise(budgets):
-            larger = trial.levels[large]
-            violations |= trial.levels[small].met & ~larger.met & ~larger.unknown & evidence.correct
+        met_before, violations = np.zeros((2, len(evidence.samples)), bool)
+        for eps in sorted(eps for eps in trial.levels if eps is not None):
+            level = trial.levels[eps]
+            violations |= met_before & ~level.met & ~level.unknown & evidence.correct
+            met_before |= level.met
         if count := int(violations.sum()):
             yield _flag(
                 "A10", evidence, trial.label, count,
@@ -229,7 +228,7 @@ def _search(trial: Trial) -> Search | None:
 
 def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
     """How many images the weak attacks break at an eps and the strong ones do not."""
-    return int(((states(evidence, weak, eps) == 0) & (states(evidence, strong, eps) == ROBUST)).sum())
+    return int(((states(evidence, weak, eps) == BROKEN) & (states(evidence, strong, eps) == ROBUST)).sum())
 
 
 def _all(evidence: ThreatResults) -> str:
