@@ -132,7 +132,7 @@ def robust_accuracy(evidence: ThreatResults, trials: Sequence[Trial], eps: float
         eps: Budget, image units; None: no bound.
     """
     state = states(evidence, trials, eps)
-    return _share(state == ROBUST, state == UNKNOWN)
+    return Proportion.of(state == ROBUST, state == UNKNOWN)
 
 
 def levels(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[float | None]:
@@ -201,8 +201,8 @@ def _cell(
         params=trials[0].params if attack != WORST_CASE else "",
         eps=eps,
         clean=Proportion(int(correct.sum()), total, int((~known).sum())),
-        robust=_share(state == ROBUST, state == UNKNOWN),
-        success=_share((state == BROKEN)[correct], (state == UNKNOWN)[correct]),
+        robust=Proportion.of(state == ROBUST, state == UNKNOWN),
+        success=Proportion.of((state == BROKEN)[correct], (state == UNKNOWN)[correct]),
         flipped=_rate(evidence, trials, eps, lambda trial: trial.flipped),
         fooled=_rate(evidence, trials, eps, lambda trial: trial.fooled),
         noise=noise,
@@ -234,10 +234,6 @@ def _with_proofs(cell: Cell, evidence: ThreatResults) -> Cell:
     )
 
 
-def _share(certain: Bools, unknown: Bools) -> Proportion:
-    return Proportion(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
-
-
 class _Shown(NamedTuple):
     """What one attack's candidates within eps show of each image."""
 
@@ -258,7 +254,7 @@ def _rate(
         still = (evidence.clean >= 0) & ~evidence.correct & ~flipped
         certain = certain | of(_Shown(flipped, wrong | still))
         unknown = unknown | level.unknown
-    return _share(certain, unknown)
+    return Proportion.of(certain, unknown)
 
 
 def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:

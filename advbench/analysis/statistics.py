@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from advbench.intervals import LEVEL, Floats, wilson
 
@@ -27,6 +27,20 @@ class Proportion(NamedTuple):
     """Number of all images."""
     unknown: int = 0
     """Number of the other images of which it is unknown whether they belong."""
+
+    @classmethod
+    def of(cls, certain: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> Self:
+        """The share of some images that belong.
+
+        Args:
+            certain: Which of all images certainly belong, bool (N,).
+            unknown: Of which of them it is unknown, bool (N,); those that certainly belong are none of these.
+
+        Example:
+            >>> Proportion.of(np.array([True, True, False]), np.array([True, False, True]))
+            Proportion(k=2, n=3, unknown=1)
+        """
+        return cls(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
 
     @property
     def rate(self) -> float | None:

@@ -67,11 +67,11 @@ class LabelTable(NamedTuple):
         plain = {name: getattr(self, name) for name in ("model", "dataset", "norm", "eps", "relative")}
         return plain | {
             "attacks": list(self.attacks),
-            "clean": _share(self.clean),
-            "robust": _share(self.robust),
+            "clean": self.clean.as_dict(),
+            "robust": self.robust.as_dict(),
             "labels": [
                 {
-                    name: _share(value) if isinstance(value, Proportion) else value
+                    name: value.as_dict() if isinstance(value, Proportion) else value
                     for name, value in each._asdict().items()
                 }
                 for each in self.rates
@@ -157,8 +157,8 @@ class _Images:
             norm=norm,
             eps=eps,
             attacks=tuple(dict.fromkeys(rows["attack"].astype(str))),
-            clean=_counted(every, ~self.known),
-            robust=_counted(every & ~any_flip & ~unknown, every & ~any_flip & unknown | ~self.known),
+            clean=Proportion.of(every, ~self.known),
+            robust=Proportion.of(every & ~any_flip & ~unknown, every & ~any_flip & unknown | ~self.known),
             rates=tuple(
                 self._rates(label, right[:, label], flipped[:, label], unknown) for label in range(len(self.names))
             ),
@@ -172,10 +172,10 @@ class _Images:
             label=label,
             name=self.names[label],
             images=int(truth.sum()),
-            clean=_counted(right, ~self.known),
-            robust=_counted(right & ~flipped & ~unknown, right & ~flipped & unknown | ~self.known),
-            off=_counted(flipped[found], unknown[found] & ~flipped[found]),
-            on=_counted(flipped[others], unknown[others] & ~flipped[others]),
+            clean=Proportion.of(right, ~self.known),
+            robust=Proportion.of(right & ~flipped & ~unknown, right & ~flipped & unknown | ~self.known),
+            off=Proportion.of(flipped[found], unknown[found] & ~flipped[found]),
+            on=Proportion.of(flipped[others], unknown[others] & ~flipped[others]),
         )
 
 
@@ -183,14 +183,6 @@ def _within(size: Floats, eps: float | None) -> Bools:
     """Sizes or budgets that an eps allows; NaN is none."""
     found: Bools = size <= (np.inf if eps is None else eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
     return found
-
-
-def _counted(certain: Bools, unknown: Bools) -> Proportion:
-    return Proportion(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
-
-
-def _share(share: Proportion) -> dict[str, Any]:
-    return {name: getattr(share, name) for name in ("k", "n", "unknown", "rate", "low", "high")}
 
 
 _NUMBERS, _PARTS = ("clean", "robust", "off", "on"), ("k", "n", "unknown", "rate", "low", "high")

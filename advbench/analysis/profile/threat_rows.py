@@ -111,7 +111,7 @@ def share_of(state: States) -> Proportion:
         >>> print(share_of(np.array([ROBUST, BROKEN, UNKNOWN, ROBUST], np.int8)))
         50.0 to 75.0 % (2 to 3/4) [15.0, 95.4]
     """
-    return Proportion(int((state == ROBUST).sum()), len(state), int((state == UNKNOWN).sum()))
+    return Proportion.of(state == ROBUST, state == UNKNOWN)
 
 
 def together(found: Sequence[States]) -> States:
