@@ -19,7 +19,7 @@ from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import NORMS, describe_size
 from advbench.records.flag import Flag
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF, Reason
+from advbench.records.record import PROOF, Reason, largest_size
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image
@@ -89,7 +89,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
     exceeding = np.zeros(len(rows), bool)
     for norm in NORMS:
         sizes = rows[norm].to_numpy(float, na_value=np.nan)
-        exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+        exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > largest_size(eps))
     beyond: Bools = (reasons == Reason.INVALID).to_numpy(bool) | exceeding
     return beyond
 

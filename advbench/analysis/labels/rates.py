@@ -16,7 +16,7 @@ from advbench.analysis.arrays import Bools, Floats
 from advbench.analysis.labels.codes import as_set
 from advbench.analysis.statistics import Proportion
 from advbench.catalog.attacks import CORRUPTION
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, LEFT_OUT, OK, PROOF
+from advbench.records.record import LEFT_OUT, OK, PROOF, largest_size
 
 _NOISE = "noise"
 
@@ -181,7 +181,7 @@ class _Images:
 
 def _within(size: Floats, eps: float | None) -> Bools:
     """Sizes or budgets that an eps allows; NaN is none."""
-    found: Bools = size <= (np.inf if eps is None else eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+    found: Bools = size <= (np.inf if eps is None else largest_size(eps))
     return found
 
 
