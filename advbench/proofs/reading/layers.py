@@ -152,11 +152,18 @@ def _larger(build: Builder, a: int, b: int) -> int:
 
 
 def _add(build: Builder, a: Any, b: Any, alpha: float = 1) -> int:
-    return _signed(build, a, b if alpha == 1 else _mul(build, b, alpha), 1)
+    return _signed(build, a, _times(build, b, alpha), 1)
 
 
 def _sub(build: Builder, a: Any, b: Any, alpha: float = 1) -> int:
-    return _signed(build, a, b if alpha == 1 else _mul(build, b, alpha), -1)
+    return _signed(build, a, _times(build, b, alpha), -1)
+
+
+def _times(build: Builder, value: Any, alpha: float) -> Any:
+    """A node or a constant, times a number."""
+    if alpha == 1:
+        return value
+    return build.place(_mul(build, value, alpha)) if isinstance(value, Place) else alpha * value
 
 
 def _signed(build: Builder, a: Any, b: Any, sign: int) -> int:
