@@ -114,7 +114,7 @@ net on toy · untargeted · Linf
 8/255 worst case       40 41.5 to 43.9 % 24.4 to 26.8 % -17.5 ±12.2      7      0 0.016    0.016
   8/255 worst case, newly broken: s0 s1 s10 s12 s13 s14 s16
 
-paired by image; exact McNemar test, Holm's correction over all numbers
+paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)
 """
     )
 
@@ -164,7 +164,7 @@ def test_a_comparison_as_markdown():
 
 - 8/255 worst case, newly broken: s0 s1 s10 s12 s13 s14 s16
 
-Paired by image; exact McNemar test, Holm's correction over all numbers.
+Paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart).
 """.rstrip()
     )
 
