@@ -93,7 +93,8 @@ class RunAnalysis:
     def profiles(self) -> tuple[Profile, ...]:
         """Every threat to each model on one page; none where the suite asks for no profile."""
         wanted = self.suite is not None and self.suite.profile
-        return profiles(self.frame, self.evidence, self.budgets or {}) if wanted else ()
+        # of all images: one that a part lacks would pass for one that the goal has no meaning for
+        return profiles(self.frame, self._all, self.budgets or {}) if wanted else ()
 
     @cached_property
     def rankings(self) -> tuple[Rankings, ...]:

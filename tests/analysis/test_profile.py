@@ -7,10 +7,13 @@ import pytest
 from frames import cells, frame, images, left_out, row, unknown
 from threat_rows import LARGE, ROWS, SMALL, foggy
 
+from advbench.analysis.anytime.sample import Looks
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.profile.profiles import profiles
 from advbench.analysis.profile.threat_rows import kind_of, together
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, gather
+from advbench.config.suite import Suite
 
 
 def only(rows, budgets=None):
@@ -67,6 +70,16 @@ def test_images_that_a_masked_data_set_lacks_are_unknown():
     found = only([*images([None, None], eps=SMALL), *images([None], eps=LARGE, dataset="toy, only border:2")])
     assert (found.rows[1].robust.k, found.rows[1].robust.unknown) == (1, 1)
     assert (found.attacks.k, found.attacks.unknown) == (1, 1)
+
+
+def test_an_image_that_a_decided_run_did_not_need_is_unknown_unless_a_quick_attack_broke_it():
+    quick, last = images([SMALL, None, None, None], attack="fgsm"), [row("s1"), row("s2")]
+    suite = Suite(name="x", models="lenet", datasets="mnist", attacks=["fgsm", "pgd"], stop="decided", profile=True)
+    looks = {("net", "toy", "untargeted", "linf"): Looks("pgd", "{}", (("s1", "s2"),), complete=False)}
+    (found,) = RunAnalysis(frame=frame(quick + last), suite=suite, looks=looks).profiles
+    (threat,) = found.rows
+    assert threat.state.tolist() == [BROKEN, ROBUST, ROBUST, UNKNOWN]
+    assert (found.attacks.k, found.attacks.unknown) == (2, 1)
 
 
 def test_an_image_that_the_goal_has_no_meaning_for_stands_against_it():
