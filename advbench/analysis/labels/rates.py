@@ -147,8 +147,9 @@ class _Images:
         flipped = np.zeros_like(self.clean)
         adv = self._matrix([as_set(value) for value in rows["adv_labels"].astype(object)])
         np.logical_or.at(flipped, place[counts], adv[counts] != self.clean[place[counts]])
-        unknown = ~self.known
-        unknown[place[~ok & ~aside & (np.isnan(given) | (given == eps))]] = True
+        speaking = np.isnan(given) | (given == eps)
+        unknown = ~self.known | self._unattacked(rows[speaking], place[speaking])
+        unknown[place[~ok & ~aside & speaking]] = True
         right = (self.clean == self.truth) & self.known[:, None]
         every, any_flip = right.all(1), flipped.any(1)
         return LabelTable(
@@ -164,6 +165,15 @@ class _Images:
             ),
             relative=self.relative,
         )
+
+    def _unattacked(self, rows: pd.DataFrame, place: NDArray[np.int64]) -> Bools:
+        """Images that one of some attacks has no row for: those that a run did not need which stopped when decided."""
+        found = np.zeros(len(self.samples), bool)
+        for own in rows.groupby(["attack", "params", "goal"], observed=True).indices.values():
+            missing = np.ones(len(self.samples), bool)
+            missing[place[own]] = False
+            found |= missing
+        return found
 
     def _rates(self, label: int, right: Bools, flipped: Bools, unknown: Bools) -> LabelRates:
         found, truth = self.clean[:, label] & self.known, self.truth[:, label]
