@@ -75,7 +75,7 @@ def test_images_that_a_masked_data_set_lacks_are_unknown():
 def test_an_image_that_a_decided_run_did_not_need_is_unknown_unless_a_quick_attack_broke_it():
     quick, last = images([SMALL, None, None, None], attack="fgsm"), [row("s1"), row("s2")]
     suite = Suite(name="x", models="lenet", datasets="mnist", attacks=["fgsm", "pgd"], stop="decided", profile=True)
-    looks = {("net", "toy", "untargeted", "linf"): Looks("pgd", "{}", (("s1", "s2"),), complete=False)}
+    looks = {("net", "toy", "untargeted", "linf"): Looks("pgd", ("{}",), (("s1", "s2"),), complete=False)}
     (found,) = RunAnalysis(frame=frame(quick + last), suite=suite, looks=looks).profiles
     (threat,) = found.rows
     assert threat.state.tolist() == [BROKEN, ROBUST, ROBUST, UNKNOWN]
