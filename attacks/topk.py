@@ -259,9 +259,10 @@ class _Walk:
 
     def _temperature(self, logits: Tensor, fall: float) -> Tensor:
         # Like logits.std(1), whose last bits depend on the other images in the batch.
-        apart = L2().measure(logits.detach() - logits.detach().mean(1, keepdim=True))
+        apart = L2().dual(logits.detach() - logits.detach().mean(1, keepdim=True))
         # Equal logits have no deviation, and a temperature of 0 no gradient.
-        return self._attack.temperature * (0.3 + 0.7 * fall) * (apart / math.sqrt(logits.shape[1] - 1)).clamp_min(1e-6)
+        apart = torch.where(apart > 0, apart / math.sqrt(logits.shape[1] - 1), 1)
+        return self._attack.temperature * (0.3 + 0.7 * fall) * apart
 
     def _least_length(self) -> Tensor:
         """Half the length of the ball's radius, so that the first steps reach the boundary."""

@@ -63,7 +63,8 @@ def nearest_ways(model: Model, x: Tensor, goal: Goal, logits: Tensor, exclusion:
     # The highest logits have the shortest way to go; each further candidate costs a backward pass.
     candidates = ranked_classes(outside(logits, old), price(m, k, logits.shape[1]) - m)
     classes = torch.cat([old, candidates], 1)
-    sets, distances = _search(_gram(model, x, goal, classes), logits.gather(1, classes).double(), m, k)
+    gram, scale = _gram(model, x, goal, classes)
+    sets, distances = _search(gram, logits.gather(1, classes).double() / scale.unsqueeze(1), m, k)
     order = distances.argsort(dim=1, stable=True)[:, :count]
     # A set seen twice is infinitely far in the list, so that no two ways are the same where there are others.
     order = torch.where(distances.gather(1, order).isfinite(), order, order[:, :1])
@@ -71,16 +72,25 @@ def nearest_ways(model: Model, x: Tensor, goal: Goal, logits: Tensor, exclusion:
     return Ways(goal, torch.stack([classes.gather(1, sets.gather(1, pick).squeeze(1)) for pick in chosen], 1))
 
 
-def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> Tensor:
-    """Inner products of the gradients of some logits: classes (N, K) -> float64 (N, K, K)."""
+def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner products of the gradients of some logits: classes (N, K) -> float64 (N, K, K), and by what (N,) they are.
+
+    Gradients are divided by a power of two near their largest value, which is exact: the squares of gradients of 1e20
+    would be infinite.
+    """
     size = max(1, _VALUES // (classes.shape[1] * x[0].numel()))
-    grams = []
+    grams, exponents = [], []
     for start in range(0, len(x), size):
         rows = torch.arange(start, min(start + size, len(x)), device=x.device)
         at = slopes(model, x[rows], goal.select(rows), partial(_logits_of, classes[rows]), classes.shape[1])
+        exponent = torch.frexp(at.gradient.flatten(1).abs().amax(1)).exponent
+        # In two halves, since 2 ** -exponent may be more than a float holds.
+        gradients = at.gradient.flatten(2).ldexp(-(exponent // 2).view(-1, 1, 1))
+        gradients = gradients.ldexp((exponent // 2 - exponent).view(-1, 1, 1))
         # One by one: what batched products round to may depend on the batch.
-        grams += [(gradient @ gradient.T).double() for gradient in at.gradient.flatten(2)]
-    return torch.stack(grams)
+        grams += [(gradient @ gradient.T).double() for gradient in gradients]
+        exponents.append(exponent)
+    return torch.stack(grams), torch.ones(len(x), dtype=torch.double, device=x.device).ldexp(torch.cat(exponents))
 
 
 def _logits_of(classes: Tensor, logits: Tensor, goal: Goal) -> Tensor:

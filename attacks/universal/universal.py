@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from attacks.geometry.warp import warp
 from attacks.goals import Goal
@@ -62,6 +63,8 @@ MANY = 100
 """With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
 CERTAIN = 9.0
 """How many nats below certainty the log-likelihood of a class is low enough."""
+CELLS = 8
+"""Cells along each side of a perturbation (C, H, W), among which it is drawn what a view does without."""
 STRETCH = 2.0
 """Steps back and forth leave many values inside the budget; in the end all are multiplied by this and projected."""
 ENOUGH = 50
@@ -82,14 +85,17 @@ class UniversalPerturbation:
     What is descended is the cosine between the logits and those of the clean image, both around their mean, see
     :func:`attacks.objectives.standing.unlike`: a margin looks at one rival, and rivals change from image to image and
     step to step, so that the steps for different images undo each other. A model of few classes has few rivals, and
-    there it is the likelihood. The random views keep a perturbation from being made for these very images. A loader of
-    random pictures, in place of the model's own kind, makes it one that needs no data.
+    there it is the likelihood. The random views keep a perturbation from being made for these very images. In each view
+    some cells of the perturbation are left out and the rest is made weaker, at random: what fools without its cells and
+    at less than its size fools more images with all of it, those fitted to as well. A loader of random pictures, in
+    place of the model's own kind, makes it one that needs no data.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the
         aim; Shafahi et al., Universal adversarial training <https://arxiv.org/abs/1811.11304>, 2020, for stochastic
         gradient steps; Zhang et al., Data-free universal adversarial perturbation and black-box attack, ICCV 2021, for
-        the cosine. The clipped likelihood is the second's.
+        the cosine. The clipped likelihood is the second's. Cells are left out as Ghiasi et al., DropBlock: A
+        regularization method for convolutional networks <https://arxiv.org/abs/1810.12890>, 2018, leave out features.
 
     Example:
         >>> x = torch.tensor([[0.6, 0.5], [0.7, 0.5]])
@@ -116,12 +122,19 @@ class UniversalPerturbation:
     zoom: float = 1.4
     """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
     predicts the same for the mirror image; 1: never."""
+    kept: float = 0.7
+    """The fraction of the 8 x 8 cells of a perturbation (C, H, W) that a view of an image gets, at most 1: all."""
+    weakest: float = 0.5
+    """It gets them times a random number from here to 1; 1: as they are."""
     looks: int = 10
     """How often the images held out are looked at."""
 
     def __post_init__(self) -> None:
         check_eps(self.norm, self.eps)
         check_parameters(self)
+        for name, fraction in (("kept", self.kept), ("weakest", self.weakest)):
+            if fraction > 1:
+                raise ValueError(f"expected {name} of UniversalPerturbation <= 1, got {fraction}")
 
     def fit(
         self,
@@ -167,11 +180,12 @@ class UniversalPerturbation:
         asked = clean(x)
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
-        chance = uniform(seed, goal.ids, state.step, (4,)).to(x)
-        moved = (self._seen(x, asked, clean, chance) + state.delta).clamp_(0, 1)
+        chance = uniform(seed, goal.ids, state.step, (5 + CELLS**2,)).to(x)
+        seen = self._seen(x, asked, clean, chance[:, :4])
+        moved = (seen + self._weakened(state.delta, chance[:, 4:])).clamp_(0, 1)
         value, gradient = _descent(form_for(model, self.precision), moved, goal, asked.logits)
-        # Also where a value was clamped: otherwise a pixel that is black in most images, and was made darker once,
-        # would have no gradient to bring it back.
+        # Also where a cell was left out, and where a value was clamped: otherwise a pixel that is black in most images,
+        # and was made darker once, would have no gradient to bring it back.
         momentum = accumulate(state.momentum, gradient, self.decay)
         fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
         move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
@@ -192,6 +206,15 @@ class UniversalPerturbation:
         seen = warp(x, torch.zeros_like(scale), scale, shift)
         mirrored = (chance[:, 3] < 0.5) & same
         return torch.where(mirrored.view(-1, 1, 1, 1), seen.flip(3), seen)
+
+    def _weakened(self, delta: Tensor, chance: Tensor) -> Tensor:
+        """What each view gets of the perturbation, by chance (N, 1 + cells): some of its cells, weaker, or all if flat."""
+        weight = self.weakest + (1 - self.weakest) * chance[:, 0]
+        weaker = delta * weight.view(-1, *[1] * (delta.ndim - 1))
+        if delta.ndim != 4:
+            return weaker
+        cells = (chance[:, 1:] < self.kept).view(-1, 1, CELLS, CELLS).to(delta)
+        return weaker * functional.interpolate(cells, size=delta.shape[2:], mode="nearest")
 
     def _look(self, model: Model, held_out: Loader | None, state: FitState) -> FitState:
         """Fill out the budget, and keep that if no earlier one met the goal on more of the images held out."""

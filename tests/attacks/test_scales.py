@@ -11,7 +11,7 @@ from attacks.fmn import straight
 from attacks.queries.gradients import Slope
 
 FOLLOW_THE_BOUNDARY = [
-    *[("fmn", norm) for norm in NORMS],
+    *[(name, norm) for name in ("fmn", "topk") for norm in NORMS],
     *[("fab", norm) for norm in ("linf", "l2", "l1")],
     *[("deepfool", norm) for norm in ("linf", "l2")],
     *[("superdeepfool", "l2"), ("ddn", "l2"), ("sigma_zero", "l0")],

@@ -165,6 +165,30 @@ def test_values_that_the_steps_left_inside_the_budget_are_filled_out():
     assert torch.equal(found.delta, (2 * left).clamp(-0.1, 0.1))
 
 
+def test_a_view_gets_some_cells_of_the_perturbation_at_no_more_than_their_size():
+    x, steps = torch.linspace(0.4, 0.6, 6).view(-1, 1, 1, 1).expand(-1, 1, 16, 16), 20
+    model = oracles.Recorder(lambda x: torch.stack([3 * x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1))
+    attack, states = UniversalPerturbation(eps=0.2, steps=steps, zoom=1.0, decay=1e-6), []
+    attack.fit(model, [x], on_step=states.append)
+    views = torch.stack(model.seen[-steps + 1 :]) - x  # the first step has nothing to leave out
+    whole = torch.stack([state.delta for state in states[:-1]])
+    share = (views / whole).reshape(-1, 8, 2, 8, 2)
+    cells = share[:, :, :1, :, :1]
+    torch.testing.assert_close(share, cells.expand_as(share))
+    left_out = cells.abs() < 1e-5
+    assert 0.28 < float(left_out.double().mean()) < 0.32
+    weight = cells.amax((1, 2, 3, 4), keepdim=True)
+    torch.testing.assert_close(cells, (~left_out) * weight)
+    assert 0.5 <= float(weight.min()) < 0.55 < 0.95 < float(weight.max()) <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("name", ["kept", "weakest"])
+def test_fractions_are_at_most_1(name):
+    UniversalPerturbation(**{name: 1.0})
+    with pytest.raises(ValueError, match=f"expected {name} of UniversalPerturbation <= 1, got 1.5"):
+        UniversalPerturbation(**{name: 1.5})
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_an_image_is_mirrored_only_where_the_model_says_the_same_of_its_mirror_image(known):
     def says(x):

@@ -24,8 +24,8 @@ WITHOUT = "UniversalPerturbation, random pictures"
 """The same, fitted to no photograph."""
 OF_THE_ATTACK = (OURS, FEW, QUICK, WITHOUT)
 """The methods that are :class:`attacks.UniversalPerturbation`."""
-VERSION = 2
-"""Of what that does: 2 since it fills out the budget and does not mirror every image."""
+VERSION = 3
+"""Of what that does: 3 since views get some cells of the perturbation, made weaker."""
 NOISE, PLAIN, ORIGINAL, ART = "noise", "UAP-SGD", "UniversalDeepFool", "ART UniversalPerturbation"
 
 

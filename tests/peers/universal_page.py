@@ -29,8 +29,7 @@ one pass too, is given fewer images, because of what each costs it. **Seconds** 
 that did other work too, and comparable by their ratio only.
 
 """
-_OLDER = """Rows marked with * are of an earlier version, which mirrored every image and did not fill out the budget in
-the end.
+_OLDER = """Rows marked with * are of an earlier version, which gave every view the whole perturbation.
 
 """
 
