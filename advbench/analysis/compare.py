@@ -188,7 +188,7 @@ def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison
 
 
 def _within(families: Sequence[bool], p_values: Sequence[float]) -> list[float]:
-    """Holm's correction over the corruptions, and over all other numbers: seventy-five of those would drown these."""
+    """Holm's correction of the corruptions by themselves: up to 95 further tests would cost all others their power."""
     found = list(p_values)
     for family in (False, True):
         places = [place for place, own in enumerate(families) if own == family]

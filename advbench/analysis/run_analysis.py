@@ -166,7 +166,10 @@ def budgets_of(suite: "Suite") -> "Budgets":
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:
-    """The frame of a run with an unknown row for each image of each unit that is not done."""
+    """The frame of a run with an unknown row for each image of each unit that is not done, in the order of the plan.
+
+    The order tells which images of two models are the same one: at resolutions of their own they have ids of their own.
+    """
     rows = [
         dict.fromkeys(COLUMNS)
         | {name: getattr(unit, name) for name in ("unit_id", "model", "dataset", "attack", "params", "goal", "norm")}
@@ -182,5 +185,7 @@ def _with_missing(run: "StoredRun") -> pd.DataFrame:
     texts = dict.fromkeys(frame.select_dtypes("category"), "object")
     lost = pd.DataFrame(rows, columns=list(COLUMNS)).astype("object")
     every: pd.DataFrame = pd.concat([frame.astype(texts).astype("object"), lost], ignore_index=True)
+    place = {unit.unit_id: number for number, unit in enumerate(run.plan)}
+    every = every.iloc[every["unit_id"].map(place).fillna(-1).to_numpy().argsort(kind="stable")]
     numbers = dict.fromkeys(("eps", *NORMS, "forwards", "backwards", "seconds"), "float64")
-    return every.astype(numbers)
+    return every.astype(numbers).reset_index(drop=True)

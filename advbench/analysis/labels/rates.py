@@ -167,7 +167,7 @@ class _Images:
         )
 
     def _unattacked(self, rows: pd.DataFrame, place: NDArray[np.int64]) -> Bools:
-        """Images that one of some attacks has no row for: those that a run did not need which stopped when decided."""
+        """Images without a row of every attack: a run that stops when decided leaves out some of its last attack's."""
         found = np.zeros(len(self.samples), bool)
         for own in rows.groupby(["attack", "params", "goal"], observed=True).indices.values():
             missing = np.ones(len(self.samples), bool)
