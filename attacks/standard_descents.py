@@ -53,7 +53,7 @@ def descend_from_copies(
     """The same from ``count`` random points of each image, side by side.
 
     Args:
-        active: The images.
+        active: The images that are not fooled yet.
         best: Their best points so far; better ones are stored in it.
         seed: Seed of the points.
         loss: Loss that is descended.

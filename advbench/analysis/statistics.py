@@ -34,7 +34,7 @@ class Proportion(NamedTuple):
 
         Args:
             certain: Which of all images certainly belong, bool (N,).
-            unknown: Of which of them it is unknown, bool (N,); those that certainly belong are none of these.
+            unknown: Which of them may belong, bool (N,); ignored where an image certainly belongs.
 
         Example:
             >>> Proportion.of(np.array([True, True, False]), np.array([True, False, True]))
