@@ -49,7 +49,7 @@ LARGER = (
     ("efficientnet_lite0", "linf", 0.15 / 255, 48),
     ("imagenet-mobilenet_v1-0.5-160", "linf", 0.1 / 255, 48),
     ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
-    ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 16),
+    ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 48),
 )
 """The same for photographs, right ones alone, and a thousand classes, or the first hundred of those classes that there
 are photographs of."""
