@@ -51,6 +51,8 @@ class FitState(NamedTuple):
     """The fraction of those images; -1 before the first look."""
     over: bool = False
     """Whether all images held out are fooled, and they are enough to go by."""
+    weakness: float = 0.0
+    """How much views are weakened, from 0 to 1, where as little as :func:`weakened` allows is left of it."""
     loss: float = 0.0
     """The mean loss over the latest batch."""
 
@@ -65,6 +67,12 @@ CERTAIN = 9.0
 """How many nats below certainty the log-likelihood of a class is low enough."""
 CELLS = 8
 """Cells along each side of a perturbation (C, H, W), among which it is drawn what a view does without."""
+LEFT_OUT = 0.3
+"""The fraction of the cells that a view does without, in the mean, where it is weakened most."""
+LESS = 0.5
+"""By how much at most what a view gets is weaker."""
+PACE = 0.1
+"""How fast views are weakened: by this times what the fraction fooled is above its aim, in each step."""
 STRETCH = 2.0
 """Steps back and forth leave many values inside the budget; in the end all are multiplied by this and projected."""
 ENOUGH = 50
@@ -85,10 +93,10 @@ class UniversalPerturbation:
     What is descended is the cosine between the logits and those of the clean image, both around their mean, see
     :func:`attacks.objectives.standing.unlike`: a margin looks at one rival, and rivals change from image to image and
     step to step, so that the steps for different images undo each other. A model of few classes has few rivals, and
-    there it is the likelihood. The random views keep a perturbation from being made for these very images. In each view
-    some cells of the perturbation are left out and the rest is made weaker, at random: what fools without its cells and
-    at less than its size fools more images with all of it, those fitted to as well. A loader of random pictures, in
-    place of the model's own kind, makes it one that needs no data.
+    there it is the likelihood. The random views keep a perturbation from being made for these very images. Once most
+    views are fooled, they get less of it: cells are left out and the rest is made weaker, at random, as far as most are
+    still fooled. What fools with a part of its strength fools more images with all of it. A loader of random
+    pictures, in place of the model's own kind, makes it one that needs no data.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the
@@ -122,19 +130,16 @@ class UniversalPerturbation:
     zoom: float = 1.4
     """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
     predicts the same for the mirror image; 1: never."""
-    kept: float = 0.7
-    """The fraction of the 8 x 8 cells of a perturbation (C, H, W) that a view of an image gets, at most 1: all."""
-    weakest: float = 0.5
-    """It gets them times a random number from here to 1; 1: as they are."""
+    still_fooled: float = 0.8
+    """Views of images (N, C, H, W) get a part of the perturbation as long as this fraction is fooled by it; 1: all."""
     looks: int = 10
     """How often the images held out are looked at."""
 
     def __post_init__(self) -> None:
         check_eps(self.norm, self.eps)
         check_parameters(self)
-        for name, fraction in (("kept", self.kept), ("weakest", self.weakest)):
-            if fraction > 1:
-                raise ValueError(f"expected {name} of UniversalPerturbation <= 1, got {fraction}")
+        if self.still_fooled > 1:
+            raise ValueError(f"expected still_fooled of UniversalPerturbation <= 1, got {self.still_fooled}")
 
     def fit(
         self,
@@ -182,15 +187,16 @@ class UniversalPerturbation:
         goal.check(asked.logits.shape[1])
         chance = uniform(seed, goal.ids, state.step, (5 + CELLS**2,)).to(x)
         seen = self._seen(x, asked, clean, chance[:, :4])
-        moved = (seen + self._weakened(state.delta, chance[:, 4:])).clamp_(0, 1)
-        value, gradient = _descent(form_for(model, self.precision), moved, goal, asked.logits)
+        moved = (seen + weakened(state.delta, state.weakness, chance[:, 4:])).clamp_(0, 1)
+        value, rate, gradient = _descent(form_for(model, self.precision), moved, goal, asked.logits)
         # Also where a cell was left out, and where a value was clamped: otherwise a pixel that is black in most images,
         # and was made darker once, would have no gradient to bring it back.
         momentum = accumulate(state.momentum, gradient, self.decay)
         fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
         move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
         delta = self.norm.project(state.delta + move, self.eps)
-        return state._replace(step=state.step + 1, delta=delta, momentum=momentum, loss=value)
+        weakness = min(max(state.weakness + PACE * (rate - self.still_fooled), 0.0), 1.0)
+        return state._replace(step=state.step + 1, delta=delta, momentum=momentum, weakness=weakness, loss=value)
 
     def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
         """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows unchanged.
@@ -207,15 +213,6 @@ class UniversalPerturbation:
         mirrored = (chance[:, 3] < 0.5) & same
         return torch.where(mirrored.view(-1, 1, 1, 1), seen.flip(3), seen)
 
-    def _weakened(self, delta: Tensor, chance: Tensor) -> Tensor:
-        """What each view gets of the perturbation, by chance (N, 1 + cells): some of its cells, weaker, or all if flat."""
-        weight = self.weakest + (1 - self.weakest) * chance[:, 0]
-        weaker = delta * weight.view(-1, *[1] * (delta.ndim - 1))
-        if delta.ndim != 4:
-            return weaker
-        cells = (chance[:, 1:] < self.kept).view(-1, 1, CELLS, CELLS).to(delta)
-        return weaker * functional.interpolate(cells, size=delta.shape[2:], mode="nearest")
-
     def _look(self, model: Model, held_out: Loader | None, state: FitState) -> FitState:
         """Fill out the budget, and keep that if no earlier one met the goal on more of the images held out."""
         full = self.norm.project(STRETCH * state.delta, self.eps)
@@ -229,15 +226,36 @@ class UniversalPerturbation:
         return state._replace(best=full, best_rate=rate, over=rate == 1 and found.images >= ENOUGH)
 
 
-def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float, Tensor]:
-    """What is descended, and its gradient (1, ...): means over the images (N, ...)."""
-    value, gradient = 0.0, torch.zeros_like(x[:1])
+def weakened(delta: Tensor, weakness: float, chance: Tensor) -> Tensor:
+    """What each image gets of a perturbation: it is weaker by up to :data:`LESS`, and fades out in some cells.
+
+    Args:
+        delta: Perturbation (1, C, H, W); of another shape it stays whole.
+        weakness: 0: as it is; 1: weakened most.
+        chance: Uniform numbers in [0, 1), (N, 1 + CELLS²).
+
+    Example:
+        >>> weak = weakened(torch.ones(1, 1, 8, 8), 1.0, torch.full((3, 65), 0.5))
+        >>> weak.shape, float(weak.amin()), float(weak.amax())
+        (torch.Size([3, 1, 8, 8]), 0.75, 0.75)
+    """
+    if delta.ndim != 4 or not weakness:
+        return delta
+    strength = 1 - LESS * weakness * chance[:, :1]
+    weight = strength * (chance[:, 1:] >= LEFT_OUT * weakness)
+    return delta * functional.interpolate(weight.view(-1, 1, CELLS, CELLS), size=delta.shape[2:], mode="bilinear")
+
+
+def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float, float, Tensor]:
+    """What is descended, the fraction that is fooled, and the gradient (1, ...): means over the images (N, ...)."""
+    value, count, gradient = 0.0, 0, torch.zeros_like(x[:1])
     for rows in torch.split(torch.arange(len(x), device=x.device), max(1, AT_ONCE // x[0].numel())):
         loss = unlike(clean[rows]) if clean.shape[1] >= MANY else _likelihood
         at = slope(model, x[rows], goal.select(rows), loss)
         value += float(at.loss.sum())
+        count += int(at.fooled.sum())
         gradient += at.gradient.sum(0, keepdim=True)
-    return value / len(x), gradient / len(x)
+    return value / len(x), count / len(x), gradient / len(x)
 
 
 def _likelihood(logits: Tensor, goal: Goal) -> Tensor:

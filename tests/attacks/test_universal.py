@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import attacks
 from attacks import L2, Linf, Perturbation, Targeted, TopKExclusion, UniversalDeepFool, UniversalPerturbation
 from attacks.objectives.standing import standing, unlike
+from attacks.searches.draws import uniform
+from attacks.universal.universal import weakened
 
 
 class Rows:
@@ -166,27 +168,45 @@ def test_values_that_the_steps_left_inside_the_budget_are_filled_out():
 
 
 def test_a_view_gets_some_cells_of_the_perturbation_at_no_more_than_their_size():
-    x, steps = torch.linspace(0.4, 0.6, 6).view(-1, 1, 1, 1).expand(-1, 1, 16, 16), 20
-    model = oracles.Recorder(lambda x: torch.stack([3 * x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1))
-    attack, states = UniversalPerturbation(eps=0.2, steps=steps, zoom=1.0, decay=1e-6), []
-    attack.fit(model, [x], on_step=states.append)
-    views = torch.stack(model.seen[-steps + 1 :]) - x  # the first step has nothing to leave out
-    whole = torch.stack([state.delta for state in states[:-1]])
-    share = (views / whole).reshape(-1, 8, 2, 8, 2)
-    cells = share[:, :, :1, :, :1]
-    torch.testing.assert_close(share, cells.expand_as(share))
-    left_out = cells.abs() < 1e-5
-    assert 0.28 < float(left_out.double().mean()) < 0.32
-    weight = cells.amax((1, 2, 3, 4), keepdim=True)
-    torch.testing.assert_close(cells, (~left_out) * weight)
-    assert 0.5 <= float(weight.min()) < 0.55 < 0.95 < float(weight.max()) <= 1 + 1e-5
+    ids = torch.arange(500)
+    views = weakened(torch.full((1, 3, 8, 8), 0.1), 1.0, uniform(0, ids, 0, (65,))) / 0.1
+    cells = views[:, :1]
+    torch.testing.assert_close(views, cells.expand_as(views))
+    assert 0.29 < float((cells == 0).double().mean()) < 0.31
+    strength = cells.amax((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(cells, (cells > 0) * strength)
+    assert 0.5 <= float(strength.min()) < 0.51 < 0.99 < float(strength.max()) <= 1
+    larger = weakened(torch.full((1, 3, 32, 48), 0.1), 1.0, uniform(0, ids, 0, (65,))) / 0.1
+    assert float(larger.amin()) == 0
+    assert torch.equal(larger.amax((1, 2, 3)) <= strength.flatten() + 1e-6, torch.ones(500, dtype=torch.bool))
+    assert float((larger.diff(dim=2).abs() / strength).max()) <= 0.25 + 1e-5  # from cell to cell in four pixels
 
 
-@pytest.mark.parametrize("name", ["kept", "weakest"])
-def test_fractions_are_at_most_1(name):
-    UniversalPerturbation(**{name: 1.0})
-    with pytest.raises(ValueError, match=f"expected {name} of UniversalPerturbation <= 1, got 1.5"):
-        UniversalPerturbation(**{name: 1.5})
+def test_a_perturbation_that_is_not_weakened_or_has_no_cells_is_whole():
+    chance, delta = uniform(0, torch.arange(5), 0, (65,)), torch.randn(1, 3, 9, 9)
+    assert torch.equal(weakened(delta, 0.0, chance), delta)
+    assert torch.equal(weakened(delta.flatten(1), 1.0, chance), delta.flatten(1))
+
+
+def test_views_are_weakened_as_far_as_most_of_them_are_still_fooled():
+    model, x = oracles.convnet().eval(), oracles.images(16, (3, 8, 8)).float()
+
+    def weakness(eps, still_fooled):
+        states = []
+        attack = UniversalPerturbation(eps=eps, steps=40, still_fooled=still_fooled)
+        attack.fit(model, [x], on_step=states.append)
+        return [state.weakness for state in states]
+
+    assert max(weakness(0.001, 0.8)) == 0  # hardly any is fooled
+    assert max(weakness(0.5, 1.0)) == 0
+    strong = weakness(0.5, 0.2)
+    assert strong == sorted(strong)
+    assert strong[-1] == 1
+
+
+def test_the_fraction_of_views_still_fooled_is_at_most_1():
+    with pytest.raises(ValueError, match="expected still_fooled of UniversalPerturbation <= 1"):
+        UniversalPerturbation(still_fooled=1.5)
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -25,7 +25,7 @@ WITHOUT = "UniversalPerturbation, random pictures"
 OF_THE_ATTACK = (OURS, FEW, QUICK, WITHOUT)
 """The methods that are :class:`attacks.UniversalPerturbation`."""
 VERSION = 3
-"""Of what that does: 3 since views get some cells of the perturbation, made weaker."""
+"""Of what that does: 3 since views get a part of the perturbation once most are fooled."""
 NOISE, PLAIN, ORIGINAL, ART = "noise", "UAP-SGD", "UniversalDeepFool", "ART UniversalPerturbation"
 
 
