@@ -29,6 +29,10 @@ class ExitCode(IntEnum):
     """Stopped by a signal; what was finished is saved."""
 
 
+CLOSED = "change its access rights, or copy it to a place of yours"
+"""What to do about a file or folder that the system does not let us see."""
+
+
 class UserError(Exception):
     """A mistake or a lack that the user can mend; printed without a traceback.
 

@@ -39,9 +39,9 @@ def wilson(k: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Bounds:
     """
     k, n = np.asarray(k, float), np.asarray(n, float)
     safe = np.maximum(n, 1)
-    share, z = k / safe, NormalDist().inv_cdf((1 + level) / 2) ** 2 / safe
-    centre = (share + z / 2) / (1 + z)
-    half = np.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
+    share, z2_by_n = k / safe, NormalDist().inv_cdf((1 + level) / 2) ** 2 / safe
+    centre = (share + z2_by_n / 2) / (1 + z2_by_n)
+    half = np.sqrt(z2_by_n * (share * (1 - share) + z2_by_n / 4)) / (1 + z2_by_n)
     # With k = 0 or k = n the formula gives 0 and 1 exactly, but for rounding.
     low = np.where((n > 0) & (k > 0), np.clip(centre - half, 0, 1), 0.0)
     return Bounds(low, np.where((n > 0) & (k < n), np.clip(centre + half, 0, 1), 1.0))

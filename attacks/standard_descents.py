@@ -1,11 +1,12 @@
 """The descents of the standard verdict: from random points, also from outside the budget, and towards rival classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from attacks.apgd import descend
+from attacks.goals import Goal
 from attacks.losses import Loss, margin
 from attacks.objectives.rivals import Ways
 from attacks.searches.draws import derive
@@ -40,9 +41,28 @@ def descend_from_random(active: Survivors, best: Lowest, seed: int, loss: Loss, 
     best.look(active, _descend(active, _start(active, legs, seed), loss, legs))
 
 
-def descend_from_copies(active: Survivors, best: Lowest, seed: int, loss: Loss, legs: Legs, count: int) -> None:
-    """The same from ``count`` random points of each image, side by side."""
+def descend_from_copies(
+    active: Survivors,
+    best: Lowest,
+    seed: int,
+    loss: Loss,
+    legs: Legs,
+    count: int,
+    aims: Callable[[Survivors], Goal] | None = None,
+) -> None:
+    """The same from ``count`` random points of each image, side by side.
+
+    Args:
+        active: The images that are not fooled yet.
+        best: Their best points so far; better ones are stored in it.
+        seed: Seed of the points.
+        loss: Loss that is descended.
+        legs: Legs of the descent.
+        count: Number of points of each image.
+        aims: Images -> the aims of their copies, side by side; None: that of the images.
+    """
     for part, crowd, found in side_by_side(active, best, count):
+        crowd.aim = crowd.aim if aims is None else aims(part)
         found.look(crowd, _descend(crowd, _starts(part, legs, seed, count), loss, legs))
 
 
@@ -76,11 +96,13 @@ class Rivals:
 
     def descend_at_once(self, active: Survivors, best: Lowest, seed: int, legs: Legs, which: range) -> None:
         """Descend the margin to some of the rivals side by side."""
-        for part, crowd, found in side_by_side(active, best, len(which)):
+
+        def aims(part: Survivors) -> Goal:
             images = torch.arange(len(part), device=part.rows.device)
             places = torch.tensor(which, device=images.device)
-            crowd.aim = self._of(part).of(images.repeat_interleave(len(which)), places.repeat(len(part)))
-            found.look(crowd, _descend(crowd, _starts(part, legs, seed, len(which)), margin, legs))
+            return self._of(part).of(images.repeat_interleave(len(which)), places.repeat(len(part)))
+
+        descend_from_copies(active, best, seed, margin, legs, len(which), aims)
 
     def _of(self, active: Survivors) -> Ways:
         return self._ways.select(torch.searchsorted(self._rows, active.rows))

@@ -116,10 +116,10 @@ class Change:
 
     @property
     def half_width_pp(self) -> float:
-        """Half of the 95 % interval of the difference, percentage points, for paired shares.
+        """Half of the 95 % interval of the difference, percentage points; never 0, also where no image changed.
 
-        Half an image is added to each kind of pair (A. Agresti and Y. Min, Simple improved confidence intervals for
-        comparing matched proportions, 2005; they move its middle too): Wald's has no width where no image differs.
+        Wald's for paired shares, with half a pair added to each of the four outcomes (A. Agresti and Y. Min, Simple
+        improved confidence intervals for comparing matched proportions, 2005).
         """
         b, c, n = len(self.broken) + 0.5, len(self.mended) + 0.5, self.pairs + 2
         return 100 * 1.96 * math.sqrt(b + c - (b - c) ** 2 / n) / n
@@ -188,7 +188,7 @@ def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison
 
 
 def _within(families: Sequence[bool], p_values: Sequence[float]) -> list[float]:
-    """Holm's correction over the corruptions, and over all other numbers: seventy-five of those would drown these."""
+    """Holm's correction of the corruptions by themselves: up to 95 further tests would cost all others their power."""
     found = list(p_values)
     for family in (False, True):
         places = [place for place, own in enumerate(families) if own == family]

@@ -132,7 +132,7 @@ def robust_accuracy(evidence: ThreatResults, trials: Sequence[Trial], eps: float
         eps: Budget, image units; None: no bound.
     """
     state = states(evidence, trials, eps)
-    return _share(state == ROBUST, state == UNKNOWN)
+    return Proportion.of(state == ROBUST, state == UNKNOWN)
 
 
 def levels(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[float | None]:
@@ -194,15 +194,15 @@ def _cell(
     total = len(state)
     minimal = [trial for trial in trials if trial.minimal]
     costs = costs_of(trials, eps)
-    first, median, third = (_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
+    first, median, third = (size_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
     return Cell(
         threat=evidence.threat,
         attack=attack,
         params=trials[0].params if attack != WORST_CASE else "",
         eps=eps,
         clean=Proportion(int(correct.sum()), total, int((~known).sum())),
-        robust=_share(state == ROBUST, state == UNKNOWN),
-        success=_share((state == BROKEN)[correct], (state == UNKNOWN)[correct]),
+        robust=Proportion.of(state == ROBUST, state == UNKNOWN),
+        success=Proportion.of((state == BROKEN)[correct], (state == UNKNOWN)[correct]),
         flipped=_rate(evidence, trials, eps, lambda trial: trial.flipped),
         fooled=_rate(evidence, trials, eps, lambda trial: trial.fooled),
         noise=noise,
@@ -234,10 +234,6 @@ def _with_proofs(cell: Cell, evidence: ThreatResults) -> Cell:
     )
 
 
-def _share(certain: Bools, unknown: Bools) -> Proportion:
-    return Proportion(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
-
-
 class _Shown(NamedTuple):
     """What one attack's candidates within eps show of each image."""
 
@@ -258,7 +254,7 @@ def _rate(
         still = (evidence.clean >= 0) & ~evidence.correct & ~flipped
         certain = certain | of(_Shown(flipped, wrong | still))
         unknown = unknown | level.unknown
-    return _share(certain, unknown)
+    return Proportion.of(certain, unknown)
 
 
 def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
@@ -266,11 +262,18 @@ def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
     return flipped if eps in trial.levels else flipped & within(trial.radius, eps)
 
 
-def _quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float) -> Quantile:
-    """Over the images that are correct when clean; on which an attack failed, the size may be smaller still."""
+def size_quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float = 0.5) -> Quantile:
+    """A quantile of the smallest perturbations of images that are correct when clean.
+
+    Where an attack failed on an image, a smaller perturbation than those that were found may be there.
+
+    Args:
+        evidence: Results of all attacks under one threat.
+        trials: Attacks that looked for the smallest perturbation, from this evidence; at least one.
+        q: Level of the quantile, between 0 and 1.
+    """
     failed = np.any([trial.levels[None].unknown for trial in trials], axis=0)
-    radius = smallest(evidence, trials)
-    return quantile(radius[evidence.correct], q, (failed & ~np.isfinite(radius))[evidence.correct])
+    return quantile(smallest(evidence, trials)[evidence.correct], q, failed[evidence.correct])
 
 
 def costs_of(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:

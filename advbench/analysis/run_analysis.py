@@ -101,7 +101,8 @@ class RunAnalysis:
     def profiles(self) -> tuple[Profile, ...]:
         """Every threat to each model on one page; none where the suite asks for no profile."""
         wanted = self.suite is not None and self.suite.profile
-        return profiles(self.frame, self.evidence, self.budgets or {}) if wanted else ()
+        # of all images: one that a part lacks would pass for one that the goal has no meaning for
+        return profiles(self.frame, self._all, self.budgets or {}) if wanted else ()
 
     @cached_property
     def rankings(self) -> tuple[Rankings, ...]:
@@ -186,7 +187,10 @@ def _failures(run: "StoredRun") -> Iterator[str]:
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:
-    """The frame of a run with an unknown row for each image of each unit that is not done."""
+    """The frame of a run with an unknown row for each image of each unit that is not done, in the order of the plan.
+
+    The order tells which images of two models are the same one: at resolutions of their own they have ids of their own.
+    """
     rows = [
         dict.fromkeys(COLUMNS)
         | {name: getattr(unit, name) for name in ("unit_id", "model", "dataset", "attack", "params", "goal", "norm")}
@@ -202,5 +206,7 @@ def _with_missing(run: "StoredRun") -> pd.DataFrame:
     texts = dict.fromkeys(frame.select_dtypes("category"), "object")
     lost = pd.DataFrame(rows, columns=list(COLUMNS)).astype("object")
     every: pd.DataFrame = pd.concat([frame.astype(texts).astype("object"), lost], ignore_index=True)
+    place = {unit.unit_id: number for number, unit in enumerate(run.plan)}
+    every = every.iloc[every["unit_id"].map(place).fillna(-1).to_numpy().argsort(kind="stable")]
     numbers = dict.fromkeys(("eps", *NORMS, "forwards", "backwards", "seconds"), "float64")
-    return every.astype(numbers)
+    return every.astype(numbers).reset_index(drop=True)

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from advbench.intervals import LEVEL, Floats, wilson
 
@@ -27,6 +27,20 @@ class Proportion(NamedTuple):
     """Number of all images."""
     unknown: int = 0
     """Number of the other images of which it is unknown whether they belong."""
+
+    @classmethod
+    def of(cls, certain: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> Self:
+        """The share of some images that belong.
+
+        Args:
+            certain: Which of all images certainly belong, bool (N,).
+            unknown: Which of them may belong, bool (N,); ignored where an image certainly belongs.
+
+        Example:
+            >>> Proportion.of(np.array([True, True, False]), np.array([True, False, True]))
+            Proportion(k=2, n=3, unknown=1)
+        """
+        return cls(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
 
     @property
     def rate(self) -> float | None:
@@ -88,13 +102,13 @@ class Quantile(NamedTuple):
     high: float | None
 
 
-def quantile(sizes: ArrayLike, q: float = 0.5, unknown: ArrayLike = False) -> Quantile:
+def quantile(sizes: ArrayLike, q: float = 0.5, at_most: ArrayLike = False) -> Quantile:
     """A quantile with the distribution-free interval that order statistics give, at 95 % or a little more.
 
     Args:
         sizes: Distances (N,); infinite where nothing was found, and those are kept in.
         q: Its level, between 0 and 1: the smallest size that at least this share of the images do not exceed.
-        unknown: Where the distance may be anything, bool (N,): the interval allows for both ends.
+        at_most: Where the distance may be any smaller one, bool (N,): the lower end allows for it.
 
     References:
         H. A. David and H. N. Nagaraja, Order Statistics, 3rd edition, 2003, section 7.1
@@ -104,11 +118,10 @@ def quantile(sizes: ArrayLike, q: float = 0.5, unknown: ArrayLike = False) -> Qu
         Quantile(value=6.0, low=2.0, high=None)
     """
     sizes = np.asarray(sizes, float)
-    unknown = np.broadcast_to(np.asarray(unknown, bool), sizes.shape)
     n = len(sizes)
     if not n:
         return Quantile(None, None, None)
-    least, most = np.sort(np.where(unknown, 0, sizes)), np.sort(np.where(unknown, np.inf, sizes))
+    least, most = np.sort(np.where(at_most, 0, sizes)), np.sort(sizes)
     first, last = _ranks(n, q)
     low = least[first - 1] if first >= 1 else 0.0
     high = most[last - 1] if last <= n else np.inf

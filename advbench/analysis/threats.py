@@ -16,7 +16,7 @@ from advbench.analysis.proofs import Proofs, proofs_in, with_counterexamples
 from advbench.analysis.transfer.names import attack_labels, made_on
 from advbench.catalog.attacks import CORRUPTION
 from advbench.config.budgets import NORMS
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF
+from advbench.records.record import PROOF, largest_size
 from advbench.sanitize import one_line
 
 BROKEN, ROBUST, UNKNOWN = 0, 1, -1
@@ -144,7 +144,7 @@ class ThreatResults:
 
 def within(radius: Floats, eps: float | None) -> Bools:
     """Whether perturbations of a measured size keep to an eps, with the judge's tolerance; None: any size does."""
-    bound = np.finfo(float).max if eps is None else eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
+    bound = np.finfo(float).max if eps is None else largest_size(eps)
     found: Bools = radius <= bound
     return found
 

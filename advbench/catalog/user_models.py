@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from stat import S_ISREG
 
 from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
@@ -115,14 +116,25 @@ def _prefix(name: str) -> str:
 
 def _is_folder(name: str) -> bool:
     """Whether a name is that of a folder that transformers wrote, there or not."""
-    return name not in MODELS and (name.endswith(("/", "\\")) or _is_there(Path(name) / "config.json"))
+    return name not in MODELS and (name.endswith(("/", "\\")) or is_there(Path(name) / "config.json"))
 
 
-def _is_there(file: Path) -> bool:
-    """Whether there is such a file; False too where no file can have the name, or its folder is closed to us."""
+def is_there(file: Path, *, closed: bool = False) -> bool:
+    """Whether there is such a file; False too where no file can have the name.
+
+    Args:
+        file: Path of the file.
+        closed: What is said where its folder is closed to us, so that nobody can tell.
+
+    Example:
+        >>> is_there(Path(__file__)), is_there(Path("no such folder/x"))
+        (True, False)
+    """
     try:
-        return file.is_file()
-    except OSError:
+        return S_ISREG(file.stat().st_mode)  # `is_file` of later Pythons hides that a folder is closed
+    except PermissionError:
+        return closed
+    except (OSError, ValueError):
         return False
 
 

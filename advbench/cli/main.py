@@ -16,7 +16,7 @@ import click
 from advbench import __version__
 from advbench.catalog.registry import resolve
 from advbench.cli.console import silence
-from advbench.errors import ExitCode, UserError
+from advbench.errors import CLOSED, ExitCode, UserError
 from advbench.sanitize import display_name, printable
 
 COMMANDS = {
@@ -114,7 +114,7 @@ def _out_of_reach(error: OSError) -> str:
     # A folder that is closed to us closes all that lies in it.
     closed = (each for each in reversed(place.parents) if each.exists() and not os.access(each, os.X_OK))
     named = display_name(next(closed, place), limit=200)
-    return f"no permission to read or write {named}\nchange its access rights, or copy it to a place of yours"
+    return f"no permission to read or write {named}\n{CLOSED}"
 
 
 def _output_lost(error: OSError) -> ExitCode:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from advbench.errors import UserError
+from advbench.errors import CLOSED, UserError
 from advbench.sanitize import display_name
 
 
@@ -46,5 +46,4 @@ def files_below(folder: Path, suffix: str, *, deep: bool = True) -> Iterator[Pat
 
 def _closed(error: OSError) -> NoReturn:
     where, why = display_name(os.fsdecode(error.filename), limit=200), (error.strerror or "unknown error").lower()
-    hint = "change its access rights, or copy it to a place of yours"
-    raise UserError(f"cannot look into the folder {where}: {why}", hint=hint) from None
+    raise UserError(f"cannot look into the folder {where}: {why}", hint=CLOSED) from None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from advbench.catalog.registry import near_misses
 from advbench.catalog.user_datasets import HUB
-from advbench.catalog.user_models import is_own, model_card, moved
+from advbench.catalog.user_models import is_own, is_there, model_card, moved
 from advbench.config.data.masked import with_masks_of
 from advbench.config.data.word import PATHS
 from advbench.config.gates import Floor, Gates
@@ -78,7 +78,7 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
     if isinstance(source, Mapping):
         return _checked(source, "suite", names)
     path = Path(source)
-    if path.suffix == ".toml" or _is_there(path):
+    if path.suffix == ".toml" or is_there(path, closed=True):  # where it is closed, reading it says so
         return _from_the_file(_read(path), path)
     if (built_in := _FOLDER / f"{source}.toml").is_file() and str(source) in suite_names():
         return _read(built_in)
@@ -86,16 +86,6 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
     guess = f"did you mean {', '.join(close)}? " if close else ""
     hint = f"{guess}there are {', '.join(suite_names())}; or name a file that ends in .toml"
     raise UserError(f"unknown suite {str(source)!r}", hint=hint)
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is such a file; False too where no file can have the name."""
-    try:
-        return path.is_file()
-    except PermissionError:
-        return True
-    except OSError:
-        return False
 
 
 def refuse_code(suite: Suite) -> None:

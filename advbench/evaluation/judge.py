@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import largest_size
 from attacks.goals import Goal, SignedGoal
 from attacks.norms import NORMS, Norm
 from attacks.protocols import Model
@@ -176,7 +176,7 @@ def _within(x_adv: Tensor, size: Tensor, eps: float | None) -> Tensor:
     """Finite, in the box and in the ball, bool (N,). Comparisons with NaN are false, so NaN is not valid."""
     rows = x_adv.reshape(len(x_adv), -1)
     inside = (rows.amin(1) >= 0) & (rows.amax(1) <= 1)
-    return inside if eps is None else inside & (size <= eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+    return inside if eps is None else inside & (size <= largest_size(eps))
 
 
 def _measure(x: Tensor, x_adv: Tensor, *norms: Norm) -> list[Tensor]:

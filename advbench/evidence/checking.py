@@ -16,7 +16,7 @@ from advbench.evidence.png import Pixels
 from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.models.restricted import restricted
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import largest_size
 from attacks import NORMS, Goal, LabelOutOfTopK, OrderedTopK, Targeted, TopKExclusion, Untargeted
 from attacks.objectives.ranking import ranked_classes
 from attacks.queries.answers import ask
@@ -206,7 +206,7 @@ def _count_problems(number: int, threat: ThreatClaim, data: DataClaim) -> Iterat
         if [clean if label is None else label] != first
     ]
     for claim in threat.levels:
-        bound = float("inf") if claim.eps is None else claim.eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
+        bound = float("inf") if claim.eps is None else largest_size(claim.eps)
         wrong = sum(label is not None and clean is not None and label != clean for label, clean, _ in rows)
         fooled = sum(
             size is not None and size <= bound and (label is None or clean is None or label == clean)

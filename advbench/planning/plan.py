@@ -135,7 +135,7 @@ def _draft(
     first = _first_images(resources, model.label, data, numbers)
     size = _size(judged, first, cells, f"those of {draft.name}")
     found: dict[str, Choice] = {}
-    if not suite.precise and any(cell.passes.bears != PLAIN for cell in cells if cell.surrogate is None):
+    if not suite.precise and any(cell.passes.form != PLAIN for cell in cells if cell.surrogate is None):
         found[draft.name] = forms.get(draft.name) or choose_form(judged, first, size)
     others, forms_of_others = stand_ins(suite, resources, cells, (model.label, data.label), first, forms)
     made_on: dict[str | None, StandIn] = {**others, None: StandIn(size, found.get(draft.name, AS_IT_IS), "")}

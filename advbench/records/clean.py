@@ -23,19 +23,20 @@ class CleanLogits(NamedTuple):
 
 
 def read_clean(folder: RunFolder, units: Sequence[Unit], numbers: Sequence[int]) -> CleanLogits:
-    """Read the logits of some images; only the files that hold them are opened.
+    """Read the logits of some images, in their order; only the files that may hold them are opened.
 
     Args:
         folder: Folder of the run.
         units: Units of the task "clean" for one model and data set, each with consecutive images of a sorted choice.
-        numbers: Numbers of the images in the data set, sorted.
+        numbers: Numbers of the images in the data set, in any order.
 
     Raises:
         UserError: A file is missing or damaged.
     """
     found: dict[int, NDArray[Any]] = {}
+    first, last = min(numbers), max(numbers)  # the images of a look stand in a random order
     for unit in units:
-        if unit.samples[0] <= numbers[-1] and numbers[0] <= unit.samples[-1]:
+        if unit.samples[0] <= last and first <= unit.samples[-1]:
             tensors = _tensors(folder, unit)
             found |= dict(zip(tensors["samples"].tolist(), tensors["logits"], strict=True))
     known = tuple(number for number in numbers if number in found)

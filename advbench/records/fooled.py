@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from advbench.errors import UserError
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import largest_size
 from advbench.records.run_folder import RunFolder
 from advbench.records.stored_run import read_rows
 from advbench.records.unit import Unit
@@ -41,7 +41,7 @@ class Fooled:
         if unit.eps is None or unit.threat not in self._attacks:
             return frozenset()
         sizes = self._sizes(unit.threat, unit.norm)
-        bound = unit.eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
+        bound = largest_size(unit.eps)
         return frozenset(name for name in unit.sample_ids if sizes.get(name, float("inf")) <= bound)
 
     def _sizes(self, threat: tuple[str, ...], norm: str) -> dict[str, float]:

@@ -5,7 +5,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 OK, UNKNOWN, LEFT_OUT = "ok", "unknown", "left out"
 """Values of `Record.status`."""
@@ -13,6 +17,20 @@ PROOF, FOOLED = "proof", "fooled"
 """Value of `Record.attack` in the row of a proof, and of its `proof_method` where an attack had the image already."""
 EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
 """A perturbation may exceed eps by this much, wherever it is measured: float32 rounding of x + delta does."""
+_Size = TypeVar("_Size", float, "NDArray[np.float64]")
+
+
+def largest_size(eps: _Size) -> _Size:
+    """The largest measured size of a perturbation that counts as within an eps.
+
+    Args:
+        eps: Budget, image units, or one for each image (N,).
+
+    Example:
+        >>> 0.1 < largest_size(0.1) < 0.10001
+        True
+    """
+    return eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE
 
 
 class Reason(StrEnum):

@@ -79,12 +79,21 @@ def _case(suite: ET.Element, cell: Cell, failures: Iterable[GateResult]) -> ET.E
 
 
 def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
-    """Add the results that belong to no single number: completeness of the run, and flags that had to be clear."""
+    """Add what belongs to no test case above: completeness of the run, errors under corruptions, flags to be clear."""
     suite = ET.SubElement(root, "testsuite", name="run")
     case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
     if not verdict.decided:
         _problem(case, "error", verdict.headline.partition(":")[0].lower(), verdict.headline)
     cases = [case]
+    for result in verdict.results:
+        if result.gate == "max_corruption_error":
+            where = f"{result.threat.model}.{result.threat.dataset}"
+            case = ET.SubElement(suite, "testcase", classname=_legal(where), name="mean error under corruptions")
+            case.set("time", "0.000")
+            if not result.passed:
+                _problem(case, "failure", result.gate, result.message)
+            ET.SubElement(case, "system-out").text = _legal(result.message)
+            cases.append(case)
     for result in verdict.failures:
         if result.gate == "require_flags_clear":
             name = result.message.partition(":")[0]

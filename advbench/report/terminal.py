@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+PAIRED = "paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)"
+"""What the p-values of a comparison are."""
 _HEAT = ("green", "yellow", "red")
 """Colours of shares below a third, below two thirds, and above."""
 _ENDLESS = 10_000
@@ -185,7 +187,7 @@ def compared(comparison: Comparison) -> RenderableType:
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
     lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
-    lines.append(Text("paired by image; exact McNemar test, Holm's correction over all numbers", style="dim"))
+    lines.append(Text(PAIRED, style="dim"))
     return Group(*lines)
 
 

@@ -14,7 +14,7 @@ from runs import a_run, a_unit
 from advbench.analysis.anytime.confidence import PRIOR, Count, marked_in
 from advbench.analysis.anytime.decision import refuse_undecidable
 from advbench.analysis.anytime.estimate import Estimate, Look, narrowing
-from advbench.analysis.anytime.sample import looks_of, number_of_intervals
+from advbench.analysis.anytime.sample import estimate, looks_of, number_of_intervals
 from advbench.analysis.gates import evaluate
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.statistics import Proportion
@@ -226,6 +226,22 @@ def test_a_look_of_which_a_unit_is_missing_does_not_count():
     run.missing["2"] = "not done yet"
     looks = looks_of((*run.plan, *run.spared), {"2", *(unit.unit_id for unit in run.spared)})
     assert [len(each) for each in looks["net", "toy", "untargeted", "linf"].images] == [40]
+
+
+def test_a_last_attack_made_on_two_surrogates_is_no_quick_attack_on_one():
+    """Half of the images are drawn, and the second surrogate alone breaks half of those."""
+    names, drawn = [f"s{i}" for i in range(N)], [f"s{i}" for i in range(N // 2)]
+    rows = images([None] * N, attack="fgsm")
+    rows += [row(name, attack="apgd", params="[1]") for name in drawn]
+    rows += [row(name, attack="apgd", params="[2]", size=EPS / 2 if i % 2 else None) for i, name in enumerate(drawn)]
+    units = [
+        a_unit(part, unit_id=f"{params}{look}", attack="apgd", params=params, look=look)
+        for look, part in enumerate((drawn, names[N // 2 :]), 1)
+        for params in ("[1]", "[2]")
+    ]
+    (evidence,) = gather(frame(rows))
+    (looks,) = looks_of(units, {"[1]2", "[2]2"}).values()
+    assert estimate(evidence, looks, EPS).rate == 0.5
 
 
 @pytest.mark.parametrize(("gate", "code"), [(0.2, ExitCode.OK), (0.45, ExitCode.INCOMPLETE), (0.6, ExitCode.FAILED)])

@@ -139,6 +139,12 @@ def test_a10_fails_at_a_larger_eps():
     assert "A10" not in raised([{**r, "attack": "noise"} for r in rows], {})
 
 
+def test_a10_looks_past_an_eps_at_which_the_attack_failed():
+    lost = [unknown(f"s{i}", eps=4 / 255) for i in range(2)]
+    rows = [*images([0.005, None], eps=2 / 255), *lost, *images([None, 0.02])]
+    assert raised(rows, {})["A10"].value == 0.5
+
+
 def test_a11_without_a_bound_accuracy_stays():
     flag = raised(images([None] * 40 + [0.01] * 20, attack="fmn", eps=None))["A11"]
     assert flag.message.startswith("robust accuracy is 66.7 % (40/60) [54.1, 77.3] under fmn without a bound, above")

@@ -56,6 +56,14 @@ def test_under_a_goal_about_one_label_that_label_decides():
     assert (every.clean.k, every.clean.n) == (2, 4)
 
 
+def test_an_image_that_an_attack_was_not_run_on_is_unknown_to_it():
+    rows = [tagged(name, (0,), (0,), attack="fgsm") for name in "abc"]
+    rows[2] = tagged("c", (0,), (0,), (), size=0.01, attack="fgsm")
+    (table,) = label_tables(frame([*rows, tagged("a", (0,), (0,))]), {})
+    assert (table.robust.k, table.robust.unknown) == (1, 1)
+    assert (table.rates[0].off.k, table.rates[0].off.unknown) == (1, 1)
+
+
 def test_rates_of_each_label_are_over_all_attacks_and_goals():
     rows = [
         tagged("a", (0, 1), (0, 1), (1,), size=0.01),
@@ -63,6 +71,9 @@ def test_rates_of_each_label_are_over_all_attacks_and_goals():
         tagged("b", (1,), (1,), attack="fgsm"),
         tagged("b", (1,), (1,), (0, 1, 2), size=0.02, attack="noise"),  # noise does not count
         tagged("c", (), (2,), goal=OFF),
+        *(tagged(name, truth, clean) for name, truth, clean in (("b", (1,), (1,)), ("c", (), (2,)))),
+        tagged("b", (1,), (1,), goal=OFF),
+        *(tagged(name, truth, clean, attack="fgsm") for name, truth, clean in (("a", (0, 1), (0, 1)), ("c", (), (2,)))),
     ]
     (table,) = label_tables(frame(rows), {"toy": ["cat", "dog", "emu"]})
     cat, dog, emu = table.rates
@@ -77,8 +88,8 @@ def test_rates_of_each_label_are_over_all_attacks_and_goals():
 def test_a_smallest_perturbation_counts_from_its_size_on():
     rows = [
         tagged("a", (0,), (0,), (), size=0.02, eps=None, attack="fmn"),
-        tagged("b", (0,), (0,), eps=0.01),
-        tagged("b", (0,), (0,), eps=0.03),
+        tagged("b", (0,), (0,), eps=None, attack="fmn"),
+        *(tagged(name, (0,), (0,), eps=eps) for name in "ab" for eps in (0.01, 0.03)),
     ]
     near, far = label_tables(frame(rows), {})
     assert (near.rates[0].off.counts, far.rates[0].off.counts) == ("0/2", "1/2")

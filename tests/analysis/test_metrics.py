@@ -128,6 +128,13 @@ def test_quartiles_stand_beside_the_median():
     assert (told["quartile1_value"], told["median_value"], told["quartile3_value"]) == (0.11, 0.21, None)
 
 
+def test_where_another_attack_failed_a_smaller_perturbation_may_be():
+    found = images([0.01] * 20, attack="fmn", eps=None)
+    failed = [unknown(f"s{i}", attack="ddn", eps=None) for i in range(20)]
+    assert cell(found + failed, "fmn", None).median == Quantile(0.01, 0.01, 0.01)
+    assert cell(found + failed, WORST_CASE, None).median == Quantile(0.01, 0.0, 0.01)
+
+
 def test_the_median_leaves_out_what_was_wrong_before():
     rows = [row("x", clean_class=3, adv_class=3, size=0.0, eps=None, attack="fmn")]
     rows += images([0.01, 0.02, 0.03], attack="fmn", eps=None)

@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from frames import frame, images, left_out, row, unknown
+from frames import cells, frame, images, left_out, row, unknown
 from threat_rows import LARGE, ROWS, SMALL, foggy
 
+from advbench.analysis.anytime.sample import Looks
+from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.profile.profiles import profiles
 from advbench.analysis.profile.threat_rows import kind_of, together
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, gather
+from advbench.config.suite import Suite
 
 
 def only(rows, budgets=None):
@@ -68,6 +72,16 @@ def test_images_that_a_masked_data_set_lacks_are_unknown():
     assert (found.attacks.k, found.attacks.unknown) == (1, 1)
 
 
+def test_an_image_that_a_decided_run_did_not_need_is_unknown_unless_a_quick_attack_broke_it():
+    quick, last = images([SMALL, None, None, None], attack="fgsm"), [row("s1"), row("s2")]
+    suite = Suite(name="x", models="lenet", datasets="mnist", attacks=["fgsm", "pgd"], stop="decided", profile=True)
+    looks = {("net", "toy", "untargeted", "linf"): Looks("pgd", ("{}",), (("s1", "s2"),), complete=False)}
+    (found,) = RunAnalysis(frame=frame(quick + last), suite=suite, looks=looks).profiles
+    (threat,) = found.rows
+    assert threat.state.tolist() == [BROKEN, ROBUST, ROBUST, UNKNOWN]
+    assert (found.attacks.k, found.attacks.unknown) == (2, 1)
+
+
 def test_an_image_that_the_goal_has_no_meaning_for_stands_against_it():
     targeted = {"goal": "targeted:0", "eps": SMALL}
     found = only([*images([None, None], eps=SMALL), left_out("s0", **targeted), row("s1", **targeted, size=SMALL)])
@@ -120,6 +134,32 @@ def test_success_against_queries_goes_by_the_first_success():
         (1, 0), (2, 0), (5, 1), (10, 1), (20, 1), (50, 2), (100, 2),
     ]  # fmt: skip
     assert {(point.success.n, point.success.unknown) for point in curve.points} == {(4, 1)}
+
+
+def test_queries_that_were_shared_out_count_to_the_last():
+    rows = [row(f"s{i}", attack="foolbox/gen-attack", size=LARGE, forwards=7.5) for i in range(2)]
+    (curve,) = only(rows).queries
+    assert (curve.points[-1].queries, curve.points[-1].success.k) == (8, 2)
+
+
+def test_an_image_whose_query_attack_was_never_begun_is_unknown_to_it():
+    nothing = dict.fromkeys(("label", "clean_class", "clean_confidence"))
+    rows = [
+        *images([None, None, None], eps=SMALL),
+        row("s0", attack="square", size=LARGE, forwards=3.0),
+        row("s1", attack="square", forwards=9.0),
+        unknown("s2", attack="square", **nothing),
+    ]
+    (curve,) = only(rows).queries
+    assert [(point.success.k, point.success.n, point.success.unknown) for point in curve.points][-1] == (1, 3, 1)
+
+
+def test_the_median_of_a_threat_is_that_of_its_cell():
+    failed = [unknown(f"s{i}", attack="ddn", eps=None) for i in range(20)]
+    rows = images([2 / 255] * 20, attack="fmn", eps=None) + failed
+    (threat,) = only(rows).rows
+    (worst,) = [each for each in cells(frame(rows)) if each.attack == WORST_CASE]
+    assert threat.median == worst.median
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from frames import frame, images
+from frames import frame, images, row
+from runs import a_run, a_unit
 from scipy.stats import kendalltau, rankdata
 
 from advbench.analysis.profile.profiles import profiles
-from advbench.analysis.profile.rankings import kendall, rankings, ranks_of
+from advbench.analysis.profile.rankings import DRAWS, drawn_again, kendall, rankings, ranks_of
+from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import gather
 
 SMALL = 1 / 255
@@ -53,6 +55,23 @@ def test_intervals_are_wide_where_few_images_decide():
     tau = found.tau[1][2]
     assert tau.value == 1
     assert tau.low < 1
+
+
+@pytest.mark.parametrize("of", [10, 20, 300])
+def test_models_with_as_many_of_the_images_drawn_are_equal(of):
+    stand = np.random.default_rng(of).integers(0, 2, (2, 4, of)).astype(bool)
+    rates = drawn_again(stand)
+    assert rates.shape == (DRAWS, 2, 4)
+    ties = np.isclose(rates[..., 0], rates[..., 1], rtol=0, atol=0.1 / of)
+    assert ties.sum() > DRAWS / of
+    assert (rates[..., 0] == rates[..., 1])[ties].all()
+
+
+def test_images_stand_in_the_order_of_the_plan_where_results_are_missing():
+    """Models are compared image by image, by that order alone: each may see the images at a size of its own."""
+    run = a_run([row("s2", unit_id="done")], missing=[a_unit(["s0", "s1"]), a_unit(["s2"], unit_id="done")])
+    del run.missing["done"]
+    assert RunAnalysis.of(run).evidence[0].samples.tolist() == ["s0", "s1", "s2"]
 
 
 def test_three_models_are_needed_and_threats_that_all_have():

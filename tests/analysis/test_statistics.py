@@ -97,9 +97,17 @@ def test_failures_are_kept_in():
 
 def test_unknown_sizes_widen_the_interval_both_ways():
     values = np.arange(1.0, 102.0)
-    sure, unsure = quantile(values), quantile(values, 0.5, values % 10 == 0)
+    lost = values % 10 == 0
+    sure, unsure = quantile(values), quantile(np.where(lost, np.inf, values), 0.5, lost)
     assert unsure.low < sure.low
     assert unsure.high > sure.high
+
+
+def test_sizes_that_may_be_smaller_widen_the_interval_below():
+    values = np.arange(1.0, 102.0)
+    sure, unsure = quantile(values), quantile(values, 0.5, values > 90)
+    assert unsure.low < sure.low
+    assert (unsure.value, unsure.high) == (sure.value, sure.high)
 
 
 @given(st.integers(0, 80), st.integers(0, 80))

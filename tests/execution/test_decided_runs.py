@@ -74,6 +74,14 @@ def test_every_eps_of_a_threat_sees_the_same_images(decided):
     assert small == large
 
 
+def test_images_whose_clean_predictions_lie_in_several_files_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("advbench.planning.plan.CLEAN_BATCH", 2)
+    monkeypatch.setattr("advbench.planning.units.looks.STEP", 6)
+    found = run(DECIDED, out=tmp_path, workers=1)
+    assert any(list(unit.samples) != sorted(unit.samples) for unit in found.plan if unit.look)
+    assert found.unknown == 0
+
+
 def test_workers_decide_the_same(decided, tmp_path):
     same(decided, run(DECIDED, out=tmp_path / "two", workers=2))
 

@@ -26,6 +26,7 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from attacks import APGD, DDN, FMN, L2, PGD, Fast, Linf, Square, Standard, Untargeted
 from attacks.speed.folding import FORMS, rewritten
+from tests.peers.autoattack import in_one_call
 from tests.peers.commands import processor
 
 Row = dict[str, Any]
@@ -112,11 +113,7 @@ def standard(device: str) -> Iterator[Row]:
     attack = Standard() if device == "cuda" else Standard(steps=2, targets=1, rounds=1, queries=2)
 
     def autoattack(x: Tensor, y: Tensor, eps: float) -> Tensor:
-        from pyautoattack import AutoAttack
-
-        reference = AutoAttack(model, norm="Linf", eps=eps, seed=0, device=x.device)
-        found = reference.run_standard_evaluation(x, y, batch_size=len(x))
-        return found[0] if isinstance(found, tuple) else found
+        return in_one_call(model, x, y, eps=eps)
 
     calls: dict[str, Callable[..., Tensor]] = {
         f"advbench standard, {form}": lambda x, y, eps, form=form: attack(Fast(model, form), x, Untargeted(y), eps=eps)

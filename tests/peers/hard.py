@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.peers.autoattack import in_one_call
+
 Eps = float | list[float]
 """One for all images, or one for each."""
 
@@ -243,12 +245,7 @@ def _contenders() -> dict[str, Callable[..., Any]]:
         return attack(victim, x, goal.labels, epsilons=eps)[1]
 
     def autoattack(model: Any, x: Any, goal: Any, eps: float, seed: int) -> Any:
-        from pyautoattack import AutoAttack
-
-        found = AutoAttack(model, norm="Linf", eps=eps, seed=seed).run_standard_evaluation(
-            x, goal.labels, batch_size=len(x)
-        )
-        return found[0] if isinstance(found, tuple) else found
+        return in_one_call(model, x, goal.labels, eps=eps, seed=seed)
 
     def ours(attack: attacks.BudgetAttack) -> Callable[..., Any]:
         return lambda model, x, goal, eps, seed: attack(model, x, goal, eps=eps, seed=seed)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.peers.autoattack import in_one_call
 from tests.peers.proofs import BARS, REPORT, Bar, _target
 
 FIRST, LAST = 100, 300
@@ -164,10 +165,7 @@ def _theirs(library: str, name: str, **parameters: Any) -> Callable[[Any], Any]:
 
 def _autoattack(norm: Any) -> Any:
     def call(model: Any, x: Any, y: Any, eps: float) -> Any:
-        from pyautoattack import AutoAttack
-
-        x_adv, _ = AutoAttack(model, norm="Linf", eps=eps, device=x.device, seed=0).run_standard_evaluation(x, y)
-        return x_adv
+        return in_one_call(model, x, y, eps=eps, batch_size=250)
 
     return call
 

@@ -18,11 +18,11 @@ from advbench.planning.forms import fast_forms as forms
 from advbench.planning.forms.fast_forms import (
     AS_IT_IS,
     Choice,
-    bears,
     calibrated,
     choose_form,
     crowded,
     fastest_here,
+    roughest_form,
     try_models,
 )
 from advbench.planning.forms.form_cache import calibrations_folder, kept
@@ -316,10 +316,10 @@ def test_generated_code_makes_another_program():
 
 
 def test_attacks_that_take_gradients_from_a_faster_form():
-    assert bears("pgd", ATTACKS["pgd"](), "untargeted") == "bfloat16"
-    assert bears("pgd", capped(ATTACKS["pgd"](), 30), "untargeted") == "bfloat16"
-    assert bears("standard", ATTACKS["standard"](), "targeted") == "bfloat16"
+    assert roughest_form("pgd", ATTACKS["pgd"](), "untargeted") == "bfloat16"
+    assert roughest_form("pgd", capped(ATTACKS["pgd"](), 30), "untargeted") == "bfloat16"
+    assert roughest_form("standard", ATTACKS["standard"](), "targeted") == "bfloat16"
     for name in ("fmn", "ddn", "topk"):
-        assert bears(name, ATTACKS[name](), "untargeted") == "channels_last"
+        assert roughest_form(name, ATTACKS[name](), "untargeted") == "channels_last"
     for name in ("fab", "square"):
-        assert bears(name, ATTACKS[name](), "untargeted") == "plain"
+        assert roughest_form(name, ATTACKS[name](), "untargeted") == "plain"

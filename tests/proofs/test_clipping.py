@@ -15,7 +15,7 @@ from advbench.proofs.bounding.crown import lines_of, tightened
 from advbench.proofs.bounding.intervals import intervals
 from advbench.proofs.network.graph import Network
 from advbench.proofs.reading.reader import read_network
-from advbench.proofs.search import clipping
+from advbench.proofs.search import clipping, splitting
 from advbench.proofs.search.clipping import Clipper
 from advbench.proofs.search.space import Choice, Space
 from advbench.proofs.search.splitting import Splitter
@@ -174,6 +174,16 @@ def proved_too_much() -> int:
 
 def test_splitting_with_clipped_bounds_shows_nothing_that_is_not_true() -> None:
     assert proved_too_much() == 0
+
+
+def test_a_domain_whose_bound_is_no_number_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "exactly", lambda space, functions, choice: functions.constant.double() * torch.nan)
+    for each in scenes():
+        known = float(each.below.value)
+        splitter = Splitter(
+            exact=each.space, enough=each.most(0.001), domains=10, in_time=lambda: True, probe=lambda points: None
+        )
+        assert splitter.split(each.row, known, each.space.plain(1)).value == known
 
 
 def test_bounds_that_are_cut_too_far_are_noticed_in_splitting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What is refused, what stays open, and what a proof says."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,33 @@ def test_what_cannot_be_followed_stays_open(layer: nn.Module, reason: str) -> No
     assert proof.proved.tolist() == [False, False]
     assert proof.method == ("none", "none")
     assert proof.bound.tolist() == [-torch.inf, -torch.inf]
+
+
+class Weighted(nn.Module):
+    """Adds two layers, or a layer and a constant, by functions that weigh the second."""
+
+    def __init__(self, together: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.together = nn.Linear(50, 3), nn.Linear(50, 3), together
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.together(self.first(x.flatten(1)), self.second(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        lambda one, other: torch.add(one, other, alpha=2),
+        lambda one, other: one.sub(other, alpha=0.5),
+        lambda one, other: torch.add(one, torch.ones(3), alpha=2) + other,
+        lambda one, other: torch.sub(torch.ones(3), one, alpha=2) + other,
+    ],
+)
+def test_weights_of_a_sum_are_followed(together: Callable[[Tensor, Tensor], Tensor]) -> None:
+    model = Weighted(together).eval()
+    proof = proofs.prove(model, X, Untargeted(model(X).argmax(1)), norm=attacks.Linf(), eps=1e-6)
+    assert proof.reason == ""
+    assert proof.proved.all()
 
 
 def test_a_function_stays_open() -> None:

@@ -11,6 +11,7 @@ import pytest
 from frames import frame, images, row, unknown
 from rich.console import Console
 from runs import a_run, a_unit
+from threat_rows import foggy
 
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.gates import evaluate
@@ -116,7 +117,7 @@ net on toy · untargeted · Linf
 8/255 worst case       40 41.5 to 43.9 % 24.4 to 26.8 % -17.5 ±12.2      7      0 0.016    0.016
   8/255 worst case, newly broken: s0 s1 s10 s12 s13 s14 s16
 
-paired by image; exact McNemar test, Holm's correction over all numbers
+paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)
 """
     )
 
@@ -166,7 +167,7 @@ def test_a_comparison_as_markdown():
 
 - 8/255 worst case, newly broken: s0 s1 s10 s12 s13 s14 s16
 
-Paired by image; exact McNemar test, Holm's correction over all numbers.
+Paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart).
 """.rstrip()
     )
 
@@ -225,6 +226,8 @@ def test_as_annotations():
         ({"gates": Gates(min_robust_accuracy=1)}, 3, UNKNOWN),
         ({"missing": [a_unit(["s0"])]}, 3, "INCOMPLETE: 1 unit of work not done; `advbench resume` does the rest"),
         ({"rows": [], "gates": Gates()}, 5, "NOTHING RUN: the run has no images"),
+        ({"rows": foggy(1, {0}), "gates": Gates(max_corruption_error=0.2)}, 1, "FAILED: 1 of 1 gate failed"),
+        ({"rows": foggy(1, {0}), "gates": Gates(max_corruption_error=0.3)}, 0, "PASSED: 1 gate held"),
     ],
 )  # fmt: skip
 def test_every_output_gives_the_same_verdict(options, code, headline):

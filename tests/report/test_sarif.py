@@ -3,16 +3,20 @@
 import json
 from importlib import resources, util
 from pathlib import Path
+from typing import get_args
 
 import fakes
 import pytest
 from frames import images, unknown
 from runs import a_run, a_unit
+from threat_rows import foggy
 
 from advbench.analysis.baseline import Baseline
 from advbench.analysis.gates import evaluate
+from advbench.analysis.verdict import Gate
 from advbench.config.gates import Gates
 from advbench.records.flag import CHECKS
+from advbench.report.exchange.rules import GATES as SARIF_GATES
 from advbench.report.exchange.rules import rule_index, rules
 from advbench.report.exchange.sarif import as_sarif
 
@@ -104,6 +108,19 @@ def test_rules_are_those_of_gates_and_checks():
     for result in run["results"]:
         assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
     assert len(rule_index()) == len(rules())
+
+
+def test_every_gate_has_a_rule():
+    assert {*get_args(Gate)} - {"require_flags_clear"} == set(SARIF_GATES)
+
+
+def test_a_mean_error_under_corruptions_that_is_too_large_is_a_finding():
+    _, run = report(foggy(1, {0, 1, 2}), Gates(max_corruption_error=0.5), flags=[])
+    (found,) = run["results"]
+    assert found["ruleId"] == "max_corruption_error"
+    assert found["message"]["text"].startswith("net on toy: mean error under corruptions 75.0 %")
+    assert found["properties"]["mean_value"] == 0.75
+    assert found["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "net/toy"
 
 
 def test_a_check_that_is_unknown_here_has_no_rule():

@@ -18,8 +18,8 @@ class Looks(NamedTuple):
 
     attack: str
     """Registry name of the attack."""
-    params: str
-    """Parameters of the attack, as JSON."""
+    params: tuple[str, ...]
+    """Its parameters, as JSON: several where it is made on several surrogates."""
     images: tuple[tuple[str, ...], ...]
     """Ids of the images that came with each look, in the order of the looks."""
     complete: bool
@@ -43,7 +43,7 @@ def looks_of(units: Iterable[Unit], missing: Container[str]) -> dict[tuple[str, 
     return {
         threat: Looks(
             own[0].attack,
-            own[0].params,
+            tuple(dict.fromkeys(unit.params for unit in own)),
             tuple(_images(own, missing)),
             complete=not any(unit.unit_id in missing for unit in own),
         )
@@ -141,7 +141,7 @@ def sampled_cells(
 
 def _quick(evidence: ThreatResults, looks: Looks) -> tuple[Trial, ...]:
     """The attacks that were run on every image."""
-    return tuple(t for t in evidence.trials if (t.attack, t.params) != (looks.attack, looks.params))
+    return tuple(t for t in evidence.trials if t.attack != looks.attack or t.params not in looks.params)
 
 
 def _rows(evidence: ThreatResults, looks: Looks) -> Iterator[Ints]:

@@ -6,7 +6,6 @@ AutoAttack's own checks. That no flag is raised proves nothing. No torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,12 +14,12 @@ from advbench.analysis.arrays import Bools
 from advbench.analysis.checks.consistency import contradicted
 from advbench.analysis.metrics import levels
 from advbench.analysis.statistics import Proportion
-from advbench.analysis.threats import ROBUST, ThreatResults, Trial, states, within
+from advbench.analysis.threats import BROKEN, ROBUST, ThreatResults, Trial, states, within
 from advbench.catalog import ATTACKS
 from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import NORMS, describe_size
 from advbench.records.flag import Flag
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, PROOF, Reason
+from advbench.records.record import PROOF, Reason, largest_size
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image
@@ -108,7 +107,7 @@ def _invalid(rows: pd.DataFrame) -> Bools:
     exceeding = np.zeros(len(rows), bool)
     for norm in NORMS:
         sizes = rows[norm].to_numpy(float, na_value=np.nan)
-        exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+        exceeding |= (rows["norm"] == norm).to_numpy(bool) & (sizes > largest_size(eps))
     beyond: Bools = (reasons == Reason.INVALID).to_numpy(bool) | exceeding
     return beyond
 
@@ -171,11 +170,11 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
             # noise and what is made on another model hit by chance, one step overshoots the nearer boundary, and a
             # proof leaves out the fooled
             continue
-        budgets = sorted(eps for eps in trial.levels if eps is not None)
-        violations = np.zeros(len(evidence.samples), bool)
-        for small, large in pairwise(budgets):
-            larger = trial.levels[large]
-            violations |= trial.levels[small].met & ~larger.met & ~larger.unknown & evidence.correct
+        met_before, violations = np.zeros((2, len(evidence.samples)), bool)
+        for eps in sorted(eps for eps in trial.levels if eps is not None):
+            level = trial.levels[eps]
+            violations |= met_before & ~level.met & ~level.unknown & evidence.correct
+            met_before |= level.met
         if count := int(violations.sum()):
             yield _flag(
                 "A10", evidence, trial.label, count,
@@ -247,7 +246,7 @@ def _search(trial: Trial) -> Search | None:
 
 def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
     """How many images the weak attacks break at an eps and the strong ones do not."""
-    return int(((states(evidence, weak, eps) == 0) & (states(evidence, strong, eps) == ROBUST)).sum())
+    return int(((states(evidence, weak, eps) == BROKEN) & (states(evidence, strong, eps) == ROBUST)).sum())
 
 
 def _all(evidence: ThreatResults) -> str:

@@ -16,7 +16,7 @@ from advbench.analysis.arrays import Bools, Floats
 from advbench.analysis.labels.codes import as_set
 from advbench.analysis.statistics import Proportion
 from advbench.catalog.attacks import CORRUPTION
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE, LEFT_OUT, OK, PROOF
+from advbench.records.record import LEFT_OUT, OK, PROOF, largest_size
 
 _NOISE = "noise"
 
@@ -67,11 +67,11 @@ class LabelTable(NamedTuple):
         plain = {name: getattr(self, name) for name in ("model", "dataset", "norm", "eps", "relative")}
         return plain | {
             "attacks": list(self.attacks),
-            "clean": _share(self.clean),
-            "robust": _share(self.robust),
+            "clean": self.clean.as_dict(),
+            "robust": self.robust.as_dict(),
             "labels": [
                 {
-                    name: _share(value) if isinstance(value, Proportion) else value
+                    name: value.as_dict() if isinstance(value, Proportion) else value
                     for name, value in each._asdict().items()
                 }
                 for each in self.rates
@@ -147,8 +147,9 @@ class _Images:
         flipped = np.zeros_like(self.clean)
         adv = self._matrix([as_set(value) for value in rows["adv_labels"].astype(object)])
         np.logical_or.at(flipped, place[counts], adv[counts] != self.clean[place[counts]])
-        unknown = ~self.known
-        unknown[place[~ok & ~aside & (np.isnan(given) | (given == eps))]] = True
+        speaking = np.isnan(given) | (given == eps)
+        unknown = ~self.known | self._unattacked(rows[speaking], place[speaking])
+        unknown[place[~ok & ~aside & speaking]] = True
         right = (self.clean == self.truth) & self.known[:, None]
         every, any_flip = right.all(1), flipped.any(1)
         return LabelTable(
@@ -157,13 +158,22 @@ class _Images:
             norm=norm,
             eps=eps,
             attacks=tuple(dict.fromkeys(rows["attack"].astype(str))),
-            clean=_counted(every, ~self.known),
-            robust=_counted(every & ~any_flip & ~unknown, every & ~any_flip & unknown | ~self.known),
+            clean=Proportion.of(every, ~self.known),
+            robust=Proportion.of(every & ~any_flip & ~unknown, every & ~any_flip & unknown | ~self.known),
             rates=tuple(
                 self._rates(label, right[:, label], flipped[:, label], unknown) for label in range(len(self.names))
             ),
             relative=self.relative,
         )
+
+    def _unattacked(self, rows: pd.DataFrame, place: NDArray[np.int64]) -> Bools:
+        """Images without a row of every attack: a run that stops when decided leaves out some of its last attack's."""
+        found = np.zeros(len(self.samples), bool)
+        for own in rows.groupby(["attack", "params", "goal"], observed=True).indices.values():
+            missing = np.ones(len(self.samples), bool)
+            missing[place[own]] = False
+            found |= missing
+        return found
 
     def _rates(self, label: int, right: Bools, flipped: Bools, unknown: Bools) -> LabelRates:
         found, truth = self.clean[:, label] & self.known, self.truth[:, label]
@@ -172,25 +182,17 @@ class _Images:
             label=label,
             name=self.names[label],
             images=int(truth.sum()),
-            clean=_counted(right, ~self.known),
-            robust=_counted(right & ~flipped & ~unknown, right & ~flipped & unknown | ~self.known),
-            off=_counted(flipped[found], unknown[found] & ~flipped[found]),
-            on=_counted(flipped[others], unknown[others] & ~flipped[others]),
+            clean=Proportion.of(right, ~self.known),
+            robust=Proportion.of(right & ~flipped & ~unknown, right & ~flipped & unknown | ~self.known),
+            off=Proportion.of(flipped[found], unknown[found] & ~flipped[found]),
+            on=Proportion.of(flipped[others], unknown[others] & ~flipped[others]),
         )
 
 
 def _within(size: Floats, eps: float | None) -> Bools:
     """Sizes or budgets that an eps allows; NaN is none."""
-    found: Bools = size <= (np.inf if eps is None else eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE)
+    found: Bools = size <= (np.inf if eps is None else largest_size(eps))
     return found
-
-
-def _counted(certain: Bools, unknown: Bools) -> Proportion:
-    return Proportion(int(certain.sum()), len(certain), int((unknown & ~certain).sum()))
-
-
-def _share(share: Proportion) -> dict[str, Any]:
-    return {name: getattr(share, name) for name in ("k", "n", "unknown", "rate", "low", "high")}
 
 
 _NUMBERS, _PARTS = ("clean", "robust", "off", "on"), ("k", "n", "unknown", "rate", "low", "high")

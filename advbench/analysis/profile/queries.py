@@ -1,5 +1,6 @@
 """Success of attacks without gradients against the number of queries, from one run of each. No torch."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -56,12 +57,14 @@ def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[Quer
     Example:
         >>> row = {"model": "net", "dataset": "toy", "attack": "square", "params": "{}", "goal": "untargeted",
         ...        "norm": "linf", "eps": 0.1, "status": "ok", "met": True, "forwards": 7.0, "label": 1,
-        ...        "clean_class": 1}
-        >>> (curve,) = query_curves(pd.DataFrame([row, row | {"met": False, "forwards": 50.0}]), "net", "toy")
+        ...        "clean_class": 1, "sample_id": "a"}
+        >>> other = row | {"sample_id": "b", "met": False, "forwards": 50.0}
+        >>> (curve,) = query_curves(pd.DataFrame([row, other]), "net", "toy")
         >>> [(point.queries, point.success.k) for point in curve.points]
         [(1, 0), (2, 0), (5, 0), (10, 1), (20, 1), (50, 1)]
     """
-    own = frame[(frame["model"] == model) & (frame["dataset"] == dataset) & frame["eps"].notna()]
+    every = frame[(frame["model"] == model) & (frame["dataset"] == dataset)]
+    own = every[_right_when_clean(every) & every["eps"].notna()]
     names = [str(name) for name in own["attack"].dropna().unique()]
     counted = [
         name
@@ -78,18 +81,24 @@ def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[Quer
             yield QueryCurve(attack, goal, norm, float(first["eps"]), points)
 
 
+def _right_when_clean(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are about images that are right when clean: the row of an attack that failed may not say it itself."""
+    images = rows["sample_id"].astype(str)
+    label, clean = (rows[name].astype(float).groupby(images).transform("max") for name in ("label", "clean_class"))
+    return clean.notna() & (label.isna() | (label == clean))
+
+
 def _points(rows: pd.DataFrame) -> tuple[QueryPoint, ...]:
-    label = rows["label"].astype(float)
-    right = rows[(label.isna() | (label == rows["clean_class"].astype(float))) & rows["clean_class"].notna()]
-    known = (right["status"] == OK).to_numpy(bool)
-    spent = right["forwards"].to_numpy(float, na_value=np.nan)
+    """The points of one attack, from its rows about images that are right when clean."""
+    known = (rows["status"] == OK).to_numpy(bool)
+    spent = rows["forwards"].to_numpy(float, na_value=np.nan)
     if not known.any():
         return ()
-    fooled = known & (right["met"] == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
-    most = int(np.nanmax(spent[known]))
+    fooled = known & (rows["met"] == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
+    most = math.ceil(np.nanmax(spent[known]))  # of an attack that does not say whom it asks about, a mean
     powers = range(len(str(most)))
     counts = sorted({step * 10**power for power in powers for step in STEPS if step * 10**power < most} | {most})
     lost = int((~known).sum())
     return tuple(
-        QueryPoint(count, Proportion(int((fooled & (spent <= count)).sum()), len(right), lost)) for count in counts
+        QueryPoint(count, Proportion(int((fooled & (spent <= count)).sum()), len(rows), lost)) for count in counts
     )

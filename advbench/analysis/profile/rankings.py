@@ -97,7 +97,7 @@ def _ranked(dataset: str, found: Sequence[Profile]) -> Rankings:
         threats=(None, *(by_key[0][key] for key in shared)),
         rates=rates,
         ranks=ranks_of(rates),
-        tau=_taus(rates, _drawn_again(standing)),
+        tau=_taus(rates, drawn_again(standing)),
     )
 
 
@@ -132,14 +132,26 @@ def kendall(rates: Floats) -> Floats:
     return found
 
 
-def _drawn_again(standing: Sequence[Sequence[NDArray[np.bool_]]]) -> Floats | None:
-    """Rates of images that were drawn again and again (B, T, M); None where the models have not as many images."""
+def drawn_again(standing: Sequence[Sequence[NDArray[np.bool_]]]) -> Floats | None:
+    """Rates of images that were drawn again, `DRAWS` times, with replacement: the bootstrap.
+
+    Args:
+        standing: Which images stand (N,), by threat and model.
+
+    Returns:
+        Rates (`DRAWS`, T, M); None where the models have not as many images.
+
+    Example:
+        >>> drawn_again([[np.array([True, True]), np.array([False, False])]])[0]
+        array([[1., 0.]])
+    """
     counts = {len(own) for row in standing for own in row}
     if len(counts) != 1 or 0 in counts:
         return None
     every, count = np.array(standing, float), counts.pop()
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS) / count
-    found: Floats = np.einsum("bn,tmn->btm", weights, every)
+    times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS).astype(float)
+    # divided in the end: sums of whole numbers are exact, so that models with as many images are equal
+    found: Floats = np.einsum("bn,tmn->btm", times, every) / count
     return found
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from advbench.analysis.arrays import COSTS, Bools
 from advbench.analysis.corruptions.outcomes import Corrupted
-from advbench.analysis.metrics import NOISE, Budgets, costs_of, robust_accuracy, smallest
-from advbench.analysis.statistics import Mean, Proportion, Quantile, mean_over, quantile
+from advbench.analysis.metrics import NOISE, Budgets, costs_of, robust_accuracy, size_quantile
+from advbench.analysis.statistics import Mean, Proportion, Quantile, mean_over
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, ThreatResults, Trial, states
 from advbench.analysis.transfer.names import parameters
 from advbench.catalog.attacks import ATTACKS, UNIVERSAL
@@ -111,7 +111,7 @@ def share_of(state: States) -> Proportion:
         >>> print(share_of(np.array([ROBUST, BROKEN, UNKNOWN, ROBUST], np.int8)))
         50.0 to 75.0 % (2 to 3/4) [15.0, 95.4]
     """
-    return Proportion(int((state == ROBUST).sum()), len(state), int((state == UNKNOWN).sum()))
+    return Proportion.of(state == ROBUST, state == UNKNOWN)
 
 
 def together(found: Sequence[States]) -> States:
@@ -207,7 +207,7 @@ def _row(
         **about,
         attacks=tuple(trial.label for trial in trials),
         state=_placed(images, evidence, states(evidence, trials, bound)),
-        median=quantile(smallest(evidence, minimal)[evidence.correct]) if minimal else None,
+        median=size_quantile(evidence, minimal) if minimal else None,
         noise=robust_accuracy(evidence, noise, bound) if noise else None,
         forwards=costs["forwards"],
         backwards=costs["backwards"],

@@ -63,7 +63,7 @@ class TransferMatrix:
         """Everything as plain values, for JSON."""
         where = {name: getattr(self, name) for name in ("dataset", "goal", "norm", "eps", "attack", "relative")}
         cells = [
-            {"from": source, "to": target, "success": _plain(cell.success), "agreement": _plain(cell.agreement)}
+            {"from": source, "to": target, "success": cell.success.as_dict(), "agreement": cell.agreement.as_dict()}
             for (source, target), cell in self.cells.items()
         ]
         return {**where, "cells": cells}
@@ -127,7 +127,3 @@ def _cell(rows: pd.DataFrame) -> TransferCell:
         success=Proportion(int(met.sum()), int(both.sum()) + unknown, unknown),
         agreement=Proportion(int((known & (clean == told)).sum()), len(rows), unknown),
     )
-
-
-def _plain(share: Proportion) -> dict[str, Any]:
-    return {name: getattr(share, name) for name in ("k", "n", "unknown", "rate", "low", "high")}

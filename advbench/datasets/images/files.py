@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
-from advbench.errors import UserError
+from advbench.errors import CLOSED, UserError
 from advbench.sanitize import display_name
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -182,7 +182,7 @@ def why_not(error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "no such file or folder; check the spelling"
     if isinstance(error, PermissionError):
-        return "no permission; change its access rights or copy it to a place of yours"
+        return f"no permission; {CLOSED}"
     return f"{(error.strerror or type(error).__name__).lower()}; copy it to another place and try that"
 
 

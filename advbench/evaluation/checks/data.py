@@ -18,6 +18,7 @@ from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.records.flag import Flag
 from attacks.protocols import Model
+from attacks.searches.draws import seeded
 
 LOOKED_AT = 64
 """Number of images that are looked at."""
@@ -47,7 +48,7 @@ def check_data(
         labels: True classes (N,), or which labels apply, bool (N, C).
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
-        seed: Seed for a model that draws random numbers; the global generator is left as it was.
+        seed: Seed for a model that draws random numbers; the global generators are left as they were.
         within: What the model wraps, which tells how it normalises if it is a :class:`Classifier`; None: the model.
 
     Returns:
@@ -62,8 +63,7 @@ def check_data(
     x, labels = x[:LOOKED_AT], labels[:LOOKED_AT].to(x.device)
     stated = model if within is None else within
     norm = (stated.mean, stated.std) if isinstance(stated, Classifier) else USUAL["no normalisation"]
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, x.device), torch.no_grad():
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels, norm)]
 
 

@@ -25,6 +25,7 @@ from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.queries.modes import learns, parts
 from attacks.queries.randomness import SPREAD, spread
+from attacks.searches.draws import seeded
 
 ASKED = 32
 """Number of images of a data set that a run makes these checks on."""
@@ -61,7 +62,7 @@ def check_model(
         labels: True classes (N,), or which labels apply, bool (N, C); None: those that the model predicts.
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
-        seed: Seed for a model that draws random numbers; the global generator is left as it was.
+        seed: Seed for a model that draws random numbers; the global generators are left as they were.
 
     Returns:
         Flags M1 to M9, A13 and A14. A model in training mode gets that flag alone, and so does one that passes change,
@@ -74,8 +75,7 @@ def check_model(
     """
     called = name or str(getattr(model, "name", type(model).__name__))
     # Whoever calls this may have switched gradients off, which says nothing about the model.
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, x.device), torch.inference_mode(False), torch.enable_grad():
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
 
 

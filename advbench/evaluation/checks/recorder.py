@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import largest_size
 from attacks.goals import Goal
 from attacks.norms import Norm
 from attacks.protocols import Model
@@ -72,7 +72,7 @@ class Recorder:
 
     def _keep(self, rows: Tensor, x: Tensor, logits: Tensor, *, searching: bool) -> None:
         size = self._norm.measure(x - self._x[rows])
-        inside = (size <= self._eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE) & ((x >= 0) & (x <= 1)).flatten(1).all(1)
+        inside = (size <= largest_size(self._eps)) & ((x >= 0) & (x <= 1)).flatten(1).all(1)
         value = self._goal.select(rows).margin(logits).to(size).where(inside, torch.inf)
         value = value.nan_to_num(nan=torch.inf, posinf=torch.inf)
         lowest = self.margin.scatter_reduce(0, rows, value.to(self.margin), "amin")

@@ -23,7 +23,7 @@ from advbench.pictures.choice import Choice, read_input
 from advbench.pictures.original.photograph import known_preprocessing
 from advbench.pictures.outcome import SHOWN, provenance
 from advbench.pictures.starting import carried_starts, of_shape
-from advbench.planning.forms.fast_forms import PLAIN, bears, fastest_here
+from advbench.planning.forms.fast_forms import PLAIN, fastest_here, roughest_form
 from attacks import Attack, Model, Stuck, capped, stored
 from attacks.searches.starts import takes_starts, with_starts
 
@@ -137,7 +137,7 @@ def hastened(session: Session) -> Session:
     """
     config, model, attack = session.config, session.model, session.attack
     session = session._replace(others=tuple(map(hastened, session.others)))
-    if (most := bears(config.attack, attack, config.goal.kind)) == PLAIN:
+    if (most := roughest_form(config.attack, attack, config.goal.kind)) == PLAIN:
         return session
     for path in session.pictures.pictures:
         with suppress(PictureError):

@@ -34,7 +34,7 @@ class Passes(NamedTuple):
     """Number of forward passes."""
     backwards: float
     """Number of backward passes."""
-    bears: str = FORMS[0]
+    form: str = FORMS[0]
     """The most changed of :data:`attacks.speed.folding.FORMS` in which it takes gradients."""
 
     @property
@@ -55,7 +55,7 @@ def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
 
     Example:
         >>> count_passes("pgd", "linf", '{"steps": 7}', "untargeted")
-        Passes(forwards=8.0, backwards=7.0, bears='bfloat16')
+        Passes(forwards=8.0, backwards=7.0, form='bfloat16')
     """
     if not ATTACKS[attack].target.startswith("attacks."):
         # Whoever hangs or kills its process does so in a unit of its own, not here.
@@ -76,7 +76,7 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
     Example:
         >>> from attacks import PGD
         >>> passes_of(PGD(steps=7), "untargeted")
-        Passes(forwards=8.0, backwards=7.0, bears='bfloat16')
+        Passes(forwards=8.0, backwards=7.0, form='bfloat16')
     """
     x = torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16)
     goals: dict[str, Goal] = {
@@ -94,7 +94,7 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
         metered = Meter(unmoved, torch.zeros(1, dtype=torch.int64), lambda: next(left))
         with suppress(Exception):  # it is counted as far as it gets; whether it works shows itself when it is run
             attack(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
-        return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.bears)
+        return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.form)
 
     passes = counted(_Unmoved())
     # What goes by labels alone has hardly begun before it has found an image, however far, that fools the model.
@@ -108,18 +108,18 @@ class _Unmoved:
         near: Images like this one get that prediction, all others the opposite; None: all get it.
     """
 
-    bears = FORMS[0]
+    form = FORMS[0]
 
     def __init__(self, near: Tensor | None = None) -> None:
         self._near = near
 
     @property
     def quick_form(self) -> None:
-        self.bears = FORMS[-1]
+        self.form = FORMS[-1]
 
     @property
     def exact_form(self) -> None:
-        self.bears = max(self.bears, EXACT, key=FORMS.index)
+        self.form = max(self.form, EXACT, key=FORMS.index)
 
     def __call__(self, x: Tensor, /) -> Tensor:
         slopes = torch.linspace(-1e-6, 1e-6, x[0].numel() * 5).view(-1, 5)

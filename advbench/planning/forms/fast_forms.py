@@ -187,7 +187,7 @@ def crowded() -> bool:
         torch.set_num_threads(threads)
 
 
-def bears(name: str, attack: Attack, goal: str) -> str:
+def roughest_form(name: str, attack: Attack, goal: str) -> str:
     """The most changed of the forms of a network in which an attack takes gradients, where there is one.
 
     Args:
@@ -197,13 +197,13 @@ def bears(name: str, attack: Attack, goal: str) -> str:
 
     Example:
         >>> from attacks import FAB, FMN, PGD
-        >>> bears("pgd", PGD(), "untargeted"), bears("fmn", FMN(), "untargeted"), bears("fab", FAB(), "untargeted")
-        ('bfloat16', 'channels_last', 'plain')
+        >>> [roughest_form(*each, "untargeted") for each in (("pgd", PGD()), ("fmn", FMN()), ("fab", FAB()))]
+        ['bfloat16', 'channels_last', 'plain']
     """
     target = ATTACKS[name].target
     if not target.startswith("attacks.") or target.startswith("attacks.foolbox:"):
         return PLAIN
-    return passes_of(attack, goal, most=FIRST_PASSES).bears
+    return passes_of(attack, goal, most=FIRST_PASSES).form
 
 
 def try_models(names: Iterable[str]) -> Iterator[str]:

@@ -99,7 +99,7 @@ def attack_units(
 ) -> Iterator[Unit]:
     """The units of an attack; passes of a surrogate are counted in as many of the model as take as long."""
     passes = cell.passes
-    form = milder(made_on.choice.form, passes.bears)
+    form = milder(made_on.choice.form, passes.form)
     slower = made_on.size.flops / size.flops if size.flops else 1.0
     asked = float(len(spread(pair.numbers)) if cell.asks_starts else 0)
     asked += passes_of_fit(cell.params, len(pair.numbers)) if cell.takes_fit else 0

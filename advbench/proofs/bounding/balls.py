@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advbench.records.record import EPS_ABSOLUTE, EPS_RELATIVE
+from advbench.records.record import largest_size
 from attacks.norms import Norm
 
 _MEASURING = 1e-6
@@ -47,7 +47,7 @@ class BallInBox:
         """The ball around an image (1, ...), enlarged by what the judge allows."""
         if norm.name not in MINIMA:
             raise ValueError(f"expected a norm of {', '.join(MINIMA)}, got {norm.name}")
-        radius = (eps * (1 + EPS_RELATIVE) + EPS_ABSOLUTE) * (1 + _MEASURING) + _MEASURING / 10
+        radius = largest_size(eps) * (1 + _MEASURING) + _MEASURING / 10
         reach = 1.0 if norm.name == "l0" else radius
         return cls(x, norm.name, radius, (x - reach).clamp(0, 1), (x + reach).clamp(0, 1))
 

@@ -152,23 +152,24 @@ def _larger(build: Builder, a: int, b: int) -> int:
 
 
 def _add(build: Builder, a: Any, b: Any, alpha: float = 1) -> int:
-    return _signed(build, a, b if alpha == 1 else _mul(build, b, alpha), 1)
+    return _weighted(build, a, b, alpha)
 
 
 def _sub(build: Builder, a: Any, b: Any, alpha: float = 1) -> int:
-    return _signed(build, a, b if alpha == 1 else _mul(build, b, alpha), -1)
+    return _weighted(build, a, b, -alpha)
 
 
-def _signed(build: Builder, a: Any, b: Any, sign: int) -> int:
-    """A plus or minus b, of which at most one is no node."""
+def _weighted(build: Builder, a: Any, b: Any, weight: float) -> int:
+    """The sum of a and a number times b, of which at most one is no node."""
     if isinstance(a, Place) and isinstance(b, Place):
         if build.nodes[a].shape != build.nodes[b].shape:
             raise UnprovableError("a sum of two shapes")
-        return build.add(Sum((1, sign)), a, b)
-    one = torch.ones((), dtype=torch.float64, device=build.device)
+        if abs(weight) != 1:
+            return _weighted(build, a, build.place(_mul(build, b, weight)), 1)
+        return build.add(Sum((1, int(weight))), a, b)
     if isinstance(a, Place):
-        return build.add(Scale(build.constant(1.0, a), sign * build.constant(b, a)), a)
-    return build.add(Scale(build.constant(sign * one, b), build.constant(a, b)), b)
+        return build.add(Scale(build.constant(1.0, a), weight * build.constant(b, a)), a)
+    return build.add(Scale(build.constant(float(weight), b), build.constant(a, b)), b)
 
 
 def _mul(build: Builder, a: Any, b: Any) -> int:

@@ -95,7 +95,7 @@ class Splitter:
             children = self._children(fast, coefficients, parents)
             count += len(children.slopes)
             found_choice, found_guide, least = self._bounded(fast, coefficients, children)
-            left = found_guide <= self.enough
+            left = ~(found_guide > self.enough)  # what is no number is not closed
             closed = min(closed, least)
             frontier = joined(frontier.rows(rest), found_choice.rows(left))
             guide = torch.cat([guide[rest], found_guide[left]])

@@ -43,6 +43,12 @@ GATES: dict[Gate, Help] = {
         "Between what attacks broke and what was proved lies a gap larger than the gate allows. Stronger attacks and "
         "more time for the proofs close it.",
     ),
+    "max_corruption_error": Help(
+        "CorruptionErrorTooLarge",
+        "The mean error under common corruptions is at most what the suite allows.",
+        "Too many images are misclassified under noise, blur, weather or compression. The heat map of `advbench report "
+        "DIR --format html` shows which corruptions it is; augmentation by changes of that kind lowers it.",
+    ),
     "max_drop_pp": Help(
         "RobustAccuracyDropped",
         "Robust accuracy has not dropped against the baseline by more than the suite allows.",
@@ -62,7 +68,7 @@ def rules() -> list[dict[str, Any]]:
 
     Example:
         >>> [rule["id"] for rule in rules()][:5]
-        ['min_robust_accuracy', 'min_proved_accuracy', 'max_open', 'max_drop_pp', 'M1']
+        ['min_robust_accuracy', 'min_proved_accuracy', 'max_open', 'max_corruption_error', 'max_drop_pp']
     """
     gates = [_rule(gate, text, "error") for gate, text in GATES.items()]
     return gates + [_rule(name, _check(name, check.asks), "warning") for name, check in CHECKS.items()]

@@ -73,7 +73,7 @@ def _gates(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
             where = describe_place(result.threat, result.eps)
             message = f"{where}: {result.message}"
             found = _result(result.gate, "error", message, run)
-            yield found | _located(found, result.threat, result.eps) | {"properties": _numbers(_about(verdict, result))}
+            yield found | _located(found, result.threat, result.eps) | {"properties": _about(verdict, result)}
 
 
 def _flags(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
@@ -89,10 +89,14 @@ def _flags(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
         )
 
 
-def _about(verdict: Verdict, result: GateResult) -> Cell:
-    """The cell that a gate is about: the worst case is the first of its threat and eps."""
+def _about(verdict: Verdict, result: GateResult) -> dict[str, Any]:
+    """The numbers that a gate is about: of a worst case, which is the first of its threat and eps, or a mean error."""
+    if result.gate == "max_corruption_error":
+        errors = {(each.model, each.dataset): each.mean for each in verdict.analysis.corruptions}
+        mean = errors[result.threat.model, result.threat.dataset]
+        return {} if mean is None else {f"mean_{name}": value for name, value in mean._asdict().items()}
     place = (result.threat, result.eps)
-    return next(each for each in verdict.analysis.cells if (each.threat, each.eps) == place)
+    return _numbers(next(each for each in verdict.analysis.cells if (each.threat, each.eps) == place))
 
 
 def _numbers(cell: Cell) -> dict[str, Any]:
