@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
 
 
+_DIMENSIONS = {"x": 4, "x_adv": 4, "clean_logits": 2, "adv_logits": 2}
+"""Tensors of a file and their numbers of dimensions, the first of which counts the images."""
+
+
 def kept_rows(run: "StoredRun") -> Iterator[pd.DataFrame]:
     """The rows of the frame whose images were kept, with the file and the place in it of each image."""
     by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
@@ -22,18 +26,28 @@ def kept_rows(run: "StoredRun") -> Iterator[pd.DataFrame]:
             numbers = kept_tensors(path)["rows"].astype(np.int64)
         except (OSError, ValueError, KeyError):
             continue  # a damaged file is the business of `advbench verify`; the report goes without
-        yield by_unit[path.stem].iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
+        unit = by_unit[path.stem]
+        if ((numbers >= 0) & (numbers < len(unit))).all():
+            yield unit.iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
 
 
 def kept_tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
-    """The row numbers of a file, or all that it holds of one image."""
+    """The row numbers of a file, or all that it holds of one image.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no such file, or holds other numbers of images than of rows.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
-            if place is None:
-                return {"rows": file.get_tensor("rows")}
-            names = ("x", "x_adv", "clean_logits", "adv_logits")
-            return {name: file.get_slice(name)[place] for name in names}
+            if place is not None:
+                return {name: file.get_slice(name)[place] for name in _DIMENSIONS}
+            rows = file.get_tensor("rows")
+            shapes = {name: file.get_slice(name).get_shape() for name in _DIMENSIONS}
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+    if any(len(shape) != _DIMENSIONS[name] or shape[:1] != list(rows.shape) for name, shape in shapes.items()):
+        raise ValueError(f"expected as many images as rows, {rows.shape}, got {shapes}")
+    return {"rows": rows}

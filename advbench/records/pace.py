@@ -95,10 +95,11 @@ def describe_rate(units: int, seconds: float) -> str:
     """The number of units in a time as people say it.
 
     Example:
-        >>> describe_rate(120, 10), describe_rate(6, 60), describe_rate(1, 1800)
-        ('12 units a second', '6 units a minute', '2 units an hour')
+        >>> describe_rate(120, 10), describe_rate(6, 60), describe_rate(1, 3600)
+        ('12 units a second', '6 units a minute', '1 unit an hour')
     """
     names = {1: "a second", 60: "a minute", 3600: "an hour"}
     length = next((length for length in names if units / seconds * length >= 1), 3600)
     rate = units / seconds * length
-    return f"{rate:.2g} units {names[length]}" if rate < 10 else f"{rate:.0f} units {names[length]}"
+    shown = f"{rate:.2g}" if rate < 10 else f"{rate:.0f}"
+    return f"{shown} unit{'' if shown == '1' else 's'} {names[length]}"

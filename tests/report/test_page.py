@@ -16,12 +16,13 @@ import pytest
 from click.testing import CliRunner
 from frames import frame, images, many, row, unknown
 from runs import MANIFEST, write_run
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from advbench.analysis.gates import evaluate
 from advbench.analysis.threats import gather
 from advbench.cli.main import main
 from advbench.config.gates import Gates
+from advbench.records.adversarials import kept_rows
 from advbench.records.stored_run import read_run
 from advbench.report.html.document import render
 from advbench.report.html.figures import DOUBT, curves, histogram
@@ -184,6 +185,26 @@ def test_a_damaged_picture_file_does_not_stop_the_report(tmp_path):
     first.write_bytes(b"\xff" * 100)
     second.write_bytes(second.read_bytes()[:50])
     (folder / "adv" / "stranger.safetensors").write_bytes(b"")
+    assert "Smallest perturbations" in page(folder)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda held: {"rows": held["rows"] + 10**6},
+        lambda held: {"rows": held["rows"] - 1},
+        lambda held: {"rows": held["rows"].reshape(-1, 1)},
+        lambda held: {"x": held["x"][:1]},
+        lambda held: {"x_adv": held["x_adv"].reshape(len(held["x_adv"]), -1)},
+    ],
+    ids=["beyond", "negative", "shape", "fewer", "flat"],
+)
+def test_an_edited_picture_file_does_not_stop_the_report(tmp_path, edit):
+    folder = with_pictures(tmp_path / "run", ROWS)
+    first, *_ = sorted((folder / "adv").iterdir())
+    held = load_file(first)
+    save_file(held | edit(held), first)
+    assert first.name not in {file for rows in kept_rows(read_run(folder)) for file in rows["file"]}
     assert "Smallest perturbations" in page(folder)
 
 
