@@ -36,7 +36,8 @@ def problem(seed, classes=8, values=30):
     logits = model(x)
     goal = TopKExclusion.from_logits(logits, 2)
     everything = torch.arange(classes).expand(3, -1)
-    return model, x, goal, logits, ways._gram(model, x, goal, everything), logits.double()
+    gram, scale = ways._gram(model, x, goal, everything)
+    return model, x, goal, logits, gram, logits.double() / scale.unsqueeze(1)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -75,28 +75,29 @@ def _rounded_away(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag
     """A3: successes within an eps are none any more once each value is rounded to one of 256 levels."""
     kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
     known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
-    gone = known & ~kept.fillna(True).to_numpy(bool)
+    gone = known.copy()
+    gone[known] = ~kept[known].astype(bool)
+    between = _between_levels(rows[gone])
     if (lost := int(gone.sum())) > max(1, LOST * known.sum()):
         yield Flag(
             id="A3", severity="I", **where, value=lost / int(known.sum()),
             message=f"{lost} of {known.sum()} adversarial images do not meet the goal within eps any more when they "
             "are saved in 8 bits",
-            advice=_between_levels(rows[gone]) or _ROUNDED,
+            advice=f"an eps of {between:.3g}/255 is between grey levels, and rounding exceeds it: "
+            f"take {max(1, int(between))}/255" if between else _ROUNDED,
         )  # fmt: skip
 
 
-def _between_levels(lost: pd.DataFrame) -> str:
-    """What to do if most successes were lost at an eps in Linf that is no whole number of grey levels.
+def _between_levels(lost: pd.DataFrame) -> float:
+    """The eps in Linf, in grey levels, at which most of these successes were lost, if it is no whole number; or else 0.
 
     Changes of 25.5 levels become 26 of them, which is more than was allowed, however well they fool.
     """
     grey = 255 * lost.loc[(lost["norm"] == "linf").to_numpy(bool), "eps"].to_numpy(float)
     between = grey[np.abs(grey - grey.round()) > _WHOLE]
     if 2 * len(between) <= len(lost):
-        return ""
-    most = pd.Series(between.round(6)).mode()[0]
-    whole = max(1, int(most))
-    return f"an eps of {most:.3g}/255 is between grey levels, and rounding exceeds it: take {whole}/255"
+        return 0.0
+    return float(pd.Series(between.round(6)).mode()[0])
 
 
 def _invalid(rows: pd.DataFrame) -> Bools:
