@@ -52,7 +52,7 @@ class FitState(NamedTuple):
     over: bool = False
     """Whether all images held out are fooled, and they are enough to go by."""
     weakness: float = 0.0
-    """How much views are weakened, from 0 to 1, where as little as :func:`weakened` allows is left of it."""
+    """How much views are weakened, from 0, not at all, to 1, most; see :func:`weakened`."""
     loss: float = 0.0
     """The mean loss over the latest batch."""
 
@@ -72,7 +72,7 @@ LEFT_OUT = 0.3
 LESS = 0.5
 """By how much at most what a view gets is weaker."""
 PACE = 0.1
-"""How fast views are weakened: by this times what the fraction fooled is above its aim, in each step."""
+"""In each step the weakness changes by this times the difference of the fraction fooled and `still_fooled`."""
 STRETCH = 2.0
 """Steps back and forth leave many values inside the budget; in the end all are multiplied by this and projected."""
 ENOUGH = 50
