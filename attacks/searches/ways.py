@@ -75,22 +75,21 @@ def nearest_ways(model: Model, x: Tensor, goal: Goal, logits: Tensor, exclusion:
 def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> tuple[Tensor, Tensor]:
     """Inner products of the gradients of some logits: classes (N, K) -> float64 (N, K, K), and by what (N,) they are.
 
-    Gradients are divided by a power of two near their largest value, which is exact: the squares of gradients of 1e20
-    would be infinite.
+    Gradients are divided by the power of two below their largest value, which is exact: the squares of gradients of
+    1e20 would be infinite.
     """
     size = max(1, _VALUES // (classes.shape[1] * x[0].numel()))
-    grams, exponents = [], []
+    grams, scales = [], []
     for start in range(0, len(x), size):
         rows = torch.arange(start, min(start + size, len(x)), device=x.device)
         at = slopes(model, x[rows], goal.select(rows), partial(_logits_of, classes[rows]), classes.shape[1])
-        exponent = torch.frexp(at.gradient.flatten(1).abs().amax(1)).exponent
-        # In two halves, since 2 ** -exponent may be more than a float holds.
-        gradients = at.gradient.flatten(2).ldexp(-(exponent // 2).view(-1, 1, 1))
-        gradients = gradients.ldexp((exponent // 2 - exponent).view(-1, 1, 1))
+        largest = at.gradient.flatten(1).abs().amax(1)
+        scale = torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1)
+        gradients = at.gradient.flatten(2) / scale.view(-1, 1, 1)
         # One by one: what batched products round to may depend on the batch.
         grams += [(gradient @ gradient.T).double() for gradient in gradients]
-        exponents.append(exponent)
-    return torch.stack(grams), torch.ones(len(x), dtype=torch.double, device=x.device).ldexp(torch.cat(exponents))
+        scales.append(scale.double())
+    return torch.stack(grams), torch.cat(scales)
 
 
 def _logits_of(classes: Tensor, logits: Tensor, goal: Goal) -> Tensor:
