@@ -195,7 +195,7 @@ def _within(size: Floats, eps: float | None) -> Bools:
     return found
 
 
-_NUMBERS, _PARTS = ("clean", "robust", "off", "on"), ("k", "n", "unknown", "rate", "low", "high")
+_NUMBERS, _PARTS = ("clean", "robust", "off", "on"), tuple(Proportion(0, 0).as_dict())
 _SHARED = ("model", "dataset", "norm", "eps")
 FLAT = (*_SHARED, "label", "images", *(f"{name}_{part}" for name in _NUMBERS for part in _PARTS))
 """Headings of :func:`flat`."""
@@ -205,5 +205,5 @@ def flat(tables: Sequence[LabelTable]) -> Iterator[tuple[Any, ...]]:
     """The rates of all tables as rows under the headings `FLAT`, for a spreadsheet."""
     for table in tables:
         for rates in table.rates:
-            shares = (getattr(getattr(rates, name), part) for name in _NUMBERS for part in _PARTS)
+            shares = (share for name in _NUMBERS for share in getattr(rates, name).as_dict().values())
             yield (*(getattr(table, name) for name in _SHARED), rates.name, rates.images, *shares)
