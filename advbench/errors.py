@@ -1,10 +1,10 @@
-"""Errors as a person sees them at the terminal, and the exit codes of every command."""
+"""Errors as shown at the terminal, and the exit codes of every command."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended, as the shell sees it.
+    """Exit code of a command, as the shell sees it.
 
     Example:
         >>> ExitCode(3).name, ExitCode.INCOMPLETE == 3
@@ -12,33 +12,33 @@ class ExitCode(IntEnum):
     """
 
     OK = 0
-    """Everything asked for was done, and every gate let it pass."""
+    """Everything requested was done, and every gate passed."""
     FAILED = 1
-    """Everything was done, and a gate or a check did not let it pass."""
+    """Everything was done, but a gate or a check failed."""
     USAGE = 2
-    """Bad usage, something that cannot be read or written, or a gate whose baseline is missing."""
+    """Wrong usage, a file that cannot be read or written, or a gate whose baseline is missing."""
     INCOMPLETE = 3
-    """Something failed; the rest is done and saved."""
+    """Something failed; the rest was done and saved."""
     NOTHING = 5
     """There was nothing to do."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C; what was finished is saved."""
     PIPE_CLOSED = 141
-    """Whoever reads the output has closed it: what a shell says of a program that a closed pipe ended."""
+    """The reader closed the output: the code that a shell gives for a program ended by a closed pipe."""
     TERMINATED = 143
     """Stopped by a signal; what was finished is saved."""
 
 
-CLOSED = "change its access rights, or copy it to a place of yours"
-"""What to do about a file or folder that the system does not let us see."""
+CLOSED = "change its permissions, or copy it to a place that you can read"
+"""What to do about a file or folder that the system does not let us read."""
 
 
 class UserError(Exception):
-    """A mistake or a lack that the user can mend; printed without a traceback.
+    """A problem that the user can fix; printed without a traceback.
 
     Args:
         message: One sentence: what is wrong, where, and why.
-        hint: What to do next; may run over several lines. Empty if the message says it all.
+        hint: What to do next; may span several lines. Empty if the message says it all.
 
     Example:
         >>> print(UserError("unknown model 'vgg61'", hint="did you mean vgg16?"))
@@ -59,10 +59,10 @@ class UserError(Exception):
 
 
 def not_installed(what: object, package: str, extra: str) -> UserError:
-    """The error of something that needs a package which one of advbench's extras installs.
+    """The error for something that needs a package which one of advbench's extras installs.
 
     Args:
-        what: What needs it: a name, a file, or words.
+        what: What needs the package: a name, a file, or a phrase.
         package: Name of the package.
         extra: Name of the extra.
 
@@ -76,7 +76,7 @@ def not_installed(what: object, package: str, extra: str) -> UserError:
 
 
 def first_line(error: BaseException, otherwise: str = "no reason given") -> str:
-    r"""First line of the message of an error.
+    r"""First line of an error's message.
 
     Args:
         error: The exception, with a message of any number of lines.
@@ -90,7 +90,7 @@ def first_line(error: BaseException, otherwise: str = "no reason given") -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The reason why foreign code failed, in one line.
+    """The reason why third-party code failed, in one line.
 
     Args:
         error: Exception that it raised.

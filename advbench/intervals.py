@@ -1,4 +1,4 @@
-"""The Wilson score interval of a share. No torch."""
+"""The Wilson score interval of a proportion. Does not import torch."""
 
 from statistics import NormalDist
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
-"""Confidence of every interval that is published."""
+"""Confidence level of every reported interval."""
 
 
 class Bounds(NamedTuple):
@@ -22,12 +22,12 @@ class Bounds(NamedTuple):
 
 
 def wilson(k: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Bounds:
-    """The Wilson score interval of shares k/n.
+    """The Wilson score interval of proportions k/n.
 
     Args:
         k: Counts, 0 to n, of any shape.
         n: Totals, of the same shape; where one is 0 the interval is [0, 1].
-        level: Confidence of the interval.
+        level: Confidence level of the interval.
 
     References:
         E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927
@@ -42,6 +42,6 @@ def wilson(k: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Bounds:
     share, z2_by_n = k / safe, NormalDist().inv_cdf((1 + level) / 2) ** 2 / safe
     centre = (share + z2_by_n / 2) / (1 + z2_by_n)
     half = np.sqrt(z2_by_n * (share * (1 - share) + z2_by_n / 4)) / (1 + z2_by_n)
-    # With k = 0 or k = n the formula gives 0 and 1 exactly, but for rounding.
+    # With k = 0 or k = n the formula gives exactly 0 or 1, apart from rounding.
     low = np.where((n > 0) & (k > 0), np.clip(centre - half, 0, 1), 0.0)
     return Bounds(low, np.where((n > 0) & (k < n), np.clip(centre + half, 0, 1), 1.0))

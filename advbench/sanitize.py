@@ -1,4 +1,4 @@
-"""Names from strangers, made safe to show and to write."""
+"""Make untrusted names safe to show and to write."""
 
 import re
 import unicodedata
@@ -11,19 +11,19 @@ _LONGEST_SLUG = 80
 _RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 _LONGEST = 60
-"""Largest number of characters of one value."""
+"""Maximum number of characters of one value."""
 _FEW = 8
-"""Largest number of entries that are written out."""
+"""Maximum number of entries that are written out."""
 
 
 def display_name(name: str | Path, *, limit: int = 80) -> str:
     r"""Make a name safe to print: one line, no control characters, a bounded length.
 
-    Line breaks, ANSI and bidirectional controls and all else that cannot be seen are shown as escapes.
-    Markup is kept: what prints with rich or writes HTML must still escape it.
+    Line breaks, ANSI and bidirectional controls and all other invisible characters are shown as escapes.
+    Markup is kept: code that prints with rich or writes HTML must still escape it.
 
     Args:
-        name: Path or any other text from a stranger.
+        name: Path or any other untrusted text.
         limit: Largest number of characters to return, at least 10; a longer name loses its middle.
 
     Returns:
@@ -48,10 +48,10 @@ def display_name(name: str | Path, *, limit: int = 80) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Make a text of several lines safe to print: no control characters but the line breaks between them.
+    r"""Make a text of several lines safe to print: no control characters except the line breaks.
 
     Args:
-        text: Message with names from strangers in it.
+        text: Message that contains untrusted names.
 
     Example:
         >>> printable("cannot read tiger\x1b[31m\ncheck the spelling")
@@ -65,12 +65,12 @@ def _escaped(text: str) -> str:
 
 
 def slug(name: str) -> str:
-    """Turn a name into one that every file system takes.
+    """Turn a name into one that every file system accepts.
 
-    Accents are dropped; whatever is not `A-Z a-z 0-9 . _ -` becomes a dash.
+    Accents are dropped; anything other than `A-Z a-z 0-9 . _ -` becomes a dash.
 
     Args:
-        name: Text to be turned into a slug.
+        name: Text to turn into a slug.
 
     Returns:
         1 to 80 of those characters; the first is neither a dot nor a dash.
@@ -85,10 +85,10 @@ def slug(name: str) -> str:
 
 
 def unique_slugs(names: Iterable[str]) -> list[str]:
-    """Give each name a slug of its own, distinct even where capitals do not count.
+    """Give each name a unique slug, distinct even on case-insensitive file systems.
 
     Args:
-        names: Texts to be turned into slugs, repeats allowed.
+        names: Texts to turn into slugs; repeats are allowed.
 
     Returns:
         As many slugs, in the same order.
@@ -115,7 +115,7 @@ def _shorten(text: str) -> str:
 
 
 def one_line(result: Any) -> str:
-    """The repr of a dataclass or a named tuple in one line: large values are told by their kind and size.
+    """One-line repr of a dataclass or a named tuple: large values are shown by type and size.
 
     Example:
         >>> from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The tables of models, attacks and data sets that can be loaded and run by name. Plain data; imports no torch."""
+"""Tables of the models, attacks and data sets that can be used by name. Plain data; does not import torch."""
 
 from advbench.catalog.attacks import ATTACKS, CORRUPTION, DEFAULT_ATTACK, EXTRAS, UNIVERSAL, lacking
 from advbench.catalog.datasets import DATASETS

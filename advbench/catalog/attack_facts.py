@@ -1,4 +1,4 @@
-"""A copy of the facts that attacks state about themselves, for code that must not import them. Imports no torch."""
+"""A copy of the facts that attacks declare, for code that must not import them. Does not import torch."""
 
 import json
 from functools import cache
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 ATTACK_FACTS = Path(__file__).with_name("attack_facts.json")
-"""File of the facts, written by `python -m advbench.maintenance.attack_facts`."""
+"""File with the facts, written by `python -m advbench.maintenance.attack_facts`."""
 ATTACK_COSTS = ATTACK_FACTS.with_name("attack_costs.json")
-"""File of the passes that attacks take, written by the same command."""
+"""File with the number of passes of each attack, written by the same command."""
 
 
 @cache
 def attack_facts() -> dict[str, dict[str, Any]]:
-    """Name of an attack of the catalog -> its facts: all that its card, its listing and the checks need.
+    """Name of an attack in the catalog -> its facts: everything that its card, its listing and the checks need.
 
     Example:
         >>> facts = attack_facts()["square"]
@@ -26,9 +26,9 @@ def attack_facts() -> dict[str, dict[str, Any]]:
 
 @cache
 def attack_costs() -> dict[str, list[float]]:
-    """Name of an attack of the library -> forward and backward passes on an image that it cannot fool.
+    """Name of an attack in the library -> forward and backward passes on an image that it cannot fool.
 
-    They are those of its defaults in its first norm; one that is missing has not been counted.
+    Counted with the attack's defaults in its first norm; a missing attack has not been counted.
 
     Example:
         >>> attack_costs()["pgd"]

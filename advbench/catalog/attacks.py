@@ -1,4 +1,4 @@
-"""The table of attacks, made from the facts that they state about themselves. Imports no torch."""
+"""The table of attacks, built from the facts that they declare. Does not import torch."""
 
 import importlib.util
 from typing import Any
@@ -12,9 +12,9 @@ DEFAULT_ATTACK = "topk"
 UNIVERSAL = "universal"
 """The attack that applies a perturbation from a file."""
 CORRUPTION = "corruption/"
-"""What the names of corruptions begin with: attacks that no eps bounds, and that say nothing about a worst case."""
+"""Prefix of the names of corruptions: attacks without an eps, which say nothing about the worst case."""
 SET_ASIDE = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""Corruptions over which the benchmark takes no mean."""
+"""Corruptions that the benchmark leaves out of its mean."""
 EXTRAS = {"numba": "brendel-bethge"}
 """Package -> the extra of advbench that installs it."""
 
@@ -48,10 +48,10 @@ ATTACKS: Registry[AttackCard] = Registry("attack", {name: _card(name, facts) for
 
 
 def corruptions(*, every: bool = True) -> tuple[str, ...]:
-    """Names of the corruptions, without what they begin with.
+    """Names of the corruptions, without their prefix.
 
     Args:
-        every: Whether those that the benchmark sets aside are among them.
+        every: Whether to include those that the benchmark leaves out of its mean.
 
     Example:
         >>> len(corruptions()), corruptions(every=False)[-1]

@@ -1,4 +1,4 @@
-"""The table of data sets. Plain data; imports no torch."""
+"""The table of data sets. Plain data; does not import torch."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def _composed(name: str, data: str, classes: int) -> tuple[str, DatasetCard]:
         data=data,
         classes=classes,
         images=1000,
-        summary="several labels each: one to four of those test digits; carried by advbench",
+        summary="several labels each: one to four of those test digits; ships with advbench",
     )
 
 
@@ -24,7 +24,7 @@ def _samples(name: str, data: str, classes: int) -> tuple[str, DatasetCard]:
         data=data,
         classes=classes,
         images=20,
-        summary="20 images that Foolbox carries",
+        summary="20 images that ship with Foolbox",
     )
 
 
@@ -35,7 +35,7 @@ def _carried(name: str, data: str) -> tuple[str, DatasetCard]:
         data=data,
         classes=10,
         images=1000,
-        summary="every tenth test image; carried by advbench",
+        summary="every tenth test image; ships with advbench",
     )
 
 
@@ -70,20 +70,20 @@ DATASETS: Registry[DatasetCard] = Registry(
         _samples("cifar100-samples", "CIFAR-100", 100),
         _samples("mnist-samples", "MNIST", 10),
         _samples("fashion-mnist-samples", "Fashion-MNIST", 10),
-        _yours("folder", "folder", "your folder: a subfolder for each class, or labels.csv beside the pictures"),
+        _yours("folder", "folder", "your folder: a subfolder for each class, or labels.csv next to the pictures"),
         _yours("imagenet-v2", "folder", "your folder of ImageNet-V2: subfolders 0 to 999", classes=1000),
         _yours("imagenet-sketch", "folder", "your folder of ImageNet-Sketch: WordNet ids", classes=1000),
         _yours(
             "imagenet-a",
             "folder",
-            "your folder of ImageNet-A; judged among its 200 classes",
+            "your folder of ImageNet-A; judged on its 200 classes only",
             classes=200,
             restricted=True,
         ),
         _yours(
             "imagenet-r",
             "folder",
-            "your folder of ImageNet-R; judged among its 200 classes",
+            "your folder of ImageNet-R; judged on its 200 classes only",
             classes=200,
             restricted=True,
         ),

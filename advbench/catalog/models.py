@@ -1,4 +1,4 @@
-"""The table of models, and what each still needs on this machine. Plain data; imports no torch."""
+"""The table of models, and what each still needs on this machine. Plain data; does not import torch."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ from advbench.catalog.torchvision import TORCHVISION
 from advbench.catalog.zoo import DATA, ZOO, read_card
 
 DEFAULT_MODEL = "efficientnet_lite0"
-"""The model used if none is named; it needs no network."""
+"""The model used if none is named; it loads offline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +21,11 @@ class Availability:
     """What a model still needs on this machine."""
 
     state: Literal["embedded", "not installed", "cached", "download", "train"]
-    """`embedded`: its packages are installed, or advbench carries it; `not installed`: they are not; `cached`: its
-    file is in torch's cache; `download`: it is not, and will be fetched on first use; `train`: it is trained first."""
+    """`embedded`: its packages are installed, or it ships with advbench; `not installed`: they are not; `cached`: its
+    file is in torch's cache; `download`: it is not, and will be fetched on first use; `train`: you have to train it
+    first."""
     ready: bool
-    """Whether it loads without a network."""
+    """Whether it loads offline."""
     detail: str
     """The packages, the command to run, the cached file, or the download and its destination."""
 
@@ -40,7 +41,7 @@ def availability(card: ModelCard) -> Availability:
     """
     if card.recipe:
         if card.weights_sha256:
-            return Availability(state="embedded", ready=True, detail="carried by advbench")
+            return Availability(state="embedded", ready=True, detail="ships with advbench")
         return Availability(state="train", ready=False, detail=f"advbench train {card.recipe}; then --weights FILE")
     if card.packages:
         if all(importlib.util.find_spec(package.replace("-", "_")) for package in card.packages):

@@ -1,4 +1,4 @@
-"""The parameters of attacks: their names and defaults, and how a user sets them. Imports no torch."""
+"""The parameters of attacks: their names and defaults, and how a user sets them. Does not import torch."""
 
 import math
 import tomllib
@@ -12,11 +12,11 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 Parameter = bool | int | float | str
-"""A value of a parameter, as it is set in a suite or on the command line."""
+"""A parameter value, as set in a suite or on the command line."""
 
 
 class Known(NamedTuple):
-    """A parameter that an attack has."""
+    """A parameter of an attack."""
 
     name: str
     """Name of the parameter, as in `--param NAME=VALUE`."""
@@ -27,13 +27,13 @@ class Known(NamedTuple):
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, Parameter]:
-    """Parse parameters from the command line, each into the type that it would have in a suite.
+    """Parse parameters from the command line, giving each the type that it would have in a suite.
 
     Args:
-        texts: Parameters as `NAME=VALUE`; a value is written as in TOML, or is text without quotes.
+        texts: Parameters as `NAME=VALUE`; a value is written as in TOML, or as text without quotes.
 
     Raises:
-        UserError: A text has another form, a name occurs twice, or a number is not finite.
+        UserError: A text is not of that form, a name occurs twice, or a number is not finite.
 
     Example:
         >>> parse_parameters(["steps=200", "relative_step=0.1", "random_start=false", "loss=ce"])
@@ -53,7 +53,7 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, Parameter]:
 
 
 def _value(text: str) -> Parameter:
-    # Messages of attacks print True and False, as Python does; TOML writes them in lower case.
+    # Attacks print True and False in messages, as Python does; TOML writes them in lower case.
     text = text.lower() if text in ("True", "False") else text
     try:
         read = tomllib.loads(f"value = {text}")
@@ -64,14 +64,14 @@ def _value(text: str) -> Parameter:
 
 
 def check_names(card: AttackCard, given: Mapping[str, object]) -> None:
-    """Check that an attack has the parameters that it is given.
+    """Check that an attack has the given parameters.
 
     Args:
         card: Card of the attack.
         given: Name -> value of each parameter.
 
     Raises:
-        UserError: It has no parameter of that name; the hint lists similar names and all parameters.
+        UserError: The attack has no parameter of that name; the hint lists similar names and all parameters.
     """
     known = parameters_of_card(card)
     if known is None:
@@ -88,7 +88,7 @@ def check_names(card: AttackCard, given: Mapping[str, object]) -> None:
 
 
 def parameters_of_card(card: AttackCard) -> tuple[Known, ...] | None:
-    """The parameters of an attack that can be written as text; None for an attack from outside the library.
+    """The parameters of an attack that can be written as text; None for an attack that is not from the library.
 
     Example:
         >>> from advbench.catalog import ATTACKS

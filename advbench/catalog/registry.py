@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A table from names to cards; only plugins add to it.
+    """A mapping from names to cards, to which only plugins add.
 
     Args:
-        kind: Kind of the entries in the singular, such as "model" or "attack". Used in messages.
-        table: Name -> card, or the same as pairs. Names are matched exactly; two names that differ only in case
-            or in `-` against `_` are refused, because nobody could tell them apart.
-        listed_by: The command that lists them; empty for `advbench` and the kind in the plural.
+        kind: Kind of entry in the singular, such as "model" or "attack"; used in messages.
+        table: Name -> card, or the same as pairs. Names are matched exactly; two names that differ only in case or in
+            `-` versus `_` are refused, because they are too easy to confuse.
+        listed_by: The command that lists the entries; empty for `advbench` and the kind in the plural.
 
     Raises:
         ValueError: A name occurs twice.
@@ -29,7 +29,7 @@ class Registry(Generic[T]):
         >>> attacks["PDG"]
         Traceback (most recent call last):
         advbench.errors.UserError: unknown attack 'PDG'
-        did you mean pgd? `advbench attacks` lists what there is
+        did you mean pgd? `advbench attacks` lists all names
     """
 
     def __init__(self, kind: str, table: Mapping[str, T] | Iterable[tuple[str, T]], *, listed_by: str = "") -> None:
@@ -43,7 +43,7 @@ class Registry(Generic[T]):
             self._cards[name] = card
 
     def __getitem__(self, name: str) -> T:
-        """The card of that name.
+        """The card with that name.
 
         Raises:
             UserError: There is no such name; the hint gives similar names and the command that lists all.
@@ -52,7 +52,7 @@ class Registry(Generic[T]):
             return self._cards[name]
         close = near_misses(name, self._cards)
         guess = f"did you mean {', '.join(close)}? " if close else ""
-        raise UserError(f"unknown {self.kind} {name!r}", hint=f"{guess}`{self.listed_by}` lists what there is")
+        raise UserError(f"unknown {self.kind} {name!r}", hint=f"{guess}`{self.listed_by}` lists all names")
 
     def __contains__(self, name: object) -> bool:
         return name in self._cards
@@ -67,12 +67,12 @@ class Registry(Generic[T]):
         """Add the cards of a plugin.
 
         Raises:
-            UserError: A name is taken already, or too similar to one that is.
+            UserError: A name is already taken, or too similar to one that is.
         """
         taken = {_fold(name): name for name in self._cards}
         for name, card in cards.items():
             if _fold(name) in taken and self._cards.get(name) != card:
-                raise UserError(f"{self.kind} {name!r} cannot be added: there is {taken[_fold(name)]!r} already")
+                raise UserError(f"{self.kind} {name!r} cannot be added: {taken[_fold(name)]!r} already exists")
             self._cards[name] = card
 
     def values(self) -> tuple[T, ...]:
@@ -83,16 +83,16 @@ class Registry(Generic[T]):
 def resolve(target: str) -> Any:
     """Import the object that "module:attr" names.
 
-    Targets come from advbench's own tables; never pass one that came from a file or a flag.
+    Targets come from advbench's own tables; never pass one that came from a file or an option.
 
     Args:
-        target: Dotted name of a module and name of one of its attributes, such as "attacks.pgd:PGD".
+        target: Dotted name of a module and the name of one of its attributes, such as "attacks.pgd:PGD".
 
     Returns:
         The attribute.
 
     Raises:
-        ValueError: The target has another form.
+        ValueError: The target does not have that form.
         ImportError, AttributeError: The module or the attribute does not exist.
 
     Example:
@@ -106,10 +106,10 @@ def resolve(target: str) -> Any:
 
 
 def near_misses(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The known names that someone who typed `name` may have meant, best first.
+    """The known names that someone who typed `name` may have meant, best match first.
 
-    Case is ignored, and `-`, `_` and spaces are equivalent. Names that contain what was typed come first, the
-    shortest ahead; then those made of the same letters; then those with a similar spelling.
+    Case is ignored, and `-`, `_` and spaces are equivalent. Names that contain what was typed come first, shortest
+    first; then names with the same letters; then names with a similar spelling.
 
     Example:
         >>> near_misses("VGG61", ["vgg19", "vgg16", "resnet50"])
@@ -126,14 +126,14 @@ def near_misses(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
 
 
 def class_numbers(text: str, classes: Sequence[str]) -> tuple[int, ...]:
-    """The classes that a text may mean: those of that name, whatever its case, or else the one of that number.
+    """The classes that a text may mean: those with that name, ignoring case, or else the one with that number.
 
     Args:
-        text: Name of a class, or its number from 0 on.
+        text: Name of a class, or its number, counted from 0.
         classes: Names of the classes in their order.
 
     Returns:
-        Their numbers: none for an unknown class, several for a name that several have.
+        Their numbers: none for an unknown class, several if several classes share the name.
 
     Example:
         >>> classes = ["Crane", "crane", "7"]
@@ -145,7 +145,7 @@ def class_numbers(text: str, classes: Sequence[str]) -> tuple[int, ...]:
 
 
 def number_of(text: str, count: int) -> tuple[int, ...]:
-    """The class whose number a text is; none if it is no number or there is no such class.
+    """The class with the number that a text states; none if it is not a number or there is no such class.
 
     Example:
         >>> number_of("007", 10), number_of("10", 10), number_of("-1", 10)

@@ -1,21 +1,21 @@
-"""Data sets that stand in no table: those of the Hugging Face hub. Imports no torch."""
+"""Data sets that are in no table: those of the Hugging Face hub. Does not import torch."""
 
 from advbench.catalog.cards import DatasetCard
 from advbench.catalog.datasets import DATASETS
 
 HUB = "hf/"
-"""Prefix of the names of data sets of the Hugging Face hub."""
+"""Prefix of the names of data sets on the Hugging Face hub."""
 
 
 def dataset_card(name: str) -> DatasetCard:
-    """The card of a data set of the catalogue, or of one of the Hugging Face hub.
+    """The card of a data set in the catalogue, or of one on the Hugging Face hub.
 
     Args:
         name: A name of `advbench datasets`, or `hf/` and the name of a data set of the hub, such as "hf/cifar10"; or
             `hf/` and a folder that begins with `.`, `/` or `~`, such as "hf/./saved".
 
     Returns:
-        The card. That of the hub says little before the data set is loaded.
+        The card. For a data set on the hub, it says little before the data set is loaded.
 
     Raises:
         UserError: There is no such name.
@@ -25,6 +25,6 @@ def dataset_card(name: str) -> DatasetCard:
         'advbench.datasets.sources.hub:load'
     """
     if name.startswith(HUB) and name not in DATASETS:
-        summary = "a data set of the Hugging Face hub"
+        summary = "a data set on the Hugging Face hub"
         return DatasetCard(name=name, loader="advbench.datasets.sources.hub:load", summary=summary)
     return DATASETS[name]

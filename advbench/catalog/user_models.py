@@ -1,4 +1,4 @@
-"""The user's own models, given as a file or as a timm name, and how to tell them apart. Imports no torch."""
+"""The user's own models, given as a file or as a timm name, and how to tell them apart. Does not import torch."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 TIMM = "timm/"
 """Prefix of the names of timm's models."""
 HUB = "hf/"
-"""Prefix of the names of image classifiers of the Hugging Face hub."""
+"""Prefix of the names of image classifiers on the Hugging Face hub."""
 CLIP = "clip/"
 """Prefix of the names of open_clip's models."""
 ROBUSTBENCH = "robustbench/"
@@ -35,7 +35,8 @@ _PACKAGES = {
     CLIP: ("advbench.models.sources.open_clip:load", "open_clip", ("open_clip_torch", "timm")),
     ROBUSTBENCH: ("advbench.models.sources.robustbench:load", "robustbench", ("robustbench", "timm")),
 }
-"""Prefix -> the function that loads a model of a package, the package, and what determines its networks."""
+"""Prefix -> the function that loads a model from a package, the package, and the packages that determine its
+networks."""
 
 _LOADERS = {
     ".keras": "advbench.models.sources.keras:load",
@@ -45,9 +46,9 @@ _LOADERS = {
     ".pt": "advbench.models.sources.exported:load_script",
     ".ts": "advbench.models.sources.exported:load_script",
 }
-"""Suffix of a file -> the function that loads it."""
+"""File suffix -> the function that loads it."""
 _RUNTIMES = {".onnx": ("onnxruntime", "onnx2torch", "onnx2pytorch"), ".keras": ("keras",)}
-"""Suffix of a file -> the packages that run it."""
+"""File suffix -> the packages that run it."""
 _FACTORY_LOADER = "advbench.models.sources.user_code:load_factory"
 _NETWORK = ("num_classes", "input_size", "mean", "std", "classes", "thresholds", "output")
 _DESCRIBED = {
@@ -57,8 +58,8 @@ _DESCRIBED = {
     _PACKAGES[ROBUSTBENCH][0]: ("classes",),
     **{loader: _NETWORK for suffix, loader in _LOADERS.items() if suffix != ".safetensors"},
 }
-"""The functions that read a description as well -> its fields that they read. What `advbench train` writes describes
-itself."""
+"""The loaders that also read a description -> the fields that they read. Files from `advbench train` describe
+themselves."""
 
 
 def model_card(name: str) -> ModelCard:
@@ -93,13 +94,13 @@ def model_card(name: str) -> ModelCard:
         return _own(name, _PACKAGES[HUB][0], "transformers", runs=False)
     suffix = Path(name).suffix
     if suffix in _LOADERS:
-        # torch.export keeps some values as pickles, and a TorchScript archive is a program.
+        # torch.export stores some values as pickles, and a TorchScript archive is a program.
         return _own(name, _LOADERS[suffix], name, runs=suffix in (".pt2", ".pt", ".ts"))
     return MODELS[name]
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of one of the user's own models.
+    """Whether a name refers to one of the user's own models.
 
     Example:
         >>> is_own("nets.py:small"), is_own("vgg16")
@@ -110,28 +111,28 @@ def is_own(name: str) -> bool:
 
 
 def _prefix(name: str) -> str:
-    """The prefix of a model of another package; empty if it has none."""
+    """The prefix of a model from another package; empty if there is none."""
     return next((prefix for prefix in _PACKAGES if name.startswith(prefix)), "")
 
 
 def _is_folder(name: str) -> bool:
-    """Whether a name is that of a folder that transformers wrote, there or not."""
+    """Whether a name refers to a folder that transformers wrote, whether it exists or not."""
     return name not in MODELS and (name.endswith(("/", "\\")) or is_there(Path(name) / "config.json"))
 
 
 def is_there(file: Path, *, closed: bool = False) -> bool:
-    """Whether there is such a file; False too where no file can have the name.
+    """Whether a file exists; also False for a name that no file can have.
 
     Args:
         file: Path of the file.
-        closed: What is said where its folder is closed to us, so that nobody can tell.
+        closed: Answer if its folder may not be read, so that the file cannot be checked.
 
     Example:
         >>> is_there(Path(__file__)), is_there(Path("no such folder/x"))
         (True, False)
     """
     try:
-        return S_ISREG(file.stat().st_mode)  # `is_file` of later Pythons hides that a folder is closed
+        return S_ISREG(file.stat().st_mode)  # `is_file` of later Pythons hides that a folder is unreadable
     except PermissionError:
         return closed
     except (OSError, ValueError):
@@ -139,7 +140,7 @@ def is_there(file: Path, *, closed: bool = False) -> bool:
 
 
 def hub_folder(name: str) -> Path | None:
-    """The folder that a model of transformers is named by; None for a name of the hub.
+    """The folder that the name of a transformers model refers to; None for a name on the hub.
 
     Example:
         >>> hub_folder("hf/./net").as_posix(), hub_folder("net/").as_posix(), hub_folder("hf/microsoft/resnet-18")
@@ -150,7 +151,7 @@ def hub_folder(name: str) -> Path | None:
 
 
 def _local(name: str) -> tuple[str, str]:
-    """What stands before the path in the name of a package's model, and the path; empty if there is none."""
+    """The part before the path in the name of a package's model, and the path; empty if there is none."""
     if name.startswith(HUB):
         folder = hub_folder(name)
         return (f"{HUB}./", folder.as_posix()) if folder else (name, "")
@@ -161,7 +162,7 @@ def _local(name: str) -> tuple[str, str]:
 
 
 def described_fields(name: str) -> tuple[str, ...]:
-    """The fields of a description that are read when a model is loaded; none for a model that describes itself.
+    """The fields of a description that loading a model reads; none for a model that describes itself.
 
     Example:
         >>> described_fields("trained.safetensors"), "mean" in described_fields("net.onnx")
@@ -171,7 +172,7 @@ def described_fields(name: str) -> tuple[str, ...]:
 
 
 def takes_description(name: str) -> bool:
-    """Whether a model leaves things open: normalisation, names of classes, input size.
+    """Whether a model needs a description: its normalisation, class names or input size are not fixed.
 
     Example:
         >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")
@@ -181,7 +182,7 @@ def takes_description(name: str) -> bool:
 
 
 def moved(name: str, move: Callable[[Path], Path]) -> str:
-    """The name of a model with the path of its file, if it has one, changed.
+    """The name of a model, with the path of its file, if it has one, changed.
 
     Example:
         >>> moved("nets.py:small", lambda path: Path("work") / path), moved("vgg16", lambda path: Path("work") / path)
@@ -193,19 +194,19 @@ def moved(name: str, move: Callable[[Path], Path]) -> str:
         start, path = _local(name)
         changed = move(Path(path))
         return f"{start.removesuffix('./') if changed.is_absolute() else start}{changed.as_posix()}" if path else name
-    # The slash at its end may be all that tells a folder.
+    # The trailing slash may be all that marks a folder.
     ending = "/" if name.endswith("/") else ""
     return f"{move(Path(name)).as_posix()}{ending}" if is_own(name) else name
 
 
 def origin(name: str) -> dict[str, str]:
-    """What determines the answers of a model besides its weights: its name, or the content of its file.
+    """What determines a model's output besides its weights: its name, or the content of its file.
 
     Args:
         name: Name of the model, as for :func:`model_card`, or any other.
 
     Returns:
-        Plain data. For a function it covers the file that defines it, not the modules that the file imports.
+        Plain data. For a function, it covers the file that defines it, but not the modules that the file imports.
 
     Raises:
         UserError: There is no such file.
@@ -228,7 +229,7 @@ def origin(name: str) -> dict[str, str]:
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    """The versions of packages, of those that are installed."""
+    """The versions of those packages that are installed."""
     found = {}
     for package in packages:
         with suppress(PackageNotFoundError):

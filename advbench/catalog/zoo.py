@@ -1,4 +1,4 @@
-"""The classifiers that the project trains itself, and their training data. Plain data; imports no torch."""
+"""The classifiers that the project trains itself, and their training data. Plain data; does not import torch."""
 
 import json
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ class ZooData(NamedTuple):
     std: tuple[float, ...]
     """Standard deviation of each channel of the training images, image units."""
     eps: str
-    """Linf eps at which robustness is measured; for digits and CIFAR-10 the one that papers use."""
+    """Linf eps at which robustness is measured; for digits and CIFAR-10, the one used in papers."""
     licence: str
-    """Licence of its images, as far as it is known."""
+    """Licence of its images, as far as known."""
     torchvision: str = ""
     """Name of its class in `torchvision.datasets`, if there is one."""
     shipped: bool = True
     """Whether weights trained on it are part of advbench."""
     composed: str = ""
-    """Key of the data set whose images its own are composed of, several to each, so that an image has several of the
+    """Key of the data set from whose images its own are composed, several in each, so that an image has several of the
     classes, or none; empty: its images are read, and have one class each."""
 
 
@@ -126,9 +126,9 @@ class ZooRow:
     architecture: str
     """Name of the function in `advbench.models.networks.architectures`."""
     claimed: float | None = None
-    """Test accuracy, 0 to 1, that the founding text states; None if it states none."""
+    """Test accuracy, 0 to 1, claimed by the original text; None if it claims none."""
     claim: str = ""
-    """Other claims of the founding text, in words."""
+    """Other claims of the original text, in words."""
 
 
 def _row(name: str, data: str, claimed: float | None = None, claim: str = "") -> ZooRow:

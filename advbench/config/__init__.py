@@ -1,1 +1,1 @@
-"""What a person asks for, checked before anything is loaded: suites, goals, eps. No torch."""
+"""User settings, checked before anything is loaded: suites, goals, eps. Does not import torch."""

@@ -1,4 +1,4 @@
-"""What a person asks for, checked and understood before anything heavy is imported."""
+"""The options of `advbench attack`, parsed and checked before anything heavy is imported."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,58 +19,58 @@ from advbench.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """All that `advbench attack` is asked for."""
+    """All options of `advbench attack`."""
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures, as given on the command line."""
     data: ChosenImages | None = None
-    """Images of a data set, in place of such paths."""
+    """Images of a data set, instead of paths."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
-    """A file with the model's weights, in place of the published ones."""
+    """A file with the model's weights, instead of the published ones."""
     about: Description = NOTHING
-    """What is said of a model of the user's own that its file or function does not."""
+    """Description of a user's own model: what its file or function does not state."""
     attack: str = DEFAULT_ATTACK
     """A name of `advbench attacks`."""
     params: Mapping[str, Parameter] = field(default_factory=dict)
-    """Parameters of the attack; those not given have the attack's defaults."""
+    """Parameters of the attack; the others keep the attack's defaults."""
     goal: GoalSpec = field(default_factory=lambda: parse_goal(DEFAULT_GOAL))
     """What counts as fooled."""
     goal_named: bool = True
-    """Whether the user asked for that goal."""
+    """Whether the user named that goal."""
     mask: MaskSpec | None = None
-    """What may change in the pictures; None: everything."""
+    """The part of the pictures that may change; None: everything."""
     norm: str = "linf"
     """Name of the norm, one of `NORMS`."""
     eps: float | None = None
     """Largest allowed size, image units; None: no bound."""
     max_passes: int | None = None
-    """Most passes on each picture, forward and backward; None: as many as the attack takes."""
+    """Maximum number of passes per picture, forward and backward; None: no limit."""
     seed: int = 0
     """Seed of all random draws."""
     precise: bool = False
-    """Whether gradients come from the network as it is, rather than from the form of it that is fastest here."""
+    """Whether gradients come from the network as it is, rather than from its fast form."""
     prove: bool = False
-    """Whether to look for the largest eps at which it can be proved that nothing meets the goal."""
+    """Whether to search for the largest eps at which it can be proved that no image meets the goal."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Device: auto, cpu, cuda, cuda:N or mps."""
     batch_size: int = 16
     """Number of images attacked together."""
     size: str = INPUT
     """Whether the model's input is attacked, or the picture at its own size: `INPUT` or `ORIGINAL`."""
     saved_as: SavedAs | None = None
-    """How a picture attacked at its own size is saved; None: in its own format."""
+    """Format in which a picture attacked at its own size is saved; None: its own format."""
     kappa: float = 0.0
-    """Logits to spare at which the attack on such a picture aims."""
+    """Logit margin that the attack on such a picture aims for."""
     others: "tuple[AttackConfig, ...]" = ()
-    """The same for further attacks on each picture, of which the smallest perturbation counts."""
+    """Configurations of further attacks on each picture; the smallest perturbation counts."""
     out: Path | None = None
-    """Folder for the results; None: a folder in `reports` for each image."""
+    """Folder for the results; None: one folder per image, in `reports`."""
 
     @property
     def all(self) -> "tuple[AttackConfig, ...]":
-        """This and those for the further attacks, in the order in which they were named."""
+        """This configuration and those of the further attacks, in the order in which they were named."""
         return (self, *self.others)
 
 
@@ -85,23 +85,23 @@ def attack_config(
     mask: str | None = None,
     **rest: object,
 ) -> AttackConfig:
-    """Check the options of `advbench attack` against the tables and each other.
+    """Check the options of `advbench attack` against the catalog and each other.
 
     Args:
         model: Name of a model.
-        attack: Name of an attack, or several with commas between them.
-        goal: As :func:`parse_goal` takes it; None: `DEFAULT_GOAL`, or untargeted for an attack that cannot take that
-            and for a model with too few classes; `DEFAULT_LABEL_GOAL` for a model with several labels.
+        attack: Name of an attack, or several, separated by commas.
+        goal: Goal, as :func:`parse_goal` accepts it; None: `DEFAULT_GOAL`, or untargeted for an attack that does not
+            support that and for a model with too few classes; `DEFAULT_LABEL_GOAL` for a multi-label model.
         norm: Name of a norm; None: the first that the attack supports.
-        eps: As :func:`parse_eps` takes it; None: `DEFAULT_EPS`.
-        mask: As :func:`advbench.config.masks.parse_mask` takes it; None: everything may change.
-        params: Parameters of the attack, as :func:`advbench.catalog.parameters.parse_parameters` takes them; of several
-            attacks each takes those that it has.
+        eps: Budget, as :func:`parse_eps` accepts it; None: `DEFAULT_EPS`.
+        mask: Mask, as :func:`advbench.config.masks.parse_mask` accepts it; None: everything may change.
+        params: Parameters of the attack, as :func:`advbench.catalog.parameters.parse_parameters` accepts them; with
+            several attacks, each gets those that it has.
         **rest: The other fields of :class:`AttackConfig`.
 
     Raises:
-        UserError: An unknown name, also of a parameter, a parameter without a value, a norm or a goal the attack cannot
-            take, a package it needs that is missing, an eps of the wrong scale or missing.
+        UserError: An unknown name, including that of a parameter; a parameter without a value; a norm or a goal that
+            the attack does not support; a missing package; or an eps that is missing or of the wrong scale.
 
     Example:
         >>> config = attack_config(model="vgg16", attack="pgd", goal="untargeted", norm=None, eps=None, paths=())
@@ -131,7 +131,7 @@ def attack_config(
 
 
 def _cards(text: str) -> list[AttackCard]:
-    """The cards of one attack, or of several with commas between their names."""
+    """The cards of one attack, or of several whose names are separated by commas."""
     names = [name.strip() for name in text.split(",")] if "," in text else [text]
     cards = [ATTACKS[name] for name in dict.fromkeys(names)]
     for card in cards:
@@ -146,7 +146,7 @@ def _cards(text: str) -> list[AttackCard]:
 
 
 def _parameters_for(cards: Sequence[AttackCard], params: Sequence[str]) -> list[dict[str, Parameter]]:
-    """The parameters of each attack, out of those that were given for all."""
+    """The parameters of each attack, picked from those given for all."""
     given = parse_parameters(params)
     if len(cards) == 1:
         check_names(cards[0], given)
@@ -160,7 +160,7 @@ def _parameters_for(cards: Sequence[AttackCard], params: Sequence[str]) -> list[
 
 
 def _norm_for(cards: Sequence[AttackCard], norm: str | None) -> str:
-    """The norm that was named, or the first that all attacks support."""
+    """The named norm, or the first that all attacks support."""
     shared = [each for each in cards[0].norms if all(each in card.norms for card in cards)]
     if norm is None and not shared:
         told = "; ".join(f"{card.name}: {', '.join(card.norms)}" for card in cards)
@@ -174,10 +174,10 @@ def _norm_for(cards: Sequence[AttackCard], norm: str | None) -> str:
 
 
 def _at_size(cards: Sequence[AttackCard], *, mask: str | None, **rest: object) -> dict[str, object]:
-    """What is said of the size at which pictures are attacked, checked: `saved_as` and `kappa`.
+    """Check the options for the size at which pictures are attacked: `saved_as` and `kappa`.
 
     Raises:
-        UserError: Something that goes with one of the two sizes alone.
+        UserError: An option applies to the other size only.
     """
     saved_as, kappa = rest.get("saved_as"), rest.get("kappa")
     if rest.get("size", INPUT) == INPUT:
@@ -191,13 +191,13 @@ def _at_size(cards: Sequence[AttackCard], *, mask: str | None, **rest: object) -
             raise UserError(f"{option} goes with the model's input only", hint=f"leave {option} or --size original out")
     foreign = next((card for card in cards if card.source != "advbench"), None)
     if foreign is not None and kappa:
-        raise UserError(f"attack '{foreign.name}' knows no logits to spare", hint="leave --kappa out")
+        raise UserError(f"attack '{foreign.name}' has no logit margin", hint="leave --kappa out")
     usual = 0.0 if foreign is not None else DEFAULT_KAPPA
     return {"kappa": usual if kappa is None else kappa}
 
 
 def _eps_for(card: AttackCard, norm: str, eps: str | None) -> float | None:
-    """The eps as it was written, or the default for this attack and norm; None: no bound."""
+    """The given eps, or the default for this attack and norm; None: no bound."""
     if not card.name.startswith(CORRUPTION):
         text = eps if eps is not None else DEFAULT_EPS.get(norm)
         if text is None and card.kind == "budget":
@@ -205,27 +205,27 @@ def _eps_for(card: AttackCard, norm: str, eps: str | None) -> float | None:
             raise UserError(f"attack '{card.name}' needs a budget in {norm}", hint=hint)
         return None if text is None else parse_eps(text, norm)
     if eps is not None:
-        hint = "leave --eps out, and say how strong it should be with --param severity=1 to 5"
+        hint = "leave --eps out, and set the strength with --param severity=1 to 5"
         raise UserError(f"attack '{card.name}' takes no eps", hint=hint)
     return None
 
 
 def _mask_of(text: str | None, *, prove: bool) -> MaskSpec | None:
     if text is not None and prove:
-        raise UserError("proofs know no masks", hint="leave out either --prove or --mask")
+        raise UserError("proofs do not support masks", hint="leave out either --prove or --mask")
     mask = None if text is None else parse_mask(text)
     if mask is not None:
-        mask.digest()  # a missing file is an error before the model is loaded
+        mask.digest()  # reports a missing file before the model is loaded
     return mask
 
 
 def suited(config: AttackConfig, classes: int, *, several: bool = False) -> AttackConfig:
-    """The configuration with the default goal for that number of classes, unless the user named a goal.
+    """The configuration, with the default goal for that number of classes unless the user named a goal.
 
     Args:
         config: Options of the command.
         classes: Number of classes of the model.
-        several: Whether the model tells of each class by itself whether it applies.
+        several: Whether the model is multi-label.
 
     Example:
         >>> config = attack_config(model="net.onnx", attack="pgd", goal=None, norm=None, eps=None, paths=())
@@ -239,8 +239,8 @@ def suited(config: AttackConfig, classes: int, *, several: bool = False) -> Atta
 
 
 def _goal_for(cards: Sequence[AttackCard], norm: str, text: str | None, classes: int, *, several: bool) -> GoalSpec:
-    """The goal as it was written, or the default for these attacks and this model; 0 classes: the number is unknown."""
-    # Of several attacks, the one that takes fewest goals decides what can be said.
+    """The given goal, or the default for these attacks and this model; 0 classes: the number is unknown."""
+    # With several attacks, the one that supports the fewest goals decides.
     card = min(cards, key=lambda card: len(card.goals))
     takes = " or ".join(GOAL_FORMS[kind] for kind in card.goals)
     if text is None:
@@ -250,7 +250,7 @@ def _goal_for(cards: Sequence[AttackCard], norm: str, text: str | None, classes:
         if not usual and several:
             able = _able(norm, card.kind)
             raise UserError(
-                f"attack '{card.name}' takes no goal for several labels", hint=f"any goal is taken by {able}"
+                f"attack '{card.name}' supports no multi-label goal", hint=f"any goal is supported by {able}"
             )
         if not usual:
             raise UserError(f"attack '{card.name}' needs a goal", hint=f"give one: --goal {takes}")
@@ -267,6 +267,6 @@ def _goal_for(cards: Sequence[AttackCard], norm: str, text: str | None, classes:
 
 
 def _able(norm: str, kind: str | None = None) -> str:
-    """Names of the attacks that take any goal in a norm, without those of other libraries."""
+    """Names of the attacks that support any goal in a norm, without those of other libraries."""
     own = [card for card in ATTACKS.values() if card.source == "advbench" and norm in card.norms]
     return ", ".join(card.name for card in own if kind in (None, card.kind))

@@ -1,4 +1,4 @@
-"""An eps as people write it, checked, and as it is shown to them. No torch."""
+"""Parse, check and format an eps. Does not import torch."""
 
 import math
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ from advbench.catalog.datasets import DATASETS
 from advbench.errors import UserError
 
 EXAMPLES = {"linf": "2/255", "l2": "0.5", "l1": "12", "l0": "50"}
-"""Norm -> an eps in it, as people write it. A record has a column of the same name for the size in each."""
+"""Norm -> an example of an eps in it, as people write it. A record has a column of the same name for each norm."""
 NORMS = tuple(EXAMPLES)
 """Names of the norms."""
 DEFAULT_EPS = {"linf": "2/255"}
-"""Eps where none is given: an invisible change in Linf; in the other norms no bound."""
+"""Eps if none is given: an invisible change in Linf; no bound in the other norms."""
 
 Usual = Literal["small", "large"]
-"""Budgets that suit the data: small ones, at which ordinary networks differ, and those of published results."""
+"""Budgets that suit the data: small ones, at which ordinary networks differ, and those used in published results."""
 _Budgets = dict[str, tuple[float, ...]]
 _DIGITS: Mapping[Usual, _Budgets] = {
     "small": {"linf": (0.1,), "l2": (1.0,), "l1": (5.0,), "l0": (10.0,)},
@@ -46,10 +46,10 @@ _USUAL: Mapping[str, Mapping[Usual, _Budgets]] = {
 
 
 def usual_budgets(dataset: str, size: Usual) -> _Budgets:
-    """Budgets in every norm that suit a data set.
+    """The budgets in every norm that suit a data set.
 
     Args:
-        dataset: Name of the data set; one whose images are not known has photographs.
+        dataset: Name of the data set; an unknown one is taken to hold photographs.
         size: "small" or "large".
 
     Example:
@@ -61,30 +61,30 @@ def usual_budgets(dataset: str, size: Usual) -> _Budgets:
 
 
 def _number(given: object) -> float:
-    """The value of a text or a number, or NaN."""
+    """The value of a text or number, or NaN."""
     try:
         if isinstance(given, str):
             top, slash, bottom = given.partition("/")
             return float(top) / (float(bottom) if slash else 1)
         return math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
-    except (ValueError, ZeroDivisionError, TypeError, OverflowError, RuntimeError):  # torch's, of several values
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError, RuntimeError):  # torch's for several values
         return math.nan
 
 
 def parse_eps(given: object, norm: str, *, option: str = "--eps") -> float:
-    """An eps as a person writes it: `2/255`, `0.5`, `1e-2`, or any kind of number in Python.
+    """Parse an eps: `2/255`, `0.5`, `1e-2`, or any kind of number in Python.
 
     Args:
-        given: A decimal number or a fraction as text, or a number: a `Fraction`, a `Decimal`, one of numpy's, a
+        given: A decimal number or a fraction as text, or a number: also a `Fraction`, a `Decimal`, a numpy number, or a
             tensor without dimensions.
-        norm: Name of the norm it is meant in: Linf of more than 1 is a whole image.
+        norm: Name of its norm; in Linf, more than 1 is out of range.
         option: Name of the option in messages.
 
     Returns:
         The number, in image units ([0, 1] is black to white; for L0 a count of values).
 
     Raises:
-        UserError: Not a number, not positive, or of the wrong scale.
+        UserError: It is not a number, not positive, or of the wrong scale.
 
     Example:
         >>> from fractions import Fraction
@@ -113,7 +113,7 @@ def parse_eps(given: object, norm: str, *, option: str = "--eps") -> float:
 
 
 def describe_eps(norm: str, eps: float, like: float | None = None) -> str:
-    """An eps or a distance with the unit people use: 255ths for Linf, unless it is a short decimal number.
+    """Format an eps or a distance in its usual unit: 255ths for Linf, unless it is a short decimal number.
 
     Example:
         >>> describe_eps("linf", 2 / 255), describe_eps("linf", 0.3), describe_eps("l2", 0.5), describe_eps("l0", 12)
@@ -122,7 +122,7 @@ def describe_eps(norm: str, eps: float, like: float | None = None) -> str:
     Args:
         norm: Name of the norm in which it is measured.
         eps: Size, image units.
-        like: Another size, in whose unit this one is written.
+        like: Another size, whose unit is used.
     """
     if norm == "linf":
         return f"{eps:.3g}" if is_decimal(eps if like is None else like) else f"{eps * 255:.4g}/255"
@@ -130,7 +130,7 @@ def describe_eps(norm: str, eps: float, like: float | None = None) -> str:
 
 
 def is_decimal(eps: float) -> bool:
-    """Whether people write an Linf eps as a decimal number: it has at most two digits behind the point.
+    """Whether an Linf eps is usually written as a decimal number: it has at most two digits after the point.
 
     Example:
         >>> is_decimal(0.3), is_decimal(8 / 255)

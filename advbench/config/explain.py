@@ -1,4 +1,4 @@
-"""What can be explained of a network and a picture, and what a person may ask of it. No torch."""
+"""The explanations of a network and a picture, and the options of `advbench explain`. Does not import torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from advbench.sanitize import display_name, slug
 
 EXPLANATIONS: Mapping[str, str] = MappingProxyType(
     {
-        "predictions": "the first five classes",
-        "grad-cam": "where the last maps speak for the class",
-        "saliency": "the pixels that count most",
+        "predictions": "the top five classes",
+        "grad-cam": "where the last feature maps support the class",
+        "saliency": "the pixels that matter most",
         "smooth-saliency": "the same, averaged over noisy copies",
-        "integrated-gradients": "what each pixel adds to the class",
-        "occlusion": "what hiding a place changes; needs no gradient",
+        "integrated-gradients": "what each pixel contributes to the class",
+        "occlusion": "what hiding a region changes; needs no gradient",
         "path": "confidences from the clean picture to the adversarial one, and decisions around both",
         "embedding": "the last hidden layer, among other images",
-        "features": "the maps of a layer",
+        "features": "the feature maps of a layer",
         "filters": "the picture that excites each filter most",
         "class-image": "the picture that excites a class most",
         "layers": "names, shapes and sizes of the layers",
@@ -33,7 +33,7 @@ EXPLANATIONS: Mapping[str, str] = MappingProxyType(
 )
 """Name, as in `--what` -> what it shows, in the order of the page."""
 WITHOUT_PICTURE = ("filters", "class-image", "layers")
-"""What can be explained of a network alone."""
+"""The explanations that need only a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,33 +41,33 @@ class Options:
     """Options of the explanations."""
 
     layer: str | None = None
-    """Layer for features, filters and grad-cam; None: an early, a middle and a late one, for grad-cam the last."""
+    """Layer for features, filters and grad-cam; None: an early, a middle and a late one; for grad-cam, the last."""
     filters: tuple[int, ...] = ()
-    """Numbers of filters, for features and filters; none: the first ones."""
+    """Indices of filters, for features and filters; none: the first ones."""
     every: bool = False
     """Whether to show all maps of a layer, not just the first 32."""
     classes: tuple[str, ...] = ()
     """Names or indices of the classes for class images and pixel maps; none: the predicted class of each picture."""
     steps: int | None = None
-    """Steps of every gradient ascent that makes a picture; None: enough for shapes to show."""
+    """Steps of every gradient ascent that generates a picture; None: enough for shapes to appear."""
     seed: int = 0
     """Seed of all random draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainConfig:
-    """All that `advbench explain` is asked for."""
+    """All options of `advbench explain`."""
 
     picture: Path | None = None
-    """The clean picture; None: the network alone is explained."""
+    """The clean picture; None: only the network is explained."""
     data: ChosenImages | None = None
-    """One image of a data set, in place of the picture."""
+    """One image of a data set, instead of the picture."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`, or a model of the user's own."""
     weights: Path | None = None
-    """A file with the model's weights, in place of the published ones."""
+    """A file with the model's weights, instead of the published ones."""
     about: Description = NOTHING
-    """What is said of a model of the user's own that its file or function does not."""
+    """Description of a user's own model: what its file or function does not state."""
     what: tuple[str, ...] = ()
     """Names of `EXPLANATIONS`; none: all of them."""
     options: Options = Options()
@@ -75,15 +75,15 @@ class ExplainConfig:
     adversarial: Path | None = None
     """The adversarial picture, from a file."""
     run: Path | None = None
-    """The folder of a run, whose most easily fooled images are explained instead of a picture."""
+    """The folder of a run whose most easily fooled images are explained, instead of a picture."""
     worst: int = 12
     """Number of those images."""
     allow_code: bool = False
-    """Whether the code of models of the user's own that the run was made with may be run."""
+    """Whether the run's models may run the user's own code."""
     attack: AttackConfig | None = None
     """The attack that makes the adversarial picture."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Device: auto, cpu, cuda, cuda:N or mps."""
     out: Path = Path("reports/explain")
     """Folder for the results."""
 
@@ -99,13 +99,13 @@ def explain_config(
     out: Path | None = None,
     **rest: Any,
 ) -> ExplainConfig:
-    """Check the options of `advbench explain` against the tables and each other.
+    """Check the options of `advbench explain` against the catalog and each other.
 
     Args:
-        what: Names, each with or without commas between several.
+        what: Names of explanations; each entry may hold several, separated by commas.
         options: Options of the explanations.
-        attack: `attack`, `goal`, `norm` and `eps`, as :func:`advbench.config.attack.attack_config` takes them, or None
-            each.
+        attack: `attack`, `goal`, `norm` and `eps`, as :func:`advbench.config.attack.attack_config` accepts them, each
+            possibly None.
         picture: The clean picture.
         model: Name of a model.
         adversarial: The adversarial picture.
@@ -113,7 +113,7 @@ def explain_config(
         **rest: The other fields of :class:`ExplainConfig`.
 
     Raises:
-        UserError: An unknown name, two sources of the adversarial picture, or no picture where one is needed.
+        UserError: An unknown name, two sources for the adversarial picture, or no picture although one is needed.
 
     Example:
         >>> explain_config(what=["filters,layers"], options=Options(), attack={}).what
@@ -129,7 +129,7 @@ occlusion, path, embedding, features, filters, class-image, layers
     made = any(value is not None for value in attack.values())
     data: ChosenImages | None = rest.get("data")
     if picture and data:
-        raise UserError(f"a picture was named and --data {data.spec.name} too", hint="leave one of them out")
+        raise UserError(f"both a picture and --data {data.spec.name} were given", hint="leave one of them out")
     if run is not None:
         if picture or data or adversarial or made or names or rest.get("about", NOTHING) != NOTHING:
             raise UserError("--run explains the images of a run: it takes no picture, attack, --what or description")
@@ -137,11 +137,11 @@ occlusion, path, embedding, features, filters, class-image, layers
     given = picture or data
     if given is None and (not names or set(names) - set(WITHOUT_PICTURE)):
         alone = ", ".join(WITHOUT_PICTURE)
-        raise UserError("explain needs a picture", hint=f"only {alone} do without one, named by --what")
+        raise UserError("explain needs a picture", hint=f"only {alone}, chosen with --what, work without one")
     if (made or adversarial) and given is None:
-        raise UserError("an adversarial picture is made of a clean one: give that too")
+        raise UserError("an adversarial picture needs the clean one that it was made from: give that too")
     if made and adversarial:
-        raise UserError("--adversarial and the options of an attack exclude each other: either is the other picture")
+        raise UserError("--adversarial and the options of an attack exclude each other: name one source of the picture")
     shown = picture.stem if picture else "-".join([data.spec.label, *data.images]) if data else ""
     folder = "-".join([*filter(None, [shown]), Path(model).name, "explained"])
     return ExplainConfig(
@@ -157,7 +157,7 @@ occlusion, path, embedding, features, filters, class-image, layers
 
 
 def _names(what: Sequence[str]) -> tuple[str, ...]:
-    """Names of explanations, each once."""
+    """Names of explanations, without repeats."""
     names = [name.strip() for each in what for name in each.split(",") if name.strip()]
     for name in names:
         if name not in EXPLANATIONS:
@@ -172,5 +172,5 @@ def _attack(model: str, seed: int, options: Mapping[str, Any]) -> AttackConfig:
     named["attack"] = named.get("attack") or DEFAULT_ATTACK
     if "," in str(named["attack"]):
         hint = "name one; `advbench attack` compares several"
-        raise UserError(f"what {display_name(str(named['attack']))} do to a picture cannot be shown at once", hint=hint)
+        raise UserError(f"explain takes one attack at a time, got {display_name(str(named['attack']))}", hint=hint)
     return attack_config(**named, model=model, seed=seed, paths=())

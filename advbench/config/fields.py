@@ -1,4 +1,4 @@
-"""The kinds of values in a suite, and how each is understood. No torch."""
+"""The types of values in a suite, and how each is parsed. Does not import torch."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,21 +16,21 @@ from advbench.errors import UserError
 if TYPE_CHECKING:
     NormName = str
 else:
-    # From the table, which a type checker cannot follow.
+    # Built from the table, which a type checker cannot follow.
     NormName = Literal[NORMS]
 """One of `advbench.config.budgets.NORMS`."""
 
 
 def plain(error: UserError) -> ValueError:
-    """A mistake of a user in the form that pydantic collects."""
+    """A user's mistake, in the form that pydantic collects."""
     return ValueError(f"{error.message}; {error.hint}" if error.hint else error.message)
 
 
 def known(card_of: Callable[[str], object]) -> BeforeValidator:
-    """A name that has a card, or one that the context of the validation knows; see `AS_IT_WAS`.
+    """A name that has a card, or one that the validation context allows; see `AS_IT_WAS`.
 
     Args:
-        card_of: Name -> card; raises a `UserError` where there is none.
+        card_of: Name -> card; raises a `UserError` if there is none.
     """
 
     def check(name: Any, info: ValidationInfo) -> Any:
@@ -46,11 +46,11 @@ def known(card_of: Callable[[str], object]) -> BeforeValidator:
 
 
 AS_IT_WAS = {"any name": True}
-"""Context of a validation that takes every name: that of the suite in a manifest, which may name a plugin's."""
+"""Validation context that accepts every name, for the suite in a manifest, which may name a plugin's cards."""
 
 
 def waived(info: ValidationInfo, name: str) -> bool:
-    """Whether the context of the validation takes a name that stands in no table."""
+    """Whether the validation context allows a name that is in no table."""
     return "any name" in (info.context or ()) or name in (info.context or {}).get("names", ())
 
 
@@ -77,18 +77,18 @@ def _eps_of_each_norm(table: Any) -> Any:
 
 
 def listed(value: Any) -> Any:
-    """One value is short for a list of one; an array or a tensor of several counts as a list."""
+    """A list; a single value becomes a list of one, and an array or tensor of several counts as a list."""
     value = value.tolist() if getattr(value, "ndim", 0) else value
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def named(value: Any) -> Any:
-    """`"pgd"` is short for `{name = "pgd"}`."""
+    """Expand `"pgd"` to `{name = "pgd"}`."""
     return {"name": value} if isinstance(value, str) else value
 
 
 def _corruptions(value: Any) -> Any:
-    """Names of corruptions; `all` stands for the nineteen, `imagenet-c` for the fifteen that the benchmark counts."""
+    """Names of corruptions; `all` means all nineteen, `imagenet-c` the fifteen that the benchmark counts."""
     sets = {"all": corruptions(), "imagenet-c": corruptions(every=False)}
     found: dict[str, None] = {}
     for name in listed(value):
@@ -104,16 +104,16 @@ def _corruptions(value: Any) -> Any:
 
 
 Corruptions = Annotated[tuple[str, ...], BeforeValidator(_corruptions)]
-"""Names of corruptions, without the prefix of the table of attacks."""
+"""Names of corruptions, without their prefix in the table of attacks."""
 Severities = Annotated[
     tuple[Annotated[int, Field(ge=1, le=5)], ...],
     AfterValidator(lambda value: tuple(sorted(set(value)))),
     BeforeValidator(listed),
     Field(min_length=1),
 ]
-"""Severities of corruptions, each once."""
+"""Severities of corruptions, without repeats."""
 Goal = Annotated[str, BeforeValidator(_goal)]
-"""A goal, as `advbench.config.goals.parse_goal` takes it."""
+"""A goal, as `advbench.config.goals.parse_goal` accepts it."""
 Goals = Annotated[tuple[Goal, ...], BeforeValidator(listed), Field(min_length=1)]
 """One goal or several."""
 NormNames = Annotated[tuple[NormName, ...], BeforeValidator(listed), Field(min_length=1)]
@@ -121,7 +121,7 @@ NormNames = Annotated[tuple[NormName, ...], BeforeValidator(listed), Field(min_l
 EpsTable = Annotated[
     dict[NormName, Annotated[tuple[float, ...], Field(min_length=1)]], BeforeValidator(_eps_of_each_norm)
 ]
-"""Norm -> budgets, in image units; written as numbers of any kind or as texts such as "2/255"."""
+"""Norm -> budgets, in image units; written as numbers of any kind or as strings such as "2/255"."""
 
 
 class Strict(BaseModel):
@@ -138,11 +138,11 @@ def _mask(text: Any) -> Any:
 
 
 Mask = Annotated[str, BeforeValidator(_mask)] | None
-"""What attacks may change, as `advbench attack --mask` takes it; None: everything."""
+"""The part that attacks may change, as `advbench attack --mask` accepts it; None: everything."""
 
 
 def in_a_word(value: Any) -> Any:
-    """The fields of a data set that is named in one word; anything else as it is."""
+    """The fields of a data set written as one word; anything else unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -153,7 +153,7 @@ def in_a_word(value: Any) -> Any:
 
 
 def with_label(values: Any) -> Any:
-    """The fields of a table with its name as the label where it has none."""
+    """The fields of a table, with its name as the label if it has none."""
     if isinstance(values, Mapping) and not values.get("label") and "name" in values:
         return {**values, "label": values["name"]}
     return values
@@ -164,7 +164,7 @@ ProofMethod = Literal["auto", "interval", "crown-ibp", "crown", "alpha-crown", "
 
 
 class Prove(Strict):
-    """What a proof may cost for each image; it is tried on the images that no attack fools.
+    """What a proof may cost for each image; proofs are tried on the images that no attack fools.
 
     Example:
         >>> Prove(seconds=10).domains
@@ -172,8 +172,8 @@ class Prove(Strict):
     """
 
     domains: PositiveInt = 2000
-    """Most domains of branch and bound; some 2,000 take about five seconds of a processor."""
+    """Maximum number of branch-and-bound domains; 2,000 take about five seconds of CPU time."""
     seconds: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds after which nothing more is begun: a ceiling, for what is proved should depend on `domains` alone."""
+    """Seconds after which nothing new is started: a safety limit, since the outcome should depend only on `domains`."""
     method: ProofMethod = "auto"
-    """Last method to try: interval, crown-ibp, crown, alpha-crown or split; auto: as far as it takes."""
+    """Last method to try: interval, crown-ibp, crown, alpha-crown or split; auto: as far as necessary."""

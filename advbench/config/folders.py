@@ -1,4 +1,4 @@
-"""Folders of the user's: that in which advbench keeps things, and those whose files it reads."""
+"""The user's folders: advbench's cache, and those whose files it reads."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from advbench.sanitize import display_name
 
 
 def cache_folder() -> Path:
-    """Path of the user's cache, or of the folder that ADVBENCH_CACHE names; it may not exist yet."""
+    """Path of the user's cache, or of the folder that ADVBENCH_CACHE names; it need not exist yet."""
     from platformdirs import user_cache_path
 
     named = os.environ.get("ADVBENCH_CACHE")
@@ -18,17 +18,17 @@ def cache_folder() -> Path:
 
 
 def files_below(folder: Path, suffix: str, *, deep: bool = True) -> Iterator[Path]:
-    """All files in a folder and the folders in it whose names end so, hidden ones left out; in no order.
+    """All files in a folder and its subfolders with a given suffix, without hidden ones; in no particular order.
 
-    `Path.glob` passes over a folder that it must not look into, and what is read is less than what is there.
+    `Path.glob` silently skips folders without read permission, so that some files would be missed.
 
     Args:
-        folder: Folder to look in.
-        suffix: Ending of the names, with its dot.
-        deep: Whether to look into the folders in it too.
+        folder: Folder to search.
+        suffix: Suffix of the names, with its dot.
+        deep: Whether to search subfolders too.
 
     Raises:
-        UserError: One of the folders cannot be looked into.
+        UserError: One of the folders cannot be read.
 
     Example:
         >>> sorted(file.name for file in files_below(Path(__file__).parent, "ers.py"))
@@ -46,4 +46,4 @@ def files_below(folder: Path, suffix: str, *, deep: bool = True) -> Iterator[Pat
 
 def _closed(error: OSError) -> NoReturn:
     where, why = display_name(os.fsdecode(error.filename), limit=200), (error.strerror or "unknown error").lower()
-    raise UserError(f"cannot look into the folder {where}: {why}", hint=CLOSED) from None
+    raise UserError(f"cannot read the folder {where}: {why}", hint=CLOSED) from None

@@ -1,4 +1,4 @@
-"""The gates of a suite: what a run must reach to pass. No torch."""
+"""The gates of a suite: what a run must reach to pass. Does not import torch."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from advbench.errors import UserError
 
 
 class Floor(Strict):
-    """A least robust accuracy for the cells it names; what is not named is any.
+    """A minimum robust accuracy for the cells that it names; a field that is not set matches any.
 
     Example:
         >>> Floor(min_robust_accuracy=0.4, norm="linf", eps="2/255").eps == 2 / 255
@@ -19,17 +19,17 @@ class Floor(Strict):
     """
 
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)]
-    """Least robust accuracy, 0 to 1, in the worst case over the attacks."""
+    """Minimum robust accuracy, 0 to 1, in the worst case over the attacks."""
     model: str | None = None
     """Label of a model; None: every model."""
     dataset: str | None = None
     """Label of a data set; None: every data set."""
     goal: Goal | None = None
-    """Goal it holds for; None: every goal."""
+    """Goal that it applies to; None: every goal."""
     norm: NormName | None = None
-    """Norm it holds for; None: every norm."""
+    """Norm that it applies to; None: every norm."""
     eps: float | None = None
-    """Budget it holds for, which needs the norm; None: every budget."""
+    """Budget that it applies to, which needs the norm; None: every budget."""
 
     @model_validator(mode="before")
     @classmethod
@@ -37,7 +37,7 @@ class Floor(Strict):
         if not isinstance(values, Mapping) or values.get("eps") is None:
             return values
         if values.get("norm") not in NORMS:
-            raise ValueError("eps needs the norm beside it, such as norm = 'linf'")
+            raise ValueError("eps needs a norm, such as norm = 'linf'")
         try:
             return {**values, "eps": parse_eps(values["eps"], values["norm"], option="eps")}
         except UserError as error:
@@ -45,7 +45,7 @@ class Floor(Strict):
 
 
 class Gates(Strict):
-    """Gates that a run must pass. They do not decide results: a finished run can be evaluated with other gates.
+    """Gates that a run must pass. They do not affect results: a finished run can be evaluated with other gates.
 
     Example:
         >>> Gates(min_robust_accuracy=0.4).max_unknown
@@ -53,20 +53,20 @@ class Gates(Strict):
     """
 
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
+    """Minimum robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
     floors: tuple[Floor, ...] = ()
-    """Least robust accuracies of some of them."""
+    """Minimum robust accuracies of some of them."""
     min_proved_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least share of images, 0 to 1, of which it is proved that nothing within eps meets the goal; needs `prove`."""
+    """Minimum share of images, 0 to 1, for which it is proved that nothing within eps meets the goal; needs `prove`."""
     max_open: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Largest share of images, 0 to 1, that are neither fooled nor proved; needs `prove`."""
+    """Maximum share of images, 0 to 1, that are neither fooled nor proved; needs `prove`."""
     max_corruption_error: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Largest error under corruptions, 0 to 1, the mean over all of the suite's; needs `corruptions`."""
+    """Maximum mean error over the suite's corruptions, 0 to 1; needs `corruptions`."""
     max_drop_pp: Annotated[float, Field(ge=0)] | None = None
-    """Largest loss of robust accuracy against the baseline, percentage points."""
+    """Maximum loss of robust accuracy compared with the baseline, percentage points."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """A loss counts if it is significant at this level, over all comparisons."""
+    """Significance level: a loss counts if it is significant at this level, over all comparisons."""
     max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Largest share of rows of which nothing is known, 0 to 1; with more the run is incomplete."""
+    """Maximum share of rows with unknown outcome, 0 to 1; with more, the run is incomplete."""
     require_flags_clear: bool = False
     """No trust flag of severity E or F may be raised."""

@@ -1,4 +1,4 @@
-"""A goal as people write it, checked. No torch."""
+"""Parse and check a goal. Does not import torch."""
 
 import re
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from advbench.catalog.registry import near_misses
 from advbench.errors import UserError
 
 DEFAULT_GOAL = "topk-exclusion:7"
-"""The goal where none is named."""
+"""The goal if none is named."""
 DEFAULT_LABEL_GOAL = "any-label-flips"
-"""The same for a model that tells of each label by itself whether it applies."""
+"""The goal for a multi-label model if none is named."""
 NO_LABEL = "none"
-"""What stands in the goal labels-equal for no label at all, unless a label is called so."""
+"""The word that means no label at all in the goal labels-equal, unless a label has that name."""
 
 GOAL_FORMS = {name: f"{name}:{argument}" if argument else name for name, argument in GOALS.items()}
-"""Goal -> how it is written."""
+"""Goal -> its syntax."""
 
 
 def _in_words(forms: list[str]) -> str:
@@ -23,25 +23,25 @@ def _in_words(forms: list[str]) -> str:
 
 
 FORMS_TEXT = _in_words([form for name, form in GOAL_FORMS.items() if name not in LABEL_GOALS])
-"""The forms of the goals for one class of each image, for the help of an option."""
+"""The syntax of the single-label goals, for the help of an option."""
 LABEL_FORMS_TEXT = _in_words([GOAL_FORMS[name] for name in LABEL_GOALS])
-"""The forms of the goals for several labels."""
+"""The syntax of the multi-label goals."""
 
 
 @dataclass(frozen=True)
 class GoalSpec:
-    """A goal as a person writes it, before the model's classes are known."""
+    """A goal as the user writes it, before the model's classes are known."""
 
     kind: str
     """A key of `GOAL_FORMS`."""
     k: int = 1
     """The k of topk-exclusion and label-out-of-topk."""
     classes: tuple[str, ...] = ()
-    """Classes of targeted and ordered-topk, labels of the goals for several labels: names or indices, in order."""
+    """Classes of targeted and ordered-topk, labels of the multi-label goals: names or indices, in order."""
 
     @property
     def several(self) -> bool:
-        """Whether it is a goal for models that tell of each label by itself whether it applies."""
+        """Whether it is a goal for multi-label models."""
         return self.kind in LABEL_GOALS
 
     def __str__(self) -> str:
@@ -51,10 +51,10 @@ class GoalSpec:
 
 
 def goal_with_k(goal: str | None, k: int | None) -> str | None:
-    """A goal whose k is given separately; top-k exclusion if no other goal is named.
+    """Parse a goal whose k is given separately; top-k exclusion if no other goal is named.
 
     Raises:
-        UserError: A goal that has a k already, or takes none.
+        UserError: The goal already has a k, or takes none.
 
     Example:
         >>> goal_with_k(None, 7), goal_with_k("label-out-of-topk", 5), goal_with_k("untargeted", None)
@@ -68,10 +68,10 @@ def goal_with_k(goal: str | None, k: int | None) -> str | None:
 
 
 def parse_goal(text: str) -> GoalSpec:
-    """A goal as a person writes it; classes stay as written until the model is loaded.
+    """Parse a goal; classes stay as written until the model is loaded.
 
     Raises:
-        UserError: Another form, or a k that is not a positive whole number.
+        UserError: The syntax is wrong, or k is not a positive integer.
 
     Example:
         >>> parse_goal("topk-exclusion:7")
@@ -94,11 +94,11 @@ def parse_goal(text: str) -> GoalSpec:
     if not argument:
         raise UserError(f"goal '{kind}' needs an argument", hint=f"write it as {GOAL_FORMS[kind]}")
     if GOALS[kind] != "K":
-        # A class name may hold a comma, so a single target is taken whole.
+        # A class name may contain a comma, so a single target is not split.
         parts = [argument] if GOALS[kind] in ("CLASS", "LABEL") else [part.strip() for part in argument.split(",")]
         if not all(parts):
             raise UserError(f"goal '{text}' has an empty class name", hint=f"write it as {GOAL_FORMS[kind]}")
         return GoalSpec(kind, classes=tuple(parts))
     if not re.fullmatch("0*[1-9][0-9]{0,8}", argument):
-        raise UserError(f"goal '{kind}': K is a whole number from 1, got '{argument}'", hint="such as topk-exclusion:7")
+        raise UserError(f"goal '{kind}': K is a whole number >= 1, got '{argument}'", hint="such as topk-exclusion:7")
     return GoalSpec(kind, k=int(argument))

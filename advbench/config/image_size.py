@@ -1,4 +1,4 @@
-"""The size of an input in pixels. No torch."""
+"""The size of an input in pixels. Does not import torch."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -19,14 +19,14 @@ def height_and_width(size: Size) -> tuple[int, int]:
 
 
 def checked_size(name: str, size: Size | Sequence[int]) -> Size:
-    """A size in its shortest form: for a square, the side alone.
+    """Shorten a size: a square becomes its side alone.
 
     Args:
         name: Name of the size in messages.
         size: Side of a square, or height and width, in pixels.
 
     Raises:
-        ValueError: It is neither, or a side is less than 1.
+        ValueError: It is neither of these, or a side is less than 1.
 
     Example:
         >>> checked_size("size", (32, 32)), checked_size("size", [1024, 768])

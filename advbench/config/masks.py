@@ -1,4 +1,4 @@
-"""What an attack may change, as people write it. No torch."""
+"""Parse masks, which say what an attack may change. Does not import torch."""
 
 import hashlib
 import re
@@ -10,11 +10,11 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 FORMS = "a picture (white may change), box:x,y,width,height, border:8 or saliency:5%"
-"""What a mask may be."""
+"""The forms of a mask."""
 SHAPES = ("square", "circle")
-"""Shapes that a patch may have."""
+"""The shapes of a patch."""
 PLACES = 100
-"""Places on each picture at which a patch is measured, where there is one picture; of several, one on each."""
+"""Number of positions at which a patch is measured on a single picture; with several pictures, one on each."""
 
 _ONLY = ", only "
 _NUMBERS = {"box": 4, "border": 1, "saliency": 1}
@@ -22,12 +22,12 @@ _NUMBERS = {"box": 4, "border": 1, "saliency": 1}
 
 @dataclass(frozen=True)
 class MaskSpec:
-    """A mask as it was asked for; pixels are those of the model's input."""
+    """A mask as the user wrote it; pixels are those of the model's input."""
 
     text: str
-    """The mask as it was written."""
+    """The mask as written."""
     kind: Literal["box", "border", "saliency", "picture"]
-    """What it is made from."""
+    """Its kind of source."""
     numbers: tuple[float, ...] = ()
     """Left, top, width and height of a box, the width of a border, or the share that saliency keeps, percent."""
 
@@ -38,11 +38,11 @@ class MaskSpec:
 
     @property
     def per_image(self) -> bool:
-        """Whether each image has a mask of its own."""
+        """Whether each image has its own mask."""
         return self.kind == "saliency"
 
     def digest(self) -> str:
-        """Hexadecimal digits that change with the mask; those of a picture with the content of its file.
+        """Hexadecimal digest of the mask; for a picture, it depends on the content of its file.
 
         Raises:
             UserError: The file cannot be read.
@@ -56,14 +56,14 @@ class MaskSpec:
 
 
 def parse_mask(text: str, *, option: str = "--mask") -> MaskSpec:
-    """A mask as a person writes it.
+    """Parse a mask.
 
     Args:
-        text: One of :data:`FORMS`; what is not of the last three is the path of a picture.
+        text: One of :data:`FORMS`; anything other than the last three is the path of a picture.
         option: Name of the option in messages.
 
     Raises:
-        UserError: The numbers behind the colon are missing, or of no use.
+        UserError: The numbers after the colon are missing or invalid.
 
     Example:
         >>> parse_mask("box:10,20,30,30").numbers
@@ -94,15 +94,15 @@ def parse_mask(text: str, *, option: str = "--mask") -> MaskSpec:
 
 
 def with_mask(label: str, mask: str, folder: Path = Path()) -> str:
-    """The label of a data set of which only a part may change; one that says so already stays as it is.
+    """The label of a data set under a mask; a label that already has the mask stays unchanged.
 
-    The mask stands in the label because attacks under different masks are different threats: they are neither resumed,
-    nor compared, nor reported as one.
+    The mask is part of the label because attacks under different masks are different threats: they are not resumed,
+    compared, or reported as one.
 
     Args:
         label: Label of the data set.
-        mask: Its mask, as it was written.
-        folder: Folder in which a relative path of a picture starts.
+        mask: Its mask, as written.
+        folder: Folder that a relative path of a picture starts from.
 
     Example:
         >>> with_mask("digits", "border:2"), with_mask("digits, only border:2", "border:2")
@@ -115,7 +115,7 @@ def with_mask(label: str, mask: str, folder: Path = Path()) -> str:
         return f"{label}{_ONLY}{spec.text}"
     try:
         content = f" ({hashlib.sha256((folder / spec.path).read_bytes()).hexdigest()[:8]})"
-    except OSError:  # it is refused where the mask itself is read
+    except OSError:  # reading the mask itself reports the error
         content = ""
     return f"{label}{_ONLY}{spec.path.name}{content}"
 
@@ -131,7 +131,7 @@ def mask_in(label: str) -> str:
 
 
 def without_mask(label: str) -> str:
-    """The label of a data set, whatever may change in it.
+    """The label of a data set, without its mask.
 
     Example:
         >>> without_mask("digits, only border:2")
@@ -141,14 +141,14 @@ def without_mask(label: str) -> str:
 
 
 def parse_share(text: str, *, option: str = "--share") -> float:
-    """The share of a picture that a patch covers, as a person writes it: `5%` or `0.05`.
+    """Parse the share of a picture that a patch covers: `5%` or `0.05`.
 
     Args:
         text: Percentage or fraction.
         option: Name of the option in messages.
 
     Raises:
-        UserError: It is no number, not above zero, or more than the whole picture.
+        UserError: It is not a number, not above zero, or more than the whole picture.
 
     Example:
         >>> parse_share("5%"), parse_share("0.05")

@@ -1,4 +1,4 @@
-"""What a user says of a model of their own: on the command line, in a suite, or in `net.toml` beside `net.onnx`."""
+"""Descriptions of the user's own models: on the command line, in a suite, or in `net.toml` next to `net.onnx`."""
 
 import json
 import tomllib
@@ -19,7 +19,7 @@ def _checked(size: Any) -> Size | None:
 
 
 def _from_file(names: Any, info: ValidationInfo) -> Any:
-    """The lines of a text file, or the list in a JSON file; relative paths start at the folder of the context."""
+    """The lines of a text file, or the list in a JSON file; relative paths start from the folder of the context."""
     if not isinstance(names, str | Path):
         return names
     file = (info.context or {}).get("folder", Path()) / names
@@ -29,7 +29,7 @@ def _from_file(names: Any, info: ValidationInfo) -> Any:
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{file} is no {'JSON' if file.suffix == '.json' else 'text'}: {error}") from None
+        raise ValueError(f"{file} is not {'JSON' if file.suffix == '.json' else 'text'}: {error}") from None
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise ValueError(f"expected a list of names in {file}, got something else")
     return [each.strip() for each in found if each.strip()]
@@ -48,11 +48,11 @@ Side = Annotated[Any, AfterValidator(_checked)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_from_file, json_schema_input_type=str | list[str]), Field(min_length=1)
 ]
-"""Texts, or the file that holds them: .txt with one a line, or .json with a list."""
+"""Strings, or the file that holds them: .txt with one per line, or .json with a list."""
 
 
 class Description(Strict):
-    """Description of a network, for what its file or its code does not state.
+    """Description of a network: what its file or code does not state.
 
     Example:
         >>> Description(input_size=32, mean=[0.5], std=[0.25]).mean
@@ -60,29 +60,30 @@ class Description(Strict):
     """
 
     num_classes: PositiveInt | None = None
-    """Number of classes, which is checked; None: as many as the network answers with."""
+    """Number of classes, which is checked; None: the number of the network's outputs."""
     input_size: Side = None
-    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file, or a usual size that
-    the network takes."""
+    """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file, or a common size
+    that the network accepts."""
     mean: Values | None = None
-    """Mean subtracted from images in [0, 1], for each channel, or one for all. None: no mean. Where neither file nor
-    network says how many channels there are, one value means grey images."""
+    """Mean subtracted from images in [0, 1], for each channel, or one for all. None: no mean. If neither the file nor
+    the network says how many channels there are, one value means grey images."""
     std: Values | None = None
-    """Divisor after that, for each channel, or one for all; None: no division."""
+    """Standard deviation to divide by after that, for each channel, or one for all; None: no division."""
     classes: Names | None = None
-    """Names of the classes, in the order of the logits, or the file that holds them: .txt with one a line, or .json
+    """Names of the classes, in the order of the logits, or the file that holds them: .txt with one per line, or .json
     with a list. None: numbers."""
     thresholds: Values | None = None
-    """Logit above which each class applies, one for all or one for each, of a network that tells of each class by
-    itself whether it applies, so that an image has several of them, or none; 0 is a probability of one half. None: an
-    image has one class, that of the largest logit."""
+    """Logit above which each class applies, one for all or one for each, for a multi-label network, where an image may
+    have several classes, or none; 0 is a probability of one half. None: an image has one class, that of the largest
+    logit."""
     output: str | int | None = None
-    """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
+    """Output that holds the logits, if there are several: its name, or its position, counted from 0, if outputs have no
+    names."""
     templates: Names | None = None
-    """Prompts of a zero-shot classifier, with {} for the name of a class, or the file that holds them; None: those of
-    the model."""
+    """Prompts of a zero-shot classifier, with {} for the name of a class, or the file that holds them; None: the
+    model's own."""
     gradients_from: str | None = None
-    """Name of a model of the same task whose gradients stand in for those that this one lacks; None: its own."""
+    """Name of a model for the same task whose gradients replace those that this one lacks; None: its own."""
 
     @property
     def channels(self) -> int | None:
@@ -91,7 +92,7 @@ class Description(Strict):
         return max(given) if given else None
 
     def over(self, other: "Description") -> "Description":
-        """This description, completed by another where it says nothing.
+        """This description, with unset fields taken from another.
 
         Example:
             >>> Description(mean=[0.5]).over(Description(mean=[0.1], std=[0.25])).std
@@ -100,7 +101,7 @@ class Description(Strict):
         return other.model_copy(update=self.model_dump(include=_FIELDS, exclude_none=True))
 
     def said(self) -> dict[str, Any]:
-        """The fields that say something, as plain data.
+        """The fields that are set, as plain data.
 
         Example:
             >>> Description(input_size=32).said()
@@ -109,7 +110,7 @@ class Description(Strict):
         return self.model_dump(mode="json", include=_FIELDS, exclude_none=True)
 
     def without(self, *names: str) -> "Description":
-        """This description, silent about some fields.
+        """This description without some of its fields.
 
         Example:
             >>> Description(input_size=32, output=1).without("output").said()
@@ -120,39 +121,39 @@ class Description(Strict):
 
 _FIELDS = set(Description.model_fields)
 NOTHING = Description()
-"""The description of a network of which the user says nothing."""
+"""The empty description, of a network about which the user says nothing."""
 
 
 def refuse_unread(name: str, about: Description) -> None:
-    """Refuse what is said of a model that states it itself, since nothing would become of it.
+    """Refuse a description of a model that states all of it itself, since it would be ignored.
 
     Args:
         name: Name of the model.
-        about: What the user says of it; `gradients_from` may be said of any.
+        about: The user's description of it; `gradients_from` is allowed for any model.
 
     Raises:
-        UserError: There is no such model, or it takes no such description.
+        UserError: There is no such model, or it does not take such a description.
 
     Example:
         >>> refuse_unread("vgg16", Description(mean=[0.5]))
         Traceback (most recent call last):
-        advbench.errors.UserError: model vgg16 takes no mean: it says itself what its input and its classes are
+        advbench.errors.UserError: model vgg16 takes no mean: it already defines its input and its classes
         leave it out; file.py:function, .onnx, .keras, .pt2, .pt and .ts files take a description
     """
     read = (*described_fields(name), "gradients_from")
     if unread := [field for field in about.said() if field not in read]:
         it = "it" if len(unread) == 1 else "them"
         raise UserError(
-            f"model {name} takes no {' and no '.join(unread)}: it says itself what its input and its classes are",
+            f"model {name} takes no {' and no '.join(unread)}: it already defines its input and its classes",
             hint=f"leave {it} out; file.py:function, .onnx, .keras, .pt2, .pt and .ts files take a description",
         )
 
 
 def describe(said: Mapping[str, Any], spelled: Callable[[str], str] = str) -> Description:
-    """The description that a user gives in the form of options.
+    """The description that a user gives as options.
 
     Args:
-        said: Fields of :class:`Description`; None for each that says nothing.
+        said: Fields of :class:`Description`; None for each that is not set.
         spelled: Name of a field -> how the user spells it, for messages.
 
     Raises:
@@ -170,10 +171,10 @@ def describe(said: Mapping[str, Any], spelled: Callable[[str], str] = str) -> De
 
 
 def read_description(file: Path) -> Description:
-    """Read the description from a file; an empty one if there is no file.
+    """Read a description from a file; an empty one if there is no file.
 
     Raises:
-        UserError: It cannot be read, or says what no description says.
+        UserError: It cannot be read, or is not a valid description.
     """
     if not file.is_file():
         return NOTHING

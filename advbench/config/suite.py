@@ -1,6 +1,6 @@
-"""What a suite asks for, checked before anything heavy is imported: models x data sets x attacks x goals x norms x eps.
+"""Suites, checked before anything heavy is imported: models x data sets x attacks x goals x norms x eps.
 
-A mistake in a suite file ends in one message that names the file, the key and what was probably meant.
+A mistake in a suite file gives one message that names the file, the key and what was probably meant.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ from advbench.config.models.model import ModelSpec
 from advbench.config.models.surrogate import Surrogates, SurrogateSpec
 
 Trust = Literal["quick", "full"]
-"""How far the trust checks go."""
+"""The extent of the trust checks."""
 
 
 class DatasetSpec(DataSource):
@@ -50,18 +50,18 @@ class DatasetSpec(DataSource):
     """
 
     name: Annotated[str, known(dataset_card)]
-    """A data set that `advbench datasets` lists, or `hf/NAME` for one of the Hugging Face hub."""
+    """A data set that `advbench datasets` lists, or `hf/NAME` for one on the Hugging Face hub."""
     classes: Path | None = None
-    """A JSON file that maps the classes of the data set to those of the models; a relative path starts at the suite
+    """A JSON file that maps the classes of the data set to those of the models; a relative path starts from the suite
     file. None: classes are matched by name, WordNet id or number."""
     images: PositiveInt | None = None
-    """Number of images, in place of the suite's."""
+    """Number of images, overriding the suite's."""
     eps: EpsTable = Field(default={})
-    """Budgets on this data set, in place of the suite's."""
+    """Budgets on this data set, overriding the suite's."""
     mask: Mask = None
-    """What may change in its images, in place of the suite's; a relative path of a picture starts at the suite file."""
+    """The part of its images that may change, overriding the suite's; a relative path starts from the suite file."""
     label: str = ""
-    """Name in records and reports, which ends with the mask where there is one; default: the name above."""
+    """Name in records and reports, which ends with the mask if there is one; default: the name above."""
 
     @model_validator(mode="before")
     @classmethod
@@ -74,11 +74,11 @@ class DatasetSpec(DataSource):
         return self
 
     def under(self, mask: str | None, folder: Path = Path()) -> Self:
-        """The data set under its own mask, or under this one, as its label then says.
+        """The data set under its own mask, or else under this one; its label then names the mask.
 
         Args:
-            mask: Mask of data sets that have none of their own.
-            folder: Folder in which a relative path of a picture starts.
+            mask: Mask for a data set without its own.
+            folder: Folder that a relative path of a picture starts from.
 
         Example:
             >>> DatasetSpec(name="mnist-samples").under("border:4").label
@@ -100,24 +100,24 @@ class AttackSpec(Strict):
     name: Annotated[str, known(ATTACKS.__getitem__)]
     """An attack that `advbench attacks` lists."""
     params: dict[str, Parameter] = Field(default={})
-    """Parameters of the attack; those not given have the attack's defaults."""
+    """Parameters of the attack; the others keep the attack's defaults."""
     max_passes: PositiveInt | None = None
-    """Most passes on each image, forward and backward; the best candidate by then counts. None: no limit."""
+    """Maximum number of passes per image, forward and backward; the best candidate by then counts. None: no limit."""
     goals: Goals | None = None
-    """Goals of this attack, in place of the suite's."""
+    """Goals of this attack, overriding the suite's."""
     norms: NormNames | None = None
-    """Norms of this attack, in place of the suite's."""
+    """Norms of this attack, overriding the suite's."""
     eps: EpsTable | None = None
-    """Budgets of this attack, in place of the suite's and the data set's."""
+    """Budgets of this attack, overriding the suite's and the data set's."""
     budgets: Usual | None = None
-    """Budgets that suit the data, "small" or "large", in place of all others; None: see eps."""
+    """Budgets that suit the data, "small" or "large", overriding all others; None: see eps."""
     mask: Mask = None
-    """What this attack may change: every data set is taken a second time, under this mask, for the attacks that name
-    it. None: as the data set says."""
+    """What this attack may change: every data set is used a second time, under this mask, for the attacks that name it.
+    None: as for the data set."""
     surrogates: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Labels of those of the suite's surrogates that it is made on; an empty list: on the model itself. None: all."""
+    """Labels of the suite's surrogates that it is made on; an empty list: the model itself. None: all."""
     transfer: bool = False
-    """Whether it is made on surrogates alone: where the suite has none, it is left out."""
+    """Whether it is made on surrogates only: if the suite has none, it is left out."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -136,7 +136,7 @@ class AttackSpec(Strict):
 
     @property
     def card(self) -> AttackCard:
-        """What the table says of it."""
+        """Its card in the table of attacks."""
         return ATTACKS[self.name]
 
 
@@ -150,62 +150,62 @@ class Suite(Strict):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-    """Letters, digits, dots, dashes and underscores; the run's folder is called so."""
+    """Name of the suite and of the run's folder: letters, digits, dots, dashes and underscores."""
     description: str = ""
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
     surrogates: Surrogates = ()
-    """Models that attacks are made on in place of the suite's own, on which they are judged: the label of one of the
-    suite's, a name, or a table; a list in the list is an ensemble. None: attacks are made on the model itself."""
+    """Surrogates that attacks are made on instead of the suite's models, which still judge them: labels of the suite's
+    models, names, or tables; a nested list is an ensemble. None: attacks are made on the model itself."""
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(in_a_word)], ...], BeforeValidator(listed)]
-    """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
+    """Data sets, as names, tables, or in one word as `--data` accepts them: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Attacks, as names or tables; may be left out where there are corruptions."""
+    """Attacks, as names or tables; may be left out if there are corruptions."""
     corruptions: Corruptions = ()
-    """Corruptions whose accuracy is measured beside the attacks: names, `all`, or `imagenet-c` for the fifteen of the
-    benchmark; no eps bounds them, and they belong to no worst case."""
+    """Corruptions under which accuracy is measured alongside the attacks: names, `all`, or `imagenet-c` for the
+    benchmark's fifteen; they have no eps, and do not count towards the worst case."""
     severities: Severities = (1, 2, 3, 4, 5)
     """Severities of the corruptions, 1 to 5; the mean corruption error needs all of them."""
     goals: Goals = ("untargeted",)
-    """Goals of the attacks that take them."""
+    """Goals, used with the attacks that support them."""
     norms: NormNames = ("linf",)
-    """Norms of the attacks that work in them."""
+    """Norms, used with the attacks that support them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
-    """Budgets for data sets that have none of their own."""
+    """Budgets for data sets without their own."""
     budgets: Usual | None = None
-    """Budgets that suit the data, "small" or "large", for data sets that have none of their own; None: those of eps."""
+    """Budgets that suit the data, "small" or "large", for data sets without their own; None: those of eps."""
     mask: Mask = None
-    """What attacks may change in the images of data sets that have no mask of their own: a picture (white may change;
-    a relative path starts at the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
+    """What attacks may change in the images of data sets without their own mask: a picture (white may change; a
+    relative path starts from the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
     images: PositiveInt | None = None
-    """Number of images of each data set, always the same ones for the same seed; None: all."""
+    """Number of images from each data set, always the same ones for the same seed; None: all."""
     seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
-    """Seed of the choice of images and of all random draws."""
+    """Seed for the choice of images and all random draws."""
     noise: bool = True
-    """Whether random noise of every size is run beside the attacks, for comparison."""
+    """Whether random noise of every size is measured alongside the attacks, for comparison."""
     prove: Prove | None = None
-    """Whether to prove the images that no attack fools, and what that may cost; None: nothing is proved."""
+    """Whether to try to prove the images that no attack fools, and at what cost; None: no proofs."""
     trust: Trust = "quick"
     """Which trust checks are made: quick ones, or "full": every attack within an eps is also tried on a few images with
     twice as many steps, from another start, without a bound, against random points, and on planted perturbations."""
     save: Literal["none", "gallery", "all"] = "gallery"
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
-    """Seconds for one unit of work; what takes longer is unknown."""
+    """Time limit in seconds for one unit of work; the images of a unit that takes longer are unknown."""
     stop: Literal["end", "decided"] = "end"
-    """When the run ends: with its last image, or "decided": the last attack of the suite takes the images in a random
-    order, and no more of them once every gate is decided at the gates' `alpha`, or `width_pp` is reached."""
+    """When the run ends: after its last image, or "decided": the last attack of the suite takes the images in random
+    order, and stops once every gate is decided at the gates' `alpha`, or `width_pp` is reached."""
     width_pp: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Width of the interval of each robust accuracy, percentage points, that is enough for a run that stops when it is
-    decided; None: no width is."""
+    """Interval width of each robust accuracy, percentage points, at which a run that stops when decided may end; None:
+    none."""
     precise: bool = False
-    """Whether attacks take their gradients from the network as it is, rather than from the form of it that is fastest
-    on the machine; verdicts always come from the network as it is."""
+    """Whether attacks take their gradients from the network as it is, rather than from its fast form; verdicts always
+    come from the network as it is."""
     device: str = "cpu"
-    """cpu, cuda, cuda:N, mps, or auto."""
+    """Device: cpu, cuda, cuda:N, mps, or auto."""
     profile: bool = False
-    """Whether reports begin with a profile: a row for each threat, and the worst case image by image over all."""
+    """Whether reports begin with a profile: a row for each threat, and the worst case over all, image by image."""
     gates: Gates = Gates()
     """Gates that the run must pass."""
 
@@ -226,7 +226,7 @@ class Suite(Strict):
     def _attacks_are_there(self) -> Self:
         there = [spec.name for spec in self.attacks]
         if self.mask is not None and self.mask in [spec.mask for spec in self.attacks]:
-            raise ValueError(f"an attack names the mask {self.mask}, which is that of the whole suite; leave one out")
+            raise ValueError(f"an attack names the mask {self.mask}, which the whole suite already has; leave one out")
         for model in self.models:
             for name in model.attacks or ():
                 if name not in there:
@@ -241,7 +241,7 @@ class Suite(Strict):
 
     @property
     def every_model(self) -> tuple[ModelSpec, ...]:
-        """The models that are judged and those that attacks are made on, each once."""
+        """The models that are judged and those that attacks are made on, without repeats."""
         members = (model for surrogate in self.surrogates for model in surrogate.models)
         return tuple({model.label: model for model in (*members, *self.models)}.values())
 
@@ -250,19 +250,19 @@ class Suite(Strict):
         return next(each for each in self.surrogates if each.label == label)
 
     def data(self, label: str) -> DatasetSpec:
-        """The data set with this label; a `ValueError` if there is none, as where the plan of a run was edited."""
+        """The data set with this label; a `ValueError` if there is none, as after a run's plan was edited."""
         for data in self.datasets:
             if data.label == label:
                 return data
         raise ValueError(f"expected a data set of the suite, got {label!r}")
 
     def attacks_on(self, data: DatasetSpec) -> list[tuple[int, AttackSpec]]:
-        """The attacks that are run on a data set, with their places: those that name its mask, or else all others."""
+        """The attacks to run on a data set, with their positions: those that name its mask, or else all others."""
         named = [pair for pair in enumerate(self.attacks) if pair[1].mask is not None and pair[1].mask == data.mask]
         return named or [pair for pair in enumerate(self.attacks) if pair[1].mask is None]
 
     def budgets_on(self, data: DatasetSpec) -> Mapping[str, tuple[float, ...]]:
-        """The budgets in every norm, on a data set."""
+        """The budgets on a data set, in every norm."""
         return {**(usual_budgets(data.name, self.budgets) if self.budgets else self.eps), **data.eps}
 
     @model_validator(mode="after")
@@ -297,4 +297,4 @@ HARMLESS = {
     DatasetSpec: set[str](),
     AttackSpec: set[str](),
 }
-"""Fields that may differ on resuming a run, because they do not decide what a row says; all others are identity."""
+"""Fields that may differ when a run is resumed, because they do not affect its rows; all others identify the run."""

@@ -1,4 +1,4 @@
-"""Suites as TOML files: those in the package, and those that people write. No torch."""
+"""Suites as TOML files: those in the package, and the user's own. Does not import torch."""
 
 import os
 import tomllib
@@ -46,25 +46,25 @@ def suite_names() -> list[str]:
 def load_suite(
     source: str | Path | Mapping[str, Any] | Suite, *, names: Collection[str] = (), allow_code: bool = False
 ) -> Suite:
-    """A suite by name, from a TOML file, or from a mapping of the same shape.
+    """Load a suite by name, from a TOML file, or from a mapping of the same structure.
 
     Args:
         source: A name such as "smoke", a path that ends in `.toml`, a mapping, or a suite.
-        names: Models and data sets that a mapping may name besides those of the tables.
-        allow_code: Whether it may name models whose code is run with your rights; a suite object always may.
+        names: Models and data sets that a mapping may name in addition to those in the tables.
+        allow_code: Whether it may name models whose code runs with your privileges; a suite object always may.
 
     Returns:
-        The suite. Relative paths in a file start at the file.
+        The suite. Relative paths in a file start from the file.
 
     Raises:
-        UserError: There is no such suite, or it is invalid; every mistake is named with file and key. Or it names
+        UserError: There is no such suite, or it is invalid; every mistake is reported with file and key. Or it names
             models that run code, which was not allowed.
 
     Example:
         >>> load_suite({"name": "x", "models": "vgg61", "datasets": "mnist-samples", "attacks": "pgd"})
         Traceback (most recent call last):
         advbench.errors.UserError: suite is invalid
-        models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
+        models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists all names
     """
     if isinstance(source, Suite):
         return source
@@ -78,7 +78,7 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
     if isinstance(source, Mapping):
         return _checked(source, "suite", names)
     path = Path(source)
-    if path.suffix == ".toml" or is_there(path, closed=True):  # where it is closed, reading it says so
+    if path.suffix == ".toml" or is_there(path, closed=True):  # if it is unreadable, reading it reports that
         return _from_the_file(_read(path), path)
     if (built_in := _FOLDER / f"{source}.toml").is_file() and str(source) in suite_names():
         return _read(built_in)
@@ -89,36 +89,36 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
 
 
 def refuse_code(suite: Suite) -> None:
-    """Refuse a suite that names models whose code would be run: it may come from a stranger.
+    """Refuse a suite that names models whose code would be run, because it may be untrusted.
 
     Raises:
-        UserError: It does; the files are named.
+        UserError: It names such models; the message lists their files.
 
     Example:
         >>> refuse_code(Suite(name="x", models="nets.py:small", datasets="mnist", attacks="pgd"))
         Traceback (most recent call last):
         advbench.errors.UserError: suite x names models that run code: nets.py
-        if you would run that file yourself, say so with --allow-code, in Python with load_suite(..., allow_code=True)
+        if you would run that file yourself, allow it with --allow-code, in Python with load_suite(..., allow_code=True)
     """
     named = [name for spec in suite.every_model for name in (spec.name, spec.gradients_from) if name is not None]
     files = [name for name in named if is_own(name) and model_card(name).runs]
     if files:
         names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
         which = "that file" if len(files) == 1 else "these files"
-        say = "say so with --allow-code, in Python with load_suite(..., allow_code=True)"
+        say = "allow it with --allow-code, in Python with load_suite(..., allow_code=True)"
         hint = f"if you would run {which} yourself, {say}"
         raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
 
 
 def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
-    """The suite on other data sets than its own.
+    """The suite with other data sets.
 
     Args:
-        suite: Suite, whose budgets for single data sets go with them.
+        suite: Suite whose data sets, with their own budgets, are replaced.
         data: Data sets, at least one.
 
     Raises:
-        UserError: Two of them have the same label, or a floor of the suite is for a data set that it has no more.
+        UserError: Two of them have the same label, or a floor of the suite is for a data set that it no longer has.
 
     Example:
         >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
@@ -139,14 +139,14 @@ def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
 
 
 def on_other_models(suite: Suite, models: tuple[ModelSpec, ...]) -> Suite:
-    """The suite for other models than its own.
+    """The suite with other models.
 
     Args:
-        suite: Suite with models of its own.
+        suite: Suite whose models are replaced.
         models: Models, at least one.
 
     Raises:
-        UserError: Two of them have the same label, or a floor of the suite is for a model that it has no more.
+        UserError: Two of them have the same label, or a floor of the suite is for a model that it no longer has.
 
     Example:
         >>> suite = Suite(name="x", models="vgg16", datasets="imagenet-samples", attacks="pgd")
@@ -165,13 +165,12 @@ def on_other_models(suite: Suite, models: tuple[ModelSpec, ...]) -> Suite:
 
 
 def on_surrogates(suite: Suite, names: Sequence[str]) -> Suite:
-    """The suite with its attacks made on other models than those that are judged.
+    """The suite with its attacks made on models other than those that are judged.
 
     Args:
-        suite: Suite, whose own surrogates are replaced; attacks that choose among those are made on all of these,
-            and those that have none of them on the model itself.
-        names: Labels of models of the suite, or names as its models have; several with plus signs between are an
-            ensemble.
+        suite: Suite whose own surrogates are replaced; attacks that choose some of those are made on all of these, and
+            attacks that choose none on the model itself.
+        names: Labels of models of the suite, or names of models; several joined by plus signs are an ensemble.
 
     Raises:
         UserError: There is no such model.
@@ -207,7 +206,7 @@ def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = (), 
 
 
 def _mistakes(error: ValidationError) -> Iterator[str]:
-    """Each mistake in one line: key, what is wrong, what was probably meant."""
+    """Each mistake on one line: key, what is wrong, what was probably meant."""
     for found in error.errors(include_url=False):
         location = found["loc"]
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "suite"
@@ -223,7 +222,7 @@ def _mistakes(error: ValidationError) -> Iterator[str]:
 
 
 def _guess(location: tuple[int | str, ...]) -> str:
-    """What an unknown key was probably meant to be."""
+    """The key that was probably meant by an unknown one."""
     table = Suite
     for part in location[:-1]:
         table = _TABLES.get(str(part), table)  # type: ignore[assignment]
@@ -232,7 +231,7 @@ def _guess(location: tuple[int | str, ...]) -> str:
 
 
 def _from_the_file(suite: Suite, file: Path) -> Suite:
-    """The suite with relative paths as seen from the current folder."""
+    """The suite with paths relative to the current folder."""
 
     def seen(path: Path) -> Path:
         return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
@@ -249,13 +248,13 @@ def _from_the_file(suite: Suite, file: Path) -> Suite:
 
 
 def _seen_mask(mask: str | None, seen: Callable[[Path], Path]) -> str | None:
-    """A mask that is a picture under its path from the current folder."""
+    """A mask that is a picture, with its path relative to the current folder."""
     return mask if mask is None or parse_mask(mask).kind != "picture" else str(seen(Path(mask)))
 
 
 def _seen_data(spec: DatasetSpec, seen: Callable[[Path], Path]) -> DatasetSpec:
     paths: dict[str, Any] = {key: seen(path) for key in PATHS if (path := getattr(spec, key)) is not None}
-    if spec.name.startswith(f"{HUB}."):  # a folder that the package datasets has saved
+    if spec.name.startswith(f"{HUB}."):  # a folder saved by the package datasets
         moved_to = seen(Path(spec.name.removeprefix(HUB))).as_posix()
         paths |= {"name": f"{HUB}{moved_to if moved_to.startswith(('.', '/')) else f'./{moved_to}'}"}
     return spec.model_copy(update=paths | {"mask": _seen_mask(spec.mask, seen)})

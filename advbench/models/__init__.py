@@ -51,7 +51,7 @@ def load_model(
         >>> model = load_model("vgg61")
         Traceback (most recent call last):
         advbench.errors.UserError: unknown model 'vgg61'
-        did you mean vgg16, vgg19, vgg13? `advbench models` lists what there is
+        did you mean vgg16, vgg19, vgg13? `advbench models` lists all names
 
         A network of your own, with what its code does not say of it:
 

@@ -233,7 +233,7 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Sequence[PlannedAttack]) -
     if suite.prove is None:
         return
     if data.mask is not None:
-        raise UserError(f"{data.label}: proofs know no masks", hint="leave out either --prove or the mask")
+        raise UserError(f"{data.label}: proofs do not support masks", hint="leave out either --prove or the mask")
     if known := next((cell.goal for cell in cells if parse_goal(cell.goal).several), None):
         raise UserError(f"goal '{known}': proofs know no goals for several labels", hint="leave out --prove")
     params = canonical(suite.prove.model_dump())

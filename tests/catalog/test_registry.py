@@ -39,14 +39,14 @@ def test_unknown_name_is_answered_with_what_was_meant(models, typed, meant):
     with pytest.raises(UserError, match=f"^unknown model '{typed}'") as caught:
         models[typed]
     assert caught.value.hint.startswith(f"did you mean {meant}")
-    assert caught.value.hint.endswith("`advbench models` lists what there is")
+    assert caught.value.hint.endswith("`advbench models` lists all names")
 
 
 @pytest.mark.parametrize("typed", ["zzz", "", "日本", "\x1b[31m"])
 def test_unknown_name_with_nothing_near_still_names_the_command(models, typed):
     with pytest.raises(UserError) as caught:
         models[typed]
-    assert "lists what there is" in caught.value.hint
+    assert "lists all names" in caught.value.hint
     assert "did you mean" not in caught.value.hint
     assert "\x1b" not in str(caught.value)
 

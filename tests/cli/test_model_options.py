@@ -154,7 +154,7 @@ def test_a_mistake_ends_in_one_sentence(options: tuple[object, ...], message: st
 
 def test_a_model_that_describes_itself_takes_no_description() -> None:
     done = attack("--mean", 0.5, "--std", 0.5, model="lenet", code=2)
-    assert "model lenet takes no mean and no std: it says itself what its input and its classes are" in done.stderr
+    assert "model lenet takes no mean and no std: it already defines its input and its classes" in done.stderr
     Path("own.py").write_text(
         "import advbench\nfrom torch import nn\n\n"
         "def net():\n    return advbench.Classifier(nn.Flatten(), num_classes=12, input_size=2)\n"

@@ -39,7 +39,7 @@ def test_what_is_printed_and_written():
     [
         (("--save-as", "jpeg:0"), "--save-as jpeg:0 has no quality from 1 to 100"),
         (("--save-as", "jpeg:101"), "--save-as jpeg:101 has no quality from 1 to 100"),
-        (("--save-as", "gif"), "is no format in which pictures are saved"),
+        (("--save-as", "gif"), "is not a format for saving pictures"),
         (("--mask", "border:2"), "--mask goes with the model's input only"),
         (("--prove",), "--prove goes with the model's input only"),
         (("--out", "photo.png/sub"), "cannot write to the folder photo.png/sub"),

@@ -114,7 +114,7 @@ def test_a_report_that_cannot_be_written_is_told_after_a_run(folder):
 
 def test_a_folder_in_another_that_is_closed_is_not_passed_over(folder, closed):
     (folder / "open.tar").write_bytes(b"")
-    with pytest.raises(UserError, match=r"cannot look into the folder .*closed: permission denied"):
+    with pytest.raises(UserError, match=r"cannot read the folder .*closed: permission denied"):
         list(files_below(folder, ".tar"))
     assert [file.name for file in files_below(folder, ".tar", deep=False)] == ["open.tar"]
 

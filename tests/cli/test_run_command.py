@@ -127,7 +127,7 @@ def test_a_dry_run_with_a_model_that_has_no_gradient():
         (["run", "smoek"], "error: unknown suite 'smoek'\ndid you mean smoke?"),
         (["run", "small.toml"], r"unknown model 'tiny'"),
         (["run", "smoke", "--plugin", "no_such"], "error: cannot import the plugin 'no_such'"),
-        (["run", "smoke", "--plugin", "json"], "error: the plugin 'json' brings nothing"),
+        (["run", "smoke", "--plugin", "json"], "error: the plugin 'json' adds nothing"),
         (["run", "smoke", "--baseline", "none.json"], "none.json"),
         (["run", "smoke", "--junit-xml", "small.toml/junit.xml"], "error: cannot write to the folder"),
         (["verify", "small.toml"], "error: small.toml is not the folder of a run: it has no manifest.json"),

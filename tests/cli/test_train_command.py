@@ -217,7 +217,7 @@ def test_unknown_recipe() -> None:
     done = run("lennet")
     assert done.exit_code == 2
     assert done.stderr == (
-        "error: unknown recipe 'lennet'\ndid you mean lenet? `advbench train --help` lists what there is\n"
+        "error: unknown recipe 'lennet'\ndid you mean lenet? `advbench train --help` lists all names\n"
     )
 
 

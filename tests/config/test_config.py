@@ -127,8 +127,8 @@ def test_reads_a_goal(text, spec):
         ("targeted", "needs an argument\nwrite it as targeted:CLASS"),
         ("topk-exclusion:", "needs an argument\nwrite it as topk-exclusion:K"),
         ("ordered-topk:a,,b", "empty class name"),
-        *((f"topk-exclusion:{k}", "K is a whole number from 1") for k in ("0", "-1", "seven", "7.5", "²", "٣", "00")),
-        ("label-out-of-topk:" + "9" * 5000, "K is a whole number from 1"),
+        *((f"topk-exclusion:{k}", "K is a whole number >= 1") for k in ("0", "-1", "seven", "7.5", "²", "٣", "00")),
+        ("label-out-of-topk:" + "9" * 5000, "K is a whole number >= 1"),
     ],
 )
 def test_refuses_a_goal_and_says_what_to_write(text, message):

@@ -41,9 +41,9 @@ def test_the_home_folder_is_understood_behind_a_colon():
     ("text", "message"),
     [
         ("flder:val", "unknown dataset 'flder'\ndid you mean folder"),
-        ("folder:val,split=a,split=b", "the key 'split' stands twice"),
+        ("folder:val,split=a,split=b", "the key 'split' is given twice"),
         ("folder:,split=a", "the path is empty"),
-        ("mnist,images=none", "no data set: images: Input should be a valid integer"),
+        ("mnist,images=none", "is not a data set: images: Input should be a valid integer"),
         ("mnist,eps=3", "unknown key 'eps'"),
     ],
 )

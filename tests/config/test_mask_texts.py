@@ -94,7 +94,7 @@ def test_a_wrong_mask_in_a_suite_is_named_with_its_key():
     ("options", "message"),
     [
         ({"mask": "missing.png"}, "cannot read the mask missing.png: No such file"),
-        ({"mask": "border:4", "prove": True}, "proofs know no masks"),
+        ({"mask": "border:4", "prove": True}, "proofs do not support masks"),
     ],
 )
 def test_what_cannot_be_attacked_is_said_before_anything_is_loaded(options, message):

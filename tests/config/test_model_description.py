@@ -41,7 +41,7 @@ def test_files_that_hold_no_names(tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text('{"ant": 0}')
     (tmp_path / "bad.json").write_text("[")
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xfa")
-    for name, message in (("map.json", "a list of names"), ("bad.json", "is no JSON"), ("bad.txt", "is no text")):
+    for name, message in (("map.json", "a list of names"), ("bad.json", "is not JSON"), ("bad.txt", "is not text")):
         with pytest.raises(UserError, match=message):
             describe({"classes": str(tmp_path / name)})
 

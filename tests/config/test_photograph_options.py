@@ -37,7 +37,7 @@ def test_a_quality_out_of_range_is_refused(text):
 
 @pytest.mark.parametrize("text", ["", "gif", "png:9", "tiff", "90"])
 def test_other_formats_are_refused(text):
-    with pytest.raises(UserError, match=r"is no format in which pictures are saved\nthere are: png, jpeg"):
+    with pytest.raises(UserError, match=r"is not a format for saving pictures\nthere are: png, jpeg"):
         parse_saved_as(text)
 
 
@@ -107,5 +107,5 @@ class TestSeveralAttacks:
     def test_explain_shows_one(self):
         from advbench.config.explain import Options, explain_config
 
-        with pytest.raises(UserError, match="cannot be shown at once"):
+        with pytest.raises(UserError, match="explain takes one attack at a time"):
             explain_config(what=[], options=Options(), attack={"attack": "topk,fmn"}, picture=Path("a.png"))

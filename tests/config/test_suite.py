@@ -103,7 +103,7 @@ def test_parameters_of_an_attack_are_numbers_of_any_kind():
             {"gates": {"min_robust_accuracy": 40}},
             r"gates\.min_robust_accuracy: Input should be less than",
         ),
-        ({"gates": {"floors": [{"min_robust_accuracy": 0.1, "eps": 1}]}}, r"gates\.floors\[0\]: eps needs the norm"),
+        ({"gates": {"floors": [{"min_robust_accuracy": 0.1, "eps": 1}]}}, r"gates\.floors\[0\]: eps needs a norm"),
     ],
 )
 def test_mistakes_are_named(change, message):

@@ -138,7 +138,7 @@ class TestWhatIsRefused:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Path, method, forbid)
-        assert refusal(path) == "no permission; change its access rights, or copy it to a place of yours"
+        assert refusal(path) == "no permission; change its permissions, or copy it to a place that you can read"
 
     @pytest.mark.parametrize(
         ("name", "shown"),

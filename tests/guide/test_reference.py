@@ -94,7 +94,7 @@ def test_every_column_of_the_record_is_explained():
 def test_every_exit_code_is_explained():
     rows = rows_of(text_of("exit-codes"))
     assert {str(int(code)) for code in ExitCode} <= set(rows)
-    assert rows["3"][2] == "Something failed; the rest is done and saved."
+    assert rows["3"][2] == "Something failed; the rest was done and saved."
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -87,7 +87,7 @@ def test_what_is_said_in_python_goes_before_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lenet", "trained.safetensors", "timm/resnet18.a1_in1k"])
 def test_other_models_take_no_description(name: str) -> None:
-    with pytest.raises(UserError, match="says itself what its input and its classes are"):
+    with pytest.raises(UserError, match="already defines its input and its classes"):
         load_model(name, about=Description(mean=(0.5,)))
 
 

@@ -65,7 +65,7 @@ def advb(*arguments: object, code: int = 0):
 
 
 REFUSED = (
-    "suite own names models that run code: in/nets.py\nif you would run that file yourself, say so with --allow-code"
+    "suite own names models that run code: in/nets.py\nif you would run that file yourself, allow it with --allow-code"
 )
 
 

@@ -63,7 +63,7 @@ def test_it_is_taken_once_more_only_once():
 
 
 def test_the_mask_of_the_whole_suite_is_no_mask_of_an_attack():
-    with pytest.raises(UserError, match="an attack names the mask border:2, which is that of the whole suite"):
+    with pytest.raises(UserError, match="an attack names the mask border:2, which the whole suite already has"):
         load_suite(BASE | MASKED | {"mask": "border:2"})
 
 

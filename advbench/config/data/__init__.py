@@ -1,1 +1,1 @@
-"""Data sets as people name them."""
+"""The names of data sets on the command line and in suites."""

@@ -1,4 +1,4 @@
-"""The kind of data set that is at a path, by the names of its files. No torch."""
+"""Guess the kind of data set at a path from the names of its files. Does not import torch."""
 
 import os
 from collections import Counter
@@ -14,22 +14,22 @@ _SUFFIXES = {
     ".parquet": "parquet",
     ".tar": "webdataset",
 }
-"""Suffix of a file -> data set whose files have it."""
+"""File suffix -> data set whose files have it."""
 _SAVED = ("dataset_dict.json", "state.json")
-"""Files in a folder that `save_to_disk` of the package datasets wrote."""
+"""Files in a folder written by `save_to_disk` of the package datasets."""
 _LOOKED_AT = 2000
-"""Largest number of files whose names are looked at."""
+"""Maximum number of file names that are looked at."""
 
 
 def guessed_name(path: Path) -> str | None:
-    """The name of the data set that a path looks like; the files themselves are not opened.
+    """Guess the data set at a path; the files themselves are not opened.
 
     Args:
         path: A file, a folder, or a pattern such as `val-{000..049}.tar`.
 
     Returns:
-        Name of a data set that is read from a path, such as "folder"; `hf/` with the path for what the package
-        datasets saved; None if there is nothing at the path, or nothing known.
+        Name of a data set that is read from a path, such as "folder"; `hf/` with the path for data saved by the package
+        datasets; None if there is nothing at the path, or nothing known.
 
     Example:
         >>> guessed_name(Path("val-{000..049}.tar")), guessed_name(Path("no/such/folder"))

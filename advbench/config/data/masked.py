@@ -1,4 +1,4 @@
-"""Data sets that are taken once more under the masks of attacks."""
+"""Add a masked copy of each data set for every mask that attacks name."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,17 +8,17 @@ from advbench.config.masks import without_mask
 
 
 class Masked(Protocol):
-    """A data set of a suite, as far as masks go."""
+    """A data set of a suite, as far as masks are concerned."""
 
     @property
     def label(self) -> str:
-        """Its name in records, which ends with the mask where there is one."""
+        """Its name in records, which ends with the mask if there is one."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
-        """The same with other fields."""
+        """A copy with other fields."""
 
     def under(self, mask: str | None, folder: Path = ...) -> Self:
-        """The same under a mask."""
+        """A copy under a mask."""
 
 
 Data = TypeVar("Data", bound=Masked)
@@ -26,12 +26,12 @@ Data = TypeVar("Data", bound=Masked)
 
 
 def with_masks_of(masks: Iterable[str | None], datasets: tuple[Data, ...], folder: Path = Path()) -> tuple[Data, ...]:
-    """Some data sets, and each of them once more under every mask that attacks bring along.
+    """The data sets, and a copy of each under every mask that attacks name.
 
     Args:
-        masks: Masks of the attacks of a suite; None for each that has none.
-        datasets: Its data sets; those that are there already are not added again.
-        folder: Folder in which relative paths of masks start.
+        masks: Masks of the attacks of a suite; None for an attack without one.
+        datasets: Its data sets; copies that are already among them are not added again.
+        folder: Folder that relative paths of masks start from.
 
     Example:
         >>> from advbench.config.suite import DatasetSpec

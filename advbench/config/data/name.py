@@ -1,4 +1,4 @@
-"""Data sets as people write them in one word, such as `folder:val/,images=64`. No torch."""
+"""Parse data sets written as one word, such as `folder:val/,images=64`. Does not import torch."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,43 +14,43 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 DATA_FORM = "NAME[:PATH][,KEY=VALUE...]"
-"""The form of such a text."""
+"""The syntax of such a word."""
 DATA_KEYS = tuple(name for name in DatasetSpec.model_fields if name not in ("name", "eps"))
-"""Keys that may stand in it."""
+"""Keys that it may contain."""
 
 
 class NamedData(NamedTuple):
-    """A data set that was named, or found behind a path."""
+    """A data set, given by name or found at a path."""
 
     spec: DatasetSpec
-    """The data set as a suite would name it."""
+    """The data set, as a suite would name it."""
     guessed: bool = False
-    """Whether its kind was guessed by what is at the path."""
+    """Whether its kind was guessed from what is at the path."""
 
 
 class ChosenImages(NamedTuple):
-    """Images of a data set that a command works on."""
+    """The images of a data set that a command works on."""
 
     spec: DatasetSpec
     """The data set."""
     images: tuple[str, ...] = ()
-    """Names or numbers of the images; none: as many as the limit says."""
+    """Names or numbers of the images; none: up to the limit."""
     limit: int | None = None
-    """Largest number of images, the same ones for the same seed; None: all."""
+    """Maximum number of images, the same ones for the same seed; None: all."""
 
 
 def parse_data(text: str) -> DatasetSpec:
-    """Understand a data set that is named in one word.
+    """Parse a data set written as one word.
 
     Args:
         text: `NAME[:PATH][,KEY=VALUE...]`: a name of `advbench datasets` or `hf/NAME`, the file or folder of a data set
-            that is read from one, and fields of a data set in a suite. A comma begins a key only where `KEY=` follows.
+            that is read from one, and fields of a data set in a suite. A comma starts a key only if `KEY=` follows.
 
     Returns:
-        The data set. Paths start at the current folder; `~` is the home folder.
+        The data set. Paths are relative to the current folder; `~` is the home folder.
 
     Raises:
-        UserError: An unknown name or key, a value of another type, or the same key twice.
+        UserError: An unknown name or key, a value of the wrong type, or a repeated key.
 
     Example:
         >>> data = parse_data("parquet:shards/,split=test,images=64")
@@ -70,14 +70,14 @@ def parse_data(text: str) -> DatasetSpec:
 
 
 def data_at(text: str) -> NamedData:
-    """Understand a data set that is named in one word, or a path at which one is.
+    """Parse a data set written as one word, or the path of one.
 
     Args:
-        text: As :func:`parse_data` takes it; or a file or folder in place of `NAME[:PATH]`, whose kind is guessed by
-            what is there.
+        text: Data set, as :func:`parse_data` accepts it; or a file or folder instead of `NAME[:PATH]`, whose kind is
+            guessed from its contents.
 
     Raises:
-        UserError: As :func:`parse_data`, or nothing at the path is known.
+        UserError: As for :func:`parse_data`, or there is nothing known at the path.
 
     Example:
         >>> data_at("mnist-samples")
@@ -109,11 +109,11 @@ def _spec(text: str, name: str, fields: dict[str, str]) -> DatasetSpec:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         wrong = f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"
-        raise UserError(f"{shown} is no data set: {wrong}") from None
+        raise UserError(f"{shown} is not a data set: {wrong}") from None
 
 
 def _with_guess(error: UserError, text: str, name: str) -> UserError:
-    """The error of an unknown name; for a path with the name that it needs."""
+    """The error for an unknown name; for a path, its hint has the name that it needs."""
     guess = guessed_name(Path(name).expanduser())
     if guess is None:
         return error

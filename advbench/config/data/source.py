@@ -1,4 +1,4 @@
-"""Where the images of a data set are, as far as its name does not say. No torch."""
+"""Where the images of a data set are, if its name does not say. Does not import torch."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from advbench.config.fields import Strict
 
 
 class DataSource(Strict):
-    """The place of a data set and the part of it that is meant.
+    """The location of a data set, and which part of it to use.
 
     Example:
         >>> DataSource(path=Path("val"), split="test").revision is None
@@ -15,22 +15,22 @@ class DataSource(Strict):
     """
 
     path: Path | None = None
-    """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
+    """The file or folder, for a data set that is read from one; a relative path starts from the suite file."""
     root: Path | None = None
-    """The folder of a data set that torchvision knows; None: that of `ADVBENCH_DATA`."""
+    """The folder of a torchvision data set; None: the one that `ADVBENCH_DATA` names."""
     split: str | None = None
-    """The part that is meant, such as "test"; None: the one that models are measured on."""
+    """The split to use, such as "test"; None: the one that models are evaluated on."""
     config: str | None = None
-    """The configuration of a data set of the Hugging Face hub; None: the only one."""
+    """The configuration of a data set on the Hugging Face hub; None: the only one."""
     revision: str | None = None
-    """The revision of a data set of the Hugging Face hub; None: the newest that is there."""
+    """The revision of a data set on the Hugging Face hub; None: the newest available."""
     image_column: str | None = None
-    """The column of the images, of a data set with columns; None: it is found."""
+    """The column with the images, for a data set with columns; None: it is detected."""
     label_column: str | None = None
-    """The column of the labels; None: it is found."""
+    """The column with the labels; None: it is detected."""
 
     def given(self) -> dict[str, Any]:
-        """What is said of the place, by the names of the fields above.
+        """The fields above that are set, by name.
 
         Example:
             >>> DataSource(split="test").given()

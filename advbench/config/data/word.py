@@ -1,4 +1,4 @@
-"""The parts of a data set named in one word. No torch."""
+"""The parts of a data set written as one word. Does not import torch."""
 
 import re
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ _KEY = re.compile(r",\s*([A-Za-z_]+)=")
 
 
 def parted(text: str) -> tuple[str, dict[str, str]]:
-    """The parts of a data set named in one word.
+    """Split a data set written as one word into its parts.
 
     Args:
-        text: `NAME[:PATH][,KEY=VALUE...]`; a comma begins a key only where `KEY=` follows.
+        text: `NAME[:PATH][,KEY=VALUE...]`; a comma starts a key only if `KEY=` follows.
 
     Returns:
-        The name, and the value of each key as it is written.
+        The name, and the value of each key as written.
 
     Raises:
-        UserError: A key stands there twice.
+        UserError: A key is given twice.
 
     Example:
         >>> parted("folder:one, two/,split=test")
@@ -37,12 +37,12 @@ def parted(text: str) -> tuple[str, dict[str, str]]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         twice = next(key for key in fields if [each for each, _ in pairs].count(key) > 1)
-        raise UserError(f"the key '{twice}' stands twice in {display_name(text)}")
+        raise UserError(f"the key '{twice}' is given twice in {display_name(text)}")
     return name.strip(), fields
 
 
 def at_home(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with `~` in paths replaced by the home folder: behind a colon no shell does that.
+    """The fields with `~` in paths replaced by the home folder, because no shell does that after a colon.
 
     Example:
         >>> at_home({"path": "val", "split": "~"})

@@ -1,1 +1,1 @@
-"""Models of a suite: those that are judged, and those that attacks are made on."""
+"""The models of a suite: those that are judged, and the surrogates that attacks are made on."""

@@ -1,4 +1,4 @@
-"""A model as a suite names it. No torch."""
+"""A model in a suite. Does not import torch."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -12,7 +12,7 @@ from advbench.errors import UserError
 
 
 class ModelSpec(Description):
-    """A model of the suite; of one of your own, also what its file or its function does not say.
+    """A model of the suite; for your own model, also what its file or function does not state.
 
     Example:
         >>> ModelSpec(name="vgg16").label
@@ -23,20 +23,19 @@ class ModelSpec(Description):
 
     name: Annotated[str, known(model_card)]
     """One that `advbench models` lists, or your own: file.py:function, net.onnx, net.keras, net.pt2, net.pt
-    (TorchScript) or timm/NAME, a relative path starting at the suite file. Code is run only with --allow-code."""
+    (TorchScript) or timm/NAME; a relative path starts from the suite file. Code is run only with --allow-code."""
     gradients_from: Annotated[str, known(model_card)] | None = None
-    """A model of the same task whose gradients stand in for those that this one lacks, named as above. None: its
-    own."""
+    """A model for the same task whose gradients replace those that this one lacks, named as above. None: its own."""
     weights: Path | None = None
-    """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
+    """A file with the model's weights, instead of the published ones; a relative path starts from the suite file."""
     attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
+    """Names of the suite's attacks to run on it, for a model on which the others do not work; None: all."""
     label: str = ""
     """Name in records and reports; default: the name above."""
 
     @property
     def about(self) -> Description:
-        """What the suite says of the model, for :func:`advbench.models.load_model`."""
+        """The suite's description of the model, for :func:`advbench.models.load_model`."""
         return self.over(NOTHING)
 
     @model_validator(mode="before")

@@ -1,4 +1,4 @@
-"""Models that attacks are made on, in place of the one that is judged. No torch."""
+"""Models that attacks are made on, instead of the one that is judged. Does not import torch."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,13 +9,13 @@ from advbench.config.fields import Strict, listed, named
 from advbench.config.models.model import ModelSpec
 
 SURROGATE = "surrogate"
-"""Key, among the parameters of an attack, for the label of the surrogate that it is made on."""
+"""Key, among an attack's parameters, of the label of the surrogate that it is made on."""
 Average = Literal["logits", "probabilities", "losses"]
-"""What of the members of an ensemble is averaged."""
+"""What is averaged over the members of an ensemble."""
 
 
 class SurrogateSpec(Strict):
-    """What attacks are made on in place of the model that is judged: another model, or several as one.
+    """A surrogate, which attacks are made on instead of the model that is judged: one model, or several as an ensemble.
 
     Example:
         >>> SurrogateSpec(models=["vgg16", "vgg19"]).label
@@ -25,11 +25,11 @@ class SurrogateSpec(Strict):
     models: Annotated[
         tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed), Field(min_length=1)
     ]
-    """Models, as names or tables; several are an ensemble."""
+    """Models, as names or tables; several form an ensemble."""
     average: Average = "logits"
-    """What of the members of an ensemble is averaged: logits, probabilities or losses; see `attacks.ensemble`."""
+    """What is averaged over the members of an ensemble: logits, probabilities or losses; see `attacks.ensemble`."""
     label: str = ""
-    """Name in records and reports; default: the labels of the models, with plus signs between."""
+    """Name in records and reports; default: the labels of the models, joined by plus signs."""
 
     @model_validator(mode="after")
     def _label(self) -> "SurrogateSpec":
@@ -41,7 +41,7 @@ class SurrogateSpec(Strict):
 
 
 def _surrogates(values: Any, info: ValidationInfo) -> Any:
-    """Names, tables and lists of them as tables of surrogates; the label of a model of the suite stands for it."""
+    """Tables of surrogates from names, tables and lists of them; the label of a suite's model refers to it."""
     own = {model.label: model for model in info.data.get("models", ())}
 
     def member(value: Any) -> Any:
@@ -58,4 +58,4 @@ def _surrogates(values: Any, info: ValidationInfo) -> Any:
 
 
 Surrogates = Annotated[tuple[SurrogateSpec, ...], BeforeValidator(_surrogates)]
-"""Surrogates of a suite."""
+"""The surrogates of a suite."""

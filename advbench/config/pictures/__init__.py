@@ -1,1 +1,1 @@
-"""What people say of the pictures that are attacked."""
+"""Options for the pictures that are attacked."""

@@ -1,4 +1,4 @@
-"""The size at which a picture is attacked, and how the result is saved, as people write it. No torch."""
+"""Options for the size at which a picture is attacked, and for saving the result. Does not import torch."""
 
 from dataclasses import dataclass
 
@@ -8,40 +8,40 @@ from advbench.sanitize import display_name
 INPUT, ORIGINAL = "input", "original"
 """Sizes at which a picture can be attacked: that of the model's input, or its own."""
 QUALITY = 95
-"""Quality of a JPEG where none is named."""
+"""Quality of a JPEG if none is given."""
 FORMS = f"png, jpeg (of quality {QUALITY}) or jpeg:QUALITY"
-"""How a picture can be saved."""
+"""The formats in which a picture can be saved."""
 DEFAULT_KAPPA = 1.0
-"""Logits to spare at which an attack on a photograph at its own size aims."""
+"""Logit margin that an attack on a photograph at its own size aims for."""
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
-"""Pillow's name of a format -> what its files end in."""
+"""Pillow's name of a format -> suffix of its files."""
 _LABEL = ", original size"
 _JPEG = ("jpeg", "jpg")
 
 
 @dataclass(frozen=True)
 class SavedAs:
-    """How a picture is saved: without loss, or as a JPEG of some quality, with colours at full resolution (4:4:4)."""
+    """How a picture is saved: lossless, or as a JPEG of some quality with full-resolution colour (4:4:4)."""
 
     format: str
     """One of the keys of `SUFFIXES`."""
     quality: int | None = None
-    """Quality of a JPEG, 1 to 100; None for the other formats, which lose nothing."""
+    """Quality of a JPEG, 1 to 100; None for the other formats, which are lossless."""
 
     def __str__(self) -> str:
         return self.format.lower() if self.quality is None else f"{self.format.lower()}:{self.quality}"
 
 
 def parse_saved_as(text: str, *, option: str = "--save-as") -> SavedAs:
-    """A format as a person writes it.
+    """Parse a format.
 
     Args:
         text: One of :data:`FORMS`.
         option: Name of the option in messages.
 
     Raises:
-        UserError: Another format, or a quality out of range.
+        UserError: The format is unknown, or the quality out of range.
 
     Example:
         >>> parse_saved_as("jpeg:90")
@@ -56,7 +56,7 @@ def parse_saved_as(text: str, *, option: str = "--save-as") -> SavedAs:
         return SavedAs("PNG")
     if name not in _JPEG:
         shown = display_name(text)
-        raise UserError(f"{option} '{shown}' is no format in which pictures are saved", hint=f"there are: {FORMS}")
+        raise UserError(f"{option} '{shown}' is not a format for saving pictures", hint=f"there are: {FORMS}")
     if not colon:
         return SavedAs("JPEG", QUALITY)
     if not quality.isdecimal() or len(quality) > 3 or not 1 <= int(quality) <= 100:
@@ -66,7 +66,7 @@ def parse_saved_as(text: str, *, option: str = "--save-as") -> SavedAs:
 
 
 def like(name: str) -> SavedAs:
-    """How a picture is saved that comes from a file of that format, if nothing else is asked for.
+    """The default way to save a picture that was read from a file of that format.
 
     Example:
         >>> str(like("JPEG")), str(like("BMP"))
@@ -76,7 +76,7 @@ def like(name: str) -> SavedAs:
 
 
 def at_own_size(label: str, saved: SavedAs | None) -> str:
-    """The label of pictures that are attacked at their own size: a threat of its own.
+    """The label of pictures that are attacked at their own size, which is a separate threat.
 
     Example:
         >>> at_own_size("files", None), at_own_size("files", SavedAs("JPEG", 90))

@@ -94,7 +94,7 @@ def last_layer(model: Classifier) -> str:
     if not tops:
         raise UserError(
             f"{model.name} cannot be given a new top: no layer of it has an output for each of its classes",
-            hint="start from another network: `advbench models` lists what there is\n"
+            hint="start from another network: `advbench models` lists all models\n"
             "of a TorchScript archive, exported program or ONNX file, name what makes the network: file.py:function",
         )
     if model.input_size is None:
