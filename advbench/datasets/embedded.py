@@ -109,7 +109,7 @@ def read_embedded(name: str) -> Embedded:
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}", hint=_REINSTALL) from None
     if digest != EMBEDDED[name].sha256:
-        message = f"{file} is not the one published: its sha256 is {digest}, not {EMBEDDED[name].sha256}"
+        message = f"{file} is not the published one: its sha256 is {digest}, not {EMBEDDED[name].sha256}"
         raise UserError(message, hint=_REINSTALL)
     with np.load(file, allow_pickle=False) as arrays:
         return Embedded(arrays["images"], arrays["labels"], arrays["index"])

@@ -1,4 +1,4 @@
-"""Classifiers: the wrapper they all share, and how each kind is loaded."""
+"""Classifiers: their common wrapper, and a loader for each kind."""
 
 import logging
 from pathlib import Path
@@ -27,17 +27,17 @@ def load_model(
 ) -> "Classifier":
     r"""Load a pretrained classifier by name, or one of your own from its file.
 
-    torch's global random numbers are left as they were. What had to be assumed of a model of your own stands in the
-    attribute `notes` of the classifier, and goes to the logger "advbench.models" as information.
+    torch's global random state is left unchanged. Assumptions made about a model of your own are listed in the
+    attribute `notes` of the classifier, and logged to "advbench.models" at level INFO.
 
     Args:
         name: One of `advbench.catalog.MODELS`, such as "efficientnet_lite0" or "vgg16"; or a model of your own, as
-            :func:`advbench.catalog.user_models.model_card` takes it. The code of your own file is run.
+            :func:`advbench.catalog.user_models.model_card` accepts it. The code of your own file is run.
         weights: A .safetensors, .pt or .pth file to use instead of the published weights.
-        about: What you say of a model of your own that its file or function does not.
-        device: Where the classifier goes: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
-        **said: The same in single words, which go before those of `about`: `num_classes`, `input_size`, `mean`, `std`,
-            `classes`, `output`; and, for any model, `gradients_from`. They are the fields of
+        about: Description of a model of your own: what its file or function does not state.
+        device: Where to put the classifier: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best available.
+        **said: Fields of the description as keyword arguments, which override `about`: `num_classes`, `input_size`,
+            `mean`, `std`, `classes`, `output`; and, for any model, `gradients_from`. They are the fields of
             :class:`advbench.config.model_description.Description`.
 
     Returns:
@@ -45,7 +45,7 @@ def load_model(
 
     Raises:
         UserError: Unknown name or device; weights that cannot be obtained, are damaged or do not fit; a description
-            that is impossible, or is of a model that states all of it itself.
+            that is invalid, or is for a model that states all of it itself.
 
     Example:
         >>> model = load_model("vgg61")
@@ -65,7 +65,7 @@ def load_model(
         ... )
         >>> model = load_model(f"{nets}:net", mean=[0.5] * 3, std=[0.25] * 3, input_size=32, classes=["cat", "dog"])
         >>> model.num_classes, model.classes, model.notes[0].removeprefix(model.name)
-        (2, ('cat', 'dog'), ' answers with probabilities, and their logarithms are attacked')
+        (2, ('cat', 'dog'), ' returns probabilities, and their logarithms are attacked')
         >>> load_model(f"{nets}:net", num_classes=0)
         Traceback (most recent call last):
         advbench.errors.UserError: num_classes: Input should be greater than 0
@@ -93,10 +93,10 @@ def load_model(
 def _with_twin(classifier: "Classifier", name: str, about: Description, device: "torch.device") -> "Classifier":
     """The classifier with the gradients of another model.
 
-    A twin of the user's own is described as the classifier is, unless it states all of that itself.
+    A twin that is one of the user's own models gets the classifier's description, unless it states all of that itself.
 
     Raises:
-        UserError: It cannot be loaded, or is not of the same task.
+        UserError: The twin cannot be loaded, or is not for the same task.
     """
     from advbench.models.files.described import SaysItselfError
     from advbench.models.twins import paired
@@ -110,7 +110,7 @@ def _with_twin(classifier: "Classifier", name: str, about: Description, device: 
 
 
 def _moved(classifier: "Classifier", device: "torch.device") -> "Classifier":
-    """A model of the user's own on a device, ready to be asked, with logits for answers.
+    """Move a user's own model to a device, and make sure that it runs and returns logits.
 
     Raises:
         UserError: It cannot be moved there.
@@ -126,13 +126,13 @@ def _moved(classifier: "Classifier", device: "torch.device") -> "Classifier":
 
 
 def usable_device(name: "str | torch.device") -> "torch.device":
-    """The device of that name, where one can compute on it.
+    """The device with that name, checked to be usable.
 
     Args:
-        name: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best there is.
+        name: "cpu", "cuda", "cuda:1", "mps"; or "auto", the best available.
 
     Raises:
-        UserError: There is no such device here.
+        UserError: There is no such device on this machine.
 
     Example:
         >>> usable_device("cpu")
@@ -144,9 +144,9 @@ def usable_device(name: "str | torch.device") -> "torch.device":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         tried = torch.zeros(1, device=name)
-        tried.item()  # "meta" makes tensors and computes nothing
+        tried.item()  # "meta" creates tensors but computes nothing
         return tried.device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA is built in
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA is compiled in
         why = first_line(error).partition(". ")[0]
         raise UserError(
             f"device {str(name)!r} cannot be used here: {why}", hint="`--device cpu` always works"

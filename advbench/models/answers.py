@@ -1,4 +1,4 @@
-"""Networks in files that have several outputs: which of them are the logits."""
+"""Networks in files with several outputs: find the one with the logits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from advbench.models.readings import single
 from attacks.queries.answers import read_logits
 
 _LOGITS = "logits"
-"""Name of an output that is taken for the logits."""
+"""Name of the output that is assumed to hold the logits."""
 
 
 class Chosen(nn.Module):
@@ -20,7 +20,7 @@ class Chosen(nn.Module):
 
     Args:
         module: Network with several outputs.
-        output: Name of the output, or its place from 0.
+        output: Name of the output, or its position, counted from 0.
 
     Example:
         >>> Chosen(lambda x: {"features": x, "logits": 2 * x}, "logits")(torch.ones(1, 2))
@@ -32,13 +32,13 @@ class Chosen(nn.Module):
         self.module, self.output = module, output
 
     def forward(self, x: Tensor) -> Any:
-        """Images to the part of the answer, floats in the type of the images."""
+        """Map images to that output, floats in the dtype of the images."""
         part = parts_of(self.module(x))[self.output]
         return part.to(x.dtype) if isinstance(part, Tensor) and part.is_floating_point() else part
 
 
 def parts_of(answer: Any) -> dict[str | int, Any]:
-    """What a network answered, part by part: under its name, or where it has none under its place from 0.
+    """The outputs of a network, by name, or by position from 0 if they have no names.
 
     Example:
         >>> parts_of((1, 2)), parts_of({"a": 1}), parts_of(1)
@@ -52,18 +52,18 @@ def parts_of(answer: Any) -> dict[str | int, Any]:
 
 
 def with_logits(module: nn.Module, x: Tensor, output: str | int | None, file: Path) -> tuple[nn.Module, int]:
-    """The network that answers with logits alone, and the number of classes.
+    """The network reduced to its logits, and the number of classes.
 
-    Of several outputs that one is taken which the description names, or which is called "logits".
+    Of several outputs, the one that the description names is used, or else the one called "logits".
 
     Args:
-        module: Images to any answer.
-        x: Images (N, C, H, W) to ask it about.
-        output: Name or place of the output, from the description.
+        module: Network with any kind of output.
+        x: Images (N, C, H, W) to run it on.
+        output: Name or position of the output, from the description.
         file: File of the network, for messages.
 
     Raises:
-        UserError: It cannot be told which of several outputs holds the logits, or the output holds none.
+        UserError: It is unclear which of several outputs holds the logits, or the output holds none.
     """
     with torch.no_grad():
         answer = module(x)
@@ -86,7 +86,7 @@ def _choose(parts: Mapping[str | int, Any], output: str | int | None, file: Path
         if len(parts) == 1 or name == _LOGITS:
             return name
     raise UserError(
-        f"{file} has {len(parts)} outputs, and does not say which holds the logits: {_listed(parts)}",
+        f"{file} has {len(parts)} outputs, and it is unclear which holds the logits: {_listed(parts)}",
         hint=_name_one(parts, file) if parts else "export it up to the logits",
     )
 
@@ -103,11 +103,11 @@ def _kind(part: Any) -> str:
 
 
 def _name_one(parts: Mapping[str | int, Any], file: Path) -> str:
-    # The names are those of the file: what looks like a batch of logits is the best example.
+    # The example uses names from the file, preferably of an output that looks like a batch of logits.
     shaped = [name for name, part in parts.items() if isinstance(part, Tensor) and part.ndim == 2]
     example = (shaped or [*parts])[-1]
     written = f'"{example}"' if isinstance(example, str) else example
-    return f"say which with --output, or in {file.with_suffix('.toml')}, such as: output = {written}"
+    return f"name it with --output, or in {file.with_suffix('.toml')}, such as: output = {written}"
 
 
 def _way_out(parts: Mapping[str | int, Any], chosen: str | int, file: Path) -> str:
@@ -115,5 +115,5 @@ def _way_out(parts: Mapping[str | int, Any], chosen: str | int, file: Path) -> s
     if len(parts) > 1:
         return f"it has: {_listed(parts)}\n{_name_one(parts, file)}"
     if isinstance(part, Tensor) and not part.is_floating_point():
-        return "classes cannot be attacked by their numbers: export the network up to its logits"
+        return "predicted class numbers cannot be attacked: export the network up to its logits"
     return "export the network up to its logits, one for each class"

@@ -1,4 +1,4 @@
-"""A network that a user's own code makes, as a classifier: what nobody says of it is found out by asking it."""
+"""Wrap a network from a user's own code as a classifier: what is not specified is found by running it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -17,19 +17,19 @@ from advbench.models.trial import InType, other_type
 from attacks.queries.answers import read_logits
 
 _SIZES = (224, 32, 28)
-"""Sides of the images on which a network of unknown input is tried, pixels."""
+"""Sides of the images that are tried on a network whose input size is unknown, pixels."""
 _CHANNELS = (3, 1)
 _HINT = (
-    "say what it takes: --input-size, --mean, --std, or the same keys of the model's table in a suite; or return an "
-    "advbench.Classifier, which says all of it"
+    "describe its input: --input-size, --mean, --std, or the same keys of the model's table in a suite; or return an "
+    "advbench.Classifier, which states all of it"
 )
 
 
 class _Fit(NamedTuple):
-    """An input that a network takes."""
+    """An input that a network accepts."""
 
     network: nn.Module | Callable[[Tensor], Any]
-    """The network, given images in the type that it takes."""
+    """The network, wrapped so that it gets images in the dtype that it accepts."""
     channels: int
     size: Size
     classes: int
@@ -38,20 +38,20 @@ class _Fit(NamedTuple):
 def bare(
     network: nn.Module | Callable[[Tensor], Any], name: str, about: Description, digest: str | None = None
 ) -> Classifier:
-    """Make a classifier of a network or any other callable that a user's own code returned.
+    """Wrap a network, or any other callable, that a user's own code returned.
 
-    The number of classes is that of its answers. Where the size of its input is not given, a few usual ones are tried:
-    the only one that it takes is used, and with several it takes any.
+    The number of classes is that of its outputs. If the size of its input is not given, a few common sizes are tried:
+    if it accepts only one of them, that is used; if several, it is taken to accept any.
 
     Args:
-        network: Normalised images (N, C, H, W) to an answer with logits.
+        network: Maps normalised images (N, C, H, W) to an output with logits.
         name: Name of the classifier.
-        about: What the user says of it.
+        about: The user's description of it.
         digest: SHA-256 of the file with the code.
 
     Raises:
-        UserError: The network fails on all of these images, its answers are no logits, or they do not fit what the user
-            says.
+        UserError: The network fails on all of these images, its outputs are not logits, or they do not fit the
+            description.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
@@ -85,7 +85,7 @@ def bare(
 
 
 def _channels(about: Description) -> tuple[int, ...]:
-    """Numbers of channels to try: as many as values were given, of which one may stand for all."""
+    """Numbers of channels to try: as many as values were given; a single value may apply to all channels."""
     if about.channels is None:
         return _CHANNELS
     return _CHANNELS[::-1] if about.channels == 1 else (about.channels,)
@@ -93,16 +93,16 @@ def _channels(about: Description) -> tuple[int, ...]:
 
 def _guesses(fit: _Fit, about: Description, name: str, *, several: bool) -> Iterator[str]:
     if several:
-        yield f"{name} takes images of any size, and gets pictures as they are: input_size (--input-size) scales them"
+        yield f"{name} accepts images of any size, and gets pictures unscaled: input_size (--input-size) scales them"
     elif about.input_size is None:
         height, width = height_and_width(fit.size)
         colours = "grey" if fit.channels == 1 else "colour"
-        found = f"{name} was found to take {colours} images of {height} x {width} pixels"
-        yield f"{found}: input_size (--input-size) says otherwise"
+        found = f"{name} was found to accept {colours} images of {height} x {width} pixels"
+        yield f"{found}: input_size (--input-size) overrides this"
 
 
 def _chosen(network: Any, output: str | int, name: str) -> nn.Module:
-    """The network reduced to one of its outputs, which is missed in a sentence."""
+    """The network reduced to one of its outputs; a missing output raises a clear error."""
 
     class One(Chosen):
         def forward(self, x: Tensor) -> Any:
@@ -116,10 +116,10 @@ def _chosen(network: Any, output: str | int, name: str) -> nn.Module:
 
 
 def _tried(network: Any, channels: int, size: Size, name: str) -> _Fit:
-    """The network with what it takes, once it has answered about one image and about two.
+    """The network with the input that it accepts, checked on one image and on two.
 
     Raises:
-        UserError: Its answers are no logits.
+        UserError: Its outputs are not logits.
         Exception: Whatever the network raises.
     """
     images = varied(channels, *height_and_width(size))[:2]
@@ -139,7 +139,7 @@ def _tried(network: Any, channels: int, size: Size, name: str) -> _Fit:
 
 
 def _answers(network: Any, images: Tensor) -> tuple[Any, Any]:
-    """The answers about both images, and about the first alone."""
+    """The outputs for both images, and for the first alone."""
     devices = [images.device] if images.is_cuda else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         return network(images.clone()), network(images[:1].clone())
@@ -153,10 +153,10 @@ def _class_count(answers: tuple[Any, Any], name: str) -> int:
         count, other = read_logits(both, 2).shape[1], read_logits(alone, 1).shape[1]
     except ValueError as error:
         parts = parts_of(both)
-        hint = f"it answers with {', '.join(map(str, parts))}: --output names the one" if len(parts) > 1 else ""
-        raise UserError(f"{name} does not answer with logits: {error}", hint=hint) from None
+        hint = f"it returns {', '.join(map(str, parts))}: choose one with --output" if len(parts) > 1 else ""
+        raise UserError(f"{name} does not return logits: {error}", hint=hint) from None
     if count != other:
-        raise UserError(f"{name} answers with {count} classes about two images, and with {other} about one")
+        raise UserError(f"{name} returns {count} classes for two images, but {other} for one")
     return count
 
 
@@ -164,5 +164,5 @@ def _failed(name: str, channels: int, size: Size, about: Description, error: Bas
     height, width = height_and_width(size)
     more = "s" if channels > 1 else ""
     message = f"{name} fails on images of {height} x {width} pixels in {channels} channel{more}: {reason(error)}"
-    given = f"mean and std say that it takes {channels} channel{more}" if about.channels else ""
+    given = f"mean and std imply that it takes {channels} channel{more}" if about.channels else ""
     return UserError(message, hint=given if given and channels not in _CHANNELS else _HINT)

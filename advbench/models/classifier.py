@@ -1,4 +1,4 @@
-"""A classifier as the rest of advbench sees it: images in [0, 1] in, logits out."""
+"""The classifier interface used throughout advbench: images in [0, 1] in, logits out."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,19 +22,19 @@ Preprocess = Callable[[Image.Image], Tensor]
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation inside.
+    """A network with its normalisation built in.
 
-    The network given is put in eval mode and its parameters are frozen (`requires_grad_(False)`): gradients
-    flow to the image only. To train it, train the network itself and wrap it afterwards.
+    The network is put in eval mode and its parameters are frozen (`requires_grad_(False)`): gradients flow only to the
+    image. To train it, train the network itself and wrap it afterwards.
 
     Args:
-        module: Normalised images (N, C, H, W) -> logits (N, num_classes): a network, or any other callable; of the
-            latter nothing is frozen or put in eval mode.
+        module: Normalised images (N, C, H, W) -> logits (N, num_classes): a network, or any other callable, which is
+            neither frozen nor put in eval mode.
         num_classes: Number of classes, at least 2.
         mean: Subtracted from the images: one number, or one for each channel, in image units [0, 1].
-        std: Divisor after that, greater than 0; one number, or one for each channel.
-        classes: The names of the classes in order; None means "0", "1", ...
-        input_size: Size of the input in pixels: side of a square, or (height, width); None if the network takes any.
+        std: Divided by after that, greater than 0; one number, or one for each channel.
+        classes: Names of the classes in order; None means "0", "1", ...
+        input_size: Size of the input in pixels: side of a square, or (height, width); None if the network accepts any.
         preprocess: Picture -> input (C, H, W) in [0, 1]. None means: resize until `input_size` is covered and crop
             the centre, bilinear with antialiasing, grey if `mean` has one entry, else RGB.
         name: Name in messages and records.
@@ -52,14 +52,14 @@ class Classifier(nn.Module):
     """
 
     twin: "Classifier | None"
-    """A classifier of the same task whose gradients stand in for those of this one; None: its own."""
+    """A classifier for the same task whose gradients replace those of this one; None: its own."""
     notes: tuple[str, ...]
-    """What was assumed of the network, in sentences, for whoever loads it to know."""
+    """Assumptions made about the network, in sentences, for the information of the user."""
     thresholds: tuple[float, ...] | None
     """The logit above which each class applies; None: each image has one class, that of the largest logit."""
     loaded_from: str | Path | None
-    """Name by which :func:`advbench.load_model` loaded it, or the file of weights given in place of the published ones;
-    None: it was made as an object."""
+    """Name by which :func:`advbench.load_model` loaded it, or the weights file used instead of the published weights;
+    None: it was constructed directly."""
     _scale: Tensor
     _shift: Tensor
 
@@ -91,7 +91,7 @@ class Classifier(nn.Module):
         self.thresholds = None
         self.mean, self.std = _channels("mean", mean), _channels("std", std)
         _check_normalisation(self.mean, self.std)
-        # x * scale + shift is one pass over the images where (x - mean) / std takes two.
+        # x * scale + shift is one pass over the images; (x - mean) / std would be two.
         scale, shift = _affine(self.mean, self.std)
         self.register_buffer("_scale", scale, persistent=False)
         self.register_buffer("_shift", shift, persistent=False)
@@ -106,11 +106,11 @@ class Classifier(nn.Module):
             images: Shape (N, C, H, W), values in [0, 1].
 
         Returns:
-            Logits, shape (N, num_classes), of the images' dtype, found in what the network answers as
-            :func:`attacks.queries.answers.read_logits` does.
+            Logits, shape (N, num_classes), of the images' dtype, extracted from the network's output by
+            :func:`attacks.queries.answers.read_logits`.
 
         Raises:
-            ValueError: The images or what the network makes of them have another shape.
+            ValueError: The images or the network's outputs have the wrong shape.
         """
         if self.twin is None:
             return self._own(images)
@@ -126,13 +126,13 @@ class Classifier(nn.Module):
         return logits.to(images) if logits.is_floating_point() else logits
 
     def answer(self, images: Tensor) -> Any:
-        """What the network answers, of any form, when it is given normalised images.
+        """The raw output of the network, in any form, for normalised images.
 
         Args:
             images: Shape (N, C, H, W), values in [0, 1].
 
         Raises:
-            ValueError: The images have another shape.
+            ValueError: The images have the wrong shape.
         """
         channels = self._scale.shape[1]
         if images.ndim != 4 or channels not in (1, images.shape[1]):
@@ -144,7 +144,7 @@ class Classifier(nn.Module):
         """Height and width of an input in pixels.
 
         Args:
-            otherwise: Taken if the network takes any size.
+            otherwise: Size to return if the network accepts any.
 
         Example:
             >>> Classifier(nn.Flatten(), num_classes=4, input_size=(1, 4)).sides(otherwise=64)
@@ -154,21 +154,21 @@ class Classifier(nn.Module):
 
     @property
     def several(self) -> bool:
-        """Whether it tells of each class by itself whether it applies, so that an image may have several, or none."""
+        """Whether it is a multi-label model: an image may have several classes, or none."""
         return self.thresholds is not None
 
     def with_thresholds(self, thresholds: float | Sequence[float] | None) -> Self:
-        """This classifier, from now on with classes that are labels: an image may have several of them, or none.
+        """Turn this classifier into a multi-label model: an image may have several labels, or none.
 
         Args:
-            thresholds: The logit above which each applies, one for all or one for each; 0 is a probability of one half.
-                None: each image has one class, that of the largest logit, as if nothing had been said.
+            thresholds: The logit above which each label applies, one for all or one for each; 0 is a probability of one
+                half. None: each image has one class, that of the largest logit, as by default.
 
         Returns:
             The classifier itself.
 
         Raises:
-            ValueError: They are not as many as the classes, or not finite.
+            ValueError: Their number differs from that of the classes, or one is not finite.
 
         Example:
             >>> tags = Classifier(nn.Flatten(), num_classes=4).with_thresholds([0, 0, 1, 1])
@@ -179,10 +179,10 @@ class Classifier(nn.Module):
         return self
 
     def labels_on(self, logits: Tensor) -> Tensor:
-        """Which labels apply by these logits (N, C): bool (N, C). One that equals its threshold does not apply.
+        """The labels that apply according to logits (N, C): bool (N, C). A logit equal to its threshold does not apply.
 
         Raises:
-            ValueError: The model has one class for each image.
+            ValueError: The model is not multi-label.
         """
         if self.thresholds is None:
             raise ValueError(f"expected a model with a threshold for each label, got {self.name}, which has none")
@@ -192,14 +192,14 @@ class Classifier(nn.Module):
         """Find a class by its name or its index.
 
         Args:
-            name: A class name, case ignored, or an index as a number or a string of digits. A name
-                wins over an index where classes are called by digits.
+            name: A class name, ignoring case, or an index as a number or a string of digits. If class names are digits,
+                names take precedence over indices.
 
         Returns:
             The index, from 0 to num_classes - 1.
 
         Raises:
-            UserError: There is no such class, or several have that name; the hint has near misses.
+            UserError: There is no such class, or several have that name; the hint lists similar names.
         """
         text = str(name)
         found = class_numbers(text, self.classes)
@@ -215,15 +215,15 @@ class Classifier(nn.Module):
         return found[0]
 
     def extra_repr(self) -> str:
-        """Attributes that `repr` shows beside the network."""
+        """Attributes that `repr` shows in addition to the network."""
         return f"name={self.name!r}, num_classes={self.num_classes}, input_size={self.input_size}"
 
 
-_ONE_LOGIT = ": one logit z of two classes becomes two as torch.cat([torch.zeros_like(z), z], dim=1)"
+_ONE_LOGIT = ": turn one logit z for two classes into two with torch.cat([torch.zeros_like(z), z], dim=1)"
 
 
 def switchable(network: nn.Module) -> nn.Module:
-    """The network in eval mode; one that refuses to switch modes, as exported programs do, with its refusal removed.
+    """Put the network in eval mode; if it refuses to switch modes, as exported programs do, remove the refusal.
 
     Example:
         >>> program = torch.export.export(nn.ReLU(), (torch.zeros(2),)).module()
@@ -237,7 +237,7 @@ def switchable(network: nn.Module) -> nn.Module:
 
 
 class _Exported(nn.Module):
-    """An exported program, which stays as it was exported whatever mode is asked for."""
+    """An exported program, which stays as it was exported whatever mode is requested."""
 
     def __init__(self, program: nn.Module) -> None:
         super().__init__()

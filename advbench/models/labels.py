@@ -9,7 +9,7 @@ from types import ModuleType
 
 @cache
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1000 class names in torchvision's order (wordnet ids sorted).
+    """The 1000 class names in torchvision's order (sorted by WordNet id).
 
     Two of them differ only in case: "Cardigan" (264, a dog) and "cardigan" (474, a garment).
 
@@ -21,7 +21,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def _torchvision_meta() -> ModuleType:
-    # Importing torchvision takes over a second, and the embedded models need nothing of it but this list.
+    # Importing torchvision takes over a second, and this list is all that the embedded models need from it.
     name = "torchvision.models._meta"
     spec = importlib.util.find_spec("torchvision")
     if "torchvision" in sys.modules or spec is None or spec.origin is None:

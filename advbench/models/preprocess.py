@@ -1,4 +1,4 @@
-"""From a picture to a classifier's input."""
+"""Turn a picture into a classifier's input."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from advbench.config.image_size import Size, checked_size, height_and_width
 from advbench.errors import UserError
 
 MAX_PIXELS = 50_000_000
-"""Largest number of pixels that a picture is scaled to; a long, thin one would otherwise fill the memory."""
+"""Maximum number of pixels of a scaled picture; a long, thin one could otherwise exhaust memory."""
 
 DIFFERENTIABLE = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
-"""Method of resampling -> name of the same in torch, where it has a gradient."""
+"""Resampling method -> its name in torch, where it has a gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeAndCrop:
-    """Resize a picture until it covers the size, cut out the centre, and turn it into a tensor.
+    """Resize a picture until it covers the size, crop the centre, and convert it to a tensor.
 
-    All of it happens on the 8-bit picture, so that the result is exactly representable as a PNG. The
-    pixels are those that torchvision's `ImageClassification` transform gives before it normalises.
+    All steps work on the 8-bit picture, so that the result can be stored exactly as a PNG. The pixels equal those of
+    torchvision's `ImageClassification` transform before normalisation.
 
     Args:
-        size: Size of the result in pixels, side of a square or (height, width); None keeps that of the picture.
+        size: Size of the result in pixels, side of a square or (height, width); None keeps the picture's size.
         resize: Size that the picture covers before it is cropped, at least `size`; for a square, the length of its
             short side. None means `size`.
-        interpolation: Method of resampling, always antialiased.
+        interpolation: Resampling method, always antialiased.
         mode: "RGB" for three channels, "L" for one grey channel.
 
     Raises:
@@ -57,10 +57,10 @@ class ResizeAndCrop:
             raise ValueError(f"expected resize >= size, got resize {self.resize} with size {self.size}")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier.
+        """Convert a picture to the input of a classifier.
 
         Args:
-            image: A picture of any size and mode; its transparency is dropped.
+            image: A picture of any size and mode; transparency is dropped.
 
         Returns:
             Values in [0, 1], each k / 255 for a whole k; shape (C, height, width), float32.
@@ -76,19 +76,19 @@ class ResizeAndCrop:
         return pixels.contiguous().to(torch.float32) / 255
 
     def differentiable(self, images: Tensor) -> Tensor:
-        """What :meth:`__call__` makes of pictures, but for its rounding: with a gradient with respect to every pixel.
+        """The same as :meth:`__call__`, except for its rounding, with gradients with respect to every pixel.
 
-        The resize is torch's, antialiased, with the filters of Pillow's. Pillow also rounds to 8 bits after each of its
-        two passes, and at sharp edges differs from this by a few levels.
+        The resize is torch's, antialiased, with the same filters as Pillow's. Pillow also rounds to 8 bits after each
+        of its two passes, and differs from this by a few levels at sharp edges.
 
         Args:
-            images: Pictures of one size (N, C, H, W) in [0, 1], of as many channels as the mode has.
+            images: Pictures of one size (N, C, H, W) in [0, 1], with as many channels as the mode has.
 
         Returns:
             Inputs (N, C, height, width) in [0, 1].
 
         Raises:
-            ValueError: The interpolation is one that torch does not have.
+            ValueError: torch does not have this interpolation.
             UserError: The pictures are too long and thin.
 
         Example:
@@ -109,18 +109,18 @@ class ResizeAndCrop:
 
 
 def _covering(image: Image.Image, size: Size, interpolation: Image.Resampling) -> Image.Image:
-    """The picture, its proportions kept, just large enough to cover the size."""
+    """Scale the picture, keeping its proportions, so that it just covers the size."""
     height, width = covering(image.size, size)
     return image if image.size == (width, height) else image.resize((width, height), interpolation)
 
 
 def through(steps: Iterable[Callable[[Any], Any]], image: Image.Image, mode: Literal["RGB", "L"] = "RGB") -> Tensor:
-    """The input that the transform of another package makes of a picture.
+    """Apply another package's transform to a picture.
 
     Args:
-        steps: Steps of the transform, of which the last makes a tensor (C, height, width) in [0, 1].
-        image: A picture of any size and mode; its transparency is dropped.
-        mode: Mode that the first step is given it in.
+        steps: Steps of the transform; the last returns a tensor (C, height, width) in [0, 1].
+        image: A picture of any size and mode; transparency is dropped.
+        mode: Mode in which the first step gets the picture.
 
     Returns:
         The tensor, float32.
@@ -141,7 +141,7 @@ def covering(picture: tuple[int, int], size: Size) -> tuple[int, int]:
 
     Args:
         picture: Width and height of the picture, as PIL has them.
-        size: Size to be covered, in pixels.
+        size: Size to cover, in pixels.
 
     Raises:
         UserError: The picture is so long and thin that scaling it would take too much memory.
@@ -151,7 +151,7 @@ def covering(picture: tuple[int, int], size: Size) -> tuple[int, int]:
         ((224, 298), (150, 200))
     """
     width, height = picture
-    if isinstance(size, int):  # cut off as torchvision does
+    if isinstance(size, int):  # truncated as torchvision does
         high, wide = (int(size * height / width), size) if width <= height else (size, int(size * width / height))
     else:  # rounded as timm does
         ratio = min(height / size[0], width / size[1])
@@ -169,7 +169,7 @@ def _centre(image: Image.Image, size: Size) -> Image.Image:
 
 
 def _box(sides: tuple[int, int], size: Size) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the centre of that size, in a picture of that height and width."""
+    """Left, top, right and bottom of a centre crop of that size, in a picture of that height and width."""
     # Rounded to even as torchvision does; another rule would shift odd margins by a pixel.
     height, width = height_and_width(size)
     left, top = round((sides[1] - width) / 2), round((sides[0] - height) / 2)

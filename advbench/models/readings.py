@@ -1,4 +1,4 @@
-"""What the answers of a network mean, found out by asking it: logits, one logit, probabilities or one probability."""
+"""Find out by running a network what it returns: logits, one logit, probabilities or one probability."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,17 +13,17 @@ from attacks.queries.answers import are_probabilities, find_logits
 _SIDE = 64
 """Side of the images for a network that takes any size, pixels."""
 _MANY = 8
-"""Number of varied images that settle what two could not."""
+"""Number of varied images that are used if two were not conclusive."""
 _STRONG = 1000.0
-"""Factor by which the contrast of images is raised: the answers of a sigmoid stay where they are, a logit does not."""
+"""Factor by which the contrast of images is raised: outputs of a sigmoid stay in [0, 1], a logit does not."""
 
 
 class AsLogits(nn.Module):
-    """A network whose answers are turned into logits.
+    """A network whose outputs are converted to logits.
 
     Args:
-        module: Images (N, ...) to answers.
-        reading: Key of `READINGS`: what the answers are.
+        module: Maps images (N, ...) to outputs.
+        reading: Key of `READINGS`: what the outputs are.
 
     Example:
         >>> AsLogits(nn.Identity(), "one logit")(torch.tensor([[2.0], [-1.0]]))
@@ -41,10 +41,10 @@ class AsLogits(nn.Module):
         self.training = module.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, ...) to logits (N, C).
+        """Map images (N, ...) to logits (N, C).
 
         Raises:
-            ValueError: The network does not answer with one row of numbers for each image.
+            ValueError: The network does not return one row of numbers for each image.
         """
         values = find_logits(self.module(x), len(x))
         if not isinstance(values, Tensor) or values.numel() % max(len(x), 1):
@@ -73,37 +73,37 @@ def _odds(p: Tensor) -> Tensor:
 READINGS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"one logit": _two, "one probability": _both, "probabilities": _logarithm, "label probabilities": _odds}
 )
-"""What answers may be, other than logits -> what makes logits of them."""
+"""Kind of output, other than logits -> function that converts it to logits."""
 
 
 SQUASHED = ("one probability", "probabilities", "label probabilities")
-"""Keys of `READINGS` whose logarithms are flat where the network is sure of itself."""
+"""Keys of `READINGS` whose logarithms are flat where the network is confident."""
 
 
 def single(answer: Any, count: int) -> bool:
-    """Whether an answer holds one number for each of several images, as that of two classes may: (N, 1) or (N,).
+    """Whether an output holds one number per image, as for two classes: (N, 1) or (N,), with several images.
 
     Args:
-        answer: Answer of the network.
-        count: N, how many images it was asked about.
+        answer: Output of the network.
+        count: Number of images N.
 
     Example:
         >>> single(torch.zeros(3, 1), 3), single(torch.zeros(3), 3), single(torch.zeros(3, 2), 3)
         (True, True, False)
     """
     values = find_logits(answer, count)
-    # One image with (C,) would look the same.
+    # For one image, (C,) would look the same.
     return isinstance(values, Tensor) and values.is_floating_point() and tuple(values.shape) in ((count, 1), (count,))
 
 
 def understood(model: Classifier) -> Classifier:
-    """The classifier, changed to make logits of what its network answers if that is something else.
+    """Change the classifier to convert its network's outputs to logits, if they are something else.
 
-    Log-probabilities are logits. Two images are asked about, and more only where these two leave doubt. A network that
-    fails on them is left as it is: its first pass reports that.
+    Log-probabilities are logits. The network is run on two images, and on more only if these are not conclusive. A
+    network that fails on them is left unchanged: its first pass reports the error.
 
     Args:
-        model: Classifier of the user's own. With one number for each image it has two classes.
+        model: A user's own classifier. With one number for each image, it has two classes.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Softmax(1))
@@ -120,13 +120,13 @@ def understood(model: Classifier) -> Classifier:
             continue
         if reading is not None:
             model.module = AsLogits(model.module, reading)
-            model.notes += (f"{model.name} answers with {_SAID[reading]}",)
+            model.notes += (f"{model.name} returns {_SAID[reading]}",)
         break
     return model
 
 
 _SAID = {
-    "one logit": "one number z for each image, which is taken for the logits 0 and z of two classes",
+    "one logit": "one number z for each image, which is read as the logits 0 and z of two classes",
     "one probability": "one probability p for each image, and the logarithms of 1 - p and p are attacked",
     "probabilities": "probabilities, and their logarithms are attacked",
     "label probabilities": "a probability p for each label, and the logarithms of p / (1 - p) are attacked",
@@ -151,12 +151,12 @@ def _are_shares(rows: Any) -> bool:
 
 
 def _within_one(model: Classifier, images: Tensor) -> bool:
-    """Whether one number for each image stays in [0, 1] on varied images, of any contrast where it takes those."""
+    """Whether one number per image stays in [0, 1] on varied images, and with raised contrast if it accepts that."""
     answers = [find_logits(model.answer(images.clone()), len(images)).flatten()]
     try:
         strong = (images - 0.5) * _STRONG + 0.5
         answers.append(find_logits(model.answer(strong), len(images)).flatten())
-    except Exception:  # a network may refuse such images in any way
+    except Exception:  # a network may reject such images with any error
         answers = answers[:1]
     low, high = torch.cat(answers).float().aminmax()
     return bool(low >= 0 and high <= 1)

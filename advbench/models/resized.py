@@ -1,4 +1,4 @@
-"""A model that is asked about images of another size than its own, differentiably."""
+"""Run a model on images of any size through a differentiable resize."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -8,10 +8,10 @@ from attacks.queries.in_front import InFront
 
 
 def resized(model: Model, size: tuple[int, int]) -> Model:
-    """The model as it answers for images of any size, which are resized to its own: bilinear, antialiased.
+    """The model on images of any size, which are resized to its own: bilinear, antialiased.
 
     Args:
-        model: Images (N, C, H, W) in [0, 1] -> logits, with faster forms beside it or without.
+        model: Images (N, C, H, W) in [0, 1] -> logits, with or without a fast form.
         size: Height and width of its input.
 
     Example:

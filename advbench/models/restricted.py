@@ -1,4 +1,4 @@
-"""A classifier judged among some of its classes alone, as ImageNet-A and ImageNet-R ask for."""
+"""A classifier restricted to some of its classes, as ImageNet-A and ImageNet-R require."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from attacks.queries.answers import find_logits
 
 
 def restricted(model: Classifier, among: Sequence[int]) -> Classifier:
-    """The classifier with the logits of some classes alone; the network is shared.
+    """The classifier with the logits of some of its classes; the network is shared.
 
     Args:
-        model: Classifier of more classes.
+        model: Classifier with more classes.
         among: Numbers of the classes that remain, ascending.
 
     Example:
@@ -40,7 +40,7 @@ def restricted(model: Classifier, among: Sequence[int]) -> Classifier:
 
 
 class _Among(nn.Module):
-    """A network whose other logits are dropped."""
+    """A network without the logits of the other classes."""
 
     index: Tensor
 
@@ -50,6 +50,6 @@ class _Among(nn.Module):
         self.register_buffer("index", torch.tensor(among), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to logits (N, classes that remain)."""
+        """Map images to logits (N, remaining classes)."""
         logits: Tensor = find_logits(self.module(x), len(x))
         return logits.index_select(1, self.index)

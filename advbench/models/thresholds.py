@@ -1,4 +1,4 @@
-"""Thresholds of a classifier that tells of each of its classes by itself whether it applies."""
+"""The thresholds of multi-label classifiers."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from advbench.errors import UserError
 
 
 def checked_thresholds(given: float | Sequence[float] | None, num_classes: int) -> tuple[float, ...] | None:
-    """Thresholds of a classifier, one for each class.
+    """Check the thresholds of a classifier, and expand them to one for each class.
 
     Args:
         given: One for all classes, or one for each; None: none.
         num_classes: Number of classes.
 
     Raises:
-        ValueError: They are not as many as the classes, or not finite.
+        ValueError: Their number differs from that of the classes, or one is not finite.
 
     Example:
         >>> checked_thresholds(0.5, 2), checked_thresholds([0, 1], 2), checked_thresholds(None, 2)
@@ -32,15 +32,15 @@ def checked_thresholds(given: float | Sequence[float] | None, num_classes: int) 
 
 
 def refuse_several(thresholds: Sequence[float] | None, name: str, what: str) -> None:
-    """Refuse a model with several labels for each image, for what makes sense of one class alone.
+    """Refuse a multi-label model for a use that needs one class per image.
 
     Args:
-        thresholds: Its thresholds; None: it has one class for each image.
+        thresholds: Thresholds of the model; None: it has one class for each image.
         name: Name of the model.
-        what: What it is wanted for, in the plural.
+        what: The use, in the plural.
 
     Raises:
-        UserError: It has thresholds.
+        UserError: The model has thresholds.
 
     Example:
         >>> refuse_several((0.0, 0.0), "tags.onnx", "universal perturbations")
@@ -50,5 +50,5 @@ def refuse_several(thresholds: Sequence[float] | None, name: str, what: str) -> 
     if thresholds is not None:
         raise UserError(
             f"model {name} has several labels for each image: {what} are for models with one class for each",
-            hint="`advbench attack` and `advbench run` take it",
+            hint="`advbench attack` and `advbench run` accept it",
         )

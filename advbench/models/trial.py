@@ -1,4 +1,4 @@
-"""The first pass of a model: an error in it, or in its preprocessing, is reported in one sentence."""
+"""Run a model once: an error in it, or in its preprocessing, is reported in one sentence."""
 
 from weakref import WeakKeyDictionary
 
@@ -11,20 +11,20 @@ from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
 
 _ANSWERED: "WeakKeyDictionary[Classifier, set[torch.Size]]" = WeakKeyDictionary()
-"""Shapes of the images that a model has answered."""
+"""Image shapes on which a model has been run."""
 _SIDE = 64
 """Side of the image for a network that takes any size, pixels."""
 
 
 def try_model(model: Classifier, image: Tensor) -> None:
-    """Run a model on an image, unless it has answered one of that shape before.
+    """Run a model on an image, unless it has been run on one of that shape before.
 
     Args:
-        model: Classifier to be tried.
+        model: Classifier to try.
         image: One image (C, H, W) in [0, 1], or of zeros.
 
     Raises:
-        UserError: It fails, or its answers are not logits.
+        UserError: The model fails, or its outputs are not logits.
 
     Example:
         >>> net = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), num_classes=2, input_size=2, name="net")
@@ -49,14 +49,14 @@ def input_of(model: Classifier, picture: Image.Image) -> Tensor:
     """The input of a model for a picture.
 
     Args:
-        model: Classifier to be tried.
+        model: Classifier to try.
         picture: Picture of any size and mode.
 
     Returns:
         (C, H, W), float32 in [0, 1].
 
     Raises:
-        UserError: The picture is too long and thin; or the user's own preprocessing fails, or makes something else.
+        UserError: The picture is too long and thin; or the user's own preprocessing fails, or returns something else.
 
     Example:
         >>> input_of(Classifier(nn.Flatten(), num_classes=3), Image.new("RGB", (1, 1))).shape
@@ -95,16 +95,16 @@ def _ask(model: Classifier, image: Tensor) -> None:
 def _hint(model: Classifier, image: Tensor) -> str:
     channels = max(len(model.mean), len(model.std))
     if channels not in (1, len(image)):
-        return f"mean and std are of {channels} channels, and a picture has 3, or 1 if mean has one entry"
+        return f"mean and std have {channels} channels, but a picture has 3, or 1 if mean has one entry"
     if model.input_size is None:
-        return "if it takes images of one size alone, say which: make it with Classifier(..., input_size=...)"
+        return "if it accepts only one image size, state it: Classifier(..., input_size=...)"
     if other := other_type(model.module):
-        return f"its weights are {other}, and images float32: give Classifier network.float(), or turn the images there"
+        return f"its weights are {other}, but images float32: pass network.float(), or convert the images in it"
     return ""
 
 
 def other_type(network: nn.Module) -> torch.dtype | None:
-    """The type of all of a network's weights, if that is one and not float32.
+    """The dtype of a network's weights, if all have the same one and it is not float32.
 
     Example:
         >>> other_type(nn.Linear(2, 2).half()), other_type(nn.Linear(2, 2))
@@ -115,10 +115,10 @@ def other_type(network: nn.Module) -> torch.dtype | None:
 
 
 def in_its_type(model: Classifier) -> Classifier:
-    """The classifier, changed to give its network images in the type of its weights if it takes no others.
+    """Change the classifier to pass images in the dtype of its weights, if its network accepts no other.
 
     Args:
-        model: Classifier to be tried. A network in half or double precision that converts images itself is left so.
+        model: Classifier to try. A network in half or double precision that converts images itself is left unchanged.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).double()
@@ -137,7 +137,7 @@ def in_its_type(model: Classifier) -> Classifier:
         model.module = InType(network, dtype)
         if _answers(model, image):
             return model
-    model.module = network  # what it raises is reported at its first pass
+    model.module = network  # its error is reported at its first pass
     return model
 
 
@@ -150,11 +150,11 @@ def _answers(model: Classifier, image: Tensor) -> bool:
 
 
 class InType(nn.Module):
-    """A network that is given images of another type, and whose answers come back in the type of the images.
+    """A network that gets images in another dtype, and whose outputs are converted back to that of the images.
 
     Args:
-        module: Network with another type of input.
-        dtype: Type of the images that it takes.
+        module: Network with another input dtype.
+        dtype: Data type of the images that it takes.
 
     Example:
         >>> InType(nn.Linear(2, 2).double(), torch.float64)(torch.zeros(1, 2)).dtype
@@ -167,6 +167,6 @@ class InType(nn.Module):
         self.training = module.training
 
     def forward(self, x: Tensor) -> object:
-        """Images (N, C, H, W) to what the network answers."""
+        """Map images (N, C, H, W) to the network's output."""
         answer = self.module(x.to(self.dtype))
         return answer.to(x.dtype) if isinstance(answer, Tensor) else answer

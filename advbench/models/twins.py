@@ -1,4 +1,4 @@
-"""A model that takes its gradients from another: the quantised network that ships, and its float twin."""
+"""A model that takes its gradients from another, as a deployed quantised network from its float twin."""
 
 import torch
 
@@ -7,21 +7,22 @@ from advbench.models.classifier import Classifier
 from advbench.models.trial import try_model
 from attacks.queries.derivatives import NoGradientError, differentiate
 
-BORROW = "take those of a twin of the model: --gradients-from MODEL, or gradients_from in a suite and in Python"
+BORROW = "use those of a twin of the model: --gradients-from MODEL, or gradients_from in a suite and in Python"
 """What to do about a model without gradients, as the end of a sentence."""
 _SIDE = 64
 """Side of the image for a network that takes any size, pixels."""
 
 
 def paired(model: Classifier, twin: Classifier) -> Classifier:
-    """The classifier, changed to answer with the gradients of its twin.
+    """Change the classifier to use the gradients of its twin.
 
     Args:
-        model: Classifier whose answers count.
-        twin: Differentiable classifier of the same task.
+        model: Classifier whose outputs count.
+        twin: Differentiable classifier for the same task.
 
     Raises:
-        UserError: The twin has other classes, or takes images of another size or other colours; or it has no gradient.
+        UserError: The twin has different classes, or takes images of a different size or colour mode; or it has no
+            gradient.
 
     Example:
         >>> from torch import nn
@@ -45,7 +46,7 @@ def paired(model: Classifier, twin: Classifier) -> Classifier:
             differentiate(twin, x, lambda logits: logits.sum(1))
     except NoGradientError:
         raise UserError(
-            f"{twin.name} has no gradient that {model.name} could take", hint="name a float network, a torch module"
+            f"{twin.name} has no gradient that {model.name} could use", hint="name a float network, a torch module"
         ) from None
     model.twin = twin
     told = f"{model.name} is attacked with the gradients of {twin.name}; verdicts are its own"
@@ -55,8 +56,8 @@ def paired(model: Classifier, twin: Classifier) -> Classifier:
 
 def _unlike(model: Classifier, twin: Classifier, has: str, instead: str) -> UserError:
     return UserError(
-        f"{twin.name} is no twin of {model.name}: it has {has}, not {instead}",
-        hint="gradients_from names a model of the same task",
+        f"{twin.name} is not a twin of {model.name}: it has {has}, not {instead}",
+        hint="gradients_from names a model for the same task",
     )
 
 

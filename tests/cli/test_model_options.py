@@ -76,7 +76,7 @@ def test_a_described_network_is_attacked_under_its_classes() -> None:
 def test_without_a_description_0_to_1_goes_in_and_that_is_said_once() -> None:
     done = attack("--input-size", "8x8", "--json")
     (row,) = json.loads(done.stdout)
-    told = "nets.py:net has no mean and std, so that images go in as they are, from 0 to 1"
+    told = "nets.py:net has no mean and std, so images are passed unnormalised, from 0 to 1"
     assert row["notes"] == [told]
     assert done.stderr.count(told) == 1
     other = json.loads(attack("--input-size", 8, "--mean", "0.5,0.5,0.5", "--json").stdout)[0]
@@ -90,7 +90,7 @@ def test_labels_is_another_name_of_classes() -> None:
 
 def test_a_network_without_gradients_is_told_of_a_twin() -> None:
     done = attack("--input-size", 8, model="nets.py:blind", code=3)
-    assert "or take those of a twin of the model: --gradients-from MODEL" in done.stderr
+    assert "or use those of a twin of the model: --gradients-from MODEL" in done.stderr
     done = attack("--input-size", 8, "--gradients-from", "nets.py:net", model="nets.py:blind")
     assert "is attacked with the gradients of nets.py:net; verdicts are its own" in done.stderr
     assert done.stderr.count("is run as code") == 1
@@ -130,16 +130,16 @@ MISTAKES = [
     (("--input-size", "8by8"), "--input-size '8by8' is no size in pixels"),
     (("--input-size", "1x2x3"), "is no size in pixels, such as 224 or 480x640"),
     (("--input-size", "16"), "nets.py:net fails on images of 16 x 16 pixels"),
-    (("--classes", "three.txt", "--input-size", 8), "nets.py:net has 5 classes, and its description names 3"),
+    (("--classes", "three.txt", "--input-size", 8), "nets.py:net has 5 classes, but its description names 3"),
     (("--classes", "gone.txt"), "--classes: gone.txt cannot be read: No such file or directory"),
     (("--classes", "map.json"), "--classes: expected a list of names in map.json"),
-    (("--num-classes", 7, "--input-size", 8), "answers with 5 classes, and was said to have 7"),
+    (("--num-classes", 7, "--input-size", 8), "returns 5 classes, but its description says 7"),
     (("--num-classes", 0), "--num-classes: Input should be greater than 0"),
     (("--output", "logits", "--input-size", 8), "has no output 'logits'"),
-    (("--gradients-from", "nets.py:seven", "--input-size", 8), "is no twin of nets.py:net: it has 7 classes, not 5"),
+    (("--gradients-from", "nets.py:seven", "--input-size", 8), "is not a twin of nets.py:net: it has 7 classes, not 5"),
     (("--gradients-from", "nets.py:large", "--input-size", 8), "nets.py:large fails on images of 8 x 8 pixels"),
     (("--gradients-from", "nets.py:blind", "--input-size", 8), "nets.py:blind has no gradient"),
-    (("--gradients-from", "lenet", "--input-size", 8), "is no twin of nets.py:net"),
+    (("--gradients-from", "lenet", "--input-size", 8), "is not a twin of nets.py:net"),
     (("--gradients-from", "nothing"), "unknown model 'nothing'"),
 ]
 
@@ -160,4 +160,4 @@ def test_a_model_that_describes_itself_takes_no_description() -> None:
         "def net():\n    return advbench.Classifier(nn.Flatten(), num_classes=12, input_size=2)\n"
     )
     done = attack("--mean", 0.5, model="own.py:net", code=2)
-    assert "own.py:net returns an advbench.Classifier, which says mean itself" in done.stderr
+    assert "own.py:net returns an advbench.Classifier, which defines mean itself" in done.stderr

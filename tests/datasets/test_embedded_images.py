@@ -67,7 +67,7 @@ def test_count_out_of_range(count: int) -> None:
 def test_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mnist-test.npz").write_bytes(file_of("mnist").read_bytes() + b"x")
     monkeypatch.setattr("advbench.datasets.embedded._FOLDER", tmp_path)
-    with pytest.raises(UserError, match="not the one published"):
+    with pytest.raises(UserError, match="not the published one"):
         read_embedded("mnist")
     with pytest.raises(UserError, match="No such file"):
         read_embedded("fashion-mnist")

@@ -77,7 +77,7 @@ def test_keeps_what_it_was_told():
     ("arguments", "reason"),
     [
         ({"num_classes": 0}, "expected num_classes >= 2, got 0"),
-        ({"num_classes": 1}, "got 1: one logit z of two classes becomes two as "),
+        ({"num_classes": 1}, "got 1: turn one logit z for two classes into two with "),
         ({"mean": [0.1, 0.2], "std": [1, 1, 1]}, "as many values in mean as in std, got 2 and 3"),
         ({"std": 0}, "expected std > 0"),
         ({"std": [1, -1, 1]}, "expected std > 0"),

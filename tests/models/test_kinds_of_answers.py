@@ -175,4 +175,4 @@ def test_probabilities_are_turned_into_logarithms_and_flagged(nets: Path, name: 
 
 def test_what_was_assumed_is_said(nets: Path) -> None:
     assert load_model(f"{nets}:plain", input_size=8, mean=0.5, std=[0.5, 0.25, 0.5]).notes == ()
-    assert "images go in as they are, from 0 to 1" in load_model(f"{nets}:plain", input_size=8).notes[0]
+    assert "images are passed unnormalised, from 0 to 1" in load_model(f"{nets}:plain", input_size=8).notes[0]

@@ -66,7 +66,7 @@ def test_of_several_outputs_none_is_guessed(tmp_path: Path) -> None:
     name = onnx(tmp_path / "net.onnx", [FEATURES, Y])
     with pytest.raises(UserError, match=r"net.onnx has 2 outputs.*: features \(1, 48\), y \(1, 5\)") as error:
         load_model(name)
-    assert error.value.hint == f'say which with --output, or in {tmp_path / "net.toml"}, such as: output = "y"'
+    assert error.value.hint == f'name it with --output, or in {tmp_path / "net.toml"}, such as: output = "y"'
 
 
 def test_the_description_names_one(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_programs_with_several_outputs(tmp_path: Path, ending: str, kind: str, o
     name, description = program(tmp_path / f"net.{ending}", kind), tmp_path / "net.toml"
     description.write_text(f"input_size = {SIDE}\n")
     if listed:
-        with pytest.raises(UserError, match="does not say which holds the logits") as error:
+        with pytest.raises(UserError, match="it is unclear which holds the logits") as error:
             load_model(name)
         assert error.value.message.endswith(f": {listed}")
         assert error.value.hint.endswith(f"such as: output = {output}")
@@ -188,7 +188,7 @@ def test_a_program_with_several_inputs(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         torch.jit.trace(Two(), (x, x)).save(str(tmp_path / "net.pt"))
     for ending in ("pt", "pt2"):
-        with pytest.raises(UserError, match="takes other inputs than one batch of images") as error:
+        with pytest.raises(UserError, match="does not take one batch of images") as error:
             load_model(str(tmp_path / f"net.{ending}"))
         assert "file.py:function" in error.value.hint
 
@@ -208,7 +208,7 @@ def test_whole_numbers_have_no_small_changes(tmp_path: Path) -> None:
     name = onnx(
         tmp_path / "net.onnx", [("y", INT64, ["n", CLASSES])], kind=INT64, weight=WEIGHT.astype(np.int64)
     )  # fmt: skip
-    with pytest.raises(UserError, match="takes images of type int64, which have no values between 0 and 1") as error:
+    with pytest.raises(UserError, match="takes images of type int64, which has no values between 0 and 1") as error:
         load_model(name)
     assert "takes floats" in error.value.hint
 
@@ -246,5 +246,5 @@ def test_an_input_that_is_no_square(tmp_path: Path) -> None:
 
 
 def test_a_vector_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"takes other inputs than one batch of images \(N, C, H, W\): x \['n', 48\]"):
+    with pytest.raises(UserError, match=r"does not take one batch of images \(N, C, H, W\): x \['n', 48\]"):
         load_model(onnx(tmp_path / "net.onnx", [Y], shape=["n", 48]))

@@ -103,7 +103,7 @@ def test_gradients_are_those_of_the_network(tmp_path: Path) -> None:
 def test_it_says_where_its_gradients_come_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="advbench.models"):
         model = load_model(exported(small(), torch.rand(2, 3, SIDE, SIDE), tmp_path / "net.onnx"))
-    assert remark(model).endswith("net.onnx: gradients come from a network that onnx2torch made of it")
+    assert remark(model).endswith("net.onnx: gradients come from a network that onnx2torch converted from it")
     assert remark(model) in caplog.messages
 
 
@@ -112,7 +112,7 @@ def test_a_final_softmax_is_left_out(end: nn.Module, tmp_path: Path) -> None:
     model = load_model(exported(small(end), torch.rand(2, 3, SIDE, SIDE), tmp_path / "net.onnx"))
     x = torch.rand(3, 3, SIDE, SIDE)
     torch.testing.assert_close(model(x), small()(x), atol=1e-5, rtol=1e-5)
-    assert "the Softmax at its end is left out" in remark(model)
+    assert "its final Softmax is removed" in remark(model)
 
 
 def test_one_that_rounds_stays_a_black_box(tmp_path: Path) -> None:
@@ -155,14 +155,14 @@ def test_a_network_that_answers_differently_is_not_believed(tmp_path: Path, monk
     torch.manual_seed(1)
     other = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, CLASSES))
     told = remark(load_model(exported(other, torch.rand(2, 3, SIDE, SIDE), tmp_path / "net.onnx")))
-    assert "wrong: its answers differ from onnxruntime's by up to " in told
+    assert "wrong: its outputs differ from onnxruntime's by up to " in told
     assert "; deaf: mat1 and mat2 shapes cannot be multiplied" in told
 
 
 def test_without_a_package_that_converts_it_is_a_black_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_twin, "CONVERTERS", ("no_such_package",))
     told = remark(load_model(exported(small(), torch.rand(2, 3, SIDE, SIDE), tmp_path / "net.onnx")))
-    assert told.endswith('no package that converts it is installed: pip install "advbench[onnx]"')
+    assert told.endswith('no package that can convert it is installed: pip install "advbench[onnx]"')
 
 
 def test_weights_that_are_copied_because_they_are_equal(tmp_path: Path) -> None:

@@ -149,9 +149,9 @@ def test_a_bare_network_is_found_out_by_asking_it(source: Path) -> None:
     assert model(torch.rand(2, 1, 28, 28)).exp().sum(1).tolist() == pytest.approx([1, 1])
     described = load_model(f"{source}:bare", mean=0.5, std=0.5, input_size=28, classes=list("abcdefg"))
     assert (described.mean, described.classes[1], len(described.notes)) == ((0.5,), "b", 1)
-    with pytest.raises(UserError, match="answers with 7 classes, and was said to have 10"):
+    with pytest.raises(UserError, match="returns 7 classes, but its description says 10"):
         load_model(f"{source}:bare", num_classes=10)
-    with pytest.raises(UserError, match=r"returns an advbench\.Classifier, which says mean itself"):
+    with pytest.raises(UserError, match=r"returns an advbench\.Classifier, which defines mean itself"):
         load_model(f"{source}:good", mean=0.5)
 
 
@@ -162,7 +162,7 @@ def test_a_network_without_a_gradient_borrows_that_of_a_twin(network: nn.Module,
     assert torch.equal(model(x), alone(x))
     goal = attacks.Untargeted(model(x).argmax(1))
     assert (alone(attacks.PGD()(model, x, goal, eps=0.5)).argmax(1) != goal.labels).all()
-    with pytest.raises(UserError, match="is no twin of"):
+    with pytest.raises(UserError, match="is not a twin of"):
         load_model(name, gradients_from=f"{source}:seven")
 
 
@@ -203,7 +203,7 @@ def test_networks_from_files_answer_as_they_did(network: nn.Module, tmp_path: Pa
 
 def test_script_needs_the_size_of_its_input(network: nn.Module, tmp_path: Path) -> None:
     file = script(network, tmp_path / "net.pt")
-    with pytest.raises(UserError, match="does not say what size") as error:
+    with pytest.raises(UserError, match="does not state its input size") as error:
         load_model(str(file))
     assert "net.toml" in error.value.hint
     (tmp_path / "net.toml").write_text("input_size = 8")
@@ -243,7 +243,11 @@ def test_onnx_from_the_command_line(network: nn.Module, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("net.onnx", "no ONNX file"), ("net.pt2", "not a program of torch.export"), ("net.pt", "no TorchScript archive")],
+    [
+        ("net.onnx", "as an ONNX file"),
+        ("net.pt2", "not a torch.export program"),
+        ("net.pt", "not a TorchScript archive"),
+    ],
 )
 def test_damaged_files(tmp_path: Path, name: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -256,7 +260,7 @@ def test_damaged_files(tmp_path: Path, name: str, message: str, caplog: pytest.L
 
 def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(UserError, match="no TorchScript archive") as error:
+    with pytest.raises(UserError, match="not a TorchScript archive") as error:
         load_model(str(tmp_path / "weights.pt"))
     assert "--weights FILE" in error.value.hint
 
@@ -265,7 +269,7 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("size = 8", "size: Extra inputs"),
-        ("num_classes = 6", "answers with 5 classes, and was said to have 6"),
+        ("num_classes = 6", "returns 5 classes, but its description says 6"),
         ("templates = ['a {}']", "templates: a network in a file has no prompts"),
         ("input_size = 0", "input_size: expected input_size >= 1"),
         ("input_size = [8]", r"expected input_size >= 1, or \(height, width\)"),
@@ -274,7 +278,7 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
         ("mean = [0.5, 0.5]\nstd = [1.0, 1.0, 1.0]", "is wrong: expected as many values in mean as in std"),
         ("input_size", "cannot be read"),
         ("mean = [0.5, 0.5]\nstd = [0.5]", "fails on an image of 8 x 8"),
-        ('classes = ["a"]', "has 5 classes, and its description names 1"),
+        ('classes = ["a"]', "has 5 classes, but its description names 1"),
     ],
 )
 def test_descriptions_that_will_not_do(network: nn.Module, tmp_path: Path, text: str, message: str) -> None:

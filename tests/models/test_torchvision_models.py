@@ -193,7 +193,7 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch, cache):
         f"looked in: {cache}",
         f"on a connected machine: curl -LO {url} (then copy the file there)",
         "or give a file: --weights FILE",
-        "or use a model that needs no network: --model efficientnet_lite0",
+        "or use a model that loads offline: --model efficientnet_lite0",
     ]
     assert availability(MODELS["vgg16"]).state == "download"
 
@@ -213,7 +213,7 @@ def test_a_poisoned_cache_is_found_out(monkeypatch, cache, poison):
         torch.save({key: value * 2 for key, value in seeded("squeezenet1_1").state_dict().items()}, file)
     else:
         file.write_bytes(file.read_bytes()[:1000] if poison == "half a file" else b"")
-    with pytest.raises(UserError, match=f"weights file {file} is (not the one published: its sha256 is|empty)"):
+    with pytest.raises(UserError, match=f"weights file {file} is (not the published one: its sha256 is|empty)"):
         load_model("squeezenet1_1")
 
 

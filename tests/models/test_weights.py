@@ -204,7 +204,7 @@ def test_refuses_a_whole_module_and_says_how_to_save(tmp_path, net):
     torch.save(net, file)
     with pytest.raises(UserError, match=r"it asks for torch\.nn\.modules") as caught:
         read_state_dict(file)
-    assert "a whole saved module is not accepted" in caught.value.hint
+    assert "a pickled module is not accepted" in caught.value.hint
     assert "torch.save(model.state_dict(), FILE)" in caught.value.hint
 
 

@@ -113,7 +113,7 @@ def test_changed_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = tmp_path / "lenet.safetensors"
     save_file(architecture("lenet").state_dict(), file)
     monkeypatch.setattr(zoo, "FOLDER", tmp_path)
-    with pytest.raises(UserError, match="is not the one published"):
+    with pytest.raises(UserError, match="is not the published one"):
         zoo.load(dataclasses.replace(MODELS["lenet"], weights_sha256="0" * 64))
 
 

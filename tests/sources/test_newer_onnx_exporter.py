@@ -29,6 +29,6 @@ def test_gradients_are_those_of_the_network(tmp_path: Path) -> None:
         external_data=False,
     )
     model, x = load_model(file), torch.rand(3, 3, 8, 8, requires_grad=True)
-    assert model.notes[-1].endswith("gradients come from a network that onnx2pytorch made of it")
+    assert model.notes[-1].endswith("gradients come from a network that onnx2pytorch converted from it")
     (ours,), (theirs,) = (torch.autograd.grad(each(x)[:, 1].sum(), x) for each in (model, network))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

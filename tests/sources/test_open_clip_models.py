@@ -89,7 +89,7 @@ def test_an_architecture_with_a_file_of_weights(folder: Path, tmp_path: Path) ->
     x = torch.rand(2, 3, SIDE, SIDE)
     assert torch.equal(named(x), given(x))
     assert named.mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
-    with pytest.raises(UserError, match="open_clip has to be told which weights are meant of tiny-arch"):
+    with pytest.raises(UserError, match="open_clip has to be told which weights to use for tiny-arch"):
         load_model("clip/tiny-arch", about=SAID)
 
 
@@ -118,7 +118,7 @@ def test_descriptions_that_are_refused(folder: Path, about: dict[str, Any], mess
     [
         ("clip/ViT-B-23:openai", "open_clip has no architecture 'ViT-B-23'", "did you mean ViT-B-32"),
         ("clip/ViT-B-32:opanai", "open_clip has no weights 'opanai' for ViT-B-32", "there are: openai, "),
-        ("clip/ViT-B-32", "open_clip has to be told which weights are meant of ViT-B-32", "there are: openai, "),
+        ("clip/ViT-B-32", "open_clip has to be told which weights to use for ViT-B-32", "there are: openai, "),
         ("clip/ViT-B-32:openai", "trained with another activation than ViT-B-32", "clip/ViT-B-32-quickgelu:openai"),
         ("clip/local-dir:gone", "gone.open_clip_config.json cannot be read", ""),
         ("clip/hf-hub:someone/net", "open_clip has no architecture 'hf-hub'", ""),

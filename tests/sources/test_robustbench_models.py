@@ -76,7 +76,7 @@ def test_the_digest_of_the_first_use_is_the_one_that_is_meant(weights: Path, tmp
     assert json.loads(pins.read_text()) == {NAME: digest}
     load_model(NAME)
     torch.save({key: value + 1 for key, value in torch.load(file, weights_only=True).items()}, file)
-    with pytest.raises(UserError, match=f"the weights of {NAME} are others than when they were first used") as error:
+    with pytest.raises(UserError, match=f"the weights of {NAME} differ from those first used") as error:
         load_model(NAME)
     assert str(pins) in error.value.hint
     pins.write_text("[]")
@@ -124,7 +124,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
         ("robustbench/cifar10/L1/x", "RobustBench has no threat 'L1' for cifar10", "Linf, L2, corruptions"),
         ("robustbench/mnist/Linf/x", "expected robustbench/DATASET/THREAT/NAME with a data set of cifar10", ""),
         ("robustbench/cifar10/Linf", "expected robustbench/DATASET/THREAT/NAME", "advbench models robustbench"),
-        ("robustbench/imagenet/Linf/Standard_R50", "are no file of RobustBench's", "file.py:function"),
+        ("robustbench/imagenet/Linf/Standard_R50", "are not published by RobustBench", "file.py:function"),
     ],
 )
 def test_names_that_lead_nowhere(name: str, message: str, hint: str) -> None:

@@ -163,11 +163,11 @@ def test_a_head_of_another_size(vit: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"auto_map": {"AutoModelForImageClassification": "code.Net"}}, "it has code of its own"),
+        ({"auto_map": {"AutoModelForImageClassification": "code.Net"}}, "it has custom code"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "it has quantised weights"),
         ({"_attn_implementation": "someone/kernels"}, "it asks for code from the hub"),
         ({"attn_implementation": {"vision": {"x_implementation": "a/b"}}}, "it asks for code from the hub"),
-        ({"model_type": "vitt"}, "is no image classifier that transformers knows: model_type 'vitt'"),
+        ({"model_type": "vitt"}, "is not an image classifier known to transformers: model_type 'vitt'"),
         ({"model_type": "bert"}, "is no image classifier that transformers knows"),
     ],
 )
@@ -180,7 +180,7 @@ def test_what_a_description_may_not_ask_for(vit: Path, entries: dict[str, Any], 
 def test_a_pickle_is_not_read(vit: Path) -> None:
     torch.save(load_file(vit / "model.safetensors"), vit / "pytorch_model.bin")
     (vit / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="lacks its weights as safetensors"):
+    with pytest.raises(UserError, match="has no weights in safetensors"):
         load_model(str(vit))
 
 
@@ -217,7 +217,7 @@ def test_a_model_that_is_not_in_the_cache(tmp_path: Path, monkeypatch: pytest.Mo
     picture(8, 8).save(tmp_path / "picture.png")
     result = CliRunner().invoke(main, ["attack", "--model", "hf/nobody/no-such-model", str(tmp_path / "picture.png")])
     assert result.exit_code == 2
-    assert "hf/nobody/no-such-model is not in the cache of the hub, and cannot be downloaded: " in result.stderr
+    assert "hf/nobody/no-such-model is not in the hub's cache, and cannot be downloaded: " in result.stderr
     assert "hf download nobody/no-such-model" in result.stderr
     assert "meanwhile: efficientnet_lite0" in result.stderr
 

@@ -145,7 +145,7 @@ def test_transfer_from_a_function_of_ones_own(job: Callable[..., TrainConfig], t
     assert card["licence"] == f"that of {name}, and that of the pictures"
     file = config.out / "transfer.safetensors"
     # The file alone must not decide that code is run.
-    with pytest.raises(UserError, match=r"belongs to a network that your own code makes: .*nets\.py:small") as error:
+    with pytest.raises(UserError, match=r"network that is built by your own code: .*nets\.py:small") as error:
         load_model(str(file))
     assert f"--model {name} --weights {file}" in error.value.hint
     model = load_model(name, weights=file)

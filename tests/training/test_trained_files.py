@@ -14,7 +14,7 @@ from advbench.models.sources.zoo import architecture
 def test_weights_alone_do_not_say_what_they_belong_to(tmp_path: Path) -> None:
     file = tmp_path / "bare.safetensors"
     save_file(architecture("lenet").state_dict(), file)
-    with pytest.raises(UserError, match="holds weights alone") as error:
+    with pytest.raises(UserError, match="holds only weights") as error:
         load_model(str(file))
     assert "--model NAME --weights FILE" in error.value.hint
 
@@ -22,7 +22,7 @@ def test_weights_alone_do_not_say_what_they_belong_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (Contents(model="lenet6", classes=tuple("0123456789")), "a network that is not known here: 'lenet6'"),
+        (Contents(model="lenet6", classes=tuple("0123456789")), "an unknown network: 'lenet6'"),
         (Contents(model="lenet", classes=("a", "b")), "names 2 classes, but lenet has 10"),
         (Contents(model="mlp_mnist", classes=tuple("0123456789")), "does not fit mlp_mnist"),
         (Contents(model="lenet", classes=("a", "b"), new_top=True), "does not fit lenet"),

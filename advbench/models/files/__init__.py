@@ -1,1 +1,1 @@
-"""Files that hold a network or its weights, and what they say about it."""
+"""Files that hold a network or its weights, and their descriptions of it."""

@@ -1,4 +1,4 @@
-"""Files of `advbench train`: the description in their header, and the loading of their weights."""
+"""Files written by `advbench train`: the description in their header, and loading their weights."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ _KEY = "advbench"
 
 
 class Contents(BaseModel):
-    """Description of the network that a file of weights belongs to.
+    """Description of the network that a weights file belongs to.
 
     Example:
         >>> Contents(model="resnet50", classes=("cat", "dog"), new_top=True).classes
@@ -36,12 +36,12 @@ class Contents(BaseModel):
 
 
 def packed(module: nn.Module, contents: Contents, *, half: bool) -> bytes:
-    """The weights of a network as a safetensors file.
+    """Serialise the weights of a network as a safetensors file.
 
     Args:
         module: Network with the weights.
         contents: Description of the network.
-        half: Whether floats are written in half precision.
+        half: Whether to write floats in half precision.
     """
     tensors = {
         key: (value.half() if half and value.is_floating_point() else value).contiguous()
@@ -51,10 +51,10 @@ def packed(module: nn.Module, contents: Contents, *, half: bool) -> bytes:
 
 
 def contents_of(file: Path) -> Contents | None:
-    """The description in the header of a safetensors file; None if it holds weights alone.
+    """The description in the header of a safetensors file; None if it holds only weights.
 
     Raises:
-        UserError: The file is damaged, or its header is not one of advbench's.
+        UserError: The file is damaged, or its header was not written by advbench.
     """
     try:
         with safe_open(file, "pt") as opened:
@@ -68,10 +68,10 @@ def contents_of(file: Path) -> Contents | None:
 
 
 def filled(base: Classifier, contents: Contents, file: Path, name: str) -> Classifier:
-    """Put the weights of a file into the network that they belong to.
+    """Load the weights of a file into the network that they belong to.
 
     Args:
-        base: Network whose weights are changed, and which loses its top if the file has another.
+        base: Network whose weights are changed, and whose top is replaced if the file has another.
         contents: Description from the header of the file.
         file: File with the weights.
         name: Name of the classifier.
@@ -88,11 +88,11 @@ def filled(base: Classifier, contents: Contents, file: Path, name: str) -> Class
 
 
 def rewrapped(base: Classifier, module: nn.Module, classes: tuple[str, ...], *, name: str, digest: str) -> Classifier:
-    """A network as a classifier that takes the same pictures as another one.
+    """Wrap a network as a classifier with the same preprocessing as another.
 
     Args:
-        base: Classifier that takes the same pictures.
-        module: Normalised images to logits.
+        base: Classifier with that preprocessing.
+        module: Maps normalised images to logits.
         classes: Names of the classes, in the order of the logits.
         name: Name of the new classifier.
         digest: sha256 of its weights.

@@ -1,4 +1,4 @@
-"""A network from a file as a classifier, with what the file and the description beside it say of its input."""
+"""Wrap a network from a file as a classifier, using what the file and its description say about its input."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,33 +18,33 @@ from advbench.models.thresholds import checked_thresholds
 _COLOURS = (1, 3)
 
 Shape = Sequence[int | None]
-"""Shape of the input in the file, (N, C, H, W) or (N, H, W, C); None for each size that it leaves open."""
+"""Shape of the input in the file, (N, C, H, W) or (N, H, W, C); None for each dynamic size."""
 UNKNOWN: Shape = (None, None, None, None)
-"""Shape from a file that does not state it."""
+"""Shape for a file that does not state it."""
 
 
 def described(
     module: nn.Module, file: Path, name: str, shape: Shape = UNKNOWN, about: Description = NOTHING
 ) -> Classifier:
-    """Make a classifier of a network from a file, with the description beside it.
+    """Wrap a network from a file as a classifier, using the description next to it.
 
     Args:
-        module: Normalised images to an answer with logits: them alone, or several things of which one are they.
+        module: Maps normalised images to logits, or to several outputs of which one is the logits.
         file: File of the network; its description has the same name and ends in .toml.
         name: Name of the classifier.
-        shape: Shape of its input. Where the last size can be the number of channels and the second cannot, images are
-            given with their channels last.
-        about: What the user says of the network beyond that; it goes before the description in the file.
+        shape: Shape of its input. If the last size can be the number of channels and the second cannot, images are
+            passed channels-last.
+        about: The user's further description of the network; it overrides the description in the file.
 
     Raises:
-        UserError: The description cannot be read, the input size is nowhere to be found, or the network fails or gives
-            no logits.
+        UserError: The description cannot be read, the input size is not given anywhere, or the network fails or does
+            not return logits.
     """
     about = about.over(read_description(file.with_suffix(".toml")))
     if shape[3] in _COLOURS and shape[1] not in _COLOURS:
         module, shape = _ChannelsLast(module), (shape[0], shape[3], shape[1], shape[2])
     size = _size(about, shape, file)
-    # One value stands for all channels, where the file says how many there are.
+    # One value applies to all channels, if the file says how many there are.
     channels = shape[1] if shape[1] and about.channels == 1 else about.channels or shape[1] or _COLOURS[-1]
     x = torch.zeros(shape[0] or 1, channels, *height_and_width(size))
     try:
@@ -71,14 +71,14 @@ def assembled(
     size: Size | None,
     name: str,
 ) -> Classifier:
-    """A network as a classifier, as it is described.
+    """Wrap a network as a classifier, according to its description.
 
     Args:
-        network: Normalised images to an answer with logits.
-        width: Number of classes in its answers.
+        network: Maps normalised images to an output with logits.
+        width: Number of classes in its outputs.
         about: Description of the network.
         channels: Number of channels of its images.
-        size: Size of its images in pixels; None if it takes any.
+        size: Size of its images in pixels; None if it accepts any.
         name: Name of the classifier.
 
     Raises:
@@ -102,57 +102,57 @@ def assembled(
     except ValueError as error:
         raise UserError(f"the description of {name} is wrong: {error}") from None
     if about.mean is None and about.std is None:
-        model.notes += (f"{name} has no mean and std, so that images go in as they are, from 0 to 1",)
+        model.notes += (f"{name} has no mean and std, so images are passed unnormalised, from 0 to 1",)
     return model
 
 
 def _of_each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """One value for each channel, where a single one was given for all."""
+    """One value for each channel, if a single one was given for all."""
     return values * channels if len(values) == 1 else values
 
 
 def _check_width(width: int, about: Description, name: str) -> None:
-    """Compare the number of classes in a network's answers with the description."""
-    # One number for each image stands for two classes, and people say either.
+    """Compare the number of classes in a network's outputs with the description."""
+    # One number for each image means two classes, and users may state either.
     if about.num_classes not in (None, width) and not (width == 2 and about.num_classes == 1):
         raise UserError(
-            f"{name} answers with {width} classes, and was said to have {about.num_classes}",
+            f"{name} returns {width} classes, but its description says {about.num_classes}",
             hint="leave num_classes out, or name another output with --output",
         )
     if about.classes is not None and len(about.classes) != width:
-        raise UserError(f"{name} has {width} classes, and its description names {len(about.classes)}")
+        raise UserError(f"{name} has {width} classes, but its description names {len(about.classes)}")
 
 
 class SaysItselfError(UserError):
-    """A model was described that states all of that itself."""
+    """A description was given for a model that states all of it itself."""
 
 
 def refuse_description(about: Description, what: str) -> None:
-    """Refuse a description of a model that states all of it itself; whose gradients stand in for its own may be said.
+    """Refuse a description of a model that states all of it itself; only `gradients_from` is allowed.
 
     Args:
         about: Description of the model.
-        what: The model in words, as the beginning of a sentence.
+        what: The model, as the beginning of a sentence.
 
     Raises:
-        SaysItselfError: The description says something.
+        SaysItselfError: The description is not empty.
 
     Example:
         >>> refuse_description(Description(mean=0.5), "nets.py:net returns a Classifier, which")
         Traceback (most recent call last):
-        advbench.models.files.described.SaysItselfError: nets.py:net returns a Classifier, which says mean itself
+        advbench.models.files.described.SaysItselfError: nets.py:net returns a Classifier, which defines mean itself
         leave it out
     """
     if said := about.without("gradients_from").said():
         it = "it" if len(said) == 1 else "them"
-        raise SaysItselfError(f"{what} says {' and '.join(said)} itself", hint=f"leave {it} out")
+        raise SaysItselfError(f"{what} defines {' and '.join(said)} itself", hint=f"leave {it} out")
 
 
 def with_classes(model: Classifier, about: Description) -> Classifier:
-    """The classifier with the names and thresholds that a description gives its classes, if it does.
+    """The classifier, with the class names and thresholds from a description, if there are any.
 
     Raises:
-        UserError: They are not as many as it has classes.
+        UserError: Their number differs from that of its classes.
 
     Example:
         >>> model = Classifier(nn.Flatten(), num_classes=2, name="net")
@@ -162,7 +162,7 @@ def with_classes(model: Classifier, about: Description) -> Classifier:
     if about.classes is not None:
         if len(about.classes) != model.num_classes:
             raise UserError(
-                f"{model.name} has {model.num_classes} classes, and its description names {len(about.classes)}"
+                f"{model.name} has {model.num_classes} classes, but its description names {len(about.classes)}"
             )
         model.classes = about.classes
     if about.thresholds is not None:
@@ -179,8 +179,8 @@ def _size(about: Description, shape: Shape, file: Path) -> Size:
         return size
     if shape[2] is None or shape[3] is None:
         raise UserError(
-            f"{file} does not say what size of images it takes",
-            hint=f"say it with --input-size 224 (and --mean, --std and --classes), or in {file.with_suffix('.toml')}: "
+            f"{file} does not state its input size",
+            hint=f"give it with --input-size 224 (and --mean, --std and --classes), or in {file.with_suffix('.toml')}: "
             "input_size = 224",
         )
     return shape[2], shape[3]
@@ -194,7 +194,7 @@ class _ChannelsLast(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> object:
-        """Images (N, C, H, W) to what the network answers."""
+        """Map images (N, C, H, W) to the network's output."""
         return self.module(x.permute(0, 2, 3, 1))
 
 
@@ -206,18 +206,18 @@ class _InBatches(nn.Module):
         self.module, self.size = module, size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) to (N, ...), the last batch filled up with its first image."""
+        """Map (N, ...) to (N, ...), padding the last batch with its first image."""
         missing = -len(x) % self.size
         filled = torch.cat([x, x[:1].expand(missing, *x.shape[1:])]) if missing else x
         return torch.cat([self.module(part) for part in torch.split(filled, self.size)])[: len(x)]
 
 
 def in_batches(module: nn.Module, size: int | None) -> nn.Module:
-    """Make a network of a fixed batch size take any number of images.
+    """Make a network with a fixed batch size accept any number of images.
 
     Args:
-        module: Network to be wrapped.
-        size: Number of images that it takes; None for any number.
+        module: Network to wrap.
+        size: Batch size that it takes; None for any.
 
     Example:
         >>> in_batches(nn.Flatten(), 4)(torch.zeros(6, 1, 2, 2)).shape
@@ -227,15 +227,15 @@ def in_batches(module: nn.Module, size: int | None) -> nn.Module:
 
 
 def input_shape(shape: Sequence[object], file: Path, got: str) -> Shape:
-    """The shape of an input as a file says it.
+    """The shape of an input as stated by a file.
 
     Args:
-        shape: A whole number for each size that is fixed; empty if the file does not state them.
+        shape: An integer for each size that is fixed; empty if the file does not state the shape.
         file: File of the network, for messages.
-        got: Inputs of the network in words.
+        got: Inputs of the network, as text.
 
     Raises:
-        UserError: It has other than four sizes.
+        UserError: It does not have four dimensions.
     """
     if len(shape) not in (0, 4):
         raise other_inputs(file, got)
@@ -245,14 +245,14 @@ def input_shape(shape: Sequence[object], file: Path, got: str) -> Shape:
 def other_inputs(file: Path, got: str) -> UserError:
     """The error for a network that takes something other than images."""
     return UserError(
-        f"{file} takes other inputs than one batch of images (N, C, H, W): {got}",
-        hint="export it with images alone as its input, or name a function that makes it take them: file.py:function",
+        f"{file} does not take one batch of images (N, C, H, W): {got}",
+        hint="export it with images as its only input, or name a function that wraps it so: file.py:function",
     )
 
 
 def other_type(file: Path, got: str) -> UserError:
-    """The error for a network that takes images of a type without small changes."""
+    """The error for a network whose input type is too coarse for small changes."""
     return UserError(
-        f"{file} takes images of type {got}, which have no values between 0 and 1",
-        hint="export it without the conversion from whole numbers, so that it takes floats",
+        f"{file} takes images of type {got}, which has no values between 0 and 1",
+        hint="export it without the conversion from integers, so that it takes floats",
     )

@@ -1,4 +1,4 @@
-"""Digests of weights that nobody publishes one for: the first file that is seen is the one that is meant."""
+"""Digests of weights without a published digest: the first file seen is trusted from then on."""
 
 import json
 
@@ -11,16 +11,16 @@ FILE = "pins.json"
 
 
 def check_pin(name: str, sha256: str) -> None:
-    """Remember the digest of weights that are used for the first time, and refuse others under that name later.
+    """Remember the digest of weights on first use, and refuse different ones under that name later.
 
-    A cache that cannot be written remembers nothing, and is no reason to stop.
+    If the cache cannot be written, nothing is remembered, and no error is raised.
 
     Args:
         name: Name of the weights.
         sha256: Digest of their file.
 
     Raises:
-        UserError: They are others than the first time, or the file with the digests is damaged.
+        UserError: They differ from the first time, or the file with the digests is damaged.
     """
     file = cache_folder() / FILE
     try:
@@ -28,11 +28,11 @@ def check_pin(name: str, sha256: str) -> None:
         known = pins.get(name)
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(
-            f"the digests in {file} cannot be read: {error}", hint="delete the file; the next use writes it anew"
+            f"the digests in {file} cannot be read: {error}", hint="delete the file; the next use writes a new one"
         ) from None
     if known not in (None, sha256):
         raise UserError(
-            f"the weights of {name} are others than when they were first used here: "
+            f"the weights of {name} differ from those first used here: "
             f"sha256 {sha256[:16]}... instead of {str(known)[:16]}...",
             hint=f"if that is intended, delete their line in {file}",
         )

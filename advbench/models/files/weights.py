@@ -1,4 +1,4 @@
-"""Weights files: read without running anything in them; a bad one is refused with the reason."""
+"""Read weights files without running any code in them; a bad one is refused with the reason."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ ENDINGS = (".safetensors", ".pt", ".pth")
 """Suffixes of weights files."""
 
 MAX_RATIO = 10
-"""torch compresses no tensors: a file that unpacks to more than this many times its size is an attack."""
+"""torch does not compress tensors: a file that unpacks to more than this many times its size is an attack."""
 
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIX = "module."
@@ -26,11 +26,11 @@ _HOW_TO_SAVE = "save tensors only: torch.save(model.state_dict(), FILE), or as .
 
 
 def sha256_of(path: str | Path, *, what: str = "weights file") -> str:
-    """The sha256 of a file as 64 lower-case hexadecimal digits.
+    """The sha256 of a file, as 64 lower-case hexadecimal digits.
 
     Args:
         path: Path of the file.
-        what: Kind of the file, for messages.
+        what: Kind of file, for messages.
 
     Raises:
         UserError: The file is missing, is a folder, is empty or cannot be read.
@@ -40,7 +40,7 @@ def sha256_of(path: str | Path, *, what: str = "weights file") -> str:
 
 
 def sha256_of_all(paths: Sequence[str | Path]) -> str:
-    """The sha256 of a file, or that of the digests of several.
+    """The sha256 of a file, or, for several files, of their digests.
 
     Raises:
         UserError: A file is missing, is a folder, is empty or cannot be read.
@@ -53,16 +53,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file onto the CPU. Nothing in the file is executed.
 
     Args:
-        path: A .safetensors file, or a .pt or .pth file with a state dict or with a dict that holds one
-            as "state_dict", "model_state_dict" or "model". Where every entry has the prefix "module."
-            (as DataParallel saves them) it is removed.
+        path: A .safetensors file, or a .pt or .pth file with a state dict or with a dict that holds one as
+            "state_dict", "model_state_dict" or "model". If every entry has the prefix "module." (as saved by
+            DataParallel), it is removed.
 
     Returns:
         Entry name -> tensor.
 
     Raises:
-        UserError: The file is missing, unreadable, damaged, of another kind, wants to run code, or
-            holds something else than tensors.
+        UserError: The file is missing, unreadable, damaged, of another kind, tries to run code, or holds something
+            other than tensors.
     """
     path, loaded = Path(path), load_tensors(path)
     for key in _NESTED:
@@ -75,21 +75,21 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     for key, value in loaded.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             kind = type(value).__name__
-            message = f"weights file {path} holds other things than tensors: entry {key!r} is a {kind}"
+            message = f"weights file {path} holds something other than tensors: entry {key!r} is a {kind}"
             raise UserError(message, hint=_HOW_TO_SAVE)
     prefix = _PREFIX if all(key.startswith(_PREFIX) for key in loaded) else ""
     return {key.removeprefix(prefix): value for key, value in loaded.items()}
 
 
 def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
-    """What a file of tensors holds, on the CPU: in .safetensors a dict. Nothing in the file is executed.
+    """Load the content of a file of tensors on the CPU: a dict for .safetensors. Nothing in the file is executed.
 
     Args:
         path: A .safetensors, .pt or .pth file.
-        what: Kind of the file, for messages.
+        what: Kind of file, for messages.
 
     Raises:
-        UserError: The file is missing, unreadable, damaged, of another kind, or wants to run code.
+        UserError: The file is missing, unreadable, damaged, of another kind, or tries to run code.
     """
     path = readable(path, what)
     if path.suffix not in ENDINGS:
@@ -100,16 +100,16 @@ def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
         unpacked = unpacked_size(path)
         if unpacked <= MAX_RATIO * path.stat().st_size:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
+    except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
         raise _refusal(path, error, what) from None
     raise UserError(f"{what} {path} is refused: it would unpack to {unpacked} bytes", hint=_HOW_TO_SAVE)
 
 
 def readable(path: str | Path, what: str = "weights file") -> Path:
-    """The path of a file that is there, can be read and is not empty.
+    """The path of a file, checked to exist, to be readable and not to be empty.
 
     Raises:
-        UserError: It is not.
+        UserError: The file fails one of these checks.
     """
     path = Path(path)
     try:
@@ -127,7 +127,7 @@ def readable(path: str | Path, what: str = "weights file") -> Path:
 
 
 def unpacked_size(path: Path) -> int:
-    """Bytes after unpacking a zip archive; 0 for other files."""
+    """Size in bytes of an unpacked zip archive; 0 for other files."""
     if not zipfile.is_zipfile(path):
         return 0
     with zipfile.ZipFile(path) as archive:
@@ -135,10 +135,10 @@ def unpacked_size(path: Path) -> int:
 
 
 def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path, expected: str) -> None:
-    """Copy weights into a network. Every entry must be there, have the right shape and be finite.
+    """Copy weights into a network. Every entry must be present, finite and of the right shape.
 
     Args:
-        module: Network to be filled; it is left as it was if the entries or their shapes do not fit.
+        module: Network to fill; it is unchanged if the entries or their shapes do not fit.
         state_dict: State dict from `read_state_dict`.
         path: File of the weights, for messages.
         expected: Name of the architecture, for messages.
@@ -147,7 +147,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
         UserError: The weights do not fit, or have entries that are NaN or infinite.
     """
     own = module.state_dict()
-    counters = ("num_batches_tracked",)  # absent from files of torch 0.4; evaluation does not use them
+    counters = ("num_batches_tracked",)  # missing in files of torch 0.4; evaluation does not use them
     reshaped = [
         f"{key!r}: {tuple(state_dict[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own
@@ -174,7 +174,7 @@ def _refusal(path: Path, error: Exception, what: str) -> UserError:
     if asked := re.search(r"GLOBAL ([\w.]+)", reason):
         return UserError(
             f"{what} {path} is refused: it asks for {asked.group(1)}, which could run code (none was run)",
-            hint=f"a whole saved module is not accepted; {_HOW_TO_SAVE}",
+            hint=f"a pickled module is not accepted; {_HOW_TO_SAVE}",
         )
     if "TorchScript" in reason:
         return UserError(f"{what} {path} is refused: it is a TorchScript archive", hint=_HOW_TO_SAVE)
@@ -190,7 +190,7 @@ def _first_few(kind: str, found: list[str]) -> str:
 
 
 def _copy(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
-    # The versions that a file claims for its modules are not trusted; MNASNet refuses to load without one.
+    # The module versions stated by a file are not trusted; MNASNet refuses to load without one.
     versioned = OrderedDict(state_dict)
     versioned._metadata = {"": {"version": module._version}}  # type: ignore[attr-defined]
     try:

@@ -1,1 +1,1 @@
-"""Networks that are built here."""
+"""The networks that advbench defines itself."""

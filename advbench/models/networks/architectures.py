@@ -1,7 +1,7 @@
 """The architectures of the zoo: small networks (and one forest) from normalised images to logits, with fresh weights.
 
-Each is made by a function without arguments. Max-pooling stands before ReLU where the founding text has it
-after: the two commute, and pooling first is cheaper.
+Each is built by a function without arguments. Max-pooling comes before ReLU, where the original text has it after: the
+two commute, and pooling first is cheaper.
 """
 
 import torch
@@ -11,11 +11,11 @@ from advbench.models.networks.forest import Forest
 
 
 class Scramble(nn.Module):
-    """One fixed permutation of the pixels of each channel, the same for every image.
+    """A fixed permutation of the pixels of each channel, the same for every image.
 
     Args:
         pixels: Number of pixels, height times width.
-        seed: Seed of the permutation, which is kept with the weights.
+        seed: Seed of the permutation, which is stored with the weights.
 
     Example:
         >>> x = torch.arange(4.0).view(1, 1, 2, 2)
@@ -30,12 +30,12 @@ class Scramble(nn.Module):
         self.register_buffer("order", torch.randperm(pixels, generator=torch.Generator().manual_seed(seed)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) -> the same pixels in another order, same shape."""
+        """Permute the pixels of images (N, C, H, W); the shape stays the same."""
         return x.flatten(2)[..., self.order].view(x.shape)
 
 
 class TwoLogits(nn.Module):
-    """Make the one logit z of a binary classifier the two logits (0, z), so that every goal holds for it.
+    """Turn the single logit z of a binary classifier into the two logits (0, z), so that every goal applies to it.
 
     The sigmoid of z is the softmax probability of the second class.
 
@@ -96,9 +96,9 @@ def _mlp(side: int) -> nn.Sequential:
 
 
 def eight_digits() -> nn.Sequential:
-    """Four 3x3 convolutions of 16 to 96 filters, the largest answer of each anywhere, and a layer of 8 labels.
+    """Four 3x3 convolutions of 16 to 96 filters, global max-pooling, and a layer of 8 labels.
 
-    It takes grey images of any size from 8 pixels on: where in the image a digit stands does not matter to it.
+    It accepts grey images of any size from 8 pixels: the position of a digit in the image does not matter.
 
     Example:
         >>> sum(p.numel() for p in eight_digits().parameters())
@@ -136,7 +136,7 @@ def gray_mlp() -> nn.Sequential:
 def gray_cnn() -> nn.Sequential:
     """Four unpadded 3x3 convolutions, two poolings and a dense layer of 472, for grey CIFAR-10.
 
-    The founding text gives the number of parameters but not the widths; these add up to it.
+    The original text gives the number of parameters but not the widths; these add up to it.
 
     Example:
         >>> sum(p.numel() for p in gray_cnn().parameters())
@@ -152,7 +152,7 @@ def gray_cnn() -> nn.Sequential:
 
 
 def gray_forest() -> Forest:
-    """300 trees of at most 512 leaves, for grey CIFAR-10; as many leaves as fit into a small file."""
+    """300 trees of at most 512 leaves, for grey CIFAR-10; as many leaves as fit in a small file."""
     return Forest(trees=300, leaves=512, classes=10)
 
 
@@ -171,10 +171,10 @@ def cifar10_cnn() -> nn.Sequential:
 
 
 def _vgg(blocks: tuple[tuple[int, ...], ...], dropout: float = 0.0) -> nn.Sequential:
-    """Blocks of padded 3x3 convolutions, each ended by a pooling, and two dense layers of 4,096.
+    """Blocks of padded 3x3 convolutions, each followed by a pooling, and two dense layers of 4,096.
 
-    Without batch norm, torch's usual weights make the signal fade from layer to layer, and hundreds of steps pass
-    before anything is learnt. He's keep it as it is.
+    Without batch norm, torch's default initialisation makes the signal fade from layer to layer, and hundreds of steps
+    pass before anything is learnt. He initialisation preserves it.
 
     References:
         He et al., Delving deep into rectifiers <https://arxiv.org/abs/1502.01852>, 2015.
@@ -239,7 +239,7 @@ def smile_cnn() -> nn.Sequential:
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions, each behind batch norm and ReLU, around which the input is led and added again."""
+    """Two 3x3 convolutions, each after batch norm and ReLU, with a skip connection."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -264,8 +264,8 @@ class _Residual(nn.Module):
 def cifar10_resnet() -> nn.Sequential:
     """A pre-activation residual network of 12 layers and 64, 128 and 256 filters, most of them at 16x16 and 8x8 pixels.
 
-    Full resolution is left after a stem of 32 filters: with the 64 filters that are usual there, half of all
-    arithmetic would be spent in a fifth of the layers.
+    Full resolution ends after a stem of 32 filters: with the usual 64 filters there, half of all arithmetic would be
+    spent in a fifth of the layers.
 
     References:
         He et al., Identity mappings in deep residual networks <https://arxiv.org/abs/1603.05027>, 2016.

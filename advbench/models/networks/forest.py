@@ -1,19 +1,19 @@
-"""A random forest as a network without a gradient: its trees are tensors, and so are its answers."""
+"""A random forest as a network without gradients: its trees and its outputs are tensors."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Forest(nn.Module):
-    """Binary trees that all look at the pixels of an image; the mean of their leaves' class frequencies decides.
+    """Binary trees over the pixels of an image; the mean class frequencies of their leaves decide.
 
-    An image goes left at a node if the pixel that the node looks at is at most its threshold. The logits are the
-    logarithms of the mean frequencies, of which a thousandth is given to all classes alike, so that they are finite;
-    they have no gradient, since nothing changes until a threshold is crossed.
+    An image goes left at a node if the node's pixel is at most its threshold. The logits are the logarithms of the mean
+    frequencies, a thousandth of which is spread evenly over all classes to keep the logits finite; they have no
+    gradient, since nothing changes until a threshold is crossed.
 
     Args:
         trees: Number of trees.
-        leaves: The most leaves that a tree has, at least 2.
+        leaves: Maximum number of leaves of a tree, at least 2.
         classes: Number of classes.
 
     References:
@@ -37,15 +37,15 @@ class Forest(nn.Module):
     def __init__(self, *, trees: int, leaves: int, classes: int) -> None:
         super().__init__()
         nodes = 2 * leaves - 1
-        # Of a leaf: its row in `frequency`.
+        # For a leaf, its row in `frequency`.
         self.register_buffer("pixel", torch.zeros(trees, nodes, dtype=torch.int16))
         self.register_buffer("threshold", torch.zeros(trees, nodes))
-        # 0, the root, is nobody's child: it marks a leaf.
+        # 0, the root, is no node's child, so it marks a leaf.
         self.register_buffer("left", torch.zeros(trees, nodes, dtype=torch.int16))
         self.register_buffer("frequency", torch.zeros(trees, leaves, classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, ...) to logits (N, classes)."""
+        """Map images (N, ...) to logits (N, classes)."""
         pixels, left, pixel = x.flatten(1).detach(), self.left.long(), self.pixel.long()
         trees = torch.arange(len(left), device=x.device)
         node = torch.zeros(len(x), len(left), dtype=torch.long, device=x.device)

@@ -1,4 +1,4 @@
-"""A pretrained network whose last layer is replaced by a new one."""
+"""Replace the last layer of a pretrained network."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ PRETRAINED = "features."
 
 
 class Transferred(nn.Module):
-    """A network that was made for other classes, up to its last layer, and a new last layer.
+    """A network made for other classes, up to its last layer, with a new last layer.
 
-    The old part stays in eval mode whatever happens: its batch norms keep the statistics they came with.
+    The old part always stays in eval mode: its batch norms keep their original statistics.
 
     Args:
-        features: Images (N, C, H, W) to features (N, width).
+        features: Maps images (N, C, H, W) to features (N, width).
         width: Number of features.
         classes: Number of new classes.
 
@@ -39,23 +39,23 @@ class Transferred(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) to logits (N, classes)."""
+        """Map images (N, C, H, W) to logits (N, classes)."""
         logits: Tensor = self.top(self.features(x))
         return logits
 
 
 def with_new_top(model: Classifier, classes: int) -> Transferred:
-    """Replace the last layer of a classifier's network, which is changed by it.
+    """Replace the last layer of a classifier's network, in place.
 
     Args:
-        model: The classifier; of its parameters none is trained unless :func:`unfreeze` says so.
+        model: The classifier; none of its parameters are trained unless :func:`unfreeze` selects them.
         classes: Number of new classes.
 
     Returns:
-        Its network with a new last layer, which torch's random numbers decide.
+        Its network with a new last layer, initialised from torch's random state.
 
     Raises:
-        UserError: As for :func:`last_layer`; or what is left of the network gives no features.
+        UserError: As for :func:`last_layer`; or the rest of the network does not return features.
 
     Example:
         >>> old = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), num_classes=7, mean=[0.5] * 3, input_size=2)
@@ -72,18 +72,18 @@ def with_new_top(model: Classifier, classes: int) -> Transferred:
     if not isinstance(found, Tensor) or found.ndim != 2:
         got = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise UserError(
-            f"{model.name} cannot be given a new top: without its last layer it gives {got}, not a row of features",
-            hint="name a function that makes the network answer with its logits alone: file.py:function",
+            f"{model.name} cannot be given a new top: without its last layer it returns {got}, not a row of features",
+            hint="name a function that makes the network return only its logits: file.py:function",
         )
     return Transferred(features, found.shape[1], classes)
 
 
 def last_layer(model: Classifier) -> str:
-    """The name of the layer that gives the logits.
+    """The name of the layer that computes the logits.
 
     Raises:
-        UserError: It cannot be told: no layer has an output for each class; or nobody knows what size of images the
-            network takes.
+        UserError: It cannot be determined: no layer has an output for each class, or the network's input size is
+            unknown.
 
     Example:
         >>> last_layer(Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), num_classes=7, input_size=2))
@@ -95,18 +95,18 @@ def last_layer(model: Classifier) -> str:
         raise UserError(
             f"{model.name} cannot be given a new top: no layer of it has an output for each of its classes",
             hint="start from another network: `advbench models` lists all models\n"
-            "of a TorchScript archive, exported program or ONNX file, name what makes the network: file.py:function",
+            "for a TorchScript archive, exported program or ONNX file, name what makes the network: file.py:function",
         )
     if model.input_size is None:
         raise UserError(
-            f"{model.name} does not say what size of images it takes",
+            f"{model.name} does not state its input size",
             hint="return advbench.Classifier(..., input_size=...)",
         )
     return tops[-1]
 
 
 def unfreeze(features: nn.Module, layers: int) -> None:
-    """Mark the last layers of a network for training.
+    """Unfreeze the last layers of a network for training.
 
     Args:
         features: Network, all of it frozen.

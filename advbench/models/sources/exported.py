@@ -1,6 +1,6 @@
 """TorchScript archives and exported programs.
 
-Both run code from the file, which is what they are for: name only files that you would run.
+Both run code from the file by design: name only files that you would run.
 """
 
 import warnings
@@ -24,23 +24,23 @@ def load_script(card: ModelCard, weights: Path | None = None, about: Description
 
     Args:
         card: Card whose name is the file.
-        weights: Refused, because the archive holds its own.
-        about: What the user says of the model.
+        weights: Refused, because the archive holds its own weights.
+        about: The user's description of the model.
 
     Raises:
-        UserError: The file is no TorchScript archive, takes other inputs than images, does not say which of several
-            outputs holds the logits, or its input size is not known.
+        UserError: The file is not a TorchScript archive, does not take images, does not say which of several outputs
+            holds the logits, or its input size is unknown.
     """
     file = own_file(card, weights)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # deprecated in favour of torch.export, and still in use
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated in favour of torch.export, but still in use
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
-        except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
+        except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
             raise UserError(
-                f"{file} is no TorchScript archive: {reason(error)}",
-                hint="weights alone go with the name of their architecture: --model NAME --weights FILE",
+                f"{file} is not a TorchScript archive: {reason(error)}",
+                hint="if it holds only weights, name their architecture: --model NAME --weights FILE",
             ) from None
         _check_inputs(module, file)
     return described(module, file, card.name, about=about)
@@ -48,19 +48,19 @@ def load_script(card: ModelCard, weights: Path | None = None, about: Description
 
 def _check_inputs(module: Any, file: Path) -> None:
     if not hasattr(module, "forward"):
-        raise UserError(f"{file} has no method forward, so that it cannot be asked", hint="script or trace a network")
+        raise UserError(f"{file} has no method forward, so it cannot be run", hint="script or trace a network")
     needed = [each for each in module.forward.schema.arguments[1:] if not each.has_default_value()]
     if len(needed) != 1 or str(needed[0].type) != "Tensor":
         raise other_inputs(file, ", ".join(f"{each.name} ({each.type})" for each in needed) or "none")
 
 
 def load_exported(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
-    """Load a program that `torch.export.save` wrote.
+    """Load a program saved by `torch.export.save`.
 
     Args:
         card: Card whose name is the file.
-        weights: Refused, because the program holds its own.
-        about: What the user says of the model.
+        weights: Refused, because the program holds its own weights.
+        about: The user's description of the model.
 
     Raises:
         UserError: The file is not such a program, does not take one batch of images, or does not say which of several
@@ -69,8 +69,8 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
     file = own_file(card, weights)
     try:
         program = torch.export.load(file)
-    except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
-        raise UserError(f"{file} is not a program of torch.export: {reason(error)}") from None
+    except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
+        raise UserError(f"{file} is not a torch.export program: {reason(error)}") from None
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     got = ", ".join(_kind(each) for each in inputs) or "none"

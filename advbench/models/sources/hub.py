@@ -1,4 +1,4 @@
-"""Files of a model of the Hugging Face hub, from its cache or from the hub itself. No code from it is run."""
+"""Files of a model on the Hugging Face hub, from its cache or from the hub itself. No code from it is run."""
 
 import json
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from advbench.errors import UserError, first_line
 CONFIG = "config.json"
 """Name of the file that describes a network."""
 WEIGHTS = "model.safetensors"
-"""Name of the file with the weights, unless there are several."""
+"""Name of the weights file, unless there are several."""
 INDEX = f"{WEIGHTS}.index.json"
-"""Name of the file that lists the parts of weights in several files."""
+"""Name of the file that lists the parts of weights split over several files."""
 _PATTERNS = (CONFIG, "preprocessor_config.json", "adapter_config.json", WEIGHTS, INDEX, "model-*-of-*.safetensors")
 
 
 def snapshot(name: str, *, weights: bool) -> Path:
-    """The folder with the files of a model, from the cache if it has them all.
+    """The folder with a model's files, from the cache if it has them all.
 
     Args:
         name: Name on the hub, such as "google/vit-base-patch16-224".
@@ -37,33 +37,33 @@ def snapshot(name: str, *, weights: bool) -> Path:
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=5))
-    except Exception as error:  # no network, no such model, no permission: each has a class of its own
+    except Exception as error:  # no network, no such model, no permission: each has its own class
         why = first_line(error, otherwise=type(error).__name__)
         raise UserError(
-            f"hf/{name} is not in the cache of the hub, and cannot be downloaded: {why}",
+            f"hf/{name} is not in the hub's cache, and cannot be downloaded: {why}",
             hint=f"on a connected machine: hf download {name}; then name the folder that it prints\n"
-            "meanwhile: efficientnet_lite0, which needs no network",
+            "meanwhile: efficientnet_lite0, which loads offline",
         ) from None
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
-    """The first file of several names that a repository of the hub has, from the cache or from the hub itself.
+    """The first of several files that a repository on the hub has, from the cache or from the hub itself.
 
     Raises:
-        Exception: None can be had; each reason has a class of its own.
+        Exception: None can be obtained; each reason has its own class.
     """
     from huggingface_hub import HfApi, hf_hub_download
 
     for name in names:
         with suppress(Exception):
             return Path(hf_hub_download(repository, name, local_files_only=True))
-    # Without a network this fails at once, where a download would be tried again for half a minute.
+    # Without a network this fails at once, whereas a download would be retried for half a minute.
     there = {file.rfilename for file in HfApi().model_info(repository, timeout=5).siblings or ()}
     return Path(hf_hub_download(repository, next((name for name in names if name in there), names[-1])))
 
 
 def weights_in(folder: Path) -> tuple[Path, ...]:
-    """The files with the weights in a folder, in their order; empty if one is missing.
+    """The weights files in a folder, in order; empty if one is missing.
 
     Raises:
         UserError: The list of the parts is damaged, or names files elsewhere.

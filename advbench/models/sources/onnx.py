@@ -1,4 +1,4 @@
-"""ONNX files: answers by onnxruntime, gradients by a torch network converted from the file, where the two agree."""
+"""ONNX files: outputs by onnxruntime, gradients by a torch network converted from the file, if the two agree."""
 
 import warnings
 from pathlib import Path
@@ -27,18 +27,18 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(do
 def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
     """Load an ONNX file.
 
-    Its answers are those of onnxruntime. Where onnx2torch or onnx2pytorch makes a network of it that answers alike, to
-    within :data:`advbench.models.sources.onnx_twin.TOLERANCE`, that network gives the gradients; otherwise attacks that
-    need one say that there is none. A Softmax at its end is left out. The notes of the classifier
-    say which of it applies.
+    Outputs come from onnxruntime. If onnx2torch or onnx2pytorch converts it to a network with the same outputs, to
+    within :data:`advbench.models.sources.onnx_twin.TOLERANCE`, that network provides the gradients; otherwise attacks
+    that need gradients report that there are none. A final Softmax is removed. The notes of the classifier say which of
+    these applies.
 
     Args:
         card: Card whose name is the file.
-        weights: Refused, because the file holds its own.
-        about: What the user says of the model.
+        weights: Refused, because the file holds its own weights.
+        about: The user's description of the model.
 
     Raises:
-        UserError: onnxruntime is not installed, the file is no ONNX classifier of images, or it does not say which of
+        UserError: onnxruntime is not installed, the file is not an ONNX image classifier, or it does not say which of
             several outputs holds the logits.
     """
     file = own_file(card, weights)
@@ -54,15 +54,15 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
     remarks = []
     if graph is not None and without_softmax(graph):
         session = _opened(graph.SerializeToString(), file)
-        remarks.append("the Softmax at its end is left out, so that it gives logits")
+        remarks.append("its final Softmax is removed, so that it returns logits")
     network = Session(session)
     classifier = described(network, file, card.name, shape, about)
     try:
         network.twin, told = twin_of(graph, _examples(classifier, network))
-    except Exception as error:  # onnxruntime's errors have no class in common; whoever asks again gets them
+    except Exception as error:  # onnxruntime's errors have no common class; the next call reports them
         told = f"it fails on photographs: {reason(error)}"
     remarks.append(
-        f"gradients come from a network that {told} made of it"
+        f"gradients come from a network that {told} converted from it"
         if network.twin
         else f"it has no gradients, because {told}"
     )
@@ -84,21 +84,21 @@ def _opened(content: str | bytes, file: Path) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no class in common
-        raise UserError(f"{file} is no ONNX file that onnxruntime can run: {reason(error)}") from None
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise UserError(f"onnxruntime cannot run {file} as an ONNX file: {reason(error)}") from None
 
 
 class Session(nn.Module):
-    """A session of onnxruntime as a network; it computes on the CPU.
+    """An onnxruntime session as a network; it computes on the CPU.
 
     Args:
         session: An `onnxruntime.InferenceSession` with one input.
     """
 
     twin: nn.Module | None
-    """A network of the same answers that gives the gradients; None: there are none."""
+    """A network with the same outputs that provides the gradients; None: there are none."""
     dtype: torch.dtype
-    """Type of the images that the file takes."""
+    """Data type of the images that the file takes."""
 
     def __init__(self, session: Any) -> None:
         super().__init__()
@@ -110,27 +110,27 @@ class Session(nn.Module):
         self.twin = None
 
     def forward(self, x: Tensor) -> dict[str, Any]:
-        """Images (N, C, H, W) to what the file answers, by the names of its outputs."""
+        """Map images (N, C, H, W) to the file's outputs, by name."""
         images = x.detach().cpu().contiguous().numpy().astype(self._type, copy=False)
         answers = self._session.run(self._outputs, {self._input: images})
         named = {name: _as_tensor(answer, x) for name, answer in zip(self._outputs, answers, strict=True)}
         if self.twin is None or not (torch.is_grad_enabled() and x.requires_grad):
             return named
-        with warnings.catch_warnings():  # what a converter's code does is no business of the user's
+        with warnings.catch_warnings():  # warnings from converted code do not concern the user
             warnings.simplefilter("ignore")
             felt = parts_of(self.twin(x.to(self.dtype))).values()
         return {name: _sloping(answer, other) for (name, answer), other in zip(named.items(), felt, strict=True)}
 
 
 def _sloping(answer: Any, other: Tensor) -> Any:
-    """An answer, bit for bit, with the gradient of another."""
+    """One output, bit for bit, with the gradient of another."""
     if not isinstance(answer, Tensor) or not other.requires_grad:
         return answer
     return answer + (other - other.detach()).to(answer)
 
 
 def _as_tensor(answer: Any, x: Tensor) -> Any:
-    """An array as a tensor beside the images, floats in their type; anything else, such as a list, as it is."""
+    """An array as a tensor on the images' device, floats in their dtype; anything else, such as a list, unchanged."""
     if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "fiub":
         return answer
     tensor = torch.from_numpy(answer).to(x.device)
@@ -138,7 +138,7 @@ def _as_tensor(answer: Any, x: Tensor) -> Any:
 
 
 def _examples(classifier: Classifier, session: Session) -> Examples:
-    """What the file answers to photographs, one and three at once; to smooth noise if they have not its channels."""
+    """The file's outputs for photographs, one and three at once; for smooth noise if their channels do not fit."""
     images = torch.stack([classifier.preprocess(read_picture(each.path)) for each in samples("imagenet")[:3]])
     channels = max(len(classifier.mean), len(classifier.std))
     if images.shape[1] != channels:

@@ -1,23 +1,24 @@
-"""An ONNX file as a graph that can be changed before it is run or converted. Needs the package onnx."""
+"""Edit the graph of an ONNX file before it is run or converted. Needs the package onnx."""
 
 from pathlib import Path
 from typing import Any
 
 _PASSED_ON = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze")
-"""Operations that hand the values of their first input on."""
+"""Operations that pass on the values of their first input."""
 _ROUNDING = (
     *("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
     *("Round", "Sign"),
 )
-"""Operations whose gradient is 0 nearly everywhere: beside a skip connection, the rest of it points astray."""
+"""Operations whose gradient is 0 almost everywhere: with a skip connection around one, the rest of the gradient
+misleads."""
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 
 def read_graph(file: Path) -> Any | None:
-    """The content of an ONNX file, with the weights that lie in files beside it.
+    """The content of an ONNX file, including weights in separate files next to it.
 
     Args:
-        file: File that onnxruntime has read without complaint.
+        file: File that onnxruntime has read without errors.
 
     Returns:
         An `onnx.ModelProto`; None if the package onnx is not installed, or cannot read the file.
@@ -28,18 +29,18 @@ def read_graph(file: Path) -> Any | None:
         return None
     try:
         return onnx.load(str(file))
-    except Exception:  # protobuf's and onnx's errors have no class in common
+    except Exception:  # protobuf's and onnx's errors have no common class
         return None
 
 
 def without_softmax(model: Any) -> bool:
-    """Let an output give the logits that a final Softmax turns into probabilities.
+    """Make the output return the logits that go into a final Softmax.
 
     Args:
         model: `onnx.ModelProto` with one output; it is changed.
 
     Returns:
-        Whether there was one, over the last axis or the classes (N, C).
+        Whether there was such a Softmax, over the last axis or the classes (N, C).
     """
     if len(model.graph.output) != 1:
         return False
@@ -49,22 +50,22 @@ def without_softmax(model: Any) -> bool:
         node = made_by.get(node.input[0])
     if node is None or node.op_type not in ("Softmax", "LogSoftmax") or _axis(node) not in (1, -1):
         return False
-    # An Identity in its place keeps the names, and the order of the nodes, as they were.
+    # An Identity in its place keeps the names and the order of the nodes unchanged.
     node.op_type = "Identity"
     del node.attribute[:]
     return True
 
 
 def without_copies(model: Any) -> Any:
-    """The same graph with weights read directly where an Identity copies them, which converters do not expect.
+    """The same graph, without Identity nodes that copy weights, which converters do not expect.
 
     Exporters write such copies for weights that are equal.
 
     Args:
-        model: `onnx.ModelProto`, left as it is.
+        model: `onnx.ModelProto`, left unchanged.
 
     Returns:
-        Another graph; the same object if there are no such copies.
+        A new graph, or the same object if there are no such copies.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     if not any(node.op_type == "Identity" and node.input[0] in weights for node in model.graph.node):
@@ -88,7 +89,7 @@ def without_copies(model: Any) -> Any:
 
 
 def rounding(model: Any) -> str:
-    """The first operation of a graph that rounds, so that no gradient gets through it; empty if there is none.
+    """The first operation of a graph that rounds and so blocks the gradient; empty if there is none.
 
     Args:
         model: Graph as an `onnx.ModelProto`.
@@ -98,5 +99,5 @@ def rounding(model: Any) -> str:
 
 
 def _axis(node: Any) -> int:
-    """Axis of a Softmax; that of old files, 1, flattens what follows, which is the same for (N, C)."""
+    """Axis of a Softmax; the old default, 1, flattens what follows, which makes no difference for (N, C)."""
     return next((int(each.i) for each in node.attribute if each.name == "axis"), -1)

@@ -1,4 +1,4 @@
-"""A torch network converted from an ONNX file, which gives the gradients that onnxruntime does not have."""
+"""A torch network converted from an ONNX file, for the gradients that onnxruntime does not provide."""
 
 import importlib
 import warnings
@@ -15,34 +15,34 @@ from advbench.models.answers import parts_of
 from advbench.models.sources.onnx_graph import rounding, without_copies
 
 TOLERANCE = 1e-4
-"""Largest difference from onnxruntime's answers, in the unit of the logits; for logits beyond 1, of the largest one."""
+"""Maximum difference from onnxruntime's outputs, in logits; relative to the largest logit if that exceeds 1."""
 CONVERTERS = ("onnx2torch", "onnx2pytorch")
-"""The packages that convert, in the order in which they are tried."""
+"""The conversion packages, in the order in which they are tried."""
 
 Examples = list[tuple[Tensor, tuple[Tensor, ...]]]
-"""Batches of images as the file takes them, and what onnxruntime answers, output by output."""
+"""Batches of images as the file takes them, with onnxruntime's outputs."""
 
 
 class Twin(NamedTuple):
-    """What became of the conversion of an ONNX file."""
+    """The result of converting an ONNX file."""
 
     network: nn.Module | None
-    """The network, whose answers are those of onnxruntime; None if there is none."""
+    """The network, whose outputs match onnxruntime's; None if there is none."""
     told: str
-    """Package that converted it; or why there is no network, in words that follow "because"."""
+    """Package that converted it; or the reason why there is no network, worded to follow "because"."""
 
 
 def twin_of(model: Any | None, examples: Examples) -> Twin:
-    """Convert an ONNX file into a torch network that answers as onnxruntime does.
+    """Convert an ONNX file to a torch network with the same outputs as onnxruntime.
 
     Args:
         model: `onnx.ModelProto`; None if the package onnx is not installed or cannot read the file.
-        examples: Batches to compare the answers on.
+        examples: Batches on which to compare the outputs.
     """
     if model is None:
-        return Twin(None, f"the package onnx, which reads the file for them, is missing: {_INSTALL}")
+        return Twin(None, f"the package onnx, needed to convert the file, is missing: {_INSTALL}")
     if found := rounding(model):
-        return Twin(None, f"it rounds ({found}), and no gradient gets through that")
+        return Twin(None, f"it rounds ({found}), which blocks the gradient")
     reasons: dict[str, str] = {}
     for name, convert in _converters():
         for graph in {id(each): each for each in (model, without_copies(model))}.values():
@@ -51,12 +51,12 @@ def twin_of(model: Any | None, examples: Examples) -> Twin:
                 return Twin(network, name)
             reasons.setdefault(name, why)
     if not reasons:
-        return Twin(None, f"no package that converts it is installed: {_INSTALL}")
+        return Twin(None, f"no package that can convert it is installed: {_INSTALL}")
     return Twin(None, "; ".join(f"{name}: {why}" for name, why in reasons.items()))
 
 
 def _converted(convert: Callable[[Any], nn.Module], graph: Any, examples: Examples) -> tuple[nn.Module | None, str]:
-    """The network that a converter makes of a graph, and why it will not do; empty if it will."""
+    """The network converted from a graph, and the reason to reject it; empty if there is none."""
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
@@ -70,7 +70,7 @@ _INSTALL = 'pip install "advbench[onnx]"'
 
 
 def _converters() -> Iterator[tuple[str, Callable[[Any], nn.Module]]]:
-    """Name of each package that is installed, and its function that converts an `onnx.ModelProto`."""
+    """Name of each installed package, with its function that converts an `onnx.ModelProto`."""
     for name in CONVERTERS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -82,24 +82,24 @@ def _converters() -> Iterator[tuple[str, Callable[[Any], nn.Module]]]:
 
 
 def _disagreement(network: nn.Module, examples: Examples) -> str:
-    """By how much the answers of a network differ from those that are expected; empty if they agree.
+    """How the outputs of a network differ from the expected ones; empty if they agree.
 
-    A network without a gradient is no use either.
+    A network without gradients is rejected, too.
     """
     for images, expected in examples:
         x = images.detach().clone().requires_grad_()
         with torch.enable_grad():
             answers = tuple(parts_of(network(x)).values())
         if len(answers) != len(expected):
-            return f"it gives {len(answers)} outputs instead of {len(expected)}"
+            return f"it returns {len(answers)} outputs instead of {len(expected)}"
         for answer, right in zip(answers, expected, strict=True):
             if not right.is_floating_point():
                 continue
             if answer.shape != right.shape:
-                return f"its answer has shape {tuple(answer.shape)} instead of {tuple(right.shape)}"
+                return f"its output has shape {tuple(answer.shape)} instead of {tuple(right.shape)}"
             apart = float((answer.detach() - right).abs().max())
             if not apart <= TOLERANCE * max(1.0, float(right.abs().max())):
-                return f"its answers differ from onnxruntime's by up to {apart:.2g}"
+                return f"its outputs differ from onnxruntime's by up to {apart:.2g}"
         if not any(isinstance(answer, Tensor) and answer.requires_grad for answer in answers):
-            return "its answers have no gradient"
+            return "its outputs have no gradient"
     return ""

@@ -1,4 +1,4 @@
-"""Zero-shot classifiers of open_clip: `clip/ARCH:PRETRAINED`, whose classes are what the user's prompts name."""
+"""Zero-shot classifiers from open_clip: `clip/ARCH:PRETRAINED`, with classes named by the user's prompts."""
 
 import logging
 from collections.abc import Iterator
@@ -22,27 +22,28 @@ from advbench.models.preprocess import covering, through
 from advbench.models.sources.hub import hub_file
 
 TEMPLATES = ("a photo of a {}.",)
-"""Prompts unless the user gives others."""
+"""The default prompts, used unless the user gives others."""
 _FOLDER = "local-dir"
 _CONFIG = "open_clip_config.json"
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 
 
 def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
-    """Load a zero-shot classifier of open_clip.
+    """Load a zero-shot classifier from open_clip.
 
-    The logits are the scaled cosines between an image and the prompts of each class, averaged over the templates.
+    The logits are the scaled cosine similarities of an image and the prompts of each class, averaged over the
+    templates.
 
     Args:
         card: Card whose name is `clip/`, an architecture of open_clip, a colon, and a tag of its pretrained weights or
             a file with weights; or `clip/local-dir:` and a folder with an open_clip_config.json and weights.
         weights: File to use instead of those weights.
-        about: Names of the classes, without which they are those of ImageNet; and templates for the prompts, each with
-            {} where the name goes.
+        about: Names of the classes, by default those of ImageNet; and templates for the prompts, each with {} where the
+            name goes.
 
     Raises:
         UserError: open_clip is not installed, there is no such architecture, its weights or its tokenizer cannot be
-            obtained, or the classes or templates make no prompts.
+            obtained, or the classes or templates are invalid.
     """
     package = _open_clip(card.name)
     names, prompts = _classes(package, about, card.name), _templates(about)
@@ -62,16 +63,16 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
         weights_sha256=sha256_of(source.file),
     )
     if about.classes is None:
-        model.notes += (f"{card.name} was told no classes, and has those of ImageNet",)
+        model.notes += (f"{card.name} was given no classes, so it uses those of ImageNet",)
     return model
 
 
 class ZeroShot(nn.Module):
-    """A network of open_clip with fixed prompts.
+    """An open_clip network with fixed prompts.
 
     Args:
         network: Network with `encode_image`, `logit_scale` and perhaps `logit_bias`.
-        text: Directions of the classes, each of length 1; shape (features, classes).
+        text: Unit vectors of the classes; shape (features, classes).
     """
 
     text: Tensor
@@ -82,18 +83,18 @@ class ZeroShot(nn.Module):
         self.register_buffer("text", text)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (N, C, H, W) to logits (N, number of classes)."""
+        """Map normalised images (N, C, H, W) to logits (N, number of classes)."""
         network: Any = self.network
         logits: Tensor = network.logit_scale.exp() * network.encode_image(x, normalize=True) @ self.text
         return logits if network.logit_bias is None else logits + network.logit_bias
 
 
 class ClipTransform:
-    """open_clip's own transform for evaluation, but for the normalisation, which is the classifier's.
+    """open_clip's own evaluation transform without the normalisation, which the classifier does.
 
     Args:
         package: The package open_clip.
-        network: Network that the package made.
+        network: Network built by the package.
     """
 
     def __init__(self, package: Any, network: nn.Module) -> None:
@@ -108,7 +109,7 @@ class ClipTransform:
         self._covers = found["resize_mode"] == "shortest"
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
+        """Convert a picture of any size and mode to the input of a classifier: see :meth:`ResizeAndCrop.__call__`."""
         if self._covers:
             covering(image.size, self.size)
         return through(self._steps, image)
@@ -123,7 +124,7 @@ def _open_clip(name: str) -> Any:
 
 
 def _classes(package: Any, about: Description, name: str) -> tuple[str, ...]:
-    """What the classes are called in prompts."""
+    """The names of the classes in prompts."""
     if about.classes is None:
         return tuple(package.IMAGENET_CLASSNAMES)
     if len(set(about.classes)) < max(2, len(about.classes)):
@@ -151,7 +152,7 @@ class _Source(NamedTuple):
     file: Path
     """File with the weights."""
     preprocess: dict[str, Any]
-    """Mean, std and the like, where the weights were trained with others than the architecture's."""
+    """Mean, std and the like, if the weights were trained with values other than the architecture's."""
 
 
 def _source(package: Any, name: str, weights: Path | None) -> _Source:
@@ -170,19 +171,19 @@ def _source(package: Any, name: str, weights: Path | None) -> _Source:
             arch, weights or _published(package, name, config), {key: config.get(key) for key in _PREPROCESS}
         )
     if (tag and Path(tag).suffix not in ENDINGS) or not (tag or weights):
-        what = f"no weights {tag!r} for" if tag else "to be told which weights are meant of"
+        what = f"no weights {tag!r} for" if tag else "to be told which weights to use for"
         hint = f"there are: {', '.join(tags) or 'none'}\nor give a file: {CLIP}{arch}:FILE"
         raise UserError(f"open_clip has {what} {arch}", hint=hint)
     return _Source(arch, weights or Path(tag), {})
 
 
 def _check_activation(package: Any, arch: str, config: dict[str, Any], name: str) -> None:
-    """Refuse weights in a network of another activation, which open_clip only warns of."""
+    """Refuse weights in a network with a different activation, about which open_clip only warns."""
     if bool(config.get("quick_gelu")) != bool(package.get_model_config(arch).get("quick_gelu")):
         ending = "-quickgelu"
         other = arch.removesuffix(ending) if arch.endswith(ending) else f"{arch}{ending}"
         raise UserError(
-            f"the weights of {name} were trained with another activation than {arch} has",
+            f"the weights of {name} were trained with a different activation than that of {arch}",
             hint=f"use {CLIP}{other}:{name.partition(':')[2]}",
         )
 
@@ -195,20 +196,20 @@ def _published(package: Any, name: str, config: dict[str, Any]) -> Path:
             return hub_file(repository, [f"{Path(file).stem}.safetensors", file] if file else _IN_A_REPOSITORY)
         with _quietly():
             return Path(package.download_pretrained(config))
-    except Exception as error:  # no network, no such file, no permission: each has a class of its own
+    except Exception as error:  # no network, no such file, no permission: each has its own class
         get = f"hf download {repository}" if repository else f"fetch {config.get('url')}; then --weights FILE"
         raise UserError(
             f"{name} lacks its weights: they are not in the cache, and cannot be downloaded: {reason(error)}",
-            hint=f"on a connected machine: {get}\nmeanwhile: efficientnet_lite0, which needs no network",
+            hint=f"on a connected machine: {get}\nmeanwhile: efficientnet_lite0, which loads offline",
         ) from None
 
 
 _IN_A_REPOSITORY = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names that open_clip has for weights, the preferred first."""
+"""open_clip's names of the weights, the preferred one first."""
 
 
 def _file_in(folder: Path, name: str) -> Path:
-    """The safetensors file in a folder, whose description asks for nothing that would be run."""
+    """The safetensors file in a folder whose description does not ask to run code."""
     try:
         told = (folder / _CONFIG).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -246,20 +247,20 @@ def _made(package: Any, source: _Source, name: str) -> nn.Module:
 def _text(
     package: Any, arch: str, network: nn.Module, asked: tuple[tuple[str, ...], tuple[str, ...]], name: str
 ) -> Tensor:
-    """Directions of the classes, shape (features, classes)."""
+    """Unit vectors of the classes, shape (features, classes)."""
     names, templates = asked
     prompts = [lambda each, template=template: template.replace("{}", each) for template in templates]
     try:
         with _quietly():
             text: Tensor = package.build_zero_shot_classifier(network, package.get_tokenizer(arch), names, prompts)
-    except Exception as error:  # many tokenizers lie on the hub
+    except Exception as error:  # many tokenizers are on the hub
         raise UserError(f"the prompts for {name} cannot be encoded: {reason(error)}") from None
     return text
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what open_clip writes to the root logger."""
+    """Silence open_clip's messages to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

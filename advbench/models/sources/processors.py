@@ -1,4 +1,4 @@
-"""Pictures as an image processor of transformers makes them, but for the normalisation, which is the classifier's."""
+"""Preprocessing by an image processor of transformers, without the normalisation, which the classifier does."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,9 @@ from advbench.models.preprocess import covering
 CONFIG = "preprocessor_config.json"
 """Name of the file that describes an image processor."""
 _LARGEST = 4096
-"""Longest side that a picture is scaled to, pixels."""
+"""Maximum side of a scaled picture, pixels."""
 _PROBES = ((97, 61), (61, 97))
-"""Width and height of the pictures on which a processor is tried."""
+"""Width and height of the pictures on which a processor is tested."""
 _CLOSE = 1e-5
 
 
@@ -24,18 +24,18 @@ class ProcessorTransform:
     """Resizing and cropping by an image processor of transformers.
 
     Args:
-        processor: An image processor of transformers that takes PIL's pictures and gives arrays.
+        processor: An image processor of transformers that takes PIL images and returns arrays.
 
     Raises:
-        ValueError: It does more to a picture than to resize, crop, rescale and normalise it.
+        ValueError: It does more to a picture than resize, crop, rescale and normalise it.
     """
 
     mean: tuple[float, ...]
-    """Mean that it subtracts, for each channel, of values in [0, 1]."""
+    """Mean that it subtracts from values in [0, 1], for each channel."""
     std: tuple[float, ...]
-    """Divisor after that."""
+    """Divisor after the subtraction, for each channel."""
     size: Size | None
-    """Size of what it makes in pixels; None if that depends on the picture."""
+    """Size of its output in pixels; None if that depends on the picture."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
@@ -49,7 +49,7 @@ class ProcessorTransform:
         self.size = None if len(shapes) > 1 else height if height == width else (height, width)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
+        """Convert a picture of any size and mode to the input of a classifier: see :meth:`ResizeAndCrop.__call__`."""
         if self._shorter:
             covering(image.size, self._shorter)
         picture = image if image.mode == self._mode else image.convert(self._mode)
@@ -60,19 +60,19 @@ class ProcessorTransform:
         return np.asarray(self._processor(picture, return_tensors="np", **steps)["pixel_values"][0])
 
     def _compared(self, width: int, height: int) -> Tensor:
-        """What becomes of a random picture, once it is certain that the processor does nothing else to it."""
+        """The size of a processed random picture, after checking that the processor does nothing else to it."""
         channels = () if self._mode == "L" else (3,)
         noise = np.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=np.uint8)
         ours = self(Image.fromarray(noise))
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         theirs = torch.from_numpy(self._made(Image.fromarray(noise)))
         if ours.shape != theirs.shape or not ((ours - mean) / std - theirs).abs().max() <= _CLOSE * theirs.abs().max():
-            raise ValueError("it does more to a picture than to resize, crop, rescale and normalise it")
+            raise ValueError("it does more to a picture than resize, crop, rescale and normalise it")
         return ours
 
 
 def _sides(size: Any) -> Mapping[str, int]:
-    """The sizes that a processor states, by name; empty for none."""
+    """The sizes that a processor states, by name; empty if there are none."""
     found = dict(size) if size is not None else {}
     return {name: value for name, value in found.items() if value is not None}
 

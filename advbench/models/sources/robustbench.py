@@ -1,4 +1,4 @@
-"""Models of RobustBench: `robustbench/DATASET/THREAT/NAME`, with the weights from its folder or a download."""
+"""RobustBench models: `robustbench/DATASET/THREAT/NAME`, with weights from its folder or a download."""
 
 import contextlib
 import importlib
@@ -35,23 +35,23 @@ from advbench.models.preprocess import covering, through
 _PACKAGE = "robustbench"
 _WIDTHS = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 _SMALL = 32
-"""Side of an image of CIFAR, pixels."""
+"""Side of a CIFAR image, pixels."""
 
 
 def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
-    """Load a model of RobustBench.
+    """Load a RobustBench model.
 
-    Its file is looked for in `models/DATASET/THREAT`, where RobustBench keeps it, and in advbench's cache, where it is
-    downloaded to. It is read without running anything in it, and its digest must be the one of its first use.
+    Its file is looked for in `models/DATASET/THREAT`, where RobustBench keeps it, and in advbench's cache, to which it
+    is downloaded. It is read without running any code in it, and its digest must be the same as on first use.
 
     Args:
         card: Card whose name is `robustbench/` and data set, threat and name in RobustBench's tables.
         weights: File to use instead of the published weights.
-        about: Names of the classes, if they are not to be those of the data set.
+        about: Names of the classes, if they differ from those of the data set.
 
     Raises:
-        UserError: The package cannot be used, there is no such model, or its weights cannot be obtained, are others
-            than before, or do not fit.
+        UserError: The package cannot be used, there is no such model, or its weights cannot be obtained, have changed,
+            or do not fit.
     """
     dataset, threat, name = _parts(card.name)
     with _package(card.name) as tables:
@@ -77,10 +77,10 @@ def load(card: ModelCard, weights: Path | None = None, about: Description = NOTH
 
 
 def listed(name: str) -> list[str]:
-    """The models below a name: `robustbench`, with a data set, and with a threat.
+    """The models below a name: `robustbench`, optionally with a data set and a threat.
 
     Raises:
-        UserError: The package cannot be used, or there is nothing of that name.
+        UserError: The package cannot be used, or there is nothing with that name.
     """
     with _package(name) as tables:
         found = [
@@ -97,10 +97,10 @@ def listed(name: str) -> list[str]:
 
 
 class PictureTransform:
-    """RobustBench's preparation of a picture for an ImageNet model.
+    """RobustBench's preprocessing of a picture for an ImageNet model.
 
     Args:
-        kind: Name that RobustBench has for it; the module that holds its own asks for packages that are gone.
+        kind: RobustBench's name for it; RobustBench's own module for it imports packages that no longer exist.
 
     Example:
         >>> PictureTransform("Res256Crop224")(Image.new("RGB", (400, 279), "orange")).shape
@@ -112,7 +112,7 @@ class PictureTransform:
         self._steps = (*steps, transforms.ToTensor())
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
+        """Convert a picture of any size and mode to the input of a classifier: see :meth:`ResizeAndCrop.__call__`."""
         covering(image.size, _SHORTER)
         return through(self._steps, image)
 
@@ -127,11 +127,11 @@ _PREPARATIONS: dict[str, tuple[tuple[Any, ...], int]] = {
     "Res224": ((transforms.Resize([224, 224]),), 224),
     "Crop288": ((transforms.CenterCrop(288),), 288),
 }
-"""RobustBench's name of a preparation -> torchvision's steps, and the side of what they make in pixels."""
+"""RobustBench's name of a preprocessing -> torchvision's steps, and the side of their output in pixels."""
 
 
 class _Tables(NamedTuple):
-    """What is used of the package."""
+    """The parts of the package that are used."""
 
     models: Mapping[Any, Mapping[Any, Mapping[str, Mapping[str, Any]]]]
     utils: Any
@@ -139,10 +139,10 @@ class _Tables(NamedTuple):
 
 @contextmanager
 def _package(name: str) -> Iterator[_Tables]:
-    """The parts of RobustBench that make models.
+    """Import the parts of RobustBench that build models.
 
-    Importing the package as a whole would ask for attacks as well, whose module has another name by now. So its parts
-    are imported below an empty package, which is gone afterwards.
+    Importing the whole package would also import its attacks, from a module that has since been renamed. So its parts
+    are imported below an empty package, which is removed afterwards.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -153,7 +153,7 @@ def _package(name: str) -> Iterator[_Tables]:
     sys.modules[_PACKAGE] = before or bare
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old names in timm
+            warnings.simplefilter("ignore")  # about old names in timm
             parts = [importlib.import_module(f"{_PACKAGE}.{part}") for part in ("model_zoo", "utils")]
         yield _Tables(parts[0].model_dicts, parts[1])
     except ImportError as error:
@@ -177,7 +177,7 @@ def _parts(name: str) -> tuple[str, str, str]:
 
 
 def _entry(tables: _Tables, name: str) -> Mapping[str, Any]:
-    """The entry of a model in RobustBench's tables, whose weights are files of its own."""
+    """The entry of a model in RobustBench's tables, checked to have its own weights files."""
     dataset, threat, model = _parts(name)
     threats = {
         each.value: found
@@ -195,14 +195,14 @@ def _entry(tables: _Tables, name: str) -> Mapping[str, Any]:
     entry = threats[threat][model]
     if not entry["gdrive_id"]:
         raise UserError(
-            f"the weights of {name} are no file of RobustBench's, but come with timm or torchvision",
+            f"the weights of {name} are not published by RobustBench, but come from timm or torchvision",
             hint="name the function that makes it: file.py:function; or choose another model",
         )
     return entry
 
 
 def _files(tables: _Tables, entry: Mapping[str, Any], name: str) -> tuple[Path, ...]:
-    """The files with the weights, several for an ensemble."""
+    """The weights files, several for an ensemble."""
     _, *folders, stem = name.split("/", 3)
     ids = entry["gdrive_id"]
     endings = [".pt"] if isinstance(ids, str) else [f".pt_m{number}.pt" for number in range(len(ids))]
@@ -222,17 +222,17 @@ def _downloaded(tables: _Tables, identity: str, file: Path, name: str) -> Path:
         with contextlib.redirect_stdout(sys.stderr):
             tables.utils.download_gdrive_new(identity, part)
         return part.replace(file)
-    except Exception as error:  # no network, no such file, no permission: each has a class of its own
+    except Exception as error:  # no network, no such file, no permission: each has its own class
         raise UserError(
             f"{name} lacks its weights: there is no {file}, and they cannot be downloaded: {reason(error)}",
             hint=f"on a connected machine: gdown {identity} -O {file.name}; then put it there, or give --weights FILE\n"
-            "meanwhile: cifar10_resnet_robust, which needs no network",
+            "meanwhile: cifar10_resnet_robust, which loads offline",
         ) from None
 
 
 @contextmanager
 def _in_its_folder(files: tuple[Path, ...], name: str) -> Iterator[Path]:
-    """A folder in which RobustBench finds the files under the names that it expects."""
+    """A folder with the files under the names that RobustBench expects."""
     _, *folders, stem = name.split("/", 3)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, *folders)
@@ -244,12 +244,12 @@ def _in_its_folder(files: tuple[Path, ...], name: str) -> Iterator[Path]:
 
 
 def _filled(tables: _Tables, key: tuple[str, str, str], folder: Path, name: str) -> torch.nn.Module:
-    """The network with its weights, which torch reads without running anything in them."""
+    """The network with its weights, which torch reads without running any code in them."""
     model, dataset, threat = key
     try:
         with contextlib.redirect_stdout(sys.stderr):
             network = tables.utils.load_model(model, model_dir=folder, dataset=dataset, threat_model=threat)
-    except Exception as error:  # damaged files and networks that want a GPU raise nearly anything
+    except Exception as error:  # damaged files and networks that need a GPU raise nearly anything
         raise UserError(f"{name} cannot be loaded: {reason(error)}") from None
     loaded: torch.nn.Module = network.float().eval()
     return loaded

@@ -1,4 +1,4 @@
-"""Models of timm by their names there: `timm/resnet18.a1_in1k`."""
+"""timm models, by timm's names: `timm/resnet18.a1_in1k`."""
 
 import importlib
 import math
@@ -19,10 +19,10 @@ from advbench.models.preprocess import covering, through
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
-    """Load a model of timm, from the cache of the Hugging Face hub or from the hub itself.
+    """Load a timm model, from the cache of the Hugging Face hub or from the hub itself.
 
     Args:
-        card: Card whose name is `timm/` and a name of timm's.
+        card: Card whose name is `timm/` and a timm name.
         weights: File to use instead of the published weights.
 
     Raises:
@@ -37,7 +37,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
 
 
 def build(card: ModelCard) -> Classifier:
-    """A model of timm with fresh weights.
+    """A timm model with fresh weights.
 
     Raises:
         UserError: As for :func:`load`.
@@ -46,7 +46,7 @@ def build(card: ModelCard) -> Classifier:
 
 
 def _known(card: ModelCard) -> tuple[str, Any]:
-    """The name of a model that timm has, and its configuration there."""
+    """The name of a timm model, and its configuration."""
     try:
         import timm
     except ImportError:
@@ -63,9 +63,9 @@ def _known(card: ModelCard) -> tuple[str, Any]:
         raise UserError(f"timm has no weights {name!r}", hint=f"there are: {', '.join(_tags(name)) or 'none'}")
     if not _has_classes(name, config):
         raise UserError(
-            f"{card.name} is no classifier: it gives features of an image, not the logits of classes",
+            f"{card.name} is not a classifier: it returns features of an image, not class logits",
             hint=f"other weights of the same network: {', '.join(_tags(name, classifiers=True)) or 'none'}\n"
-            "or give it a top of your own, and name the function that makes it: file.py:function",
+            "or add your own top, and name the function that makes the network: file.py:function",
         )
     return name, config
 
@@ -75,9 +75,9 @@ def _wrap(name: str, config: Any) -> Classifier:
 
     try:
         module: nn.Module = timm.create_model(name, pretrained=False)
-    except Exception as error:  # some need a package that timm does not bring, and each says so in its own way
+    except Exception as error:  # some need a package that timm does not install, and each reports it in its own way
         why = first_line(error, otherwise=type(error).__name__)
-        raise UserError(f"timm cannot make {name}: {why}") from error
+        raise UserError(f"timm cannot create {name}: {why}") from error
     preprocess = TimmTransform(config)
     return Classifier(
         module,
@@ -92,11 +92,11 @@ def _wrap(name: str, config: Any) -> Classifier:
 
 
 class TimmTransform:
-    """timm's own transform for evaluation, but for the normalisation, which is the classifier's.
+    """timm's own evaluation transform without the normalisation, which the classifier does.
 
     Args:
-        config: A pretrained configuration of timm's. As timm does unless told otherwise, its size is that of training,
-            not the larger one that some networks are tested at.
+        config: A pretrained configuration from timm. As in timm by default, its size is the training size, not the
+            larger one at which some networks are tested.
 
     Example:
         >>> import timm
@@ -118,17 +118,17 @@ class TimmTransform:
         self._scaled = tuple(math.floor(side / found["crop_pct"]) for side in self.size)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Make the input of a classifier, of a picture of any size and mode: see :meth:`ResizeAndCrop.__call__`."""
+        """Convert a picture of any size and mode to the input of a classifier: see :meth:`ResizeAndCrop.__call__`."""
         self._check(image)
         return through(self._steps, image, self._mode)
 
     def _check(self, image: Image.Image) -> None:
-        """Refuse a picture of which too much or nothing would be left."""
+        """Refuse a picture that would become too large, or empty."""
         height, width = self._scaled
         if self._crop_mode == "border":
             if round(min(image.size) * min(height / image.height, width / image.width)) < 1:
                 raise UserError(
-                    f"the picture is too long and thin: of {image.width} x {image.height} pixels no line would be left",
+                    f"the picture is too long and thin: {image.width} x {image.height} pixels would shrink to nothing",
                     hint="crop it first",
                 )
         elif self._crop_mode != "squash":
@@ -136,7 +136,7 @@ class TimmTransform:
 
 
 def _tags(name: str, *, classifiers: bool = False) -> list[str]:
-    """Weights that timm has for the network of that name, ten at most."""
+    """The weights in timm for the network with that name, at most ten."""
     import timm
 
     found = timm.list_pretrained(f"{name.partition('.')[0]}.*")
@@ -144,10 +144,10 @@ def _tags(name: str, *, classifiers: bool = False) -> list[str]:
 
 
 def _has_classes(name: str, config: Any) -> bool:
-    """Whether the outputs of a network are the logits of classes.
+    """Whether the outputs of a network are class logits.
 
-    Those of the image towers of CLIP and its like are coordinates, to be compared with those of a text, unless the
-    tower was fine-tuned on ImageNet.
+    Image towers of CLIP and similar models return embeddings, to be compared with those of a text, unless the tower was
+    fine-tuned on ImageNet.
     """
     tower = any(family in name for family in _TOWERS) and "_ft_in" not in name
     return bool(config.num_classes > 1) and not tower
@@ -164,7 +164,7 @@ def _published(name: str, repository: str | None) -> Path:
 
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
-    except Exception as error:  # no network, no such file, no permission: each has a class of its own
+    except Exception as error:  # no network, no such file, no permission: each has its own class
         why = first_line(error, otherwise=type(error).__name__)
         raise UserError(
             f"{name} lacks its weights: they are not in the cache, and cannot be downloaded: {why}",

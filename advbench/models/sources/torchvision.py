@@ -1,4 +1,4 @@
-"""torchvision's ImageNet classifiers, each with its own published weights and their preprocessing."""
+"""torchvision's ImageNet classifiers, each with its published weights and their preprocessing."""
 
 import contextlib
 import http.client
@@ -34,8 +34,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
 
     Args:
         card: Card of the model.
-        weights: A file with a state dict to use instead of the published weights; it is taken to want
-            the same preprocessing.
+        weights: A file with a state dict to use instead of the published weights; the same preprocessing is assumed.
 
     Returns:
         The classifier, on the CPU.
@@ -72,14 +71,14 @@ def build(card: ModelCard) -> Classifier:
 
 
 def architecture(name: str, published: Any) -> nn.Module:
-    """Build a model without weights, as its published weights need it.
+    """Build a model without weights, configured for its published weights.
 
     Args:
         name: torchvision's name of the model.
-        published: Member of its `Weights`.
+        published: Member of its `Weights` enum.
 
     Returns:
-        The network with random weights, without auxiliary heads: those take part in training only.
+        The network with random weights, without auxiliary heads, which are used only in training.
     """
     arguments: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
@@ -108,7 +107,7 @@ def cached_file(published: Any) -> Path:
 
 
 def _published_state_dict(card: ModelCard, published: Any, file: Path) -> tuple[dict[str, Tensor], str]:
-    # torch compares the hash only when it downloads, so a file that lies in the cache is checked here.
+    # torch compares the hash only when it downloads, so a file in the cache is checked here.
     digest = _checked_sha256(file) if file.exists() else None
     try:
         with _patience(TIMEOUT), contextlib.redirect_stdout(sys.stderr):
@@ -131,15 +130,15 @@ def _checked_sha256(file: Path) -> str:
     digest = sha256_of(file)
     if not prefix or not digest.startswith(prefix):
         raise UserError(
-            f"weights file {file} is not the one published: its sha256 is {digest}, not {prefix}...",
-            hint="delete it, and it is fetched anew; to use it all the same: --weights FILE",
+            f"weights file {file} is not the published one: its sha256 is {digest}, not {prefix}...",
+            hint="delete it, and it will be fetched again; to use it anyway: --weights FILE",
         )
     return digest
 
 
 @contextlib.contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    # torch.hub sets no timeout of its own: a server that falls silent would hang the program.
+    # torch.hub sets no timeout: a server that stops responding would hang the program.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -154,12 +153,12 @@ def _unavailable(card: ModelCard, url: str, file: Path, reason: str) -> UserErro
         hint=f"looked in: {file.parent}\n"
         f"on a connected machine: curl -LO {url} (then copy the file there)\n"
         f"or give a file: --weights FILE\n"
-        f"or use a model that needs no network: --model {DEFAULT_MODEL}",
+        f"or use a model that loads offline: --model {DEFAULT_MODEL}",
     )
 
 
 def _evaluated(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries that count when classifying, by today's names: old DenseNet files have dots in theirs."""
+    """The entries used for classification, by current names: old DenseNet files have dots in theirs."""
     return {
         _OLD_DENSENET_KEY.sub(r"\1\2", key): value
         for key, value in state_dict.items()

@@ -1,4 +1,4 @@
-"""Image classifiers of transformers: `hf/NAME` from the Hugging Face hub, or a folder that `save_pretrained` wrote."""
+"""transformers image classifiers: `hf/NAME` from the Hugging Face hub, or a folder written by `save_pretrained`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,23 +21,23 @@ from advbench.models.sources.hub import CONFIG, snapshot, weights_in
 from advbench.models.sources.processors import CONFIG as PROCESSOR
 from advbench.models.sources.processors import ProcessorTransform
 
-_REFUSED = {"auto_map": "code of its own", "quantization_config": "quantised weights"}
+_REFUSED = {"auto_map": "custom code", "quantization_config": "quantised weights"}
 _FEW = 3
 
 
 def load(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
-    """Load an image classifier of transformers, with the size, crop, mean and std of its image processor.
+    """Load a transformers image classifier, with the size, crop, mean and std of its image processor.
 
-    Weights are read from safetensors alone, and code from the model is never run.
+    Weights are read only from safetensors, and code from the model is never run.
 
     Args:
-        card: Card whose name is `hf/` and a name of the hub, or a folder with a config.json.
+        card: Card whose name is `hf/` and a name on the hub, or a folder with a config.json.
         weights: File to use instead of the published weights.
-        about: Names of the classes, if they are not to be those of the model.
+        about: Names of the classes, if they should differ from the model's.
 
     Raises:
-        UserError: transformers is not installed; the model cannot be obtained, is of a kind that is not understood,
-            or lacks some of its weights.
+        UserError: transformers is not installed; the model cannot be obtained, is of an unsupported kind, or lacks some
+            of its weights.
     """
     package = _transformers(card.name)
     folder = _folder(card.name, weights)
@@ -69,10 +69,10 @@ def _folder(name: str, weights: Path | None) -> Path:
 
 
 def _checked(folder: Path, name: str) -> dict[str, Any]:
-    """The description of a network, which asks for nothing that is downloaded or run."""
+    """The description of a network, checked not to need downloads or code."""
     config = _read_json(folder / CONFIG)
     if (folder / "adapter_config.json").exists():
-        raise UserError(f"{name} is an adapter to another model", hint="merge it into that model, and save the whole")
+        raise UserError(f"{name} is an adapter to another model", hint="merge it into that model, and save the result")
     for key, what in _REFUSED.items():
         if key in config:
             raise UserError(f"{name} is refused: it has {what} ({key} in its {CONFIG})")
@@ -80,7 +80,7 @@ def _checked(folder: Path, name: str) -> dict[str, Any]:
         if "implementation" in key and isinstance(value, str) and "/" in value:
             raise UserError(f"{name} is refused: it asks for code from the hub ({key}: {value!r} in its {CONFIG})")
     if "model_type" not in config and ("architecture" in config or "pretrained_cfg" in config):
-        raise UserError(f"{name} is a model of timm", hint=f"name it as timm does: timm/{Path(name).name}")
+        raise UserError(f"{name} is a timm model", hint=f"name it as timm does: timm/{Path(name).name}")
     return config
 
 
@@ -90,17 +90,17 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {reason(error)}") from None
     if not isinstance(said, dict):
-        raise UserError(f"{file} holds no JSON object")
+        raise UserError(f"{file} does not hold a JSON object")
     return said
 
 
 def _processor(package: Any, folder: Path) -> ProcessorTransform:
-    """The image processor of a model; with the backend "pil", whose pixels do not depend on torchvision's version."""
+    """The image processor of a model, with the backend "pil", whose pixels do not depend on torchvision's version."""
     file = folder / PROCESSOR
     if not file.is_file():
         raise UserError(
-            f"there is no {PROCESSOR} in {folder}, which says how pictures become inputs",
-            hint="save the image processor beside the network: processor.save_pretrained(FOLDER)",
+            f"there is no {PROCESSOR}, which defines the preprocessing, in {folder}",
+            hint="save the image processor next to the network: processor.save_pretrained(FOLDER)",
         )
     try:
         with _quietly():
@@ -111,7 +111,7 @@ def _processor(package: Any, folder: Path) -> ProcessorTransform:
     except Exception as error:  # a processor that does not fit may raise anything
         raise UserError(
             f"the image processor {file} cannot be used: {reason(error)}",
-            hint="make the classifier yourself, with its preprocess, and name the function: file.py:function",
+            hint="build the classifier yourself, with its preprocess, and name the function: file.py:function",
         ) from None
 
 
@@ -130,20 +130,20 @@ def _kind(package: Any, config: Mapping[str, Any], name: str) -> Any:
     if kind not in known:
         close = near_misses(kind, known)
         hint = f"did you mean {', '.join(close)}?" if close else "image classifiers have a head ForImageClassification"
-        raise UserError(f"{name} is no image classifier that transformers knows: model_type {kind!r}", hint=hint)
+        raise UserError(f"{name} is not an image classifier known to transformers: model_type {kind!r}", hint=hint)
     names = (known[kind],) if isinstance(known[kind], str) else tuple(known[kind])
     written = [each for each in config.get("architectures") or () if each in names]
     try:
         return getattr(package, (written or names)[0])
-    except Exception as error:  # some need a package that transformers does not bring
-        raise UserError(f"transformers cannot make {name}: {reason(error)}") from None
+    except Exception as error:  # some need a package that transformers does not install
+        raise UserError(f"transformers cannot create {name}: {reason(error)}") from None
 
 
 def _filled(kind: Any, folder: Path, weights: Path | None, name: str) -> nn.Module:
-    """The network with its weights, every one of them."""
+    """The network with all of its weights."""
     if weights is None and not weights_in(folder):
         raise UserError(
-            f"{name} lacks its weights as safetensors; others are not read, since they can hold code",
+            f"{name} has no weights in safetensors; other formats are not read, since they can contain code",
             hint="save them: model.save_pretrained(FOLDER); or give a file: --weights FILE",
         )
     given: dict[str, Any] = {"config": None if weights is None else kind.config_class.from_pretrained(folder)}
@@ -167,7 +167,7 @@ def _filled(kind: Any, folder: Path, weights: Path | None, name: str) -> nn.Modu
             few = f"{', '.join(keys[:_FEW])}{', ...' if len(keys) > _FEW else ''}"
             raise UserError(
                 f"{weights or name} does not fit the network of {name}: {len(keys)} {what} ({few})",
-                hint="weights that are missing would be random numbers; train the head, and save the whole model",
+                hint="missing weights would be random numbers; train the head, and save the whole model",
             )
     loaded: nn.Module = network.float().eval()
     return loaded
@@ -175,7 +175,7 @@ def _filled(kind: Any, folder: Path, weights: Path | None, name: str) -> nn.Modu
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the progress bars and remarks of transformers."""
+    """Silence the progress bars and messages of transformers."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -190,10 +190,10 @@ def _quietly() -> Iterator[None]:
 
 
 class LogitsOf(nn.Module):
-    """A network of transformers, reduced to its logits.
+    """A transformers network, reduced to its logits.
 
     Args:
-        network: Network that takes `pixel_values` and gives an answer with `logits`.
+        network: Network that takes `pixel_values` and returns an output with `logits`.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -201,7 +201,7 @@ class LogitsOf(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (N, C, H, W) to logits (N, number of classes)."""
+        """Map normalised images (N, C, H, W) to logits (N, number of classes)."""
         logits: Tensor = self.network(pixel_values=x).logits
         return logits
 
@@ -209,7 +209,7 @@ class LogitsOf(nn.Module):
 def _wrapped(network: Any, processor: ProcessorTransform, about: Description, name: str) -> Classifier:
     size, channels = processor.size, int(getattr(network.config, "num_channels", 3))
     if len(processor.mean) != channels:
-        raise UserError(f"{name} takes images of {channels} channels, and its processor gives {len(processor.mean)}")
+        raise UserError(f"{name} takes images of {channels} channels, but its processor returns {len(processor.mean)}")
     side = (size, size) if isinstance(size, int) else size or (224, 224)
     try:
         with torch.no_grad():
@@ -233,7 +233,7 @@ def _wrapped(network: Any, processor: ProcessorTransform, about: Description, na
 
 
 def _classes(config: Any, width: int) -> tuple[str, ...] | None:
-    """The names of the classes in the order of their numbers, which is not that of the file."""
+    """The names of the classes in the order of their numbers, which differs from that in the file."""
     named = config.id2label or {}
     found = tuple(str(named[number]) for number in sorted(named))
     return found if sorted(named) == list(range(width)) else None

@@ -1,6 +1,6 @@
-"""Models of the user's own: what a function in a Python file returns.
+"""The user's own models, returned by a function in a Python file.
 
-It runs code from the file, which is what it is for: name only files that you would run.
+Code from the file is run by design: name only files that you would run.
 """
 
 import importlib.util
@@ -25,22 +25,22 @@ _RETURN = "return a torch module, a function from images to logits, or an advben
 
 
 def load_factory(card: ModelCard, weights: Path | None = None, about: Description = NOTHING) -> Classifier:
-    """Call a function of the user's that makes a classifier.
+    """Call a user's function that builds a classifier.
 
     Args:
         card: Card whose name is `file.py:function`.
-        weights: Handed to the function, if one is given; but for a file of `advbench train transfer`, whose weights are
-            put into what the function returns.
-        about: What the user says of the model. Of an `advbench.Classifier` only the names of its classes may be said,
-            since it states all the rest.
+        weights: File passed to the function, if given; a file written by `advbench train transfer` is instead loaded
+            into the network that the function returns.
+        about: The user's description of the model. For an `advbench.Classifier`, only the names of its classes are
+            allowed, since it states everything else.
 
     Returns:
-        What the function returns, if that is an `advbench.Classifier`; or a classifier made of the network or other
-        callable that it returns, or that stands in the file under that name, as :func:`advbench.models.bare.bare` does.
+        What the function returns, if that is an `advbench.Classifier`; otherwise the network or other callable that it
+        returns, or that has that name in the file, wrapped by :func:`advbench.models.bare.bare`.
 
     Raises:
-        UserError: There is no such file or function, it fails, it returns something else, or a network whose answers
-            cannot be understood.
+        UserError: There is no such file or function, it fails, it returns something else, or a network whose outputs
+            cannot be interpreted.
     """
     match = FACTORY.fullmatch(card.name)
     if match is None:
@@ -89,7 +89,7 @@ def _told(error: BaseException) -> str:
 
 
 def _trained_here(weights: Path | None) -> Contents | None:
-    """The description in a file that holds the network of a user's function with another top."""
+    """The description in a file that holds the network of a user's function with a new top."""
     if weights is None or weights.suffix != ".safetensors" or not weights.is_file():
         return None
     contents = contents_of(weights)
@@ -101,7 +101,7 @@ def _function(file: Path, name: str) -> Callable[..., Any]:
     if spec is None or spec.loader is None:
         raise UserError(f"{file} cannot be imported", hint="its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
@@ -115,13 +115,13 @@ def _function(file: Path, name: str) -> Callable[..., Any]:
 
 
 def own_file(card: ModelCard, weights: Path | None) -> Path:
-    """The file that a model of the user's own is named by.
+    """The file that the name of a user's own model refers to.
 
     Raises:
-        UserError: It cannot be read, or other weights are given beside it.
+        UserError: It cannot be read, or separate weights were given, too.
     """
     if weights is not None:
-        raise UserError(f"{card.name} holds its own weights, and --weights {weights} was given", hint="leave it out")
+        raise UserError(f"{card.name} holds its own weights, but --weights {weights} was given", hint="leave it out")
     file = Path(card.name)
     sha256_of(file, what="model file")
     return file

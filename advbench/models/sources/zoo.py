@@ -17,13 +17,13 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
 
     Args:
         card: Card of the model.
-        weights: File to use instead of the weights in the package, such as `advbench train` writes.
+        weights: File to use instead of the weights in the package, such as one written by `advbench train`.
 
     Returns:
         The classifier, on the CPU.
 
     Raises:
-        UserError: It has no weights here, or they are damaged or do not fit.
+        UserError: It has no weights in the package, or they are damaged or do not fit.
     """
     file = weights or FOLDER / card.weights_file
     if weights is None and not card.weights_sha256:
@@ -34,7 +34,7 @@ def load(card: ModelCard, weights: Path | None = None) -> Classifier:
     digest = sha256_of(file)
     if weights is None and digest != card.weights_sha256:
         raise UserError(
-            f"weights file {file} is not the one published: its sha256 is {digest}, not {card.weights_sha256}",
+            f"weights file {file} is not the published one: its sha256 is {digest}, not {card.weights_sha256}",
             hint="install advbench again: its files have been changed",
         )
     model = build(card)
@@ -56,12 +56,12 @@ def build(card: ModelCard) -> Classifier:
 
 
 def wrap(module: nn.Module, name: str, data: ZooData) -> Classifier:
-    """A network of the zoo as a classifier.
+    """Wrap a network of the zoo as a classifier.
 
     Args:
-        module: Normalised images to logits.
+        module: Maps normalised images to logits.
         name: Name of the classifier.
-        data: Data set it was trained on, with classes, size and normalisation.
+        data: Training data set, with classes, size and normalisation.
     """
     return Classifier(
         module,
