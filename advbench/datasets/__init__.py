@@ -1,4 +1,4 @@
-"""Images with labels: the batch that attacks work on, and how each kind of data set is read."""
+"""Labelled images: the batch that attacks work on, and a reader for each kind of data set."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def load_dataset(name: str, path: "str | Path | None" = None, **source: Any) -> "Dataset":
-    """Open a data set by name. Its images are read when they are needed.
+    """Open a data set by name. Images are read on demand.
 
     Args:
-        name: A name of `advbench datasets`, such as "folder" or "imagenet-samples"; or `hf/` and a name of the Hugging
+        name: A name of `advbench datasets`, such as "folder" or "imagenet-samples"; or `hf/` and a name on the Hugging
             Face hub.
         path: The file or folder, for a data set that is read from one.
         **source: The other fields of :class:`advbench.config.data.source.DataSource`: `split`, `label_column`, ...
@@ -26,8 +26,8 @@ def load_dataset(name: str, path: "str | Path | None" = None, **source: Any) -> 
 
     Raises:
         TypeError: An option that does not exist.
-        ValueError: An option of another type.
-        UserError: An unknown name, a path where none is taken or none where one is, or files that cannot be read.
+        ValueError: An option of the wrong type.
+        UserError: An unknown name, a missing or superfluous path, or files that cannot be read.
 
     Example:
         >>> mnist = load_dataset("mnist-samples")

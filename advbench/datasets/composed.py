@@ -1,6 +1,6 @@
-"""Images with several labels: one to four digits on a canvas, labelled by which of 0 to 7 are there.
+"""Images with several labels: one to four digits on a canvas, labelled with those of 0 to 7 that occur.
 
-An 8 or a 9 is on some of them too, and is no label, so that an image may have none.
+Some also contain an 8 or a 9, which is not a label, so that an image may have no labels.
 """
 
 from random import Random
@@ -22,25 +22,25 @@ CANVAS = 48
 COUNT = 1000
 """Number of images of the data set that the package contains."""
 _CELL, _CUT, _SHIFT = 24, 2, 2
-"""Side of a quarter of the canvas, rows cut off each side of a digit of 28 pixels, and most pixels it is moved by."""
+"""Side of a quarter of the canvas, rows cut off each side of a 28-pixel digit, and its maximum shift in pixels."""
 _CELLS = ((0, 0), (0, _CELL), (_CELL, 0), (_CELL, _CELL))
 
 
 class Composed(NamedTuple):
-    """Images composed of digits."""
+    """Images composed of digits, with their labels."""
 
     images: NDArray[np.uint8]
     """Shape (N, 48, 48), 8-bit grey, ink bright."""
     labels: NDArray[np.bool_]
-    """Shape (N, 8): which of the digits 0 to 7 are there."""
+    """Shape (N, 8): which of the digits 0 to 7 occur."""
 
 
 def composed(digits: NDArray[np.uint8], classes: NDArray[np.integer], count: int, seed: int = 0) -> Composed:
-    """Compose images of digits, always the same ones for the same digits and seed.
+    """Compose images from digits, always the same ones for the same digits and seed.
 
     Args:
-        digits: Images to be placed, (n, 28, 28), 8-bit grey, ink bright.
-        classes: Their classes (n,), 0 to 9; those from 8 on are placed too, and are no labels.
+        digits: Images to place, (n, 28, 28), 8-bit grey, ink bright.
+        classes: Their classes (n,), 0 to 9; 8 and 9 are placed too, but are not labels.
         count: Number of images to make.
         seed: Seed of all draws.
 
@@ -67,21 +67,21 @@ def composed(digits: NDArray[np.uint8], classes: NDArray[np.integer], count: int
 
 
 def _place(image: NDArray[np.uint8], digit: NDArray[np.uint8], top: int, left: int) -> None:
-    """Put a digit on an image, the brighter ink wins; what would lie outside is cut off."""
+    """Put a digit on an image, keeping the brighter ink; parts outside the image are cut off."""
     rows, columns = (slice(max(start, 0), min(start + _CELL, CANVAS)) for start in (top, left))
     own = digit[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     np.maximum(image[rows, columns], own, out=image[rows, columns])
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """The images that are composed of the package's test digits; what their card names as the loader.
+    """The loader of the images composed from the package's test digits.
 
     Args:
         card: Card of the data set.
         source: Ignored; the digits are in the package.
 
     Raises:
-        UserError: As :func:`advbench.datasets.embedded.read_embedded`.
+        UserError: As for :func:`advbench.datasets.embedded.read_embedded`.
     """
     test = read_embedded("mnist")
     found = composed(test.images, test.labels, COUNT)

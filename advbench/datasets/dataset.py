@@ -1,4 +1,4 @@
-"""Labelled images of any source, read one by one."""
+"""Labelled images from any source, read one by one."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images by number, with their labels; an image is read when it is needed.
+    """Images by number, with their labels; an image is read on demand.
 
-    An image has one class, or several labels, or nothing is known of it: at most one of `labels` and `label_sets` is
+    An image has one class, or several labels, or its truth is unknown: at most one of `labels` and `label_sets` is
     given.
 
     Raises:
-        ValueError: There are not as many labels as images, or a label is not the number of a class.
+        ValueError: The numbers of labels and images differ, or a label is not the number of a class.
 
     Example:
         >>> grey = Dataset(name="grey", images=("a", "b"), labels=(0, 1), read=lambda i: Image.new("L", (28, 28), i))
@@ -37,18 +37,18 @@ class Dataset:
     labels: tuple[int, ...] | None
     """True class of each image, as a number in `classes`; None: unknown."""
     read: "Callable[[int], Image.Image | Tensor]"
-    """Number -> picture of any size and mode, or a finished input (C, H, W), float32 in [0, 1].
+    """Number -> picture of any size and mode, or a preprocessed input (C, H, W), float32 in [0, 1].
 
-    Raises a `UserError` where an image cannot be read: that image is recorded as unknown, the others go on."""
+    Raises a `UserError` if an image cannot be read: that image is recorded as unknown, and the others continue."""
     classes: tuple[str, ...] | None = None
     """Names of the classes in the order of the labels, which are matched to the classes of a model by name, WordNet id
     or number; None: the labels are numbers of the model's classes."""
     restricted: bool = False
-    """Whether a model is judged among these classes alone, although it has more."""
+    """Whether a model is judged only on these classes, although it has more."""
     label_sets: tuple[tuple[int, ...], ...] | None = None
     """The labels that apply to each image, as numbers in `classes`, ascending; none for an image without any."""
     width: int | None = None
-    """Number of labels of which these tell whether they apply; None: of all, since one that is not named does not."""
+    """Number of labels that `label_sets` decides about; None: all, since a label that is not named does not apply."""
 
     def __post_init__(self) -> None:
         known = self.labels if self.label_sets is None else self.label_sets
@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def truths(self) -> Sequence[int] | Sequence[tuple[int, ...]] | None:
-        """The class of each image, or its labels where it may have several; None: unknown."""
+        """The class of each image, or its labels if it may have several; None: unknown."""
         return self.labels if self.label_sets is None else self.label_sets
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ def called(truth: int | tuple[int, ...], classes: Sequence[str] | None) -> str:
 
     Args:
         truth: Number of a class, or numbers of labels.
-        classes: Names in their order; None: the numbers will do.
+        classes: Names in their order; None: use the numbers.
 
     Example:
         >>> called(1, ["cat", "dog"]), called((0, 1), ["cat", "dog"]), called((), None)
@@ -91,11 +91,11 @@ def called(truth: int | tuple[int, ...], classes: Sequence[str] | None) -> str:
 
 
 def counts_of(dataset: Dataset, classes: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Number of images of each class, or with each label, in their order; of those with names also where it is 0.
+    """Number of images of each class, or with each label, in order; named classes are included even if it is 0.
 
     Args:
-        dataset: Data set to be counted.
-        classes: Names for labels that are numbers of a model's classes; empty: the numbers will do.
+        dataset: Data set to count.
+        classes: Names for labels that are numbers of a model's classes; empty: use the numbers.
 
     Example:
         >>> sets = ((0,), (0, 2))

@@ -1,8 +1,8 @@
-"""The test images that advbench itself carries: 1,000 each of MNIST and Fashion-MNIST, for work without a network.
+"""The test images that ship with advbench: 1,000 each of MNIST and Fashion-MNIST, for working offline.
 
-They are every tenth image of the official test sets, so that both halves of MNIST's, of which the second is the
-harder, have their share. `python -m advbench.maintenance.embedded_datasets` makes the files again from the packages
-that publish the whole sets.
+They are every tenth image of the official test sets, so that both halves of MNIST's, the second of which is harder, are
+represented. `python -m advbench.maintenance.embedded_datasets` rebuilds the files from the packages that publish the
+whole sets.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from advbench.datasets.images.ids import Batch, make_batch
 from advbench.errors import UserError
 
 EVERY = 10
-"""Step through the official test set: every 10th image was taken, from the first on."""
+"""Step through the official test set: every 10th image was taken, starting with the first."""
 
 _FOLDER = Path(__file__).parent / "files"
 _REINSTALL = "install advbench again: its files have been changed"
@@ -37,9 +37,9 @@ class Source(NamedTuple):
     sha256: str
     """SHA-256 digest of the file, lower-case hexadecimal."""
     licence: str
-    """SPDX identifier that the package states which the images were taken from."""
+    """SPDX identifier stated by the package that the images were taken from."""
     package: str
-    """Name of the package which the images were taken from."""
+    """Name of the package that the images were taken from."""
 
 
 EMBEDDED = {
@@ -85,7 +85,7 @@ def file_of(name: str) -> Path:
 
 
 def read_embedded(name: str) -> Embedded:
-    """Read one of the sets, after checking that its file is the one that was published.
+    """Read one of the sets, after checking that its file is the published one.
 
     Args:
         name: One of `EMBEDDED`.
@@ -116,14 +116,14 @@ def read_embedded(name: str) -> Embedded:
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """One of the sets as a data set; what its card names as the loader.
+    """The loader of the embedded sets.
 
     Args:
-        card: One whose name is in `EMBEDDED`.
+        card: Card whose name is in `EMBEDDED`.
         source: Ignored; the images are in the package.
 
     Raises:
-        UserError: As :func:`read_embedded`.
+        UserError: As for :func:`read_embedded`.
     """
     found = read_embedded(card.name)
     return Dataset(
@@ -135,7 +135,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
 
 
 def embedded_batch(name: str, count: int | None = None) -> Batch:
-    """The first images of a set as attacks take them.
+    """The first images of a set, as a batch for attacks.
 
     Args:
         name: One of `EMBEDDED`.
@@ -145,7 +145,7 @@ def embedded_batch(name: str, count: int | None = None) -> Batch:
         Images (N, 1, 28, 28), float32 in [0, 1], with their labels.
 
     Raises:
-        UserError: As :func:`read_embedded`.
+        UserError: As for :func:`read_embedded`.
         ValueError: `count` is out of range.
 
     Example:

@@ -1,4 +1,4 @@
-"""Read the IDX files in which MNIST and the sets made after it are published."""
+"""Read the IDX files in which MNIST and its successors are published."""
 
 import gzip
 import math
@@ -15,10 +15,10 @@ _HEAD = b"\0\0\x08"
 
 
 def unpacked(file: Path) -> bytes:
-    """The bytes of a file, decompressed if its name ends in .gz.
+    """Read the bytes of a file, decompressed if its name ends in .gz.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read.
     """
     try:
         data = file.read_bytes()

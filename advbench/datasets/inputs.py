@@ -1,4 +1,4 @@
-"""What people hand over to be attacked - tensors, arrays, lists, a loader, a data set - as images and their labels."""
+"""Convert user input - tensors, arrays, lists, a loader, a data set - to images and their labels."""
 
 import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,29 +17,29 @@ LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of the labels in such batches."""
 
 ANY_TYPE = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-"""Types in which a model may want images that had none of torch's."""
+"""Dtypes that a model may expect for images that were not torch tensors."""
 _WANTED = "expected images, (images, labels) or an iterable of such batches"
 
 
 class Inputs(NamedTuple):
-    """Images to attack, understood and checked."""
+    """Images to attack, converted and checked."""
 
     x: Tensor
     """Images (N, ...), floating point, in [0, 1]."""
     y: Tensor | None
     """Labels int64 (N,), on the device of the images; None: unknown."""
     dtypes: tuple[torch.dtype, ...]
-    """Types in which the model may take the images, the likeliest first."""
+    """Dtypes in which the model may accept the images, the likeliest first."""
 
 
 def read_inputs(data: Any) -> Inputs:
-    """Understand the data to be attacked.
+    """Convert the data to attack to images and labels.
 
     Args:
         data: Images, a pair (images, labels) as a tuple or a list, or a mapping with both; or any iterable of those, of
-            batches or of single images: a ``DataLoader``, a data set, a generator. It is gone through once, and all its
+            batches or of single images: a ``DataLoader``, a data set, a generator. It is iterated once, and all its
             images are kept in memory. :func:`advbench.datasets.images.pixels.as_images` and
-            :func:`advbench.datasets.labels.as_labels` say what images and labels may be.
+            :func:`advbench.datasets.labels.as_labels` say what forms images and labels may have.
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -74,18 +74,18 @@ class _Part(NamedTuple):
     images: Any
     labels: Any = None
     alone: bool = False
-    """Whether the data is one image, with one label or none."""
+    """Whether the data is a single image, with one label or none."""
 
 
 def _parts(data: Any) -> Iterator[_Part]:
-    """The data as batches or single images."""
+    """Iterate over the data as batches or single images."""
     part = _whole(data)
     if part is not None:
         yield part
         return
     if not isinstance(data, Iterable) and not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise ValueError(f"{_WANTED}, got {type(data).__name__}")
-    # A data set of torch need not say where it ends.
+    # A torch data set need not say where it ends.
     items = data if isinstance(data, Iterable) else (data[i] for i in range(len(data)))
     for item in items:
         inner = item[0] if isinstance(item, list | tuple) and len(item) == 1 else item
@@ -96,7 +96,7 @@ def _parts(data: Any) -> Iterator[_Part]:
 
 
 def _of_loader(part: _Part) -> _Part:
-    """A part of an iterable: three dimensions are one image there, and with a row beside it, the row is its label."""
+    """A part of an iterable: three dimensions are one image; a row paired with it is its label."""
     if part.labels is None:
         return part._replace(alone=_depth(part.images) <= 3)
     if _depth(part.images) == 3 and _depth(part.labels) == 1 and len(part.labels) not in (1, len(part.images)):
@@ -105,7 +105,7 @@ def _of_loader(part: _Part) -> _Part:
 
 
 def _whole(data: Any) -> _Part | None:
-    """Data that is no collection of batches; None if it is one."""
+    """Data that is not a collection of batches; None if it is one."""
     refuse_pictures(data)
     if data is None or isinstance(data, numbers.Number):
         return None
@@ -117,7 +117,7 @@ def _whole(data: Any) -> _Part | None:
             return _Part(images, labels, alone=_is_one(images, labels))
         if len(data) > 2 and 0 <= _depth(data[1]) < _depth(data[0]):
             got = f"a {type(data).__name__} of {len(data)}"
-            raise ValueError(f"expected (images, labels), got {got}: leave out what else there is")
+            raise ValueError(f"expected (images, labels), got {got}: leave out the rest")
         if not data or _depth(data[0]) < 0 or _depth(data[0]) > 3 or _whole_batch(data[0]):
             return None
         return _Part(data)
@@ -133,17 +133,17 @@ def _of_mapping(data: Mapping[Any, Any]) -> _Part:
 
 
 def _are_labels(labels: Any, images: Any) -> bool:
-    """Whether the second of two things can be the labels of the first, rather than more images or another batch."""
+    """Whether the second of two items can be the labels of the first, rather than more images or another batch."""
     if labels is None:
         return _depth(images) >= 0
     many, few = _depth(images), _depth(labels)
-    # Labels that are one-hot have as many dimensions as images that are rows.
+    # One-hot labels have as many dimensions as images that are rows.
     rows = many == few == 2 and hasattr(images, "ndim") and hasattr(labels, "ndim")
     return 0 <= few < many or rows
 
 
 def _is_one(images: Any, labels: Any) -> bool:
-    """Whether a pair is one image with its label: of one label there cannot be several images."""
+    """Whether a pair is one image with its label: several images cannot share one label."""
     if labels is None or _depth(images) > 3:
         return False
     return _depth(labels) == 0 or (_depth(labels) == 1 and len(labels) == 1 != len(images))
@@ -154,7 +154,7 @@ def _whole_batch(entry: Any) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """Number of dimensions of something; -1 if it is not a tensor, array, number, text or nest of those."""
+    """Number of dimensions of an object; -1 if it is not a tensor, array, number, text or nested list of those."""
     if hasattr(value, "ndim"):
         return int(value.ndim)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

@@ -1,4 +1,4 @@
-"""True classes in any usual form, converted to the whole numbers that goals are made of."""
+"""Convert true classes in any common form to the integers that goals use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 def as_labels(given: Any, count: int) -> Tensor:
-    """Understand the labels of some images.
+    """Convert the labels of images to a tensor.
 
     Args:
-        given: A tensor, an array or a list, of numbers (N,) or (N, 1) that are whole whatever their type; or one-hot
-            rows (N, classes). A single number will do for a single image.
+        given: A tensor, an array or a list, of numbers (N,) or (N, 1) that are whole, whatever their dtype; or one-hot
+            rows (N, classes). A single number is accepted for a single image.
         count: Number of images N.
 
     Returns:
-        int64 (N,); or, of rows of 0 and 1 that are not all one-hot, which labels each image has, bool (N, labels).
+        int64 (N,); or, for rows of 0 and 1 that are not all one-hot, which labels each image has, bool (N, labels).
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -46,10 +46,10 @@ def as_labels(given: Any, count: int) -> Tensor:
 
 
 def truth_tensor(truths: Sequence[int | tuple[int, ...]], classes: int) -> Tensor:
-    """Classes of images, or the labels that each has, as a tensor.
+    """Convert classes of images, or the labels of each, to a tensor.
 
     Args:
-        truths: Numbers of classes (N), or of the labels of each image.
+        truths: Numbers of the classes (N), or of the labels of each image.
         classes: Number of classes of the model.
 
     Returns:
@@ -80,13 +80,13 @@ def truths_of(labels: Tensor) -> list[Any]:
 
 
 def labels_for(labels: Tensor, classes: int, model: str, *, several: bool) -> Tensor:
-    """Labels as a model has them.
+    """Convert labels to the form that suits a model.
 
     Args:
         labels: Labels int64 (N,), or which each image has, bool (N, labels).
         classes: Number of classes of the model.
         model: Name of the model.
-        several: Whether it tells of each by itself whether it applies. An image of one class has that label alone then.
+        several: Whether the model is multi-label. An image with one class then has only that label.
 
     Returns:
         int64 (N,), or bool (N, classes).
@@ -123,16 +123,16 @@ def check_classes(labels: Tensor, classes: int, model: str) -> None:
     Example:
         >>> check_classes(torch.tensor([0, 7]), 5, "net")
         Traceback (most recent call last):
-        ValueError: expected labels from 0 to 4, the classes of net, got 7 for image 1: are they of the same data set?
+        ValueError: expected labels from 0 to 4, the classes of net, got 7 for image 1: are they from the same data set?
     """
     wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
     if not len(wrong):
         return
     row = int(wrong[0])
     low, high = int(labels.min()), int(labels.max())
-    hint = "are they of the same data set?"
+    hint = "are they from the same data set?"
     if low < 0:
-        hint = "leave images without a class out"
+        hint = "leave out images without a class"
     elif low >= 1 and high == classes:
         hint = "are they counted from 1? labels - 1"
     wanted = f"labels from 0 to {classes - 1}, the classes of {model}"
@@ -149,12 +149,12 @@ def _numbers(given: Any) -> Tensor:
         return torch.from_numpy(array)
     except (TypeError, ValueError) as error:
         some = values[0] if isinstance(values, list) and values else values
-        hint = "give each class as its place in the model's output, counted from 0"
+        hint = "give each class as its index in the model's output, counted from 0"
         raise ValueError(f"expected labels as whole numbers, got {_short(some)}: {hint}") from error
 
 
 def _hot(labels: Tensor) -> Tensor:
-    """The class of each one-hot row (N, classes); rows of 0 and 1 that are no such as truth values."""
+    """The class of each one-hot row (N, classes); other rows of 0 and 1 become booleans."""
     hot = bool(((labels == 0) | (labels == 1)).all())
     if hot and not bool((labels.long().sum(1) == 1).all()):
         return labels.bool()

@@ -1,4 +1,4 @@
-"""The classes of a data set found among those of a model: by name, WordNet id or number."""
+"""Match the classes of a data set to those of a model: by name, WordNet id or number."""
 
 import json
 import re
@@ -13,24 +13,24 @@ from advbench.datasets.dataset import Dataset
 from advbench.errors import UserError
 
 How = Literal["name", "WordNet id", "number", "order", "map"]
-"""How a class was found. By order: the model's classes have no names, and there are as many."""
+"""How a class was matched. By order: the model's classes have no names, and their number is the same."""
 
 _WORDNET_ID = re.compile(r"(n\d{8})(?:[\W_].*)?", re.DOTALL)
 _NO_WORD = re.compile(r"[\W_]+")
 _SHOWN = 5
-"""Number of classes that a message names."""
+"""Number of classes that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A class of a data set, found in a model."""
+    """A class of a data set, matched to one of a model."""
 
     name: str
     """Name of the class in the data set."""
     index: int | None
     """Its number among the classes of the model; None: its images are left out."""
     how: How
-    """How it was found."""
+    """How it was matched."""
 
 
 class Matched(NamedTuple):
@@ -39,25 +39,24 @@ class Matched(NamedTuple):
     dataset: Dataset
     """The data set, with labels as numbers of the model's classes, or of `among`."""
     matches: tuple[Match, ...] = ()
-    """The classes of the data set; none where its labels were numbers from the beginning."""
+    """The classes of the data set; none if its labels were numbers to begin with."""
     among: tuple[int, ...] | None = None
-    """The classes among which the model is judged, ascending; None: all."""
+    """The classes on which the model is judged, ascending; None: all."""
 
 
 def matched(dataset: Dataset, classes: Sequence[str], table: Path | None = None, *, several: bool = False) -> Matched:
-    """Turn the labels of a data set into classes of a model.
+    """Convert the labels of a data set to classes of a model.
 
     Args:
-        dataset: Data set with classes of its own, or with labels that are numbers of the model's classes.
+        dataset: Data set with its own classes, or with labels that are numbers of the model's classes.
         classes: Names of the model's classes, in the order of its logits.
-        table: A JSON file that says for classes of the data set which of the model's they are: a name, a WordNet id or
-            a number; null leaves their images out, or, of several labels, the label.
-        several: Whether the model tells of each class by itself whether it applies. Images with one class each have
-            that label alone then.
+        table: A JSON file that maps classes of the data set to those of the model: a name, a WordNet id or a number;
+            null leaves out their images, or, for several labels, the label.
+        several: Whether the model is multi-label. Images with one class each then have only that label.
 
     Raises:
-        UserError: A class is not among the model's, or is ambiguous; the hint has near misses. Or images have several
-            labels and the model has one class for each, or other labels than the images.
+        UserError: A class is not among the model's, or is ambiguous; the hint lists similar names. Or images have
+            several labels but the model has one class for each, or different labels from the images.
 
     Example:
         >>> pets = Dataset(name="pets", images=("a", "b"), labels=(1, 0), read=lambda i: None, classes=("cat", "Dog"))
@@ -68,8 +67,8 @@ def matched(dataset: Dataset, classes: Sequence[str], table: Path | None = None,
         return _several(dataset, classes, table)
     if dataset.label_sets is not None:
         raise UserError(
-            f"data set {dataset.name} has several labels for each image, and the model has one class for each",
-            hint="name a model with several labels; of one of your own say so, with thresholds = 0 or --thresholds 0",
+            f"data set {dataset.name} has several labels for each image, but the model has one class for each",
+            hint="name a multi-label model; declare your own as one with thresholds = 0 or --thresholds 0",
         )
     if dataset.classes is None:
         if table is not None:
@@ -95,7 +94,7 @@ def matched(dataset: Dataset, classes: Sequence[str], table: Path | None = None,
 
 
 def _several(dataset: Dataset, classes: Sequence[str], table: Path | None) -> Matched:
-    """Turn the labels of images that may have several of them into labels of a model."""
+    """Convert the labels of images that may have several to labels of a model."""
     sets = dataset.label_sets
     if sets is None and dataset.labels is not None:
         sets = tuple((label,) for label in dataset.labels)
@@ -106,7 +105,7 @@ def _several(dataset: Dataset, classes: Sequence[str], table: Path | None) -> Ma
         most = max((label for labels in sets or () for label in labels), default=0)
         if most >= len(classes):
             message = f"data set {dataset.name} has the label {most}, and the model labels from 0 to {len(classes) - 1}"
-            raise UserError(message, hint="are they counted from 1, or of another model?")
+            raise UserError(message, hint="are they counted from 1, or from another model?")
         return Matched(replace(dataset, labels=None, label_sets=sets))
     given = {} if table is None else _read_table(table, dataset)
     matches = match_classes(dataset.classes, classes, dataset.name, given)
@@ -121,28 +120,28 @@ def _several(dataset: Dataset, classes: Sequence[str], table: Path | None) -> Ma
 def _check_width(dataset: Dataset, width: int | None, labels: int) -> None:
     if width is not None and width != labels:
         raise UserError(
-            f"data set {dataset.name} tells of {width} labels whether they apply, and the model has {labels}",
-            hint="give a column for each label of the model, in its order or under its names",
+            f"data set {dataset.name} has columns for {width} labels, but the model has {labels}",
+            hint="give a column for each label of the model, in its order or with its names",
         )
 
 
 def match_classes(
     own: Sequence[str], classes: Sequence[str], dataset: str, table: Mapping[str, str | int | None] | None = None
 ) -> tuple[Match, ...]:
-    """Find classes of a data set among those of a model.
+    """Match the classes of a data set to those of a model.
 
     Args:
         own: Names of the data set's classes.
         classes: Names of the model's classes, in the order of its logits.
         dataset: Name of the data set, for messages.
-        table: Class of the data set -> the model's; only for those that need it.
+        table: Class of the data set -> class of the model; only for those that need it.
 
     Returns:
-        A match for each class of the data set. A name counts whatever its case, and with any characters between its
-        words; of a name with commas, such as those of WordNet, each part counts. Numbers are indices from 0.
+        A match for each class of the data set. Names are compared ignoring case and the characters between words; in a
+        name with commas, such as those of WordNet, each part counts. Numbers are indices from 0.
 
     Raises:
-        UserError: A class is not among the model's, is ambiguous, or two are the same.
+        UserError: A class is not among the model's, is ambiguous, or two match the same one.
 
     Example:
         >>> [match.index for match in match_classes(["Tiger_Shark", "0"], ["tench", "tiger shark"], "zoo")]
@@ -171,7 +170,7 @@ def match_classes(
 
 
 class _Search:
-    """The classes of a model, ready to be searched."""
+    """The classes of a model, indexed for searching."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
@@ -182,7 +181,7 @@ class _Search:
         self._wordnet = {wnid: index for index, wnid in enumerate(wordnet_ids())} if is_imagenet else {}
 
     def find(self, name: str) -> tuple[int, How] | None:
-        """The class of that name, id or number; None if there is none, or if several have the name."""
+        """The class with that name, id or number; None if there is none, or if several have the name."""
         if (hits := self._exact.get(name) or self._folded.get(folded(name), ())) and len(hits) == 1:
             return hits[0], "number" if self.nameless else "name"
         if (wnid := _WORDNET_ID.fullmatch(name)) and wnid[1] in self._wordnet:
@@ -191,7 +190,7 @@ class _Search:
         return (numbers[0], "number") if numbers else None
 
     def near(self, name: str) -> str:
-        """What may be meant by a name, in words."""
+        """A hint about what a name may mean."""
         if len(hits := self._folded.get(folded(name), ())) > 1:
             return f"it is the name of {' and '.join(map(str, hits))}"
         close = [] if self.nameless else near_misses(name, self.classes)
@@ -207,7 +206,7 @@ def _index(classes: Sequence[str], keys: Callable[[str], Sequence[str]]) -> dict
 
 
 def folded(name: str) -> str:
-    """A name without case and with single spaces between its words.
+    """Normalise a name: lower case, with single spaces between words.
 
     Example:
         >>> folded("T-shirt/top") == folded("t_shirt_TOP")
@@ -231,10 +230,10 @@ def _unmatched(lacking: Sequence[str], own: Sequence[str], search: _Search, data
 def _badly_mapped(
     mapped: Sequence[str], table: Mapping[str, str | int | None], search: _Search, dataset: str
 ) -> UserError:
-    """What to say of classes that the map turns into some that the model does not have."""
+    """The error for classes that the map turns into ones that the model does not have."""
     first = mapped[0]
     more = f", and {len(mapped) - 1} more" if len(mapped) > 1 else ""
-    what = f"the map of classes makes {table[first]!r} of {first!r}{more}, which is no class of the model"
+    what = f"the map of classes turns {first!r} into {table[first]!r}{more}, which is not a class of the model"
     near = search.near(str(table[first]))
     hint = f"{near} " if near else ""
     return UserError(
@@ -244,7 +243,7 @@ def _badly_mapped(
 
 
 def _refuse_twins(found: Sequence[Match], dataset: str) -> None:
-    """Two classes that are one for the model are a mistake, unless the map says so."""
+    """Refuse two classes that match the same class of the model, unless the map says so."""
     seen: dict[int, Match] = {}
     for match in found:
         if match.index is None:
@@ -256,7 +255,7 @@ def _refuse_twins(found: Sequence[Match], dataset: str) -> None:
 
 
 def _read_table(file: Path, dataset: Dataset) -> dict[str, str | int | None]:
-    """What a JSON file says of the classes of a data set."""
+    """Read the map of classes of a data set from a JSON file."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -267,7 +266,7 @@ def _read_table(file: Path, dataset: Dataset) -> dict[str, str | int | None]:
     if unknown := [name for name in table if name not in (dataset.classes or ())]:
         close = near_misses(unknown[0], dataset.classes or ())
         guess = f"did you mean {' or '.join(close[:2])}?" if close else ""
-        raise UserError(f"{file} maps {unknown[0]!r}, which is no class of data set {dataset.name}", hint=guess)
+        raise UserError(f"{file} maps {unknown[0]!r}, which is not a class of data set {dataset.name}", hint=guess)
     return table
 
 
@@ -277,7 +276,7 @@ def _is_class(value: object) -> bool:
 
 @cache
 def wordnet_ids() -> tuple[str, ...]:
-    """The WordNet ids of ImageNet's 1000 classes, in their order.
+    """The WordNet ids of ImageNet's 1000 classes, in order.
 
     Example:
         >>> wordnet_ids()[292]

@@ -1,4 +1,4 @@
-"""The images that Foolbox's package carries: 20 each of five data sets, labelled, without a download."""
+"""The images that ship with Foolbox: 20 each of five data sets, labelled, without a download."""
 
 import difflib
 import importlib.util
@@ -17,7 +17,7 @@ SAMPLE_SETS = ("imagenet", "cifar10", "cifar100", "mnist", "fashionMNIST")
 SAMPLES_PER_SET = 20
 
 _SETS = {f"{name.replace('fashionMNIST', 'fashion-mnist')}-samples": name for name in SAMPLE_SETS}
-_SETS["cifar10-grey-samples"] = "cifar10"  # grey models make them grey
+_SETS["cifar10-grey-samples"] = "cifar10"  # grey models convert them to grey
 _INSTALL = "python -m pip install foolbox==3.3.4"
 _REINSTALL = "python -m pip install --force-reinstall --no-deps foolbox==3.3.4"
 
@@ -62,14 +62,14 @@ def samples(dataset: str) -> tuple[LabelledImage, ...]:
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """The samples as a data set; what its card names as the loader.
+    """The loader of the samples.
 
     Args:
-        card: One whose name is that of one of `SAMPLE_SETS` and `-samples`, or `cifar10-grey-samples`.
+        card: Card whose name is one of `SAMPLE_SETS` followed by `-samples`, or `cifar10-grey-samples`.
         source: Ignored; the images are in Foolbox's package.
 
     Raises:
-        UserError: As :func:`samples`.
+        UserError: As for :func:`samples`.
     """
     found = samples(_SETS[card.name])
     return Dataset(
@@ -90,5 +90,5 @@ def _near(dataset: str) -> str:
 def _data_folder() -> Path:
     spec = importlib.util.find_spec("foolbox")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("foolbox, which carries the samples, is not installed", hint=f"install it: {_INSTALL}")
+        raise UserError("foolbox, which contains the samples, is not installed", hint=f"install it: {_INSTALL}")
     return Path(spec.submodule_search_locations[0]) / "data"

@@ -1,4 +1,4 @@
-"""Ids of the images that a model was trained on: in a file beside its weights, or of MNIST in the package."""
+"""Ids of the images that a model was trained on: from a file next to its weights or, for MNIST, in the package."""
 
 import re
 from collections.abc import Container, Iterable
@@ -13,16 +13,16 @@ from advbench.catalog.zoo import DATA, FOLDER, ZOO
 from advbench.datasets.images.ids import sample_id
 
 SUFFIX = ".trained-on.txt"
-"""What stands in place of `.safetensors` in the name of the file."""
+"""Suffix of the file, in place of `.safetensors`."""
 DIGITS = 10
-"""Digits of each id that the package holds: one image in 18 million is taken for one of 60,000 by mistake."""
+"""Number of digits of each id in the package: one image in 18 million is mistaken for one of 60,000."""
 _MOST_BYTES = 200_000_000
 _ID = re.compile(r"[0-9a-f]{16}")
 _BYTES = DIGITS // 2
 
 
 def ids_of_pixels(parts: Iterable[Tensor]) -> list[str]:
-    """Ids of 8-bit images, the same that the images have as inputs of a model.
+    """Ids of 8-bit images, the same as those of the images as inputs of a model.
 
     Args:
         parts: Batches of images (n, C, H, W), uint8.
@@ -37,8 +37,8 @@ def ids_of_pixels(parts: Iterable[Tensor]) -> list[str]:
 def trained_on(loaded_from: str | Path | None) -> Container[str]:
     """Ids of the images that a model is known to have been trained on.
 
-    The package holds those of MNIST. Of CIFAR-10 it does not: its networks were trained on JPEG copies, which have
-    other ids than the images that people have.
+    The package contains those of MNIST, but not of CIFAR-10: its networks were trained on JPEG copies, whose ids differ
+    from those of the original images.
 
     Args:
         loaded_from: Attribute of the classifier: its name, or the file of its weights.
@@ -56,7 +56,7 @@ def trained_on(loaded_from: str | Path | None) -> Container[str]:
 
 
 def file_beside(weights: Path) -> Path:
-    """The file that belongs to a file of weights.
+    """The file of ids that belongs to a weights file.
 
     Example:
         >>> file_beside(Path("mine/net.safetensors")).name
@@ -66,7 +66,7 @@ def file_beside(weights: Path) -> Path:
 
 
 def known_beside(weights: Path) -> frozenset[str]:
-    """The ids that stand beside a file of weights; none where there is no such file, or another one.
+    """The ids next to a weights file; none if there is no such file, or it does not match.
 
     Example:
         >>> known_beside(Path("no/such.safetensors"))
@@ -82,7 +82,7 @@ def known_beside(weights: Path) -> frozenset[str]:
 
 
 def shipped_file(data: str) -> Path:
-    """The file of the package with the ids of a training set of the zoo, if there is one.
+    """The package's file with the ids of a training set of the zoo, if there is one.
 
     Example:
         >>> shipped_file("mnist").name
@@ -92,7 +92,7 @@ def shipped_file(data: str) -> Path:
 
 
 def packed_ids(ids: Iterable[str]) -> bytes:
-    """Ids as the package holds them: the first `DIGITS` of each, sorted, as bytes.
+    """Pack ids as stored in the package: the first `DIGITS` of each, sorted, as bytes.
 
     Example:
         >>> packed_ids(["ffffffffff000000", "0102030405000000"]).hex()
@@ -102,10 +102,10 @@ def packed_ids(ids: Iterable[str]) -> bytes:
 
 
 class PackedIds(Container[str]):
-    """Ids of which only the first digits are known.
+    """A set of ids of which only the first digits are known.
 
     Args:
-        content: Content that :func:`packed_ids` made.
+        content: Bytes from :func:`packed_ids`.
 
     Example:
         >>> "0102030405999999" in PackedIds(packed_ids(["ffffffffff000000", "0102030405000000"]))

@@ -127,7 +127,7 @@ def test_one_class_alone():
     for number in range(3):
         Path("val/seven").mkdir(parents=True, exist_ok=True)
         (Path("val/seven") / f"{number}.png").write_bytes(png(number))
-    assert "has one class alone, 'seven'" in refused("val")
+    assert "has only one class, 'seven'" in refused("val")
     assert "all 20 images have the label 7" in refused(arrays(np.full(20, 7)))
 
 
@@ -136,11 +136,11 @@ def test_one_class_alone():
     [
         (np.arange(20) % 12, "labels from 0 to 11, and model lenet has 10 classes"),
         (np.arange(20) % 10 + 1, "If they are counted from 1, store labels - 1"),
-        (np.arange(20) % 10 - 1, "the label -1, which is no class"),
+        (np.arange(20) % 10 - 1, "the label -1, which is not a class"),
         (np.arange(20) % 10 + 0.5, "expected labels as whole numbers or one-hot rows, got floats such as 0.5"),
         (np.arange(20) / 1.0, "got floats such as 0"),
         (np.arange(19) % 10, "expected one label for each of 20 images, got shape (19,)"),
-        (np.ones((20, 10)), "has several labels for each image, and the model has one class for each"),
+        (np.ones((20, 10)), "has several labels for each image, but the model has one class for each"),
         (np.full((20, 10), 2), "values that are not one-hot"),
     ],
 )
@@ -150,11 +150,11 @@ def test_labels_that_cannot_be_used(labels, message):
 
 def test_a_map_of_classes_with_unknown_names():
     Path("map.json").write_text(json.dumps({"cat": 3}))
-    assert "map.json maps 'cat', which is no class of data set folder" in refused(
+    assert "map.json maps 'cat', which is not a class of data set folder" in refused(
         f"folder:{digits()},classes=map.json", "--model", "lenet"
     )
     Path("map.json").write_text(json.dumps({"0": "a dog"}))
-    assert "makes 'a dog' of '0', which is no class of the model" in refused(
+    assert "turns '0' into 'a dog', which is not a class of the model" in refused(
         "folder:val,classes=map.json", "--model", "lenet"
     )
 

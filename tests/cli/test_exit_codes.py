@@ -101,7 +101,7 @@ def test_pictures_that_are_passed_over_in_a_folder_are_told_of(folder):
     result = attack("all", "--out", "out", "--json")
     assert result.exit_code == 0
     assert len(rows_of(result)) == 1
-    assert result.stderr.count("note: 2 pictures are passed over, such as 'all/sea.gif': only") == 1
+    assert result.stderr.count("note: 2 pictures are skipped, such as 'all/sea.gif': only") == 1
 
 
 def test_a_lone_crash_is_unknown_and_the_exit_code_is_3(folder):

@@ -156,7 +156,7 @@ def test_pickled_objects_are_never_loaded(tmp_path, compressed):
         ),
         ({"x": RGB / 127.5 - 1, "y": Y}, "got values from -1 to 1: normalised[?]"),
         ({"x": RGB / np.nan, "y": Y}, "NaN"),
-        ({"x": np.zeros((6, 8, 9, 4), np.uint8), "y": Y}, r"got uint8 of shape \(6, 8, 9, 4\)\n.*opacity"),
+        ({"x": np.zeros((6, 8, 9, 4), np.uint8), "y": Y}, r"got uint8 of shape \(6, 8, 9, 4\)\n.*alpha channel"),
         ({"x": np.zeros((6, 72), np.uint8), "y": Y}, r"got uint8 of shape \(6, 72\)"),
         ({"x": np.zeros((6, 0, 9, 3), np.uint8), "y": Y}, r"got uint8 of shape \(6, 0, 9, 3\)"),
         ({"x": RGB[:0], "y": Y[:0]}, "there are no images"),
@@ -199,7 +199,7 @@ def test_a_zip_member_that_lies_about_its_size_is_refused(tmp_path):
     np.save(tmp_path / "y.npy", Y)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "a") as archive:
         archive.write(tmp_path / "y.npy", "y.npy")
-    with pytest.raises(UserError, match=r"x in .*bomb.npz is damaged: its size is not that of its shape"):
+    with pytest.raises(UserError, match=r"x in .*bomb.npz is damaged: its size does not match its shape"):
         load_dataset("arrays", tmp_path / "bomb.npz")
 
 

@@ -52,7 +52,7 @@ class TestFinding:
             "no such file or folder; check the spelling",
             "the name is empty; name a picture or a folder",
             "no file can have this name; check the spelling",
-            "no pictures in this folder; only .bmp .jpeg .jpg .png .webp files are looked for",
+            "no pictures in this folder; only .bmp .jpeg .jpg .png .webp files are supported",
         ]
 
     def test_an_unreadable_folder_is_told_and_the_rest_is_read(self, tmp_path, monkeypatch):

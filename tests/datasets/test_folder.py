@@ -79,7 +79,7 @@ def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(UserError, match=r"has pictures, and neither subfolders nor a labels\.csv"):
         load_dataset("folder", tmp_path)
     in_subfolders(tmp_path, "cat")
-    with pytest.raises(UserError, match="has one class alone, 'cat'"):
+    with pytest.raises(UserError, match="has only one class, 'cat'"):
         load_dataset("folder", tmp_path)
     (tmp_path / "dog").mkdir()
     with pytest.raises(UserError, match="no pictures in this folder"):
@@ -89,10 +89,10 @@ def test_folders_that_will_not_do(tmp_path):
 def test_a_class_is_whole_or_refused(tmp_path):
     in_subfolders(tmp_path, "cat", "dog")
     (tmp_path / "dog" / "scan.TIF").touch()
-    with pytest.raises(UserError, match=r"part of the class 'dog' is missing: 1 picture is passed over, .*scan\.TIF"):
+    with pytest.raises(UserError, match=r"part of the class 'dog' is missing: 1 picture is skipped, .*scan\.TIF"):
         load_dataset("folder", tmp_path)
     (tmp_path / "dog" / "clip.gif").touch()
-    with pytest.raises(UserError, match=r"'dog' is missing: 2 pictures are passed over, such as .*clip\.gif"):
+    with pytest.raises(UserError, match=r"'dog' is missing: 2 pictures are skipped, such as .*clip\.gif"):
         load_dataset("folder", tmp_path)
 
 
@@ -142,8 +142,8 @@ def test_a_map_joins_classes_and_leaves_images_out(tmp_path):
         ("{", "cannot read the map of classes"),
         ("[1]", "expected an object"),
         ('{"tabby": true}', "expected an object"),
-        ('{"taby": "cat"}', "maps 'taby', which is no class of data set own"),
-        ('{"tabby": "cow"}', "makes 'cow' of 'tabby'"),
+        ('{"taby": "cat"}', "maps 'taby', which is not a class of data set own"),
+        ('{"tabby": "cow"}', "turns 'tabby' into 'cow'"),
     ],
 )
 def test_maps_that_will_not_do(tmp_path, content, message):
@@ -178,10 +178,10 @@ def test_a_folder_below_a_class_that_cannot_be_searched_is_no_silent_loss(tmp_pa
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("tigre shark", "makes 'tigre shark' of 'cat', which is no class of the model\ndid you mean tiger shark"),
+        ("tigre shark", "turns 'cat' into 'tigre shark', which is not a class of the model\ndid you mean tiger shark"),
         (
             99,
-            "makes 99 of 'cat', which is no class of the model\nit takes a name, a WordNet id or a number from 0 to 4",
+            "turns 'cat' into 99, which is not a class of the model\nit takes a name, a WordNet id or a number",
         ),
     ],
 )

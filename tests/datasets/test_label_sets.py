@@ -127,9 +127,9 @@ def test_names_are_found_among_the_labels_of_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "problem"),
     [
-        (own(width=3), r"data set own tells of 3 labels whether they apply, and the model has 4"),
+        (own(width=3), r"data set own has columns for 3 labels, but the model has 4"),
         (own(classes=None), None),
-        (own(classes=None, width=3), r"tells of 3 labels whether they apply, and the model has 4"),
+        (own(classes=None, width=3), r"has columns for 3 labels, but the model has 4"),
         (own(((5,),), None), r"data set own has the label 5, and the model labels from 0 to 3"),
         (own(((0,),), ("ship",)), r"1 of the 1 classes of data set own are not among the model's"),
     ],

@@ -83,7 +83,7 @@ def test_columns_that_cannot_be_told_apart_are_listed(tmp_path):
     features = {name: {"names": list("abc"), "_type": "ClassLabel"} for name in ("fine_label", "coarse_label")}
     path = save(tmp_path / "a.parquet", hub_metadata(**features), img=hub_images(), fine_label=Y, coarse_label=Y)
     with pytest.raises(
-        UserError, match=r'several columns .*: fine_label, coarse_label\nsay which: label_column = "fine'
+        UserError, match=r'several columns .*: fine_label, coarse_label\nchoose one: label_column = "fine'
     ):
         load_dataset("parquet", path)
     path = save(tmp_path / "b.parquet", one=hub_images(), two=hub_images(), label=Y)

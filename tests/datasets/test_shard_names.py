@@ -21,7 +21,7 @@ def test_braces(pattern, names):
 
 @pytest.mark.parametrize("pattern", ["{0..999999999}", "{0..9999}{0..9999}", "{0..9}" * 9])
 def test_a_pattern_for_more_files_than_anybody_has(pattern):
-    with pytest.raises(UserError, match="stands for more than 100,000 files"):
+    with pytest.raises(UserError, match="expands to more than 100,000 files"):
         expanded(pattern)
 
 

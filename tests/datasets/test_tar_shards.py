@@ -90,7 +90,7 @@ def test_of_several_pictures_the_plain_one_or_the_one_that_is_named(tmp_path):
     assert same(load_dataset("webdataset", path), 1, 10)
     assert same(load_dataset("webdataset", path, image_column="seg.png"), 1, 11)
     path = save(tmp_path / "b.tar", [("0.jpg", encoded(0)), ("0.png", encoded(1)), ("0.cls", b"0")])
-    with pytest.raises(UserError, match='has several pictures: jpg, png, cls\nsay which: image_column = "jpg"'):
+    with pytest.raises(UserError, match='has several pictures: jpg, png, cls\nchoose one: image_column = "jpg"'):
         load_dataset("webdataset", path)
 
 
@@ -149,14 +149,14 @@ MEMBERS = list(samples())
         (MEMBERS[::2], r"sample 000000 of .* has no label \(cls or json or txt\), but png"),
         (MEMBERS[1::2], r"sample 000000 of .* has no picture \(png jpg jpeg webp bmp\), but cls"),
         ([MEMBERS[0], MEMBERS[2], MEMBERS[1], MEMBERS[3]], "has no label"),
-        ([*MEMBERS[:4], ("000000.json", b"1")], "the members of 000000 do not stand side by side"),
-        ([MEMBERS[0], MEMBERS[0], MEMBERS[1]], "000000.png stands twice"),
+        ([*MEMBERS[:4], ("000000.json", b"1")], "the members of 000000 are not adjacent"),
+        ([MEMBERS[0], MEMBERS[0], MEMBERS[1]], "000000.png occurs twice"),
         (samples(labels=[0, -1]), "image 1 has the label -1"),
         (samples(labels=[3, 3]), "all 2 images have the label 3"),
         (samples(labels=["0.5", "1.0"], extension="json"), "whole numbers or one-hot rows, got floats such as 0.5"),
         (samples(labels=["0", '"a"'], extension="json"), "labels of .* are of several kinds: int, str"),
         (samples(labels=["{}", "1"], extension="json"), "the .json of sample 000000 .* has no label or cls or"),
-        (samples(labels=["[" * 10**5, "1"], extension="json"), "is no text, or no JSON"),
+        (samples(labels=["[" * 10**5, "1"], extension="json"), "is not text, or not JSON"),
         (samples(labels=["", "a"]), "the label of image 0 is empty"),
         (samples(labels=["x" * 2_000_000]), "has a label of 2,000,000 bytes"),
     ],

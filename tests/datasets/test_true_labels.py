@@ -43,7 +43,7 @@ def test_names_are_numbered_in_their_order_or_in_that_of_the_file():
         (["1.0", "2"], "got floats such as 1"),
         (["0", "-1"], "image 1 has the label -1"),
         (["cat", " "], "the label of image 1 is empty"),
-        (["a", "zebra"], "'zebra' is none of the 5 classes"),
+        (["a", "zebra"], "'zebra' is not one of the 5 classes"),
         ([{}, {}], "expected labels as whole numbers"),
         (np.array([0, 2**64 - 1], np.uint64), "numbers of classes, got 18446744073709551615"),
         (np.zeros((2, 2, 2), int), r"one label for each image, got shape \(2, 2, 2\)"),

@@ -110,7 +110,7 @@ def test_folders_that_hold_nothing(tmp_path):
     (tmp_path / "broken" / "state.json").write_text("{")
     with pytest.raises(UserError, match=r"there are no .parquet files in empty"):
         load_dataset("hf/./empty")
-    with pytest.raises(UserError, match="is no data set that save_to_disk wrote"):
+    with pytest.raises(UserError, match="is not a data set saved by save_to_disk"):
         load_dataset("hf/./broken")
     with pytest.raises(UserError, match="there is no file"):
         load_dataset("hf/./none")
@@ -136,7 +136,7 @@ def test_offline_it_says_what_is_missing_how_to_get_it_and_what_to_do_meanwhile(
         ),
         (
             RuntimeError("Dataset scripts are no longer supported, but found pets.py"),
-            "scripts of strangers are never run",
+            "untrusted scripts are never run",
         ),
         (ValueError("Config name is missing.\nPlease pick one"), "hf/pets cannot be loaded: Config name is missing"),
     ],

@@ -1,1 +1,1 @@
-"""Images themselves: read from files, kept in memory, told apart by their ids."""
+"""Images: reading them from files, caching them, and identifying them by ids."""

@@ -1,4 +1,4 @@
-"""Images that are kept as far as memory allows, and decoded again when they are needed otherwise."""
+"""Images that are cached as far as memory allows, and otherwise decoded again on demand."""
 
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 KEEP_BYTES = 128 * 2**20
-"""Bytes of decoded pictures that are kept; the others are read again each time."""
+"""Maximum size in bytes of the cached pictures; the others are read again each time."""
 
 
 class KeptImages:
-    """Images by their keys, up to a limit. Those of 8 bits take a quarter of the memory, and come back bit for bit.
+    """Images by their keys, up to a limit. 8-bit images take a quarter of the memory, and are restored bit for bit.
 
     Args:
-        limit: Bytes of images that are kept; those that come later are not.
+        limit: Maximum size in bytes of the cached images; later ones are not cached.
 
     Example:
         >>> kept, image = KeptImages(limit=12), torch.tensor([[[0.0, 0.2, 1.0]]])
@@ -27,12 +27,12 @@ class KeptImages:
         self._left = limit
 
     def get(self, key: Hashable) -> Tensor | None:
-        """The image (C, H, W) that was kept; None if it was not."""
+        """The cached image (C, H, W); None if it is not cached."""
         image = self._kept.get(key)
         return image.to(torch.float32) / 255 if image is not None and image.dtype == torch.uint8 else image
 
     def keep(self, key: Hashable, image: Tensor) -> None:
-        """Keep an image (C, H, W), float32 in [0, 1], if there is room for it."""
+        """Cache an image (C, H, W), float32 in [0, 1], if there is room for it."""
         if not self._left:
             return
         coded = (image * 255).round().to(torch.uint8)
@@ -42,14 +42,14 @@ class KeptImages:
             self._left -= stored.nbytes
             self._kept[key] = stored
         else:
-            self._left = 0  # what is kept then are the first images, whatever their sizes
+            self._left = 0  # then exactly the first images are cached, whatever their sizes
 
 
 class KeptPictures:
-    """Pictures on disk as one array of images (N, C, H, W), of which only as much is in memory as fits.
+    """Pictures on disk as one array of images (N, C, H, W), of which only a limited part is kept in memory.
 
     Args:
-        paths: Paths of the pictures, at least one; ``read`` gives all of them the same shape.
+        paths: Paths of the pictures, at least one; ``read`` returns the same shape for all of them.
         read: Path -> image (C, H, W) in [0, 1], whose values are multiples of 1/255.
 
     Example:
@@ -72,7 +72,7 @@ class KeptPictures:
         return torch.Size([len(self), *self[0].shape])
 
     def __getitem__(self, index: int | Tensor) -> Tensor:
-        """The images of some numbers, uint8.
+        """The images with the given numbers, uint8.
 
         Args:
             index: One number, or several (n,).

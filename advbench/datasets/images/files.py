@@ -1,7 +1,7 @@
-"""Read pictures from strangers: refuse what is dangerous, decode the rest as a person sees it.
+"""Read untrusted pictures: refuse what is dangerous, and decode the rest as a person sees it.
 
-Files and their names are untrusted: four formats are decoded and no others, limits are checked on the
-header before any pixel is decoded, and what cannot be read becomes a `PictureError` of one line.
+Files and their names are untrusted: only four formats are decoded, limits are checked on the header before any pixel is
+decoded, and anything unreadable raises a one-line `PictureError`.
 """
 
 import io
@@ -22,20 +22,20 @@ from advbench.sanitize import display_name
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """Pillow's names of the formats that are decoded."""
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-"""What a file found in a folder must end in, in any case."""
+"""Suffixes of the files to find in a folder, in upper or lower case."""
 MAX_PIXELS = 50_000_000
-"""Width times height of the largest picture."""
+"""Maximum number of pixels of a picture."""
 MAX_BYTES = 100_000_000
-"""Size of the largest file."""
+"""Maximum size of a file in bytes."""
 MAX_SCANS = 100
-"""Passes over the picture that a JPEG may ask for; encoders write about ten."""
+"""Maximum number of scans in a JPEG; encoders write about ten."""
 
 _SIGNATURES = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG)|(?P<WebP>RIFF....WEBP)|(?P<GIF>GIF8)|(?P<TIFF>II\*\0|MM\0\*)"
     rb"|(?P<AVIF>....ftypavi[fs])|(?P<HEIC>....ftyp(?:hei|hev|mif1))|(?P<PDF>%PDF)",
     re.DOTALL,
 )
-# A marker that opens a JPEG segment or ends the file: 00 is stuffing, d0 to d7 stand inside a scan.
+# A marker that opens a JPEG segment or ends the file: 00 is stuffing, d0 to d7 occur inside a scan.
 _MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,7 +52,7 @@ class PictureError(UserError):
     """A picture, or a folder of them, that cannot be read; the message is one line.
 
     Args:
-        path: The file or folder as it was named.
+        path: The file or folder, as named by the user.
         reason: Why, and what to do next.
 
     Example:
@@ -76,25 +76,25 @@ def read_picture(path: str | Path, mode: Literal["RGB", "L"] = "RGB") -> Image.I
         The decoded picture in that mode, without metadata and independent of the file.
 
     Raises:
-        PictureError, ValueError: The file is missing or not a regular file, or as :func:`decode_picture`.
+        PictureError, ValueError: The file is missing or not a regular file, or as for :func:`decode_picture`.
     """
     return decode_picture(_read_file(path), path, mode)
 
 
 def decode_picture(data: bytes, name: str | Path, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-    """Decode a picture as a person sees it: upright, opaque, 8 bits a channel.
+    """Decode a picture as a person sees it: upright, opaque, 8 bits per channel.
 
-    Transparency is laid over white, 16-bit values keep their high byte, the orientation that a camera
-    recorded is applied, colour profiles are not. Of a photograph with several views, the first is read.
+    Transparency is composited over white, 16-bit values keep their high byte, and the orientation recorded by a camera
+    is applied, but colour profiles are not. From a photograph with several views, the first is read.
 
     Args:
         data: Contents of a JPEG, PNG, WebP or BMP file; at most 100 MB and 50 megapixels.
-        name: File or entry that they come from, for messages.
+        name: File or entry that the data comes from, for messages.
         mode: `"RGB"`, or `"L"` for grey.
 
     Raises:
         PictureError: The picture is empty, too large, damaged, animated or of another format.
-        ValueError: The mode is another one.
+        ValueError: The mode is not one of these.
     """
     if mode not in ("RGB", "L"):
         raise ValueError(f"expected mode 'RGB' or 'L', got {mode!r}")
@@ -105,20 +105,20 @@ def decode_picture(data: bytes, name: str | Path, mode: Literal["RGB", "L"] = "R
 
 
 class StoredPicture(NamedTuple):
-    """A picture as its file holds it, before it is turned upright."""
+    """A picture as stored in its file, before it is turned upright."""
 
     picture: Image.Image
-    """Opaque, 8 bits a channel, in the orientation of the file."""
+    """Pixels, opaque, 8 bits per channel, in the orientation of the file."""
     format: str
     """One of `FORMATS`."""
     orientation: int
-    """As EXIF counts it; 1 is upright."""
+    """EXIF orientation; 1 is upright."""
     deep: bool
-    """Whether the file has 16 bits a channel."""
+    """Whether the file has 16 bits per channel."""
     exif: bytes
-    """What the camera wrote; empty if there is nothing."""
+    """EXIF data from the camera; empty if there is none."""
     profile: bytes | None
-    """Its colour profile, which is not applied."""
+    """Colour profile of the file, which is not applied."""
 
 
 def read_stored(path: str | Path) -> StoredPicture:
@@ -130,7 +130,7 @@ def decode_stored(data: bytes, name: str | Path) -> StoredPicture:
     """Decode a picture as it is stored; otherwise as :func:`decode_picture`."""
     _check_size(name, len(data))
     with warnings.catch_warnings():
-        # Pillow warns about faults that it mends; a warning would print the stranger's text as it is.
+        # Pillow warns about faults that it repairs; a warning would print untrusted text unescaped.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = _open_header(name, data)
@@ -164,7 +164,7 @@ def status_of(path: str | Path) -> os.stat_result:
     """The status of a file or folder.
 
     Raises:
-        PictureError: There is none of that name, or it is out of reach.
+        PictureError: There is none with that name, or it is inaccessible.
     """
     # Path("") is the current folder, which is not what an empty shell variable means.
     if not str(path):
@@ -238,13 +238,13 @@ def _check_header(path: str | Path, image: ImageFile, data: bytes) -> None:
 
 
 def _is_deep(image: ImageFile) -> bool:
-    """Whether a picture has 16 bits a channel, of which Pillow keeps 8 where there are several."""
+    """Whether a picture has 16 bits per channel, of which Pillow keeps 8 if there are several channels."""
     layout = image.tile[0].args if image.tile and image.format == "PNG" else ""
     return image.mode.startswith("I") or ";16" in str(layout)
 
 
 def _scans(jpeg: bytes) -> int:
-    """Count the scans of the first picture in the file, and stop where there are too many."""
+    """Count the scans of the first picture in the file, and stop if there are too many."""
     position = scans = 0
     while scans <= MAX_SCANS and (marker := _MARKER.search(jpeg, position)) and marker[1] != b"\xd9":
         scans += marker[1] == b"\xda"
@@ -253,7 +253,7 @@ def _scans(jpeg: bytes) -> int:
 
 
 def _decode(path: str | Path, image: ImageFile) -> Image.Image:
-    """Decode to 8 bits a channel, opaque."""
+    """Decode to 8 bits per channel, opaque."""
     try:
         _mend_transparent_colour(image)
         image.load()
@@ -264,7 +264,7 @@ def _decode(path: str | Path, image: ImageFile) -> Image.Image:
 
 
 def _mend_transparent_colour(image: ImageFile) -> None:
-    """Bring a PNG's transparent colour to 8 bits, as Pillow does with the pixels but not with it."""
+    """Convert a PNG's transparent colour to 8 bits; Pillow does so only for the pixels."""
     colour: Any = image.info.get("transparency")
     match image.tile[0].args if image.tile else None:
         case "L;2" | "L;4" as packed if isinstance(colour, int):

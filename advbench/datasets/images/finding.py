@@ -1,4 +1,4 @@
-"""Find the pictures that a person means: files, and folders with all below them."""
+"""Find the pictures that a user names: files, and all pictures below folders."""
 
 import os
 import stat
@@ -13,50 +13,50 @@ UNREAD = (
     *(".avif", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm", ".pgm", ".pnm", ".ppm"),
     *(".tga", ".tif", ".tiff"),
 )
-"""Suffixes of pictures that other programs read; in a folder they are passed over."""
+"""Suffixes of picture formats that are not supported; such files are skipped in folders."""
 
 
 _KINDS = " ".join(SUFFIXES)
 
 
 class Found(NamedTuple):
-    """What `find_pictures` came back with."""
+    """The result of `find_pictures`."""
 
     pictures: tuple[Path, ...]
-    """Files to read, in the order in which they were named; those of a folder sorted."""
+    """Files to read, in the order in which they were named; those of a folder are sorted."""
     problems: tuple[PictureError, ...]
-    """What could not be searched or led to nothing."""
+    """Paths that could not be searched or contain no pictures."""
     passed_over: tuple[Path, ...] = ()
     """Files in the folders with a suffix in `UNREAD`."""
 
     @property
     def unread(self) -> str:
-        """What is said of the files that are passed over, in one sentence; empty if none are.
+        """A sentence about the skipped files; empty if there are none.
 
         Example:
             >>> Found((), (), (Path("a.gif"),)).unread
-            "1 picture is passed over, 'a.gif': only .bmp .jpeg .jpg .png .webp files are looked for; save it as PNG"
+            "1 picture is skipped, 'a.gif': only .bmp .jpeg .jpg .png .webp files are supported; save it as PNG"
         """
         if not self.passed_over:
             return ""
         count, first = len(self.passed_over), display_name(self.passed_over[0], limit=200)
-        many = f"{count} pictures are passed over, such as" if count > 1 else "1 picture is passed over,"
-        return f"{many} '{first}': only {_KINDS} files are looked for; save {'them' if count > 1 else 'it'} as PNG"
+        many = f"{count} pictures are skipped, such as" if count > 1 else "1 picture is skipped,"
+        return f"{many} '{first}': only {_KINDS} files are supported; save {'them' if count > 1 else 'it'} as PNG"
 
     @property
     def lacks(self) -> str:
-        """Why some pictures of the folders are missing, in one sentence; empty if none are."""
+        """A sentence on why some pictures of the folders are missing; empty if none are."""
         return str(self.problems[0]) if self.problems else self.unread
 
 
 def find_pictures(paths: Iterable[str | Path]) -> Found:
-    """Expand folders into the pictures below them, and collect what cannot be found.
+    """Expand folders into the pictures below them, and collect problems.
 
-    A file is taken whatever its suffix. A folder is searched with its subfolders, links included, for
-    `SUFFIXES`; hidden files and folders in it are skipped. A file reached twice is taken once.
+    A named file is used whatever its suffix. A folder is searched for `SUFFIXES`, with its subfolders and links; hidden
+    files and folders in it are skipped. A file reached twice is used once.
 
     Args:
-        paths: Files and folders as a person named them.
+        paths: Files and folders, as named by the user.
 
     Returns:
         The pictures, and a problem for each path that is missing, unreadable or a folder without pictures.
@@ -83,7 +83,7 @@ def find_pictures(paths: Iterable[str | Path]) -> Found:
 
 
 def _search(folder: Path, problems: list[PictureError]) -> Iterator[Path]:
-    """Yield the pictures below a folder, those of unread kinds too, without recursion: strangers choose the depth."""
+    """Yield the pictures below a folder, also unsupported ones, without recursion, because the depth is untrusted."""
     visited: set[tuple[int, int]] = set()
     pending, fruitless = [folder], True
     while pending:
@@ -106,4 +106,4 @@ def _search(folder: Path, problems: list[PictureError]) -> Iterator[Path]:
                 yield entry
         pending += reversed(folders)
     if fruitless:
-        problems.append(PictureError(folder, f"no pictures in this folder; only {_KINDS} files are looked for"))
+        problems.append(PictureError(folder, f"no pictures in this folder; only {_KINDS} files are supported"))

@@ -1,4 +1,4 @@
-"""The batch of images that attacks work on, and the ids by which images are told apart."""
+"""The batch of images that attacks work on, and the ids that identify images."""
 
 import hashlib
 from collections import Counter
@@ -15,13 +15,13 @@ class Batch(NamedTuple):
     x: Tensor
     """Images of shape (N, C, H, W), float32, in [0, 1]."""
     y: Tensor | None
-    """Labels of shape (N,), int64; None where they are unknown."""
+    """Labels of shape (N,), int64; None if they are unknown."""
     ids: Tensor
-    """Ids of shape (N,), int64, all different: what belongs to an image depends on its id, not on its place."""
+    """Ids of shape (N,), int64, all different: anything drawn for an image depends on its id, not its position."""
 
 
 def make_batch(x: Tensor, y: Tensor | None = None, ids: Tensor | None = None) -> Batch:
-    """Check images, labels and ids once, so that nothing after has to.
+    """Check images, labels and ids once, so that later code need not.
 
     Args:
         x: Images of shape (N, C, H, W), float32, in [0, 1].
@@ -32,7 +32,7 @@ def make_batch(x: Tensor, y: Tensor | None = None, ids: Tensor | None = None) ->
         The batch, holding the same tensors.
 
     Raises:
-        ValueError: A shape, type, device or value is not as above.
+        ValueError: A shape, dtype, device or value is not as above.
 
     Example:
         >>> batch = make_batch(torch.zeros(2, 1, 4, 4), torch.tensor([3, 7]))
@@ -53,17 +53,16 @@ def make_batch(x: Tensor, y: Tensor | None = None, ids: Tensor | None = None) ->
 
 
 def content_ids(x: Tensor, names: Sequence[str] | None = None) -> Tensor:
-    """Give each image an id made of its content, the same whatever batch the image stands in.
+    """Derive an id for each image from its content, independent of the batch that the image is in.
 
-    An id is the first 63 bits of the sha256 of the image's type, shape and bytes, which makes it
-    `int(sample_id(image), 16) // 2`. Where an image repeats one before it in `x`, the digest is hashed once
-    more for each repeat: the first keeps its id, the second has the same id in every batch that holds it
-    twice, and so on.
+    An id is the first 63 bits of the sha256 of the image's dtype, shape and bytes, so it equals `int(sample_id(image),
+    16) // 2`. If an image repeats an earlier one in `x`, the digest is hashed again for each repeat: the first keeps
+    its id, the second has the same id in every batch that contains it twice, and so on.
 
     Args:
-        x: Images of shape (N, ...), of any type and on any device.
-        names: What `sample_ids` calls them (N), where they are a part of the images that it named: a repeat has the
-            same id then whether or not the image that it repeats stands in `x` too. None: they are all.
+        x: Images of shape (N, ...), of any dtype and on any device.
+        names: Their names from `sample_ids` (N), if `x` is only a part of the images that were named: then a repeat has
+            the same id whether or not the image that it repeats is also in `x`. None: `x` is all of them.
 
     Returns:
         Ids of shape (N,), int64, not negative, all different, on the device of `x`.
@@ -89,10 +88,10 @@ def sample_id(image: Tensor) -> str:
     """Name an image by its content, for records.
 
     Args:
-        image: One image, of any shape and type and on any device.
+        image: One image, of any shape and dtype and on any device.
 
     Returns:
-        The first 16 hexadecimal digits of the sha256 of the image's type, shape and bytes.
+        The first 16 hexadecimal digits of the sha256 of the image's dtype, shape and bytes.
 
     Example:
         >>> sample_id(torch.zeros(3, 2, 2))
@@ -102,10 +101,10 @@ def sample_id(image: Tensor) -> str:
 
 
 def sample_ids(x: Tensor) -> list[str]:
-    """Name images by their content, each differently: see `Numbering`.
+    """Name images by their content, with unique names: see `Numbering`.
 
     Args:
-        x: All images of a data set or of a test (N, ...), of any type and on any device.
+        x: All images of a data set or of a test (N, ...), of any dtype and on any device.
 
     Example:
         >>> sample_ids(torch.zeros(2, 3, 2, 2))
@@ -115,10 +114,10 @@ def sample_ids(x: Tensor) -> list[str]:
 
 
 class Numbering:
-    """Tells equal names apart as they come: the second gets -2 behind it, the third -3.
+    """Make repeated names unique: the second occurrence gets the suffix -2, the third -3.
 
-    Whatever is counted or compared image by image goes by these names. Two images that are equal, and may have
-    different labels, would be one otherwise.
+    Everything that is counted or compared image by image uses these names. Otherwise, two equal images, which may have
+    different labels, would be treated as one.
 
     Example:
         >>> list(map(Numbering(), ["ab", "cd", "ab"]))
@@ -129,13 +128,13 @@ class Numbering:
         self._times: Counter[str] = Counter()
 
     def __call__(self, name: str) -> str:
-        """The name, with a number behind it if it was here before."""
+        """The name, with a number appended if it occurred before."""
         self._times[name] += 1
         return name if self._times[name] == 1 else f"{name}-{self._times[name]}"
 
 
 def content_of(name: str) -> str:
-    """The `sample_id` in a name that may have a number behind it.
+    """The `sample_id` in a name that may have a number appended.
 
     Example:
         >>> content_of("263b5fce9e64db68-2")
@@ -145,7 +144,7 @@ def content_of(name: str) -> str:
 
 
 def _repeats(name: str) -> int:
-    """How many equal images were named before it."""
+    """The number of equal images that were named before it."""
     return int(name.partition("-")[2] or 1) - 1
 
 
@@ -156,7 +155,7 @@ def _hashed(digest: bytes, times: int) -> bytes:
 
 
 def _digest(image: Tensor) -> bytes:
-    # The shape goes in because 2 x 8 and 4 x 4 pixels may hold the same bytes.
+    # The shape is included because 2 x 8 and 4 x 4 pixels may hold the same bytes.
     head = f"{image.dtype} {tuple(image.shape)} ".encode()
     return hashlib.sha256(head + image.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).digest()
 
@@ -169,7 +168,7 @@ def _check_images(x: Tensor) -> None:
     if x.ndim != 4 or x.numel() == 0:
         raise ValueError(f"expected x of shape (N, C, H, W), none of them 0, got {tuple(x.shape)}")
     low, high = (bound.item() for bound in x.detach().aminmax())
-    # Written so that NaN, which no comparison holds for, is refused too.
+    # Written so that NaN, for which every comparison is false, is refused too.
     if not (low >= 0 and high <= 1):
         raise ValueError(f"expected x in [0, 1], got values from {low:g} to {high:g}")
 

@@ -1,4 +1,4 @@
-"""Pictures from disk in batches, again and again, in bounded memory."""
+"""Repeated passes over pictures on disk, in batches, with bounded memory."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +14,18 @@ from advbench.sanitize import display_name
 
 
 class PictureStream:
-    """A loader of pictures that can be gone through again; only as much is in memory as fits.
+    """A loader of pictures that can be iterated repeatedly, with a limited cache.
 
-    What cannot be read is left out, and stands in :attr:`problems` from then on; pictures of several sizes are refused.
+    Unreadable pictures are left out, and listed in :attr:`problems` from then on; pictures of different sizes are
+    refused.
 
     Args:
         paths: Paths of the pictures.
         read: Path -> image (C, H, W) in [0, 1], whose values are multiples of 1/255.
-        batch_size: Images in a batch; the last may have fewer.
+        batch_size: Number of images in a batch; the last may have fewer.
         labels: Class of each picture; None: unknown.
         seed: Seed of the order, which differs from pass to pass; None: always the order of ``paths``.
-        device: Where the batches go; None: they stay.
+        device: Device for the batches; None: they stay on the CPU.
 
     Example:
         >>> stream = PictureStream([Path("a.png")] * 3, lambda path: torch.zeros(1, 2, 2), batch_size=2)
@@ -49,7 +50,7 @@ class PictureStream:
         self.problems: dict[Path, PictureError] = {}
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next pass, which decides the order."""
+        """Set the number of the next pass, which determines the order."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -71,10 +72,10 @@ class PictureStream:
             yield self._batch(found, images)
 
     def _refuse_other_size(self, image: Tensor, path: Path) -> None:
-        """Refuse pictures of several sizes, which have neither batches nor a perturbation in common.
+        """Refuse pictures of different sizes, which cannot share batches or a perturbation.
 
         Raises:
-            UserError: It differs from the first picture.
+            UserError: The size differs from that of the first picture.
         """
         first, size = self._first or (path, image.shape), image.shape
         self._first = first
@@ -83,8 +84,8 @@ class PictureStream:
                 f"{shape[-1]} x {shape[-2]} ('{display_name(name, limit=80)}')" for name, shape in (first, (path, size))
             )
             raise UserError(
-                f"pictures have several sizes, such as {sizes} pixels, and the model gets them as they are",
-                hint="say to which size they are to be scaled: --input-size, or input_size of the model",
+                f"pictures have several sizes, such as {sizes} pixels, and the model gets them unscaled",
+                hint="give the size to which to scale them: --input-size, or input_size of the model",
             )
 
     def _order(self) -> list[int]:
@@ -95,7 +96,7 @@ class PictureStream:
         return order
 
     def _image(self, number: int) -> Tensor | None:
-        """In 8 bits; None if it cannot be read."""
+        """The picture in 8 bits; None if it cannot be read."""
         path = self._paths[number]
         if path in self.problems:
             return None
@@ -113,7 +114,7 @@ class PictureStream:
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """Digest of the contents of files, whatever they are called and in whatever order; no content if one is closed.
+    """Digest of the contents of files, regardless of their names and order; an unreadable file counts as empty.
 
     Example:
         >>> files_digest([])
@@ -126,7 +127,7 @@ def files_digest(paths: Sequence[Path]) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """The content of a file, and none of one that cannot be read: it is among the problems where it is loaded."""
+    """The content of a file; empty for an unreadable one, which is reported as a problem when it is loaded."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Images in any usual form, converted to the float tensor in [0, 1] that attacks work on."""
+"""Convert images in any common form to the float tensor in [0, 1] that attacks work on."""
 
 import os
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ _WITHIN = "normalised? leave that to the model: advbench.Classifier(network, num
 
 
 def as_images(given: Any, *, alone: bool = False) -> Tensor:
-    """Understand images.
+    """Convert images in any common form to a tensor.
 
     Args:
-        given: A tensor, an array, or a list of tensors, arrays or numbers. 8-bit values are divided by 255; where the
-            channels come last in an array or in 8-bit images, and can be nothing else, they are moved to the front.
-        alone: Whether it is a single image, without an axis that counts images.
+        given: A tensor, an array, or a list of tensors, arrays or numbers. 8-bit values are divided by 255; channels
+            that come last in an array or in 8-bit images, and cannot be anything else, are moved to the front.
+        alone: Whether it is a single image, without a batch axis.
 
     Returns:
-        Images (N, ...) of the floating-point type that they had; of 8-bit images, float32.
+        Images (N, ...) in their own floating-point dtype; float32 for 8-bit images.
 
     Raises:
-        ValueError: ``expected ..., got ...`` for files and pictures that are not read, images of several sizes, and
-            integers other than of 8 bits.
+        ValueError: ``expected ..., got ...`` for files and pictures that have not been decoded, images of different
+            sizes, and integers of more than 8 bits.
 
     Example:
         >>> as_images(np.full((2, 8, 8, 3), 255, np.uint8)).shape
@@ -49,7 +49,7 @@ def as_images(given: Any, *, alone: bool = False) -> Tensor:
 
 
 def channels_last(x: Tensor) -> bool:
-    """Whether the channels of images come last, and not first: one of the two sizes alone can be that of channels.
+    """Whether the channels of images come last rather than first: only the last size can be a number of channels.
 
     Example:
         >>> channels_last(torch.zeros(2, 8, 8, 3)), channels_last(torch.zeros(2, 3, 8, 4))
@@ -59,13 +59,13 @@ def channels_last(x: Tensor) -> bool:
 
 
 def check_pixels(x: Tensor) -> None:
-    """Check that images can be attacked: there are some, and their values are those of images.
+    """Check that images can be attacked: there is at least one, and their values are in range.
 
     Args:
         x: Images (N, ...), floating point.
 
     Raises:
-        ValueError: ``expected ..., got ...``, and what was probably forgotten.
+        ValueError: ``expected ..., got ...``, with what was probably forgotten.
 
     Example:
         >>> check_pixels(torch.tensor([[0.0, 255.0]]))
@@ -93,10 +93,10 @@ def check_pixels(x: Tensor) -> None:
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Batches of images (n, ...) as one (N, ...), on the device of the first.
+    """Concatenate batches of images (n, ...) to one (N, ...), on the device of the first.
 
     Raises:
-        ValueError: They have several sizes.
+        ValueError: They have different sizes.
 
     Example:
         >>> joined([torch.zeros(2, 3), torch.zeros(1, 3)]).shape
@@ -105,12 +105,14 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     sizes = dict.fromkeys(tuple(part.shape[1:]) for part in parts)
     if len(sizes) > 1:
         first, other = list(sizes)[:2]
-        raise ValueError(f"expected images of one size, got {first} and {other}: resize them, or attack them apart")
+        raise ValueError(
+            f"expected images of one size, got {first} and {other}: resize them, or attack them separately"
+        )
     return parts[0] if len(parts) == 1 else torch.cat([part.to(parts[0].device) for part in parts])
 
 
 def refuse_pictures(given: Any) -> None:
-    """Refuse a file or a picture of Pillow's, or several: how the model wants them read is not known here.
+    """Refuse files and PIL images, one or several: how to preprocess them for the model is not known here.
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -128,13 +130,13 @@ def refuse_pictures(given: Any) -> None:
 
 
 def _tensor(given: Any) -> Tensor:
-    """Images of any kind as a tensor of the type that they have."""
+    """Convert images of any kind to a tensor of their own dtype."""
     if isinstance(given, Tensor):
         return given.detach().as_subclass(Tensor)
     if isinstance(given, list | tuple) and given and all(hasattr(each, "shape") for each in given):
         return joined([_tensor(each).unsqueeze(0) for each in given])
     try:
-        # A copy: torch wants memory that it may write to, in the order of this machine.
+        # A copy, since torch needs writable memory in native byte order.
         array = np.array(given)
         array = array.astype(array.dtype.newbyteorder("="))
         array = array.astype(np.float64) if array.dtype == np.longdouble else array
@@ -151,7 +153,7 @@ def _are_tensors(given: Any) -> bool:
 
 
 def _scaled(x: Tensor) -> Tensor:
-    """8-bit values divided by 255; all others as they are."""
+    """8-bit values divided by 255; all others unchanged."""
     if x.is_floating_point():
         return x
     if x.dtype != torch.uint8:

@@ -1,1 +1,1 @@
-"""How each kind of data set is read: a module for each, with the function that its card names."""
+"""Readers of data sets: a module for each kind, with the loader that its card names."""

@@ -1,8 +1,8 @@
-"""Arrays in files, of which only what is asked for is read: `.npy`, `.npz` and `.safetensors`; nothing is unpickled.
+"""Read parts of arrays in files on demand: `.npy`, `.npz` and `.safetensors`; nothing is unpickled.
 
-Rows of an `.npy` file and of an uncompressed member of an `.npz` are read where they stand. A compressed member has to
-be expanded before one image of it can be read: into memory if it is small, else into a temporary file that goes with
-the process.
+Rows of an `.npy` file and of an uncompressed member of an `.npz` are read in place. A compressed member has to be
+expanded before any image in it can be read: into memory if it is small, else into a temporary file that is deleted when
+the process ends.
 """
 
 import math
@@ -24,19 +24,19 @@ from advbench.config.folders import files_below
 from advbench.errors import UserError, reason
 
 IN_MEMORY = 64 * 2**20
-"""Bytes of the largest array that is expanded in memory."""
+"""Maximum size in bytes of an array that is expanded in memory."""
 _AGAIN = "fetch or save it again"
 _AT_ONCE = 2**20
 _LOCAL_HEADER = 30
-"""Bytes before the name in the header of a member of a zip archive."""
+"""Number of bytes before the name in the header of a zip member."""
 _TYPES = {"U8": "uint8", "F16": "float16", "F32": "float32", "F64": "float64", "BOOL": "bool"} | {
     f"{letter}{bits}": f"{name}{bits}" for letter, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
 }
-"""Types of safetensors that numpy has."""
+"""Safetensors dtypes that numpy has."""
 
 
 class Rows(Protocol):
-    """An array of which single rows are read."""
+    """An array whose rows can be read one by one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,18 +44,18 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of its values."""
+        """Data type of its values."""
 
     def __getitem__(self, row: Any, /) -> Any:
         """A row, or all of them for `[:]`."""
 
 
 Arrays = Mapping[str, Callable[[], Rows]]
-"""Key -> a call that opens the array."""
+"""Key -> function that opens the array."""
 
 
 def arrays_in(path: Path) -> Arrays:
-    """The arrays in a file or a folder, none of which is opened yet.
+    """List the arrays in a file or a folder without opening them.
 
     Args:
         path: An `.npz` or `.safetensors` file, or a folder of `.npy` files.
@@ -83,17 +83,17 @@ def _opener(open_: Callable[..., Rows], *given: Any) -> Callable[[], Rows]:
 
 
 class _Head(NamedTuple):
-    """What an array's header says."""
+    """The header of an array."""
 
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype[Any]
     length: int
-    """Bytes of the header."""
+    """Size of the header in bytes."""
 
     @property
     def size(self) -> int:
-        """Bytes of the values."""
+        """Size of the values in bytes."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
@@ -101,7 +101,7 @@ def _head(file: IO[bytes], what: str) -> _Head:
     """Read the header of an array in numpy's format.
 
     Raises:
-        UserError: It is damaged, or the array holds Python objects, which could be read by unpickling alone.
+        UserError: It is damaged, or the array holds Python objects, which could only be read by unpickling.
     """
     start = file.tell()
     try:
@@ -109,7 +109,7 @@ def _head(file: IO[bytes], what: str) -> _Head:
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
     except ValueError as error:
-        raise UserError(f"{what} is damaged or not an array of numpy's: {reason(error)}") from None
+        raise UserError(f"{what} is damaged or not a numpy array: {reason(error)}") from None
     if min(shape, default=0) < 0:
         raise UserError(f"{what} is damaged: its shape is {shape}", hint=_AGAIN)
     if dtype.hasobject:
@@ -119,7 +119,7 @@ def _head(file: IO[bytes], what: str) -> _Head:
 
 
 class _InPlace:
-    """An array in a file, row after row. A mapped file would count as memory of the process, page by page."""
+    """An array in a file, read row by row. A memory-mapped file would count towards the memory of the process."""
 
     def __init__(self, file: IO[bytes], start: int, head: _Head) -> None:
         self._file, self._start = os.dup(file.fileno()), start
@@ -136,14 +136,14 @@ class _InPlace:
 
 
 def _in_file(file: IO[bytes], start: int, head: _Head) -> Rows:
-    """The values that begin somewhere in an open file."""
+    """The values at an offset in an open file."""
     if head.fortran and len(head.shape) > 1:
         return np.memmap(file, head.dtype, "r", start, head.shape, "F")
     return _InPlace(file, start, head)
 
 
 def _stored(path: Path, offset: int = 0, what: str = "") -> Rows:
-    """The array that begins somewhere in a file."""
+    """The array at an offset in a file."""
     what = what or str(path)
     try:
         with path.open("rb") as file:
@@ -176,14 +176,14 @@ def _member(path: Path, info: zipfile.ZipInfo) -> Rows:
         with zipfile.ZipFile(path) as archive, archive.open(info) as member:
             head = _head(member, what)
             if head.size + head.length != info.file_size:
-                raise UserError(f"{what} is damaged: its size is not that of its shape", hint=_AGAIN)
+                raise UserError(f"{what} is damaged: its size does not match its shape", hint=_AGAIN)
             return _expanded(member, head, what)
     except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, ValueError, zlib.error) as error:
         raise UserError(f"{what} cannot be read: {reason(error)}", hint=_AGAIN) from None
 
 
 def _expanded(member: IO[bytes], head: _Head, what: str) -> Rows:
-    """A compressed array, in memory or in a temporary file that has no name."""
+    """A compressed array, expanded in memory or in an unnamed temporary file."""
     if head.size <= IN_MEMORY:
         values, done = np.empty(head.size, np.uint8), 0
         while done < head.size and (more := member.readinto(values[done : done + _AT_ONCE])):  # type: ignore[attr-defined]

@@ -20,28 +20,29 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 PAIRS = (("x", "y"), ("images", "labels"), ("image", "label"), ("data", "labels"), ("data", "targets"))
-"""Keys of images and of their labels, in any case; with the split before or behind them, as in x_test or test_images.
+"""Keys of images and their labels, ignoring case, with the split before or after them, as in x_test or test_images.
 """
 _TRIED = (SPLITS[0], "", *SPLITS[1:])
-"""Splits that are looked for if none is named, in this order; the empty one for keys that name none."""
+"""Splits to look for if none is named, in this order; the empty one is for keys without a split."""
 _CHANNELS = (1, 3)
 _LOOKED_AT = 16
-"""Images whose values are looked at when the file is opened; each of the others when it is read."""
+"""Number of images whose values are checked when the file is opened; the others are checked when read."""
 _WANTED = "expected images (N, H, W, C), (N, C, H, W) or (N, H, W), uint8 or floats in [0, 1]"
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open a data set of arrays; what its card names as the loader.
+    """The loader of data sets of arrays.
 
-    8-bit images are pictures, which are resized and made grey as the model wants them. Floats go in as they are, so
-    that they need the size of the model's input; they are rounded to float32.
+    8-bit images are treated as pictures, which are resized and converted to grey as the model requires. Floats are
+    passed unchanged, so they must have the size of the model's input; they are rounded to float32.
 
     Args:
         card: Card of the data set.
         source: The path; a split, for keys such as x_train and y_train; keys as `image_column` and `label_column`.
 
     Raises:
-        UserError: The file cannot be read, has no or several such arrays, or arrays of other shapes, types or values.
+        UserError: The file cannot be read, has no such arrays or several, or arrays of unsupported shapes, dtypes or
+            values.
     """
     path = source.path or Path()
     if path.suffix == ".npy" and path.is_file():
@@ -89,13 +90,13 @@ def _keys(arrays: Arrays, path: Path, source: DataSource) -> tuple[str, str]:
 
 
 def _pairs(split: str) -> Iterable[tuple[str, str]]:
-    """Pairs of keys of a split; of none for the empty one."""
+    """Pairs of keys for a split; the empty split means keys without one."""
     for x, y in PAIRS:
         yield from [(f"{x}_{split}", f"{y}_{split}"), (f"{split}_{x}", f"{split}_{y}")] if split else [(x, y)]
 
 
 def _channel_axis(images: Rows, where: str) -> int | None:
-    """Axis of the channels of an image: 0, 2, or None where there is none."""
+    """Axis of the channels of an image: 0, 2, or None if there is none."""
     shape, dtype = images.shape, images.dtype
     got = f"{dtype} of shape {shape}"
     if dtype != np.uint8 and dtype not in (np.float16, np.float32, np.float64):
@@ -111,11 +112,11 @@ def _channel_axis(images: Rows, where: str) -> int | None:
             return 0
         if shape[3] in _CHANNELS:
             return 2
-    raise UserError(f"{where}: {_WANTED}, got {got}", hint="reshape them; of four channels leave out the opacity")
+    raise UserError(f"{where}: {_WANTED}, got {got}", hint="reshape them; of four channels, drop the alpha channel")
 
 
 def _check_size(labels: Rows, count: int, where: str) -> None:
-    """Refuse an array that cannot be labels before it is read."""
+    """Refuse an array that cannot be labels, before reading it."""
     if not labels.shape or labels.shape[0] != count:
         raise UserError(f"{where}: expected one label for each of {count:,} images, got shape {labels.shape}")
     if len(labels.shape) > 2:
@@ -123,7 +124,7 @@ def _check_size(labels: Rows, count: int, where: str) -> None:
 
 
 def _check_values(images: Rows, where: str) -> None:
-    """Refuse floats that are not in [0, 1], by some of the images."""
+    """Refuse floats outside [0, 1], judging by some of the images."""
     numbers = sorted(set(np.linspace(0, images.shape[0] - 1, _LOOKED_AT).astype(int).tolist()))
     some = np.stack([np.asarray(images[number]) for number in numbers]).astype(np.float32)
     try:

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the images and the labels."""
+"""Find the columns of a table that hold the images and the labels."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -7,11 +7,11 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 IMAGES = ("image", "images", "img", "picture", "photo", "jpg", "png")
-"""Usual names of columns of images; the first that there is wins over other columns of images."""
+"""Common names of image columns; the first that exists is preferred to other image columns."""
 LABELS = ("label", "labels", "class", "target", "y", "cls")
-"""The same for labels."""
+"""Common names of label columns."""
 FILES = ("file", "filename", "file_name", "image", "path")
-"""The same for the files of pictures in a text file."""
+"""Common names of the column with picture files in a text file."""
 
 
 def pick(
@@ -22,21 +22,21 @@ def pick(
     there: Iterable[str],
     usual: Sequence[str] | None = None,
 ) -> str | None:
-    """Pick the column that is meant.
+    """Pick a column.
 
     Args:
-        found: Columns that could be it by their type or name.
+        found: Candidate columns, judging by their type or name.
         named: The column that the user names, whatever its type; None: none.
-        what: What it holds.
+        what: Content of the column, for messages.
         where: Origin of the table in messages.
         there: Names of all columns of the table.
-        usual: Names of which the first that there is wins; None: `IMAGES` or `LABELS`.
+        usual: Preferred names, of which the first that exists is used; None: `IMAGES` or `LABELS`.
 
     Returns:
-        Its name; None if there is none.
+        Name of the column; None if there is none.
 
     Raises:
-        UserError: The named column does not exist, or several could be meant.
+        UserError: The named column does not exist, or the choice is ambiguous.
 
     Example:
         >>> pick(["img", "thumbnail"], None, "image", "a.parquet", ["img", "thumbnail", "label"])
@@ -53,11 +53,11 @@ def pick(
     if known := next((lower[name] for name in first if name in lower), None):
         return known
     message = f"several columns of {where} could hold the {what}s: {listed(found)}"
-    raise UserError(message, hint=f'say which: {what}_column = "{display_name(found[0])}"')
+    raise UserError(message, hint=f'choose one: {what}_column = "{display_name(found[0])}"')
 
 
 def several_columns(named: str | None, there: Iterable[str]) -> tuple[str, ...]:
-    """The columns that a user names with commas between, if that is no column itself; none otherwise.
+    """The columns in a comma-separated list, unless that is the name of a column itself; none otherwise.
 
     Example:
         >>> several_columns("cat, dog", ["file", "cat", "dog"]), several_columns("label", ["file", "label"])
@@ -69,7 +69,7 @@ def several_columns(named: str | None, there: Iterable[str]) -> tuple[str, ...]:
 
 
 def listed(names: Iterable[str]) -> str:
-    r"""Names from a file in a message, at most 20 of them.
+    r"""Format names from a file for a message, at most 20 of them.
 
     Example:
         >>> listed(["image", "lab\nel"])

@@ -16,29 +16,29 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 LABELS = "labels.csv"
-"""Name of the file with the labels of the pictures beside it."""
+"""Name of the file with the labels of the pictures next to it."""
 LABEL_COLUMNS = (*columns.LABELS, "wnid", "index")
-"""Columns of `LABELS` in which the label of a picture is looked for; the first that is there counts."""
+"""Columns of `LABELS` that may hold the label of a picture; the first that exists is used."""
 _MOST_BYTES = 100_000_000
-"""Size of the largest `LABELS`."""
+"""Maximum size of `LABELS` in bytes."""
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open a folder of labelled pictures; they are read when they are needed.
+    """Open a folder of labelled pictures, which are read on demand.
 
     Args:
         card: Card of the data set.
-        source: Path of the folder; names of the columns of its `labels.csv`, if they are unusual.
+        source: Path of the folder; names of the columns of its `labels.csv`, if they are not common ones.
 
     Returns:
         The data set. Its classes are the names of the subfolders in the order of their code points, as torchvision's
         `ImageFolder` numbers them, or the different labels of the file; pictures are named by their path in the folder.
-        In the file, `|` or `;` stands between the labels of a picture that has several, or each label has a column of 0
-        and 1.
+        In the file, `|` or `;` separates the labels of a picture that has several, or each label has a column of 0 and
+        1.
 
     Raises:
-        UserError: The folder is missing or has no pictures, one subfolder has none, there is one class alone, or
-            `labels.csv` cannot be understood.
+        UserError: The folder is missing or has no pictures, a subfolder has none, there is only one class, or
+            `labels.csv` is invalid.
     """
     folder = source.path
     if folder is None:
@@ -77,20 +77,20 @@ def _from_subfolders(folder: Path) -> dict[str, str]:
         raise UserError(f"folder '{shown}' has {what}", hint=hint)
     if len(names) == 1:
         hint = f"name the folder that has a subfolder for each class; for pictures of one class, write a {LABELS}"
-        raise UserError(f"folder '{shown}' has one class alone, '{display_name(names[0])}'", hint=hint)
+        raise UserError(f"folder '{shown}' has only one class, '{display_name(names[0])}'", hint=hint)
     labelled: dict[str, str] = {}
     for name in names:
         found = find_pictures([folder / name])
         if not found.pictures:
-            raise UserError(str(found.problems[0]), hint="every subfolder is a class: remove those that are none")
-        if found.lacks:  # part of the class would be missing in every number
+            raise UserError(str(found.problems[0]), hint="every subfolder is a class: remove those that are not")
+        if found.lacks:  # otherwise part of the class would be missing from every number
             raise UserError(f"part of the class '{display_name(name)}' is missing: {found.lacks}")
         labelled |= {file.relative_to(folder).as_posix(): name for file in found.pictures}
     return labelled
 
 
 def _from_file(folder: Path, source: DataSource) -> tuple[tuple[str, ...], Truth]:
-    """Path of each picture below the folder, and their labels, as `LABELS` has them."""
+    """Path of each picture below the folder, and their labels, from `LABELS`."""
     file = folder / LABELS
     try:
         if file.stat().st_size > _MOST_BYTES:
@@ -115,11 +115,11 @@ def _from_file(folder: Path, source: DataSource) -> tuple[tuple[str, ...], Truth
 
 
 _Row = tuple[str, Mapping[str, str | None]]
-"""Its place in messages, and its cells."""
+"""Its position for messages, and its cells."""
 
 
 def _truth(found: Sequence[_Row], image: str, there: Sequence[str], source: DataSource, file: Path) -> Truth:
-    """The labels of the rows: those of one column, or of a column of 0 and 1 for each."""
+    """The labels of the rows, from one column, or from a column of 0 and 1 for each label."""
     each = columns.several_columns(source.label_column, there)
     if not each and source.label_column is None and not any(name.lower() in LABEL_COLUMNS for name in there):
         each = tuple(name for name in there if name != image and is_hot(found[0][1][name]))
@@ -135,10 +135,10 @@ def _truth(found: Sequence[_Row], image: str, there: Sequence[str], source: Data
 
 
 def _file(row: Mapping[str, str | None], image: str, where: str) -> str:
-    """File of a row.
+    """The picture file of a row.
 
     Raises:
-        UserError: It is missing, or outside the folder.
+        UserError: The file is missing, or outside the folder.
     """
     name = (row[image] or "").strip()
     if not name:
@@ -150,7 +150,7 @@ def _file(row: Mapping[str, str | None], image: str, where: str) -> str:
 
 
 def _column(there: Sequence[str], source: DataSource, what: Literal["image", "label"], file: Path) -> str:
-    """The column that holds the files of the pictures, or their labels."""
+    """The column with the files of the pictures, or with their labels."""
     usual, named = (columns.FILES, source.image_column) if what == "image" else (LABEL_COLUMNS, source.label_column)
     found = [name for name in there if name.lower() in usual]
     if (picked := columns.pick(found, named, what, str(file), there, usual)) is not None:

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, from its cache or the network, and folders that the package datasets has saved."""
+"""Data sets on the Hugging Face hub, from its cache or the network, and folders saved by the package datasets."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,13 +19,13 @@ from advbench.datasets.sources.shards import shards
 from advbench.datasets.sources.splits import chosen
 from advbench.errors import UserError, reason
 
-_MEANWHILE = "meanwhile: `parquet` reads files that you have, and `advbench datasets` lists what needs no network"
+_MEANWHILE = "meanwhile: `parquet` reads files that you have, and `advbench datasets` lists those that need no network"
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open a data set of the hub or of a folder; what its card names as the loader.
+    """The loader of data sets on the hub or in a folder.
 
-    Images are decoded by advbench, as all others: upright, 8 bits, four formats.
+    Images are decoded by advbench, like all others: upright, 8 bits, four formats.
 
     Args:
         card: Card whose name is `hf/` and the name of a data set, or a folder that begins with `.`, `/` or `~`.
@@ -33,7 +33,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
 
     Raises:
         UserError: The package datasets is not installed; there is no such data set, configuration, split or column, or
-            it is neither in the cache nor to be fetched; or its labels cannot be used.
+            it is neither in the cache nor can it be fetched; or its labels cannot be used.
     """
     name = card.name.removeprefix(HUB)
     if name.startswith((".", "/", "~")):
@@ -46,14 +46,14 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
 
 
 def of_table(name: str, table: Any) -> Dataset:
-    """A table of the package as a data set; its images and labels are found by their types and names.
+    """Wrap a table of the package as a data set; its images and labels are found by their types and names.
 
     Args:
         name: Name of the data set in records.
         table: Table of the package, a `datasets.Dataset`.
 
     Raises:
-        UserError: It has no column of images or labels, or several.
+        UserError: There is no column of images or labels, or several.
     """
     return _dataset(name, table, DataSource())
 
@@ -66,7 +66,7 @@ def _is_saved(folder: Path) -> bool:
 def _package() -> Any:
     try:
         import datasets
-        import datasets.exceptions  # any folder called datasets can be imported; this is in the package alone
+        import datasets.exceptions  # any folder called datasets can be imported; only the package has this
     except ImportError:
         message = "data sets of the Hugging Face hub need the package datasets, which is not installed"
         raise UserError(message, hint=f'pip install "advbench[hf]"; {_MEANWHILE}') from None
@@ -77,13 +77,13 @@ def _saved(folder: Path, source: DataSource) -> Any:
     try:
         found = _package().load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{folder} is no data set that save_to_disk wrote: {reason(error)}"
+        message = f"{folder} is not a data set saved by save_to_disk: {reason(error)}"
         raise UserError(message, hint="save it again") from None
     return _split(found, source.split, str(folder))
 
 
 def _split(found: Any, split: str | None, where: str) -> Any:
-    """One part of something that may have several."""
+    """One split of data that may have several."""
     if not isinstance(found, Mapping):
         return found
     name = chosen(split, found) or ("" if split else next(iter(found), ""))
@@ -102,7 +102,7 @@ def _of_the_hub(name: str, source: DataSource) -> Any:
 
 
 def _refusal(name: str, source: DataSource, error: Exception) -> UserError:
-    """What to say of an error of the package."""
+    """The error that reports an exception of the package."""
     shown = f"{HUB}{name}"
     given = source.given()
     options = "".join(f", {key}={given[key]!r}" for key in ("config", "revision") if key in given)
@@ -112,15 +112,15 @@ def _refusal(name: str, source: DataSource, error: Exception) -> UserError:
         return UserError(f"there is no data set {shown}, or you may not read it", hint=hint)
     if isinstance(error, ConnectionError):
         message = f"{shown} is not in the cache of the Hugging Face hub, and the hub cannot be reached"
-        return UserError(message, hint=f"where there is a network: {fetch}; {_MEANWHILE}")
+        return UserError(message, hint=f"on a connected machine: {fetch}; {_MEANWHILE}")
     if "script" in str(error):
-        message = f"{shown} is a script that makes its data, and scripts of strangers are never run"
+        message = f"{shown} is a script that generates its data, and untrusted scripts are never run"
         return UserError(message, hint="look for its Parquet files: revision = 'refs/convert/parquet'")
     return UserError(f"{shown} cannot be loaded: {reason(error)}", hint=_MEANWHILE)
 
 
 def _dataset(name: str, found: Any, source: DataSource) -> Dataset:
-    """A table of the package as a data set."""
+    """Wrap a table of the package as a data set."""
     package, features = _package(), found.features
     coded = [column for column, kind in features.items() if isinstance(kind, package.Image)]
     image = pick(coded, source.image_column, "image", name, features)
@@ -129,7 +129,7 @@ def _dataset(name: str, found: Any, source: DataSource) -> Dataset:
     if image not in coded:
         hint = f"columns of images: {listed(coded)}"
         raise UserError(f"column {image} of {name} is of type {type(features[image]).__name__}", hint=hint)
-    inner = {column: getattr(kind, "feature", kind) for column, kind in features.items()}  # of a list, what it holds
+    inner = {column: getattr(kind, "feature", kind) for column, kind in features.items()}  # for a list, its items
     named = {column: kind.names for column, kind in inner.items() if isinstance(kind, package.ClassLabel)}
     columns = [column for column in features if column in named or column.lower() in LABELS]
     label = pick(columns, source.label_column, "label", name, features)
@@ -148,7 +148,7 @@ def _dataset(name: str, found: Any, source: DataSource) -> Dataset:
 
 
 def _picture(stored: Any, what: str) -> Image.Image:
-    """An image of a table, from its bytes or from the file in the cache that it names."""
+    """An image of a table, from its bytes or from the cached file that it names."""
     content = stored or {}
     if content.get("bytes") is not None:
         return decode_picture(content["bytes"], what)

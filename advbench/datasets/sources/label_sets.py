@@ -1,8 +1,8 @@
-"""The labels of images that may have several of them, or none, as people store them.
+"""Parse the labels of images that may have several, or none, in the forms in which they are stored.
 
-Understood are rows of 0 and 1 (or -1 and 1) with a place for each label, columns of those, lists of labels, and texts
-in which `|` or `;` stands between labels. Where every image has one, it is read as its class: whether it is one of
-several labels is known once there is a model.
+Supported are rows of 0 and 1 (or -1 and 1) with an entry for each label, columns of those, lists of labels, and texts
+in which `|` or `;` separates labels. If every image has one label, it is read as its class: whether it is one of
+several labels is only known once there is a model.
 """
 
 import re
@@ -17,43 +17,43 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 BETWEEN = re.compile(r"[|;]")
-"""What stands between the labels of an image in a text."""
+"""Separators between the labels of an image in a text."""
 _HOT = {"0": 0, "1": 1, "-1": -1, "false": 0, "true": 1, "0.0": 0, "1.0": 1, "-1.0": -1}
-"""What says in a column whether a label applies: 1 against 0, or against -1."""
-_UNSURE = "-1 beside 0 is unclear: leave out the images of which a label is not known, or write 0 and 1 alone"
+"""Values that say in a column whether a label applies: 1 versus 0, or versus -1."""
+_UNSURE = "-1 together with 0 is unclear: leave out images with unknown labels, or write only 0 and 1"
 _WRITTEN = re.compile(r"[0-9]{1,9}")
 
 
 class Truth(NamedTuple):
-    """What is known of the images of a data set; its fields are those of `Dataset`."""
+    """The truth about the images of a data set; its fields are those of `Dataset`."""
 
     labels: tuple[int, ...] | None
-    """Class of each image; None of images with several labels."""
+    """Class of each image; None for images with several labels."""
     classes: tuple[str, ...] | None
     """Names of the classes in the order of their numbers; None: there are none."""
     label_sets: tuple[tuple[int, ...], ...] | None = None
-    """Labels of each image, ascending; None of images with one class each."""
+    """Labels of each image, ascending; None for images with one class each."""
     width: int | None = None
-    """Number of labels of which these tell whether they apply; None: one that is not named does not."""
+    """Number of labels that `label_sets` decides about; None: a label that is not named does not apply."""
 
     @classmethod
     def of_classes(cls, found: TrueLabels) -> "Truth":
-        """Of images with one class each."""
+        """The truth for images with one class each."""
         return cls(found.numbers, found.classes)
 
 
 def truth_of(given: Any, count: int, where: str, classes: Sequence[str] | None = None) -> Truth:
-    """Understand the labels of a file, be they one class of each image or several labels.
+    """Parse the labels of a file: one class per image, or several labels.
 
     Args:
-        given: As :func:`advbench.datasets.sources.true_labels.true_labels` takes them; or rows of 0 and 1 (N, C) of any
-            type; or a list of labels for each image, numbers or names; or texts such as "cat|dog".
+        given: Labels as :func:`advbench.datasets.sources.true_labels.true_labels` accepts them; or rows of 0 and 1 (N,
+            C) of any dtype; or a list of labels for each image, numbers or names; or texts such as "cat|dog".
         count: Number of images N.
         where: Origin of the labels in messages.
-        classes: Names of the classes, if the file tells them.
+        classes: Names of the classes, if the file states them.
 
     Raises:
-        UserError: As :func:`advbench.datasets.sources.true_labels.true_labels`; or no image has any label.
+        UserError: As for :func:`advbench.datasets.sources.true_labels.true_labels`; or no image has any label.
 
     Example:
         >>> truth_of([[0, 1, 1], [1, 0, 0]], 2, "y.npy").label_sets
@@ -79,7 +79,7 @@ def truth_of(given: Any, count: int, where: str, classes: Sequence[str] | None =
 
 
 def split(text: str) -> list[str]:
-    """The labels in a text.
+    """Split a text into labels.
 
     Example:
         >>> split("cat| dog;"), split("")
@@ -89,14 +89,14 @@ def split(text: str) -> list[str]:
 
 
 def truth_in_columns(columns: Mapping[str, Sequence[Any]], where: str) -> Truth:
-    """Understand columns that tell of a label each whether it applies.
+    """Parse columns that each say whether a label applies.
 
     Args:
-        columns: Name of each label -> 0 or 1 (or -1 and 1, or truth values) for each image, as numbers or as texts.
+        columns: Name of each label -> 0 or 1 (or -1 and 1, or booleans) for each image, as numbers or as texts.
         where: Origin of the columns in messages.
 
     Raises:
-        UserError: One holds something else, or no image has any label.
+        UserError: A column holds something else, or no image has any label.
 
     Example:
         >>> truth_in_columns({"cat": ["0", "1"], "dog": ["1", "1"]}, "labels.csv")
@@ -118,7 +118,7 @@ def truth_in_columns(columns: Mapping[str, Sequence[Any]], where: str) -> Truth:
 
 
 def is_hot(value: Any) -> bool:
-    """Whether a value of a file may say that a label applies, or does not.
+    """Whether a value in a file may mean that a label applies, or does not.
 
     Example:
         >>> is_hot("1"), is_hot(-1), is_hot("cat")
@@ -132,7 +132,7 @@ def _plain(value: Any) -> str:
 
 
 def _same_length(given: Sequence[Any]) -> NDArray[Any] | None:
-    """Lists of one length with 0, 1 and -1 alone as rows; None if they are lists of labels."""
+    """Lists of equal length that contain only 0, 1 and -1, as rows; None if they are lists of labels."""
     lengths = {len(each) for each in given}
     if len(lengths) > 1 or min(lengths) < 2:
         return None
@@ -143,7 +143,7 @@ def _same_length(given: Sequence[Any]) -> NDArray[Any] | None:
 
 
 def _rows(values: NDArray[Any], count: int, where: str, classes: Sequence[str] | None) -> Truth:
-    """Rows with a place for each class: one-hot ones, or those of several labels."""
+    """Rows with an entry for each class: one-hot, or with several labels."""
     found = set(np.unique(values).tolist()) if values.dtype.kind in "biuf" else {None}
     hot = values.shape[1] > 1 and (found <= {0, 1} or found <= {-1, 1})
     if {0, 1, -1} == found:
@@ -153,7 +153,7 @@ def _rows(values: NDArray[Any], count: int, where: str, classes: Sequence[str] |
             true_labels(np.where(values == -1, 0, values) if hot else values, count, where, classes)
         )
     if classes is not None and len(classes) != values.shape[1]:
-        raise UserError(f"{where}: expected a place for each of {len(classes)} labels, got {values.shape[1]}")
+        raise UserError(f"{where}: expected an entry for each of {len(classes)} labels, got {values.shape[1]}")
     return _hot(values == 1, where, None if classes is None else tuple(classes))
 
 
@@ -176,7 +176,7 @@ def _listed(given: Sequence[Sequence[Any]], where: str, classes: Sequence[str] |
         known = tuple(classes or sorted(set(flat)))
         place = {name: number for number, name in enumerate(known)}
         if other := next((name for name in flat if name not in place), None):
-            raise UserError(f"{where}: the label '{display_name(other)}' is none of the {len(known)} labels")
+            raise UserError(f"{where}: the label '{display_name(other)}' is not one of the {len(known)} labels")
         return _sets([[place[name] for name in labels] for labels in given], known)
     else:
         got = next(label for label in flat if not isinstance(label, int | str))

@@ -1,7 +1,7 @@
-"""Parquet files as the Hugging Face hub stores them: a column of encoded images and one of labels; by pyarrow alone.
+"""Parquet files as the Hugging Face hub stores them, a column of encoded images and one of labels; needs only pyarrow.
 
-Of a file only the labels are read when it is opened. Images are read in the order of the file in small batches, so that
-a large row group takes no more memory than a small one; going back within a row group begins it again.
+Opening a file reads only its labels. Images are read in file order in small batches, so that a large row group takes no
+more memory than a small one; going back within a row group starts it again.
 """
 
 import json
@@ -28,15 +28,15 @@ from advbench.errors import UserError, reason
 from advbench.sanitize import display_name
 
 _BATCH_BYTES = 16 * 2**20
-"""Bytes of images that are read at once, about."""
+"""Approximate size in bytes of the images that are read at once."""
 _BATCH_ROWS = 256
-"""Most images that are read at once."""
+"""Maximum number of images that are read at once."""
 _BUFFERED: dict[str, Any] = {"memory_map": False, "pre_buffer": False, "buffer_size": 2**20}
-"""Pages are read one after the other, and not a whole column of a row group."""
+"""Options to read page by page, rather than a whole column of a row group."""
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open a data set of Parquet files; what its card names as the loader.
+    """The loader of data sets of Parquet files.
 
     Args:
         card: Card of the data set.
@@ -44,14 +44,14 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
             found by their types and names.
 
     Raises:
-        UserError: A file cannot be read, no or several columns can be the images or the labels, images are stored as
-            paths alone, or a label is missing.
+        UserError: A file cannot be read, the column of images or labels is missing or ambiguous, images are stored only
+            as paths, or a label is missing.
     """
     return open_shards(card.name, shards(source.path or Path(), ".parquet", source.split), source)
 
 
 def open_shards(name: str, files: Sequence[Path], source: DataSource) -> Dataset:
-    """Open some Parquet files as one data set.
+    """Open several Parquet files as one data set.
 
     Args:
         name: Name of the data set.
@@ -59,7 +59,7 @@ def open_shards(name: str, files: Sequence[Path], source: DataSource) -> Dataset
         source: Columns, if they are named.
 
     Raises:
-        UserError: As :func:`load`.
+        UserError: As for :func:`load`.
     """
     with _opened(files[0]) as first:
         columns = _columns(first.schema_arrow, source, files[0])
@@ -94,11 +94,11 @@ class _Columns(NamedTuple):
     image: str
     """Path of the bytes: "image.bytes" in a struct."""
     label: str
-    """Column of labels; empty where each label has a column."""
+    """Column of labels; empty if each label has its own column."""
     names: tuple[str, ...] | None
     """Names of the classes."""
     each: tuple[str, ...] = ()
-    """Columns that may tell of a label each whether it applies."""
+    """Columns that may each say whether a label applies."""
     given: bool = False
     """Whether the user named these."""
 
@@ -112,7 +112,7 @@ class _Group(NamedTuple):
     column: str
     """Path of the bytes of the images."""
     at_once: int
-    """Rows to be read at once."""
+    """Number of rows to read at once."""
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def _columns(schema: Any, source: DataSource, file: Path) -> _Columns:
     names = _class_names(schema)
     images = [name for name, field in fields.items() if _bytes_in(field) is not None]
     paths = [name for name, field in fields.items() if pa.types.is_struct(field.type) and name not in images]
-    # A column of whole numbers alone says nothing: it may hold widths or the numbers of the images.
+    # That a column holds integers is not enough: they may be widths or image numbers.
     labels = [name for name in fields if name in names or name.lower() in LABELS]
     image = pick(images, source.image_column, "image", display_name(file, limit=200), fields)
     if image is None:
@@ -163,7 +163,7 @@ def _no_labels(file: Path, there: Iterable[str]) -> UserError:
 
 
 def _of_columns(rows: Sequence[Mapping[str, Any]], columns: _Columns, where: str) -> Truth:
-    """The labels of columns of 0 and 1; of those that the user did not name, others are left out."""
+    """The labels from columns of 0 and 1; other columns are left out, unless the user named them."""
     read = {name: [row[name] for row in rows] for name in columns.each}
     hot = read if columns.given else {name: values for name, values in read.items() if all(map(is_hot, values))}
     if len(hot) < 2:
@@ -184,13 +184,13 @@ def _bytes_in(field: Any) -> str | None:
 
 
 def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
-    """Column -> names of its classes, as the package datasets writes them down in the file."""
+    """Column -> names of its classes, as the package datasets stores them in the file."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        held = {column: each.get("feature", each) for column, each in features.items()}  # of a list, what it holds
+        held = {column: each.get("feature", each) for column, each in features.items()}  # for a list, its items
         named = {column: feature["names"] for column, feature in held.items() if "names" in feature}
         return {column: tuple(map(str, names)) for column, names in named.items() if isinstance(names, list)}
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # anybody may write anything there
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # the content is untrusted
         return {}
 
 
@@ -226,7 +226,7 @@ def _labels(opened: Any, columns: _Columns, file: Path) -> list[Any]:
 
 
 class _Reader:
-    """Reads the bytes of single rows, best in ascending order; one thread at a time."""
+    """Read the bytes of single rows, best in ascending order; one thread at a time."""
 
     def __init__(self, groups: list[_Group], starts: list[int]) -> None:
         self._groups, self._starts = groups, np.array(starts)
@@ -235,7 +235,7 @@ class _Reader:
         self._first, self._batch = 0, [None][:0]
 
     def row(self, number: int) -> tuple[bytes | None, str]:
-        """The bytes of a row, None if there are none, and the name of the place."""
+        """The bytes of a row, None if there are none, and its position for messages."""
         place = int(np.searchsorted(self._starts, number, side="right")) - 1
         group, row = self._groups[place], number - int(self._starts[place])
         what = f"row {number - int(self._starts[self._first_group(place)])} of {group.file}"
@@ -277,7 +277,7 @@ class _Reader:
 
 @contextmanager
 def _memory_of_the_system() -> Iterator[None]:
-    """Open files whose pages are given back at once: pyarrow's own allocator keeps 150 MB in a run over many images."""
+    """Open files whose pages are freed at once: pyarrow's own allocator keeps 150 MB in a run over many images."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
@@ -287,6 +287,6 @@ def _memory_of_the_system() -> Iterator[None]:
 
 
 def _flat(batch: Any) -> Any:
-    """The one column of a batch, out of its struct."""
+    """The only column of a batch, extracted from its struct."""
     column = batch.column(0)
     return column.flatten()[0] if pa.types.is_struct(column.type) else column

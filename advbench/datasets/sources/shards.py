@@ -1,4 +1,4 @@
-"""The files of a data set that is cut into shards: a file, a folder, or a pattern such as `val-{000..049}.tar`."""
+"""The files of a sharded data set: a file, a folder, or a pattern such as `val-{000..049}.tar`."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from advbench.errors import UserError
 from advbench.sanitize import display_name
 
 MOST_SHARDS = 100_000
-"""Largest number of names that a pattern may stand for."""
+"""Maximum number of names that a pattern may expand to."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -17,14 +17,13 @@ _SPLIT = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
 
 
 def shards(path: Path, suffix: str, split: str | None = None) -> tuple[Path, ...]:
-    """Find the files that a path stands for.
+    """Find the files that a path refers to.
 
     Args:
         path: A file; a folder, searched with its subfolders; or a pattern with `*`, `?`, `{000..049}` or `{a,b}`.
-        suffix: What a file found in a folder ends in, such as ".tar".
-        split: The part that is meant, by the beginning of the names of its files or by the name of their folder, as
-            the Hugging Face hub has them. None: if the names tell splits apart, that of the test, else of the
-            validation.
+        suffix: Suffix of the files to find in a folder, such as ".tar".
+        split: The split to use, recognised by the prefix of its file names or the name of their folder, as on the
+            Hugging Face hub. None: if the names distinguish splits, the test split, else the validation split.
 
     Returns:
         The files, in the order of the pattern, else sorted.
@@ -55,13 +54,13 @@ def shards(path: Path, suffix: str, split: str | None = None) -> tuple[Path, ...
 
 
 def expanded(pattern: str) -> list[str]:
-    """The names that a pattern with braces stands for.
+    """Expand a pattern with braces to names.
 
     Args:
         pattern: Text with any number of `{000..049}` or `{a,b}`, not nested.
 
     Raises:
-        UserError: They are more than `MOST_SHARDS`.
+        UserError: There are more than `MOST_SHARDS`.
 
     Example:
         >>> expanded("{train,val}-{0..1}")
@@ -87,11 +86,11 @@ def _alternatives(inside: str, pattern: str) -> list[str]:
 
 
 def _too_many(pattern: str) -> UserError:
-    return UserError(f"{display_name(pattern, limit=200)} stands for more than {MOST_SHARDS:,} files")
+    return UserError(f"{display_name(pattern, limit=200)} expands to more than {MOST_SHARDS:,} files")
 
 
 def _matches(name: str) -> list[Path]:
-    """The files that a name with wildcards stands for."""
+    """The files that match a name with wildcards."""
     path = Path(name)
     if not any(sign in name for sign in "*?["):
         return [path]
@@ -99,7 +98,7 @@ def _matches(name: str) -> list[Path]:
 
 
 def _split_of(file: Path, folder: Path) -> str:
-    """The split that the name of a file or of its folders tells; empty if none does."""
+    """The split named by a file or its folders; empty if there is none."""
     for part in reversed(file.relative_to(folder).parts):
         if found := _SPLIT.match(part):
             return plain(found[1])

@@ -1,14 +1,14 @@
-"""Names of the parts of a data set, and which is measured on where none is named: one table for all sources."""
+"""Names of the splits of a data set, and the default split: one table for all sources."""
 
 from collections.abc import Container
 
 SPLITS = ("test", "validation", "val", "valid", "dev", "train")
-"""Names of parts in the order in which one is taken if none is named."""
+"""Names of splits, in the order of preference if none is named."""
 _ALIKE = {"validation": "val", "valid": "val", "dev": "val"}
 
 
 def plain(split: str) -> str:
-    """A name of a part without case, and the same for all names of the validation part.
+    """Normalise the name of a split: lower case, and one name for the validation split.
 
     Example:
         >>> plain("Validation"), plain("dev"), plain("test"), plain("extra")
@@ -18,7 +18,7 @@ def plain(split: str) -> str:
 
 
 def alike(split: str) -> tuple[str, ...]:
-    """The names of the same part, first the one that is given.
+    """All names of a split, starting with the given one.
 
     Example:
         >>> alike("val"), alike("test")
@@ -28,14 +28,14 @@ def alike(split: str) -> tuple[str, ...]:
 
 
 def chosen(split: str | None, there: Container[str]) -> str | None:
-    """The part that is meant, by the name that it has there.
+    """Pick a split from those available, by the name that it has there.
 
     Args:
-        split: Part that the user names, under any of its names; None: the first of `SPLITS` that is there.
-        there: Names of the parts that there are.
+        split: Split that the user names, by any of its names; None: the first of `SPLITS` that is available.
+        there: Names of the available splits.
 
     Returns:
-        None if there is no such part.
+        Name of the split; None if there is no such split.
 
     Example:
         >>> chosen("valid", ["train", "val"]), chosen(None, ["train", "val"]), chosen("test", ["train"])

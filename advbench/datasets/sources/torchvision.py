@@ -1,7 +1,7 @@
-"""The data sets that torchvision knows, whole: the test or validation split, from a folder that torchvision filled.
+"""Complete torchvision data sets: the test or validation split, from a folder that torchvision filled.
 
-torchvision finds the files and compares their md5 as it always does, for CIFAR before it unpickles them: those are the
-only pickles that are opened, and only as they were published. Pictures in files are decoded by advbench.
+torchvision finds the files and checks their md5 as usual, for CIFAR before it unpickles them: those are the only
+pickles that are ever opened, and only as published. Picture files are decoded by advbench.
 """
 
 import os
@@ -29,18 +29,18 @@ _PPM = re.compile(rb"P6\s+(?:#[^\n]*\s+)*(\d{1,5})\s+(\d{1,5})\s+255\s")
 
 
 class Known(NamedTuple):
-    """A data set of torchvision."""
+    """A torchvision data set."""
 
     kind: str
     """Class in `torchvision.datasets`."""
     place: str
-    """File or folder in torchvision's root that is there if the data set is; `{split}` stands for the split."""
+    """File or folder in torchvision's root that exists if the data set does; `{split}` is replaced by the split."""
     splits: tuple[str, ...]
-    """Splits, first the one that models are measured on."""
+    """Splits, starting with the one that models are evaluated on."""
     open: Callable[[Any], "_Found"]
-    """What is made of torchvision's object."""
+    """Function that converts torchvision's object."""
     by_flag: bool = False
-    """Whether the split is a flag `train`."""
+    """Whether the split is chosen by a flag `train`."""
 
 
 class _Found(NamedTuple):
@@ -52,15 +52,15 @@ class _Found(NamedTuple):
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open a data set; what its card names as the loader.
+    """The loader of torchvision's data sets.
 
     Args:
         card: Card whose name is in `KNOWN`.
-        source: The folder of the data sets, and a split. The folder holds torchvision's files, or a folder of the data
-            set's name with them.
+        source: The folder of the data sets, and a split. The folder holds torchvision's files, directly or in a folder
+            named after the data set.
 
     Raises:
-        UserError: There is no such split; the files are missing, incomplete or not those that were published.
+        UserError: There is no such split; the files are missing, incomplete or not the published ones.
     """
     known = KNOWN[card.name]
     split = _split(card.name, known.splits, source.split)
@@ -71,7 +71,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
         raise
     except Exception as error:  # a damaged file makes torchvision raise many kinds of error
         told = "" if "not found or corrupted" in str(error) else f" ({reason(error)})"
-        message = f"{card.name} in {place} is incomplete, or its files are not those that were published{told}"
+        message = f"{card.name} in {place} is incomplete, or its files are not the published ones{told}"
         raise UserError(message, hint=f"delete them, then {_fetch(card.name, source)}") from None
     truth = true_labels(np.asarray(found.labels), len(found.labels), f"{card.name} in {place}", found.classes)
     images = tuple(f"{card.name}_{split}_{number:05}" for number in range(len(truth.numbers)))
@@ -79,7 +79,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
 
 
 def load_imagenet(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open ImageNet's validation set: a folder for each class, called by its WordNet id.
+    """Open ImageNet's validation set: a folder for each class, named by its WordNet id.
 
     Args:
         card: Card of the data set.
@@ -111,35 +111,35 @@ def load_imagenet(card: DatasetCard, source: DataSource) -> Dataset:
 
 
 def download(name: str, root: Path) -> Path:
-    """Fetch a data set by torchvision, which compares the archive with the published md5.
+    """Download a data set with torchvision, which compares the archive with the published md5.
 
     Args:
         name: Name of the data set.
-        root: Folder of the data sets; it is made.
+        root: Folder of the data sets; created if missing.
 
     Returns:
         The folder that holds it: `root/name`.
 
     Raises:
-        UserError: The data set is not among those that torchvision fetches, or fetching failed.
+        UserError: The data set is not one that torchvision can download, or the download failed.
     """
     if name == "imagenet":
-        hint = 'get ILSVRC2012_img_val.tar there, then torchvision.datasets.ImageNet(root, split="val") unpacks it'
-        raise UserError("imagenet is handed out by image-net.org alone, to those who register", hint=hint)
+        hint = 'get ILSVRC2012_img_val.tar there; torchvision.datasets.ImageNet(root, split="val") unpacks it'
+        raise UserError("imagenet is only available from image-net.org, after registration", hint=hint)
     if name not in KNOWN:
-        raise UserError(f"data set {name!r} is not one that is fetched", hint=f"those are: {', '.join(KNOWN)}")
+        raise UserError(f"data set {name!r} cannot be downloaded", hint=f"these can: {', '.join(KNOWN)}")
     folder, known = root / name, KNOWN[name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _made(known, folder, known.splits[0], download=True)
-    except Exception as error:  # of the network, the disk, an archive
-        hint = "is there a network? What is there of it stays, and is not fetched again"
+    except Exception as error:  # from the network, the disk, an archive
+        hint = "is there a network? What was fetched so far is kept, and not fetched again"
         raise UserError(f"{name} cannot be fetched into {folder}: {reason(error)}", hint=hint) from None
     return folder
 
 
 def _made(known: Known, place: Path, split: str, **options: Any) -> Any:
-    """The object of torchvision."""
+    """The torchvision object."""
     import torchvision
 
     options |= {"train": split == "train"} if known.by_flag else {"split": split}
@@ -155,7 +155,7 @@ def _split(name: str, splits: Sequence[str], wanted: str | None) -> str:
 
 
 def _place(name: str, inside: str, source: DataSource) -> Path:
-    """The root that torchvision's object is given."""
+    """The root to pass to torchvision."""
     root = Path(source.root or os.environ.get(ROOT) or "")
     if root == Path() and source.root is None:
         hint = f"name it with --data-root, as root in a suite, or in the environment variable {ROOT}"
@@ -173,7 +173,7 @@ def _fetch(name: str, source: DataSource) -> str:
 
 
 def _pixels(made: Any) -> _Found:
-    """Images that torchvision keeps as one array."""
+    """Images that torchvision stores as one array."""
     data = np.asarray(made.data)
     labels = np.asarray(made.targets if hasattr(made, "targets") else made.labels).tolist()
     classes = getattr(made, "classes", None)
@@ -191,7 +191,7 @@ def _digits(made: Any) -> _Found:
 
 
 def _files(made: Any) -> _Found:
-    """Images that are files. Asking torchvision for one would decode it."""
+    """Images in files. Getting one through torchvision would decode it."""
     files = made._images if hasattr(made, "_images") else made._image_files
     return _Found(made._labels, getattr(made, "classes", None), lambda number: read_picture(files[number]))
 
@@ -208,14 +208,14 @@ def _signs(made: Any) -> _Found:
 
 
 def _read_ppm(path: Path) -> Image.Image:
-    """A PPM of 8 bits, a format that is accepted of these signs alone: a head and the bare pixels."""
+    """Read an 8-bit PPM, a format that is accepted only for these traffic signs: a header and the raw pixels."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(path, f"{reason(error)}; fetch it again") from None
     head = _PPM.match(data)
     if head is None:
-        raise PictureError(path, "this is no PPM of 8 bits; fetch it again")
+        raise PictureError(path, "this is not an 8-bit PPM; fetch it again")
     width, height = int(head[1]), int(head[2])
     if not 0 < width * height <= MAX_PIXELS or len(data) - head.end() < 3 * width * height:
         raise PictureError(path, "the PPM is damaged or cut off; fetch it again")
@@ -239,4 +239,4 @@ KNOWN: Mapping[str, Known] = {
     "pets": Known("OxfordIIITPet", "oxford-iiit-pet", ("test", "trainval"), _files),
     "dtd": Known("DTD", "dtd/dtd/labels", ("test", "val", "train"), _files),
 }
-"""Name -> data set of torchvision."""
+"""Name -> torchvision data set."""

@@ -1,4 +1,4 @@
-"""The labels of a data set of the user's own, checked before any work: one mistake among them ruins every number."""
+"""Check the labels of a user's own data set before any work: one mistake in them ruins every number."""
 
 import re
 from collections.abc import Sequence
@@ -15,30 +15,30 @@ class TrueLabels(NamedTuple):
     """The labels of all images of a data set."""
 
     numbers: tuple[int, ...]
-    """Class of each image, as a number in `classes`, or of the model's classes where there are no names."""
+    """Class of each image, as a number in `classes`, or of the model's classes if there are no names."""
     classes: tuple[str, ...] | None
     """Names of the classes in the order of the numbers; None: there are none."""
 
 
 def true_labels(given: Any, count: int, where: str, classes: Sequence[str] | None = None) -> TrueLabels:
-    """Understand the labels of a file.
+    """Parse the labels of a file.
 
-    It is stricter than :func:`advbench.datasets.labels.as_labels`, which takes what a program hands over: labels in a
-    file that are floats are no classes but the values of a regression more often than not, and are refused even where
-    they are whole. Labels below 0, which stand for images without one, are refused as well.
+    This is stricter than :func:`advbench.datasets.labels.as_labels`, which takes labels from a program: floats in a
+    file are more often regression targets than classes, and are refused even if they are whole. Labels below 0, which
+    mark images without one, are refused as well.
 
     Args:
-        given: Whole numbers (N,) or (N, 1), one-hot rows (N, C) of any type, or names of classes (N,).
+        given: Integers (N,) or (N, 1), one-hot rows (N, C) of any dtype, or names of classes (N,).
         count: Number of images N.
         where: Origin of the labels in messages, such as "column label of val.parquet".
-        classes: Names of the classes, if the file tells them.
+        classes: Names of the classes, if the file states them.
 
     Returns:
-        The labels. Names become numbers in their sorted order.
+        The labels. Names become numbers in sorted order.
 
     Raises:
-        UserError: There are no images, not as many labels, labels of another kind or outside the classes, or all
-            labels are equal.
+        UserError: There are no images, the number of labels is wrong, labels are of another kind or outside the
+            classes, or all labels are equal.
 
     Example:
         >>> true_labels([[0, 1], [1, 0]], 2, "y.npy").numbers
@@ -62,7 +62,7 @@ def true_labels(given: Any, count: int, where: str, classes: Sequence[str] | Non
 def _array(given: Any, where: str) -> NDArray[Any]:
     incomplete = isinstance(given, list) and any(label is None for label in given)
     try:
-        # As objects: of one-hot rows with a gap between them numpy would make no array at all.
+        # As objects, because numpy makes no array from one-hot rows with gaps.
         labels = np.array(given, dtype=object) if incomplete else np.asarray(given)
     except ValueError:
         raise UserError(f"{where}: the labels are lists of several lengths", hint=_ONE_EACH) from None
@@ -83,7 +83,7 @@ def _array(given: Any, where: str) -> NDArray[Any]:
 
 
 _NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]*)?")
-"""A number that is written as text, which is not the name of a class."""
+"""A number written as text, which is not the name of a class."""
 _ONE_EACH = "give each image one class, as a number counted from 0 or as a name"
 _UNLABELLED = "test splits are often published without labels: name the validation split, or leave these images out"
 
@@ -108,7 +108,7 @@ def _numbers(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
 
 
 def _named(names: list[str], count: int, where: str, classes: Sequence[str] | None) -> TrueLabels:
-    """Labels that are names; written numbers count as numbers."""
+    """Labels that are names; numbers written as text count as numbers."""
     if len(names) != count:
         raise UserError(f"{where}: expected one label for each image, got several", hint=_ONE_EACH)
     if not set(names) <= set(classes or ()) and all(map(_NUMBER.fullmatch, names)):
@@ -121,7 +121,7 @@ def _named(names: list[str], count: int, where: str, classes: Sequence[str] | No
     known = tuple(classes or sorted(set(names)))
     place = {name: number for number, name in enumerate(known)}
     if other := next((name for name in names if name not in place), None):
-        raise UserError(f"{where}: the label '{display_name(other)}' is none of the {len(known)} classes")
+        raise UserError(f"{where}: the label '{display_name(other)}' is not one of the {len(known)} classes")
     numbers = np.array([place[name] for name in names])
     _check(numbers, where, known)
     return TrueLabels(tuple(numbers.tolist()), known)
@@ -133,7 +133,7 @@ def _check(numbers: NDArray[np.int64], where: str, classes: Sequence[str] | None
         row = int((numbers < 0).argmax())
         rest = int((numbers < 0).sum())
         few = f"image {row} has" if rest == 1 else f"image {row} and {rest - 1:,} more have"
-        raise UserError(f"{where}: {few} the label {numbers[row]}, which is no class", hint=_UNLABELLED)
+        raise UserError(f"{where}: {few} the label {numbers[row]}, which is not a class", hint=_UNLABELLED)
     if classes is not None and high >= len(classes):
         message = f"{where}: expected labels from 0 to {len(classes) - 1}, got {high}"
         raise UserError(message, hint="are they counted from 1? labels - 1" if high == len(classes) and low else "")

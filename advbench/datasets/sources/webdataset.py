@@ -1,9 +1,9 @@
-"""Tar shards in the format of WebDataset: members of one sample share a name and stand side by side.
+"""Tar shards in WebDataset format: the members of a sample share a name and are adjacent.
 
-The shards are read by the standard library's `tarfile` and not by the package `webdataset`: that reads in order alone,
-so that image 40,000 cannot be had without those before it; its `decode()` unpickles `.pkl` and `.pth` members and
-runs `pipe:` commands. Here pictures, `.cls`, `.json` and `.txt` members are read and all others passed over; nothing
-is extracted, and the index holds where each picture stands.
+The shards are read with the standard library's `tarfile`, not with the package `webdataset`: that reads only
+sequentially, so that image 40,000 cannot be read without those before it; its `decode()` unpickles `.pkl` and `.pth`
+members and runs `pipe:` commands. Here pictures, `.cls`, `.json` and `.txt` members are read and all others skipped;
+nothing is extracted, and the index holds the position of each picture.
 """
 
 import json
@@ -28,18 +28,18 @@ from advbench.sanitize import display_name
 PICTURES = ("png", "jpg", "jpeg", "webp", "bmp")
 """Extensions of pictures."""
 LABELS = ("cls", "json", "txt")
-"""Extensions of labels, of which the first that a sample has is taken."""
+"""Extensions of labels, of which the first that a sample has is used."""
 JSON_KEYS = ("label", "cls", "class", "target", "y")
 """Keys of the label in a `.json` member."""
 MAX_LABEL = 1_000_000
-"""Bytes of the largest member with a label."""
+"""Maximum size in bytes of a member with a label."""
 
 _BLOCK = 512
 _NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<extension>[^/]+)")
 
 
 def load(card: DatasetCard, source: DataSource) -> Dataset:
-    """Open a data set of tar shards; what its card names as the loader.
+    """The loader of data sets of tar shards.
 
     Args:
         card: Card of the data set.
@@ -47,8 +47,8 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
             as `image_column` the extension of the pictures, as `label_column` that of the labels or a key of `.json`.
 
     Raises:
-        UserError: A shard cannot be read, holds names that leave it, links, the same member twice, or samples whose
-            members do not stand side by side; or a sample has no picture or no label.
+        UserError: A shard cannot be read, holds paths that leave it, links, the same member twice, or samples whose
+            members are not adjacent; or a sample has no picture or no label.
     """
     path = source.path or Path()
     files = shards(path, ".tar", source.split)
@@ -75,7 +75,7 @@ def load(card: DatasetCard, source: DataSource) -> Dataset:
 
 
 class _Index:
-    """Places of the pictures, and the labels."""
+    """Positions of the pictures, and the labels."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -105,9 +105,7 @@ def _add(index: _Index, number: int, file: Path, source: DataSource) -> None:
                 key = sample[0].key
                 if key in seen:
                     hint = "write each sample's members one after the other, as webdataset.ShardWriter does"
-                    raise UserError(
-                        f"the members of {display_name(key)} do not stand side by side in {shown}", hint=hint
-                    )
+                    raise UserError(f"the members of {display_name(key)} are not adjacent in {shown}", hint=hint)
                 seen.add(key)
                 picture = _picture(sample, source.image_column, shown)
                 index.labels.append(_label(sample, source.label_column, read, shown))
@@ -123,7 +121,7 @@ _AGAIN = "fetch or write it again; compressed shards (.tar.gz) have to be unpack
 
 
 def _samples(file: Path) -> Iterator[list[_Member]]:
-    """The members of a shard by samples, in their order."""
+    """The members of a shard, grouped by sample, in order."""
     sample: list[_Member] = []
     shown = display_name(file, limit=200)
     for member in _members(file, shown):
@@ -132,7 +130,7 @@ def _samples(file: Path) -> Iterator[list[_Member]]:
             sample = []
         if any(member.extension == other.extension for other in sample):
             name = display_name(f"{member.key}.{member.extension}")
-            raise UserError(f"{name} stands twice in {shown}", hint="write the shard again, with a key for each sample")
+            raise UserError(f"{name} occurs twice in {shown}", hint="write the shard again, with a key for each sample")
         sample.append(member)
     if sample:
         yield sample
@@ -144,13 +142,13 @@ def _members(file: Path, shown: str) -> Iterator[_Member]:
             tar.members.clear()  # type: ignore[attr-defined]  # else all 100,000 stay in memory
             path = PurePosixPath(entry.name)
             if path.is_absolute() or ".." in path.parts or "\\" in entry.name:
-                hint = "do not unpack it: whoever wrote it may mean to overwrite your files"
+                hint = "do not unpack it: it may be meant to overwrite your files"
                 raise UserError(f"{shown} holds the path '{display_name(entry.name)}', which leaves it", hint=hint)
             if entry.isdir():
                 continue
             if not entry.isreg() or entry.issparse():
                 message = f"{shown} holds '{display_name(entry.name)}', which is a link, a device or sparse"
-                raise UserError(message, hint="write the shard again, with regular files alone")
+                raise UserError(message, hint="write the shard again, with regular files only")
             found = _NAME.fullmatch(str(path))
             if found and not path.name.startswith("__"):
                 yield _Member(found["key"], found["extension"].lower(), entry.offset_data, entry.size)
@@ -158,7 +156,7 @@ def _members(file: Path, shown: str) -> Iterator[_Member]:
 
 
 def _check_end(file: Path, offset: int, shown: str) -> None:
-    """Refuse a shard that stops before the empty block at the end of every archive, which tarfile is content with."""
+    """Refuse a shard without the empty block at the end of every archive, which tarfile would accept."""
     with file.open("rb") as tar:
         tar.seek(offset)
         if tar.read(_BLOCK) != bytes(_BLOCK):
@@ -178,14 +176,14 @@ def _picture(sample: list[_Member], named: str | None, shown: str) -> _Member:
     key = f"sample {display_name(sample[0].key)} of {shown}"
     if found:
         raise UserError(
-            f"{key} has several pictures: {there}", hint=f'say which: image_column = "{found[0].extension}"'
+            f"{key} has several pictures: {there}", hint=f'choose one: image_column = "{found[0].extension}"'
         )
     kinds = named or " ".join(PICTURES)
     raise UserError(f"{key} has no picture ({kinds}), but {there}", hint="write a picture into each sample")
 
 
 def _label(sample: list[_Member], named: str | None, read: Callable[[_Member], bytes], shown: str) -> Any:
-    """The label of a sample as it is written: a number, a list or a text."""
+    """The label of a sample as written: a number, a list or a text."""
     members = {member.extension: member for member in sample}
     extension = (named or "").lower().removeprefix(".")
     if extension not in members:
@@ -202,7 +200,7 @@ def _label(sample: list[_Member], named: str | None, read: Callable[[_Member], b
         text = read(member).decode()
         value = json.loads(text) if extension.rpartition(".")[2] == "json" else text.strip()
     except (ValueError, RecursionError):
-        raise UserError(f"the .{extension} of {key} is no text, or no JSON", hint=_AGAIN) from None
+        raise UserError(f"the .{extension} of {key} is not text, or not JSON", hint=_AGAIN) from None
     return _value_in(value, named, key) if isinstance(value, dict) else value
 
 
@@ -216,7 +214,7 @@ def _value_in(found: dict[str, Any], named: str | None, key: str) -> Any:
 
 
 def _labels(index: _Index, where: str) -> list[Any]:
-    """The labels of all samples, of one kind."""
+    """The labels of all samples, which must be of one kind."""
     kinds = {type(label) for label in index.labels}
     if str in kinds and len(kinds) > 1:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
@@ -225,7 +223,7 @@ def _labels(index: _Index, where: str) -> list[Any]:
 
 
 def _names(index: _Index) -> tuple[str, ...]:
-    """The keys, with the number of the shard where two shards share one."""
+    """The keys, with the number of the shard appended if two shards share one."""
     if len(set(index.keys)) == len(index.keys):
         return tuple(index.keys)
     return tuple(f"{shard}:{key}" for shard, key in zip(index.shards, index.keys, strict=True))
