@@ -1,6 +1,6 @@
-"""What a network sees: in a picture, in the adversarial one made of it, and by itself.
+"""Explain what a network sees: in a picture, in its adversarial version, and on its own.
 
-Every function takes an `advbench.Classifier`; those that compute give tensors, `explain` draws them.
+Every function takes an `advbench.Classifier`; the computing functions return tensors, and `explain` draws them.
 
 Example:
     >>> import torch

@@ -1,8 +1,8 @@
-"""Which pixels speak for a class: saliency, Grad-CAM, integrated gradients and occlusion, all by captum.
+"""Which pixels support a class: saliency, Grad-CAM, integrated gradients and occlusion, all with captum.
 
-Every function takes the classifier, images (N, C, H, W) in [0, 1] and a class for each image (N,), and gives signed
-maps: what raises the class's logit is positive. Images are explained one by one, so that neither the memory nor what is
-drawn at random depends on the batch.
+Every function takes the classifier, images (N, C, H, W) in [0, 1] and a class for each image (N,), and returns signed
+maps: whatever raises the class's logit is positive. Images are explained one by one, so that neither memory nor random
+draws depend on the batch.
 """
 
 import importlib.util
@@ -19,16 +19,16 @@ from advbench.models.twins import BORROW
 from attacks.queries.derivatives import has_gradient
 
 _BATCH = 8
-"""Number of changed images that are classified together."""
+"""Number of modified images that are classified together."""
 
 
 def saliency(model: Classifier, x: Tensor, classes: Tensor) -> Tensor:
     """Gradient of the class's logit with respect to the pixels.
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: Images (N, C, H, W) in [0, 1].
-        classes: For each image the class that is asked about (N,).
+        classes: Class to explain for each image (N,).
 
     Returns:
         (N, C, H, W).
@@ -56,12 +56,12 @@ def saliency(model: Classifier, x: Tensor, classes: Tensor) -> Tensor:
 def smooth_saliency(
     model: Classifier, x: Tensor, classes: Tensor, *, samples: int = 24, noise: float = 0.1, seed: int = 0
 ) -> Tensor:
-    """Mean of the saliency of noisy copies, in which what holds for one copy alone averages out.
+    """Mean of the saliency of noisy copies, which averages out the effects of a single copy.
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: Images (N, C, H, W) in [0, 1].
-        classes: For each image the class that is asked about (N,).
+        classes: Class to explain for each image (N,).
         samples: Number of noisy copies of each image.
         noise: Standard deviation of the noise, image units.
         seed: Seed of the noise, which is the same for every image.
@@ -92,13 +92,13 @@ def smooth_saliency(
 
 
 def grad_cam(model: Classifier, x: Tensor, classes: Tensor, layer: Layer | None = None) -> Tensor:
-    """The maps of a layer, each weighted by how much the class's logit rises with it; what is negative is left out.
+    """The feature maps of a layer, weighted by how much the class's logit rises with each; negative parts are dropped.
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: Images (N, C, H, W) in [0, 1].
-        classes: For each image the class that is asked about (N,).
-        layer: Layer that gives maps; None: the last of the convolutions.
+        classes: Class to explain for each image (N,).
+        layer: Layer with feature maps; None: the last convolution.
 
     Returns:
         (N, 1, H, W), scaled up to the images.
@@ -121,12 +121,12 @@ def grad_cam(model: Classifier, x: Tensor, classes: Tensor, layer: Layer | None 
 
 
 def integrated_gradients(model: Classifier, x: Tensor, classes: Tensor, *, steps: int = 48) -> Tensor:
-    """Gradients on the straight line from black to the image, added up: their sum is the rise of the logit.
+    """Gradients integrated along the straight line from black to the image: they sum to the rise of the logit.
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: Images (N, C, H, W) in [0, 1].
-        classes: For each image the class that is asked about (N,).
+        classes: Class to explain for each image (N,).
         steps: Number of points on the line.
 
     Returns:
@@ -151,15 +151,15 @@ def integrated_gradients(model: Classifier, x: Tensor, classes: Tensor, *, steps
 
 
 def occlusion(model: Classifier, x: Tensor, classes: Tensor, *, parts: int = 14) -> Tensor:
-    """How far the log-probability of the class falls when a grey square lies over the place; needs no gradient.
+    """How far the log-probability of the class falls when a grey square covers a region; needs no gradient.
 
-    The logits themselves all fall and rise together where a large part of the image is hidden.
+    The logits themselves all rise and fall together when a large part of the image is hidden.
 
     Args:
         model: The classifier, or any function from images to logits.
         x: Images (N, C, H, W) in [0, 1].
-        classes: For each image the class that is asked about (N,).
-        parts: Steps of the square along a side; the square is three steps wide.
+        classes: Class to explain for each image (N,).
+        parts: Number of positions of the square along a side; the square is three steps wide.
 
     Returns:
         (N, C, H, W), the same in all channels.
@@ -193,14 +193,14 @@ def occlusion(model: Classifier, x: Tensor, classes: Tensor, *, parts: int = 14)
 
 
 def require_gradient(model: Classifier, x: Tensor) -> None:
-    """Make sure that a model's logits can be differentiated with respect to the image.
+    """Check that a model's logits can be differentiated with respect to the image.
 
     Raises:
         UserError: They cannot.
     """
     if not has_gradient(model, x[:1]):
         raise UserError(
-            f"{model.name} gives no gradient, and this needs one",
+            f"{model.name} has no gradient, but this needs one",
             hint=f"occlusion, path and predictions need none; or {BORROW}",
         )
 
@@ -208,7 +208,7 @@ def require_gradient(model: Classifier, x: Tensor) -> None:
 def _each(model: nn.Module, x: Tensor, classes: Tensor, attribute: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Explain images one by one."""
     require_gradient(model, x)  # type: ignore[arg-type]
-    # captum warns about images that do not ask for a gradient yet.
+    # captum warns about images that do not require a gradient yet.
     images = [image.detach().clone().requires_grad_() for image in torch.split(x, 1)]
     maps = [attribute(image, label) for image, label in zip(images, classes.tolist(), strict=True)]
     return torch.cat(maps).detach()

@@ -1,8 +1,8 @@
-"""Pictures parametrised for gradient ascent: by frequencies and in decorrelated colours.
+"""Pictures parametrised for gradient ascent, by frequencies and decorrelated colours.
 
-Gradient ascent on pixels ends in noise, because it may change every frequency and every channel on its own. Painted
-with a spectrum in which a wave counts the less the shorter it is, and in the colours that vary independently in
-photographs, the same ascent ends in shapes.
+Gradient ascent on pixels produces noise, because it can change every frequency and every channel separately. With a
+spectrum in which shorter waves have less weight, and in the colours that vary independently in photographs, the same
+ascent produces shapes.
 
 References: Olah, Mordvintsev, Schubert, Feature visualization, https://distill.pub/2017/feature-visualization, 2017.
 """
@@ -17,16 +17,16 @@ from advbench.config.image_size import Size, height_and_width
 from attacks.searches import draws
 
 _START = 0.01
-"""Standard deviation of the spectrum from which an ascent starts."""
+"""Standard deviation of the initial spectrum of an ascent."""
 _DECAY = 1.3
-"""A wave of n periods counts n ** -_DECAY; 1, as in the paper, leaves more of the grid that strides make."""
+"""A wave of n periods has weight n ** -_DECAY; 1, as in the paper, leaves more of the grid caused by strides."""
 _CONTRAST = 4.0
-# Square root of the covariance of colours in ImageNet's photographs, scaled so that its longest column has length 1.
+# Square root of the colour covariance of ImageNet's photographs, scaled so that its longest column has length 1.
 _COLOURS = ((0.5628, 0.1948, 0.0433), (0.5845, 0.0000, -0.1082), (0.5845, -0.1948, 0.0649))
 
 
 def start(ids: Tensor, channels: int, size: Size, seed: int) -> Tensor:
-    """A spectrum of faint noise for each picture.
+    """Create a spectrum of faint noise for each picture.
 
     Args:
         ids: Ids of the pictures (N,), int64; all draws for a picture depend on its id.
@@ -42,7 +42,7 @@ def start(ids: Tensor, channels: int, size: Size, seed: int) -> Tensor:
 
 
 def paint(spectrum: Tensor, size: Size) -> Tensor:
-    """The pictures of spectra.
+    """Convert spectra to pictures.
 
     Args:
         spectrum: Spectrum from :func:`start`, for the same size.
@@ -70,16 +70,16 @@ def paint(spectrum: Tensor, size: Size) -> Tensor:
 
 
 def jiggle(images: Tensor, ids: Tensor, draw: int, seed: int, *, shift: float, turn: float, zoom: float) -> Tensor:
-    """Shift, turn and zoom each picture at random: a pattern that excites a filter at one place alone is not a shape.
+    """Shift, rotate and zoom each picture at random: a pattern that excites a filter at only one place is not a shape.
 
     Args:
-        images: Images (N, C, H, W), mirrored beyond their edges.
+        images: Images (N, C, H, W), padded by reflection.
         ids: Ids of the pictures (N,).
         draw: Number of the step of the ascent.
         seed: Seed of the draws.
-        shift: Farthest shift, as a share of the side.
-        turn: Farthest turn, degrees.
-        zoom: Largest change of size, as a share.
+        shift: Maximum shift, as a fraction of the side.
+        turn: Maximum rotation, degrees.
+        zoom: Maximum change of size, as a fraction.
     """
     u = 2 * draws.uniform(seed, ids, draw, (4,)) - 1
     angle, size = math.radians(turn) * u[:, 2], 1 + zoom * u[:, 3]
@@ -87,15 +87,15 @@ def jiggle(images: Tensor, ids: Tensor, draw: int, seed: int, *, shift: float, t
     rows = torch.stack([cos, -sin, 2 * shift * u[:, 0], sin, cos, 2 * shift * u[:, 1]], dim=1)
     grid = affine_grid(rows.view(-1, 2, 3).to(images), list(images.shape), align_corners=False)
     moved: Tensor = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    return moved.contiguous(memory_format=torch.channels_last)  # convolutions on a CPU are faster so
+    return moved.contiguous(memory_format=torch.channels_last)  # makes convolutions on a CPU faster
 
 
 def brighten(images: Tensor, saturation: float = 1.3) -> Tensor:
-    """Pictures for viewing: each stretched from black to white, its colours moved away from grey.
+    """Enhance pictures for viewing: stretch each from black to white, and move its colours away from grey.
 
     Args:
         images: Images (N, C, H, W).
-        saturation: Factor of the distance from grey; 1 leaves the colours.
+        saturation: Factor of the distance from grey; 1 keeps the colours.
     """
     flat = images.flatten(1)
     low, high = (flat.quantile(share, dim=1).view(-1, 1, 1, 1) for share in (0.005, 0.995))

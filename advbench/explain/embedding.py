@@ -1,4 +1,4 @@
-"""Images as the network sees them before it decides: the activations of its last hidden layer."""
+"""Embeddings of images: the activations of the network's last hidden layer."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from advbench.models.classifier import Classifier
 
 
 def hidden(model: Classifier, x: Tensor) -> Tensor:
-    """The input of the layer that gives the logits; for maps, their means.
+    """The input of the layer that computes the logits; for feature maps, their means.
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: Images (N, C, H, W) in [0, 1].
 
     Returns:
@@ -49,15 +49,15 @@ def hidden(model: Classifier, x: Tensor) -> Tensor:
 
 
 def widest(units: Tensor, among: Tensor, count: int = 256) -> tuple[Tensor, str]:
-    """The units that differ most among images, for a bar code that can be drawn.
+    """The units that differ most among images, for a bar code of drawable size.
 
     Args:
         units: Activations (N, units).
-        among: Activations of the images that are compared (M, units), M at least 2.
-        count: Largest number of units.
+        among: Activations of the images to compare (M, units), M at least 2.
+        count: Maximum number of units.
 
     Returns:
-        Numbers of the units in order, and what they are, for a caption.
+        Indices of the units in order, and a description for a caption.
 
     Example:
         >>> chosen, note = widest(torch.zeros(2, 3), torch.tensor([[0.0, 5.0, 1.0], [0.0, 1.0, 3.0]]), count=2)
@@ -77,7 +77,8 @@ def principal_axes(units: Tensor, count: int = 2) -> Tensor:
         count: Number of directions.
 
     Returns:
-        (units, count), each turned so that its largest entry is positive; zeros where there are no more directions.
+        (units, count), signed so that the largest entry of each is positive; padded with zeros if there are fewer
+        directions.
 
     Example:
         >>> principal_axes(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]), count=1)

@@ -1,4 +1,4 @@
-"""The images of a run that were fooled most easily, each explained in a row."""
+"""Explain the most easily fooled images of a run, each in a row."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,16 +25,16 @@ from advbench.records.stored_run import StoredRun, read_run
 
 
 class FooledImage(NamedTuple):
-    """An image of a run with the adversarial one that was made of it."""
+    """An image of a run, with its adversarial version."""
 
     name: str
     """Name of the image in its data set."""
     how: str
-    """Attack, and size of the perturbation."""
+    """Attack and size of the perturbation."""
     x: Tensor
     """Clean image (1, C, H, W), in [0, 1]."""
     x_adv: Tensor
-    """Adversarial image, shaped like ``x``."""
+    """Adversarial image, of the same shape as ``x``."""
 
 
 def explain_run(
@@ -45,20 +45,20 @@ def explain_run(
     allow_code: bool = False,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[Section]:
-    """Explain the images of a run that the smallest perturbations fooled.
+    """Explain the images of a run that were fooled by the smallest perturbations.
 
     Args:
-        folder: Folder of the run, in which adversarial images were kept.
-        worst: Number of images, over all models together.
+        folder: Folder of the run, which must have kept adversarial images.
+        worst: Number of images, for all models together.
         device: Device of the models.
-        allow_code: Whether the code of models of one's own may be run: the folder may come from a stranger.
+        allow_code: Whether code of the user's own models may be run; the folder may be untrusted.
         progress: Called after every image.
 
     Returns:
-        For each model a section with a strip for each of its images, and one with the last hidden layer of all.
+        For each model, a section with a strip for each of its images, and one with the last hidden layer for all.
 
     Raises:
-        UserError: The folder is not that of a run, no image kept was fooled, or a model of it cannot be loaded, or
+        UserError: The folder is not that of a run, no fooled image was kept, or one of its models cannot be loaded, or
             would run code without permission.
     """
     run = read_run(folder)
@@ -77,22 +77,22 @@ def explain_run(
             judged = bench.judged(str(label), str(row["dataset"]))
             figures[f"{label}-{len(images):02}"] = _strip(judged, images[-1])
             done += 1
-        sections.append(Section(f"worst-{label}", f"{label}: fooled most easily", _TEXT, figures))
+        sections.append(Section(f"worst-{label}", f"{label}: most easily fooled", _TEXT, figures))
         if section := _embedding(str(label), model, images):
             sections.append(section)
     return sections
 
 
 _TEXT = (
-    "The images that the smallest perturbations fooled, the smallest first. The maps say where what speaks for the "
-    "clean image's class lies in the clean image, and what speaks for the adversarial one's class in that."
+    "The images fooled by the smallest perturbations, smallest first. The maps show where the evidence for the "
+    "clean image's class is in the clean image, and the evidence for the adversarial class in the adversarial one."
 )
 
 
 def most_easily_fooled(run: StoredRun) -> pd.DataFrame:
-    """The rows whose images were kept and took another class, the smallest perturbations first, each image once.
+    """The rows whose kept images changed class, smallest perturbations first, each image once.
 
-    Sizes of different norms are compared by their rank among those of the same norm.
+    Sizes in different norms are compared by their rank within the same norm.
     """
     kept = list(kept_rows(run))
     if not kept:
@@ -116,7 +116,7 @@ def _read(run: StoredRun, row: dict[Any, Any], device: torch.device) -> FooledIm
 
 
 def _strip(model: Classifier, image: FooledImage) -> bytes:
-    """Clean image, perturbation, adversarial image, and where the class of each lies."""
+    """Draw clean image, perturbation, adversarial image, and the evidence for the class of each."""
     pair, delta = torch.cat([image.x, image.x_adv]), image.x_adv - image.x
     with torch.no_grad():
         clean, adversarial = (guesses[0] for guesses in first_classes(model(pair), 1, model))
@@ -138,7 +138,7 @@ def _said(what: str, guess: Guess) -> str:
 
 
 def _maps(model: Classifier, x: Tensor, classes: Tensor) -> Tensor | None:
-    """Grad-CAM, or smoothed saliency for a network without convolutions; None where neither is possible."""
+    """Grad-CAM, or smoothed saliency for a network without convolutions; None if neither is possible."""
     for method in (attribution.grad_cam, attribution.smooth_saliency):
         try:
             return method(model, x, classes).abs()
@@ -148,7 +148,7 @@ def _maps(model: Classifier, x: Tensor, classes: Tensor) -> Tensor | None:
 
 
 def _embedding(label: str, model: Classifier, images: list[FooledImage]) -> Section | None:
-    """The last hidden layer of all images; None where the network has none, or there are too few."""
+    """The last hidden layer for all images; None if the network has none, or there are too few images."""
     if len(images) < 3:
         return None
     pairs = torch.cat([torch.cat([image.x, image.x_adv]) for image in images])
@@ -166,8 +166,8 @@ def _embedding(label: str, model: Classifier, images: list[FooledImage]) -> Sect
     chosen, note = widest(units, units[::2])
     coded = Coded(arrays(units[order][:, chosen]), tuple(names[row] for row in order), arrays(places[order]), moves)
     text = (
-        "Each line is an image as the last hidden layer sees it, those of one class together; blue are clean images, "
-        "orange adversarial ones. Below, arrows lead from each clean image to the adversarial one made of it."
+        "Each line is an image as the last hidden layer sees it, grouped by class; clean images are blue, "
+        "adversarial ones orange. Below, an arrow leads from each clean image to its adversarial version."
     )
     figure = draw_codes(f"Last hidden layer · {label}", coded, note)
     return Section(f"embedding-{label}", f"{label}: the last hidden layer", text, {f"embedding-{label}": figure})

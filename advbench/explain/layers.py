@@ -1,4 +1,4 @@
-"""The layers of a network by name, and the output of one of them."""
+"""List the layers of a network by name, and compute the output of one."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
 
 _SIDE = 64
-"""Side, in pixels, of the picture that is passed through a network which takes any size."""
+"""Side, in pixels, of the picture to pass through a network that accepts any size."""
 
 
 class Layer(NamedTuple):
-    """One run of a module in a forward pass: a module that runs more than once is as many layers."""
+    """One call of a module in a forward pass: a module that runs several times counts as several layers."""
 
     name: str
-    """Torch's name of the module; `name:2` is its second run where it runs more than once."""
+    """Torch's name of the module; `name:2` is its second run if it runs more than once."""
     module: nn.Module
     """The module that runs."""
     run: int
@@ -39,26 +39,26 @@ class Layer(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """Number of parameters of the module, with those inside it."""
+        """Number of parameters of the module and its submodules."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
     def is_map(self) -> bool:
-        """Whether the output is a stack of maps: it has channels, height and width, and more than one place."""
+        """Whether the output is a stack of feature maps: channels, height and width, with more than one position."""
         return len(self.shape) == 3 and self.shape[1] * self.shape[2] > 1
 
 
 def list_layers(model: Classifier) -> tuple[Layer, ...]:
-    """The layers of a network in the order in which they are done.
+    """List the layers of a network in execution order.
 
     Args:
-        model: Classifier to be listed; one forward pass of a black picture shows what runs, and in what order.
+        model: Classifier to inspect; one forward pass of a black picture shows what runs, and in what order.
 
     Returns:
-        Every run of a named module that gives a tensor; none for a network of functions alone.
+        Every call of a named module that returns a tensor; none for a network that consists only of functions.
 
     Raises:
-        UserError: The network fails: perhaps it does not say what size it takes, and it is not 64 pixels.
+        UserError: The network fails: perhaps it does not state its input size, which is not 64 pixels.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(512, 10))
@@ -96,7 +96,7 @@ def list_layers(model: Classifier) -> tuple[Layer, ...]:
 
 
 def black_picture(model: Classifier) -> Tensor:
-    """A batch of one black picture as the model takes it (1, C, H, W).
+    """A batch of one black picture of the model's input shape (1, C, H, W).
 
     Raises:
         UserError: The model fails on it.
@@ -108,15 +108,15 @@ def black_picture(model: Classifier) -> Tensor:
 
 
 def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:
-    """The layer of that name.
+    """Find the layer with that name.
 
     Args:
         model: Classifier with the layer.
         name: Name from `list_layers`, or its alias, such as `block1_conv2` for `features.2` of VGG16.
-        maps: Whether the layer must give maps.
+        maps: Whether the layer must return feature maps.
 
     Raises:
-        UserError: There is no such layer, its module runs more than once, or it gives no maps.
+        UserError: There is no such layer, its module runs more than once, or it does not return feature maps.
 
     Example:
         >>> find_layer(Classifier(nn.Sequential(nn.Flatten()), num_classes=12288, input_size=64), "00")
@@ -129,10 +129,10 @@ def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:
         if name in (layer.name, layer.alias):
             if maps and not layer.is_map:
                 size = " x ".join(map(str, layer.shape))
-                raise UserError(f"layer '{name}' of {model.name} gives no maps: its output is {size}", hint=_LIST)
+                raise UserError(f"layer '{name}' of {model.name} has no feature maps: its output is {size}", hint=_LIST)
             return layer
     if not layers:
-        raise UserError(f"{model.name} has no layers to look at: its network is a single module or made of functions")
+        raise UserError(f"{model.name} has no layers to show: its network is a single module or consists of functions")
     if runs := [layer.name for layer in layers if layer.name.rpartition(":")[0] == name]:
         raise UserError(f"layer '{name}' of {model.name} runs {len(runs)} times", hint=f"name one: {', '.join(runs)}")
     known = [each for layer in layers for each in (layer.alias, layer.name) if each]
@@ -145,21 +145,21 @@ _LIST = "`advbench explain --what layers` lists them all"
 
 
 def last_maps(model: Classifier) -> Layer:
-    """The layer whose maps are the last that a convolution made, after what keeps their size: norm, sum, activation.
+    """The layer with the last feature maps of a convolution, after layers that keep their size: norm, sum, activation.
 
     Raises:
-        UserError: The network has no convolution that gives maps.
+        UserError: The network has no convolution with feature maps.
     """
     layers = list_layers(model)
     places = [i for i, layer in enumerate(layers) if isinstance(layer.module, nn.Conv2d) and layer.is_map]
     if not places:
-        raise UserError(f"{model.name} has no convolution, so it has no maps to look at")
+        raise UserError(f"{model.name} has no convolution, so it has no feature maps to show")
     size = layers[places[-1]].shape[1:]
     return [layer for layer in layers[places[-1] :] if layer.is_map and layer.shape[1:] == size][-1]
 
 
 def convolutions(model: Classifier) -> tuple[Layer, ...]:
-    """The convolutions that give maps, in the order in which they run."""
+    """The convolutions with feature maps, in execution order."""
     return tuple(layer for layer in list_layers(model) if isinstance(layer.module, nn.Conv2d) and layer.is_map)
 
 
@@ -169,7 +169,7 @@ class _Reached(Exception):  # noqa: N818 - no error: the forward pass has come a
 
 
 def activations(model: Classifier, x: Tensor, layer: Layer) -> Tensor:
-    """The output of a layer; the rest of the network is not run.
+    """Compute the output of a layer; the rest of the network is not run.
 
     Args:
         model: Classifier with the layer.
@@ -177,8 +177,8 @@ def activations(model: Classifier, x: Tensor, layer: Layer) -> Tensor:
         layer: One of the model's layers.
 
     Returns:
-        (N, *layer.shape) for images of the model's size, differentiable with respect to ``x``; as the module gave
-        it, also where the next one works in place.
+        (N, *layer.shape) for images of the model's size, differentiable with respect to ``x``; unchanged even if the
+        next module works in place.
     """
 
     def stop(_: nn.Module, __: Any, output: Tensor) -> None:
@@ -195,10 +195,10 @@ def activations(model: Classifier, x: Tensor, layer: Layer) -> Tensor:
 
 @contextmanager
 def tapped(model: Classifier, layer: Layer) -> Iterator[nn.Identity]:
-    """Within it, a layer's output passes through the module that is given, once for each forward pass.
+    """Context in which a layer's output passes through the yielded module, once per forward pass.
 
-    Hooks on that module see one run of the layer, whatever else its own module does, and what they see is not
-    changed by a next module that works in place.
+    Hooks on that module see exactly one call of the layer, whatever else its own module does, and their tensors are not
+    changed by a following in-place module.
     """
     tap, runs = nn.Identity(), 0
 

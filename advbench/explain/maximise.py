@@ -1,4 +1,4 @@
-"""Pictures that excite a filter or a class most, by gradient ascent."""
+"""Find the pictures that excite a filter or a class most, by gradient ascent."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,11 +16,11 @@ from advbench.sanitize import one_line
 from attacks.queries.derivatives import has_gradient
 
 _RATE = 0.05
-"""Step size of Adam in the spectrum."""
+"""Learning rate of Adam in the spectrum."""
 _SMALL = 96
 """Side, in pixels, of the pictures for filters."""
 _BATCH = 16
-"""Number of pictures made together; it bounds the memory."""
+"""Number of pictures generated together, which limits memory."""
 _Excitement = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -39,11 +39,11 @@ class Painted(NamedTuple):
 def filter_images(
     model: Classifier, layer: Layer, filters: Sequence[int], *, side: int = 0, steps: int = 64, seed: int = 0
 ) -> Painted:
-    """For each filter the picture that excites it most.
+    """Find the picture that excites each filter most.
 
     Args:
-        model: Classifier to be explained; its weights stay as they are.
-        layer: Layer that gives maps; the network is run no further than there.
+        model: Classifier to explain; its weights are unchanged.
+        layer: Layer with feature maps; the network is not run beyond it.
         filters: Channels of the layer; the picture for one does not depend on the others.
         side: Height and width of the pictures; 0: 96, or the model's own.
         steps: Number of steps of the ascent.
@@ -58,9 +58,9 @@ def filter_images(
 
     def excitement(images: Tensor, ids: Tensor) -> Tensor:
         maps = activations(model, images, layer)[torch.arange(len(ids)), ids]
-        edge = [size // 16 for size in maps.shape[1:]]  # where the network pads, it sees what no picture has
+        edge = [size // 16 for size in maps.shape[1:]]  # padding shows the network values that no picture has
         inside = maps[:, edge[0] : maps.shape[1] - edge[0], edge[1] : maps.shape[2] - edge[1]]
-        # The mean of a filter that is linear is decided by the mean colour alone; its positive part by the shapes.
+        # The mean of a linear filter depends only on the mean colour; its positive part depends on shapes.
         return leaky_relu(inside, 0.1).flatten(1).mean(1)
 
     size = (side, side) if side else _small_size(model, layer)
@@ -68,11 +68,11 @@ def filter_images(
 
 
 def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: int = 128, seed: int = 0) -> Painted:
-    """For each class, or several classes at once, the picture that excites them most.
+    """Find the picture that excites each class, or several classes at once, most.
 
     Args:
         model: Classifier to be explained.
-        targets: For each picture the classes whose smallest logit it raises.
+        targets: For each picture, the classes whose smallest logit to maximise.
         steps: Number of steps of the ascent.
         seed: Seed of the noise it starts from, and of the shifts and turns.
 
@@ -90,7 +90,7 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
 
 
 def _no_gradient(model: Classifier) -> UserError:
-    what = f"{model.name} gives no gradient, so no picture can be painted for its filters or classes"
+    what = f"{model.name} has no gradient, so no pictures can be generated for its filters or classes"
     return UserError(what, hint=BORROW)
 
 
@@ -99,7 +99,7 @@ def _native(images: Tensor) -> tuple[int, int]:
 
 
 def _small_size(model: Classifier, layer: Layer) -> tuple[int, int]:
-    """96 pixels, which are quick and show a filter's pattern, or the model's own size where it takes no other."""
+    """96 pixels, which is fast and shows a filter's pattern, or the model's own size if it accepts no other."""
     native = black_picture(model)
     small = native[..., :_SMALL, :_SMALL]
     if small.shape != native.shape:
@@ -122,7 +122,7 @@ def _ascend_batch(
 ) -> Painted:
     black = black_picture(model)
     spectrum = start(ids, black.shape[1], size, seed).to(black).requires_grad_()
-    # A small picture is made of fewer waves, each of which must then rise further.
+    # A small picture consists of fewer waves, each of which must then rise further.
     optimiser = torch.optim.Adam([spectrum], lr=_RATE * max(1.0, _SMALL / max(size)))
     for step in range(1, steps + 1):
         images = jiggle(paint(spectrum, size), ids, step, seed, shift=0.06, turn=8, zoom=0.08)

@@ -1,4 +1,4 @@
-"""Everything about one picture: figures as files, and one page that holds them all."""
+"""Explain one picture: figures as files, and one page with all of them."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(
         "layers": sections.layers,
     }
 )
-"""Name of `--what` -> what computes and draws it, in the order of the page."""
+"""Name for `--what` -> function that computes and draws it, in the order of the page."""
 
 Progress = Callable[[str, int, int], None]
 """Function called with the current activity, the steps done, and the steps in all."""
@@ -59,7 +59,7 @@ class Explained(NamedTuple):
 
 
 def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None) -> Explained:
-    """Explain what a configuration asks for.
+    """Explain a picture according to a configuration.
 
     Args:
         config: Configuration of `advbench explain`.
@@ -67,7 +67,7 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
 
     Raises:
         UserError: The model cannot be loaded, a picture cannot be read or attacked, the results cannot be written, or
-            something that was asked for by name is not possible.
+            an explanation requested by name is not possible.
     """
     with folder_for_results(config.out):
         if config.run is not None:
@@ -91,7 +91,7 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
 
 
 def _subject(config: ExplainConfig, model: Classifier) -> tuple[Subject | None, Classifier]:
-    """The picture that is to be explained, and the model as it is judged on its data set."""
+    """The picture to explain, and the model as it is judged on its data set."""
     if config.data is None:
         path = config.picture
         return (None if path is None else read_subject(model, path, config.adversarial)), model
@@ -114,7 +114,7 @@ def explain(
 
     Args:
         model: Classifier to be explained.
-        picture: Picture, alone or with its adversarial version; None for what needs none.
+        picture: Picture, alone or with its adversarial version; None for explanations that need none.
         out: Folder for the files; each figure is written as soon as it is drawn.
         what: Keys of `DRAWN`; none: all of them.
         options: Options of the explanations.
@@ -124,8 +124,8 @@ def explain(
         The sections and the files.
 
     Raises:
-        UserError: Something that was asked for by name is not possible; of all, what is impossible is left out, and
-            the page says why.
+        UserError: An explanation requested by name is not possible; if all are requested, impossible ones are left out,
+            and the page says why.
     """
     scene = Scene(model, picture, options or Options(), _context(model))
     names = tuple(what) or tuple(DRAWN)
@@ -136,7 +136,7 @@ def explain(
             yield _attempt(name, scene, named=bool(what))
 
     if picture is None:
-        return _write(out, f"What {model.name} looks for", "The network by itself, without a picture.", sections())
+        return _write(out, f"What {model.name} looks for", "The network on its own, without a picture.", sections())
     lead = (
         "The picture as it is."
         if picture.x_adv is None
@@ -146,7 +146,7 @@ def explain(
 
 
 def _write(out: Path, heading: str, lead: str, sections: Iterable[Section]) -> Explained:
-    """Write each figure as soon as it is there, then the page: everything it shows is inside of it."""
+    """Write each figure as soon as it is drawn, then the page, which is self-contained."""
     files: dict[str, Path] = {}
     shown: list[tuple[Section, dict[str, str]]] = []
     for section in sections:
@@ -159,7 +159,7 @@ def _write(out: Path, heading: str, lead: str, sections: Iterable[Section]) -> E
 
 
 def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
-    """One explanation, or why it is impossible."""
+    """One explanation, or the reason why it is impossible."""
     try:
         return DRAWN[name](scene)
     except UserError as error:
@@ -169,7 +169,7 @@ def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
 
 
 def _embedded(png: bytes) -> str:
-    """A figure as a page holds it: a tenth of the PNG's size, for which there is the file beside the page."""
+    """A figure compressed for the page to a tenth of the PNG's size; the PNG is next to the page."""
     file = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").save(file, format="WEBP", quality=60, method=6)
     return data_uri(file.getvalue(), "image/webp")
@@ -182,11 +182,11 @@ _SAMPLES = {
     "MNIST": "mnist",
     "Fashion-MNIST": "fashionMNIST",
 }
-"""Data of a model -> images of the same data that are always there."""
+"""Data of a model -> images of the same data that are always available."""
 
 
 def _context(model: Classifier) -> tuple[tuple[str, Tensor], ...]:
-    """Other images of the model's data, with their classes; none where its data is unknown."""
+    """Other images of the model's data, with their classes; none if its data is unknown."""
     data = MODELS[model.name].data if model.name in MODELS else ""
     if data not in _SAMPLES:
         return ()

@@ -1,4 +1,4 @@
-"""Predictions between the clean image and the adversarial one, beyond it, and around both."""
+"""Predictions from the clean image to the adversarial one, beyond it, and around both."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ _BATCH = 16
 
 
 def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor) -> Tensor:
-    """Confidences along the straight line through both images; values are kept in [0, 1].
+    """Confidences along the straight line through both images; pixel values are clamped to [0, 1].
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: The clean image (1, C, H, W).
         x_adv: The adversarial image (1, C, H, W).
-        places: Places on the line (T,): 0 is the clean image, 1 the adversarial one, 2 as far again.
+        places: Positions on the line (T,): 0 is the clean image, 1 the adversarial one, 2 as far again.
 
     Returns:
         Softmax probabilities (T, classes).
@@ -35,12 +35,12 @@ def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor) -
 
 
 class Plane(NamedTuple):
-    """The network's answers on a grid in the plane through the clean and the adversarial image."""
+    """The network's predictions on a grid in the plane through the clean and the adversarial image."""
 
     towards: Tensor
-    """Places along the adversarial direction (W,): 0 is the clean image, 1 the adversarial one."""
+    """Positions along the adversarial direction (W,): 0 is the clean image, 1 the adversarial one."""
     aside: Tensor
-    """Places along a random direction at right angles to it and as long (H,)."""
+    """Positions along a random orthogonal direction of the same length (H,)."""
     log_probabilities: Tensor
     """Log-probabilities of the classes (H, W, classes)."""
 
@@ -49,13 +49,13 @@ class Plane(NamedTuple):
 
 
 def plane(model: Classifier, x: Tensor, x_adv: Tensor, *, points: int = 21, seed: int = 0) -> Plane:
-    """The network's answers around both images; values are kept in [0, 1].
+    """The network's predictions around both images; pixel values are clamped to [0, 1].
 
     Args:
-        model: Classifier to be explained.
+        model: Classifier to explain.
         x: The clean image (1, C, H, W).
         x_adv: The adversarial image (1, C, H, W), different from ``x``.
-        points: Points of the grid along a side.
+        points: Number of grid points along a side.
         seed: Seed of the random direction.
     """
     delta = x_adv - x

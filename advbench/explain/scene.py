@@ -20,35 +20,35 @@ class Scene(NamedTuple):
     """The input of every explanation."""
 
     model: Classifier
-    """Classifier to be explained."""
+    """Classifier to explain."""
     picture: Subject | None
-    """The picture, with or without an adversarial one; None: only what needs no picture is explained."""
+    """The picture, with or without an adversarial one; None: only explanations that need no picture."""
     options: Options
     """Options of the explanations."""
     context: tuple[tuple[str, Tensor], ...] = ()
-    """Other images and their class, to compare the picture with: (name, (C, H, W))."""
+    """Other images with their class, to compare the picture with: (name, (C, H, W))."""
 
     @property
     def subject(self) -> Subject:
-        """The picture.
+        """The picture, which this explanation needs.
 
         Raises:
             UserError: There is none.
         """
         if self.picture is None:
-            raise UserError("this needs a picture, and none was given", hint="name one: advbench explain PICTURE")
+            raise UserError("this needs a picture, but none was given", hint="name one: advbench explain PICTURE")
         return self.picture
 
     @property
     def first(self) -> list[int]:
-        """The predicted class of the clean picture and of the adversarial one."""
+        """The predicted classes of the clean and the adversarial picture."""
         with torch.no_grad():
             found: list[int] = self.model(self.subject.both).argmax(1).tolist()
         return found
 
     @property
     def asked(self) -> list[int]:
-        """The classes that maps and class images are made for, each once."""
+        """The classes to draw maps and class images for, without repeats."""
         named = [self.model.class_index(name) for name in self.options.classes]
         return list(dict.fromkeys(named or self.first))
 
@@ -65,20 +65,20 @@ class Scene(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One explanation, ready to be shown."""
+    """One explanation, ready to show."""
 
     name: str
     """Name, as in `--what`."""
     title: str
     """Title of the section."""
     text: str
-    """How to read the section; if it is impossible, why."""
+    """How to read the section; if it is impossible, the reason."""
     figures: Mapping[str, bytes] = MappingProxyType({})
     """File name without suffix -> PNG file."""
     table: tuple[tuple[str, ...], ...] = ()
-    """Rows of text, the headings first; empty: no table."""
+    """Rows of text, headings first; empty: no table."""
 
 
 def arrays(values: Tensor) -> Array:
-    """A tensor for drawing."""
+    """Convert a tensor for drawing."""
     return np.asarray(values.detach().cpu().numpy(), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The explanations by name: each computes, draws, and says in a sentence how to read what it drew."""
+"""The explanations by name: each computes, draws, and says in a sentence how to read the drawing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from attacks.objectives.ranking import ranked_classes
 
 
 def predictions(scene: Scene) -> Section:
-    """The first classes of both pictures."""
+    """Explain by the top classes of both pictures."""
     with torch.no_grad():
         guesses = first_classes(scene.model(scene.subject.both), 5, scene.model)
     pictures = arrays(scene.subject.both)
@@ -35,7 +35,7 @@ def predictions(scene: Scene) -> Section:
     for found in guesses:
         places = [[*row, each.name, f"{each.confidence:.1%}"] for row, each in zip(places, found, strict=True)]
     table = (("", "clean", "", "adversarial", "")[: 1 + 2 * len(guesses)], *map(tuple, places))
-    text = "The first five classes and their confidences. Blue: among the clean picture's first five; orange: not."
+    text = "The top five classes and their confidences. Blue: in the clean picture's top five; orange: not."
     figure = draw_predictions(scene.title("Predictions"), rows)
     return Section("predictions", "What the network says", text, {"predictions": figure}, table)
 
@@ -49,7 +49,7 @@ def layers(scene: Scene) -> Section:
     headings: tuple[str, ...] = ("layer", "also", "kind", "output", "parameters")
     if not any(each.alias for each in found):
         rows, headings = [(row[0], *row[2:]) for row in rows], (headings[0], *headings[2:])
-    text = f"The names that --layer takes, in the order in which the layers run; {len(found)} in all."
+    text = f"The names that --layer accepts, in the order in which the layers run; {len(found)} in all."
     return Section("layers", "The layers", text, table=(headings, *rows))
 
 
@@ -69,9 +69,9 @@ def features(scene: Scene) -> Section:
         else:
             figures[name] = draw_maps(title, kept[0], kept[1] if len(kept) > 1 else None, numbers)
     text = (
-        "How strongly the filters of a layer answer at each place: black not at all, yellow most. The number beside a "
-        "row is that of its first filter. Early layers see edges and colours, late ones parts of things; a change that "
-        "nobody sees grows from layer to layer."
+        "How strongly the filters of a layer respond at each position: black not at all, yellow most. The number by a "
+        "row is that of its first filter. Early layers see edges and colours, late ones object parts; a change that "
+        "nobody can see grows from layer to layer."
     )
     return Section("features", "What the layers see", text, figures)
 
@@ -90,8 +90,8 @@ def filters(scene: Scene) -> Section:
         numbers.append(chosen)
     figure = draw_filters(f"What excites each filter most · {scene.model.name}", panels, numbers)
     text = (
-        "For each filter the picture that excites it most, found by gradient ascent from noise. The first layers look "
-        "for colours and edges, later ones for textures, patterns and parts. Colours are strengthened for view."
+        "The picture that excites each filter most, found by gradient ascent from noise. The first layers look "
+        "for colours and edges, later ones for textures, patterns and parts. Colours are enhanced for viewing."
     )
     return Section("filters", "What the filters look for", text, {"filters": figure})
 
@@ -105,8 +105,8 @@ def class_image(scene: Scene) -> Section:
     names = [" + ".join(model.classes[each] for each in target) for target in targets]
     pictures = dict(zip(names, arrays(brighten(painted.images)), strict=True))
     text = (
-        "The picture that the network takes for the class more than any other, found by gradient ascent from noise; "
-        "then the one that it takes for both at once."
+        "The picture that the network finds most typical of the class, found by gradient ascent from noise; "
+        "then the one that it finds most typical of both at once."
     )
     figure = draw_pictures(f"What excites a class most · {model.name}", pictures)
     return Section("class-image", "What a class looks like", text, {"class-image": figure})
@@ -118,7 +118,7 @@ Attribute = Callable[[Scene, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Attribution:
-    """One way to say which pixels speak for a class; called, it makes its section."""
+    """A method that shows which pixels support a class; calling it creates its section."""
 
     name: str
     """Name, as in `--what`."""
@@ -127,12 +127,12 @@ class Attribution:
     text: str
     """How to read the maps."""
     style: str
-    """Style of drawing, as `draw_attribution` takes it."""
+    """Drawing style, as for `draw_attribution`."""
     attribute: Attribute = field(repr=False)
     """Function that computes the maps."""
 
     def __call__(self, scene: Scene) -> Section:
-        """Compute and draw the maps of both pictures for the classes that are asked about."""
+        """Compute and draw the maps of both pictures for the requested classes."""
         model, x, classes = scene.model, scene.subject.both, scene.asked
         labels = [torch.full((len(x),), each, device=x.device) for each in classes]
         maps = [_flat(self.attribute(scene, label), self.style) for label in labels]
@@ -146,36 +146,36 @@ class Attribution:
 SALIENCY = Attribution(
     "saliency",
     "Saliency",
-    "Gradient of the class's logit with respect to each pixel: bright where a small change counts most.",
+    "Gradient of the class's logit with respect to each pixel: bright where a small change matters most.",
     "strength",
     lambda scene, y: attribution.saliency(scene.model, scene.subject.both, y),
 )
 SMOOTH_SALIENCY = Attribution(
     "smooth-saliency",
     "Smoothed saliency",
-    "Mean of the saliency of 24 noisy copies (SmoothGrad): what holds for one copy alone averages out.",
+    "Mean of the saliency of 24 noisy copies (SmoothGrad): effects of a single copy average out.",
     "strength",
     lambda scene, y: attribution.smooth_saliency(scene.model, scene.subject.both, y, seed=scene.options.seed),
 )
 GRAD_CAM = Attribution(
     "grad-cam",
     "Grad-CAM",
-    "The maps of the last convolution, each weighted by how much the class's logit rises with it.",
+    "The feature maps of the last convolution, each weighted by how much the class's logit rises with it.",
     "overlay",
     lambda scene, y: attribution.grad_cam(scene.model, scene.subject.both, y, _maybe_layer(scene)),
 )
 INTEGRATED_GRADIENTS = Attribution(
     "integrated-gradients",
     "Integrated gradients",
-    "Gradients on the way from black to the picture, added up over the colours: what each pixel adds to the logit.",
+    "Gradients integrated from black to the picture, summed over the colours: what each pixel adds to the logit.",
     "strength",
     lambda scene, y: attribution.integrated_gradients(scene.model, scene.subject.both, y),
 )
 OCCLUSION = Attribution(
     "occlusion",
     "Occlusion",
-    "How far the log-probability of the class falls when a grey square hides the place: red speaks for the class, blue "
-    "against it. Over an adversarial picture the square also hides the perturbation.",
+    "How far the log-probability of the class falls when a grey square hides a region: red supports the class, blue "
+    "opposes it. On an adversarial picture, the square also hides the perturbation.",
     "signed",
     lambda scene, y: attribution.occlusion(scene.model, scene.subject.both, y),
 )
@@ -189,8 +189,8 @@ def embedding(scene: Scene) -> Section:
     units = hidden(model, images)
     clean = torch.cat([units[:1], units[len(subject.both) :]])
     if len(clean) < 2:
-        raise UserError(f"an embedding sets a picture among others, and there are none of the data of {model.name}")
-    # The rows of the picture itself stand first, so that the change is seen bar by bar.
+        raise UserError(f"an embedding compares a picture with others, but there are none for the data of {model.name}")
+    # The picture's own rows come first, so that the change is visible bar by bar.
     names = [scene.heading(i) for i in range(len(subject.both))] + [name for name, _ in others]
     chosen, note = widest(units, clean)
     places = (units - clean.mean(0)) @ principal_axes(clean)
@@ -199,18 +199,18 @@ def embedding(scene: Scene) -> Section:
         scene.title("Last hidden layer"), Coded(arrays(units[:, chosen]), tuple(names), arrays(places), moves), note
     )
     text = (
-        "Each line is an image as the last hidden layer sees it; images of one class have like bar codes. Below, "
-        "the same images on a plane: near each other lies what the network finds alike. The arrow leads from the "
+        "Each line is an image as the last hidden layer sees it; images of one class have similar bar codes. Below, "
+        "the same images on a plane: images that the network finds similar are close. The arrow leads from the "
         "clean picture to the adversarial one."
     )
     return Section("embedding", "Among other images", text, {"embedding": figure})
 
 
 def path(scene: Scene) -> Section:
-    """The way from the clean picture to the adversarial one."""
+    """The path from the clean picture to the adversarial one."""
     subject, model = scene.subject, scene.model
     if subject.x_adv is None:
-        raise UserError("a path leads to an adversarial picture, and there is none: give --adversarial or --attack")
+        raise UserError("a path leads to an adversarial picture, but there is none: give --adversarial or --attack")
     places = torch.linspace(-0.5, 2, 51)
     line = straight_line(model, subject.x, subject.x_adv, places)
     around = plane(model, subject.x, subject.x_adv, seed=scene.options.seed)
@@ -225,8 +225,8 @@ def path(scene: Scene) -> Section:
     figure = draw_path(scene.title("Path"), arrays(places), arrays(line[:, classes]), names, surface)
     text = (
         "Left: confidences on the straight line through both pictures; 0 is the clean one, 1 the adversarial one. "
-        "Right: the first class in the plane that the adversarial direction and a random one of the same length span. "
-        "A random change of the same size does little; the adversarial one crosses a border at once."
+        "Right: the top class in the plane spanned by the adversarial direction and a random one of the same length. "
+        "A random change of the same size does little; the adversarial one crosses a boundary at once."
     )
     return Section("path", "From one to the other", text, {"path": figure})
 
@@ -251,10 +251,10 @@ def _layers(scene: Scene) -> tuple[Layer, ...]:
     """The layer that was named, or an early, a middle and a late convolution."""
     if layer := _maybe_layer(scene):
         return (layer,)
-    # Convolutions that mix channels; of the others each filter sees one channel alone.
+    # Only convolutions that mix channels; in the others, each filter sees a single channel.
     found = [each for each in convolutions(scene.model) if each.module.groups == 1]
     if not found:
-        raise UserError(f"{scene.model.name} has no convolutions to look at", hint="name a layer with --layer")
+        raise UserError(f"{scene.model.name} has no convolutions to show", hint="name a layer with --layer")
     return tuple(dict.fromkeys(found[round(share * (len(found) - 1))] for share in (0.15, 0.5, 0.85)))
 
 

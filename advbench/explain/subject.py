@@ -1,4 +1,4 @@
-"""What is explained: a picture, and the adversarial one made of it."""
+"""The subject of an explanation: a picture, and its adversarial version."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,14 +25,14 @@ from advbench.sanitize import display_name, one_line
 
 
 class Subject(NamedTuple):
-    """A picture as the model takes it."""
+    """A picture as input of the model."""
 
     name: str
     """Name of the picture, for titles."""
     x: Tensor
     """Clean picture (1, C, H, W), in [0, 1]."""
     x_adv: Tensor | None = None
-    """The adversarial picture, shaped like ``x``; None: the clean one alone is explained."""
+    """The adversarial picture, of the same shape as ``x``; None: only the clean one is explained."""
     how: str = ""
     """Origin of the adversarial picture."""
 
@@ -41,19 +41,19 @@ class Subject(NamedTuple):
 
     @property
     def both(self) -> Tensor:
-        """The clean picture and, where there is one, the adversarial (N, C, H, W)."""
+        """The clean picture and, if there is one, the adversarial (N, C, H, W)."""
         return self.x if self.x_adv is None else torch.cat([self.x, self.x_adv])
 
 
 def read_subject(model: Classifier, path: Path, adversarial: Path | None = None, read: Read = read_picture) -> Subject:
-    """Read a picture, and the adversarial one made of it.
+    """Read a picture and its adversarial version.
 
     Args:
         model: Classifier that takes the picture.
-        path: File of the picture, which is resized and cropped as the model wants it.
-        adversarial: Picture of the model's size, taken as it is; one of the same size as the picture, resized and
+        path: File of the picture, which is resized and cropped for the model.
+        adversarial: Picture of the model's size, used unchanged; one of the same size as the picture, resized and
             cropped like it; or the exact floats that `advbench attack` writes (`adversarial.safetensors`).
-        read: Reads the picture; for an image of a data set another function than that for files.
+        read: Function that reads the picture; differs for files and images of a data set.
 
     Raises:
         UserError: A file cannot be read, the sizes differ, or both pictures are the same.
@@ -72,12 +72,12 @@ def read_subject(model: Classifier, path: Path, adversarial: Path | None = None,
 def attack_subject(
     model: Classifier, subject: Subject, config: AttackConfig, tick: Callable[[], None] = lambda: None
 ) -> Subject:
-    """Make the adversarial picture by an attack.
+    """Create the adversarial picture with an attack.
 
     Args:
         model: Classifier that takes the picture.
         subject: The clean picture.
-        config: Attack, goal, norm, eps and seed; its paths are not read.
+        config: Attack, goal, norm, eps and seed; its paths are ignored.
         tick: Called at each forward pass of the attack.
 
     Raises:
@@ -88,7 +88,7 @@ def attack_subject(
         logits = model(subject.x)
     goal = session.make_goal(logits, content_ids(subject.x))
     if bool(set_apart(goal, logits)):
-        why = f"'{subject.name}' is of the class already that the goal '{config.goal}' wants"
+        why = f"'{subject.name}' already has the class that the goal '{config.goal}' wants"
         raise UserError(why, hint="try another --goal")
     attack = session.attack_on(subject.x)
     result = evaluate(model, attack, subject.x, goal, eps=config.eps, seed=config.seed, on_pass=tick)
@@ -104,7 +104,7 @@ def attack_subject(
 
 
 def _floats(file: Path, x: Tensor) -> Tensor:
-    """The exact values that `advbench attack` wrote."""
+    """The exact values written by `advbench attack`."""
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
@@ -114,7 +114,7 @@ def _floats(file: Path, x: Tensor) -> Tensor:
     if x_adv is None or x_adv.shape != x.shape:
         got = f"{sorted(tensors)}" if x_adv is None else f"one of {' x '.join(map(str, x_adv.shape))}"
         wanted = " x ".join(map(str, x.shape))
-        raise UserError(f"'{display_name(file)}' holds no tensor 'adversarial' of {wanted}, but {got}")
+        raise UserError(f"'{display_name(file)}' has no tensor 'adversarial' of {wanted}, but {got}")
     return x_adv
 
 
@@ -134,7 +134,7 @@ def _picture(model: Classifier, path: Path, adversarial: Path, x: Tensor, read: 
         own, its = (" x ".join(map(str, each)) for each in (picture.size, size))
         raise UserError(
             f"'{display_name(adversarial)}' has {own} pixels, '{display_name(path)}' {its}: they cannot be compared",
-            hint=f"the adversarial picture has the size of the other one, or {width} x {height}, the model's own",
+            hint=f"the adversarial picture must have the size of the other one, or {width} x {height}, the model's own",
         )
-    # Of a picture that has the model's size anyway, it may be the crop or the whole: a perturbation is small.
+    # If the picture itself has the model's size, it may be the crop or the whole: a perturbation is small.
     return min(ways, key=lambda way: float((way - x).norm()))

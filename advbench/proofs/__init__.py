@@ -1,8 +1,8 @@
-"""What no perturbation within a budget can change: lower bounds of a goal's margin, from intervals to splitting.
+"""Prove that no perturbation within a budget meets a goal: lower bounds on its margin, from intervals to splitting.
 
-:func:`prove` has a module read as a network (``reading``, ``network``), says what has to hold for the goal and bounds
-it on the ball (``bounding``), at first cheaply, then by search (``search``); ``cascade`` is the order in which methods
-are tried.
+:func:`prove` reads a module as a network (``reading``, ``network``), turns the goal into what has to be proved, and
+bounds that on the ball (``bounding``), first cheaply, then by search (``search``); ``cascade`` is the order in which
+methods are tried.
 
 Example:
     >>> import torch

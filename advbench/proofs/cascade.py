@@ -1,4 +1,4 @@
-"""From the cheapest bound to branch and bound, for one image."""
+"""Try methods on one image, from the cheapest bound to branch and bound."""
 
 import time
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from advbench.proofs.search.space import Choice, Space
 from advbench.proofs.search.splitting import Probe, Splitter
 
 METHODS = ("interval", "crown-ibp", "crown", "alpha-crown", "split")
-"""The methods from the cheapest on; each is tried on what those before it leave open."""
+"""The methods, cheapest first; each is tried on what the previous ones leave open."""
 SLOPE_STEPS = 20
-"""Steps of ascent for the slopes of a difference."""
+"""Number of ascent steps for the slopes of a difference."""
 _ABOVE = 1.001
-"""Times what is enough is what splitting shows: more than enough, where it can show no more than that."""
+"""Multiple of the required bound that splitting aims for, because it can prove no more than its aim."""
 INNER_STEPS = 2
-"""Steps of ascent for the slopes of the bounds in between."""
+"""Number of ascent steps for the slopes of intermediate bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class Limits:
     """What a proof may cost for one image.
 
     Attributes:
-        domains: Most domains of branch and bound.
-        seconds: Seconds after which nothing more is begun.
+        domains: Maximum number of branch-and-bound domains.
+        seconds: Seconds after which nothing new is started.
         upto: Last method to try, one of :data:`METHODS`.
     """
 
@@ -44,20 +44,20 @@ class Limits:
 
 @dataclass(kw_only=True)
 class Case:
-    """One image with what is known about it so far.
+    """One image, with everything known about it so far.
 
     Attributes:
         network: The network, float64.
         ball: The images around it, float64.
-        wanted: What has to be proved.
+        wanted: The differences that have to be bounded.
         enough: Smallest bound of the margin that counts as proved.
-        limits: What it may cost.
-        probe: Looks for counterexamples.
+        limits: Limits on the cost.
+        probe: Function that looks for counterexamples.
         lower: Best lower bound of each difference, float64 (K,).
         method: Method that gave the bound.
-        domains: Domains that were bounded.
-        counterexample: An image that meets the goal, if one turned up.
-        started: Reading of the clock at the beginning.
+        domains: Number of domains that were bounded.
+        counterexample: An image that meets the goal, if one was found.
+        started: Clock time at the start.
     """
 
     network: Network
@@ -79,17 +79,17 @@ class Case:
 
     @property
     def margin(self) -> float:
-        """Lower bound of the goal's margin."""
+        """Lower bound on the goal's margin."""
         return float(self.wanted.margin(self.lower))
 
     @property
     def proved(self) -> bool:
-        """Whether the bound is enough."""
+        """Whether the bound is sufficient."""
         return self.margin > self.enough
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to find out."""
+        """Whether nothing is left to prove."""
         return self.proved or self.counterexample is not None
 
     def in_time(self) -> bool:
@@ -97,7 +97,7 @@ class Case:
         return time.perf_counter() - self.started < self.limits.seconds
 
     def learn(self, values: Tensor, method: str) -> None:
-        """Take in bounds of all differences."""
+        """Record new bounds on all differences."""
         before = self.margin
         self.lower = torch.maximum(self.lower, values)
         if self.margin > before:
@@ -105,10 +105,10 @@ class Case:
 
 
 def run(case: Case) -> None:
-    """Try one method after the other until the image is proved, or the last one allowed was tried.
+    """Try one method after another until the image is proved, or the last allowed one has been tried.
 
     Args:
-        case: The image; what is found is written into it.
+        case: The image; results are written into it.
     """
     case.started = time.perf_counter()
     allowed = METHODS[: METHODS.index(case.limits.upto) + 1]
@@ -140,11 +140,11 @@ def _backward(case: Case, known: dict[int, Interval], differences: Tensor) -> Te
 
 
 def _with_slopes(case: Case, known: dict[int, Interval], differences: Tensor) -> tuple[Space, Choice]:
-    """Slopes of the open differences, then of the bounds in between, then of the open differences again."""
+    """Optimise slopes of the open differences, then of intermediate bounds, then of the open differences again."""
     space, choice = _ascended(case, known, differences, None)
     if case.proved or not case.in_time():
         return space, choice
-    # each step goes forward and back, so that a function costs some five times as much
+    # each step has a forward and a backward pass, so a function costs about five times as much
     known = tightened(case.network, case.ball, known, by_ascent(INNER_STEPS), MOST_COEFFICIENTS // 5)
     return _ascended(case, known, differences, None)
 
@@ -166,7 +166,7 @@ def _ascended(
 
 
 def _split(case: Case, space: Space, choice: Choice, differences: Tensor) -> None:
-    """Each open difference by itself: the worst first where all must hold, else the best first."""
+    """Split each open difference separately: the worst first if all must hold, else the best first."""
     order = case.lower.argsort(descending=not case.wanted.all_must_hold, stable=True)
     clipper = Clipper.of(space)
     hope = torch.full_like(case.lower, torch.inf)

@@ -1,8 +1,8 @@
-"""What is said where a network cannot be proved at all."""
+"""The error for a network that no method can bound."""
 
 
 class UnprovableError(ValueError):
-    """A network that no bound here can follow, with the layer that stands in the way; its images stay open.
+    """A network that cannot be bounded, with the obstacle, such as a layer; its images stay open.
 
     Example:
         >>> raise UnprovableError("layer Softmax")

@@ -1,4 +1,4 @@
-"""Proves images: no perturbation within eps meets the goal."""
+"""Prove for images that no perturbation within eps meets the goal."""
 
 import time
 from dataclasses import replace
@@ -20,33 +20,33 @@ from attacks.queries.answers import ask
 from attacks.queries.modes import parts
 
 MARGIN = 1e-4
-"""Least bound that counts as a proof, in units of logits."""
+"""Smallest bound that counts as a proof, in logits."""
 _CPU = torch.device("cpu")
-"""Where bounds are computed, wherever the model is: in float64, and the same everywhere."""
+"""Device on which bounds are computed, wherever the model is: in float64, with the same results everywhere."""
 _ARITHMETIC = 20.0
-"""How many times the measured error of the model's own arithmetic a bound must be above zero."""
+"""Multiple of the measured error of the model's own arithmetic that a bound must exceed."""
 
 
 def prove(
     model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, domains: int = 2000, seconds: float = 60.0
 ) -> Proof:
-    """Prove that no perturbation within eps meets the goal, where that can be done.
+    """Prove that no perturbation within eps meets the goal, if that is possible.
 
     Args:
         model: A torch module in eval mode, of float32 or float64.
         x: Images (N, ...) in [0, 1].
-        goal: What would count as fooled, one of the five goals of :mod:`attacks.goals`.
+        goal: Goal to disprove, one of the five goals of :mod:`attacks.goals`.
         norm: Norm of the perturbations.
-        eps: Largest size of a perturbation, image units.
-        domains: Most domains of branch and bound for each image; what is proved does not depend on how fast the
-            machine is as long as this limit comes before that of seconds.
-        seconds: Seconds after which nothing more is begun for an image.
+        eps: Maximum size of a perturbation, image units.
+        domains: Maximum number of branch-and-bound domains per image; as long as this limit is reached before that of
+            seconds, the outcome does not depend on the speed of the machine.
+        seconds: Seconds after which nothing new is started for an image.
 
     Returns:
-        What was proved. A network with a layer that bounds cannot follow proves nothing, and ``reason`` says why.
+        The proofs. If a layer of the network cannot be bounded, nothing is proved, and ``reason`` says why.
 
     Raises:
-        ValueError: The model, the images, eps or the goal cannot be meant so.
+        ValueError: The model, the images, eps or the goal is invalid.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -60,22 +60,22 @@ def prove(
 
 
 def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: str, seconds: float = 60.0) -> Proof:
-    """Bounds by the cheaper methods alone.
+    """Bound the margin by the cheaper methods only.
 
     Args:
         model: A torch module in eval mode, of float32 or float64.
         x: Images (N, ...) in [0, 1].
-        goal: What would count as fooled, one of the five goals of :mod:`attacks.goals`.
+        goal: Goal to disprove, one of the five goals of :mod:`attacks.goals`.
         norm: Norm of the perturbations.
-        eps: Largest size of a perturbation, image units.
+        eps: Maximum size of a perturbation, image units.
         upto: Last method to try: interval, crown-ibp, crown, alpha-crown or split.
-        seconds: Seconds after which nothing more is begun for an image.
+        seconds: Seconds after which nothing new is started for an image.
 
     Returns:
-        What was proved, as :func:`prove` gives it.
+        The proofs, as from :func:`prove`.
 
     Raises:
-        ValueError: The model, the images, eps, the goal or the method cannot be meant so.
+        ValueError: The model, the images, eps, the goal or the method is invalid.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -90,7 +90,7 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
 
 
 def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:
-    """Read the network once, and take the images one by one."""
+    """Read the network once, and prove the images one by one."""
     _check_model(model)
     _check_images(x, goal)
     _check_budget(x, *ball)
@@ -156,7 +156,7 @@ def _case(model: Any, network: Network, x: Tensor, goal: Goal, ball: tuple[Norm,
     wanted = replace(wanted, above=wanted.above.to(_CPU), below=wanted.below.to(_CPU))
 
     def probe(points: Tensor) -> Tensor | None:
-        """The first point that meets the goal, brought into the true ball."""
+        """The first point that meets the goal, projected onto the true ball."""
         with torch.no_grad():
             candidates = norm.within(x.expand(len(points), *x.shape[1:]), points.to(x), eps)
             met = _rows(goal, len(candidates)).margin(ask(model, candidates)) < 0
@@ -178,7 +178,7 @@ def _rows(goal: Goal, count: int) -> Goal:
 
 
 def _enough(model: Any, network: Network, x: Tensor) -> float:
-    """The bound from which on float32 cannot give another answer, by how far it is from float64 on this image."""
+    """The bound above which float32 cannot give another result, from its difference to float64 on this image."""
     with torch.no_grad():
         error = (network.logits(x.double().to(_CPU)) - ask(model, x).double().to(_CPU)).abs().max()
     return max(MARGIN, _ARITHMETIC * float(error))
@@ -198,7 +198,7 @@ def _proof(cases: list[tuple[Case, float]]) -> Proof:
 
 
 def _nothing(x: Tensor, reason: str) -> Proof:
-    """No image is proved."""
+    """The result if no image is proved."""
     count = len(x)
     return Proof(
         proved=torch.zeros(count, dtype=torch.bool),

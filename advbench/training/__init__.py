@@ -1,1 +1,1 @@
-"""Recipes that make the zoo's checkpoints, and what they are trained with: `advbench train`."""
+"""The recipes, data and training loop behind the zoo's checkpoints: `advbench train`."""

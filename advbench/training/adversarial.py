@@ -1,4 +1,4 @@
-"""Adversarial training: the images that take the place of clean ones, and the guard against collapse."""
+"""Adversarial training: the adversarial images that replace clean ones, and the guard against collapse."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ Logits = Callable[[Tensor], Tensor]
 """Function from images in [0, 1] to logits."""
 
 COLLAPSE = 0.3
-"""Largest gap between the accuracy on the training batches and that under the guard's attack."""
+"""Maximum gap between the accuracy on the training batches and that under the guard's attack."""
 _NEARLY_ALL = 0.99
-"""Share of the images beyond which an answer counts as the only one."""
+"""Share of the images above which a predicted class counts as the only one."""
 
 
 def adversarial_loss(
@@ -24,12 +24,12 @@ def adversarial_loss(
     """The loss of one batch.
 
     Args:
-        logits: Network to be trained.
+        logits: Network to train.
         x: Images (N, C, H, W) in [0, 1].
         y: True labels (N,).
         how: Method of adversarial training.
-        progress: Fraction of the training that is done, for the warm-up.
-        generator: Generator of the random starts.
+        progress: Completed fraction of the training, for the warm-up.
+        generator: Random generator for the starts.
 
     Returns:
         The loss, and the logits (N, C) of the adversarial images.
@@ -40,8 +40,9 @@ def adversarial_loss(
         <https://arxiv.org/abs/1901.08573>, 2019.
 
     Deviations:
-        Several steps make it the training of Madry et al., 2018. The step is 1.25 eps for one step as in the paper,
-        2.5 eps / steps for more. TRADES starts at a uniform point of the ball, not at Gaussian noise of 0.001.
+        With several steps, it is the training of Madry et al., 2018. The step size is 1.25 eps for one step, as in the
+        paper, and 2.5 eps / steps for more. TRADES starts at a uniform point of the ball, not at Gaussian noise of
+        0.001.
     """
     eps = eps_at(how, progress)
     if how.method == "fast":
@@ -59,8 +60,8 @@ def eps_at(how: Adversarial, progress: float) -> float:
     """The current eps of the warm-up.
 
     Args:
-        how: Method with its warm-up.
-        progress: Fraction of the training that is done.
+        how: Method of adversarial training, with its warm-up.
+        progress: Completed fraction of the training.
 
     Example:
         >>> eps_at(Adversarial(eps=0.3, warmup=0.5), 0.25)
@@ -70,16 +71,16 @@ def eps_at(how: Adversarial, progress: float) -> float:
 
 
 def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, eps: float) -> float:
-    """Accuracy under ten steps of PGD, on images of the training set.
+    """Accuracy under ten steps of PGD, on training images.
 
-    Training on few steps can overfit to them: the network learns to withstand these very steps and nothing else. Then
-    this falls to nearly 0 within an epoch, while the accuracy on the training's own adversarial images rises.
+    Training with few steps can overfit to them: the network learns to withstand only these steps. Then this accuracy
+    falls to nearly 0 within an epoch, while that on the training's own adversarial images rises.
 
     Args:
         logits: Network in eval mode.
         x: Images (N, C, H, W) in [0, 1].
         y: True labels (N,).
-        eps: Largest Linf change, greater than 0.
+        eps: Maximum Linf change, greater than 0.
     """
     goal = Untargeted(y)
     with torch.no_grad():
@@ -93,9 +94,9 @@ def guard_accuracy(logits: Logits, x: Tensor, y: Tensor, eps: float) -> float:
 
 
 def one_answer(logits: Logits, x: Tensor, y: Tensor) -> int | None:
-    """The class predicted for nearly all images although their labels vary; None where there is no such class.
+    """The class predicted for nearly all images although their labels vary; None if there is no such class.
 
-    A network that always gives the same answer withstands every attack: adversarial training that is too hard for it
+    A network that always predicts the same class withstands every attack: adversarial training that is too hard for it
     ends there, and :func:`guard_accuracy` is then as high as the share of that class.
 
     Args:
@@ -134,6 +135,6 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _divergence(reference: Tensor, logits: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of the logits from log-probabilities, the mean over the batch."""
+    """Mean Kullback-Leibler divergence of the logits from log-probabilities, over the batch."""
     found = logits.float().log_softmax(1)
     return nn.functional.kl_div(found, reference, reduction="batchmean", log_target=True)

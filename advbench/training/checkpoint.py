@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training in one safetensors file, tensors as tensors and the rest as JSON."""
+"""Checkpoints: the complete training state in one safetensors file, with everything but tensors as JSON."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,16 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
 def write_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
-    """Write the state of a training; the previous checkpoint is replaced only when this one is complete.
+    """Write the training state; the previous checkpoint is replaced only when this one is complete.
 
     Args:
         path: File of the checkpoint.
         module: Network in training.
-        optimizer: Optimizer with its momenta.
-        progress: Everything else needed to continue, as JSON can hold it.
+        optimizer: Optimizer with its state.
+        progress: Everything else needed to continue, as JSON-compatible data.
 
     Raises:
-        UserError: It cannot be written; the checkpoint before is still there.
+        UserError: It cannot be written; the previous checkpoint is kept.
     """
     tensors = {_MODEL + key: value for key, value in module.state_dict().items()}
     for index, entries in optimizer.state_dict()["state"].items():
@@ -35,7 +35,7 @@ def write_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optim
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """Read what `write_checkpoint` was given besides tensors.
+    """Read the data other than tensors that `write_checkpoint` was given.
 
     Raises:
         UserError: The file is damaged, or is not a checkpoint.
@@ -45,7 +45,7 @@ def read_progress(path: Path) -> dict[str, Any]:
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
-            f"checkpoint {path} cannot be read: {error}", hint="delete it to train anew, or choose another --out"
+            f"checkpoint {path} cannot be read: {error}", hint="delete it to start again, or choose another --out"
         ) from None
     return progress
 
@@ -65,7 +65,7 @@ def read_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         why = first_line(error)
         raise UserError(
-            f"checkpoint {path} cannot be used: {why}", hint="delete it to train anew, or choose another --out"
+            f"checkpoint {path} cannot be used: {why}", hint="delete it to start again, or choose another --out"
         ) from None
 
 
@@ -79,7 +79,7 @@ def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]
 
 
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give momenta the memory format of their parameters: fused steps go through both as they lie in memory."""
+    """Give momenta the memory format of their parameters: fused steps traverse both in memory order."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape:

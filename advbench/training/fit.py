@@ -23,13 +23,13 @@ from attacks.standins.fast import computes_bfloat16
 GUARDED = 500
 """Number of training images on which the guard attacks."""
 _LATELY = 50
-"""Number of batches at the end of an epoch with which the guard compares."""
+"""Number of last batches of an epoch that the guard compares with."""
 _RISE = 0.2
 """Fraction of the training over which the learning rate rises."""
 _CALMER = 0.5
-"""Factor of the learning rate after the network collapsed to a single answer."""
+"""Factor of the learning rate after the network collapsed to a single predicted class."""
 _GENTLE = 0.1
-"""Share of the learning rate for pretrained layers."""
+"""Factor of the learning rate for pretrained layers."""
 
 Progress = Callable[[str, int, int], None]
 """Function called with the current activity, the steps done, and the steps in all."""
@@ -43,24 +43,24 @@ class Epoch(NamedTuple):
     train_loss: float
     """Mean cross-entropy on training images, in eval mode, clean."""
     train_accuracy: float
-    """Accuracy on as many of the training images as there are test images."""
+    """Accuracy on as many training images as there are test images."""
     test_loss: float
     """Mean cross-entropy on the test set."""
     test_accuracy: float
-    """Accuracy on the test set; of several labels an image counts if all of them are right."""
+    """Accuracy on the test set; an image with several labels counts if all of them are right."""
     guard_accuracy: float | None
     """Accuracy under the guard's attack on training images, at the current eps; None without adversarial
     training."""
     undone: bool
-    """Whether the guard saw the training collapse, so that the weights are those of the epoch before: where the
-    robustness was an illusion, steps are doubled; where everything got the same answer, the learning rate is halved."""
+    """Whether the guard saw the training collapse, so that the weights are those of the previous epoch: if the
+    robustness was an illusion, steps are doubled; if all predictions were the same, the learning rate is halved."""
     seconds: float
-    """Processor time in seconds, for training alone."""
+    """CPU time in seconds, for training only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training: everything that decides its result, and the device."""
+    """A training job: everything that determines its result, and the device."""
 
     recipe: Recipe
     """Recipe of the training."""
@@ -71,13 +71,13 @@ class Job:
     mean: tuple[float, ...]
     """Mean subtracted from the images, image units."""
     std: tuple[float, ...]
-    """Divisor after that, image units."""
+    """Standard deviation to divide by after that, image units."""
     seed: int = 0
     """Seed of weights, order, augmentation, dropout and random starts."""
     device: str = "cpu"
     """Device to compute on."""
     checkpoint: Path
-    """Checkpoint that is written after each epoch, and continued if it exists."""
+    """Checkpoint that is written after each epoch, and resumed if it exists."""
 
 
 class Trained(NamedTuple):
@@ -88,18 +88,18 @@ class Trained(NamedTuple):
     history: list[Epoch]
     """Rows of the learning curves, one for each epoch; none for a forest."""
     seconds: float
-    """Processor time in seconds, for training alone."""
+    """CPU time in seconds, for training only."""
 
 
 def fit(job: Job, build: Callable[[], nn.Module], progress: Progress = lambda *_: None) -> Trained:
     """Train a network, or continue from a checkpoint.
 
-    An epoch draws its random numbers from (seed, epoch) alone, so that a training that was interrupted and resumed
-    ends with the same weights, bit for bit, as one that was not; on the same machine with as many threads.
+    The random numbers of an epoch depend only on (seed, epoch), so that an interrupted and resumed training ends with
+    the same weights, bit for bit, as an uninterrupted one, on the same machine with the same number of threads.
 
     Args:
         job: Training to do.
-        build: Function that makes the network with fresh weights; called with torch's random numbers seeded.
+        build: Function that builds the network with fresh weights; called after seeding torch.
         progress: Called after every step.
 
     Returns:
@@ -182,7 +182,7 @@ class _Run:
         return loss.detach(), right(logits.detach(), y).float().mean()
 
     def _close(self, epoch: int, seconds: float, learnt: float, before: dict[str, Tensor]) -> None:
-        """Measure, undo the epoch if its robustness is an illusion, and write the checkpoint."""
+        """Evaluate, undo the epoch if its robustness is an illusion, and write the checkpoint."""
         job = self.job
         self.module.eval()
         guard, undone = None, False
@@ -203,7 +203,7 @@ class _Run:
         if (only := one_answer(self.logits, x, y)) is not None:
             if self.pace < 1 and self.history[-1].undone:
                 raise UserError(
-                    f"{job.recipe.model} has learnt to answer class {only} to everything, and again at half the "
+                    f"{job.recipe.model} has learnt to predict class {only} for everything, and again at half the "
                     f"learning rate: given up in epoch {epoch + 1} of {job.recipe.epochs}",
                     hint="make it easier: smaller --eps or --lr, or more --epochs; and choose another --out",
                 )
@@ -238,11 +238,11 @@ class _Run:
             )
         read_checkpoint(file, self.module, self.optimizer)
         self.history = [Epoch(*row) for row in state["history"]]
-        self.steps, self.pace = state["steps"], state.get("pace", 1.0)  # which earlier versions did not know
+        self.steps, self.pace = state["steps"], state.get("pace", 1.0)  # which earlier versions did not store
 
 
 def losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each image (N,); of several labels that of each by itself, added up.
+    """Cross-entropy of each image (N,); for several labels, the sum of their binary cross-entropies.
 
     Example:
         >>> losses(torch.zeros(1, 4), torch.tensor([2])), losses(torch.zeros(1, 2), torch.ones(1, 2))
@@ -254,7 +254,7 @@ def losses(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def right(logits: Tensor, y: Tensor) -> Tensor:
-    """Which images are classified right, bool (N,); of several labels all of them.
+    """Which images are classified correctly, bool (N,); for several labels, all of them.
 
     Example:
         >>> right(torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.0]]))
@@ -264,7 +264,7 @@ def right(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def rate(done: float) -> float:
-    """The learning rate as a fraction of its peak, when a fraction of the training is done.
+    """The learning rate as a fraction of its peak, at a given progress of the training.
 
     Example:
         >>> [rate(done) for done in (0, 0.1, 0.2, 0.6)]
@@ -287,7 +287,7 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def _identity(job: Job) -> dict[str, Any]:
-    """What must agree for a checkpoint to be continued, as JSON gives it back."""
+    """The settings that must agree to resume a checkpoint, as read back from JSON."""
     labels = hashlib.sha256(torch.cat([job.train.y, job.test.y]).numpy().tobytes()).hexdigest()
     counts = {"train": len(job.train.y), "test": len(job.test.y)}
     return {**asdict(job.recipe), "seed": job.seed, **counts, "labels": labels[:8]}

@@ -1,4 +1,4 @@
-"""Grow a random forest with scikit-learn, and take its trees over as tensors."""
+"""Grow a random forest with scikit-learn, and convert its trees to tensors."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ def grow(recipe: ForestRecipe, forest: Forest, train: Images, mean: float, std: 
 
     Args:
         recipe: Recipe of the training.
-        forest: Forest to be filled; its size decides the number of trees and leaves.
+        forest: Forest to fill; its size determines the number of trees and leaves.
         train: Grey images with labels.
-        mean: Mean subtracted from the images that the forest will be given, image units.
-        std: Divisor of the images after that.
+        mean: Mean subtracted from the images passed to the forest, image units.
+        std: Standard deviation to divide by after that.
         seed: Seed of samples and splits.
 
     Returns:
@@ -41,7 +41,7 @@ def grow(recipe: ForestRecipe, forest: Forest, train: Images, mean: float, std: 
 
 
 def grown_out(recipe: ForestRecipe, trees: int, train: Images, test: Images, seed: int) -> Score:
-    """Accuracy of the same forest with no limit on its leaves: scikit-learn's, which is not kept.
+    """Accuracy of the same scikit-learn forest with no limit on its leaves, which is not saved.
 
     Args:
         recipe: Recipe of the training.
@@ -86,7 +86,7 @@ def _take(forest: Forest, number: int, tree: Any, mean: float, std: float, label
             queue.append(child)
     order = torch.tensor(list(places))
     leaf = torch.from_numpy(tree.children_left)[order] < 0
-    # Between two grey levels: a threshold on one of them would be at the mercy of rounding.
+    # Between two grey levels, because a threshold on one of them would depend on rounding.
     threshold = ((torch.from_numpy(tree.threshold)[order].floor() + 0.5) / 255 - mean) / std
     forest.threshold[number, : len(order)] = torch.where(leaf, 0.0, threshold).float()
     row = leaf.cumsum(0) - 1

@@ -18,7 +18,7 @@ from advbench.training.fit import right
 QUERIES = 5000
 """Number of queries of the attack on models without a gradient."""
 PRECISIONS = (0.9, 0.95, 0.98, 0.99)
-"""Precisions for which models with two classes are given a threshold."""
+"""Precisions for which a threshold is computed for models with two classes."""
 _BATCH = 250
 
 
@@ -39,17 +39,17 @@ class Robustness(NamedTuple):
     """Accuracy under attack."""
 
     score: Score
-    """Fraction of images classified correctly whose class no attack changed; a failed attack counts as a change."""
+    """Fraction of images classified correctly whose class no attack changed; a crashed attack counts as a change."""
     norm: str
     """Name of the norm."""
     eps: str
-    """Budget as people write it: `8/255`."""
+    """Budget as text, such as `8/255`."""
     attack: str
     """Description of the attack."""
 
 
 def score(right: int, n: int) -> Score:
-    """The fraction ``right / n`` with its interval.
+    """The fraction ``right / n`` with its confidence interval.
 
     Example:
         >>> score(9, 10).low < 0.6 < 0.98 < score(9, 10).high
@@ -75,7 +75,7 @@ def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[N
         classes: Names of the classes.
 
     Returns:
-        Counts (true class, predicted class), none of several labels; and precision, recall, F1 and support by class
+        Counts (true class, predicted class), empty for several labels; and precision, recall, F1 and support by class
         name.
     """
     from sklearn.metrics import classification_report, confusion_matrix
@@ -96,13 +96,13 @@ def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[N
 def robustness(
     model: Classifier, images: Images, eps: str, *, first: int, seed: int = 0, gradients: bool = True
 ) -> Robustness:
-    """Measure accuracy under the strongest attack there is; success is decided by the judge.
+    """Measure accuracy under the strongest available attack; success is decided by the judge.
 
     Args:
-        model: Classifier to be measured.
+        model: Classifier to evaluate.
         images: Images with labels, of which some are attacked.
-        eps: Largest Linf change, as people write it.
-        first: Largest number of images to attack.
+        eps: Maximum Linf change, as text.
+        first: Maximum number of images to attack.
         seed: Seed of the attacks.
         gradients: Whether the model has gradients.
     """
@@ -122,7 +122,7 @@ def robustness(
 
 
 def _mistake(model: Classifier, labels: Tensor) -> attacks.Goal:
-    """The goal that the model is wrong: another class, or any label that is not as it should be."""
+    """The goal that the model is wrong: another class, or any wrong label."""
     if model.thresholds is None:
         return attacks.Untargeted(labels)
     return attacks.AnyLabelFlips(labels.bool(), thresholds=model.thresholds)
@@ -132,15 +132,15 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
     """All measurements on the card of a classifier.
 
     Args:
-        model: Classifier to be measured.
+        model: Classifier to evaluate.
         test: Test images with labels.
-        eps: Largest Linf change, as people write it.
+        eps: Maximum Linf change, as text.
         attacked: Number of test images to attack; 0: none.
         gradients: Whether the model has gradients.
 
     Returns:
-        `clean`: accuracy; `robust`: accuracy under attack, None where nothing was attacked; `classes`: precision,
-        recall and F1 of each class; `confusion`; and `at_precision`, of models with two classes.
+        `clean`: accuracy; `robust`: accuracy under attack, None if nothing was attacked; `classes`: precision, recall
+        and F1 of each class; `confusion`; and `at_precision`, for models with two classes.
     """
     logits = answers(model, test)
     found = (logits > 0).float() if model.several else logits.argmax(1)
@@ -159,7 +159,7 @@ def measured(model: Classifier, test: Images, eps: str, *, attacked: int, gradie
 
 
 def at_precision(truth: Tensor, scores: Tensor) -> dict[str, dict[str, float]]:
-    """The cost of a threshold that reaches a precision: recall and accuracy of the second class of two.
+    """The cost of a threshold that reaches a precision: recall and accuracy for the second of two classes.
 
     Args:
         truth: True labels (N,), 0 or 1.

@@ -1,4 +1,4 @@
-"""The recipes of `advbench train`: plain data, one for each model of the zoo. No torch."""
+"""The recipes of `advbench train`: plain data, one for each model of the zoo. Does not import torch."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,11 +17,11 @@ class Adversarial:
     """
 
     eps: float
-    """Largest Linf perturbation, image units."""
+    """Maximum Linf perturbation, image units."""
     method: Literal["fast", "trades"] = "fast"
-    """`fast`: cross-entropy on the adversarial images alone; `trades`: clean cross-entropy plus a divergence."""
+    """`fast`: cross-entropy on adversarial images only; `trades`: clean cross-entropy plus a divergence."""
     steps: int = 1
-    """Gradient steps for each batch; one step is fast adversarial training."""
+    """Number of gradient steps per batch; one step is fast adversarial training."""
     warmup: float = 0.0
     """Fraction of the training over which eps grows from 0."""
     beta: float = 6.0
@@ -38,7 +38,7 @@ class Adversarial:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a training except the data and the seed.
+    """Everything that determines a training except the data and the seed.
 
     The learning rate rises over the first fifth of the training and falls to zero over the rest.
     """
@@ -54,7 +54,7 @@ class Recipe:
     lr: float = 2e-3
     """Peak learning rate."""
     weight_decay: float = 1e-4
-    """Weight decay, as the optimizer takes it."""
+    """Weight decay, as passed to the optimizer."""
     augment: Literal["none", "shift", "flip"] = "none"
     """`shift`: random crops of the image padded by an eighth of its side; `flip`: mirrored too."""
     dropout: bool = True
@@ -62,20 +62,20 @@ class Recipe:
     adversarial: Adversarial | None = None
     """Method of adversarial training; None: training on clean images."""
     start_sha256: str = ""
-    """SHA-256 digest of the weights file that it starts from, known once it is loaded; empty: fresh weights."""
+    """SHA-256 digest of the initial weights file, known once it is loaded; empty: fresh weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRecipe(Recipe):
-    """How a pretrained network is given a new top for the classes of a folder of pictures.
+    """How a pretrained network gets a new top for the classes of a folder of pictures.
 
-    Layers that came with their weights learn at a tenth of the learning rate, if they learn at all.
+    Pretrained layers are trained at a tenth of the learning rate, if at all.
     """
 
     base: str = DEFAULT_MODEL
     """The pretrained network: a name in `advbench models`, or a model of the user's own."""
     fine_tune: int = 0
-    """Number of its last layers that are trained too."""
+    """Number of its last layers that are also trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +85,14 @@ class ForestRecipe:
     model: str
     """Name in `advbench models`."""
     share: float = 0.5
-    """Part of the training images that each tree is grown on, drawn with replacement."""
+    """Fraction of the training images that each tree is grown on, drawn with replacement."""
 
 
 _LINF_8 = Adversarial(eps=8 / 255)
 
 
 def _vgg(name: str, epochs: int) -> Recipe:
-    """Fewer epochs than the 10 or 20 of the founding text: one takes four minutes of a core."""
+    """Fewer epochs than the 10 or 20 of the original text, because one takes four minutes on one core."""
     return Recipe(model=name, epochs=epochs, lr=5e-4, weight_decay=1e-2, augment="flip")
 
 
@@ -141,4 +141,4 @@ _RECIPES = (
 RECIPES: Registry[Recipe | ForestRecipe] = Registry(
     "recipe", [(recipe.model, recipe) for recipe in _RECIPES], listed_by="advbench train --help"
 )
-"""Name of the model -> its recipe; `transfer` makes a model of any other."""
+"""Name of the model -> its recipe; `transfer` builds a model from any other."""

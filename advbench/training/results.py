@@ -1,4 +1,4 @@
-"""The written results of a training: learning curves, a card for programs and one for people."""
+"""The output files of a training: learning curves, a machine-readable card and a README."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ _TRAIN, _TEST, _GUARD = "#4878a8", "#d9622b", "#777777"
 
 
 def write_curves(folder: Path, title: str, history: Sequence[Epoch]) -> None:
-    """Write the learning curves as `curves.csv` and `curves.png`: where test leaves train, the network overfits.
+    """Write the learning curves as `curves.csv` and `curves.png`: where test and train diverge, the network overfits.
 
     Args:
         folder: Folder for the files.
@@ -76,20 +76,20 @@ def _page(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        f"A classifier of {card['data']} with {card['parameters']:,} parameters, made by `{card['command']}`.",
+        f"A classifier for {card['data']} with {card['parameters']:,} parameters, trained by `{card['command']}`.",
         "",
         "| | |",
         "|---|---|",
         f"| test accuracy | {describe_score(card['clean'])} |",
         f"| under attack | {_under_attack(card['robust'])} |",
-        f"| trained for | {epochs}{card['seconds']:,.0f} seconds of one processor |",
-        f"| on | {card['images']['train']:,} images of {card['images']['train_source']} |",
-        f"| tested on | {card['images']['test']:,} images of {card['images']['test_source']} |",
+        f"| trained for | {epochs}{card['seconds']:,.0f} seconds of CPU time |",
+        f"| on | {card['images']['train']:,} images from {card['images']['train_source']} |",
+        f"| tested on | {card['images']['test']:,} images from {card['images']['test_source']} |",
         f"| seed | {card['seed']} |",
         f"| weights | `{card['weights_file']}`, sha256 `{card['weights_sha256'] or 'not shipped'}` |",
         f"| licence | {card['licence']}; of the images: {card['images']['licence']} |",
         "",
-        "The accuracies are those of the weights in the file. Intervals are Wilson's, of 95 %.",
+        "The accuracies are those of the weights in the file. Intervals are 95 % Wilson intervals.",
         "",
         "| class | precision | recall | F1 | images |",
         "|---|---|---|---|---|",
@@ -104,7 +104,7 @@ def _page(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-_SEVERAL = "An image may have several of these labels, or none. In the accuracies it counts if all of them are right."
+_SEVERAL = "An image may have several of these labels, or none. It counts as correct if all of them are right."
 
 
 def _confusion(card: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a recipe to a folder with weights, curves and cards: the work of `advbench train`."""
+"""Turn a recipe into a folder with weights, curves and cards: the work of `advbench train`."""
 
 import time
 from dataclasses import asdict, replace
@@ -25,21 +25,21 @@ from advbench.training.transfer import transfer
 
 
 def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str, Any]:
-    """Train a model, or continue a training that was interrupted, and measure it.
+    """Train a model, or resume an interrupted training, and evaluate it.
 
-    The folder receives `checkpoint.safetensors` after each epoch, and in the end the weights, the ids of the training
-    images, `<name>.json`, `README.md`, and the learning curves as `curves.csv` and `curves.png`. The weights say what
-    network they belong to, so that `advbench attack --model FOLDER/<name>.safetensors` finds all that it needs in them.
+    The folder receives `checkpoint.safetensors` after each epoch, and at the end the weights, the ids of the training
+    images, `<name>.json`, `README.md`, and the learning curves as `curves.csv` and `curves.png`. The weights file names
+    its network, so that `advbench attack --model FOLDER/<name>.safetensors` needs nothing else.
 
     Args:
         config: Configuration of `advbench train`.
         progress: Called after every step.
 
     Returns:
-        The card: what was trained, how, and what was measured.
+        The card: what was trained, how, and the results.
 
     Raises:
-        UserError: The data are not there, or the checkpoint belongs to another training or cannot be written.
+        UserError: The data are missing, or the checkpoint belongs to another training or cannot be written.
     """
     recipe = config.recipe
     with folder_for_results(config.out) as folder:
@@ -48,7 +48,7 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
         content = packed(made.model.module, made.contents, half=made.half)
         file = write_atomic(folder / f"{recipe.model}.safetensors", content)
         made.model.weights_sha256 = sha256_of(file)
-        # a run that measures the model later finds its training images by these ids
+        # a later run on the model recognises its training images by these ids
         learnt = ids_of_pixels(x for x, _ in in_parts(made.train))
         write_atomic(file_beside(file), "".join(f"{name}\n" for name in learnt).encode())
         card = _card(config, made)
@@ -106,7 +106,7 @@ def _grown(config: TrainConfig, recipe: ForestRecipe, data: ZooData, train_set: 
 
 
 def _rounded(module: nn.Module) -> nn.Module:
-    """The network with its weights as a file in half precision holds them."""
+    """The network with its weights rounded to half precision, as stored in the file."""
     for value in (*module.parameters(), *module.buffers()):
         if value.is_floating_point():
             value.data = value.data.half().float()

@@ -14,12 +14,12 @@ from advbench.training.recipes import ForestRecipe, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All that `advbench train` is asked for."""
+    """All options of `advbench train`."""
 
     recipe: Recipe | ForestRecipe
     """Recipe of the training."""
     command: str
-    """Command line that repeats the training."""
+    """Command line that reproduces the training."""
     data_root: Path
     """Folder with the data sets, or a folder of pictures with a subfolder for each class."""
     data: str | None = None
@@ -27,7 +27,7 @@ class TrainConfig:
     out: Path
     """Folder for the results."""
     weights: Path | None = None
-    """File of weights to start from; None: fresh weights, or for `transfer` the published ones."""
+    """Weights file to start from; None: fresh weights, or, for `transfer`, the published ones."""
     seed: int = 0
     """Seed of all random draws."""
     device: str = "cpu"
@@ -40,7 +40,7 @@ class Made(NamedTuple):
     """A trained classifier, with its training data and its test data."""
 
     model: Classifier
-    """The classifier, with the weights as the file will hold them."""
+    """The classifier, with the weights as they will be stored in the file."""
     trained: Trained
     """Trained network, with its learning curves."""
     recipe: Recipe | ForestRecipe

@@ -1,4 +1,4 @@
-"""A trained classifier on a terminal."""
+"""The terminal summary of a trained classifier."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def trained(card: dict[str, Any], folder: Path) -> RenderableType:
     """The summary of a trained classifier: its accuracy, overall and for each class.
 
     Args:
-        card: Card that `advbench train` writes.
+        card: Card written by `advbench train`.
         folder: Folder of its files.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -1,4 +1,4 @@
-"""Transfer: a new top for a pretrained network, learnt from a folder of pictures."""
+"""Transfer learning: a new top for a pretrained network, trained on a folder of pictures."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from advbench.training.task import Made, TrainConfig
 def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) -> Made:
     """Give a pretrained network a new top, and train it.
 
-    Where the old layers stay as they are, what they make of each picture is computed once and kept in memory.
+    If the old layers stay frozen, the features of each picture are computed once and kept in memory.
 
     Args:
         config: Configuration of the training; its data root is a folder of pictures.
@@ -37,7 +37,7 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
         UserError: The pretrained network cannot be obtained, or the folder or the checkpoint is unusable.
     """
     base = load_model(recipe.base, weights=config.weights)
-    last_layer(base)  # known before any picture is read
+    last_layer(base)  # fails before any picture is read
     height, width = base.sides(otherwise=1)
     try_model(base, input_of(base, Image.new("RGB", (width, height))))
     recipe = replace(recipe, start_sha256=base.weights_sha256 or "")
@@ -79,7 +79,7 @@ def transfer(config: TrainConfig, recipe: TransferRecipe, progress: Progress) ->
 
 
 def _root(base: str) -> str:
-    """The network that a new one goes back to: that of a file of `advbench train`, or itself."""
+    """The original network that a base goes back to: the one in a file of `advbench train`, or the base itself."""
     contents = contents_of(Path(base)) if base.endswith(".safetensors") else None
     return contents.model if contents else base
 
@@ -115,7 +115,7 @@ def _top_alone(job: Job, network: Transferred, progress: Progress) -> Trained:
 
 @torch.no_grad()
 def _features(job: Job, network: Transferred, images: Images, progress: Progress) -> Images:
-    """Features of pictures from the pretrained layers, each an image of one pixel."""
+    """Features of pictures from the pretrained layers, each stored as an image of one pixel."""
     old = network.features.to(job.device)
     mean, std = (torch.tensor(values, device=job.device).view(1, -1, 1, 1) for values in (job.mean, job.std))
     parts: list[Tensor] = []

@@ -167,13 +167,13 @@ def test_the_adversarial_picture_may_come_from_a_file(folder):
     [
         (("tiger.png", "--layer", "9"), r"error: eyes has no layer '9'\n.*`advbench explain --what layers` lists"),
         (("tiger.png", "--what", "features", "--layer", "2", "--filter", "12"), r"layer '2' has no filter 12\nit has"),
-        (("tiger.png", "--what", "grad-cam", "--layer", "5"), r"layer '5' of eyes gives no maps: its output is 20"),
+        (("tiger.png", "--what", "grad-cam", "--layer", "5"), r"layer '5' of eyes has no feature maps: its output is 20"),
         (("tiger.png", "--class", "tigre"), r"eyes has no class 'tigre'\ndid you mean tiger"),
         (("tiger.png", "--what", "salience"), r"unknown explanation 'salience'\ndid you mean saliency"),
         (("tiger.png", "--what", "path"), r"there is none: give --adversarial or --attack"),
         (("tiger.png", "--adversarial", "wide.png"), r"'wide.png' has 50 x 20 pixels, 'tiger.png' 40 x 36: .*\n.*32"),
         (("tiger.png", "--adversarial", "tiger.png"), r"are the same picture to the model"),
-        (("tiger.png", "--adversarial", "x.safetensors"), r"'x.safetensors' holds no tensor 'adversarial' of 3 x 32"),
+        (("tiger.png", "--adversarial", "x.safetensors"), r"'x.safetensors' has no tensor 'adversarial' of 3 x 32"),
         (("tiger.png", "--adversarial", "no.png"), r"cannot read 'no.png': no such file"),
         (("tiger.png", "--adversarial", "no.safetensors"), r"cannot read 'no.safetensors': No such file"),
         (("tiger.png", "--adversarial", "wide.png", *ATTACK), r"--adversarial and the options of an attack exclude"),
@@ -182,7 +182,7 @@ def test_the_adversarial_picture_may_come_from_a_file(folder):
         (("tiger.png", "--attack", "over_budget"), r"failed on 'tiger.png': what it returned is not within"),
         (("no.png",), r"cannot read 'no.png'"),
         ((), r"explain needs a picture\nonly filters, class-image, layers do without"),
-        (("--what", "class-image"), r"this needs a picture, and none was given"),
+        (("--what", "class-image"), r"this needs a picture, but none was given"),
         (("--what", "filters", "--attack", "fgsm"), r"an adversarial picture is made of a clean one"),
     ],
 )  # fmt: skip
@@ -216,9 +216,9 @@ def test_of_a_black_box_what_is_impossible_says_why(tmp_path):
     done = explain(model, Subject("<b>grey</b>", x, 1 - x), tmp_path)
     said = {section.name: section.text for section in done.sections if not section.figures and not section.table}
     assert sorted(done.files) == ["explain.html", "occlusion.png", "path.png", "predictions.png"]
-    assert said["saliency"] == "Not possible: black box gives no gradient, and this needs one."
-    assert said["grad-cam"] == "Not possible: black box has no convolution, so it has no maps to look at."
-    assert said["features"] == "Not possible: black box has no convolutions to look at."
+    assert said["saliency"] == "Not possible: black box has no gradient, but this needs one."
+    assert said["grad-cam"] == "Not possible: black box has no convolution, so it has no feature maps to show."
+    assert said["features"] == "Not possible: black box has no convolutions to show."
     assert "&lt;b&gt;grey&lt;/b&gt;" in done.files["explain.html"].read_text(encoding="utf-8")
 
 

@@ -300,4 +300,4 @@ def test_a_picture_to_explain_that_is_of_the_class_already_is_refused(tmp_path):
     with fakes.registered():
         done = CliRunner().invoke(main, ["explain", str(path), *options, "--out", str(tmp_path / "out")])
     assert done.exit_code == 2
-    assert "is of the class already that the goal" in done.stderr
+    assert "already has the class that the goal" in done.stderr

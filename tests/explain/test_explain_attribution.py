@@ -127,7 +127,7 @@ def test_without_a_gradient_only_occlusion_works(method):
     if method is occlusion:
         assert method(model, x, torch.tensor([1])).abs().sum() > 0
         return
-    with pytest.raises(UserError, match=r"black box gives no gradient, and this needs one\nocclusion, path"):
+    with pytest.raises(UserError, match=r"black box has no gradient, but this needs one\nocclusion, path"):
         method(model, x, torch.tensor([1]))
 
 

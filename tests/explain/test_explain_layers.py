@@ -150,7 +150,7 @@ def test_networks_without_layers_or_maps_say_so():
     with pytest.raises(UserError, match="classifier has no convolution"):
         last_maps(dense)
     assert convolutions(dense) == ()
-    with pytest.raises(UserError, match="layer '1' of classifier gives no maps: its output is 10"):
+    with pytest.raises(UserError, match="layer '1' of classifier has no feature maps: its output is 10"):
         find_layer(dense, "1", maps=True)
 
 

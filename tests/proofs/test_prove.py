@@ -156,7 +156,7 @@ def test_hooks_that_change_answers_are_noticed() -> None:
     net = small_net("relu", 0)
     net.register_forward_hook(lambda module, args, output: output.flip(1))
     proof = proofs.prove(net, X, GOAL, norm=attacks.Linf(), eps=0.0)
-    assert proof.reason == "cannot be proved: the network that was read does not give the model's answers"
+    assert proof.reason == "cannot be proved: the network that was read does not return the model's logits"
 
 
 def test_a_classifier_is_read_with_its_normalisation() -> None:

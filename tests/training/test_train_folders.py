@@ -39,7 +39,7 @@ def test_another_number_of_classes(pictures: Path, tmp_path: Path) -> None:
     done = run("train", "lenet", "--data-root", pictures, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert done.stderr == (
-        f"error: {pictures} has 3 classes, and this network tells 10 apart\n"
+        f"error: {pictures} has 3 classes, but this network distinguishes 10\n"
         f"for any number of classes: advbench train transfer --data-root {pictures}\n"
     )
     assert not (tmp_path / "out").exists()
@@ -111,7 +111,7 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has one picture"):
         load_folder(tmp_path, pixels, seed=0)
     (tmp_path / "2" / "scan.tiff").touch()
-    with pytest.raises(UserError, match=r"1 picture is passed over, .*scan\.tiff"):
+    with pytest.raises(UserError, match=r"1 picture is skipped, .*scan\.tiff"):
         load_folder(tmp_path, pixels, seed=0)
     (tmp_path / "2" / "scan.tiff").unlink()
     (tmp_path / "2" / "cut.png").write_bytes(next((tmp_path / "1").iterdir()).read_bytes()[:60])

@@ -1,1 +1,1 @@
-"""Drawing for explanations; every function takes numpy arrays and gives a PNG file of the size it states."""
+"""Drawing of explanations; every function takes numpy arrays and returns a PNG file of the documented size."""

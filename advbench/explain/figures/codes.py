@@ -1,4 +1,4 @@
-"""The last hidden layer: bar codes of images, class by class, and a map of them."""
+"""Draw the last hidden layer: bar codes of images, class by class, and a map of them."""
 
 import warnings
 from typing import NamedTuple
@@ -12,20 +12,20 @@ from advbench.pictures.panel import NEW, OLD, render
 
 
 class Coded(NamedTuple):
-    """Images and their activations, those of a class one after the other."""
+    """Images and their activations, grouped by class."""
 
     units: Array
     """Activations (N, units)."""
     names: tuple[str, ...]
     """Class of each image, in the same order."""
     places: Array
-    """Places on the map (N, 2)."""
+    """Positions on the map (N, 2)."""
     moves: tuple[tuple[int, int], ...] = ()
-    """Pairs of rows: a clean image, and the adversarial one made of it."""
+    """Pairs of rows: a clean image, and its adversarial version."""
 
 
 def draw_codes(title: str, coded: Coded, note: str) -> bytes:
-    """Bar codes and the map.
+    """Draw bar codes and the map.
 
     Args:
         title: Title of the figure.
@@ -33,7 +33,7 @@ def draw_codes(title: str, coded: Coded, note: str) -> bytes:
         note: Explanation of the columns of the bar codes.
 
     Returns:
-        A PNG file of 1000 pixels' width; 22 images take 1084 pixels' height.
+        A PNG file 1000 pixels wide; with 22 images it is 1084 pixels high.
     """
     figure = new_figure(1.0 + 0.22 * len(coded.names) + 5.0, title)
     upper, lower = figure.subplots(2, 1, height_ratios=(0.22 * len(coded.names), 5.0))
@@ -79,14 +79,14 @@ def _draw_map(axes: Axes, coded: Coded) -> None:
 
 
 def _label(axes: Axes, rows: list[tuple[int, str]], coded: Coded) -> None:
-    """Name the points, the first ones first; a name that would lie on something else or leave the frame is left out."""
+    """Label the points in order; a label that would overlap something or leave the frame is left out."""
     figure = axes.get_figure(root=True)
     if figure is None:
         return
     with warnings.catch_warnings():
-        # As when it is rendered: a character that the font lacks is a box.
+        # As in rendering: a character that the font lacks becomes a box.
         warnings.simplefilter("ignore", UserWarning)
-        figure.draw_without_rendering()  # the layout decides where texts lie
+        figure.draw_without_rendering()  # the layout determines where texts are
         _place(axes, rows, coded)
 
 

@@ -1,4 +1,4 @@
-"""The way from the clean picture to the adversarial one, and the decisions around both."""
+"""Draw the path from the clean picture to the adversarial one, and the decisions around both."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,21 @@ from advbench.pictures.panel import NEW, OLD, render
 
 _OTHERS = ("#6aa35c", "#8d6cab", "#b8963e", "#c06c84", "#5a9aa8", "#8c6d5a")
 _SMOOTH = 8
-"""Cells drawn for each point of the grid along a side."""
+"""Number of cells to draw for each point of the grid along a side."""
 
 
 def draw_path(
     title: str, places: Array, confidences: Array, names: Sequence[str], surface: "tuple[Array, Array, Array]"
 ) -> bytes:
-    """Confidences along the straight line, and the classes in the plane around it.
+    """Draw confidences along the straight line, and the classes in the plane around it.
 
     Args:
         title: Title of the figure.
-        places: Places on the line (T,): 0 the clean picture, 1 the adversarial one.
+        places: Positions on the line (T,): 0 is the clean picture, 1 the adversarial one.
         confidences: Confidences of the classes (T, K); the first is the clean picture's, the second the
             adversarial one's.
-        names: Names of the K classes; where the surface has others, they follow.
-        surface: Places along (W,) and aside (H,), and log-probabilities (H, W, K) of those classes.
+        names: Names of the K classes, followed by any others on the surface.
+        surface: Positions along (W,) and across (H,), and log-probabilities (H, W, K) of those classes.
 
     Returns:
         A PNG file of 1000 x 520 pixels.
@@ -40,7 +40,7 @@ def draw_path(
     left.set_xlim(float(places[0]), float(places[-1]))
     left.set_ylim(0, 1.02)
     left.set_ylabel("confidence")
-    left.set_xlabel("place on the line")
+    left.set_xlabel("position on the line")
     left.grid(alpha=0.25)
     for at, name in ((0, "clean"), (1, "adversarial")):
         left.axvline(at, color="#555555", linewidth=1, linestyle=(0, (4, 3)))
@@ -59,7 +59,7 @@ def draw_path(
 
 
 def _draw_surface(axes: Axes, surface: "tuple[Array, Array, Array]", colours: Sequence[str]) -> None:
-    """The class that is first everywhere in the plane; the paler, the less confident."""
+    """Draw the top class across the plane, paler where the network is less confident."""
     towards, aside, logs = surface
     fine = zoom(logs, (_SMOOTH, _SMOOTH, 1), order=1, grid_mode=True, mode="nearest")
     first = fine.argmax(-1)
@@ -77,5 +77,5 @@ def _draw_surface(axes: Axes, surface: "tuple[Array, Array, Array]", colours: Se
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
         )  # fmt: skip
     axes.set_xlabel("adversarial direction")
-    axes.set_ylabel("random direction, as long")
-    caption(axes, "first class in the plane around both; paler: less confident", 70)
+    axes.set_ylabel("random direction of the same length")
+    caption(axes, "top class in the plane around both; paler: less confident", 70)

@@ -1,4 +1,4 @@
-"""What all figures of explanations share: size, titles, colours, and mosaics."""
+"""Common parts of the figures: size, titles, colours, and mosaics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,17 +21,17 @@ DIFFERENCE = "RdBu_r"
 """Colour map with blue for less and red for more."""
 
 _CELL = 48
-"""Smallest side of a mosaic's cell, pixels, so that its separators are thin."""
+"""Minimum side of a mosaic's cell, pixels, so that separators are thin."""
 
 Array = NDArray[np.float32]
 
 
 def new_figure(height: float, title: str) -> Figure:
-    """An empty figure of 1000 pixels' width.
+    """Create an empty figure 1000 pixels wide.
 
     Args:
         height: Height in inches.
-        title: Title of the figure, taken as plain text.
+        title: Title of the figure, as plain text.
     """
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     figure.suptitle(plain(title, 110), fontsize=13, parse_math=False)
@@ -39,12 +39,12 @@ def new_figure(height: float, title: str) -> Figure:
 
 
 def plain(text: str, limit: int = 34) -> str:
-    """A text from a stranger as it may stand in a figure."""
+    """Make untrusted text safe for a figure."""
     return display_name(text, limit=limit)
 
 
 def caption(axes: Axes, text: str, limit: int = 46) -> None:
-    """Write a title over one picture of a figure."""
+    """Write a title above one picture of a figure."""
     axes.set_title(plain(text, limit), fontsize=10, parse_math=False)
 
 
@@ -59,12 +59,12 @@ def show(axes: Axes, picture: Array, **options: Any) -> Any:
 
 
 def grey(picture: Array) -> Array:
-    """A picture (C, H, W) without its colours (H, W)."""
+    """Convert a picture (C, H, W) to grey (H, W)."""
     return np.asarray(picture.mean(0), dtype=np.float32)
 
 
 def mosaic(cells: Array, columns: int) -> Array:
-    """Pictures side by side in rows, with thin gaps of NaN between them.
+    """Arrange pictures in rows, separated by thin gaps of NaN.
 
     Args:
         cells: Pictures (K, H, W) or (K, H, W, C).
@@ -87,7 +87,7 @@ def mosaic(cells: Array, columns: int) -> Array:
 
 
 def number_rows(axes: Axes, numbers: Sequence[int], columns: int) -> None:
-    """Write the number of each row's first picture beside the mosaic that the axes show."""
+    """Write the number of each row's first picture next to the mosaic on the axes."""
     rows = -(-len(numbers) // columns)
     bottom, top = sorted(axes.get_ylim())
     centres = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
@@ -96,6 +96,6 @@ def number_rows(axes: Axes, numbers: Sequence[int], columns: int) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """Take the frame away."""
+    """Remove the frame of the axes."""
     for spine in axes.spines.values():
         spine.set_visible(False)

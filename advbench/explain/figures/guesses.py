@@ -1,4 +1,4 @@
-"""The first classes of a picture and of its adversarial version."""
+"""Draw the top classes of a picture and of its adversarial version."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from advbench.pictures.panel import draw_bars, render
 
 
 def draw_predictions(title: str, rows: "tuple[tuple[str, Array, tuple[Guess, ...]], ...]") -> bytes:
-    """Each picture with the bars of its first five classes; blue are those that the clean one has among its first five.
+    """Draw each picture with bars for its top five classes; those in the clean picture's top five are blue.
 
     Args:
         title: Title of the figure.
-        rows: Heading, picture (C, H, W) and first classes, the clean picture first.
+        rows: Heading, picture (C, H, W) and top classes, the clean picture first.
 
     Returns:
         A PNG file of 1000 x 380 pixels for one picture, 1000 x 720 for a pair.

@@ -1,4 +1,4 @@
-"""The maps of a layer, and the pictures that excite its filters."""
+"""Draw the feature maps of a layer, and the pictures that excite its filters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,16 +20,16 @@ from advbench.pictures.panel import render
 
 
 def draw_maps(title: str, clean: Array, adversarial: Array | None, numbers: Sequence[int]) -> bytes:
-    """The maps of a layer; with an adversarial picture those of both side by side, and the difference.
+    """Draw the feature maps of a layer; with an adversarial picture, those of both side by side, and the difference.
 
     Args:
         title: Title of the figure.
         clean: Maps (K, H, W) of the clean picture.
         adversarial: Maps of the adversarial picture, or None.
-        numbers: Numbers of the K filters.
+        numbers: Indices of the K filters.
 
     Returns:
-        A PNG file of 1000 pixels' width; 32 maps of a pair take 740 pixels' height, of one picture 570.
+        A PNG file 1000 pixels wide; with 32 maps it is 740 pixels high for a pair, 570 for one picture.
     """
     pair = adversarial is not None
     columns = min(len(numbers), (4 if len(numbers) <= 32 else 16) * (1 if pair else 2))
@@ -58,11 +58,11 @@ def draw_maps(title: str, clean: Array, adversarial: Array | None, numbers: Sequ
 
 
 def draw_one_map(title: str, pictures: Sequence[Array], maps: Sequence[Array]) -> bytes:
-    """The map of one filter, beside the picture, and for a pair the difference.
+    """Draw the feature map of one filter next to the picture and, for a pair, the difference.
 
     Args:
         title: Title of the figure.
-        pictures: Clean and, where there is one, adversarial (C, H, W).
+        pictures: Clean and, if there is one, adversarial picture (C, H, W).
         maps: Map of each picture (H, W).
 
     Returns:
@@ -90,15 +90,15 @@ def draw_one_map(title: str, pictures: Sequence[Array], maps: Sequence[Array]) -
 
 
 def draw_filters(title: str, panels: Mapping[str, Array], numbers: Sequence[Sequence[int]]) -> bytes:
-    """Mosaics of the pictures that excite filters most.
+    """Draw mosaics of the pictures that excite filters most.
 
     Args:
         title: Title of the figure.
         panels: Heading -> pictures (K, C, H, W) of one layer; one panel, or three side by side.
-        numbers: Numbers of the filters of each panel.
+        numbers: Indices of the filters of each panel.
 
     Returns:
-        A PNG file of 1000 pixels' width; 64 pictures of one layer, 8 in a row, take 1020 pixels' height.
+        A PNG file 1000 pixels wide; with 64 pictures of one layer, 8 in a row, it is 1020 pixels high.
     """
     columns = [min(len(each), 8 if len(panels) == 1 else 4) for each in numbers]
     rows = max(-(-len(each) // wide) for each, wide in zip(numbers, columns, strict=True))
@@ -114,14 +114,14 @@ def draw_filters(title: str, panels: Mapping[str, Array], numbers: Sequence[Sequ
 
 
 def draw_pictures(title: str, pictures: Mapping[str, Array]) -> bytes:
-    """Up to four pictures in a row, each under its name.
+    """Draw up to four pictures in a row, each under its name.
 
     Args:
         title: Title of the figure.
         pictures: Name -> picture (C, H, W).
 
     Returns:
-        A PNG file of 1000 pixels' width and 400 pixels' height, for fewer than three pictures 560.
+        A PNG file 1000 pixels wide and 400 pixels high, or 560 for fewer than three pictures.
     """
     figure = new_figure(4.0 if len(pictures) > 2 else 5.6, title)
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""Which pixels speak for a class, drawn over the picture."""
+"""Draw the pixels that support a class over the picture."""
 
 from typing import Any, NamedTuple
 
@@ -16,22 +16,22 @@ class Row(NamedTuple):
     picture: Array
     """Picture (C, H, W)."""
     maps: tuple[Array, ...]
-    """Map for each class that is asked about (H, W)."""
+    """Map for each explained class (H, W)."""
 
 
 def draw_attribution(title: str, classes: tuple[str, ...], rows: tuple[Row, ...], *, style: str) -> bytes:
-    """Draw pictures and, for each class, the pixels that speak for it.
+    """Draw pictures and, for each class, the pixels that support it.
 
     Args:
         title: Title of the figure.
         classes: Headings of the maps.
         rows: Pictures with their maps.
-        style: "strength" draws maps by themselves, from nothing to much; "overlay" lays them over the picture;
-            "signed" does so with what speaks against the class in blue. All maps of a figure have one scale,
-            but for "strength" and "overlay", where each has its own.
+        style: "strength" draws maps alone, from zero to large; "overlay" draws them over the picture; "signed" does so
+            with evidence against the class in blue. All maps of a figure share one scale, except with "strength" and
+            "overlay", where each has its own.
 
     Returns:
-        A PNG file; of two pictures and two classes 1000 x 671 pixels, of one and one 1000 x 483.
+        A PNG file; 1000 x 671 pixels for two pictures and two classes, 1000 x 483 for one of each.
     """
     wide, tall = 1 + len(classes), len(rows)
     figure = new_figure(0.7 + tall * (9.4 / wide) * (0.96 if wide > 2 else 0.88), title)

@@ -1,4 +1,4 @@
-"""One image in a row: clean, change, adversarial, and maps."""
+"""Draw one image as a row: clean, change, adversarial, and maps."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,11 +13,11 @@ class Tile(NamedTuple):
     """One picture of the row."""
 
     heading: str
-    """Heading over the picture."""
+    """Heading above the picture."""
     picture: Array
     """Picture (C, H, W), in [0, 1]."""
     heat: Array | None = None
-    """Map laid over the picture (H, W), if it has one."""
+    """Map drawn over the picture (H, W), if there is one."""
 
 
 def draw_strip(title: str, tiles: Sequence[Tile]) -> bytes:
@@ -28,7 +28,7 @@ def draw_strip(title: str, tiles: Sequence[Tile]) -> bytes:
         tiles: Three to five pictures.
 
     Returns:
-        A PNG file of 1000 pixels' width; five pictures take 265 pixels' height, three 400.
+        A PNG file 1000 pixels wide; with five pictures it is 265 pixels high, with three 400.
     """
     figure = new_figure(0.65 + 10.0 / len(tiles), title)
     for axes, tile in zip(figure.subplots(1, len(tiles), squeeze=False)[0], tiles, strict=True):

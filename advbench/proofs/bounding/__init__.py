@@ -1,1 +1,1 @@
-"""Bounds of a network on a ball: by intervals, and by linear functions that are carried backward."""
+"""Bounds of a network on a ball: by intervals, and by backward propagation of linear functions."""

@@ -1,8 +1,8 @@
-"""Bounds by going backward: linear functions of a node are replaced by linear functions of the image below them.
+"""Backward bounds: linear functions of a node are replaced by linear functions of the image that lie below them.
 
-This is CROWN (Zhang, Weng, Chen, Hsieh and Daniel, 2018, equations 3 to 9). Where an activation has a positive
-coefficient it is replaced by its lower line, where it has a negative one by its upper line. Split constraints come in
-as in beta-CROWN (Wang et al., 2021, theorem 3.1): a multiplier of at least zero for each is added to the coefficient.
+This is CROWN (Zhang, Weng, Chen, Hsieh and Daniel, 2018, equations 3 to 9). An activation with a positive coefficient
+is replaced by its lower line, one with a negative coefficient by its upper line. Split constraints are added as in
+beta-CROWN (Wang et al., 2021, theorem 3.1): a multiplier of at least zero for each is added to the coefficient.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Bound(NamedTuple):
         value: The bounds (K,).
         coefficients: Coefficients of the image in the linear functions below them (K, *shape).
         constant: Constants of those linear functions (K,).
-        passed: Position of an activation -> coefficients of its output (K, *shape), of those asked for.
+        passed: Position of an activation -> coefficients of its output (K, *shape), for those requested.
     """
 
     value: Tensor
@@ -50,21 +50,21 @@ class Functions(NamedTuple):
         return cls({node: coefficients}, coefficients.new_zeros(len(coefficients)))
 
     def to(self, dtype: torch.dtype) -> "Functions":
-        """The same functions with their numbers in another type."""
+        """The same functions in another dtype."""
         return Functions({i: each.to(dtype) for i, each in self.coefficients.items()}, self.constant.to(dtype))
 
 
 class Bends(NamedTuple):
-    """Lines of the U values of an activation that bend inside their bounds, where each function has its own.
+    """Lines of the U values of an activation that bend inside their bounds, separate for each function.
 
-    All go through zero below. The activation's other values have one line, below and above.
+    All lower lines go through zero. The activation's other values have one line, both below and above.
 
     Attributes:
         places: Positions in the flattened value, int64 (U,).
         lower_slope: Slopes of the lines below (1 or K, U).
         upper_slope: Slopes of the lines above (1 or K, U).
         upper_offset: Values of the lines above at zero (1 or K, U).
-        force: What split constraints add to the coefficients of the input (K, U), if there are any.
+        force: Terms that split constraints add to the coefficients of the input (K, U), if there are any.
     """
 
     places: Tensor
@@ -75,13 +75,13 @@ class Bends(NamedTuple):
 
 
 class Relaxed(NamedTuple):
-    """A network between lines.
+    """A relaxed network, with lines below and above each activation.
 
     Attributes:
         network: The network that is relaxed.
-        ball: The images that it may be given.
+        ball: The possible input images.
         lines: Position of an activation -> its lines (1, *shape).
-        bends: Position of an activation -> lines that stand instead of these where it bends.
+        bends: Position of an activation -> lines that replace these where it bends.
     """
 
     network: Network
@@ -94,9 +94,9 @@ def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -
     """Lower bounds of linear functions on the ball.
 
     Args:
-        relaxed: The network between lines; those of the activations that the functions depend on are needed.
+        relaxed: The relaxed network; lines of the activations that the functions depend on are needed.
         functions: The functions to bound.
-        keep: Whether to hand out the coefficients of the activations' outputs.
+        keep: Whether to return the coefficients of the activations' outputs.
 
     Example:
         >>> from torch import nn
@@ -136,7 +136,7 @@ def lower_bound(relaxed: Relaxed, functions: Functions, *, keep: bool = False) -
 
 
 def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
-    """Coefficients of an activation's input, and what the lines' offsets add."""
+    """Coefficients of an activation's input, and the contribution of the lines' offsets."""
     positive = coefficients.clamp(min=0)
     negative = coefficients - positive
     below = torch.addcmul(coefficients * lines.upper_slope, positive, lines.lower_slope - lines.upper_slope)
@@ -147,7 +147,7 @@ def _through(coefficients: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
 
 
 def _bent(coefficients: Tensor, lines: Lines, bends: Bends) -> tuple[Tensor, Tensor]:
-    """The same where the values that bend have lines of their own."""
+    """The same for values that bend, which have separate lines."""
     flat = coefficients.flatten(1)
     found = flat.index_select(1, bends.places)
     positive = found.clamp(min=0)
@@ -161,7 +161,7 @@ def _bent(coefficients: Tensor, lines: Lines, bends: Bends) -> tuple[Tensor, Ten
 
 
 def _inner(coefficients: Tensor, offset: Tensor) -> Tensor:
-    """Inner product of each row with a constant that may have fewer dimensions of size above 1."""
+    """Inner product of each row with a constant that is broadcast to it."""
     dims = [d for d in range(1, coefficients.ndim) if offset.shape[d] == 1]
     rows = coefficients.sum(dims, keepdim=True) if dims else coefficients
     return (rows * offset).flatten(1).sum(1)

@@ -1,7 +1,7 @@
-"""The set that a proof is about, and the smallest value of a linear function on it, in each norm.
+"""The set that a proof is about, and the minimum of a linear function on it, in each norm.
 
-The ball is a little larger than eps: the judge allows a tolerance, and measures in float32. An image must never be
-proved and fooled.
+The ball is slightly larger than eps, because the judge allows a tolerance and measures in float32. An image must never
+be both proved and fooled.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from advbench.records.record import largest_size
 from attacks.norms import Norm
 
 _MEASURING = 1e-6
-"""Relative error of a size measured in float32, and the absolute one of a difference of two values in [0, 1]."""
+"""Relative error of a size measured in float32, and absolute error of a difference of two values in [0, 1]."""
 _ROUNDS = 3
 
 
@@ -25,7 +25,7 @@ class BallInBox:
     Attributes:
         x: The image (1, *shape).
         norm: Name of the norm.
-        radius: Largest size of a perturbation, image units.
+        radius: Maximum size of a perturbation, image units.
         lower: Smallest value of each pixel in the ball (1, *shape).
         upper: Largest value of each pixel in the ball (1, *shape).
 
@@ -44,7 +44,7 @@ class BallInBox:
 
     @classmethod
     def around(cls, x: Tensor, norm: Norm, eps: float) -> "BallInBox":
-        """The ball around an image (1, ...), enlarged by what the judge allows."""
+        """The ball around an image (1, ...), enlarged by the judge's tolerance."""
         if norm.name not in MINIMA:
             raise ValueError(f"expected a norm of {', '.join(MINIMA)}, got {norm.name}")
         radius = largest_size(eps) * (1 + _MEASURING) + _MEASURING / 10
@@ -53,32 +53,32 @@ class BallInBox:
 
     @property
     def is_box(self) -> bool:
-        """Whether bounds of each pixel say all there is to say."""
+        """Whether the bounds of each pixel describe the ball exactly."""
         return self.norm == "linf"
 
     def to(self, dtype: torch.dtype) -> "BallInBox":
-        """The same ball with its numbers in another type."""
+        """The same ball in another dtype."""
         return BallInBox(self.x.to(dtype), self.norm, self.radius, self.lower.to(dtype), self.upper.to(dtype))
 
     def minimum(self, coefficients: Tensor) -> Tensor:
-        """Lower bound of linear functions on the ball: coefficients (K, *shape) -> (K,). Exact but in L2."""
+        """Lower bound of linear functions on the ball: coefficients (K, *shape) -> (K,). Exact except in L2."""
         rows, x = coefficients.flatten(1), self.x.flatten(1)
         at_x = rows @ x.squeeze(0)
         low, high = self.lower.flatten(1) - x, self.upper.flatten(1) - x
         return at_x + MINIMA[self.norm](rows, low, high, self.radius)
 
     def minimiser(self, coefficients: Tensor) -> Tensor:
-        """Where linear functions are about smallest on the box around the ball: (K, *shape) -> images (K, *shape)."""
+        """Approximate minimisers of linear functions on the box around the ball: (K, *shape) -> images (K, *shape)."""
         return torch.where(coefficients > 0, self.lower, self.upper)
 
 
 def _in_box(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The least that each value can add, all moving freely (K, n)."""
+    """The least that each value can contribute, all moving freely (K, n)."""
     return torch.minimum(rows * low, rows * high)
 
 
 def linf(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
-    """Every value goes to its own end.
+    """Move every value to its own end.
 
     Example:
         >>> linf(torch.tensor([[1.0, -2.0]]), torch.tensor([[-0.1, -0.1]]), torch.tensor([[0.1, 0.1]]), 0.1)
@@ -88,7 +88,7 @@ def linf(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
 
 
 def l2(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
-    """Ball and box at once, by Lagrange's multiplier for the ball: each value of it gives a bound, the best is kept.
+    """Ball and box together, by a Lagrange multiplier for the ball: each value of it gives a bound, the best is kept.
 
     Example:
         >>> l2(torch.tensor([[3.0, -4.0]]), torch.tensor([[-1.0, -1.0]]), torch.tensor([[1.0, 1.0]]), 0.1)
@@ -108,7 +108,7 @@ def l2(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
 
 
 def l1(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
-    """The steepest values go to their ends, one after another, until the budget is spent.
+    """Move the steepest values to their ends, one after another, until the budget is spent.
 
     Example:
         >>> l1(torch.tensor([[3.0, -4.0]]), torch.tensor([[-1.0, -1.0]]), torch.tensor([[1.0, 0.2]]), 0.5)
@@ -123,7 +123,7 @@ def l1(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
 
 
 def l0(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
-    """The values that can add most go to their ends, as many as the budget counts.
+    """Move the values that contribute most to their ends, as many as the budget allows.
 
     Example:
         >>> l0(torch.tensor([[3.0, -4.0]]), torch.tensor([[-1.0, -1.0]]), torch.tensor([[1.0, 0.2]]), 1.0)
@@ -133,4 +133,4 @@ def l0(rows: Tensor, low: Tensor, high: Tensor, radius: float) -> Tensor:
 
 
 MINIMA: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {"linf": linf, "l2": l2, "l1": l1, "l0": l0}
-"""Name of a norm -> least value of linear functions (K, n) of a perturbation between ``low`` and ``high`` (1, n)."""
+"""Name of a norm -> minimum of linear functions (K, n) of a perturbation between ``low`` and ``high`` (1, n)."""

@@ -1,4 +1,4 @@
-"""Bounds of the inputs of activations: intervals first, CROWN where those leave zero inside."""
+"""Bounds of the inputs of activations: intervals first, then CROWN where those contain zero."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from advbench.proofs.network.operations import Conv, Dense, Scale
 from advbench.proofs.network.relaxations import Activation, Lines
 
 CHUNK = 128
-"""Functions that are bounded at once."""
+"""Number of functions that are bounded at once."""
 MOST_COEFFICIENTS = 50_000_000
-"""Most coefficients that the bounds of one node may take by themselves, which is some seconds."""
+"""Maximum number of coefficients for the bounds of one node, which takes some seconds."""
 
 Bounder = Callable[[Relaxed, Mapping[int, Interval], Functions], Tensor]
-"""Lower bounds (K,) of K functions, by lines and the bounds that they were made for."""
+"""Lower bounds (K,) of K functions, from lines and the bounds that these are valid for."""
 
 
 def lines_of(network: Network, known: Mapping[int, Interval]) -> dict[int, Lines]:
@@ -35,7 +35,7 @@ def lines_of(network: Network, known: Mapping[int, Interval]) -> dict[int, Lines
 
 
 def plain(relaxed: Relaxed, known: Mapping[int, Interval], functions: Functions) -> Tensor:
-    """CROWN's bounds with the slopes that the lines have."""
+    """CROWN's bounds, with the current slopes of the lines."""
     return lower_bound(relaxed, functions).value
 
 
@@ -46,14 +46,14 @@ def tightened(
     bounder: Bounder = plain,
     most: int = MOST_COEFFICIENTS,
 ) -> dict[int, Interval]:
-    """Bounds of every node, those of activations' inputs by going backward where zero is inside.
+    """Bounds of every node; inputs of activations whose bounds contain zero are bounded backward.
 
     Args:
         network: Network in float64.
         ball: The images, in float64.
-        known: Bounds of every node that hold already.
+        known: Bounds of every node that are already proved.
         bounder: How functions of a node are bounded.
-        most: Most coefficients that the bounds of one node may take; beyond it, the widest are bounded.
+        most: Maximum number of coefficients for the bounds of one node; beyond it, only the widest are bounded.
 
     Returns:
         Bounds of every node that lie within those known.
@@ -74,7 +74,7 @@ def tightened(
 
 
 def _exact_by_intervals(network: Network) -> set[int]:
-    """Nodes that are affine functions of the image by one operation, of which intervals say all on a box."""
+    """Nodes that are one affine operation on the image, for which intervals are exact on a box."""
     first = {0}
     for i, node in enumerate(network.nodes):
         if len(node.inputs) == 1 and node.inputs[0] in first and not isinstance(node.operation, Activation):
@@ -85,7 +85,7 @@ def _exact_by_intervals(network: Network) -> set[int]:
 
 
 def _is_scaling(network: Network, i: int) -> bool:
-    """Whether each value of a node depends on one pixel alone."""
+    """Whether each value of a node depends on a single pixel."""
     node = network.nodes[i]
     return i == 0 or (isinstance(node.operation, Scale | Reshape) and _is_scaling(network, node.inputs[0]))
 
@@ -93,7 +93,7 @@ def _is_scaling(network: Network, i: int) -> bool:
 def _counting(network: Network, ball: BallInBox, known: Mapping[int, Interval]) -> dict[int, Tensor]:
     """Which inputs of each activation the logits depend on, bool (n,): a ReLU that gives zero hides those before it.
 
-    Asked with slopes and coefficients at random, of which sums are zero only where nothing is added.
+    Tested with random slopes and coefficients, whose sums are zero only where nothing is added.
     """
     generator = torch.Generator().manual_seed(0)
     lines = {}
@@ -109,14 +109,14 @@ def _counting(network: Network, ball: BallInBox, known: Mapping[int, Interval]) 
 
 
 class _Wanted(NamedTuple):
-    """What is asked of the bounds of a node.
+    """The bounds of a node that are needed.
 
     Attributes:
         node: Position of the node.
         positive: Where its value is positive at the image itself, bool (n,).
         counts: Where its value matters, bool (n,).
-        both: Whether both bounds matter even where zero is outside.
-        most: How many of the values may be bounded, those with the widest bounds.
+        both: Whether both bounds matter even if they exclude zero.
+        most: Maximum number of values to bound; those with the widest bounds are chosen.
     """
 
     node: int
@@ -126,13 +126,13 @@ class _Wanted(NamedTuple):
     most: int
 
     def open(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Positions where bounds (n,) leave something to ask, int64 (K,)."""
+        """Positions where bounds (n,) are not yet sufficient, int64 (K,)."""
         found = (self.counts & (self.both | (lower < 0) & (upper > 0))).nonzero().squeeze(1)
         return found if len(found) <= self.most else found[(upper - lower)[found].topk(self.most).indices]
 
 
 def _wanted(network: Network, node: int, at_x: Tensor, counting: Mapping[int, Tensor], most: int) -> _Wanted:
-    """What the activations that a node feeds ask of it."""
+    """The bounds that the activations fed by a node need."""
     fed = [i for i in network.activations if node in network.nodes[i].inputs]
     both = any(not network.nodes[i].operation.bends_at_zero for i in fed)  # type: ignore[union-attr]
     none = torch.zeros_like(at_x.flatten(), dtype=torch.bool)
@@ -142,10 +142,10 @@ def _wanted(network: Network, node: int, at_x: Tensor, counting: Mapping[int, Te
 
 
 def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, bounder: Bounder) -> Interval:
-    """Bounds of a node by going backward, first the one on the side of zero where the image is not.
+    """Backward bounds of a node, first on the side of zero opposite to the image.
 
-    Most values that intervals leave open turn out to have one sign only, which is that at the image: their other bound
-    then decides nothing.
+    Most values that intervals leave open turn out to have only one sign, that at the image: their other bound then does
+    not matter.
     """
     known = better[wanted.node]
     lower, upper = known.lower.flatten().clone(), known.upper.flatten().clone()
@@ -161,10 +161,10 @@ def _refined(relaxed: Relaxed, better: Mapping[int, Interval], wanted: _Wanted, 
 
 
 def signed_values(network: Network, node: int, chosen: Tensor, signs: Tensor) -> Functions:
-    """Some values of a node, each times a sign, as functions of the nodes that they are sums over.
+    """Some values of a node, each times a sign, as functions of the nodes that they are sums of.
 
-    A value that a convolution gives depends on a few values before it: its coefficients are picked from a matrix that
-    is made once, which is most of the work for early layers.
+    An output of a convolution depends on few inputs: its coefficients are picked from a matrix that is built once,
+    which is most of the work for early layers.
 
     Args:
         network: Network in float64.

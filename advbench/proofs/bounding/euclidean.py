@@ -1,4 +1,4 @@
-"""Bounds of the first layer on an L2 ball: the centre, give or take the radius times the length of each row."""
+"""Bounds of the first layer on an L2 ball: the value at the centre, plus or minus radius times norm of each row."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from advbench.proofs.network.operations import Conv, Dense, Scale
 
 
 def first_layer(network: Network, ball: BallInBox) -> dict[int, tuple[Tensor, Tensor]]:
-    """Least and largest values of the layers that come first, by the dual norm of their weights.
+    """Bounds of the first layers, from the dual norm of their weights.
 
     Args:
         network: Network in float64.

@@ -1,4 +1,4 @@
-"""Interval bounds: each value of a network between two numbers, layer after layer (Gowal et al., 2018)."""
+"""Interval bounds: a lower and an upper bound for each value, layer by layer (Gowal et al., 2018)."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from advbench.proofs.network.graph import Network, Node
 from advbench.proofs.network.relaxations import Activation
 
 _ROUNDING = 1e-9
-"""By which share of their size float64 bounds are widened, which is far more than their rounding errors."""
+"""Relative amount by which float64 bounds are widened, far more than their rounding errors."""
 
 
 class Interval(NamedTuple):
@@ -27,17 +27,17 @@ class Interval(NamedTuple):
     upper: Tensor
 
     def meet(self, other: "Interval") -> "Interval":
-        """What lies in both."""
+        """The intersection of both."""
         return Interval(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
 
     def widened(self) -> "Interval":
-        """The interval with room for rounding errors."""
+        """The interval, widened to allow for rounding errors."""
         room = _ROUNDING * (1 + self.lower.abs() + self.upper.abs())
         return Interval(self.lower - room, self.upper + room)
 
     @property
     def crosses_zero(self) -> Tensor:
-        """Where zero is inside, bool (1, *shape)."""
+        """Where the bounds contain zero, bool (1, *shape)."""
         return (self.lower < 0) & (self.upper > 0)
 
 
@@ -47,7 +47,7 @@ def interval_of(node: Node, known: Mapping[int, Interval], ball: BallInBox) -> I
         return Interval(ball.lower, ball.upper)
     inputs = [known[i] for i in node.inputs]
     if isinstance(node.operation, Activation):
-        # these functions never fall
+        # these functions are non-decreasing
         return Interval(node.operation.apply(inputs[0].lower), node.operation.apply(inputs[0].upper)).widened()
     centre = node.operation.apply(*((each.lower + each.upper) / 2 for each in inputs))
     radius = node.operation.spread(*((each.upper - each.lower) / 2 for each in inputs))
@@ -66,7 +66,7 @@ def intervals(network: Network, ball: BallInBox) -> dict[int, Interval]:
 
     Args:
         network: Network in float64.
-        ball: The images it may be given, in float64.
+        ball: The possible input images, in float64.
 
     Example:
         >>> from torch import nn

@@ -1,7 +1,7 @@
-"""What is to be proved for each goal, as lower bounds of differences of two logits.
+"""What has to be proved for each goal, as lower bounds on differences of two logits.
 
-Each goal's margin is the largest over rows of the k-th smallest over columns of a table of differences. That never
-falls when a difference grows, so lower bounds of the differences give a lower bound of the margin.
+Each goal's margin is the maximum over rows of the k-th smallest value over columns of a table of differences. That is
+non-decreasing in each difference, so lower bounds on the differences give a lower bound on the margin.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Specification:
     """The differences that decide a goal for one image.
 
     Attributes:
-        above: Classes whose logit counts positive, int64 (K,).
-        below: Classes whose logit counts negative, int64 (K,).
+        above: Classes whose logit counts positively, int64 (K,).
+        below: Classes whose logit counts negatively, int64 (K,).
         columns: Columns of the table; its rows are K / columns.
-        k: Which of a row, from the smallest, counts.
+        k: Rank of the value of a row that counts, from the smallest.
 
     Example:
         >>> found = specification(Untargeted(torch.tensor([1])), classes=3)
@@ -44,19 +44,19 @@ class Specification:
         return eye[self.above] - eye[self.below]
 
     def margin(self, differences: Tensor) -> Tensor:
-        """Differences, or bounds of them, (K,) -> the margin or a bound of it, scalar."""
+        """The margin, or a bound on it, scalar, from the differences, or bounds on them, (K,)."""
         return differences.view(-1, self.columns).kthvalue(self.k, dim=1).values.max()
 
 
 def specification(goal: Goal, classes: int) -> Specification:
-    """What has to be bounded for a goal of one image.
+    """The differences that have to be bounded for a goal of one image.
 
     Args:
         goal: A goal of this library, for one image.
         classes: Number of classes.
 
     Raises:
-        ValueError: The goal is of another kind.
+        ValueError: The goal is not one of this library.
     """
     if isinstance(goal, Untargeted):
         return _exclusion(goal.labels[:, None], 1, classes)
@@ -78,7 +78,7 @@ def _others(inside: Tensor, classes: int) -> Tensor:
 
 
 def _exclusion(inside: Tensor, k: int, classes: int) -> Specification:
-    """Each of a set against every class outside it: k of these must rise above all of the set."""
+    """Each class of a set against every class outside it: k of these must rise above the whole set."""
     rows = torch.tensor(sorted(set(inside[0].tolist())), device=inside.device)
     others = _others(rows, classes)
     above, below = torch.cartesian_prod(rows, others).unbind(1)
@@ -86,7 +86,7 @@ def _exclusion(inside: Tensor, k: int, classes: int) -> Specification:
 
 
 def _order(targets: Tensor, classes: int) -> Specification:
-    """Each target against the one before it, and the rest against the last: one that stands above it is enough."""
+    """Each target against the previous one, and the rest against the last: one that is above it is enough."""
     row = targets[0]
     others = _others(row, classes)
     above = torch.cat([row[1:], others])

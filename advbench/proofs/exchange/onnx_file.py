@@ -1,4 +1,4 @@
-"""A network that was read as an ONNX file. Needs the package onnx (extra `onnx`)."""
+"""Write a network that was read as an ONNX file. Needs the package onnx (extra `onnx`)."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from advbench.proofs.network.operations import Conv, Dense, Scale
 from advbench.proofs.network.relaxations import Activation
 
 OPSET, IR = 13, 8
-"""Versions that every verifier of the competitions reads."""
+"""Versions that every verifier in the competitions supports."""
 MOST_ENTRIES = 2**24
-"""Entries of the largest matrix that a pooling is written as."""
+"""Maximum number of entries of the matrix that a pooling is written as."""
 
 
 def as_onnx(network: Network) -> bytes:
-    """The network in float32, for one image: input `X` (1, *shape), output `Y` (1, classes).
+    """Convert the network to ONNX in float32, for one image: input `X` (1, *shape), output `Y` (1, classes).
 
     Args:
-        network: A network that was read, in float64.
+        network: Network as read, in float64.
 
     Raises:
         UserError: The package onnx is not installed.
@@ -63,7 +63,7 @@ class _File:
         self.values: list[Any] = []
 
     def add(self, i: int, node: Node) -> None:
-        """Write one node down."""
+        """Write one node to the graph."""
         operation, inputs, out = node.operation, [_name(j) for j in node.inputs], _name(i)
         if isinstance(operation, Dense):
             constants = [self._value(operation.weight), self._value(operation.bias)]

@@ -1,4 +1,4 @@
-"""What is to be proved of one image as a VNN-LIB property: the images in a box whose logits meet the goal."""
+"""Write a proof task for one image as a VNN-LIB property: the images in a box whose logits meet the goal."""
 
 import math
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from advbench.proofs.bounding.balls import BallInBox
 from advbench.proofs.bounding.specifications import Specification
 
 MOST_CASES = 4096
-"""Most ways to meet a goal that a property may list."""
+"""Maximum number of ways to meet a goal that a property may list."""
 
 
 def as_vnnlib(ball: BallInBox, wanted: Specification, classes: int) -> str:
     """A property that holds (`unsat`) if and only if no image of the box meets the goal.
 
     Args:
-        ball: The images; their box is written, which in Linf is all that there is.
-        wanted: What has to be proved.
+        ball: The images; their box is written, which in Linf is the whole ball.
+        wanted: The differences that have to be bounded.
         classes: Number of classes.
 
     Raises:
@@ -43,7 +43,7 @@ def as_vnnlib(ball: BallInBox, wanted: Specification, classes: int) -> str:
 
 
 def _cases(wanted: Specification) -> Iterator[list[tuple[int, int]]]:
-    """The ways to meet a goal: pairs of classes of which the first must not stand above the second."""
+    """The ways to meet a goal: pairs of classes of which the first must not be above the second."""
     pairs = list(zip(wanted.above.tolist(), wanted.below.tolist(), strict=True))
     rows = [pairs[at : at + wanted.columns] for at in range(0, len(pairs), wanted.columns)]
     count = math.comb(wanted.columns, wanted.k) ** len(rows)

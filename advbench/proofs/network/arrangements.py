@@ -1,4 +1,4 @@
-"""The affine parts of a network that have no weights: sums, joins, poolings, and the same values in another place."""
+"""Affine operations without weights: sums, concatenations, poolings, and rearrangements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Sum(Typed):
 
     @property
     def offset(self) -> None:
-        """Nothing is added."""
+        """No offset is added."""
         return
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Sum(Typed):
 
 @dataclass(frozen=True)
 class Cat(Typed):
-    """Inputs side by side.
+    """Concatenated inputs.
 
     Attributes:
         dim: Dimension along which they are joined, at least 1.
@@ -52,7 +52,7 @@ class Cat(Typed):
 
     @property
     def offset(self) -> None:
-        """Nothing is added."""
+        """No offset is added."""
         return
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Constant(Typed):
         return self.value
 
     def apply(self, *inputs: Tensor) -> Tensor:
-        """The value, whatever the inputs, of which there are none."""
+        """The value; there are no inputs."""
         return self.value
 
     def transpose(self, coefficients: Tensor) -> list[Tensor]:
@@ -99,10 +99,10 @@ class Constant(Typed):
 
 @dataclass(frozen=True)
 class Mixing(Typed):
-    """A linear function without negative weights: pooling by averages, padding, slicing, reordering.
+    """A linear function without negative weights: average pooling, padding, slicing, reordering.
 
     Attributes:
-        function: Rows (K, *shape) -> (K, ...), each row by itself.
+        function: Rows (K, *shape) -> (K, ...), each row separately.
         shape: Shape of a row of the input.
     """
 
@@ -111,7 +111,7 @@ class Mixing(Typed):
 
     @property
     def offset(self) -> None:
-        """Nothing is added."""
+        """No offset is added."""
         return
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class Mixing(Typed):
         return list(torch.autograd.grad(value, at, coefficients, create_graph=keep))
 
     def spread(self, *radii: Tensor) -> Tensor:
-        """The function of the radii, since no weight is negative."""
+        """The function applied to the radii, since no weight is negative."""
         return self.function(radii[0])
 
 
@@ -145,7 +145,7 @@ class Reshape(Typed):
 
     @property
     def offset(self) -> None:
-        """Nothing is added."""
+        """No offset is added."""
         return
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -162,12 +162,12 @@ class Reshape(Typed):
 
 
 def is_mixing(function: Callable[[Tensor], Any], shape: Sequence[int], like: Tensor) -> bool:
-    """Whether a function treats rows alone, is linear there, and has no negative weight, as far as random rows show.
+    """Whether a function treats rows separately, is linear, and has no negative weight, tested on random rows.
 
     Args:
         function: Rows (K, *shape) -> (K, ...).
         shape: Shape of a row.
-        like: A tensor of the type and on the device to ask on.
+        like: A tensor with the dtype and device to test on.
 
     Example:
         >>> is_mixing(lambda x: x.flip(1), (4,), torch.zeros(1)), is_mixing(lambda x: x.flip(0), (4,), torch.zeros(1))

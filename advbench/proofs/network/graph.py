@@ -1,4 +1,4 @@
-"""A network as a list of affine operations and activations, each after those that it needs."""
+"""A network as a list of affine operations and activations, in topological order."""
 
 from dataclasses import dataclass, replace
 
@@ -14,10 +14,10 @@ class Node:
     """One value of the network.
 
     Attributes:
-        inputs: Positions of the nodes it is computed from; empty for the image and for constants.
+        inputs: Positions of the nodes that it is computed from; empty for the image and for constants.
         operation: Affine operation, activation, or None for the image.
         shape: Shape of the value for one image.
-        largest_of: Positions of nodes of which this value is the largest, elementwise; intervals are tighter so.
+        largest_of: Positions of nodes of which this value is the elementwise maximum, for tighter intervals.
     """
 
     inputs: tuple[int, ...]
@@ -28,7 +28,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """A network that bounds can follow. Node 0 is the image, the last one the logits.
+    """A network that can be bounded. Node 0 is the image, the last one the logits.
 
     Attributes:
         nodes: The nodes, each after its inputs.
@@ -49,7 +49,7 @@ class Network:
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.operation, Activation))
 
     def to(self, where: torch.dtype | torch.device) -> "Network":
-        """The same network with its numbers in another type, or on another device."""
+        """The same network in another dtype, or on another device."""
         return Network(
             tuple(
                 node if node.operation is None else replace(node, operation=node.operation.to(where))

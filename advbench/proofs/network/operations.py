@@ -1,8 +1,8 @@
-"""The affine parts of a network: each can be applied, transposed, and bounded over a box.
+"""The affine operations of a network: each can be applied, transposed, and bounded over a box.
 
-Tensors are rows: (K, *shape), without the images' own batch, since one image is proved at a time. Coefficients of K
-linear functions of an operation's output become those of its inputs by :meth:`Affine.transpose`; what its constant
-part adds to them is the inner product with :attr:`Affine.offset`.
+Tensors are rows: (K, *shape), without a batch of images, since one image is proved at a time. :meth:`Affine.transpose`
+turns coefficients of K linear functions of an operation's output into those of its inputs; the contribution of its
+constant part is the inner product with :attr:`Affine.offset`.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 MOST_ENTRIES = 2**25
-"""Entries of the largest matrix that a convolution is made into: 256 MiB."""
+"""Maximum number of entries of the matrix that a convolution is converted to: 256 MiB."""
 FEW_CHANNELS = 4
-"""Most channels of an input for which torch's plain transposed convolution is up to three times as fast."""
+"""Maximum number of input channels for which torch's plain transposed convolution is up to three times as fast."""
 
 
 class Affine(Protocol):
@@ -30,7 +30,7 @@ class Affine(Protocol):
 
     @property
     def offset(self) -> Tensor | None:
-        """The output for inputs of zero, (1, *shape) or what broadcasts to it; None where it is zero."""
+        """The output for inputs of zero, (1, *shape) or broadcastable to it; None if it is zero."""
         ...
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -38,24 +38,24 @@ class Affine(Protocol):
         ...
 
     def transpose(self, coefficients: Tensor) -> list[Tensor]:
-        """Coefficients of the outputs (K, *shape) -> those of each input (K, ...)."""
+        """Turn coefficients of the outputs (K, *shape) into those of each input (K, ...)."""
         ...
 
     def spread(self, *radii: Tensor) -> Tensor:
-        """Largest change of each output while each input value changes by at most its radius."""
+        """Maximum change of each output when each input value changes by at most its radius."""
         ...
 
     def to(self, where: torch.dtype | torch.device) -> Self:
-        """The same operation with its numbers in another type, or on another device."""
+        """The same operation in another dtype, or on another device."""
         ...
 
 
 @dataclass(frozen=True)
 class Typed:
-    """Numbers that can be had in another floating type."""
+    """Values that can be converted to another floating dtype."""
 
     def to(self, where: torch.dtype | torch.device) -> Self:
-        """The same operation with its numbers in another type, or on another device."""
+        """The same operation in another dtype, or on another device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: t.to(where) for name, t in tensors.items() if isinstance(t, Tensor)})
 
@@ -73,7 +73,7 @@ class Weighted(Typed):
     bias: Tensor
 
     def squared(self) -> Self:
-        """The same layer with the squares of its weights."""
+        """The same layer with squared weights."""
         return replace(self, weight=self.weight.square())
 
 
@@ -109,14 +109,14 @@ class Dense(Weighted):
 
 @dataclass(frozen=True)
 class Conv(Weighted):
-    """A convolution of planes, padded with zeros.
+    """A 2D convolution with zero padding.
 
     Attributes:
         weight: Weights (out, in / groups, height, width).
         bias: Added to the outputs (out,).
         size: Height and width of the input.
-        stride: Steps between windows, rows and columns.
-        padding: Zeros added at each side, rows and columns.
+        stride: Stride of the windows, rows and columns.
+        padding: Number of zeros added at each side, rows and columns.
         dilation: Distance between the values of a window.
         groups: Number of groups of channels.
     """
@@ -131,7 +131,7 @@ class Conv(Weighted):
 
     @property
     def offset(self) -> Tensor:
-        """The bias as one pixel, to be broadcast."""
+        """The bias as one pixel, for broadcasting."""
         return self.bias.view(1, -1, 1, 1)
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Conv(Weighted):
         return self._convolve(inputs[0], self.weight, self.bias)
 
     def transpose(self, coefficients: Tensor) -> list[Tensor]:
-        """Coefficients of the input, by the transposed convolution that gives exactly its size."""
+        """Coefficients of the input, by the transposed convolution that returns exactly its size."""
         if coefficients.dtype == torch.float64 and not (torch.is_grad_enabled() and coefficients.requires_grad):
             return [self._transposed_in_float64(coefficients)]
         missing = [
@@ -179,7 +179,7 @@ class Conv(Weighted):
 
     @cached_property
     def matrix(self) -> Tensor | None:
-        """The convolution as a matrix of coefficients (outputs, *input's shape); None where it would be too large."""
+        """The convolution as a matrix of coefficients (outputs, *input's shape); None if it would be too large."""
         out = [
             (self.size[d] + 2 * self.padding[d] - self.dilation[d] * (self.weight.shape[2 + d] - 1) - 1)
             // self.stride[d]

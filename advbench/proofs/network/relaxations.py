@@ -1,8 +1,8 @@
-"""Activations between two lines: where its input lies in [l, u], an activation lies above one line and below another.
+"""Linear relaxations: for inputs in [l, u], an activation lies above one line and below another.
 
-The lines of the piecewise linear ones are those of CROWN (Zhang, Weng, Chen, Hsieh and Daniel, 2018): the upper line
-joins the ends, the lower one goes through the kink, with a slope that alpha-CROWN (Xu et al., 2021) chooses. Sigmoid
-and tanh are between chord and tangent where they are convex or concave on all of [l, u], else between two parallel
+For piecewise linear activations, the lines are those of CROWN (Zhang, Weng, Chen, Hsieh and Daniel, 2018): the upper
+line joins the ends, the lower one goes through the kink, with a slope chosen by alpha-CROWN (Xu et al., 2021). Sigmoid
+and tanh lie between chord and tangent where they are convex or concave on all of [l, u], else between two parallel
 lines through the ends, whose slope is the smaller of the slopes there (Singh et al., 2018).
 """
 
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 _THIN = 1e-9
-"""An interval narrower than this has no slope of its own."""
+"""Width below which an interval's own slope is not computed."""
 
 
 class Lines(NamedTuple):
-    """Two lines for each value, shaped like it: slope * x + offset below and above the activation.
+    """Two lines for each value, of the same shape: slope * x + offset below and above the activation.
 
     Attributes:
         lower_slope: Slope of the line below.
@@ -33,17 +33,17 @@ class Lines(NamedTuple):
     upper_offset: Tensor
 
     def to(self, dtype: torch.dtype) -> "Lines":
-        """The same lines with their numbers in another type."""
+        """The same lines in another dtype."""
         return Lines(*(each.to(dtype) for each in self))
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of each value by itself that never falls.
+    """An elementwise, non-decreasing function.
 
     Attributes:
-        name: Which one, a key of :data:`RELAXATIONS`.
-        leak: Slope below zero, from 0 to 1, of the piecewise linear ones.
+        name: Name of the function, a key of :data:`RELAXATIONS`.
+        leak: Slope below zero, from 0 to 1, for the piecewise linear ones.
 
     Example:
         >>> Activation("relu").apply(torch.tensor([-1.0, 2.0]))
@@ -65,16 +65,16 @@ class Activation:
         return _FUNCTIONS[self.name](inputs[0], self.leak)
 
     def lines(self, lower: Tensor, upper: Tensor) -> Lines:
-        """Lines that hold for inputs between ``lower`` and ``upper``."""
+        """Lines that are valid for inputs between ``lower`` and ``upper``."""
         return RELAXATIONS[self.name](lower, upper, self.leak)
 
     def to(self, where: torch.dtype | torch.device) -> "Activation":
-        """Itself: it has no numbers of a type."""
+        """The function itself, since it has no values of a dtype."""
         return self
 
 
 def relu_lines(lower: Tensor, upper: Tensor, leak: float) -> Lines:
-    """Lines of a ReLU, leaky if ``leak`` is above 0; the lower slope is the one nearer to the larger side.
+    """Lines of a ReLU, leaky if ``leak`` is above 0; the lower slope is that of the larger side.
 
     Example:
         >>> [each.item() for each in relu_lines(torch.tensor([-1.0]), torch.tensor([1.0]), 0.0)]
@@ -83,7 +83,7 @@ def relu_lines(lower: Tensor, upper: Tensor, leak: float) -> Lines:
     negative, positive = lower.clamp(max=0), upper.clamp(min=0)
     bent = (lower < 0) & (upper > 0)
     chord = (positive - leak * negative) / torch.where(bent, positive - negative, 1.0)
-    straight = torch.where(lower >= 0, 1.0, leak).to(lower.dtype)  # exactly, where zero is not inside
+    straight = torch.where(lower >= 0, 1.0, leak).to(lower.dtype)  # exact where zero is not inside
     slope = torch.where(bent, chord, straight)
     offset = torch.where(bent, (leak - slope) * negative, 0.0)
     below = torch.where(bent, torch.where(upper > -lower, 1.0, leak).to(lower.dtype), straight)
@@ -91,7 +91,7 @@ def relu_lines(lower: Tensor, upper: Tensor, leak: float) -> Lines:
 
 
 def sigmoid_lines(lower: Tensor, upper: Tensor, leak: float) -> Lines:
-    """Lines of a sigmoid; ``leak`` has no meaning here.
+    """Lines of a sigmoid; ``leak`` is ignored.
 
     Example:
         >>> lines = sigmoid_lines(torch.tensor([-2.0]), torch.tensor([2.0]), 0.0)
@@ -102,7 +102,7 @@ def sigmoid_lines(lower: Tensor, upper: Tensor, leak: float) -> Lines:
 
 
 def tanh_lines(lower: Tensor, upper: Tensor, leak: float) -> Lines:
-    """Lines of a hyperbolic tangent; ``leak`` has no meaning here.
+    """Lines of a hyperbolic tangent; ``leak`` is ignored.
 
     Example:
         >>> lines = tanh_lines(torch.tensor([-2.0]), torch.tensor([2.0]), 0.0)

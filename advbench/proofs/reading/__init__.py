@@ -1,1 +1,1 @@
-"""From a torch module to a network: its code is followed, and each layer becomes one node or several."""
+"""Convert a torch module to a network: its code is traced, and each layer becomes one or more nodes."""

@@ -1,4 +1,4 @@
-"""Collects the nodes of a network while it is read."""
+"""Collect the nodes of a network while it is read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +14,16 @@ from advbench.proofs.network.relaxations import Activation
 
 
 class Place(int):
-    """Position of a node, to tell it from a number."""
+    """Position of a node, as opposed to a plain number."""
 
 
 class Builder:
-    """Collects the nodes of a network.
+    """A collector of the nodes of a network.
 
     Attributes:
         nodes: The nodes so far; the first is the image.
-        device: Where the numbers are.
-        value: What the step that is being read gave for one image.
+        device: Device of the values.
+        value: Result for one image of the step that is being read.
 
     Example:
         >>> builder = Builder((2,), torch.device("cpu"))
@@ -37,11 +37,11 @@ class Builder:
         self.value = torch.zeros(1)
 
     def place(self, position: int) -> Place:
-        """The position, marked as one."""
+        """The position, wrapped as such."""
         return Place(position)
 
     def add(self, operation: Affine | Activation, *inputs: int, largest_of: tuple[int, ...] = ()) -> int:
-        """Add a node and give its position."""
+        """Add a node and return its position."""
         zeros = [torch.zeros(1, *self.nodes[i].shape, dtype=torch.float64, device=self.device) for i in inputs]
         shape = tuple(operation.apply(*zeros).shape[1:])
         self.nodes.append(Node(inputs=inputs, operation=operation, shape=shape, largest_of=largest_of))
@@ -55,19 +55,19 @@ class Builder:
         return self.add(Mixing(function, shape), place)
 
     def reshape(self, place: int) -> int:
-        """Add a node that has the shape of the value being read, if that leaves the images apart."""
+        """Add a node with the shape of the value being read, if that does not mix images."""
         if len(self.value) != 1:
             raise UnprovableError("a reshape that mixes images")
         return self.add(Reshape(self.nodes[place].shape, tuple(self.value.shape[1:])), place)
 
     def value_of(self, place: int, x: Tensor) -> Tensor:
-        """The value of a node for images, in their type."""
+        """The value of a node for images, in their dtype."""
         return Network(tuple(self.nodes[: place + 1])).logits(x.double()).to(x)
 
     def constant(self, value: Any, place: int) -> Tensor:
-        """A number or tensor that goes with the values of a node, float64."""
+        """A number or tensor that is combined with the values of a node, float64."""
         found = torch.as_tensor(value, dtype=torch.float64, device=self.device)
         like = torch.zeros(1, *self.nodes[place].shape, dtype=torch.float64, device=self.device)
         if (found + like).shape != like.shape:
-            raise UnprovableError("a constant that changes the shape of what it goes with")
+            raise UnprovableError("a constant that changes the shape of the value it is combined with")
         return found if found.ndim == like.ndim else found.expand_as(like)

@@ -1,4 +1,4 @@
-"""Which layers bounds can follow, and the nodes that each of them becomes."""
+"""The layers that can be bounded, and the nodes that each of them becomes."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -118,7 +118,7 @@ class _PoolOptions(NamedTuple):
 
 
 def _pool(build: Builder, place: int, *options: Any, **named: Any) -> int:
-    """The largest of a window, two values at a time: max(a, b) = a + ReLU(b - a)."""
+    """The maximum of a window, two values at a time: max(a, b) = a + ReLU(b - a)."""
     given = _PoolOptions(*options, **named)
     kernel = _pair(given.kernel_size)
     step = _pair(given.stride or given.kernel_size)
@@ -160,7 +160,7 @@ def _sub(build: Builder, a: Any, b: Any, alpha: float = 1) -> int:
 
 
 def _weighted(build: Builder, a: Any, b: Any, weight: float) -> int:
-    """The sum of a and a number times b, of which at most one is no node."""
+    """The sum of a and a number times b, at most one of which is not a node."""
     if isinstance(a, Place) and isinstance(b, Place):
         if build.nodes[a].shape != build.nodes[b].shape:
             raise UnprovableError("a sum of two shapes")
@@ -199,7 +199,7 @@ def _reshaped(build: Builder, place: int, *args: Any, **kwargs: Any) -> int:
 
 
 def _by(function: Callable[..., Tensor], name: str) -> Callable[..., int]:
-    """A linear function of torch, called with the arguments that it was called with."""
+    """A linear torch function, with its original arguments."""
     return lambda build, place, *args, **kwargs: build.mix(lambda x: function(x, *args, **kwargs), place, name)
 
 
@@ -233,7 +233,7 @@ MODULES: dict[type[nn.Module], Callable[..., int]] = {
     nn.AdaptiveAvgPool2d: _mixed,
     nn.ZeroPad2d: _mixed,
 }
-"""Type of a layer -> what adds its nodes, called with the builder, the layer and the position of its input."""
+"""Type of a layer -> function that adds its nodes, called with the builder, the layer and its input's position."""
 
 FUNCTIONS: dict[Any, Callable[..., int]] = {
     functional.linear: _dense,
@@ -275,7 +275,7 @@ FUNCTIONS: dict[Any, Callable[..., int]] = {
     torch.div: _div,
     operator.neg: lambda build, place: _mul(build, place, -1.0),
 }
-"""Function -> what adds its nodes, called with the builder and the function's arguments, nodes as :class:`Place`."""
+"""Function -> function that adds its nodes, called with the builder and its arguments, nodes as :class:`Place`."""
 
 METHODS: dict[str, Callable[..., int]] = {
     "relu": _elementwise("relu"),
@@ -297,4 +297,4 @@ METHODS: dict[str, Callable[..., int]] = {
     "mul": _mul,
     "div": _div,
 }
-"""Name of a tensor's method -> what adds its nodes, as in :data:`FUNCTIONS`."""
+"""Name of a tensor's method -> function that adds its nodes, as in :data:`FUNCTIONS`."""

@@ -1,4 +1,4 @@
-"""Reads a model as a :class:`Network`: torch.fx follows its code, and each step becomes one node or several."""
+"""Read a model as a :class:`Network`: torch.fx traces its code, and each step becomes one or more nodes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,19 +15,19 @@ from advbench.proofs.reading.layers import FUNCTIONS, METHODS, MODULES
 
 _ABOUT_SHAPES = ("size", "dim", "ndim", "shape", "dtype", "device", "ndimension", "get_device")
 _AGREEMENT = 1e-3
-"""Largest difference between logits of the network that was read and of the model, as a share of the largest logit."""
+"""Maximum difference between logits of the read network and of the model, relative to the largest logit."""
 
 
 def read_network(model: Any, x: Tensor) -> Network:
-    """The network that a model is, in float64.
+    """Read a model as a network in float64.
 
     Args:
         model: A torch module in eval mode, of float32 or float64; a :class:`Classifier` is read with its normalisation.
-        x: Images (N, ...) in [0, 1], from whose first the shapes are taken, and on which the network that was read
-            must give what the model gives.
+        x: Images (N, ...) in [0, 1]; the first determines the shapes, and on all of them the read network must return
+            the same as the model.
 
     Raises:
-        UnprovableError: It has a layer, or code, that bounds cannot follow.
+        UnprovableError: It has a layer, or code, that cannot be bounded.
 
     Example:
         >>> network = read_network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), torch.rand(1, 1, 2, 2))
@@ -49,7 +49,7 @@ def read_network(model: Any, x: Tensor) -> Network:
 
 
 def _normalisation(classifier: Classifier) -> Scale:
-    """The normalisation as the classifier computes it."""
+    """The normalisation of the classifier."""
     return Scale(classifier._scale.double(), classifier._shift.double())
 
 
@@ -61,7 +61,7 @@ def _with_last(nodes: Sequence[Node], answer: int) -> tuple[Node, ...]:
 
 
 class _Tracer(fx.Tracer):
-    """Follows code into every module that is not in the table of layers."""
+    """A tracer that goes into every module that is not in the table of layers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m) in MODULES or super().is_leaf_module(m, module_qualified_name)
@@ -70,13 +70,13 @@ class _Tracer(fx.Tracer):
 def _traced(module: nn.Module) -> fx.GraphModule:
     try:
         return fx.GraphModule(module, _Tracer().trace(module))
-    except Exception as error:  # whatever the model's own code raises when it is followed
-        why = "its code looks at values or shapes, which cannot be followed"
+    except Exception as error:  # the model's own code may raise anything when it is traced
+        why = "its code depends on values or shapes, which cannot be traced"
         raise UnprovableError(f"{type(module).__name__}: {why} ({type(error).__name__})") from error
 
 
 class _Reader(fx.Interpreter):
-    """Runs the traced code on one image, and writes down a node for each value that depends on it."""
+    """An interpreter that runs the traced code on one image, and adds a node for each value that depends on it."""
 
     def __init__(self, traced: fx.GraphModule, builder: Builder, place: int) -> None:
         super().__init__(traced)
@@ -89,16 +89,16 @@ class _Reader(fx.Interpreter):
         try:
             with torch.no_grad():
                 self.run(self.builder.value_of(self.first, x))
-        except UnprovableError as error:  # to whose message torch.fx has added where it came from
+        except UnprovableError as error:  # torch.fx has added the location to its message
             raise UnprovableError(error.obstacle) from None
-        except Exception as error:  # a step that cannot do with another number of images, or any other surprise
-            raise UnprovableError(f"a step that cannot be followed ({type(error).__name__})") from error
+        except Exception as error:  # a step that fails with another number of images, or anything else
+            raise UnprovableError(f"a step that cannot be traced ({type(error).__name__})") from error
         if self.answer is None:
-            raise UnprovableError("its answer is not one tensor that depends on the image")
+            raise UnprovableError("its output is not one tensor that depends on the image")
         return self.answer
 
     def run_node(self, n: fx.Node) -> Any:
-        """The value of a step, with its node written down."""
+        """The value of a step, with its node added."""
         if n.op == "output":
             answer = n.args[0]
             answer = answer[0] if isinstance(answer, tuple | list) and answer else answer
@@ -144,7 +144,7 @@ def _asks_shape(n: fx.Node) -> bool:
 
 
 def _compare(network: Network, model: nn.Module, x: Tensor) -> None:
-    """Ask both about the images and about noise: what torch.fx does not see, such as hooks, shows there."""
+    """Compare both on the images and on noise, which reveals what torch.fx does not see, such as hooks."""
     noise = torch.rand(3, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x)
     points = torch.cat([x[:8], noise])
     with torch.no_grad():
@@ -153,4 +153,4 @@ def _compare(network: Network, model: nn.Module, x: Tensor) -> None:
     if found.shape != expected.shape:
         raise UnprovableError(f"expected logits {tuple(expected.shape)}, read {tuple(found.shape)}")
     if not bool((found - expected).abs().max() <= _AGREEMENT * expected.abs().max().clamp_min(1)):
-        raise UnprovableError("the network that was read does not give the model's answers")
+        raise UnprovableError("the network that was read does not return the model's logits")

@@ -1,1 +1,1 @@
-"""Better bounds by search: over the slopes of lines, and over the sides of zero of activations."""
+"""Better bounds by search: over the slopes of lines, and over the signs of activations."""

@@ -1,9 +1,10 @@
-"""Tighter bounds of late activations in a domain, from what a counterexample in it would have to fulfil.
+"""Tighter bounds of late activations in a domain, from the conditions that a counterexample would have to meet.
 
-In a domain the function lies above a linear function of the image. Only where that is at most ``enough`` can the
-function be: a half-space, of which the box leaves the less the closer the domain is to being closed. The inputs of late
-activations depend on all of the image, and are bounded anew on that part of the box (Zhou et al., *Clip-and-Verify*,
-2025; Kotha et al., *INVPROP*, 2023), by Lagrange's multiplier of the half-space: each gives a bound, the best is kept.
+In a domain, the function lies above a linear function of the image. Only where that is at most ``enough`` can the
+function be so, too: a half-space, whose intersection with the box shrinks as the domain gets closer to being closed.
+The inputs of late activations depend on the whole image, and are bounded again on that part of the box (Zhou et al.,
+*Clip-and-Verify*, 2025; Kotha et al., *INVPROP*, 2023), by a Lagrange multiplier for the half-space: each value gives a
+bound, the best is kept.
 """
 
 from dataclasses import dataclass
@@ -19,15 +20,15 @@ from advbench.proofs.search.slopes import INNER_RATE, ascend
 from advbench.proofs.search.space import Choice, Space
 
 MOST_ENTRIES = 250_000
-"""Most coefficients of the functions that are bounded anew in each domain, those of the last layers."""
+"""Maximum number of coefficients of the functions that are bounded again in each domain, from the last layers."""
 STEPS = 4
-"""Steps of ascent for the slopes of each of their bounds."""
+"""Number of ascent steps for the slopes of each of their bounds."""
 REACH = 0.3
-"""How far below what is wanted the bound of a domain may be, as a share of what its linear function can change."""
+"""How far a domain's bound may be below the target, relative to the range of its linear function."""
 MULTIPLIERS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Multipliers that are tried, as shares of the size of the bounded functions in that of the half-space's."""
+"""Multipliers to try, relative to the ratio of the sizes of the bounded functions and the half-space's."""
 _ROUNDING = 1e-9
-"""By which share of their size bounds are widened, which is far more than rounding errors of float64."""
+"""Relative amount by which bounds are widened, far more than float64 rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Clipper:
 
     Attributes:
         ball: The images, a box, float64.
-        places: Where the activations stand in the vector of all that bend, int64 (V,).
+        places: Positions of the activations in the vector of all that bend, int64 (V,).
         rows: Coefficients, each times half the width of the box (2 V, n).
         middle: The functions' values in the middle of the box (2 V,).
     """
@@ -48,7 +49,7 @@ class Clipper:
 
     @classmethod
     def of(cls, space: Space) -> Self | None:
-        """What can be bounded anew in a space in float64, if anything; on boxes alone."""
+        """The functions that can be bounded again in a float64 space, if any; only on boxes."""
         layers, count = list[tuple[int, Tensor, slice]](), 0
         for part in reversed(list(space.parts())):
             count += len(part[1]) * space.relaxed.ball.x.numel()
@@ -64,11 +65,11 @@ class Clipper:
         return cls(space.relaxed.ball, torch.cat(places), rows, middle)
 
     def clip(self, choice: Choice, below: Bound, most: float) -> Choice:
-        """The domains with bounds that hold where a function is at most ``most``.
+        """The domains, with bounds that are valid where a function is at most ``most``.
 
         Args:
             choice: Domains (K, U).
-            below: What the function lies above in each of them, float64.
+            below: Linear functions below the function in each of them, float64.
             most: A value of the function.
         """
         centre, radius = _centre_and_radius(self.ball)
@@ -78,7 +79,7 @@ class Clipper:
         near = ((width > 0) & (most - below.value < REACH * width)).nonzero().squeeze(1)
         if not len(near):
             return choice
-        # a little less than what is known, by far more than rounding errors, which large multipliers would multiply
+        # slightly weaker than known, by far more than rounding errors, which large multipliers would amplify
         at_centre -= _ROUNDING * (1 + at_centre.abs() + width)
         values = self._values(cuts[near], at_centre[near])
         lowest, highest = values.chunk(2, 1)
@@ -89,7 +90,7 @@ class Clipper:
         return choice._replace(lower=lower, upper=upper)
 
     def _values(self, cuts: Tensor, at_centre: Tensor) -> Tensor:
-        """Least values of the functions where cuts * z + at_centre <= 0, all of z from -1 to 1 (K, 2 V)."""
+        """Minima of the functions where cuts * z + at_centre <= 0, with all of z from -1 to 1 (K, 2 V)."""
         size = (self.rows.abs().sum(1).mean() / cuts.abs().sum(1)).clamp(max=1e9)
         values = self.middle - self.rows.abs().sum(1)
         for share in MULTIPLIERS:

@@ -1,7 +1,7 @@
-"""alpha-CROWN: the slopes of the lower lines, and the multipliers of splits, are chosen by gradient ascent.
+"""alpha-CROWN: choose the slopes of the lower lines, and the multipliers of splits, by gradient ascent.
 
 After Xu et al. (2021) and, for the multipliers, Wang et al. (2021). Ascent is in float32; a bound counts only once it
-is computed anew in float64 with the choice that was found, whatever rounding did on the way there.
+has been recomputed in float64 with the choice that was found, so that rounding on the way does not matter.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from advbench.proofs.bounding.intervals import Interval
 from advbench.proofs.search.space import Choice, Space
 
 SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
-"""Rates of Adam in slopes and in multipliers, and the factor of both after each step."""
+"""Learning rates of Adam for slopes and for multipliers, and the factor of both after each step."""
 INNER_RATE = 0.5
-"""Rate in slopes of bounds in between, which get a few steps only, from halfway."""
+"""Learning rate for the slopes of intermediate bounds, which get only a few steps, from halfway."""
 
 
 class Ascended(NamedTuple):
-    """What ascent found.
+    """The result of the ascent.
 
     Attributes:
-        value: Bounds in float32, to go on by, not to rely on (K,).
+        value: Bounds in float32, as guidance, not as proofs (K,).
         choice: Slopes and multipliers that gave them.
     """
 
@@ -40,8 +40,8 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, ra
         space: The space in float32.
         functions: The K functions, float32.
         choice: Where to start.
-        steps: Steps of Adam; the best point on the way is kept for each function.
-        rate: Rate of Adam in slopes.
+        steps: Number of Adam steps; the best point on the way is kept for each function.
+        rate: Learning rate of Adam for slopes.
     """
     slopes = choice.slopes.clone().requires_grad_(True)
     multipliers = choice.multipliers.clone().requires_grad_(True)
@@ -56,7 +56,7 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, ra
         best = _better(best, value.detach(), here)
         if step < steps and value.requires_grad:
             gradients = torch.autograd.grad(value.sum(), [each.point for each in movers], allow_unused=True)
-            with torch.no_grad():  # clamped before every evaluation: outside, the lines would not hold
+            with torch.no_grad():  # clamped before every evaluation: outside, the lines would be invalid
                 for mover, gradient in zip(movers, gradients, strict=True):
                     mover.rise(gradient, step)
                 slopes.copy_(torch.maximum(slopes.clamp(max=1), least))
@@ -65,7 +65,7 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, ra
 
 
 class _Adam:
-    """Adam's ascent (Kingma and Ba, 2015); torch.optim would load its compiler first, which takes seconds."""
+    """Ascent with Adam (Kingma and Ba, 2015); torch.optim would first load torch's compiler, which takes seconds."""
 
     def __init__(self, point: Tensor, rate: float) -> None:
         self.point, self.rate = point, rate
@@ -82,7 +82,7 @@ class _Adam:
 
 
 def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
-    """Row by row the better of two points."""
+    """The better of two points, row by row."""
     rose = value > best.value
     keep = rose.unsqueeze(1)
     slopes = torch.where(keep, here.slopes.detach(), best.choice.slopes)
@@ -91,7 +91,7 @@ def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
 
 
 def exactly(space: Space, functions: Functions, choice: Choice) -> Tensor:
-    """Bounds with a choice, in the type of the space: float64 makes them proofs."""
+    """Bounds for a choice, in the dtype of the space: in float64 they are proofs."""
     with torch.no_grad():
         return lower_bound(space.chosen(choice), functions).value
 

@@ -1,6 +1,6 @@
-"""What can be chosen in a relaxed network: lower slopes, sides of zero, and multipliers of the sides.
+"""The free choices in a relaxed network: lower slopes, signs of activations, and multipliers of the sign constraints.
 
-All activations that bend inside their bounds are one vector of U entries. A row of it stands for one function that is
+All activations that bend inside their bounds form one vector of U entries. A row of it belongs to one function that is
 bounded, or one domain of branch and bound.
 """
 
@@ -44,7 +44,7 @@ class Choice(NamedTuple):
         return (self.lower < 0) & (self.upper > 0)
 
     def halves(self, at: Tensor) -> "Choice":
-        """Both sides of one activation of each domain: (K,) positions -> 2 K rows, first all positive ones."""
+        """Both sides of one activation of each domain: (K,) positions -> 2 K rows, all positive ones first."""
         rows = torch.arange(len(at), device=at.device)
         found = []
         for side in (1, -1):
@@ -59,16 +59,16 @@ class Choice(NamedTuple):
 
 
 def joined(*choices: Choice) -> Choice:
-    """The rows of one after those of the other."""
+    """The rows of both, concatenated."""
     return Choice(*(torch.cat(each) for each in zip(*choices, strict=True)))
 
 
 @dataclass(frozen=True)
 class Space:
-    """A relaxed network with its choices open.
+    """A relaxed network with free choices.
 
     Attributes:
-        relaxed: The network between lines.
+        relaxed: The relaxed network.
         free: Position of an activation -> which of its values bend inside their bounds, int64 (U of it,).
         ends: Bounds of the inputs of these values, two rows, float64 (2, U).
     """
@@ -79,7 +79,7 @@ class Space:
 
     @classmethod
     def of(cls, relaxed: Relaxed, known: Mapping[int, Interval]) -> Self:
-        """The choices that the activations between lines leave, whose inputs have these bounds."""
+        """The choices left by the relaxed activations, whose inputs have these bounds."""
         free: dict[int, Tensor] = {}
         ends = [relaxed.ball.x.new_zeros(2, 0, dtype=torch.float64)]
         for i in relaxed.lines:
@@ -102,24 +102,24 @@ class Space:
         return self.ends.shape[1]
 
     def to(self, dtype: torch.dtype) -> "Space":
-        """The same space with the network's numbers in another type."""
+        """The same space with the network in another dtype."""
         network, ball, lines, _ = self.relaxed
         typed = {i: each.to(dtype) for i, each in lines.items()}
         return Space(Relaxed(network.to(dtype), ball.to(dtype), typed), self.free, self.ends)
 
     def parts(self) -> Iterator[tuple[int, Tensor, slice]]:
-        """Position of each activation, its values that bend, and where they stand in the vector."""
+        """Position of each activation, its values that bend, and their position in the vector."""
         before = 0
         for i, found in self.free.items():
             yield i, found, slice(before, before + len(found))
             before += len(found)
 
     def plain(self, rows: int) -> Choice:
-        """The slopes that the lines have, and no split."""
+        """The current slopes of the lines, without splits."""
         return self._start("lower_slope", rows)
 
     def parallel(self, rows: int) -> Choice:
-        """The slopes of the upper lines, from which a few steps reach either end, and no split."""
+        """The slopes of the upper lines, from which a few steps reach either end, without splits."""
         return self._start("upper_slope", rows)
 
     def _start(self, which: str, rows: int) -> Choice:
@@ -131,7 +131,7 @@ class Space:
         return Choice(start, torch.zeros_like(start, dtype=torch.int8), torch.zeros_like(start), lower, upper)
 
     def lines(self, choice: Choice) -> dict[int, Lines]:
-        """Lines of the values that bend, by the bounds of each domain (K, U of an activation)."""
+        """Lines of the values that bend, for the bounds of each domain (K, U of an activation)."""
         found, dtype = {}, self.relaxed.ball.x.dtype
         for i, _, place in self.parts():
             operation = self.relaxed.network.nodes[i].operation
@@ -144,7 +144,7 @@ class Space:
 
         Args:
             choice: Slopes, sides and multipliers (K, U).
-            lines: What :meth:`lines` gave for the same bounds, to save the time.
+            lines: Result of :meth:`lines` for the same bounds, to save time.
         """
         bends, dtype = {}, self.relaxed.ball.x.dtype
         lines = self.lines(choice) if lines is None else lines
@@ -157,7 +157,7 @@ class Space:
         return self.relaxed._replace(bends=bends)
 
     def within(self, ball: BallInBox) -> "Space":
-        """The same space of another ball, for which the bounds must hold too."""
+        """The same space for another ball, on which the bounds must also be valid."""
         return Space(self.relaxed._replace(ball=ball), self.free, self.ends)
 
     def leak(self, i: int) -> float:

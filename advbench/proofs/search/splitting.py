@@ -1,9 +1,9 @@
-"""Branch and bound over the sides of zero of activations, with multipliers for the sides (beta-CROWN).
+"""Branch and bound over the signs of activations, with multipliers for the sign constraints (beta-CROWN).
 
-After Wang et al. (2021). A domain fixes the sides of some activations; its bound is that of CROWN with the lines of
-the whole ball, and the constraints of its sides come in through multipliers. The worst domains are split first, each
-at the activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021). On boxes each
-is at first cut down to where a counterexample could still be (``clipping``).
+After Wang et al. (2021). A domain fixes the signs of some activations; its bound is that of CROWN with the lines of the
+whole ball, and its sign constraints are added through multipliers. The worst domains are split first, each at the
+activation whose two halves look best one step ahead (Bunel et al., 2020; De Palma et al., 2021). On boxes, each domain
+is first cut down to where a counterexample could still be (``clipping``).
 """
 
 import math
@@ -20,28 +20,28 @@ from advbench.proofs.search.slopes import ascend, exactly
 from advbench.proofs.search.space import Choice, Space, joined
 
 AT_ONCE = 64
-"""Domains that are split at once."""
+"""Number of domains that are split at once."""
 STEPS = 5
-"""Steps of ascent for each new domain."""
+"""Number of ascent steps for each new domain."""
 CANDIDATES = 3
-"""Activations that are looked at one step ahead."""
+"""Number of activations that are examined one step ahead."""
 
 GIVE_UP_FROM = 256
-"""Domains after which a function may be given up."""
+"""Number of domains after which a function may be abandoned."""
 HOPE = 1.25
-"""How much faster than so far bounds may rise, at the most, before a function is given up."""
+"""Maximum speed-up of the rise of bounds that is considered possible before a function is abandoned."""
 
 Probe = Callable[[Tensor], Tensor | None]
-"""Images (K, ...) that may meet the goal -> one that does (1, ...), if any."""
+"""Function from images (K, ...) that may meet the goal to one that does (1, ...), if any."""
 
 
 class Outcome(NamedTuple):
-    """What splitting came to for one function.
+    """The result of splitting for one function.
 
     Attributes:
-        value: Lower bound of the function on the ball, proved in float64.
+        value: Lower bound on the function on the ball, proved in float64.
         domains: Number of domains that were bounded.
-        counterexample: An image that meets the goal (1, ...), if one turned up.
+        counterexample: An image that meets the goal (1, ...), if one was found.
     """
 
     value: float
@@ -51,16 +51,16 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Splitter:
-    """Branch and bound with what it may cost.
+    """Branch and bound with limits on its cost.
 
     Attributes:
         exact: The space in float64.
-        enough: A domain whose bound is above this is closed. With a clipper nothing more is proved of the function
-            than that it is not below this.
-        domains: Most domains to bound.
-        in_time: Whether there is time left.
-        probe: Looks for counterexamples among the points that bounds lead to.
-        clipper: Tightens bounds in domains, if any.
+        enough: A domain whose bound is above this is closed. With a clipper, it is only proved that the function is not
+            below this.
+        domains: Maximum number of domains to bound.
+        in_time: Function that says whether there is time left.
+        probe: Function that looks for counterexamples among the minimisers of the bounds.
+        clipper: Optional clipper, which tightens bounds in domains.
     """
 
     exact: Space
@@ -71,11 +71,11 @@ class Splitter:
     clipper: Clipper | None = None
 
     def split(self, coefficients: Tensor, value: float, choice: Choice) -> Outcome:
-        """Split until the function is proved to be above ``enough``, or domains or time run out.
+        """Split until the function is proved to be above ``enough``, or the limit on domains or time is reached.
 
         Args:
             coefficients: The function, float64 (1, classes).
-            value: A lower bound of it that is proved already.
+            value: A lower bound on it that is already proved.
             choice: Slopes that gave it (1, U).
         """
         fast = self.exact.to(torch.float32)
@@ -90,19 +90,19 @@ class Splitter:
                 return Outcome(value, count, found)
             if _is_hopeless(value, float(guide.min()), self.enough, count, self.domains):
                 break
-            if not bool(parents.bent.any(1).all()):  # all sides fixed, and still open
+            if not bool(parents.bent.any(1).all()):  # all signs fixed, and still open
                 break
             children = self._children(fast, coefficients, parents)
             count += len(children.slopes)
             found_choice, found_guide, least = self._bounded(fast, coefficients, children)
-            left = ~(found_guide > self.enough)  # what is no number is not closed
+            left = ~(found_guide > self.enough)  # NaN does not count as closed
             closed = min(closed, least)
             frontier = joined(frontier.rows(rest), found_choice.rows(left))
             guide = torch.cat([guide[rest], found_guide[left]])
         return Outcome(value if len(guide) else max(value, closed), count, None)
 
     def _children(self, fast: Space, coefficients: Tensor, parents: Choice) -> Choice:
-        """Both halves of every domain that is not empty, and those in which clipping has left nothing to split."""
+        """Both halves of every non-empty domain, and the domains in which clipping left nothing to split."""
         if self.clipper is not None:
             rows = coefficients.expand(len(parents.slopes), -1)
             with torch.no_grad():
@@ -113,9 +113,9 @@ class Splitter:
         return joined(_halves(fast, coefficients, parents.rows(bent)), parents.rows(~bent))
 
     def _bounded(self, fast: Space, coefficients: Tensor, children: Choice) -> tuple[Choice, Tensor, float]:
-        """Choices of new domains, bounds to go on by, and the least float64 bound of those that are closed.
+        """Choices of new domains, guiding bounds, and the least float64 bound of those that are closed.
 
-        Bounds that are not enough are of float32; where they look like enough they are computed in float64.
+        Insufficient bounds are in float32; those that look sufficient are recomputed in float64.
         """
         if not len(children.slopes):
             return children, torch.zeros(0, dtype=torch.float64), torch.inf
@@ -131,7 +131,7 @@ class Splitter:
 
 
 def _is_hopeless(start: float, now: float, enough: float, count: int, limit: int) -> bool:
-    """Whether bounds, which rise about with the depth of the tree, will not have risen far enough at the limit."""
+    """Whether bounds, which rise roughly with the depth of the tree, will still be too low at the limit."""
     if count < GIVE_UP_FROM or limit <= count:
         return False
     depth_left = math.log2(limit) / math.log2(count)
@@ -139,14 +139,14 @@ def _is_hopeless(start: float, now: float, enough: float, count: int, limit: int
 
 
 def _bound(space: Space, coefficients: Tensor, choice: Choice) -> Bound:
-    """Float32 bounds of domains, with the coefficients that they pass."""
+    """Float32 bounds of domains, with the coefficients of the activations' outputs."""
     rows = coefficients.float().expand(len(choice.slopes), -1)
     with torch.no_grad():
         return lower_bound(space.chosen(choice), Functions.of(space.last, rows), keep=True)
 
 
 def _halves(space: Space, coefficients: Tensor, parents: Choice) -> Choice:
-    """Both halves of every domain, first all positive ones: at the candidate whose worse half is best."""
+    """Both halves of every domain, all positive ones first, split at the candidate whose worse half is best."""
     if not len(parents.slopes):
         return parents
     scores = _scores(space, parents, _bound(space, coefficients, parents))
@@ -160,7 +160,7 @@ def _halves(space: Space, coefficients: Tensor, parents: Choice) -> Choice:
 
 
 def _scores(space: Space, choice: Choice, bound: Bound) -> Tensor:
-    """How much the lines of each activation may cost (K, U): -1 where they are exact."""
+    """Estimated loss from the lines of each activation (K, U): -1 where they are exact."""
     scores = []
     lines = space.chosen(choice).bends
     for i, found, place in space.parts():
@@ -174,4 +174,4 @@ def _scores(space: Space, choice: Choice, bound: Bound) -> Tensor:
 
 
 POSITIVE = 0.2
-"""Weight of what a lower line may cost, beside what an upper line does."""
+"""Weight of the loss from a lower line, relative to that from an upper line."""

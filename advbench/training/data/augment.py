@@ -5,16 +5,16 @@ from torch import Tensor
 
 
 def augmented(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
-    """Shift images at random, and mirror them if asked to.
+    """Shift images at random, and optionally mirror them.
 
     Args:
-        x: Images (N, C, H, W), of any type.
-        how: "none", "shift": up to an eighth of the side in each direction, black where nothing is left; or "flip":
-            the same, and half of them mirrored.
-        generator: Generator of all random draws.
+        x: Images (N, C, H, W), of any dtype.
+        how: "none"; "shift": up to an eighth of the side in each direction, filled with black; or "flip": the same,
+            with half of them mirrored.
+        generator: Random generator for all draws.
 
     Returns:
-        Images of the same shape and type.
+        Images of the same shape and dtype.
 
     Example:
         >>> x = torch.ones(1, 1, 8, 8)

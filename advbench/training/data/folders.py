@@ -1,4 +1,4 @@
-"""Training sets of the user's own: a folder of pictures with a subfolder for each class."""
+"""The user's own training sets: a folder of pictures with a subfolder for each class."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from advbench.models.preprocess import ResizeAndCrop
 from advbench.training.data.sets import SPLITS, Images, find_split, load_split
 
 TESTED = 5
-"""One picture in this number is set aside for testing, where the folder has no test part of its own."""
+"""One picture in this number is set aside for testing, if the folder has no test part."""
 
 _TRAIN, _TEST = ("train",), ("test", "val", "valid", "validation")
 
@@ -35,20 +35,20 @@ class FolderData(NamedTuple):
 
 
 def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -> tuple[ZooData, Images, Images]:
-    """Read a data set of the zoo, or the folder of pictures that is to take its place.
+    """Read a data set of the zoo, or a folder of pictures that replaces it.
 
     Args:
         name: Key in `advbench.catalog.zoo.DATA`.
-        root: Root folder of the data sets, as :func:`advbench.training.data.sets.load_split` takes it; or a folder as
-            :func:`load_folder` does, its pictures cut to the size of the data set's.
+        root: Root folder of the data sets, as for :func:`advbench.training.data.sets.load_split`; or a folder as for
+            :func:`load_folder`, whose pictures are cropped to the size of the data set's.
         seed: Seed of the split of a folder.
-        instead: Another data set to read, whose images have the same shape; normalised as those of the first.
+        instead: Another data set to read, whose images have the same shape; normalised like those of the first.
 
     Returns:
-        What it is, the training images and the test images.
+        Description of the data set, training images and test images.
 
     Raises:
-        UserError: There is neither; or it is damaged, or another set, or has another number of classes.
+        UserError: Neither exists; or the data is damaged, belongs to another set, or has another number of classes.
     """
     if instead is not None:
         return _another(DATA[name], instead, root)
@@ -60,7 +60,7 @@ def load_data(name: str, root: Path, seed: int, *, instead: str | None = None) -
         return data, load_split(name, root, "train"), load_split(name, root, "test")
     if found != len(data.classes):
         raise UserError(
-            f"{root} has {found} classes, and this network tells {len(data.classes)} apart",
+            f"{root} has {found} classes, but this network distinguishes {len(data.classes)}",
             hint=f"for any number of classes: advbench train transfer --data-root {root}",
         )
     folder = load_folder(root, ResizeAndCrop(size=data.side, mode="L" if len(data.mean) == 1 else "RGB"), seed)
@@ -74,7 +74,7 @@ def _another(data: ZooData, name: str, root: Path) -> tuple[ZooData, Images, Ima
     if mine != its:
         what = "images of {0} x {0} pixels in {1} channels and {2} classes"
         raise UserError(
-            f"{other.title} has {what.format(*its)}, and this network takes {what.format(*mine)}",
+            f"{other.title} has {what.format(*its)}, but this network takes {what.format(*mine)}",
             hint="leave --data out, or choose another recipe: advbench train --help",
         )
     same = other._replace(mean=data.mean, std=data.std)
@@ -84,23 +84,23 @@ def _another(data: ZooData, name: str, root: Path) -> tuple[ZooData, Images, Ima
 def load_folder(
     root: Path, preprocess: Preprocess, seed: int, progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> FolderData:
-    """Open a folder of pictures with a subfolder for each class; only as much of it is kept in memory as fits.
+    """Open a folder of pictures with a subfolder for each class, with a limited memory cache.
 
-    Every picture is read once, so that one that cannot be read is known before the work.
+    Every picture is read once, so that an unreadable one is found before training.
 
     Args:
-        root: Folder that holds the subfolders; or holds `train` and `test` (or `val`), each of which holds them.
-            Where there is no test part, one picture in five of each class is set aside.
+        root: Folder that contains the subfolders; or `train` and `test` (or `val`), each with the subfolders. Without a
+            test part, one picture in five of each class is set aside.
         preprocess: Function from a picture to values in [0, 1] of shape (C, H, W).
-        seed: Seed that decides which pictures are set aside.
+        seed: Seed for the choice of pictures to set aside.
         progress: Called after every picture.
 
     Returns:
         The pictures and the names of the classes.
 
     Raises:
-        UserError: There are fewer than two classes, too few pictures to split, classes in one part alone, or a picture
-            that cannot be read.
+        UserError: There are fewer than two classes, too few pictures to split, classes in only one part, or an
+            unreadable picture.
     """
     classes, halves = _halves(root, seed)
     total, done = sum(map(len, halves.values())), 0
@@ -116,7 +116,7 @@ def load_folder(
 
 
 def class_folders(root: Path) -> list[Path]:
-    """The subfolders that pictures lie in, sorted by name; hidden ones do not count.
+    """The subfolders that contain pictures, sorted by name, without hidden ones.
 
     Example:
         >>> class_folders(Path("nowhere"))
@@ -132,7 +132,7 @@ _Labelled = list[tuple[Path, int]]
 
 
 def _halves(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, _Labelled]]:
-    """The names of the classes; and the pictures to learn from and those to test on, each under what they are."""
+    """The names of the classes; and the pictures for training and for testing, each under a description."""
     train, test = _part(root, _TRAIN), _part(root, _TEST)
     folders = class_folders(train if train and test else root)
     classes = tuple(folder.name for folder in folders)
@@ -152,7 +152,7 @@ def _halves(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, _Labelled
 
 
 def _part(root: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of the subfolders of that name that has classes in it."""
+    """The first of the subfolders with these names that contains classes."""
     return next((root / name for name in names if len(class_folders(root / name)) > 1), None)
 
 
@@ -174,7 +174,7 @@ def _split(files: _Labelled, folders: list[Path], seed: int) -> tuple[_Labelled,
     for label, folder in enumerate(folders):
         mine = [file for file in files if file[1] == label]
         if len(mine) < 2:
-            raise UserError(f"{folder} has one picture: a class needs one to learn from and one to test on")
+            raise UserError(f"{folder} has one picture: a class needs one for training and one for testing")
         order = torch.randperm(len(mine), generator=generator).tolist()
         tested = {*order[: max(1, round(len(mine) / TESTED))]}
         for index, file in enumerate(mine):

@@ -23,24 +23,24 @@ SPLITS: tuple[Split, Split] = ("train", "test")
 """Names of the two splits of a data set."""
 
 COMPOSED: dict[Split, int] = {"train": 30_000, "test": 4_000}
-"""Number of images that are composed for each split."""
+"""Number of images to compose for each split."""
 _PIXELS = 2**20
-"""Pixels of each channel in a part of :func:`in_parts`: enough to keep a processor busy."""
+"""Number of pixels per channel in a part of :func:`in_parts`: enough to keep a processor busy."""
 
 
 class Images(NamedTuple):
     """A labelled set of images."""
 
     x: Tensor | KeptPictures
-    """8-bit images of shape (N, C, H, W), uint8, in memory or on disk; or features of them, float32."""
+    """8-bit images of shape (N, C, H, W), uint8, in memory or on disk; or features, float32."""
     y: Tensor
-    """Labels of shape (N,), int64; or, of images with several labels, (N, labels), float32 of 0 and 1."""
+    """Labels of shape (N,), int64; or, for images with several labels, (N, labels), float32 of 0 and 1."""
     source: str = ""
-    """Name of the file or of the reader that they came from."""
+    """Name of the file or reader that they came from."""
 
 
 def units(x: Tensor) -> Tensor:
-    """8-bit images in [0, 1], and features as they are.
+    """Scale 8-bit images to [0, 1]; features are unchanged.
 
     Example:
         >>> units(torch.tensor([255, 51], dtype=torch.uint8))
@@ -50,12 +50,12 @@ def units(x: Tensor) -> Tensor:
 
 
 def in_parts(images: Images, most: int = 500, *, first: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut a set of images into parts, smaller ones where the images are large.
+    """Split a set of images into parts, smaller ones for larger images.
 
     Args:
-        images: Images to be cut.
-        most: Largest number of images in a part.
-        first: Number of images to stop after; None: all of them.
+        images: Images to split.
+        most: Maximum number of images in a part.
+        first: Number of images after which to stop; None: all of them.
 
     Yields:
         Images and labels of each part, in memory.
@@ -74,8 +74,8 @@ def in_parts(images: Images, most: int = 500, *, first: int | None = None) -> It
 def load_split(name: str, root: Path, split: Split) -> Images:
     """Read one split of a data set.
 
-    Looked for in this order: IDX files (gzipped or not) as MNIST publishes them, `<name>-<split>.npz`, and what
-    torchvision's own class reads; each in the data root, in its folder `<name>`, and where torchvision puts it.
+    It is looked for in this order: IDX files (gzipped or not) as published for MNIST, `<name>-<split>.npz`, and the
+    files of torchvision's own class; each in the data root, in its folder `<name>`, and where torchvision puts it.
 
     Args:
         name: Key in `advbench.catalog.zoo.DATA`.
@@ -86,7 +86,8 @@ def load_split(name: str, root: Path, split: Split) -> Images:
         All images.
 
     Raises:
-        UserError: It is not there, and the hint has the command that downloads it; or it is damaged or another set.
+        UserError: It is missing, and the hint has the command to download it; or it is damaged or belongs to another
+            set.
     """
     images = find_split(name, root, split)
     if images is None:
@@ -95,7 +96,7 @@ def load_split(name: str, root: Path, split: Split) -> Images:
 
 
 def find_split(name: str, root: Path, split: Split) -> Images | None:
-    """As :func:`load_split`, or None where it is not there."""
+    """The same as :func:`load_split`, but None if the data is missing."""
     dataset = DATA[name]
     if dataset.composed:
         return _composed(dataset, root, split)
@@ -107,19 +108,19 @@ def find_split(name: str, root: Path, split: Split) -> Images | None:
 
 
 def _composed(dataset: ZooData, root: Path, split: Split) -> Images | None:
-    """Images composed of those of another data set."""
+    """Images composed from those of another data set."""
     parts = find_split(dataset.composed, root, split)
     if parts is None:
         return None
     pixels = parts.x[torch.arange(len(parts.y))].squeeze(1)
     found = composed(pixels.numpy(), parts.y.numpy(), COMPOSED[split], seed=SPLITS.index(split))
     x, y = torch.from_numpy(found.images).unsqueeze(1), torch.from_numpy(found.labels).float()
-    return Images(x, y, f"composed of {parts.source}")
+    return Images(x, y, f"composed from {parts.source}")
 
 
 def _how_to_get(dataset: ZooData, root: Path) -> str:
     dataset = DATA[dataset.composed] if dataset.composed else dataset
-    own = "a folder of pictures with a subfolder for each class will do as well"
+    own = "a folder of pictures with a subfolder for each class works as well"
     if not dataset.torchvision:
         return f"expected {root / dataset.folder}-train.npz and -test.npz with arrays `images` and `labels`; {own}"
     make = f"torchvision.datasets.{dataset.torchvision}({str(root)!r}, download=True)"
@@ -172,7 +173,7 @@ def _torchvision(dataset: ZooData, root: Path, split: Split) -> Images | None:
     import torchvision
 
     try:
-        # CIFAR-10 comes as pickles; torchvision unpickles them only if they have the published checksums.
+        # CIFAR-10 is published as pickles; torchvision unpickles them only if they have the published checksums.
         found = getattr(torchvision.datasets, dataset.torchvision)(str(root), train=split == "train", download=False)
     except RuntimeError:
         return None
@@ -182,7 +183,7 @@ def _torchvision(dataset: ZooData, root: Path, split: Split) -> Images | None:
 def _read(file: Path, reader: Callable[[Path], Any]) -> Any:
     try:
         return reader(file)
-    except Exception as error:  # damaged bytes raise nearly anything out of a parser
+    except Exception as error:  # damaged bytes make a parser raise nearly anything
         raise UserError(f"data file {file} cannot be read: {error}", hint="fetch it again") from None
 
 
@@ -190,12 +191,12 @@ def _checked(dataset: ZooData, x: NDArray[Any], y: NDArray[Any], source: str) ->
     """Arrays (N, H, W) or (N, H, W, C) and (N,) as tensors."""
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or y.shape != x.shape[:1] or not len(x):
         got = f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
-        raise UserError(f"{source} holds other arrays than 8-bit images (N, H, W) or (N, H, W, C) and labels: {got}")
+        raise UserError(f"{source} does not hold 8-bit images (N, H, W) or (N, H, W, C) and labels, but {got}")
     if x.shape[1:3] != (dataset.side, dataset.side):
         size = f"{x.shape[1]} x {x.shape[2]} pixels instead of {dataset.side} x {dataset.side}"
         raise UserError(f"{source} is not a part of {dataset.title}: its images have {size}")
     if not 0 <= y.min() <= y.max() < len(dataset.classes):
-        count = f"labels from {y.min()} to {y.max()}, and there are {len(dataset.classes)} classes"
+        count = f"labels from {y.min()} to {y.max()}, but there are {len(dataset.classes)} classes"
         raise UserError(f"{source} is not a part of {dataset.title}: it has {count}")
     planes = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(np.ascontiguousarray(planes))
@@ -203,7 +204,7 @@ def _checked(dataset: ZooData, x: NDArray[Any], y: NDArray[Any], source: str) ->
 
 
 def _grey(x: Tensor) -> Tensor:
-    """Grey values of a colour picture, bit for bit as Pillow computes them."""
+    """Grey values of a colour picture, bit for bit the same as Pillow's."""
     if x.shape[1] == 1:
         return x
     weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
