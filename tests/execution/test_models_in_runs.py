@@ -131,5 +131,5 @@ def test_pictures_of_several_sizes_are_refused_before_the_run(tmp_path):
 def test_what_explains_by_gradients_says_that_there_are_none():
     with pytest.raises(UserError, match="black box has no gradient, but this needs one"):
         require_gradient(black_box(), X)
-    with pytest.raises(UserError, match="black box gives no gradient, so no picture can be painted"):
+    with pytest.raises(UserError, match="black box has no gradient, so no pictures can be generated"):
         class_images(black_box(), [[0]], steps=1)

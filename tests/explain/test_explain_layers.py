@@ -145,7 +145,7 @@ def test_the_last_maps_are_those_after_norm_sum_and_activation(name, last, shape
 def test_networks_without_layers_or_maps_say_so():
     alone, dense = wrap(nn.Flatten(), classes=768), wrap(nn.Sequential(nn.Flatten(), nn.Linear(768, 10)))
     assert list_layers(alone) == ()
-    with pytest.raises(UserError, match="classifier has no layers to look at"):
+    with pytest.raises(UserError, match="classifier has no layers to show"):
         find_layer(alone, "0")
     with pytest.raises(UserError, match="classifier has no convolution"):
         last_maps(dense)

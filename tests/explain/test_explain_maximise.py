@@ -117,7 +117,7 @@ def test_a_filter_out_of_range_is_refused(colours, number):
 def test_without_a_gradient_it_says_so(monkeypatch):
     model = bars(name="black box")
     model.module.conv.register_forward_hook(lambda *given: given[2].detach())
-    with pytest.raises(UserError, match="black box gives no gradient, so no picture can be painted"):
+    with pytest.raises(UserError, match="black box has no gradient, so no pictures can be generated"):
         filter_images(model, find_layer(model, "relu"), [0], steps=1)
 
 
