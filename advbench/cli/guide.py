@@ -17,7 +17,7 @@ _WIDTH = 100
 def guide(topic: str | None, out: Path | None) -> None:
     """Show the page of the guide on TOPIC, such as topk; without one, list the pages.
 
-    The reference pages are made of the code that is installed.
+    The reference pages are generated from the installed code.
     """
     if topic is not None:
         _show(in_terminal(page(topic).text()))

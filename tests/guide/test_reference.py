@@ -181,7 +181,7 @@ def test_the_page_on_the_report_explains_every_column():
 
 
 def test_the_first_attack_names_all_that_there_is():
-    table_of_all = section(pages()["start/first-attack"].text(), "## What there is")
+    table_of_all = section(pages()["start/first-attack"].text(), "## What is included")
     named = set(re.findall(r"`(\w+)`", table_of_all))
     kinds = [*attacks.ATTACKS.values(), *attacks.NORMS.values(), *GOALS.values()]
     assert {each.__name__ for each in kinds} <= named
