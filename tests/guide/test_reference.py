@@ -100,7 +100,7 @@ def test_every_exit_code_is_explained():
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_flag_has_a_rule_a_severity_and_advice(name):
     own = section(text_of("flags"), f"### {name}: {CHECKS[name].asks}")
-    full = r" Made in full only with .+" if CHECKS[name].full else ""
+    full = r" Checked in full only with .+" if CHECKS[name].full else ""
     assert re.search(rf"\. Severity [EFI]( or [EFI])*\.{full}\n", own)
     assert re.search(r"^What to do:", own, re.MULTILINE)
     assert [each for each in flags.raised() if each.id == name and each.advice]
