@@ -74,7 +74,7 @@ class Description(Strict):
     .json with a list. None: numbers."""
     thresholds: Values | None = None
     """Logit above which each class applies, one for all or one for each, for a multi-label network, whose images have
-    several classes, or none; 0 is a probability of one half. None: an image has one class, that of the largest logit."""
+    several classes, or none; 0 is a probability of one half. None: an image has the class of the largest logit."""
     output: str | int | None = None
     """Output that holds the logits, if there are several: its name, or its position from 0 if outputs have no names."""
     templates: Names | None = None
