@@ -42,7 +42,7 @@ def _list() -> None:
     for section, heading in (*SECTIONS.items(), ("", "Pictures")):
         own = [(each.name, each.title) for each in known if each.section == section]
         print_table(console(), heading, ["", ""], own)
-    print_result("\n`advbench guide NAME` shows a page; the part behind the stroke is enough, such as topk.")
+    print_result("\n`advbench guide NAME` shows a page; the part after the slash is enough, such as topk.")
 
 
 def _show(text: str) -> None:
