@@ -34,7 +34,8 @@ def write(folder: Path, path: Path) -> None:
     from advbench.errors import UserError
 
     if path.exists():
-        raise UserError(f"{path} is there already", hint=f"to replace it: advbench baseline update {folder}")
+        hint = f"to replace it: advbench baseline update {folder} --baseline {path}"
+        raise UserError(f"{path} is there already", hint=hint)
     made = of_run(folder)
     made.write(path)
     _say(path, made)

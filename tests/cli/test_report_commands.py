@@ -138,7 +138,8 @@ def test_a_baseline_is_written_once_and_then_updated(folder):
     assert result.stderr == "written: advbench-baseline.json (4 numbers on 20 images); commit it\n"
     again = run("baseline", "write", "worse")
     assert again.exit_code == 2
-    assert "advbench-baseline.json is there already\nto replace it: advbench baseline update worse" in again.stderr
+    hint = "to replace it: advbench baseline update worse --baseline advbench-baseline.json"
+    assert f"advbench-baseline.json is there already\n{hint}\n" in again.stderr
     update = run("baseline", "update", "worse")
     assert update.exit_code == 0
     assert "8/255 pgd, newly broken: s1 s3" in update.stdout
