@@ -1,5 +1,6 @@
 """`advbench attack`: turns pictures into adversarial pictures."""
 
+import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, ORIGINAL, 
 from advbench.config.pictures.photograph import FORMS as SAVED_FORMS
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
-from advbench.sanitize import slug
+from advbench.sanitize import count_of, display_name, slug
 
 if TYPE_CHECKING:
     from advbench.pictures.outcome import PictureResult
@@ -170,4 +171,7 @@ def _print_outcomes(outcomes: "list[PictureResult]", *, as_table: bool) -> None:
         known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
         rest = [sum(outcome.record.status == status for outcome in outcomes) for status in (LEFT_OUT, UNKNOWN)]
         told = "".join(f"; {count} {word}" for count, word in zip(rest, ("left out", "failed"), strict=True) if count)
-        out.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{told}")
+        out.print(f"goal met on {sum(map(bool, known))} of {count_of(len(known), 'picture')}{told}")
+    folders = [file.parent for outcome in outcomes for file in outcome.files.values()]
+    if as_table and folders:
+        out.print(f"files in {display_name(Path(os.path.commonpath(folders)), limit=200)}", markup=False)

@@ -34,7 +34,8 @@ def write(folder: Path, path: Path) -> None:
     from advbench.errors import UserError
 
     if path.exists():
-        raise UserError(f"{path} already exists", hint=f"to replace it: advbench baseline update {folder}")
+        hint = f"to replace it: advbench baseline update {folder} --baseline {path}"
+        raise UserError(f"{path} already exists", hint=hint)
     made = of_run(folder)
     made.write(path)
     _say(path, made)

@@ -67,7 +67,11 @@ def evidence(folder: Path, out: Path | None, key: Path | None, **options: Any) -
         content = signed(content, signer)
     place = write_atomic(out or folder / "evidence.zip", content)
     _tell_made(made, content, searched=options["search"])
-    click.echo(f"written: {place} ({len(content) / 1e6:.1f} MB)", err=True)
+    click.echo(f"written: {place} ({_size(len(content))})", err=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 @click.command(cls=Command)

@@ -204,6 +204,7 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
             from advbench.execution.clusters.connection import connected
             from advbench.execution.runner import run_plan
             from advbench.planning.prepare import Terminated, prepared
+            from advbench.records.run_folder import RunFolder
             from advbench.records.stored_run import read_run
 
         try:
@@ -212,7 +213,9 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
                 undecided = Undecided(ready.folder, ready.plan.units, suite, gates)
                 run_plan(ready, workers=options["workers"], client=client, progress=told, undecided=undecided)
         except (KeyboardInterrupt, Terminated) as stop:
-            click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
+            begun = RunFolder(out).manifest.is_file()  # there is none while the run is planned
+            saved = f"what was finished is saved: advbench resume {out}" if begun else "nothing was computed yet"
+            click.echo(f"interrupted; {saved}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
     _end(ctx, read_run(out), suite, options)
 
