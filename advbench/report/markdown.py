@@ -8,7 +8,7 @@ from advbench.analysis.compare import Comparison
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
 from advbench.report.both_sides import sides_of
-from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, Column, describe_place, differences, legend, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
 from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
@@ -85,7 +85,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
             yield ""
     yield from _label_by_label(verdict)
     yield from _grids(verdict)
-    yield f"{LEGEND}."
+    yield f"{legend(verdict.analysis.cells)}."
 
 
 def _label_by_label(verdict: Verdict) -> Iterator[str]:

@@ -20,12 +20,12 @@ from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import (
     CHANGE_COLUMNS,
     COLUMNS,
-    LEGEND,
     UNLIKE,
     Column,
     Differences,
     describe_place,
     differences,
+    legend,
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
@@ -107,7 +107,7 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
         lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
-        lines += ["", Text(LEGEND, style="dim")]
+        lines += ["", Text(legend(analysis.cells), style="dim")]
     for labels in label_rows(analysis.label_tables):
         lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
         lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))

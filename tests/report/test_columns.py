@@ -6,7 +6,7 @@ from runs import a_run
 
 from advbench.analysis.gates import evaluate
 from advbench.config.gates import Gates
-from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, tables
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, legend, tables
 from advbench.report.notebook import as_html
 
 ROWS = [
@@ -49,8 +49,18 @@ def test_headings_and_turns_are_distinct(columns):
     assert sorted(turns) == list(range(1, len(turns) + 1))
 
 
-def test_the_legend_explains_the_numbers_that_need_it():
-    assert all(f"{column.heading}: {column.meaning}" in LEGEND for column in COLUMNS if column.meaning)
+@pytest.mark.parametrize(("rows", "proves"), [(ROWS, True), (ROWS[:6], False)])
+def test_the_legend_explains_the_numbers_that_are_there(rows, proves):
+    from advbench.report.formats import render
+
+    run = a_run(rows, flags=[FLAG])
+    verdict = evaluate(run, Gates())
+    texts = [texts for table in tables(verdict.analysis.cells) for texts in table.rows]
+    for place, column in enumerate(COLUMNS):
+        there = bool(column.meaning) and any(row[place] for row in texts)
+        assert (f"{column.heading}: {column.meaning}" in legend(verdict.analysis.cells)) is there
+    for form in ("text", "markdown", "html", "test-report"):
+        assert ("broken nor proved" in render(form, verdict, run)) is proves
 
 
 @pytest.mark.parametrize(

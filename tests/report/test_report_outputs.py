@@ -65,7 +65,6 @@ def columns_of_old(monkeypatch):
     kept = tuple(column for column in columns.COLUMNS if column.heading in [*names, "95 %"])
     for module in (columns, terminal, markdown):
         monkeypatch.setattr(module, "COLUMNS", kept)
-        monkeypatch.setattr(module, "LEGEND", columns.legend(kept))
 
 
 @pytest.mark.usefixtures("columns_of_old")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from advbench import __version__
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
-from advbench.report.columns import COLUMNS, LEGEND, describe_place, tables
+from advbench.report.columns import COLUMNS, describe_place, legend, tables
 from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.exchange.limits import limits, uncertainty
 from advbench.report.exchange.schemes import (
@@ -132,7 +132,7 @@ def _results(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
         yield ""
         yield from as_table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
-    yield f"{LEGEND}."
+    yield f"{legend(verdict.analysis.cells)}."
 
 
 def _uncertainty(verdict: Verdict, _run: "StoredRun") -> Iterator[str]:

@@ -121,7 +121,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         label_caption=LABELS_CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
-        legend=legend(COLUMNS[i] for i in _shown(verdict)),
+        legend=legend(analysis.cells),
         made=conditions(run),
         attacks=attacks_of(verdict),
         errors=_errors(verdict),
