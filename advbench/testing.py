@@ -14,6 +14,7 @@ from advbench.analysis.baseline import Baseline, read_baseline
 from advbench.analysis.compare import compare
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
+from advbench.analysis.verdict import count_of
 from advbench.config.goals import DEFAULT_LABEL_GOAL, parse_goal
 from advbench.datasets.images.ids import sample_ids
 from advbench.datasets.labels import labels_for, truths_of
@@ -127,11 +128,9 @@ class Result:
         return Baseline.of(self.frame.assign(model=self.name), run_id=self.name, version=__version__)
 
     def __repr__(self) -> str:
-        cell, images = self.cell, self.frame["sample_id"].nunique()
-        attack = self.frame["attack"].iloc[0]
-        return (
-            f"Result({self.name!r}: {attack} on {images} images, robust {cell.robust}, {len(self.flags)} trust flags)"
-        )
+        where = f"{self.frame['attack'].iloc[0]} on {count_of(self.frame['sample_id'].nunique(), 'image')}"
+        flags = count_of(len(self.flags), "trust flag")
+        return f"Result({self.name!r}: {where}, robust {self.cell.robust}, {flags})"
 
     def __str__(self) -> str:
         from rich.console import Console

@@ -131,4 +131,4 @@ class Verdict:
 
 def count_of(number: int, what: str) -> str:
     """A number of things in words: "1 gate", "2 gates"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -78,5 +78,8 @@ def of_run(folder: Path) -> "Baseline":
 
 
 def _say(path: Path, made: "Baseline") -> None:
+    from advbench.analysis.verdict import count_of
+
     images = sum(len(each.samples) for each in made.images)
-    click.echo(f"written: {path} ({len(made.cells)} numbers on {images} images); commit it", err=True)
+    told = f"{count_of(len(made.cells), 'number')} on {count_of(images, 'image')}"
+    click.echo(f"written: {path} ({told}); commit it", err=True)

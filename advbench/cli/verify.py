@@ -22,7 +22,8 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
     The exit code is 1 if anything is not as it should be.
     """
     with first_imports():
-        from advbench.execution.verify import verify as check
+        from advbench.analysis.verdict import count_of
+    from advbench.execution.verify import verify as check
 
     found = check(folder, plugins, allow_code=allow_code)
     if as_json:
@@ -30,8 +31,9 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
     else:
         for problem in found.problems:
             print_result(problem)
-        verdict = f"{len(found.problems)} problems" if found.problems else "all as it should be"
-        print_result(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
+        verdict = count_of(len(found.problems), "problem") if found.problems else "all as it should be"
+        checked = f"{count_of(found.units, 'unit')} and {count_of(found.images, 'adversarial image')}"
+        print_result(f"{checked} checked: {verdict}")
     ctx.exit(ExitCode.FAILED if found.problems else ExitCode.OK)
 
 

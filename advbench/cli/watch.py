@@ -154,7 +154,11 @@ def _threat(found: "RobustSoFar") -> str:
 
 
 def _work(unit: "Unit") -> str:
+    from advbench.analysis.verdict import count_of
+
     what = {"clean": "predictions of clean images", "checks": "trust checks"}.get(unit.name, unit.name)
     bound = "" if unit.eps is None else f" {unit.eps:.4g}"
     how = f", {unit.goal}, {unit.norm}{bound}" if unit.attack else ""
-    return display_name(f"{what} on {unit.model}, {unit.dataset}{how}, {len(unit.samples)} images", limit=200)
+    return display_name(
+        f"{what} on {unit.model}, {unit.dataset}{how}, {count_of(len(unit.samples), 'image')}", limit=200
+    )

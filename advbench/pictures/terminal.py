@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.analysis.statistics import Proportion
+from advbench.analysis.verdict import count_of
 from advbench.config.budgets import NORMS, describe_eps, describe_norm
 from advbench.pictures.wording import describe_result
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN
@@ -144,7 +145,7 @@ def universal(measured: "Measured") -> RenderableType:
     named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
     lines = [f"most often taken for {', '.join(named)}"]
     if counts.pointless:
-        lines.append(f"goal met: {counts.pointless} pictures left out, which were of the target class already")
+        lines.append(f"goal met: {count_of(counts.pointless, 'picture')} left out, already of the target class")
     if read := perturbation.card.get("read"):
         lines.append(f"read as an {display_name(str(read), limit=90)}")
     if measured.folder:
@@ -160,7 +161,7 @@ def patch(measured: "PatchMeasured") -> RenderableType:
     """What is printed of a patch: how often it fools, beside one of random colours, and into which classes."""
     counts, sticker = measured.counts, measured.sticker
     each = counts.images // max(measured.pictures, 1)
-    where = f"{measured.pictures} pictures" if measured.pictures > 1 else "1 picture"
+    where = count_of(measured.pictures, "picture")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"on {where}, {each} {'places' if each > 1 else 'place'} each")
     table.add_column("share")
@@ -171,7 +172,9 @@ def patch(measured: "PatchMeasured") -> RenderableType:
     named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
     lines = [f"most often taken for {', '.join(named)}"]
     if counts.pointless:
-        lines.append(f"left out: {counts.pointless} places on pictures that were of the target class already")
+        lines.append(
+            f"left out: {count_of(counts.pointless, 'place')} on pictures that were of the target class already"
+        )
     if measured.folder:
         lines.append(f"files in {display_name(measured.folder, limit=200)}")
     made_for = display_name(str(sticker.card.get("model", "unknown")))

@@ -67,7 +67,7 @@ def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) ->
     seconds = sum(_seconds(unit, speed) for unit in plan.units)
     tasks = Counter(unit.task for unit in plan.units)
     return (
-        f"{len(plan.units)} units ({tasks['attack']} of attacks), at most "
+        f"{len(plan.units)} unit{'' if len(plan.units) == 1 else 's'} ({tasks['attack']} of attacks), at most "
         f"{sum(unit.passes * len(unit.samples) for unit in plan.units):,.0f} passes "
         f"(a backward pass counts as two forward passes)\n"
         f"time: at most {describe_duration(seconds / workers.number)}; memory: about "

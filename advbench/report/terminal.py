@@ -186,7 +186,7 @@ def compared(comparison: Comparison) -> RenderableType:
         lines += [Text(table.title, style="bold"), Grid(CHANGE_COLUMNS, table.rows, [False] * len(table.rows))]
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
-    lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
+    lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison), *shared(comparison))]
     lines.append(Text(PAIRED, style="dim"))
     return Group(*lines)
 
@@ -224,6 +224,15 @@ def stars(comparison: Comparison) -> Iterator[str]:
     pairs = {(change.before.form, change.after.form) for change in comparison.changes if change.unlike}
     if pairs:
         yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
+
+
+def shared(comparison: Comparison) -> Iterator[str]:
+    """Which numbers refer to which images, where the two runs do not have the same."""
+    if any(set(change.before.samples) != set(change.after.samples) for change in comparison.changes):
+        yield (
+            "the runs do not have the same images: before and after are of all images of each run; points, broken, "
+            "mended and p of those that both have, counted under images"
+        )
 
 
 class Grid(Generic[_T]):

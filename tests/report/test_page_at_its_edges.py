@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,10 +87,12 @@ def test_the_words_of_a_histogram_do_not_overlap_or_leave_it(sizes):
         if text.text.startswith(("median", "none found")):
             x = float(text.get("x") or text.get("transform").partition("(")[2].split()[0].strip(","))
             long = 4.6 * len(text.text)  # of letters of 8.5 points
-            start = x - {"end": long, "middle": long / 2}.get(text.get("style").partition("anchor: ")[2].split(";")[0], 0)
+            start = x - {"end": long, "middle": long / 2}.get(
+                text.get("style").partition("anchor: ")[2].split(";")[0], 0
+            )
             boxes.append((start, start + long, float(text.get("y") or text.get("transform").split()[1].strip(")"))))
-    assert all(0 <= start and end <= width for start, end, _ in boxes)
-    assert all(abs(one[2] - other[2]) > 8 for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(start >= 0 and end <= width for start, end, _ in boxes)
+    assert all(abs(one[2] - other[2]) > 8 for one, other in pairwise(boxes))
 
 
 def test_no_line_passes_below_the_worst_case():

@@ -98,7 +98,7 @@ def _said(doubts: Doubts) -> str | None:
 
 
 def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
-    """Sizes of the smallest perturbations of correctly classified images; None if no attack looked for them or found any."""
+    """Sizes of the smallest perturbations of correctly classified images; None if none was looked for or found."""
     trials = [trial for trial in evidence.trials if trial.minimal]
     if not trials:
         return None
