@@ -177,7 +177,7 @@ def test_images_that_the_model_does_not_take_are_no_obstacle_to_a_proof() -> Non
     model = Classifier(small_net("relu", 0), num_classes=3, mean=[0.4, 0.5], std=[0.2, 0.3])
     with pytest.raises(ValueError, match=r"expected images of shape \(N, 2, H, W\)"):
         proofs.prove(model, X[0], GOAL, norm=attacks.Linf(), eps=0.1)
-    with pytest.raises(RuntimeError, match="dtype|type"):  # as the model says it
+    with pytest.raises(RuntimeError, match=r"type"):  # as the model says it
         proofs.prove(small_net("relu", 0), X.double(), GOAL, norm=attacks.Linf(), eps=0.1)
 
 
