@@ -59,7 +59,8 @@ def evidence(folder: Path, out: Path | None, key: Path | None, **options: Any) -
         content = signed(content, signer)
     place = write_atomic(out or folder / "evidence.zip", content)
     _tell_made(made, content, searched=options["search"])
-    click.echo(f"written: {place} ({len(content) / 1e6:.1f} MB)", err=True)
+    size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e6 else f"{max(len(content) / 1e3, 1):.0f} kB"
+    click.echo(f"written: {place} ({size})", err=True)
 
 
 @click.command(cls=Command)

@@ -131,7 +131,7 @@ def universal(measured: "Measured") -> RenderableType:
     """What is printed of a universal perturbation: both fooling rates, and into which classes it drives pictures."""
     counts, perturbation = measured.counts, measured.perturbation
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"of {counts.images} pictures")
+    table.add_column(f"of {count_of(counts.images, 'picture')}")
     table.add_column("share")
     table.add_column("95 % interval")
     rows = [("changed class", Proportion(counts.changed, counts.images))]
