@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from frames import frame, images, row
+from frames import frame, images, row, unknown
 from runs import MANIFEST, write_run
 from test_page import page, text_of, with_pictures
 
@@ -38,6 +38,11 @@ def kinds(folder):
 def test_what_was_broken_elsewhere_is_not_called_never_broken(tmp_path, other, unbroken):
     folder = with_pictures(tmp_path / "run", [*images([None, None]), *other])
     assert kinds(folder)["unbroken"] == unbroken - kinds(folder)["smallest"]
+
+
+def test_what_an_attack_failed_on_is_not_called_never_broken(tmp_path):
+    rows = [*images([None, None]), unknown("s0", attack="apgd"), row("s1", attack="apgd")]
+    assert kinds(with_pictures(tmp_path / "run", rows))["unbroken"] == {"s1"}
 
 
 def test_what_is_wrong_when_clean_is_not_called_never_broken(tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 from advbench.analysis.labels.codes import as_set
 from advbench.config.budgets import describe_size
 from advbench.records.adversarials import kept_rows, kept_tensors
+from advbench.records.record import UNKNOWN
 from advbench.report.html.document import data_uri
 from advbench.sanitize import display_name
 
@@ -86,7 +87,7 @@ def gallery(run: "StoredRun", classes: Mapping[str, Sequence[str]]) -> list[Pict
 
 
 def _broken(frame: pd.DataFrame) -> pd.MultiIndex:
-    """Model, data set and id of the images that are wrong when clean, or that anything in a run broke.
+    """Model, data set and id of the images that are wrong when clean, that anything in a run broke, or may have.
 
     Where a threat has budgets, a minimum-norm attack breaks what it changes within the largest of them.
     """
@@ -94,7 +95,8 @@ def _broken(frame: pd.DataFrame) -> pd.MultiIndex:
     met = frame["met"].fillna(False).astype(bool)
     largest = frame.groupby(_THREAT, observed=True, dropna=False)["eps"].transform("max")
     beyond = frame["eps"].isna() & (_sizes(frame) > largest)
-    return pd.MultiIndex.from_frame(frame.loc[wrong | met & ~beyond, _IMAGE].astype(str))
+    unknown = frame["status"] == UNKNOWN
+    return pd.MultiIndex.from_frame(frame.loc[wrong | unknown | met & ~beyond, _IMAGE].astype(str))
 
 
 def _sizes(rows: pd.DataFrame) -> "pd.Series[float]":
