@@ -84,7 +84,8 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         if bars or table.estimates:
             yield ""
     yield from tables_beside(verdict)
-    yield f"{legend(verdict.analysis.cells)}."
+    if verdict.analysis.cells:
+        yield f"{legend(verdict.analysis.cells)}."
 
 
 def tables_beside(verdict: Verdict, level: str = "##") -> Iterator[str]:

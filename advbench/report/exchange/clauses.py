@@ -148,7 +148,8 @@ def _results(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
         yield from as_table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
     yield from "\n".join(tables_beside(verdict, "###")).splitlines()
-    yield f"{legend(verdict.analysis.cells)}."
+    if verdict.analysis.cells:
+        yield f"{legend(verdict.analysis.cells)}."
 
 
 def _uncertainty(verdict: Verdict, _run: "StoredRun") -> Iterator[str]:
