@@ -3,6 +3,7 @@
 import pytest
 from frames import images
 from runs import a_run
+from threat_rows import foggy
 
 from advbench.analysis.gates import evaluate
 from advbench.config.gates import Gates
@@ -40,6 +41,14 @@ def test_page_and_notebook_have_every_column(found, column):
     assert f">{column.heading}{' accuracy' if column.bar else ''}</th>" in render("html", verdict, run)
     assert f"<th>{column.heading}</th>" in as_html(verdict.analysis)
     assert f" {column.heading} |" in render("markdown", verdict, run)
+
+
+def test_a_notebook_has_corruptions_too_and_escapes_them():
+    run = a_run(foggy(1, {0}, model="<b>net") + foggy(5, {0, 3}, model="<b>net"))
+    shown = as_html(evaluate(run, Gates()).analysis)
+    assert "&lt;b&gt;net on toy · corruptions" in shown
+    assert "<td>fog</td><td>25.0</td><td>50.0</td>" in shown
+    assert "<b>net" not in shown
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, CHANGE_COLUMNS])
