@@ -42,10 +42,11 @@ def prove(
     if (out is None) == (results is None):
         raise UserError("give --export FOLDER or --import FILE", hint="`advbench run SUITE --prove` makes the proofs")
     from advbench.execution.exchange import export_open, import_results
+    from advbench.sanitize import count_of
 
     if out is not None:
         found = export_open(folder, out, plugins, allow_code=allow_code)
-        print_result(f"{found.properties} open images written to {out}, listed in instances.csv")
+        print_result(f"{count_of(found.properties, 'open image')} written to {out}, listed in instances.csv")
         for why, count in found.left_out.items():
             print_result(f"{count} left out: {why}")
         return
@@ -53,4 +54,6 @@ def prove(
         raise UserError("--import needs the name of the verifier", hint="--by NAME")
     taken = import_results(folder, results, verifier)
     told = f"; {taken.broken} can be fooled, according to it: attack them" if taken.broken else ""
-    print_result(f"{taken.proved} images proved by {verifier}{told}; {taken.others} other lines")
+    print_result(
+        f"{count_of(taken.proved, 'image')} proved by {verifier}{told}; {count_of(taken.others, 'other line')}"
+    )
