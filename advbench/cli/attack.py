@@ -105,8 +105,7 @@ if TYPE_CHECKING:
 def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
     """Attack pictures (files or folders of them, or --data) and write the adversarial pictures and their records.
 
-    Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
-    first seven any more.
+    By default, find the smallest change within 2/255 that pushes all of the top seven classes out of the top seven.
     """
     batch = options.pop("batch")
     if batch is not None:

@@ -14,19 +14,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 """A command, or the function that is made into one."""
 
 _OPTIONS = (
-    (("--num-classes",), "N", "Of a model of your own; checked."),
-    (("--mean",), "R,G,B", "Subtracted from its images in [0, 1]; or one number for all channels."),
-    (("--std",), "R,G,B", "Divisor after that. Without both, [0, 1] goes in as it is."),
-    (("--input-size",), "PIXELS", "Of its input: 224, or HEIGHTxWIDTH."),
-    (("--classes", "--labels", "class_names"), "FILE", "Their names, in the order of the logits: .txt or .json."),
+    (("--num-classes",), "N", "Number of classes of your own model; checked."),
+    (("--mean",), "R,G,B", "Subtracted from images in [0, 1]; or one number for all channels."),
+    (("--std",), "R,G,B", "Divisor after that. Without both, images in [0, 1] are passed on as they are."),
+    (("--input-size",), "PIXELS", "Input size of your own model: 224, or HEIGHTxWIDTH."),
+    (("--classes", "--labels", "class_names"), "FILE", "Class names, in the order of the logits: .txt or .json."),
     (
         ("--thresholds",),
         "LOGITS",
-        "Of several labels, each by itself: the logit above which it applies, 0 or one each.",
+        "For multi-label models: logit above which a label applies, one for all or one each.",
     ),
-    (("--templates",), "FILE", "Prompts of a clip/ model, with {} for the name of a class: one a line, or .json."),
-    (("--output",), "NAME", "Output that holds the logits, of several: a name, or a place from 0."),
-    (("--gradients-from",), "MODEL", "Twin of a model without gradients, such as the float one of int8."),
+    (("--templates",), "FILE", "Prompts of a clip/ model, with {} for the name of a class: one per line, or .json."),
+    (("--output",), "NAME", "Which of several outputs holds the logits: a name, or a position from 0."),
+    (("--gradients-from",), "MODEL", "Twin of a model without gradients, such as the float twin of an int8 network."),
 )
 """Names, placeholder and help of each option."""
 _PARAMETERS = {

@@ -64,13 +64,13 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
         click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
         click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
-        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy."),
+        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Minimum robust accuracy."),
         click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a baseline."),
         click.option(
             "--track",
             type=click.Choice(list(TRACKERS)),
             callback=_tracker,
-            help=f"Hand the finished run, its report with pictures included, to a tracker. {describe_trackers()}",
+            help=f"Send the finished run, including its report with pictures, to a tracker. {describe_trackers()}",
         ),
         click.option("--quiet", is_flag=True, help="No progress and no table."),
     )
@@ -88,7 +88,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
-@click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
+@click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which analyses the defence.")
 @click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full ones try each attack further.")
 @click.option(
     "--surrogate",
