@@ -1,4 +1,4 @@
-"""`advbench guide`: the guide that belongs to this version, offline."""
+"""`advbench guide`: shows the guide of the installed version, offline."""
 
 from pathlib import Path
 
@@ -8,14 +8,18 @@ from advbench.cli.console import Command, console, print_result, results
 from advbench.guide.pages import SECTIONS, in_terminal, page, pages
 
 _WIDTH = 100
-"""Columns of a page in a terminal that is wider."""
+"""Widest text of a page, in columns."""
 
 
 @click.command(cls=Command)
 @click.argument("topic", required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write all pages there, as Markdown.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write all pages to this folder, as Markdown."
+)
 def guide(topic: str | None, out: Path | None) -> None:
-    """Show the page of the guide on TOPIC, such as topk; without one, list the pages.
+    """Show a page of the guide, or list the pages.
+
+    TOPIC is the name of a page, such as topk.
 
     The reference pages are generated from the installed code.
     """
@@ -42,7 +46,7 @@ def _list() -> None:
 
 
 def _show(text: str) -> None:
-    """Print a page: as it is where nobody sees it, drawn in a terminal."""
+    """Print a page: rendered on a terminal, as plain Markdown elsewhere."""
     if not results().isatty():
         print_result(text.rstrip("\n"))
         return
