@@ -149,13 +149,13 @@ def announce_code(*models: str) -> None:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Any]:
-    """A context that shows progress on standard error, and what had to be assumed of a model, each once.
+    """A context that shows progress on standard error, and what had to be assumed or left out, each once.
 
     See :func:`advbench.cli.progress.progress_on`.
     """
     from advbench.cli.progress import progress_on
 
-    logger, notes = logging.getLogger("advbench.models"), _Notes()
+    logger, notes = logging.getLogger("advbench"), _Notes()
     level = logger.level
     logger.addHandler(notes)
     logger.setLevel(logging.INFO)

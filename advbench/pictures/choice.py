@@ -1,5 +1,6 @@
 """The pictures that a command works on: files that a person names, or images of a data set."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,8 @@ from advbench.models.trial import input_of, try_model
 from advbench.planning.fitting import fitted
 from advbench.planning.plan import some_of
 from advbench.sanitize import display_name
+
+_LOG = logging.getLogger(__name__)
 
 Read = Callable[[Path], "Image.Image | Tensor"]
 """Path of a picture, or name of an image -> picture, or finished input (C, H, W)."""
@@ -45,6 +48,8 @@ class Choice(NamedTuple):
 def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) -> tuple[Choice, Dataset | None]:
     """Find the pictures that a person means.
 
+    Pictures of other formats in a folder are passed over, which goes to the logger of this module as information.
+
     Args:
         paths: Files and folders.
         data: Images of a data set, in place of them; None: there is none.
@@ -62,6 +67,8 @@ def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) ->
         if not found.pictures:
             hint = "" if found.problems else "name files or folders of them, or a data set with --data"
             raise UserError("\n".join(map(str, found.problems)) or "no pictures were given", hint=hint)
+        if found.unread:
+            _LOG.info(found.unread)
         return Choice(found.pictures, found.problems), None
     if named:
         raise UserError(f"pictures were named and --data {data.spec.name} too", hint="leave one of them out")

@@ -1,11 +1,14 @@
 """Trust flags: doubts about a number, recorded with it and shown above it. No torch."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 Severity = Literal["E", "F", "I"]
 """Severity of a flag. E: do not use the number; F: doubt it until the flag is understood; I: good to know."""
+
+_FEW = 3
+"""Most models whose names stand in one line."""
 
 
 class Check(NamedTuple):
@@ -106,6 +109,27 @@ class Flag:
     def __str__(self) -> str:
         where = f"{self.model} on {self.dataset}" + (f", {self.attack}" if self.attack else "")
         return f"{self.id} {where}: {self.message}; {self.advice}"
+
+
+def for_people(flags: Iterable[Flag]) -> list[Flag]:
+    """The flags with those that say the same of several models as one, so that a long list can be read.
+
+    Example:
+        >>> flags = [Flag(id="A12", severity="I", model=name, dataset="d", message="m", advice="a") for name in "abcde"]
+        >>> [flag.model for flag in for_people(flags)]
+        ['a, b and 3 more models']
+    """
+    models: dict[Flag, list[str]] = {}
+    for flag in flags:
+        models.setdefault(replace(flag, model=""), []).append(flag.model)
+    return [replace(flag, model=_listed(names)) for flag, names in models.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """All names where they are few, else the first two."""
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    return f"{names[0]}, {names[1]} and {len(names) - 2} more models"
 
 
 def check_severities(severities: object) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from advbench.analysis.compare import Comparison
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
+from advbench.records.flag import for_people
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
@@ -65,7 +66,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
     yield from _gates(verdict)
     if verdict.analysis.flags:
         yield "## Trust flags\n"
-        for flag in verdict.analysis.flags:
+        for flag in for_people(verdict.analysis.flags):
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
     yield from _profiles(pages(verdict.analysis.profiles))

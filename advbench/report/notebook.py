@@ -1,6 +1,7 @@
 """The tables of a run as a notebook shows them, with everything escaped."""
 
 from advbench.analysis.run_analysis import RunAnalysis
+from advbench.records.flag import for_people
 from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import COLUMNS, tables
 
@@ -16,7 +17,7 @@ def as_html(analysis: RunAnalysis) -> str:
     """
     from markupsafe import escape
 
-    parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in analysis.flags]
+    parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in for_people(analysis.flags)]
     for table in tables(analysis.cells):
         shown = [i for i in range(len(COLUMNS)) if any(row[i] for row in table.rows)]
         head = "".join(f"<th>{escape(COLUMNS[i].heading)}</th>" for i in shown)

@@ -15,6 +15,7 @@ from advbench.analysis.compare import Comparison, Outcomes
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.verdict import Verdict
+from advbench.records.flag import for_people
 from advbench.records.record import PROOF
 from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import (
@@ -97,7 +98,7 @@ def as_text(verdict: Verdict, _run: "StoredRun") -> str:
 def numbers(analysis: RunAnalysis) -> RenderableType:
     """Flags and numbers of a run, without its gates."""
     lines: list[RenderableType] = [
-        Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in analysis.flags
+        Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in for_people(analysis.flags)
     ]
     for page in pages(analysis.profiles):
         lines += ["", *_profile(page)]

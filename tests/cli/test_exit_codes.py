@@ -93,6 +93,17 @@ def test_if_nothing_can_be_read_the_exit_code_is_2(folder):
         assert not Path("out").exists()
 
 
+def test_pictures_that_are_passed_over_in_a_folder_are_told_of(folder):
+    for name in ("all/sky.tiff", "all/sea.gif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / name)
+    (folder / "tiger.png").rename(folder / "all/tiger.png")
+    result = attack("all", "--out", "out", "--json")
+    assert result.exit_code == 0
+    assert len(rows_of(result)) == 1
+    assert result.stderr.count("note: 2 pictures are passed over, such as 'all/sea.gif': only") == 1
+
+
 def test_a_lone_crash_is_unknown_and_the_exit_code_is_3(folder):
     fakes.picture(Path("white.png"), contrast=0)
     result = run("attack", "white.png", "--model", "tiny", "--attack", "crash", "--json")

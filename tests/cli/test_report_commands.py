@@ -135,7 +135,7 @@ def test_runs_with_nothing_in_common(folder):
     result = run("compare", "run", "other")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "error: run and other have no number in common",
+        "error: run and other have no numbers in common",
         "the first has net on toy · untargeted · Linf ≤ 8/255: fmn",
         "the second has net on other · untargeted · Linf ≤ 8/255: pgd",
     ]
@@ -148,7 +148,7 @@ def test_a_baseline_is_written_once_and_then_updated(folder):
     again = run("baseline", "write", "worse")
     assert again.exit_code == 2
     hint = "to replace it: advbench baseline update worse --baseline advbench-baseline.json"
-    assert f"advbench-baseline.json is there already\n{hint}\n" in again.stderr
+    assert f"advbench-baseline.json already exists\n{hint}\n" in again.stderr
     update = run("baseline", "update", "worse")
     assert update.exit_code == 0
     assert "8/255 pgd, newly broken: s1 s3" in update.stdout
@@ -161,7 +161,10 @@ def test_a_baseline_is_written_once_and_then_updated(folder):
 def test_no_baseline_of_half_a_run(folder):
     write_run(Path("half"), ROWS, lost=1)
     write_run(Path("none"), [])
-    assert "the run in half is not finished\nfinish it: advbench resume half" in run("baseline", "write", "half").stderr
+    assert (
+        "the run in half is not finished\nfinish it with advbench resume half"
+        in run("baseline", "write", "half").stderr
+    )
     assert "the run in none has no images" in run("baseline", "write", "none").stderr
     assert run("baseline", "update", "run").exit_code == 2
     assert not Path("advbench-baseline.json").exists()

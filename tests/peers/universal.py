@@ -46,7 +46,7 @@ class Net(NamedTuple):
     """A model with images to fit to and images to measure on."""
 
     load: Callable[[int], tuple[Classifier, Tensor]]
-    """Gives the model and all images, those of photographs in an order that goes by the number of the split."""
+    """Gives the model and all images, see :func:`divided_photographs`."""
     fit: int
     """How many images are fitted to; the rest is measured on."""
     eps: tuple[float, ...]
@@ -63,14 +63,15 @@ def _small(load: Callable[[], Target], first: int = 0) -> Callable[[int], tuple[
     return loaded
 
 
-def _photographs(model: Classifier, split: int) -> tuple[Classifier, Tensor]:
+def divided_photographs(model: Classifier, split: int) -> tuple[Classifier, Tensor]:
+    """The photographs as a model takes them, in an order that goes by the number of the split."""
     pictures = photographs()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(split)).tolist()
     return model, cut_for(model, [pictures[number] for number in order])
 
 
 def _shared(name: str, size: int, resize: int) -> Callable[[int], tuple[Classifier, Tensor]]:
-    return lambda split: _photographs(shared_classifier(name, size, resize), split)
+    return lambda split: divided_photographs(shared_classifier(name, size, resize), split)
 
 
 _SEEN = 1000
@@ -82,7 +83,7 @@ NETS = {
     "cifar10-resnet20": Net(_small(cifar10_training("cifar10-resnet20", 1500)), 500, (8 / 255, 4 / 255), 50),
     "imagenet-mobilenet_v1-0.5-160": Net(_shared("imagenet-mobilenet_v1-0.5-160", 160, 183), 400, _SIZES),
     "imagenet-squeezenet1_0": Net(_shared("imagenet-squeezenet1_0-deepcompression", 227, 256), 400, _SIZES),
-    "efficientnet_lite0": Net(lambda split: _photographs(load_model("efficientnet_lite0"), split), 400, _SIZES),
+    "efficientnet_lite0": Net(lambda split: divided_photographs(load_model("efficientnet_lite0"), split), 400, _SIZES),
 }
 
 

@@ -37,28 +37,8 @@ _OLDER = """Rows marked with * are of an earlier version, which gave every view 
 
 _LIMIT = """## What limits it
 
-Found on `cifar10-resnet20` at 8/255 with 500 images of the training set fitted to and 1,000 others measured on,
-neither among those of the table, two fits of 400 steps of 16:
-
-- It is not the number of images. 79.4 and 80.4 % of the images that were fitted to are fooled, and 78.0 and 81.8 % of
-  the others; fitted to 2,000 images, the perturbation fools 79.2 % of the first 500 of these and 81.0 % of the
-  others.
-- It is that one class takes nearly all. 81 and 86 % of the perturbed images are put into one class, and of the images
-  that were of this class already, 10 and 8 % of all, none is fooled; of each of the nine other classes 67 to 100 %.
-  With ten classes of one size a perturbation that has one favourite fools 90 % at the very best, and only if it fails
-  nowhere else.
-- The clipped likelihood lets it have that favourite: where the model is sure of an image, its gradient is nearly
-  zero, so that the images of the favourite class do not resist. The margin, whose gradient does not vanish, divides
-  the images between two classes (53 and 30 %) and fools fewer: 71.9 % of the others. So does the likelihood when it
-  is clipped at 2.5 nats: 70.2 %. (These two were measured with the whole perturbation in every view.)
-- More gradients help a little: 600 steps of 32 images fool 81.6 and 78.8 % of the others in two fits, 1,000 steps of
-  32 83.0 % (83.2 % of those fitted to), 2,500 steps of 64 83.8 % (80.8 %), 89 % of them put into one class, at 16
-  times the cost of the 400.
-- On photographs views that get a part of the perturbation help where most images fall: on another mobilenet, with
-  0.75 of the channels, 96 and 94 % of 100 others (97 and 96 % of those fitted to) fall in two fits of 400 steps, with
-  whole ones 93 and 93 % (95 and 94 %). At budgets too small to fool most images they would cost: with all views
-  weakened from the start, 16 % of the digits of `mnist-lenet5-clean` fall in place of 43 %. So they are weakened only
-  as far as four fifths of them are still fooled.
+[Fits that differ in one thing each](limits.md): the number of images, the loss, the class aimed at, the number of
+gradients and what views get of the perturbation.
 """
 
 

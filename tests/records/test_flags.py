@@ -2,10 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
-from advbench.records.flag import CHECKS, Flag
+from advbench.records.flag import CHECKS, Flag, for_people
 
 FLAG = Flag(
     id="A7",
@@ -36,3 +37,12 @@ def test_an_unknown_field_is_refused():
 def test_checks_are_about_models_data_or_attacks_and_say_what_they_ask_for():
     assert all(re.fullmatch(r"[MDAP][1-9]\d*", check) for check in CHECKS)
     assert len(set(CHECKS.values())) == len(CHECKS)
+
+
+def test_what_several_models_share_is_said_once_and_in_order():
+    others = [replace(FLAG, model=name) for name in ("b", "a")]
+    other = replace(FLAG, model="c", value=0.04)
+    assert for_people([FLAG, other, *others]) == [replace(FLAG, model="net, b, a"), other]
+    assert str(for_people([replace(FLAG, model=f"m{k}") for k in range(19)])[0]) == (
+        "A7 m0, m1 and 17 more models on mnist, pgd: missed 3; more steps"
+    )

@@ -30,20 +30,23 @@ class Found(NamedTuple):
     """Files in the folders with a suffix in `UNREAD`."""
 
     @property
-    def lacks(self) -> str:
-        """Why some pictures of the folders are missing, in one sentence; empty if none are.
+    def unread(self) -> str:
+        """What is said of the files that are passed over, in one sentence; empty if none are.
 
         Example:
-            >>> Found((), (), (Path("a.gif"),)).lacks
+            >>> Found((), (), (Path("a.gif"),)).unread
             "1 picture is passed over, 'a.gif': only .bmp .jpeg .jpg .png .webp files are looked for; save it as PNG"
         """
-        if self.problems:
-            return str(self.problems[0])
         if not self.passed_over:
             return ""
         count, first = len(self.passed_over), display_name(self.passed_over[0], limit=200)
         many = f"{count} pictures are passed over, such as" if count > 1 else "1 picture is passed over,"
         return f"{many} '{first}': only {_KINDS} files are looked for; save {'them' if count > 1 else 'it'} as PNG"
+
+    @property
+    def lacks(self) -> str:
+        """Why some pictures of the folders are missing, in one sentence; empty if none are."""
+        return str(self.problems[0]) if self.problems else self.unread
 
 
 def find_pictures(paths: Iterable[str | Path]) -> Found:

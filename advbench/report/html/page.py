@@ -10,7 +10,7 @@ from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
-from advbench.records.flag import CHECKS
+from advbench.records.flag import CHECKS, for_people
 from advbench.records.record import UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
@@ -106,6 +106,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         rankings=ranking_pages(analysis.rankings),
         ranking_captions=(ORDER_CAPTION, TAU_CAPTION),
         doubt=DOUBT,
+        flags=for_people(analysis.flags),
         checks=CHECKS,
         doubts=any(cell.flags for cell in analysis.cells),
         both_sides=any(cell.proved is not None for cell in analysis.cells),

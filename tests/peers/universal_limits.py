@@ -1,0 +1,166 @@
+"""What limits universal perturbations: fits that differ in one thing each: `python -m tests.peers.universal_limits`.
+
+Networks and images are not those of `reports/universal/README.md`, except for MNIST. What was measured before is kept
+unless it is asked for again.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+import torch
+from torch import Tensor
+
+from advbench.models.classifier import Classifier
+from attacks import Perturbation, Targeted, UniversalPerturbation, fast
+from attacks.losses import margin
+from attacks.universal import universal
+from attacks.universal.universal import FitState
+from tests.peers.photographs import shared_classifier
+from tests.peers.universal import REPORT, divided_photographs
+from tests.peers.universal_limits_page import page
+from tests.peers.universal_methods import Shuffled
+from tests.peers.victims import Target, cifar10_training, mnist
+
+MARGIN = {"_likelihood": margin}
+"""What takes the place of the clipped likelihood where the margin is descended."""
+SHORT = {"CERTAIN": 2.5}
+"""The likelihood clipped at fewer nats."""
+FROM_THE_START = FitState(0, 0, 0, torch.zeros(1), torch.zeros(1), torch.zeros(1), weakness=1.0)
+
+
+class Net(NamedTuple):
+    """A network with images to fit to and others."""
+
+    load: Callable[[int], tuple[Classifier, Tensor, Tensor]]
+    """Number of a split -> the model, the images to fit to, the others."""
+    eps: float
+    """Budget in Linf."""
+
+
+class Fit(NamedTuple):
+    """One way to fit, and how many times."""
+
+    net: str
+    fits: int = 1
+    """With seeds from 0 on; on photographs, each to another split."""
+    images: int = 500
+    steps: int = 400
+    batch: int = 16
+    params: Mapping[str, Any] = {}
+    """Parameters of the attack."""
+    internals: Mapping[str, Any] = {}
+    """Names of the attack's module that mean something else here."""
+    start: FitState | None = None
+
+
+def _parts(load: Callable[[], Target], first: int, split: int) -> tuple[Classifier, Tensor, Tensor]:
+    """The first 500 of the images from one on, then 1,000 others, then more to fit to."""
+    target = load()
+    x = target.x[first:]
+    return target.model, torch.cat([x[:500], x[1500:]]), x[500:1500]
+
+
+def _photographs(split: int) -> tuple[Classifier, Tensor, Tensor]:
+    model, x = divided_photographs(shared_classifier("imagenet-mobilenet_v1-0.75-192", 192, 219), split)
+    return model, x[:400], x[400:]
+
+
+CIFAR10, PHOTOGRAPHS, DIGITS = "cifar10-resnet20", "imagenet-mobilenet_v1-0.75-192", "mnist-lenet5-clean"
+NETS = {
+    CIFAR10: Net(partial(_parts, cifar10_training(CIFAR10, 4000), 1500), 8 / 255),
+    PHOTOGRAPHS: Net(_photographs, 10 / 255),
+    DIGITS: Net(partial(_parts, mnist(DIGITS, 3000), 1000), 0.2),
+}
+WHOLE, WEAK = {"still_fooled": 1.0}, {"still_fooled": 1e-6}
+
+
+def _toward(target: int, logits: Tensor, *, ids: Tensor) -> Targeted:
+    return Targeted(torch.full((len(logits),), target), ids=ids)
+
+
+FITS = {
+    "default": Fit(CIFAR10, fits=2),
+    "1,500 images": Fit(CIFAR10, fits=2, images=1500),
+    "the margin as loss": Fit(CIFAR10, fits=2, internals=MARGIN),
+    "the likelihood clipped at 2.5 nats": Fit(CIFAR10, fits=2, internals=SHORT),
+    "images neither enlarged nor mirrored": Fit(CIFAR10, fits=2, params={"zoom": 1.0}),
+    **{f"toward class {k}": Fit(CIFAR10, params={"goal": partial(_toward, k)}) for k in range(10)},
+    "600 steps of 32": Fit(CIFAR10, fits=2, steps=600, batch=32),
+    "1,000 steps of 32": Fit(CIFAR10, steps=1000, batch=32),
+    "2,500 steps of 64": Fit(CIFAR10, steps=2500, batch=64),
+    "default, photographs": Fit(PHOTOGRAPHS, fits=3, images=400),
+    "every view whole, photographs": Fit(PHOTOGRAPHS, fits=3, images=400, params=WHOLE),
+    "default, digits": Fit(DIGITS, fits=2),
+    "all views weakened from the start, digits": Fit(DIGITS, fits=2, params=WEAK, start=FROM_THE_START),
+}
+"""Name -> what is fitted how."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers.universal_limits", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=FITS, help="which, anew")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    path = options.out / "limits.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name in () if options.page else options.only or FITS:
+        if name in found and not (options.again or options.only):
+            continue
+        found[name] = list(_measured(FITS[name]))
+        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
+        path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (options.out / "limits.md").write_text(
+        page({name: found[name] for name in FITS if name in found}), encoding="utf-8"
+    )
+
+
+def _measured(fit: Fit) -> Iterator[dict[str, Any]]:
+    """A row for each fit."""
+    net = NETS[fit.net]
+    for number in range(fit.fits):
+        model, x, others = net.load(number)
+        attack = UniversalPerturbation(**{"eps": net.eps, "steps": fit.steps, **fit.params})
+        loader, seconds = Shuffled(x[: fit.images], fit.batch), time.process_time()
+        with patch.dict(vars(universal), fit.internals):
+            found = attack.fit(fast(model, x[:4]), loader, start=fit.start, seed=number).on_grid()
+        seconds = time.process_time() - seconds
+        row = {"net": fit.net, "eps": net.eps, "images": fit.images, "steps": fit.steps, "batch": fit.batch}
+        of_fitted = _counts(model, x[: min(fit.images, 500)], found)
+        yield row | {"seconds": round(seconds, 1), "fitted": of_fitted, "others": _counts(model, others, found)}
+
+
+def _counts(model: Classifier, x: Tensor, found: Perturbation) -> dict[str, int]:
+    """How many images are fooled, and what becomes of the class that most are put into."""
+    before, after = _labels(model, x), _labels(model, found.apply(x))
+    favourite = int(after.bincount().argmax())
+    were = before == favourite
+    return {
+        "images": len(x),
+        "fooled": int((after != before).sum()),
+        "favourite": favourite,
+        "put into it": int((after == favourite).sum()),
+        "of it already": int(were.sum()),
+        "of these fooled": int((after[were] != favourite).sum()),
+    }
+
+
+def _labels(model: Classifier, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([model(part).argmax(1) for part in x.split(100)])
+
+
+if __name__ == "__main__":
+    main()
