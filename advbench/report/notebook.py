@@ -31,8 +31,8 @@ def as_html(analysis: RunAnalysis) -> str:
         parts += [f"<p>{escape(sentence)}</p>" for sentence in table.estimates]
     headings = [column.heading for column in LABEL_COLUMNS]
     parts += [_table(each.title, each.lead, headings, each.rows) for each in label_rows(analysis.label_tables)]
-    grids = [*transfer_tables(analysis.transfer), *heat_maps(analysis.corruptions)]
-    parts += [_table(grid.title, grid.lead, grid.headings, grid.texts) for grid in grids]
+    parts += [_table(each.title, each.lead, each.headings, each.texts) for each in transfer_tables(analysis.transfer)]
+    parts += [_table(each.title, each.lead, each.headings, each.texts) for each in heat_maps(analysis.corruptions)]
     return "".join(parts) or "<p>no numbers</p>"
 
 
