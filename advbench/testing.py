@@ -14,7 +14,6 @@ from advbench.analysis.baseline import Baseline, read_baseline
 from advbench.analysis.compare import compare
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.run_analysis import RunAnalysis
-from advbench.analysis.verdict import count_of
 from advbench.config.goals import DEFAULT_LABEL_GOAL, parse_goal
 from advbench.datasets.images.ids import sample_ids
 from advbench.datasets.labels import labels_for, truths_of
@@ -33,7 +32,7 @@ from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
 from advbench.records.flag import Flag, check_severities
 from advbench.records.record import COLUMNS, Reason, Record
-from advbench.sanitize import one_line
+from advbench.sanitize import count_of, one_line
 from attacks import Model
 from attacks.searches.starts import with_starts
 

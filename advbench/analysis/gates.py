@@ -13,11 +13,12 @@ from advbench.analysis.corruptions.gate import hold_corruptions, refuse_without_
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
-from advbench.analysis.verdict import GateResult, Verdict, count_of
+from advbench.analysis.verdict import GateResult, Verdict
 from advbench.catalog.attacks import CORRUPTION
 from advbench.errors import UserError
 from advbench.records.flag import Flag
 from advbench.records.stored_run import refuse_part
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.config.gates import Floor, Gates

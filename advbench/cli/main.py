@@ -162,4 +162,4 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the versions and exit."
 )
 def main() -> None:
-    """Measure how easily an image classifier is fooled, with numbers that can be believed."""
+    """Measure how easily an image classifier is fooled, with numbers you can trust."""

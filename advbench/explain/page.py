@@ -9,7 +9,6 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from advbench.analysis.verdict import count_of
 from advbench.catalog import MODELS
 from advbench.config.explain import ExplainConfig, Options
 from advbench.datasets.images.files import read_picture
@@ -26,7 +25,7 @@ from advbench.models.thresholds import refuse_several
 from advbench.pictures.choice import choose, suit
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from advbench.report.html.document import data_uri, render
-from advbench.sanitize import display_name, slug
+from advbench.sanitize import count_of, display_name, slug
 
 DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(
     {

@@ -18,7 +18,7 @@ from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.lines import Page, pages
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
-from advbench.report.terminal import PAIRED, changed_images, shared, stars, unmatched
+from advbench.report.terminal import PAIRED, changed_images, remarks, unmatched
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import transfer_tables
 from advbench.sanitize import display_name
@@ -174,7 +174,7 @@ def compared_markdown(comparison: Comparison) -> str:
         lines += [f"## {escaped(table.title)}\n"]
         lines += [*as_table(CHANGE_COLUMNS, table.rows, [False] * len(table.rows)), ""]
         lines += _listed(changed_images(table))
-    lines += _listed((*unmatched(comparison), *stars(comparison), *shared(comparison)))
+    lines += _listed((*unmatched(comparison), *remarks(comparison)))
     return "\n".join([*lines, f"{PAIRED[:1].upper()}{PAIRED[1:]}."])
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+OTHER_IMAGES = "the runs are of different images: before and after are of all images of each, the rest of those in both"
+"""What the shares of a comparison are of, where the two runs have images of their own."""
 PAIRED = "paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)"
 """What the p-values of a comparison are."""
 _HEAT = ("green", "yellow", "red")
@@ -187,7 +189,7 @@ def compared(comparison: Comparison) -> RenderableType:
         lines += [Text(table.title, style="bold"), Grid(CHANGE_COLUMNS, table.rows, [False] * len(table.rows))]
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
-    lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison), *shared(comparison))]
+    lines += [Text(line) for line in (*unmatched(comparison), *remarks(comparison))]
     lines.append(Text(PAIRED, style="dim"))
     return Group(*lines)
 
@@ -220,20 +222,13 @@ def unmatched(comparison: Comparison) -> Iterator[str]:
             yield f"only in the {which} run: {place}: {', '.join(map(name, group))}"
 
 
-def stars(comparison: Comparison) -> Iterator[str]:
-    """The meaning of the stars in the tables, if there are any, with the forms of the network."""
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """The meaning of the stars in the tables, if there are any, and the images that shares are of where runs differ."""
     pairs = {(change.before.form, change.after.form) for change in comparison.changes if change.unlike}
     if pairs:
         yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
-
-
-def shared(comparison: Comparison) -> Iterator[str]:
-    """Which numbers refer to which images, where the two runs do not have the same."""
-    if any(set(change.before.samples) != set(change.after.samples) for change in comparison.changes):
-        yield (
-            "the runs do not have the same images: before and after are of all images of each run; points, broken, "
-            "mended and p of those that both have, counted under images"
-        )
+    if any({*change.before.samples} != {*change.after.samples} for change in comparison.changes):
+        yield OTHER_IMAGES
 
 
 class Grid(Generic[_T]):

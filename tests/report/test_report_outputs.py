@@ -127,7 +127,7 @@ def test_a_comparison_of_other_images_says_which_numbers_are_of_which(others):
     before = Baseline.of(frame(ROWS), run_id="old", version="0.1.0")
     rows = [r for r in ROWS if r["sample_id"] not in {f"s{i}" for i in range(others)}]
     found = compare(before.outcomes(), Baseline.of(frame(rows), run_id="new", version="0.1.0").outcomes())
-    told = "the runs do not have the same images: before and after are of all images of each run"
+    told = "the runs are of different images: before and after are of all images of each"
     for text in (printed(compared(found), 300), compared_markdown(found)):
         assert (told in text) is (others > 0)
 

@@ -7,11 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from advbench.analysis.verdict import count_of
 from advbench.models.classifier import Classifier
 from advbench.pictures.files import as_picture
 from advbench.pictures.panel import NEW, OLD, render
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 _DOMINANT = 8
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from advbench import __version__
 from advbench.analysis.metrics import WORST_CASE
-from advbench.analysis.verdict import Verdict, count_of
+from advbench.analysis.verdict import Verdict
 from advbench.report.columns import COLUMNS, describe_place, legend, tables
 from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.exchange.limits import limits, uncertainty
@@ -23,6 +23,7 @@ from advbench.report.exchange.schemes import (
     references,
 )
 from advbench.report.markdown import as_table, escaped, tables_beside
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import WORST_CASE
-from advbench.analysis.verdict import Verdict, count_of
+from advbench.analysis.verdict import Verdict
 from advbench.report.columns import describe_left_out, describe_threat
 from advbench.report.exchange.facts import attacks_of
 from advbench.report.exchange.schemes import access_of, references
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
