@@ -80,7 +80,6 @@ def of_run(folder: Path) -> "Baseline":
 
 
 def _say(path: Path, made: "Baseline") -> None:
-
     images = sum(len(each.samples) for each in made.images)
     told = f"{count_of(len(made.cells), 'number')} on {count_of(images, 'image')}"
     click.echo(f"written: {path} ({told}); commit it", err=True)

@@ -6,6 +6,7 @@ import click
 
 from advbench.cli.console import Command, print_result
 from advbench.errors import UserError
+from advbench.sanitize import count_of
 
 
 @click.command(cls=Command)

@@ -156,7 +156,6 @@ def _threat(found: "RobustSoFar") -> str:
 
 
 def _work(unit: "Unit") -> str:
-
     what = {"clean": "predictions of clean images", "checks": "trust checks"}.get(unit.name, unit.name)
     bound = "" if unit.eps is None else f" {unit.eps:.4g}"
     how = f", {unit.goal}, {unit.norm}{bound}" if unit.attack else ""
