@@ -43,7 +43,6 @@ def prove(
     if (out is None) == (results is None):
         raise UserError("give --export FOLDER or --import FILE", hint="`advbench run SUITE --prove` makes the proofs")
     from advbench.execution.exchange import export_open, import_results
-    from advbench.sanitize import count_of
 
     if out is not None:
         found = export_open(folder, out, plugins, allow_code=allow_code)
