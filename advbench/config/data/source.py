@@ -17,17 +17,17 @@ class DataSource(Strict):
     path: Path | None = None
     """The file or folder, for a data set that is read from one; a relative path starts from the suite file."""
     root: Path | None = None
-    """The folder of a torchvision data set; None: the one that `ADVBENCH_DATA` names."""
+    """The folder of a torchvision data set; None: that of `ADVBENCH_DATA`."""
     split: str | None = None
-    """The split to use, such as "test"; None: the one that models are evaluated on."""
+    """The split, such as "test"; None: the one that models are evaluated on."""
     config: str | None = None
     """The configuration of a data set on the Hugging Face hub; None: the only one."""
     revision: str | None = None
-    """The revision of a data set on the Hugging Face hub; None: the newest available."""
+    """The revision of a data set on the Hugging Face hub; None: the newest that is there."""
     image_column: str | None = None
-    """The column with the images, for a data set with columns; None: it is detected."""
+    """The column of the images, for a data set with columns; None: it is detected."""
     label_column: str | None = None
-    """The column with the labels; None: it is detected."""
+    """The column of the labels; None: it is detected."""
 
     def given(self) -> dict[str, Any]:
         """The fields above that are set, by name.

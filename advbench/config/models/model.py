@@ -29,7 +29,7 @@ class ModelSpec(Description):
     weights: Path | None = None
     """A file with the model's weights, instead of the published ones; a relative path starts from the suite file."""
     attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of the suite's attacks to run on it, for a model on which the others do not work; None: all."""
+    """Names of the suite's attacks that are run on it, for a model on which others cannot work; None: all of them."""
     label: str = ""
     """Name in records and reports; default: the name above."""
 
