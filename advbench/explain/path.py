@@ -14,7 +14,7 @@ _BATCH = 16
 
 
 def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor | Sequence[float]) -> Tensor:
-    """Confidences along the straight line through both images; values are kept in [0, 1].
+    """Confidences along the straight line through both images; pixel values are clamped to [0, 1].
 
     Args:
         model: Classifier to explain.

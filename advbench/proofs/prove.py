@@ -93,7 +93,7 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
 
 
 def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:
-    """Read the network once, and take the images one by one."""
+    """Read the network once, and prove the images one by one."""
     check_callable(model)
     _check_model(model)
     check_norm("a proof", ball[0], tuple(NORMS))

@@ -103,7 +103,7 @@ def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # it warns of a TorchScript archive, and then refuses it
                 return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
+    except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
         raise _refusal(path, error, what) from None
     raise UserError(f"{what} {path} is refused: it would unpack to {unpacked} bytes", hint=_HOW_TO_SAVE)
 
@@ -141,7 +141,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
     """Copy weights into a network. Every entry must be present, finite and of the right shape.
 
     Args:
-        module: Network to be filled; it is left as it was if the entries or their shapes do not fit.
+        module: Network to fill; it is unchanged if the entries or their shapes do not fit.
         state_dict: State dict from `read_state_dict`. Where no name fits, what all of them begin with is removed: the
             network was a part of another module when it was saved, as `model` of a trainer or `_orig_mod` of a
             compiled one.
@@ -153,7 +153,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
     """
     own = module.state_dict()
     state_dict = _unwrapped(state_dict, own)
-    counters = ("num_batches_tracked",)  # absent from files of torch 0.4; evaluation does not use them
+    counters = ("num_batches_tracked",)  # missing in files of torch 0.4; evaluation does not use them
     reshaped = [
         f"{key!r}: {tuple(state_dict[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own

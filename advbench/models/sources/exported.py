@@ -73,8 +73,8 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
     try:
         with _unlogged():
             program = torch.export.load(file)
-    except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
-        raise UserError(f"{file} is not a program of torch.export: {reason(error)}") from None
+    except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
+        raise UserError(f"{file} is not a torch.export program: {reason(error)}") from None
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     got = ", ".join(_kind(each) for each in inputs) or "none"

@@ -113,7 +113,7 @@ class Session(nn.Module):
         self.twin = None
 
     def forward(self, x: Tensor) -> dict[str, Any]:
-        """Images (N, C, H, W) to what the file answers, by the names of its outputs."""
+        """Map images (N, C, H, W) to the file's outputs, by name."""
         images = unwatched(x).cpu().contiguous().numpy().astype(self._type, copy=False)
         answers = self._session.run(self._outputs, {self._input: images})
         named = {name: _as_tensor(answer, x) for name, answer in zip(self._outputs, answers, strict=True)}
