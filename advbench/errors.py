@@ -58,6 +58,27 @@ class UserError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+def refuse_no_text(what: str, name: object, hint: str) -> None:
+    """Refuse something that is no text where a name is asked for, such as a network where its name is.
+
+    Args:
+        what: What is named, such as "a model".
+        name: What was given.
+        hint: What to do instead.
+
+    Raises:
+        UserError: It is no text.
+
+    Example:
+        >>> refuse_no_text("a model", 3, "such as vgg16")
+        Traceback (most recent call last):
+        advbench.errors.UserError: a model is named by a text, got int
+        such as vgg16
+    """
+    if not isinstance(name, str):
+        raise UserError(f"{what} is named by a text, got {type(name).__name__}", hint=hint)
+
+
 def not_installed(what: object, package: str, extra: str) -> UserError:
     """The error of something that needs a package which one of advbench's extras installs.
 

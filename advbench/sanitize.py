@@ -149,7 +149,7 @@ def count_of(number: int, what: str) -> str:
         what: One of them, whose plural ends in s.
 
     Example:
-        >>> count_of(1, "gate"), count_of(2, "gate")
-        ('1 gate', '2 gates')
+        >>> count_of(1, "gate"), count_of(2000, "gate")
+        ('1 gate', '2,000 gates')
     """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

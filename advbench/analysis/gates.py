@@ -246,7 +246,8 @@ def _describe(change: Change) -> str:
     before, after = change.before.share.percent, change.after.share.percent
     return (
         f"robust accuracy {way} (±{change.half_width_pp:.1f}): {before} before, {after} now, "
-        f"{len(change.broken)} images newly broken, {len(change.mended)} newly robust, p = {change.p_worse:.2g}"
+        f"{count_of(len(change.broken), 'image')} newly broken, {len(change.mended)} newly robust, "
+        f"p = {change.p_worse:.2g}"
     )
 
 

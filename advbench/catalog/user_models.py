@@ -10,7 +10,7 @@ from stat import S_ISREG
 
 from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
-from advbench.errors import UserError
+from advbench.errors import UserError, refuse_no_text
 
 OWN = (
     "file.py:function, net.onnx, net.keras, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME, hf/NAME, "
@@ -18,6 +18,7 @@ OWN = (
 )
 """The ways to name one of the user's own models."""
 
+_NAMED = "such as vgg16 or nets.py:net; a network is wrapped by advbench.Classifier(network, num_classes=10)"
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """Names such as `path/to/file.py:function`."""
 TIMM = "timm/"
@@ -74,7 +75,7 @@ def model_card(name: str) -> ModelCard:
         The card. That of a user's own model says little before the model is loaded.
 
     Raises:
-        UserError: There is no such name.
+        UserError: There is no such name, or it is no text.
 
     Example:
         >>> model_card("nets.py:small").runs
@@ -86,6 +87,7 @@ def model_card(name: str) -> ModelCard:
         advbench.errors.UserError: unknown model 'timm:resnet18'
         did you mean timm/resnet18?
     """
+    refuse_no_text("a model", name, _NAMED)
     if name in MODELS:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):

@@ -7,6 +7,7 @@ import click
 
 from advbench import __version__
 from advbench.cli.console import Group, console
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.analysis.baseline import Baseline
@@ -80,4 +81,5 @@ def of_run(folder: Path) -> "Baseline":
 
 def _say(path: Path, made: "Baseline") -> None:
     images = sum(len(each.samples) for each in made.images)
-    click.echo(f"written: {path} ({len(made.cells)} numbers on {images} images); commit it", err=True)
+    told = f"{count_of(len(made.cells), 'number')} on {count_of(images, 'image')}"
+    click.echo(f"written: {path} ({told}); commit it", err=True)

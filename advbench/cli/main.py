@@ -78,7 +78,11 @@ class _Commands(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _pipe_may_close():
-            return super().make_context(*args, **extra)
+            try:
+                return super().make_context(*args, **extra)
+            except KeyboardInterrupt:  # click's 1 would be a gate that failed
+                click.echo("interrupted", err=True)
+                raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         with _pipe_may_close():

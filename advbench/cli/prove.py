@@ -6,6 +6,7 @@ import click
 
 from advbench.cli.console import Command, print_result
 from advbench.errors import UserError
+from advbench.sanitize import count_of
 
 
 @click.command(cls=Command)
@@ -45,7 +46,7 @@ def prove(
 
     if out is not None:
         found = export_open(folder, out, plugins, allow_code=allow_code)
-        print_result(f"{found.properties} open images written to {out}, listed in instances.csv")
+        print_result(f"{count_of(found.properties, 'open image')} written to {out}, listed in instances.csv")
         for why, count in found.left_out.items():
             print_result(f"{count} left out: {why}")
         return
@@ -53,4 +54,6 @@ def prove(
         raise UserError("--import needs the name of the verifier", hint="--by NAME")
     taken = import_results(folder, results, verifier)
     told = f"; {taken.broken} can be fooled, according to it: attack them" if taken.broken else ""
-    print_result(f"{taken.proved} images proved by {verifier}{told}; {taken.others} other lines")
+    print_result(
+        f"{count_of(taken.proved, 'image')} proved by {verifier}{told}; {count_of(taken.others, 'other line')}"
+    )

@@ -64,9 +64,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
         click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
         click.option("--github/--no-github", default=None, help="Write GitHub's job summary. Default: in Actions."),
-        click.option(
-            "--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy to pass."
-        ),
+        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Minimum robust accuracy."),
         click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Baseline to compare with."),
         click.option(
             "--track",
@@ -82,11 +80,9 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
-@click.option(
-    "--model", "models", multiple=True, metavar="NAME", help="Use this model instead of the suite's; repeatable."
-)
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Replaces the suite's models; repeatable.")
 @described()
-@data_option("In place of the suite's data sets; repeatable", multiple=True)
+@data_option("Replaces the suite's data sets; repeatable", multiple=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, instead of the suite's.")
 @click.option("--precise", is_flag=True, help="Attack the networks themselves, not their faster forms.")

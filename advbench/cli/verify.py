@@ -8,6 +8,7 @@ import click
 from advbench.cli.console import Command, print_result
 from advbench.cli.imports import first_imports
 from advbench.errors import ExitCode
+from advbench.sanitize import count_of
 
 
 @click.command(cls=Command)
@@ -34,8 +35,9 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
     else:
         for problem in found.problems:
             print_result(problem)
-        verdict = f"{len(found.problems)} problems" if found.problems else "no problems"
-        print_result(f"{found.units} units and {found.images} adversarial images checked: {verdict}")
+        verdict = count_of(len(found.problems), "problem") if found.problems else "no problems"
+        checked = f"{count_of(found.units, 'unit')} and {count_of(found.images, 'adversarial image')}"
+        print_result(f"{checked} checked: {verdict}")
     ctx.exit(ExitCode.FAILED if found.problems else ExitCode.OK)
 
 

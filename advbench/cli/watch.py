@@ -11,7 +11,7 @@ import click
 from advbench.cli.console import Command, console, print_result, results
 from advbench.errors import ExitCode
 from advbench.records.pace import describe_duration, describe_rate
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 if TYPE_CHECKING:
     from advbench.analysis.course import Course, RobustSoFar, RunWatcher
@@ -159,4 +159,6 @@ def _work(unit: "Unit") -> str:
     what = {"clean": "predictions of clean images", "checks": "trust checks"}.get(unit.name, unit.name)
     bound = "" if unit.eps is None else f" {unit.eps:.4g}"
     how = f", {unit.goal}, {unit.norm}{bound}" if unit.attack else ""
-    return display_name(f"{what} on {unit.model}, {unit.dataset}{how}, {len(unit.samples)} images", limit=200)
+    return display_name(
+        f"{what} on {unit.model}, {unit.dataset}{how}, {count_of(len(unit.samples), 'image')}", limit=200
+    )

@@ -172,7 +172,7 @@ def patch(measured: "PatchMeasured") -> RenderableType:
     """What is printed of a patch: how often it fools, beside one of random colours, and into which classes."""
     counts, sticker = measured.counts, measured.sticker
     each = counts.images // max(measured.pictures, 1)
-    where = f"{measured.pictures} pictures" if measured.pictures > 1 else "1 picture"
+    where = count_of(measured.pictures, "picture")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"on {where}, {each} {'places' if each > 1 else 'place'} each")
     table.add_column("share")

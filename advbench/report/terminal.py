@@ -21,12 +21,12 @@ from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import (
     CHANGE_COLUMNS,
     COLUMNS,
-    LEGEND,
     UNLIKE,
     Column,
     Differences,
     describe_place,
     differences,
+    legend,
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
@@ -46,8 +46,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-OTHER_IMAGES = "the runs are of different images: before and after are of all images of each, the rest of those in both"
-"""What the shares of a comparison are of, where the two runs have images of their own."""
+OTHER_IMAGES = (
+    "the runs have different images: before and after are shares of all images of each run, the other columns cover "
+    "the images that both have"
+)
+"""Which images the shares of a comparison cover, where the two runs have different ones."""
 PAIRED = "paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)"
 """What the p-values of a comparison are."""
 _HEAT = ("green", "yellow", "red")
@@ -110,7 +113,7 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
         lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
-        lines += ["", Text(LEGEND, style="dim")]
+        lines += ["", Text(legend(analysis.cells), style="dim")]
     for labels in label_rows(analysis.label_tables):
         lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
         lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))

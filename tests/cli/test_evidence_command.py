@@ -35,6 +35,7 @@ def here(made, tmp_path, monkeypatch):
 
 def test_what_one_makes_another_checks(here):
     done = run("evidence", "run", "-o", "evidence.zip", "--onnx", "net.onnx")
+    assert f"written: evidence.zip ({Path('evidence.zip').stat().st_size / 1e3:.1f} kB)" in done.stderr
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0].startswith("d, untargeted, Linf ≤ ")

@@ -259,3 +259,12 @@ def test_a_run_that_is_interrupted_while_it_is_planned_does_not_say_that_it_can_
     result = run("run", "s.toml", "--out", "out", "--quiet")
     assert (result.exit_code, result.stderr) == (130, "interrupted; nothing was computed yet\n")
     assert "no manifest.json" in run("resume", "out").stderr
+
+
+def test_an_interrupt_before_a_command_begins_ends_with_130_too(folder, monkeypatch):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.Group.make_context", stop)
+    result = run("--help")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")

@@ -123,7 +123,7 @@ def test_what_only_one_of_two_runs_has_is_told_once_for_each_size(folder):
 
 @pytest.mark.parametrize("form", ["text", "markdown"])
 def test_runs_of_different_images_say_which_each_share_is_of(folder, form):
-    told = "before and after are of all images of each, the rest of those in both"
+    told = "before and after are shares of all images of each run"
     write_run(Path("few"), images([0.01, None], eps=8 / 255))
     said = " ".join(run("compare", "run", "few", "--format", form).stdout.split())
     assert said.count(told) == 1

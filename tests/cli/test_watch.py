@@ -71,6 +71,13 @@ def test_a_run_that_is_at_work(tmp_path):
     assert lines[-1].endswith("75.0 % (3/4) [30.1, 95.4], 1 attack")
 
 
+def test_images_that_the_search_for_a_proof_broke_are_not_robust(tmp_path):
+    proof = unit(4, task="prove", attack="proof")
+    make(tmp_path, {PGD: broken(PGD, 1), proof: broken(proof, 3)})
+    (found,) = RunWatcher(tmp_path).look().robust
+    assert (found.robust.k, found.robust.n, found.attacks) == (1, 4, 1)
+
+
 def test_images_that_an_attack_has_not_reached_are_not_robust(tmp_path):
     first, second = unit(2, sample_ids=("a", "b")), unit(2, sample_ids=("c", "d"))
     other = unit(2, attack="fmn", eps=None, sample_ids=("a", "b"))
