@@ -116,7 +116,7 @@ def run(
     wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
     given = {name: options.pop(name) for name in ("device", "precise", "trust")}
     wanted = _limited(wanted, options.pop("limit"), **given)
-    wanted = wanted.model_copy(update={"prove": wanted.prove or Prove()}) if options.pop("prove") else wanted
+    wanted = _proving(wanted) if options.pop("prove") else wanted
     wanted = wanted.model_copy(update={"stop": "decided"}) if options.pop("until_decided") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
@@ -144,6 +144,11 @@ def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) ->
     if not allow_code:
         refuse_code(suite)
     return suite
+
+
+def _proving(suite: Suite) -> Suite:
+    """The suite with proofs, using its own limits or the default ones."""
+    return suite if suite.prove else suite.model_copy(update={"prove": Prove()})
 
 
 def _print_forecast(suite: Suite, workers: "Wanted") -> None:
