@@ -196,7 +196,7 @@ def described_fields(name: str) -> tuple[str, ...]:
 
 
 def takes_description(name: str) -> bool:
-    """Whether a model needs a description: its normalisation, class names or input size are not fixed.
+    """Whether a model accepts a description, as its normalisation, class names or input size may be open.
 
     Example:
         >>> takes_description("net.onnx"), takes_description("trained.safetensors"), takes_description("timm/net.pt")

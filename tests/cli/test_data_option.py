@@ -100,7 +100,7 @@ def test_explain_takes_an_image_of_a_data_set(tmp_path, monkeypatch):
     assert Path("reports/mnist-7-lenet-explained/explain.html").is_file()
     for more, message in (
         (["--image", "7"], "--image chooses from a data set"),
-        (["--data", "mnist", "x.png"], "a picture was named and --data mnist too"),
+        (["--data", "mnist", "x.png"], "both a picture and --data mnist were given"),
         (["--data", "mnist", "--image", "x"], "data set mnist has no image 'x'"),
     ):
         result = run("explain", *more, *options)

@@ -181,7 +181,7 @@ def test_the_adversarial_picture_may_come_from_a_file(folder):
         (("tiger.png", "--attack", "clean_returned"), r"'clean_returned' failed on 'tiger.png': it found nothing"),
         (("tiger.png", "--attack", "over_budget"), r"failed on 'tiger.png': what it returned is not within"),
         (("no.png",), r"cannot read 'no.png'"),
-        ((), r"explain needs a picture\nonly filters, class-image, layers do without"),
+        ((), r"explain needs a picture\nonly filters, class-image, layers, chosen with --what, work without"),
         (("--what", "class-image"), r"this needs a picture, but none was given"),
         (("--what", "filters", "--attack", "fgsm"), r"an adversarial picture needs the clean one"),
     ],

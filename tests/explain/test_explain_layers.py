@@ -156,7 +156,7 @@ def test_networks_without_layers_or_maps_say_so():
 
 def test_a_network_of_unknown_size_says_so():
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
-    with pytest.raises(UserError, match=r"fails on an image of shape \(3, 64, 64\).*\n.*make it with Classifier"):
+    with pytest.raises(UserError, match=r"fails on an image of shape \(3, 64, 64\).*\n.*state it: Classifier"):
         list_layers(wrap(net, size=None))
 
 

@@ -105,7 +105,7 @@ def test_an_unknown_method_is_refused() -> None:
         (nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), "cannot be proved: layer Conv2d with padding"),
         (nn.LeakyReLU(1.5), "cannot be proved: layer LeakyReLU with slope 1.5, not from 0 to 1"),
         (nn.InstanceNorm2d(2), "cannot be proved: layer InstanceNorm2d"),
-        (Branching(), "cannot be proved: Sequential: its code looks at values or shapes"),
+        (Branching(), "cannot be proved: Sequential: its code depends on values or shapes"),
         (Reading(), "cannot be proved: "),
         (Silent(), "cannot be proved: a product of two values that depend on the image"),
     ],

@@ -119,7 +119,11 @@ def test_descriptions_that_are_refused(folder: Path, about: dict[str, Any], mess
         ("clip/ViT-B-23:openai", "open_clip has no architecture 'ViT-B-23'", "did you mean ViT-B-32"),
         ("clip/ViT-B-32:opanai", "open_clip has no weights 'opanai' for ViT-B-32", "there are: openai, "),
         ("clip/ViT-B-32", "open_clip has to be told which weights to use for ViT-B-32", "there are: openai, "),
-        ("clip/ViT-B-32:openai", "trained with another activation than ViT-B-32", "clip/ViT-B-32-quickgelu:openai"),
+        (
+            "clip/ViT-B-32:openai",
+            "trained with a different activation than that of ViT-B-32",
+            "clip/ViT-B-32-quickgelu:openai",
+        ),
         ("clip/local-dir:gone", "gone.open_clip_config.json cannot be read", ""),
         ("clip/hf-hub:someone/net", "open_clip has no architecture 'hf-hub'", ""),
     ],

@@ -24,7 +24,7 @@ def idx(array: np.ndarray) -> bytes:
 
 @pytest.fixture
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Files of MNIST's kind with ten digits, and few images to be composed of them."""
+    """Files of MNIST's kind with ten digits, and few images to be composed from them."""
     monkeypatch.setattr(sets, "COMPOSED", {"train": 40, "test": 20})
     images = np.random.default_rng(0).integers(0, 256, (10, 28, 28))
     for stem in ("train", "t10k"):
@@ -38,7 +38,7 @@ def test_both_splits_are_composed_and_differ(digits: Path) -> None:
     assert (learnt.x.shape, learnt.y.shape, tested.x.shape) == ((40, 1, 48, 48), (40, 8), (20, 1, 48, 48))
     assert set(learnt.y.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(learnt.x[:20], tested.x)
-    assert learnt.source == "composed of train-images-idx3-ubyte.gz"
+    assert learnt.source == "composed from train-images-idx3-ubyte.gz"
 
 
 def test_a_training_ends_with_a_model_of_labels(digits: Path) -> None:

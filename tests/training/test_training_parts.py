@@ -232,7 +232,7 @@ def test_one_answer_to_everything_is_no_robustness() -> None:
 
 def test_a_training_that_falls_for_one_answer_is_undone_and_then_given_up(tmp_path: Path) -> None:
     job = one_sided(tmp_path)
-    with pytest.raises(UserError, match=r"answer class 0 to everything, and again.*in epoch 2 of 4") as error:
+    with pytest.raises(UserError, match=r"predict class 0 for everything, and again.*in epoch 2 of 4") as error:
         fit(job, Constant)
     assert "choose another --out" in error.value.hint
     left = read_progress(job.checkpoint)

@@ -99,7 +99,7 @@ def _processor(package: Any, folder: Path) -> ProcessorTransform:
     file = folder / PROCESSOR
     if not file.is_file():
         raise UserError(
-            f"there is no {PROCESSOR}, which defines the preprocessing, in {folder}",
+            f"there is no {PROCESSOR} in {folder}, which defines the preprocessing",
             hint="save the image processor next to the network: processor.save_pretrained(FOLDER)",
         )
     try:
