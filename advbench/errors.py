@@ -59,7 +59,7 @@ class UserError(Exception):
 
 
 def refuse_no_text(what: str, name: object, hint: str) -> None:
-    """Refuse something that is no text where a name is asked for, such as a network where its name is.
+    """Refuse anything but a string where a name is expected, such as a network instead of its name.
 
     Args:
         what: What is named, such as "a model".
@@ -67,16 +67,16 @@ def refuse_no_text(what: str, name: object, hint: str) -> None:
         hint: What to do instead.
 
     Raises:
-        UserError: It is no text.
+        UserError: The name is not a string.
 
     Example:
         >>> refuse_no_text("a model", 3, "such as vgg16")
         Traceback (most recent call last):
-        advbench.errors.UserError: a model is named by a text, got int
+        advbench.errors.UserError: a model is named by a string, got int
         such as vgg16
     """
     if not isinstance(name, str):
-        raise UserError(f"{what} is named by a text, got {type(name).__name__}", hint=hint)
+        raise UserError(f"{what} is named by a string, got {type(name).__name__}", hint=hint)
 
 
 def not_installed(what: object, package: str, extra: str) -> UserError:
@@ -125,5 +125,7 @@ def reason(error: BaseException) -> str:
         return type(error).__name__
     # TorchScript quotes the whole traceback, and says what went wrong at its end.
     line = lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
-    line = line.partition(". This is an internal miniz error")[0]  # what follows says at length that a file is damaged
+    line = line.partition(". This is an internal miniz error")[
+        0
+    ]  # the rest only says at length that the file is damaged
     return line if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {line}"

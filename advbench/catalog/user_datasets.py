@@ -19,7 +19,7 @@ def dataset_card(name: str) -> DatasetCard:
         The card. For a data set on the hub, it says little before the data set is loaded.
 
     Raises:
-        UserError: There is no such name, or it is no text.
+        UserError: There is no such name, or it is not a string.
 
     Example:
         >>> dataset_card("hf/user/pets").loader

@@ -76,7 +76,7 @@ def model_card(name: str) -> ModelCard:
         The card. That of a user's own model says little before the model is loaded.
 
     Raises:
-        UserError: There is no such name, or it is no text.
+        UserError: There is no such name, or it is not a string.
 
     Example:
         >>> model_card("nets.py:small").runs
@@ -108,7 +108,7 @@ def model_card(name: str) -> ModelCard:
 
 
 def _meant(name: str) -> str:
-    """What to write in place of a name that is nearly one of the user's own models; empty if it is none."""
+    """A hint for a name that is almost that of a user's own model; empty if there is none."""
     suffix = Path(name).suffix
     if suffix == ".py":
         return f"name a function or a network in it as well: {name}:NAME"

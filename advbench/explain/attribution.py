@@ -37,7 +37,7 @@ def saliency(model: Classifier, x: Tensor, classes: Tensor) -> Tensor:
 
     Raises:
         UserError: captum is not installed, or the model gives no gradient.
-        ValueError: The images are not in [0, 1], or a class is none of the model's.
+        ValueError: The images are not in [0, 1], or a class is not one of the model's.
 
     References:
         Simonyan et al., Deep inside convolutional networks, https://arxiv.org/abs/1312.6034, 2013.
@@ -73,7 +73,7 @@ def smooth_saliency(
         (N, C, H, W).
 
     Raises:
-        UserError, ValueError: As :func:`saliency`.
+        UserError, ValueError: As for :func:`saliency`.
 
     References:
         Smilkov et al., SmoothGrad, https://arxiv.org/abs/1706.03825, 2017.
@@ -107,8 +107,8 @@ def grad_cam(model: Classifier, x: Tensor, classes: Tensor, layer: Layer | None 
         (N, 1, H, W), scaled up to the images.
 
     Raises:
-        UserError: As :func:`saliency`, or the network has no convolution.
-        ValueError: As :func:`saliency`.
+        UserError: As for :func:`saliency`, or the network has no convolution.
+        ValueError: As for :func:`saliency`.
 
     References:
         Selvaraju et al., Grad-CAM, https://arxiv.org/abs/1610.02391, 2016.
@@ -137,7 +137,7 @@ def integrated_gradients(model: Classifier, x: Tensor, classes: Tensor, *, steps
         (N, C, H, W).
 
     Raises:
-        UserError, ValueError: As :func:`saliency`.
+        UserError, ValueError: As for :func:`saliency`.
 
     References:
         Sundararajan et al., Axiomatic attribution for deep networks, https://arxiv.org/abs/1703.01365, 2017.
@@ -170,7 +170,7 @@ def occlusion(model: Classifier, x: Tensor, classes: Tensor, *, parts: int = 14)
 
     Raises:
         UserError: captum is not installed.
-        ValueError: As :func:`saliency`.
+        ValueError: As for :func:`saliency`.
 
     References:
         Zeiler and Fergus, Visualizing and understanding convolutional networks, https://arxiv.org/abs/1311.2901, 2013.
@@ -222,10 +222,10 @@ def _each(model: nn.Module, x: Tensor, classes: Tensor, attribute: Callable[[Ten
 
 
 def _labels(model: object, x: Tensor, classes: object) -> list[int]:
-    """The class that is asked about each image, once both are known to be meant so.
+    """The class to explain for each image, after checking images and classes.
 
     Raises:
-        ValueError: The images are no batch of images in [0, 1], or the classes are none of the model's, one for each.
+        ValueError: The images are not a batch of images in [0, 1], or the classes are not one of the model's for each.
     """
     check_images(x)
     if x.ndim != 4:

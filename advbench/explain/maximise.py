@@ -51,7 +51,7 @@ def filter_images(
 
     Raises:
         UserError: The layer has no such filter, or the model gives no gradient.
-        ValueError: There is no filter.
+        ValueError: The list of filters is empty.
     """
     count = layer.shape[0]
     if not len(filters):
@@ -81,7 +81,7 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
 
     Raises:
         UserError: The model gives no gradient.
-        ValueError: There is no picture, or one without classes, or with such as the model does not have.
+        ValueError: The list of pictures is empty, or a picture has no classes, or classes that the model does not have.
     """
     known = set(range(model.num_classes))
     if not len(targets) or not all(isinstance(each, Sequence) and each and known.issuperset(each) for each in targets):

@@ -103,7 +103,7 @@ def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: 
     x, ball = x.detach(), (ball[0], _budget(x, *ball))
     _check_limits(limits)
     with torch.no_grad():
-        ask(model, x[:1])  # what the model does not take at all is its caller's mistake, not an obstacle to a proof
+        ask(model, x[:1])  # an input that the model does not accept is the caller's mistake, not an obstacle to a proof
     try:
         network = read_network(model, x).to(_CPU)
     except UnprovableError as error:
@@ -130,7 +130,7 @@ def _check_model(model: Any) -> None:
 
 
 def _budget(x: Tensor, norm: Norm, eps: Any) -> float:
-    """A number for eps; one that no perturbation of an image in [0, 1] reaches is refused."""
+    """Eps as a number; one that no perturbation of an image in [0, 1] can reach is refused."""
     number = plain_number(eps)
     if isinstance(number, Tensor) and number.ndim == 0:
         number = number.item()

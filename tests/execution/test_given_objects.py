@@ -35,7 +35,7 @@ def test_what_is_no_suite_is_told(suite):
 
 @pytest.mark.parametrize("name", [None, NET, 3])
 def test_what_is_no_name_is_told(name):
-    with pytest.raises(UserError, match=r"a model is named by a text, got .*\n.*advbench\.Classifier"):
+    with pytest.raises(UserError, match=r"a model is named by a string, got .*\n.*advbench\.Classifier"):
         advbench.load_model(name)
-    with pytest.raises(UserError, match="a data set is named by a text, got"):
+    with pytest.raises(UserError, match="a data set is named by a string, got"):
         advbench.load_dataset(name)

@@ -13,7 +13,7 @@ from advbench.pictures.panel import NEW, OLD, render
 
 _OTHERS = ("#6aa35c", "#8d6cab", "#b8963e", "#c06c84", "#5a9aa8", "#8c6d5a")
 _LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-"""Frame of words that lie on curves or colours."""
+"""Frame of labels on top of curves or colours."""
 _SMOOTH = 8
 """Number of cells to draw for each point of the grid along a side."""
 

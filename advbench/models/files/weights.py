@@ -101,7 +101,9 @@ def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
         unpacked = unpacked_size(path)
         if unpacked <= MAX_RATIO * path.stat().st_size:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # it warns of a TorchScript archive, and then refuses it
+                warnings.simplefilter(
+                    "ignore", UserWarning
+                )  # torch warns about a TorchScript archive, and then refuses it
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
         raise _refusal(path, error, what) from None
@@ -142,9 +144,8 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
 
     Args:
         module: Network to fill; it is unchanged if the entries or their shapes do not fit.
-        state_dict: State dict from `read_state_dict`. Where no name fits, what all of them begin with is removed: the
-            network was a part of another module when it was saved, as `model` of a trainer or `_orig_mod` of a
-            compiled one.
+        state_dict: State dict from `read_state_dict`. If no name fits, a prefix common to all is removed: the network
+            was saved as part of another module, such as `model` of a trainer or `_orig_mod` of a compiled one.
         path: File of the weights, for messages.
         expected: Name of the architecture, for messages.
 
@@ -174,7 +175,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
 
 
 def _unwrapped(state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The entries by the names that they have in the network itself, if any name then fits; else as they are."""
+    """The entries without a common prefix, if any name then fits the network; otherwise unchanged."""
     inner = dict(state_dict)
     while not inner.keys() & own.keys():
         first = {key.partition(".")[0] for key in inner if "." in key}

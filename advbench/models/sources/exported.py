@@ -91,7 +91,7 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Keep torch from logging the traceback of an error of which a sentence is made here."""
+    """Keep torch from logging the traceback of an error that is reported here in one sentence."""
     log = logging.getLogger("torch.export")
     before, log.disabled = log.disabled, True
     try:

@@ -33,7 +33,7 @@ def snapshot(name: str, *, weights: bool) -> Path:
         cached = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
         if (cached / CONFIG).is_file() and (not weights or weights_in(cached)):
             return cached
-    except Exception:  # noqa: S110 - not in the cache; each way of that has a class of its own
+    except Exception:  # noqa: S110 - not in the cache; each reason has its own class
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=5))

@@ -81,7 +81,7 @@ def _classifier(made: Any, name: str, about: Description, digest: str) -> Classi
 
 
 def _arguments(error: BaseException, *, weights: bool) -> str:
-    """What to do if a function takes other arguments than it is given."""
+    """A hint for a function that takes different arguments from those it is given."""
     if not isinstance(error, TypeError) or "positional argument" not in str(error):
         return ""
     given = "with the path of the weights file alone" if weights else "without arguments"
