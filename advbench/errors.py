@@ -125,7 +125,5 @@ def reason(error: BaseException) -> str:
         return type(error).__name__
     # TorchScript quotes the whole traceback, and says what went wrong at its end.
     line = lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
-    line = line.partition(". This is an internal miniz error")[
-        0
-    ]  # the rest only says at length that the file is damaged
+    line = line.partition(". This is an internal miniz error")[0]  # the rest only repeats that the file is damaged
     return line if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {line}"

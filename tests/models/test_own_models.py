@@ -274,7 +274,7 @@ def test_a_weights_file_is_no_archive(network: nn.Module, tmp_path: Path) -> Non
     [
         ("sizes = 8", r"sizes: unknown key; there are num_classes, input_size, "),
         ("input_sizes = 8", r"input_sizes: unknown key; did you mean input_size\?"),
-        ("num_classes = 6", "answers with 5 classes, and was said to have 6"),
+        ("num_classes = 6", "returns 5 classes, but its description says 6"),
         ("templates = ['a {}']", "templates: a network in a file has no prompts"),
         ("input_size = 0", "input_size: expected input_size >= 1"),
         ("input_size = [8]", r"expected input_size >= 1, or \(height, width\)"),

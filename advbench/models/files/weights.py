@@ -101,9 +101,7 @@ def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
         unpacked = unpacked_size(path)
         if unpacked <= MAX_RATIO * path.stat().st_size:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", UserWarning
-                )  # torch warns about a TorchScript archive, and then refuses it
+                warnings.simplefilter("ignore", UserWarning)  # torch warns of a TorchScript archive, then refuses it
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # hostile or damaged bytes make a parser raise nearly anything
         raise _refusal(path, error, what) from None
