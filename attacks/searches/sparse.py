@@ -36,7 +36,7 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
         steps: Number of gradient steps.
 
     Returns:
-        For the images still active, the points with the lowest loss.
+        The points with the lowest loss, for the images still active.
 
     Example:
         >>> from attacks import L1, Untargeted

@@ -51,7 +51,7 @@ class UniversalDeepFool:
     candidates: int = 10
     """Boundaries that DeepFool looks at."""
     overshoot: float = 0.02
-    """By what fraction a step of DeepFool is longer than it needs to be."""
+    """Fraction by which a step of DeepFool is longer than it needs to be."""
 
     def __post_init__(self) -> None:
         check_eps(self.norm, self.eps)
