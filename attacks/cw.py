@@ -67,7 +67,7 @@ class CW:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):

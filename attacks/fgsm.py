@@ -47,7 +47,7 @@ class FGSM:
         check_parameters(self)
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()

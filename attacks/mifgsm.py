@@ -56,7 +56,7 @@ class MIFGSM:
         check_parameters(self)
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
 

@@ -47,7 +47,7 @@ LEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """A parameter-free worst case: as strong as AutoAttack, at a fraction of its cost.
+    """A parameter-free worst case: finds what AutoAttack finds, at a fraction of its cost.
 
     Every step works on the images that the previous steps did not fool, and an image is done as soon as it is fooled:
 
@@ -86,11 +86,11 @@ class Standard:
     An image that leaves early costs 84 passes (in L2 187), most images that are not fooled fewer than 500 (in L2
     1,300), one that is nearly fooled up to 5,700 (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
-    Models that hide something are attacked too. Probabilities are replaced by their logarithms. Without a gradient, the
-    attack runs a long random search over squares, and where no square changes the margin, as with a model that returns
-    only its top class, it is decision-based (random noise and :class:`attacks.HopSkipJump`, up to 13,000 passes). Such
-    a verdict is weaker than a gradient-based one: the trust flags M4 and M6 say so, and :class:`attacks.Adaptive` looks
-    for a way around what masks the gradient.
+    Models that mask gradients or logits are attacked too. Probabilities are replaced by their logarithms. Without a
+    gradient, the attack runs a long random search over squares, and where no square changes the margin, as with a model
+    that returns only its top class, it is decision-based (random noise and :class:`attacks.HopSkipJump`, up to 13,000
+    passes). Such a verdict is weaker than a gradient-based one: the trust flags M4 and M6 say so, and
+    :class:`attacks.Adaptive` looks for a way around what masks the gradient.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free

@@ -68,7 +68,7 @@ class TIFGSM:
             raise ValueError(f"expected kernel_size of TIFGSM to be odd, got {self.kernel_size}")
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn. Images are (N, C, H, W)."""
+        """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
         active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])

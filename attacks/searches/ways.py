@@ -13,7 +13,7 @@ from attacks.protocols import Model
 from attacks.queries.gradients import slopes
 
 _VALUES = 2**26
-"""How many values of gradients are held at once, at most."""
+"""Largest number of gradient values held at once."""
 _ITERATIONS = 300
 
 

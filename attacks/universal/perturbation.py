@@ -193,7 +193,7 @@ class Universal:
         return self.perturbation.norm
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
+        """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it; no random numbers are used."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         return active.finish(self.norm.within(active.x, self.perturbation.apply(active.x), active.eps))

@@ -58,7 +58,7 @@ class UniversalDeepFool:
         check_parameters(self)
 
     def fit(self, model: Model, loader: Loader) -> Perturbation:
-        """Fit to images; see :meth:`attacks.UniversalPerturbation.fit`. Nothing is drawn."""
+        """Fit to images; see :meth:`attacks.UniversalPerturbation.fit`. Uses no random numbers."""
         clean, delta = CleanLogits(model), torch.empty(0)
         for _ in range(self.passes):
             for batch in loader:
