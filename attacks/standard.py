@@ -51,7 +51,7 @@ class Standard:
 
     Every step works on the images that the previous steps did not fool, and an image is done as soon as it is fooled:
 
-    1. descend the margin from the image itself; in L2 also follow the boundary from outside the budget, as FMN does;
+    1. descend the margin from the image itself; in L2 also follow the boundary, as FMN does;
     2. change a few random squares, without gradients;
     3. descend the margin to the nearest rival classes, one after another, from a random point. If the first descent and
        a later one end at the same lowest margin, there is little else to find, so the image leaves if that margin is
