@@ -51,5 +51,5 @@ class FGSM:
         check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
-        size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays as it is
+        size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays unchanged
         return added(x, self.norm.step(x, at.gradient, size), size, self.norm.measure)

@@ -95,7 +95,7 @@ def schedule(steps: int, initial_fraction: float) -> list[float]:
 
     Args:
         steps: Number of queries, including the one for the start.
-        initial_fraction: The fraction at first.
+        initial_fraction: The initial fraction.
 
     Example:
         >>> schedule(4, 0.8)

@@ -31,12 +31,12 @@ class Parameters(Protocol):
 
     @property
     def steps(self) -> int:
-        """Gradient steps of each descent."""
+        """Number of gradient steps of each descent."""
         ...
 
     @property
     def targets(self) -> int:
-        """Descents towards rival classes."""
+        """Number of descents towards rival classes."""
         ...
 
     @property

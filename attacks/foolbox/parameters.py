@@ -37,7 +37,7 @@ def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, o
 
     Args:
         row: Row of the attack.
-        attack: Foolbox's class.
+        attack: Foolbox's class of that attack.
         given: Parameters that override the defaults.
 
     Raises:

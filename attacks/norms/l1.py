@@ -43,7 +43,7 @@ class L1(Norm):
         return flat(gradient).abs().amax(1)
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
-        """Shrink all values by the same amount (Duchi et al., 2008); rows inside stay as they are."""
+        """Shrink all values by the same amount (Duchi et al., 2008); rows inside stay unchanged."""
         size = flat(delta).abs()
         return shrink(size, column(eps, size)).view_as(delta).mul_(delta.sign())
 

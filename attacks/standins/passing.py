@@ -39,7 +39,7 @@ class Pass(TorchFunctionMode):
         x: The images (N, ...) of the query.
         fronts: Number of each layer whose input is the defence's output -> its bridge.
         bridged: Whether steps without a gradient (rounding, signs, comparisons, detached tensors) get one, and parts
-            that disable gradients have one all the same.
+            that disable gradients keep one.
         honest: Whether functions with a custom backward pass are differentiated by what they compute instead, and hooks
             on gradients are suppressed; only if ``bridged``.
         plain: Whether layers may use plain tensors, in a function without parameters.
