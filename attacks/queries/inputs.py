@@ -274,7 +274,7 @@ def check_images(x: Any, what: str = "images") -> None:
         raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"expected {what} of float32 or float64, got {x.dtype}, in which no small perturbation can be told: pass "
+            f"expected {what} of float32 or float64, got {x.dtype}, too coarse for small perturbations: pass "
             f"x.float(), and a model that casts them itself, such as lambda x: model(x.to({x.dtype}))"
         )
     low, high = (float(bound) for bound in x.detach().aminmax())
