@@ -92,7 +92,7 @@ def _opened(content: str | bytes, file: Path) -> Any:
 class Session(nn.Module):
     """An onnxruntime session as a network; it computes on the CPU.
 
-    Its own pass is out of sight of who looks for gradients that get lost: those of the twin take their place.
+    Its own pass is hidden from checks for lost gradients, because those of the twin replace them.
 
     Args:
         session: An `onnxruntime.InferenceSession` with one input.
