@@ -125,7 +125,7 @@ def test_restricted_sets_need_a_classifier(val):
 def test_copies_are_flagged():
     x = torch.stack([LENET.preprocess(DIGITS.read(number)) for number in range(20)])
     result = attacked(LENET, (torch.cat([x, x[:5]]), torch.tensor([*DIGITS.labels[:20], *DIGITS.labels[:5]])))
-    assert {flag.id: flag.message for flag in result.flags}["D5"] == "5 of 25 images are there before (20.0%)"
+    assert {flag.id: flag.message for flag in result.flags}["D5"] == "5 of 25 images are duplicates (20.0%)"
     assert "D5" in {flag.id for flag in attacked(lambda x: LENET(x), torch.cat([x, x[:5]])).flags}
 
 
