@@ -83,5 +83,5 @@ def test_a_mask_that_does_not_fit_is_said_before_anything_is_attacked(tmp_path):
 
 
 def test_masks_and_proofs_do_not_go_together(tmp_path):
-    with pytest.raises(UserError, match="smooth, only box:4,4,12,12: proofs know no masks"):
+    with pytest.raises(UserError, match="smooth, only box:4,4,12,12: proofs do not support masks"):
         run(MASKED | {"prove": {}}, out=tmp_path)
