@@ -82,7 +82,7 @@ class Result:
             raise ValueError(f"expected min from 0 to 1, got {min}")
         self.assert_trusted("E")
         if (rate := self.cell.robust.rate) is None or rate < min:
-            raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % wanted\n{self}")
+            raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % required\n{self}")
 
     def assert_trusted(self, severities: str = "EF") -> None:
         """Assert that no trust flag of these severities is raised.
