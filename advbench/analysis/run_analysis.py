@@ -53,7 +53,7 @@ class RunAnalysis:
     missing: int = 0
     """Number of units of the plan without a result."""
     failures: tuple[str, ...] = ()
-    """Those of the missing units that failed, each with its error."""
+    """Missing units that failed, each with its error."""
     suite: "Suite | None" = None
     """Suite that was run; None for a frame without a run."""
     looks: Mapping[tuple[str, ...], Looks] = field(default_factory=dict)

@@ -117,7 +117,7 @@ def test_a_missing_baseline_is_a_mistake():
 def test_a_baseline_of_other_images_is_refused():
     with pytest.raises(UserError, match="has other images or labels"):
         verdict(baseline=of(images([None])), max_drop_pp=2)
-    with pytest.raises(UserError, match="of other attacks"):
+    with pytest.raises(UserError, match="has other attacks"):
         verdict(baseline=of([{**r, "eps": 0.1} for r in HALF]))
 
 

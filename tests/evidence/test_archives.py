@@ -88,7 +88,7 @@ def test_a_run_that_kept_some_images_says_what_is_missing(tmp_path):
 
 def test_a_run_that_kept_nothing_has_no_evidence(tmp_path):
     run = evidence_runs.run(tmp_path / "none", save="none", goals=["untargeted"], norms=["linf"])
-    with pytest.raises(UserError, match='kept no images, so that it has no evidence\nrun it again with save = "all"'):
+    with pytest.raises(UserError, match='kept no images, so there is no evidence\nrun it again with save = "all"'):
         make_archive(run)
 
 
