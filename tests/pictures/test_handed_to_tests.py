@@ -106,7 +106,7 @@ def test_pictures_of_several_sizes_need_a_classifier(val):
 
 def test_all_images_have_to_fit_into_memory(val, monkeypatch):
     monkeypatch.setattr(handed_over, "MOST_BYTES", 10_000)
-    with pytest.raises(UserError, match=r"take more than 0 GB of memory\nattack some of them, with ,images=1000"):
+    with pytest.raises(UserError, match=r"take more than 0 GB of memory\nattack some of them: add ,images=1000"):
         attacked(LENET, "folder:val")
 
 
