@@ -109,6 +109,7 @@ def run(  # noqa: PLR0913 - one call for everything, with a default for each
             message = "models and data sets given as objects cannot be sent to other processes"
             raise UserError(message, hint="use workers=1 and no cluster")
         workers = 1
+    _check_objects(models, datasets, plugins)
     load_plugins(plugins)
     wanted = load_suite(suite, names={*(models or ()), *(datasets or ())})
     refuse_undecidable(wanted, wanted.gates)
@@ -120,3 +121,21 @@ def run(  # noqa: PLR0913 - one call for everything, with a default for each
         undecided = Undecided(ready.folder, ready.plan.units, wanted, wanted.gates)
         run_plan(ready, workers=workers, client=client, progress=progress, undecided=undecided)
     return load_run(folder)
+
+
+def _check_objects(models: object, datasets: object, plugins: object) -> None:
+    """Refuse objects that are no classifiers and data sets, and one plug-in in place of several."""
+    wrap = "wrap the network: advbench.Classifier(network, num_classes=10, mean=..., std=...)"
+    made = "advbench.load_dataset opens one, and advbench.Dataset makes one of anything else"
+    for name, given, wanted, hint in (("models", models, Classifier, wrap), ("datasets", datasets, Dataset, made)):
+        if given is None:
+            continue
+        if not isinstance(given, Mapping):
+            label = '{"mine": ...}, where the suite says mine'
+            raise UserError(f"{name} maps labels to objects, got {type(given).__name__}", hint=f"write {name}={label}")
+        for label, each in given.items():
+            if not isinstance(each, wanted):
+                said = f"{name}[{label!r}] is of the type {type(each).__name__}, not {wanted.__name__}"
+                raise UserError(said, hint=hint)
+    if isinstance(plugins, str):
+        raise UserError(f"plugins is a list of names, got the text {plugins!r}", hint=f"write plugins=[{plugins!r}]")

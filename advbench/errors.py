@@ -12,9 +12,9 @@ class ExitCode(IntEnum):
     """
 
     OK = 0
-    """Everything asked for was done, and every gate let it pass."""
+    """Everything was done, and every gate passed."""
     FAILED = 1
-    """Everything was done, and a gate or a check did not let it pass."""
+    """Everything was done, and a gate or a check failed."""
     USAGE = 2
     """Bad usage, something that cannot be read or written, or a gate whose baseline is missing."""
     INCOMPLETE = 3
@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     """Stopped by Ctrl-C; what was finished is saved."""
     PIPE_CLOSED = 141
-    """Whoever reads the output has closed it: what a shell says of a program that a closed pipe ended."""
+    """The reader of the output closed the pipe; the code that a shell reports for a program ended this way."""
     TERMINATED = 143
     """Stopped by a signal; what was finished is saved."""
 
@@ -56,6 +56,27 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+def refuse_no_text(what: str, name: object, hint: str) -> None:
+    """Refuse something that is no text where a name is asked for, such as a network where its name is.
+
+    Args:
+        what: What is named, such as "a model".
+        name: What was given.
+        hint: What to do instead.
+
+    Raises:
+        UserError: It is no text.
+
+    Example:
+        >>> refuse_no_text("a model", 3, "such as vgg16")
+        Traceback (most recent call last):
+        advbench.errors.UserError: a model is named by a text, got int
+        such as vgg16
+    """
+    if not isinstance(name, str):
+        raise UserError(f"{what} is named by a text, got {type(name).__name__}", hint=hint)
 
 
 def not_installed(what: object, package: str, extra: str) -> UserError:
@@ -104,4 +125,5 @@ def reason(error: BaseException) -> str:
         return type(error).__name__
     # TorchScript quotes the whole traceback, and says what went wrong at its end.
     line = lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
+    line = line.partition(". This is an internal miniz error")[0]  # what follows says at length that a file is damaged
     return line if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {line}"

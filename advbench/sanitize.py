@@ -1,4 +1,4 @@
-"""Names from strangers, made safe to show and to write."""
+"""Names from strangers, made safe to show and to write; and how numbers of things are written."""
 
 import re
 import unicodedata
@@ -139,3 +139,17 @@ def _brief(value: Any) -> str:
     if size <= _FEW and len(text := repr(value)) <= _LONGEST and "\n" not in text:
         return text
     return f"{value[:_LONGEST]!r}..." if isinstance(value, str) else f"<{kind} of {size}>" if size else f"<{kind}>"
+
+
+def count_of(number: int, what: str) -> str:
+    """A number of things in words.
+
+    Args:
+        number: How many there are.
+        what: One of them, whose plural ends in s.
+
+    Example:
+        >>> count_of(1, "gate"), count_of(2000, "gate")
+        ('1 gate', '2,000 gates')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -32,7 +32,7 @@ from advbench.pictures.handed_over import HandedOver, hand_over
 from advbench.planning.resources import spread
 from advbench.records.flag import Flag, check_severities
 from advbench.records.record import COLUMNS, Reason, Record
-from advbench.sanitize import one_line
+from advbench.sanitize import count_of, one_line
 from attacks import Model
 from attacks.searches.starts import with_starts
 
@@ -127,11 +127,9 @@ class Result:
         return Baseline.of(self.frame.assign(model=self.name), run_id=self.name, version=__version__)
 
     def __repr__(self) -> str:
-        cell, images = self.cell, self.frame["sample_id"].nunique()
-        attack = self.frame["attack"].iloc[0]
-        return (
-            f"Result({self.name!r}: {attack} on {images} images, robust {cell.robust}, {len(self.flags)} trust flags)"
-        )
+        where = f"{self.frame['attack'].iloc[0]} on {count_of(self.frame['sample_id'].nunique(), 'image')}"
+        flags = count_of(len(self.flags), "trust flag")
+        return f"Result({self.name!r}: {where}, robust {self.cell.robust}, {flags})"
 
     def __str__(self) -> str:
         from rich.console import Console

@@ -15,7 +15,7 @@ from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.records.events import EventLog
 from advbench.records.pace import Pace
-from advbench.records.record import UNKNOWN
+from advbench.records.record import PROOF, UNKNOWN
 from advbench.records.run_folder import RunFolder
 from advbench.records.storage.shards import as_frame, gathered, read_shard
 from advbench.records.stored_run import SPARED
@@ -179,7 +179,7 @@ class RunWatcher:
         self._tables = {name: table for name, table in self._tables.items() if name not in stale}
         self._failed, self._bad = failed, {}
         for unit_id, unit in self._units.items():
-            if unit.task != "attack" or unit_id in self._tables or unit_id not in done | failed:
+            if not unit.has_rows or unit_id in self._tables or unit_id not in done | failed:
                 continue
             try:
                 table = read_shard(self.folder.shard(unit_id).read_bytes(), unit_id)
@@ -198,7 +198,8 @@ class RunWatcher:
             for eps in levels(evidence, budgets):
                 speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
                 robust = robust_accuracy(evidence, speaking, eps)
-                found.append(RobustSoFar(evidence.threat, eps, robust, len(speaking)))
+                attacks = sum(trial.attack != PROOF for trial in speaking)
+                found.append(RobustSoFar(evidence.threat, eps, robust, attacks))
         return tuple(found), int((frame["status"] == UNKNOWN).sum())
 
     def _left(self, finished: set[str]) -> float | None:

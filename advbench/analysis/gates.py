@@ -13,11 +13,12 @@ from advbench.analysis.corruptions.gate import hold_corruptions, refuse_without_
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
-from advbench.analysis.verdict import GateResult, Verdict, count_of
+from advbench.analysis.verdict import GateResult, Verdict
 from advbench.catalog.attacks import CORRUPTION
 from advbench.errors import UserError
 from advbench.records.flag import Flag
 from advbench.records.stored_run import refuse_part
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.config.gates import Floor, Gates
@@ -245,7 +246,8 @@ def _describe(change: Change) -> str:
     before, after = change.before.share.percent, change.after.share.percent
     return (
         f"robust accuracy {way} (±{change.half_width_pp:.1f}): {before} before, {after} now, "
-        f"{len(change.broken)} images newly broken, {len(change.mended)} newly robust, p = {change.p_worse:.2g}"
+        f"{count_of(len(change.broken), 'image')} newly broken, {len(change.mended)} newly robust, "
+        f"p = {change.p_worse:.2g}"
     )
 
 

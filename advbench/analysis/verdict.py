@@ -8,6 +8,7 @@ from advbench.analysis.compare import Comparison
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat
 from advbench.errors import ExitCode
+from advbench.sanitize import count_of
 
 Gate = Literal[
     "min_robust_accuracy",
@@ -127,8 +128,3 @@ class Verdict:
             "profiles": [each.as_dict() for each in self.analysis.profiles],
             "rankings": [each.as_dict() for each in self.analysis.rankings],
         }
-
-
-def count_of(number: int, what: str) -> str:
-    """A count with its noun: "1 gate", "2 gates"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

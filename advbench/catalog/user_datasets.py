@@ -2,6 +2,7 @@
 
 from advbench.catalog.cards import DatasetCard
 from advbench.catalog.datasets import DATASETS
+from advbench.errors import refuse_no_text
 
 HUB = "hf/"
 """Prefix of the names of data sets of the Hugging Face hub."""
@@ -18,12 +19,13 @@ def dataset_card(name: str) -> DatasetCard:
         The card. That of the hub says little before the data set is loaded.
 
     Raises:
-        UserError: There is no such name.
+        UserError: There is no such name, or it is no text.
 
     Example:
         >>> dataset_card("hf/user/pets").loader
         'advbench.datasets.sources.hub:load'
     """
+    refuse_no_text("a data set", name, "such as mnist or folder")
     if name.startswith(HUB) and name not in DATASETS:
         summary = "a data set of the Hugging Face hub"
         return DatasetCard(name=name, loader="advbench.datasets.sources.hub:load", summary=summary)

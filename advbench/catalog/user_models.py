@@ -10,7 +10,7 @@ from stat import S_ISREG
 
 from advbench.catalog import MODELS
 from advbench.catalog.cards import ModelCard
-from advbench.errors import UserError
+from advbench.errors import UserError, refuse_no_text
 
 OWN = (
     "file.py:function, net.onnx, net.keras, net.pt2, net.pt (TorchScript), trained.safetensors, timm/NAME, hf/NAME, "
@@ -18,6 +18,7 @@ OWN = (
 )
 """The ways to name one of the user's own models."""
 
+_NAMED = "such as vgg16 or nets.py:net; a network is wrapped by advbench.Classifier(network, num_classes=10)"
 FACTORY = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """Names such as `path/to/file.py:function`."""
 TIMM = "timm/"
@@ -74,14 +75,19 @@ def model_card(name: str) -> ModelCard:
         The card. That of a user's own model says little before the model is loaded.
 
     Raises:
-        UserError: There is no such name.
+        UserError: There is no such name, or it is no text.
 
     Example:
         >>> model_card("nets.py:small").runs
         'nets.py'
         >>> model_card("timm/resnet18.a1_in1k").source
         'timm'
+        >>> model_card("timm:resnet18")
+        Traceback (most recent call last):
+        advbench.errors.UserError: unknown model 'timm:resnet18'
+        did you mean timm/resnet18?
     """
+    refuse_no_text("a model", name, _NAMED)
     if name in MODELS:
         return MODELS[name]
     if match := FACTORY.fullmatch(name):
@@ -95,7 +101,25 @@ def model_card(name: str) -> ModelCard:
     if suffix in _LOADERS:
         # torch.export keeps some values as pickles, and a TorchScript archive is a program.
         return _own(name, _LOADERS[suffix], name, runs=suffix in (".pt2", ".pt", ".ts"))
+    if hint := _meant(name):
+        raise UserError(f"unknown model {name!r}", hint=hint)
     return MODELS[name]
+
+
+def _meant(name: str) -> str:
+    """What to write in place of a name that is nearly one of the user's own models; empty if it is none."""
+    suffix = Path(name).suffix
+    if suffix == ".py":
+        return f"name a function or a network in it as well: {name}:NAME"
+    if suffix in (".pth", ".ckpt"):
+        return f"weights go with the name of their network: --model NAME --weights {name}, or weights in a suite"
+    source, colon, model = name.partition(":")
+    if colon and f"{source}/" in _PACKAGES:
+        return f"did you mean {source}/{model}?"
+    if colon and FACTORY.fullmatch(f"{source}.py:{model}") and is_there(Path(f"{source}.py")):
+        return f"did you mean {source}.py:{model}?"
+    known = re.split("[:/]", name)[-1]
+    return f"did you mean {known}?" if known in MODELS else ""
 
 
 def is_own(name: str) -> bool:

@@ -1,5 +1,6 @@
-"""`advbench attack`: pictures in, adversarial pictures out."""
+"""`advbench attack`: turns pictures into adversarial pictures."""
 
+import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, ORIGINAL, 
 from advbench.config.pictures.photograph import FORMS as SAVED_FORMS
 from advbench.errors import ExitCode
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN, as_json
-from advbench.sanitize import slug
+from advbench.sanitize import count_of, display_name, slug
 
 if TYPE_CHECKING:
     from advbench.pictures.outcome import PictureResult
@@ -33,16 +34,18 @@ if TYPE_CHECKING:
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME",
-    help=f"See `advbench models`; or your own: {OWN}.",
+    help=f"Name from `advbench models`, or your own: {OWN}.",
 )
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict to load: .safetensors, .pt or .pth."
+)
 @described()
 @click.option(
     "--attack",
     default=DEFAULT_ATTACK,
     show_default=True,
     metavar="NAME",
-    help="See `advbench attacks`; of several, as in topk,fmn,ddn, the smallest perturbation wins.",
+    help="Name from `advbench attacks`. With several, as in topk,fmn,ddn, the smallest perturbation is kept.",
 )
 @click.option(
     "--param",
@@ -50,28 +53,32 @@ if TYPE_CHECKING:
     "params",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Of the attack, such as steps=50; repeatable. `advbench attacks ATTACK` lists them.",
+    help="Parameter of the attack, such as steps=50; repeatable. `advbench attacks ATTACK` lists them.",
 )
 @click.option(
     "--goal",
     metavar="GOAL",
     help=f"{FORMS_TEXT}; a class is a name or an index. "
-    f"Default: {DEFAULT_GOAL}; untargeted for an attack that cannot do that, and for a "
-    f"model with too few classes. For several labels: {LABEL_FORMS_TEXT}; default: {DEFAULT_LABEL_GOAL}.",
+    f"Default: {DEFAULT_GOAL}, or untargeted if the attack does not support that or the model has too few "
+    f"classes. For multi-label models: {LABEL_FORMS_TEXT}; default: {DEFAULT_LABEL_GOAL}.",
 )
 @click.option("--k", type=click.IntRange(min=1), metavar="K", help="Short for --goal topk-exclusion:K.")
-@click.option("--norm", type=click.Choice(NORMS), help="Default: the first that the attack supports.")
-@click.option("--mask", metavar="MASK", help=f"What may change: {FORMS}; pixels of the model's input.")
-@click.option("--eps", metavar="SIZE", help="Largest change, such as 2/255 (the default for linf) or 0.5.")
 @click.option(
-    "--max-passes", type=click.IntRange(min=1), metavar="N", help="Most passes for each picture, forward and backward."
+    "--norm",
+    type=click.Choice(NORMS),
+    help="Norm to measure the change in. Default: the first one that the attack supports.",
+)
+@click.option("--mask", metavar="MASK", help=f"What may be changed: {FORMS}; in pixels of the model's input.")
+@click.option("--eps", metavar="SIZE", help="Largest change allowed, such as 2/255 (the default for linf) or 0.5.")
+@click.option(
+    "--max-passes", type=click.IntRange(min=1), metavar="N", help="At most N forward and backward passes per picture."
 )
 @click.option(
     "--size",
     type=click.Choice([INPUT, ORIGINAL]),
     default=INPUT,
     show_default=True,
-    help="Attack the model's input, or the photograph at its own size.",
+    help="Attack the model's input, or the photograph at its original size.",
 )
 @click.option(
     "--save-as",
@@ -83,30 +90,32 @@ if TYPE_CHECKING:
     "--kappa",
     type=click.FloatRange(min=0, max=1e6),
     metavar="LOGITS",
-    help=f"With --size original: margin to spare that the attack aims at. Default: {DEFAULT_KAPPA:g}.",
+    help=f"With --size original: margin in logits that the attack aims for. Default: {DEFAULT_KAPPA:g}.",
 )
 @click.option(
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Attack all photographs in a folder, into one folder of reports, and print one table.",
+    help="Attack all photographs in a folder, write one folder of results, and print one table.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
-@click.option("--precise", is_flag=True, help="Attack the network as it is, not in its faster form.")
-@click.option("--prove", is_flag=True, help="Prove how large a change cannot do it, for small ReLU networks.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all random draws."
+)
+@click.option("--precise", is_flag=True, help="Attack the network itself, not its faster form.")
+@click.option("--prove", is_flag=True, help="Prove a size below which no change succeeds; for small ReLU networks.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures per batch.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<image>-<model>-<attack>."
 )
-@click.option("--json", "as_text", is_flag=True, help="Print one JSON array, an object for each picture.")
-@click.option("--quiet", is_flag=True, help="No progress and no table.")
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array with an object for each picture.")
+@click.option("--quiet", is_flag=True, help="Show no progress and no table.")
 @click.pass_context
 def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, k: int | None, **options: Any) -> None:
-    """Attack pictures (files or folders of them, or --data) and write the adversarial pictures and their records.
+    """Attack pictures, and write the adversarial ones.
 
-    Without options: find the smallest change within 2/255 after which none of the first seven classes is among the
-    first seven any more.
+    Each PICTURE is a file or a folder; --data takes images of a data set instead. By default: find the smallest change,
+    within 2/255 of every pixel, that pushes all of the top seven classes out of the top seven.
     """
     batch = options.pop("batch")
     if batch is not None:
@@ -162,4 +171,7 @@ def _print_outcomes(outcomes: "list[PictureResult]", *, as_table: bool) -> None:
         known = [outcome.record.met for outcome in outcomes if outcome.record.status == OK]
         rest = [sum(outcome.record.status == status for outcome in outcomes) for status in (LEFT_OUT, UNKNOWN)]
         told = "".join(f"; {count} {word}" for count, word in zip(rest, ("left out", "failed"), strict=True) if count)
-        out.print(f"goal met on {sum(map(bool, known))} of {len(known)} pictures{told}")
+        out.print(f"goal met on {sum(map(bool, known))} of {count_of(len(known), 'picture')}{told}")
+    folders = [file.parent for outcome in outcomes for file in outcome.files.values()]
+    if as_table and folders:
+        out.print(f"files in {display_name(Path(os.path.commonpath(folders)), limit=200)}", markup=False)

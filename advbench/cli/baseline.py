@@ -7,34 +7,36 @@ import click
 
 from advbench import __version__
 from advbench.cli.console import Group, console
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.analysis.baseline import Baseline
 
 DEFAULT_BASELINE = Path("advbench-baseline.json")
-"""Path of the baseline where none is given."""
+"""Default path of the baseline."""
 
 _folder = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 _file = click.option(
     "--baseline", "path", type=click.Path(path_type=Path), default=DEFAULT_BASELINE, show_default=True, metavar="FILE",
-    help="The file, to be committed.",
+    help="Baseline file, to be committed.",
 )  # fmt: skip
 
 
 @click.group(cls=Group)
 def baseline() -> None:
-    """Keep a run as the baseline that later runs are held against (gate max_drop_pp)."""
+    """Keep a run as the baseline for later runs (gate max_drop_pp)."""
 
 
 @baseline.command()
 @_folder
 @_file
 def write(folder: Path, path: Path) -> None:
-    """Make a baseline of the run in DIR."""
+    """Write a baseline from the run in DIR."""
     from advbench.errors import UserError
 
     if path.exists():
-        raise UserError(f"{path} is there already", hint=f"to replace it: advbench baseline update {folder}")
+        hint = f"to replace it: advbench baseline update {folder} --baseline {path}"
+        raise UserError(f"{path} already exists", hint=hint)
     made = of_run(folder)
     made.write(path)
     _say(path, made)
@@ -44,7 +46,7 @@ def write(folder: Path, path: Path) -> None:
 @_folder
 @_file
 def update(folder: Path, path: Path) -> None:
-    """Replace the baseline by the run in DIR, and show what changes."""
+    """Replace the baseline with the run in DIR, and show what changes."""
     from advbench.analysis.baseline import read_baseline
     from advbench.analysis.compare import compare
     from advbench.report.terminal import compared
@@ -57,7 +59,7 @@ def update(folder: Path, path: Path) -> None:
 
 
 def of_run(folder: Path) -> "Baseline":
-    """Make the baseline of the run in a folder.
+    """Make a baseline from the run in a folder.
 
     Raises:
         UserError: The run is not finished, stopped when it was decided, or the folder is not that of a run.
@@ -69,7 +71,7 @@ def of_run(folder: Path) -> "Baseline":
 
     run = read_run(folder)
     if not run.complete:
-        raise UserError(f"the run in {folder} is not finished", hint=f"finish it: advbench resume {folder}")
+        raise UserError(f"the run in {folder} is not finished", hint=f"finish it with advbench resume {folder}")
     refuse_part(run, "a baseline")
     analysis = RunAnalysis.of(run)
     if analysis.frame.empty:
@@ -79,4 +81,5 @@ def of_run(folder: Path) -> "Baseline":
 
 def _say(path: Path, made: "Baseline") -> None:
     images = sum(len(each.samples) for each in made.images)
-    click.echo(f"written: {path} ({len(made.cells)} numbers on {images} images); commit it", err=True)
+    told = f"{count_of(len(made.cells), 'number')} on {count_of(images, 'image')}"
+    click.echo(f"written: {path} ({told}); commit it", err=True)

@@ -19,10 +19,10 @@ _PLACE = click.Path(path_type=Path)
 @click.argument("after", type=_PLACE, metavar="B")
 @click.option(
     "--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True,
-    help="json names every image that changed.",
+    help="json lists every image that changed.",
 )  # fmt: skip
 def compare(before: Path, after: Path, form: str) -> None:
-    """Compare two runs, or a baseline file with a run, image by image.
+    """Compare two runs, or a baseline and a run, image by image.
 
     Numbers are paired where data set, goal, norm, eps and the attack's parameters are the same; models are matched by
     name, or as they are if each run has one.
@@ -32,7 +32,7 @@ def compare(before: Path, after: Path, form: str) -> None:
 
     found = pairs.compare(outcomes_at(before), outcomes_at(after))
     if not found.changes:
-        raise UserError(f"{before} and {after} have no number in common", hint=_unlike(found))
+        raise UserError(f"{before} and {after} have no numbers in common", hint=_unlike(found))
     if form == "json":
         print_result(json.dumps(_as_dict(found), indent=2, allow_nan=False))
     elif form == "markdown":

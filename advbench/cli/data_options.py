@@ -1,4 +1,4 @@
-"""The option `--data`, which names a data set in one word, and those that choose among its images."""
+"""The option `--data`, which names a data set, and the options that choose among its images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def data_option(text: str, *, multiple: bool = False) -> Callable[..., Any]:
     """
 
     def understood(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        """The data sets that texts name."""
+        """The data sets that the texts name."""
         if multiple:
             return tuple(map(parse_data, value))
         return None if value is None else parse_data(value)
@@ -30,11 +30,11 @@ def data_option(text: str, *, multiple: bool = False) -> Callable[..., Any]:
 
 
 DEFAULT_LIMIT = 10
-"""Number of images of a data set that are taken if nothing is said."""
+"""Number of images taken from a data set by default."""
 
 
 def chosen_options(text: str, *, limit: int | None = DEFAULT_LIMIT) -> Callable[..., Any]:
-    """The options `--data`, `--image` and `--limit`, which :func:`chosen_images` takes together.
+    """The options `--data`, `--image` and `--limit`, which :func:`chosen_images` reads together.
 
     Args:
         text: What the command does with the images.
@@ -45,9 +45,14 @@ def chosen_options(text: str, *, limit: int | None = DEFAULT_LIMIT) -> Callable[
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
             click.option(
-                "--limit", type=click.IntRange(min=1), metavar="N", help=f"Most images of --data. Default: {usual}."
+                "--limit",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help=f"Attack at most N images of --data. Default: {usual}.",
             ),
-            click.option("--image", multiple=True, metavar="IMAGE", help="Name or number in --data; repeatable."),
+            click.option(
+                "--image", multiple=True, metavar="IMAGE", help="Name or index of an image in --data; repeatable."
+            ),
             data_option(text),
         ):
             command = option(command)
@@ -72,7 +77,7 @@ def chosen_images(options: dict[str, Any], *, limit: int | None = DEFAULT_LIMIT)
     data, images, most = options.pop("data"), options.pop("image"), options.pop("limit")
     if data is None:
         if images or most:
-            raise UserError("--image and --limit are of a data set", hint="name one with --data")
+            raise UserError("--image and --limit choose from a data set", hint="name one with --data")
         return None
     if images and most:
         raise UserError("--image names the images, so that --limit says nothing", hint="leave one of them out")

@@ -1,4 +1,4 @@
-"""`advbench datasets`: what there is, what is fetched, and a look at one before a run."""
+"""`advbench datasets`: lists the data sets, downloads them, and previews one before a run."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,31 +19,33 @@ if TYPE_CHECKING:
     from advbench.pictures.look import Look
 
 _SHOWN = 12
-"""Number of classes that are listed."""
+"""Most classes that are listed."""
 
 
 @click.command(cls=Command)
 @click.argument("data", required=False, metavar=f"[PATH|{DATA_FORM}]")
-@click.option("--model", metavar="NAME", help=f"The model it is for; see `advbench models`, or {OWN}.")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict of the model.")
+@click.option(
+    "--model", metavar="NAME", help=f"Model to preview the images for: a name from `advbench models`, or {OWN}."
+)
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict to load into the model.")
 @described()
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Images to be read."
+    "--limit", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Number of images to read."
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Contact sheet to write, a PNG.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Contact sheet to write, as PNG.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option("--json", "as_text", is_flag=True, help="Print JSON.")
-@click.option("--download", metavar="NAME", help="Fetch a data set of torchvision's, such as cifar10, instead.")
+@click.option("--download", metavar="NAME", help="Download a data set of torchvision, such as cifar10.")
 @click.option(
     "--data-root",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="ADVBENCH_DATA",
-    help="Folder for it; default: that of the environment variable ADVBENCH_DATA.",
+    help="Folder to download to. Default: the environment variable ADVBENCH_DATA.",
 )
 def datasets(
     data: str | None, out: Path | None, as_text: bool, download: str | None, data_root: Path | None, **asked: Any
 ) -> None:
-    """List the data sets that a suite can name; or look at one before a run.
+    """List the data sets, or preview one before a run.
 
     With a PATH or a NAME: the number of images, the classes and how each was found in the model, sizes, clean
     accuracy, and what looks like a mistake. The kind of a PATH is guessed by the files that are there.
@@ -52,7 +54,7 @@ def datasets(
         _download(download, data_root)
     elif data is None:
         if asked["model"] or asked["weights"] or out:
-            raise UserError("--model, --weights and --out are of a look at one data set", hint="name it, or its path")
+            raise UserError("--model, --weights and --out are for previewing one data set", hint="name it, or its path")
         _list(as_text)
     else:
         _look(data_at(data), out, as_text=as_text, **asked)
@@ -84,7 +86,7 @@ def _download(name: str, root: Path | None) -> None:
 
 def _look(named: NamedData, out: Path | None, *, as_text: bool, model: str | None, **asked: Any) -> None:
     if asked["weights"] and not model:
-        raise UserError("--weights are of a model", hint="name it with --model")
+        raise UserError("--weights belongs to a model", hint="name it with --model")
     about = description(asked, model)
     announce(model, about)
     from advbench.pictures.look import LookConfig, look_at
@@ -140,7 +142,7 @@ def _facts(look: "Look", model: str | None, out: Path | None) -> "list[tuple[str
 
 
 def _matching(look: "Look", model: str | None) -> str:
-    """How the classes were found, in words."""
+    """A sentence on how the classes were found."""
     if not look.counts:
         return "the images have no labels"
     own = f"{len(look.counts):,}"
@@ -154,7 +156,7 @@ def _matching(look: "Look", model: str | None) -> str:
 
 
 def _classes(look: "Look") -> tuple[list[str], list[tuple[str, ...]]]:
-    """Headings and rows of the first classes."""
+    """Headings and rows for the first classes."""
     rows: list[tuple[str, ...]] = []
     for place, (name, count) in enumerate(look.counts[:_SHOWN]):
         row = [display_name(name, limit=28), f"{count:,}"]

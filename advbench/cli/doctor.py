@@ -1,4 +1,4 @@
-"""`advbench schema` and `advbench doctor`: what a run looks like, and what this machine has."""
+"""`advbench schema` and `advbench doctor`: the format of a suite, and the state of this machine."""
 
 import importlib.util
 import json
@@ -14,15 +14,18 @@ from advbench.planning.identity.environment import environment, versions
 
 @click.command(cls=Command)
 def schema() -> None:
-    """Print the JSON schema of a suite, for editors that check files as they are written."""
+    """Print the JSON schema of a suite, for editors."""
     print_result(json.dumps(Suite.model_json_schema(), indent=2))
 
 
 @click.command(cls=Command)
-@click.option("--forms", "try_forms", is_flag=True, help="Try the forms of all models that load without a network.")
-@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.option("--forms", "try_forms", is_flag=True, help="Time the forms of all models that load offline.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def doctor(try_forms: bool, as_json: bool) -> None:
-    """Show what is installed, which devices there are, what loads offline, and which form of a network is fast."""
+    """Show what is installed and what works on this machine.
+
+    Lists packages, devices, the models that load offline, and which form of each network is fast.
+    """
     import torch
 
     from advbench.planning.forms.fast_forms import crowded, try_models
@@ -43,7 +46,7 @@ def doctor(try_forms: bool, as_json: bool) -> None:
         "devices": ", ".join(devices),
         "packages": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "extras": ", ".join(extras),
-        "models that load without a network": f"{len(ready)} of {len(MODELS)}",
+        "models that load offline": f"{len(ready)} of {len(MODELS)}",
         "torch's cache": str(checkpoints_folder()),
         "measured forms": str(calibrations_folder()),
     }
@@ -56,5 +59,5 @@ def doctor(try_forms: bool, as_json: bool) -> None:
 
     print_table(console(), "", ["", ""], list(told.items()))
     print_result(f"\n{_FORMS}")
-    for line in forms or ["none yet: `advbench doctor --forms` tries all models, runs those that they attack"]:
+    for line in forms or ["none yet: `advbench doctor --forms` times all models; runs time the ones they attack"]:
         print_result(f"  {line}")

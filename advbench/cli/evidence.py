@@ -1,4 +1,4 @@
-"""`advbench evidence` and `advbench check`: a run's claims in a file that others can check."""
+"""`advbench evidence` and `advbench check`: write a run's claims to a file that others can check."""
 
 import hashlib
 import json
@@ -27,16 +27,24 @@ _FILE = click.Path(path_type=Path)
 @click.command(cls=Command)
 @click.argument("folder", type=_FILE, metavar="DIR")
 @click.option("-o", "--out", type=_FILE, metavar="FILE", help="Default: DIR/evidence.zip.")
-@click.option("--model", metavar="LABEL", help="The one that it is about, of several.")
+@click.option("--model", metavar="LABEL", help="Which of several models the evidence is about.")
 @click.option(
-    "--onnx", type=_FILE, multiple=True, metavar="FILE", help="Export of the model; its digest goes in. Repeatable."
+    "--onnx",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="ONNX export of the model, whose digest is recorded; repeatable.",
 )
-@click.option("--search", is_flag=True, help="Load the model, and search for 8-bit images where rounding loses them.")
-@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="With --search: as the run was given.")
-@click.option("--allow-code", is_flag=True, help="With --search: run the code of models of your own.")
+@click.option(
+    "--search", is_flag=True, help="Load the model, and search for 8-bit adversarial images where rounding breaks one."
+)
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="With --search: the plugins of the run.")
+@click.option("--allow-code", is_flag=True, help="With --search: allow running the code of your own models.")
 @click.option("--sign", "key", type=_FILE, metavar="KEY", help="Sign with this ed25519 private key (PEM).")
 def evidence(folder: Path, out: Path | None, key: Path | None, **options: Any) -> None:
-    """Put what the run in DIR claims into one file, with the adversarial images that carry it.
+    """Pack the claims of a run into one file that others can check.
+
+    It holds the adversarial images that support the claims.
 
     Others check it with `advbench check`, or without advbench by the check.py inside it. The run has to have kept its
     images: save = "all" in the suite.
@@ -59,24 +67,30 @@ def evidence(folder: Path, out: Path | None, key: Path | None, **options: Any) -
         content = signed(content, signer)
     place = write_atomic(out or folder / "evidence.zip", content)
     _tell_made(made, content, searched=options["search"])
-    click.echo(f"written: {place} ({len(content) / 1e6:.1f} MB)", err=True)
+    click.echo(f"written: {place} ({_size(len(content))})", err=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 @click.command(cls=Command)
 @click.argument("file", type=_FILE, metavar="EVIDENCE")
-@click.option("--model", required=True, metavar="NAME", help=f"See `advbench models`; or your own: {OWN}.")
-@click.option("--weights", type=_FILE, metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@click.option("--model", required=True, metavar="NAME", help=f"Name from `advbench models`, or your own: {OWN}.")
+@click.option("--weights", type=_FILE, metavar="FILE", help="State dict to load: .safetensors, .pt or .pth.")
 @described()
-@click.option("--converted", is_flag=True, help="The model is a conversion: go by its answers, not by its digest.")
-@click.option("--public-key", type=_FILE, metavar="KEY", help="Ed25519 key (PEM) of whoever has to have signed it.")
-@click.option("--sha256", metavar="DIGEST", help="Digest of the file, as its maker gave it out.")
+@click.option("--converted", is_flag=True, help="The model is a conversion: compare its outputs, not its digest.")
+@click.option(
+    "--public-key", type=_FILE, metavar="KEY", help="Ed25519 public key (PEM) that the file must be signed with."
+)
+@click.option("--sha256", metavar="DIGEST", help="Digest of the file, as published by its author.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
-@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_context
 def check(ctx: click.Context, /, file: Path, as_json: bool, **options: Any) -> None:
-    """Check every upper bound in EVIDENCE with the model, without any attack.
+    """Check an evidence file with the model, without any attack.
 
-    The exit code is 1 if a claim does not hold, 2 if the file is no archive that can be read.
+    The exit code is 1 if a claim does not hold, 2 if the file cannot be read as evidence.
     """
     about = description(options, options["model"])
     announce(options["model"], about)
@@ -89,7 +103,7 @@ def check(ctx: click.Context, /, file: Path, as_json: bool, **options: Any) -> N
         ctx.exit(ExitCode.FAILED)
     problems = []
     if options["sha256"] and options["sha256"].strip().lower() != archive.sha256:
-        problems.append("the sha256 of the file is another than its maker gave out")
+        problems.append("the sha256 of the file is not the one that its author published")
     if options["public_key"]:
         from advbench.evidence.signature import read_public_key, signature_problem
 
@@ -105,7 +119,7 @@ def check(ctx: click.Context, /, file: Path, as_json: bool, **options: Any) -> N
 
 
 def _signer(key: Path | None) -> Any:
-    """The private key, read before any work is done; None for none."""
+    """The private key, read before any work starts; None without one."""
     if key is None:
         return None
     from advbench.evidence.signature import read_private_key
@@ -131,12 +145,12 @@ def _checked(archive: "Archive", about: "Description", options: dict[str, Any]) 
     other = "" if options["converted"] else other_model(archive, model, name, about, weights)
     found = check_archive(archive, model, classes_of(archive))
     if options["converted"]:
-        found.notes.append("the model was not compared by its digest, but by its answers alone")
+        found.notes.append("the model was compared by its outputs only, not by its digest")
     return found._replace(problems=[*filter(None, [other]), *found.problems])
 
 
 def _short(claims: "Claims") -> dict[str, Any]:
-    """The claims without what they say of each image."""
+    """The claims without the details of each image."""
     told = claims.model_dump(mode="json")
     threats = [{name: each for name, each in threat.items() if name != "sizes"} for threat in told["threats"]]
     return {"model": told["model"], "data": [data["label"] for data in told["data"]], "threats": threats}
@@ -153,12 +167,12 @@ def _tell_made(made: "Made", content: bytes, *, searched: bool) -> None:
     for sentence in missing:
         click.echo(f"note: {sentence}", err=True)
     if not searched and any(line.lost for line in made.shortfalls):
-        click.echo("to find more of them with the model: advbench evidence --search", err=True)
+        click.echo("to search for more with the model: advbench evidence --search", err=True)
     if any(line.not_kept for line in made.shortfalls):
         from advbench.evidence.build import AGAIN
 
-        click.echo(f"to carry them all: {AGAIN}", err=True)
-    print_result(f"sha256 {hashlib.sha256(content).hexdigest()} (give it out apart from the file)")
+        click.echo(f"to include all of them: {AGAIN}", err=True)
+    print_result(f"sha256 {hashlib.sha256(content).hexdigest()} (publish it separately from the file)")
 
 
 def _tell_checked(claims: "Claims", found: "Checked", problems: list[str], sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""`advbench explain`: what a network sees in a picture, and in the adversarial one made of it."""
+"""`advbench explain`: draws what a network sees in a picture and in its adversarial version."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,46 +24,74 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("picture", required=False, type=click.Path(path_type=Path), metavar="[PICTURE]")
-@data_option("An image of a data set in place of the picture")
-@click.option("--image", metavar="IMAGE", help="Its name or number in --data. Default: one chosen by the seed.")
+@data_option("An image of a data set instead of the picture")
+@click.option("--image", metavar="IMAGE", help="Name or index of the image in --data. Default: one chosen by the seed.")
 @click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
+    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"Name from `advbench models`, or {OWN}."
 )
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict: .safetensors, .pt, .pth.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict to load: .safetensors, .pt or .pth."
+)
 @described()
 @click.option("--what", multiple=True, metavar="NAME,...", help=f"{', '.join(EXPLANATIONS)}. Default: all.")
-@click.option("--layer", metavar="NAME", help="Of features, filters and grad-cam; `--what layers` lists them.")
-@click.option("--filter", "filters", multiple=True, type=click.IntRange(min=0), help="Number of a filter; repeatable.")
-@click.option("--every", is_flag=True, help="All maps of a layer, not the first 32.")
-@click.option("--class", "classes", multiple=True, metavar="CLASS", help="Name or index to ask about; repeatable.")
-@click.option("--adversarial", type=click.Path(path_type=Path), metavar="FILE", help="A PNG or .safetensors of it.")
-@click.option("--attack", metavar="NAME", help="Makes the adversarial picture; see `advbench attacks`.")
-@click.option("--goal", metavar="GOAL", help="Of the attack, as `advbench attack` takes it.")
-@click.option("--norm", type=click.Choice(NORMS), help="Of the attack.")
-@click.option("--eps", metavar="SIZE", help="Of the attack, such as 2/255.")
-@click.option("--run", type=click.Path(path_type=Path), metavar="FOLDER", help="Of a run: its images instead of one.")
+@click.option("--layer", metavar="NAME", help="Layer for features, filters and grad-cam; `--what layers` lists them.")
+@click.option("--filter", "filters", multiple=True, type=click.IntRange(min=0), help="Index of a filter; repeatable.")
+@click.option("--every", is_flag=True, help="Draw all maps of a layer, not just the first 32.")
 @click.option(
-    "--worst", type=click.IntRange(min=1), default=12, show_default=True, help="How many, fooled most easily."
+    "--class", "classes", multiple=True, metavar="CLASS", help="Class to explain, by name or index; repeatable."
 )
-@click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the run was made with.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of each ascent that paints a picture. Default: 64 or 128.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
+@click.option(
+    "--adversarial",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The adversarial picture, as PNG or .safetensors.",
+)
+@click.option("--attack", metavar="NAME", help="Attack that makes the adversarial picture; see `advbench attacks`.")
+@click.option("--goal", metavar="GOAL", help="Goal of the attack, as in `advbench attack`.")
+@click.option("--norm", type=click.Choice(NORMS), help="Norm of the attack.")
+@click.option("--eps", metavar="SIZE", help="Budget of the attack, such as 2/255.")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Explain images of this run instead of one picture.",
+)
+@click.option(
+    "--worst",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="With --run: how many images, those fooled most easily.",
+)
+@click.option(
+    "--allow-code", is_flag=True, help="Allow running the code of your own models that the run was made with."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Gradient steps of each ascent that draws a picture. Default: 64 or 128.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all random draws."
+)
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<image>-<model>-explained."
 )
-@click.option("--json", "as_text", is_flag=True, help="Print a JSON array: an object with tables, texts and files.")
-@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+@click.option("--json", "as_text", is_flag=True, help="Print a JSON array of objects with tables, texts and files.")
+@click.option("--quiet", is_flag=True, help="Show no progress and no tables.")
 def explain(*, as_text: bool, quiet: bool, **asked: Any) -> None:
-    """Draw what a network sees in a picture, and in the adversarial one made of it.
+    """Draw what a network sees in a picture.
 
-    Without options: everything about the clean picture. The figures are PNG files; explain.html holds all of them.
+    With --attack or --adversarial, also what it sees in the adversarial version.
+
+    By default: everything about the clean picture. The figures are PNG files; explain.html shows them all.
     """
     attack = {name: asked.pop(name) for name in ("attack", "goal", "norm", "eps")}
     chosen = {name: asked.pop(name) for name in ("layer", "filters", "every", "classes", "steps", "seed")}
     data, image = asked.pop("data"), asked.pop("image")
     if image and data is None:
-        raise UserError("--image is of a data set", hint="name one with --data")
+        raise UserError("--image chooses from a data set", hint="name one with --data")
     asked["data"] = data and ChosenImages(data, (image,) if image else (), 1)
     about = description(asked, asked["model"] if asked["run"] is None else None)
     config = explain_config(options=Options(**chosen), attack=attack, about=about, **asked)

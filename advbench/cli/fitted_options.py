@@ -22,51 +22,53 @@ if TYPE_CHECKING:
 PICTURES = click.argument("paths", nargs=-1, metavar="[PICTURE]...")
 """Pictures and folders of them."""
 DATA = chosen_options("Images of a data set in place of pictures", limit=None)
-"""A data set in their place."""
+"""A data set instead of pictures."""
 MODEL = click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"See `advbench models`; or {OWN}."
+    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"Name from `advbench models`, or {OWN}."
 )
-"""The model to make it for."""
-WEIGHTS = click.option("--weights", metavar="FILE", type=click.Path(path_type=Path), help="State dict of the model.")
+"""The model to fit to."""
+WEIGHTS = click.option(
+    "--weights", metavar="FILE", type=click.Path(path_type=Path), help="State dict to load into the model."
+)
 """Weights of the model."""
 GOALS = f"{FORMS_TEXT}."
-"""The goals that there are, for the help."""
+"""All goals, for help texts."""
 GOAL = click.option("--goal", default="untargeted", show_default=True, metavar="GOAL", help=GOALS)
-"""The goal to make it for."""
-OWN_GOAL = click.option("--goal", metavar="GOAL", help=f"Default: the one it was made for. {GOALS}")
+"""The goal to fit for."""
+OWN_GOAL = click.option("--goal", metavar="GOAL", help=f"Default: the goal it was fitted for. {GOALS}")
 """The goal to measure it by."""
 HELD_OUT = click.option(
     "--held-out",
     type=click.FloatRange(0, 0.9, min_open=True),
     default=0.2,
     show_default=True,
-    help="Fraction of the pictures not fitted to, which tell how often it fools.",
+    help="Fraction of the pictures held out to measure the fooling rate.",
 )
 """How many pictures are held out."""
 SEED = click.option(
-    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is random."
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all random draws."
 )
 """Seed of all random draws."""
 DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 """Where to compute."""
 BATCH = click.option(
-    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at once."
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures per batch."
 )
 """Pictures in a batch where it is used."""
-OUT = click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the results go.")
+OUT = click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for the results.")
 """The folder for results."""
 JSON = click.option("--json", "as_text", is_flag=True, help="Print JSON.")
 """Whether to print JSON."""
-QUIET = click.option("--quiet", is_flag=True, help="No progress and no table.")
-"""Whether to print nothing else."""
+QUIET = click.option("--quiet", is_flag=True, help="Show no progress and no table.")
+"""Whether to print nothing."""
 
 
 class Measured(Protocol):
-    """What was measured of a change for many pictures."""
+    """Measurements of a universal perturbation or a patch."""
 
     @property
     def problems(self) -> "tuple[PictureError, ...]":
-        """Pictures that were left out."""
+        """Pictures that were skipped."""
         ...
 
     def as_row(self) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Measured(Protocol):
 
 
 def used(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a command that uses a file, read; what the model is taken for is announced.
+    """Read the options of a command that uses a file, and announce the code it runs.
 
     Args:
         options: Name -> value, as click gives them.
@@ -92,7 +94,7 @@ def used(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def tell(measured: Measured, table: "Callable[[Any], RenderableType]", *, as_text: bool, quiet: bool) -> None:
-    """Print what was measured, and which pictures were left out.
+    """Print the measurements, and which pictures were skipped.
 
     Args:
         measured: Result of the command.

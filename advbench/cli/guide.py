@@ -1,4 +1,4 @@
-"""`advbench guide`: the guide that belongs to this version, offline."""
+"""`advbench guide`: shows the guide of the installed version, offline."""
 
 from pathlib import Path
 
@@ -8,16 +8,20 @@ from advbench.cli.console import Command, console, print_result, results
 from advbench.guide.pages import SECTIONS, in_terminal, page, pages
 
 _WIDTH = 100
-"""Columns of a page in a terminal that is wider."""
+"""Widest text of a page, in columns."""
 
 
 @click.command(cls=Command)
 @click.argument("topic", required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write all pages there, as Markdown.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write all pages to this folder, as Markdown."
+)
 def guide(topic: str | None, out: Path | None) -> None:
-    """Show the page of the guide on TOPIC, such as topk; without one, list the pages.
+    """Show a page of the guide, or list the pages.
 
-    The reference pages are made of the code that is installed.
+    TOPIC is the name of a page, such as topk.
+
+    The reference pages are generated from the installed code.
     """
     if topic is not None:
         _show(in_terminal(page(topic).text()))
@@ -38,11 +42,11 @@ def _list() -> None:
     for section, heading in (*SECTIONS.items(), ("", "Pictures")):
         own = [(each.name, each.title) for each in known if each.section == section]
         print_table(console(), heading, ["", ""], own)
-    print_result("\n`advbench guide NAME` shows a page; the part behind the stroke is enough, such as topk.")
+    print_result("\n`advbench guide NAME` shows a page; the part after the slash is enough, such as topk.")
 
 
 def _show(text: str) -> None:
-    """Print a page: as it is where nobody sees it, drawn in a terminal."""
+    """Print a page: rendered on a terminal, as plain Markdown elsewhere."""
     if not results().isatty():
         print_result(text.rstrip("\n"))
         return

@@ -1,4 +1,4 @@
-"""Imports of a command that take long, made shorter."""
+"""Makes the slow first imports of a command faster."""
 
 import gc
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def first_imports() -> Iterator[None]:
-    """Inside this context no garbage is collected, and what is there at its end is never looked through again.
+    """A context without garbage collection, whose objects are never searched for garbage afterwards.
 
     Importing torch makes several hundred thousand objects that stay. To look through them for garbage, again and again
     while they are made and for the rest of the command, takes a tenth of the time of a short one. Where torch is there

@@ -1,4 +1,4 @@
-"""`advbench models` and `advbench attacks`: what there is, and what each needs."""
+"""`advbench models`, `advbench attacks` and `advbench flags`: lists, and what each entry needs."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ from advbench.records.record import as_json
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def models(name: str | None, as_text: bool) -> None:
-    """List the models and what each needs here and now.
+    """List the models and what each one still needs here.
 
-    With a NAME: that model; or those of RobustBench below it, such as robustbench/cifar10/Linf.
+    With a NAME: that model, or the RobustBench models below it, such as robustbench/cifar10/Linf.
     """
     if name is not None and f"{name}/".startswith(ROBUSTBENCH):
         _print_robustbench(name, as_text)
         return
     if name is not None and is_own(name):
-        raise UserError(f"{name} is a model of your own, of which nothing is known before it is loaded")
+        raise UserError(f"{name} is your own model: nothing is known about it until it is loaded")
     found = [(card, availability(card)) for card in ([MODELS[name]] if name is not None else MODELS.values())]
     if as_text:
         rows = [
@@ -53,14 +53,14 @@ def models(name: str | None, as_text: bool) -> None:
 
     print_table(
         console(),
-        "Models (clean: test accuracy; robust: under attack; ready: loads without a network)",
+        "Models (clean: test accuracy; robust: accuracy under attack; ready: loads offline)",
         ["name", "data", "input", "clean", "robust", "ready", "needs"],
         [_row(card, there) for card, there in found],
     )
 
 
 def _print_robustbench(name: str, as_text: bool) -> None:
-    """Names that `--model` takes, one a line."""
+    """Print the names that `--model` takes, one per line."""
     from advbench.models.sources.robustbench import listed
 
     found = listed(name)
@@ -78,9 +78,9 @@ def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def attacks(name: str | None, as_text: bool) -> None:
-    """List the attacks, the norms in which they work and the goals they take.
+    """List the attacks with their norms and goals.
 
-    With a NAME: all that is known of that attack, its parameters and known faults too.
+    With a NAME: everything about that attack, including its parameters and known faults.
     """
     if as_text:
         rows = [_facts(ATTACKS[name])] if name is not None else [_card(card) for card in ATTACKS.values()]
@@ -97,7 +97,7 @@ def _card(card: AttackCard) -> dict[str, Any]:
 
 
 def _facts(card: AttackCard) -> dict[str, Any]:
-    """Everything about an attack that is known without importing it."""
+    """All facts about an attack that are known without importing it."""
     known = parameters_of_card(card)
     facts = {"needs": [card.needs] if card.needs else [], "start": "", "mixes": "", "faults": []}
     facts |= {key: value for key, value in attack_facts().get(card.name, {}).items() if key in facts}
@@ -116,7 +116,7 @@ def _print_attack(card: AttackCard) -> None:
         "needs": ", ".join(facts["needs"]),
         "missing": facts["lacking"],
         "start": facts["start"] and f"foolbox/{facts['start']}, or what init_attack names",
-        "alone": facts["mixes"] and f"it takes one image after the other: {facts['mixes']}",
+        "alone": facts["mixes"] and f"it attacks one image at a time: {facts['mixes']}",
     }
     title = card.name if card.source.startswith("foolbox") else f"{card.name}: {card.summary}"
     out = console()
@@ -135,7 +135,7 @@ def _print_attack(card: AttackCard) -> None:
 
 
 def _written(default: Any) -> str:
-    """A default as one would type it."""
+    """A default value, as you would type it."""
     if default is None:
         return "none"
     return str(default).lower() if isinstance(default, bool) else str(default)
@@ -151,7 +151,7 @@ def _print_attacks() -> None:
     own = [(c.name, c.kind, " ".join(c.norms), c.summary) for c in cards if c not in others]
     print_table(
         console(),
-        "Attacks (any goal with any of them; `advbench attacks NAME` tells more of one)",
+        "Attacks (all of them take any goal; `advbench attacks NAME` shows more)",
         ["name", "kind", "norms", ""],
         own,
     )
@@ -165,7 +165,7 @@ def _print_attacks() -> None:
 @click.command(cls=Command)
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def flags(as_text: bool) -> None:
-    """List the trust flags: what each is raised for the lack of, and how severe that is.
+    """List the trust flags: what each one checks for.
 
     E: do not use the number; F: doubt it until the flag is understood; I: good to know.
     """
@@ -176,4 +176,4 @@ def flags(as_text: bool) -> None:
 
     title = 'Trust flags (a star: in full only with trust = "full" in a suite, or --trust full)'
     rows = [(f"{name}{'*' if check.full else ''}", check.severity, check.asks) for name, check in CHECKS.items()]
-    print_table(console(), title, ["flag", "severity", "asks for"], rows)
+    print_table(console(), title, ["flag", "severity", "checks for"], rows)

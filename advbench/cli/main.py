@@ -78,7 +78,11 @@ class _Commands(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _pipe_may_close():
-            return super().make_context(*args, **extra)
+            try:
+                return super().make_context(*args, **extra)
+            except KeyboardInterrupt:  # click's 1 would be a gate that failed
+                click.echo("interrupted", err=True)
+                raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         with _pipe_may_close():
@@ -162,4 +166,4 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the versions and exit."
 )
 def main() -> None:
-    """Measure how easily an image classifier is fooled, with numbers that can be believed."""
+    """Measure how easily an image classifier is fooled, with numbers you can trust."""

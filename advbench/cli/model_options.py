@@ -1,4 +1,4 @@
-"""What the command line says of a model of the user's own: the options that all commands with `--model` share."""
+"""Options that describe a user's own model, shared by all commands with `--model`."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -11,22 +11,34 @@ from advbench.config.model_description import NOTHING, Description, describe, re
 from advbench.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
-"""A command, or the function that is made into one."""
+"""A command, or the function that becomes one."""
 
 _OPTIONS = (
-    (("--num-classes",), "N", "Of a model of your own; checked."),
-    (("--mean",), "R,G,B", "Subtracted from its images in [0, 1]; or one number for all channels."),
-    (("--std",), "R,G,B", "Divisor after that. Without both, [0, 1] goes in as it is."),
-    (("--input-size",), "PIXELS", "Of its input: 224, or HEIGHTxWIDTH."),
-    (("--classes", "--labels", "class_names"), "FILE", "Their names, in the order of the logits: .txt or .json."),
+    (("--num-classes",), "N", "Number of classes of your own model; checked."),
+    (("--mean",), "R,G,B", "Mean subtracted from its images in [0, 1]: one number per channel, or one for all."),
+    (
+        ("--std",),
+        "R,G,B",
+        "Standard deviation to divide by. Without --mean and --std, images go in as they are, in [0, 1].",
+    ),
+    (("--input-size",), "PIXELS", "Size of its input: 224, or HEIGHTxWIDTH."),
+    (("--classes", "--labels", "class_names"), "FILE", "Class names in the order of the logits: .txt or .json."),
     (
         ("--thresholds",),
         "LOGITS",
-        "Of several labels, each by itself: the logit above which it applies, 0 or one each.",
+        "For multi-label models: the logit above which a label applies. One number, or one per label.",
     ),
-    (("--templates",), "FILE", "Prompts of a clip/ model, with {} for the name of a class: one a line, or .json."),
-    (("--output",), "NAME", "Output that holds the logits, of several: a name, or a place from 0."),
-    (("--gradients-from",), "MODEL", "Twin of a model without gradients, such as the float one of int8."),
+    (
+        ("--templates",),
+        "FILE",
+        "Prompts for a clip/ model, with {} in place of the class name: one per line, or .json.",
+    ),
+    (("--output",), "NAME", "Which of several outputs holds the logits: a name, or an index from 0."),
+    (
+        ("--gradients-from",),
+        "MODEL",
+        "Model to take gradients from if this one has none, such as the float twin of an int8 model.",
+    ),
 )
 """Names, placeholder and help of each option."""
 _PARAMETERS = {
@@ -53,7 +65,7 @@ def with_options(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
 
 
 def described(*, labels: bool = True) -> Callable[[F], F]:
-    """Give a command the options that describe a model of the user's own; :func:`description` reads them.
+    """Add the options that describe a user's own model; :func:`description` reads them.
 
     Args:
         labels: Whether `--labels` is another name of `--classes`; False where the command has labels of images.
@@ -70,7 +82,7 @@ def described(*, labels: bool = True) -> Callable[[F], F]:
 
 
 def description(options: dict[str, Any], model: str | None) -> Description:
-    """Take the options of :func:`described` out of those of a command, and check them.
+    """Remove the options of :func:`described` from those of a command, and check them.
 
     Args:
         options: Parameters of the command; those of :func:`described` are removed.
@@ -90,7 +102,7 @@ def description(options: dict[str, Any], model: str | None) -> Description:
 
 
 def announce(model: str | None, about: Description) -> None:
-    """Say on standard error which files of the user's own are run as code, before they are.
+    """Announce on standard error which of the user's files will be run as code.
 
     Raises:
         UserError: There is no such model.
@@ -106,13 +118,13 @@ def _numbers(text: str, option: str, such: str = "0.485,0.456,0.406 or 0.5") -> 
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"{option} {text!r} is not numbers, such as {such}") from None
+        raise UserError(f"{option} {text!r} is not a list of numbers such as {such}") from None
 
 
 def _size(text: str, option: str) -> int | list[int]:
     sides = text.lower().split("x")
     if not all(side.isdecimal() for side in sides) or len(sides) > 2:
-        raise UserError(f"{option} {text!r} is no size in pixels, such as 224 or 480x640 (height x width)")
+        raise UserError(f"{option} {text!r} is not a size in pixels such as 224 or 480x640 (height x width)")
     return int(sides[0]) if len(sides) == 1 else [int(side) for side in sides]
 
 

@@ -1,4 +1,4 @@
-"""`advbench patch`: a patch that fools wherever it is, made, measured and put into pictures."""
+"""`advbench patch`: fits a patch that fools wherever it is placed, measures it, and puts it into pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _FILE = click.argument("patch", type=click.Path(path_type=Path), metavar="PATCH")
 _USED = (
-    click.option("--model", metavar="NAME", help="Default: the one it was made for, with the same weights."),
+    click.option("--model", metavar="NAME", help="Default: the model it was fitted for, with the same weights."),
     WEIGHTS,
     described(labels=False),
     OWN_GOAL,
@@ -49,12 +49,12 @@ _USED = (
     QUIET,
 )
 _with_model = with_options(_USED)
-"""Gives a command the options of a model on which it is used."""
+"""Adds the options of the model on which it is used."""
 
 
 @click.group(cls=Group)
 def patch() -> None:
-    """A patch that fools a model wherever it is in a picture."""
+    """A patch that fools a model wherever it is placed in a picture."""
 
 
 @patch.command()
@@ -65,7 +65,11 @@ def patch() -> None:
 @described(labels=False)
 @GOAL
 @click.option(
-    "--share", default="5%", show_default=True, metavar="SHARE", help="Of the picture, that the patch covers at most."
+    "--share",
+    default="5%",
+    show_default=True,
+    metavar="SHARE",
+    help="Largest share of the picture that the patch covers.",
 )
 @click.option("--shape", type=click.Choice(SHAPES), default="square", show_default=True)
 @click.option(
@@ -74,7 +78,7 @@ def patch() -> None:
     default=20.0,
     show_default=True,
     metavar="DEGREES",
-    help="Largest angle either way.",
+    help="Largest rotation in either direction.",
 )
 @click.option(
     "--min-scale",
@@ -82,22 +86,21 @@ def patch() -> None:
     default=0.7,
     show_default=True,
     metavar="FRACTION",
-    help="Smallest side, of the largest.",
+    help="Smallest scale, relative to the largest.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Gradient steps.")
 @HELD_OUT
 @SEED
 @DEVICE
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Placed patches in each step."
-)
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Placed patches per step.")
 @OUT
 @JSON
 @QUIET
 def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
-    """Make a patch for pictures (files or folders of them), or for one.
+    """Fit a patch to pictures (files or folders of them), or to a single one.
 
-    It is put at random places, turned and scaled; of one picture, other places of it tell how often it fools.
+    The patch is placed at random, rotated and scaled. For a single picture, its fooling rate is measured at other
+    random places.
     """
     options["data"] = chosen_images(options, limit=None)
     options["goal"] = parse_goal(options["goal"])
@@ -122,7 +125,7 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
     "--places",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Random places on each picture. Default: 1, or {PLACES} on a single picture.",
+    help=f"Random places per picture. Default: 1, or {PLACES} for a single picture.",
 )
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`advbench report DIR`: the results of a run in a chosen format."""
+"""`advbench report DIR`: shows the results of a run in a chosen format."""
 
 from pathlib import Path
 
@@ -19,14 +19,17 @@ from advbench.report.formats import FORMATS, describe_formats, render
     help=describe_formats(),
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: print it; html: DIR/report.html."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Default: print to standard output; for html, DIR/report.html.",
 )
-@click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="To compare with.")
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Baseline file to compare with.")
 def report(folder: Path, form: str, out: Path | None, baseline: Path | None) -> None:
     """Report on the run in DIR, finished or not.
 
-    The gates are those of its suite; without --baseline those that compare are left out. The exit code says whether
-    the report was made: what a run is worth is the exit code of `advbench run`.
+    The gates are those of its suite; without --baseline, gates that compare are left out. The exit code only says
+    whether the report was written; the exit code of `advbench run` is the verdict.
     """
     from advbench.analysis.baseline import read_baseline
     from advbench.analysis.gates import evaluate_what_can_be

@@ -1,4 +1,4 @@
-"""`advbench run`, `advbench resume`: suites in, folders of results out."""
+"""`advbench run` and `advbench resume`: run suites and write folders of results."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -41,38 +41,38 @@ def _number(ctx: click.Context, param: click.Parameter, value: str) -> "Wanted":
 
 
 def _tracker(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A tracker whose package is installed: that it is not shows now, not after hours."""
+    """Check that the tracker's package is installed now, not after hours of work."""
     if value is not None:
         refuse_without_package(value)
     return value
 
 
 def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
-    """The options that `run` and `resume` have in common."""
+    """The options shared by `run` and `resume`."""
     options = (
         click.option(
             "--workers", callback=_number, default="auto", show_default=True, metavar="N", help="Processes, or auto."
         ),
-        click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, tcp://HOST:PORT, or local:N, to work on."),
+        click.option("--cluster", metavar="ADDRESS", help="dask scheduler to run on: tcp://HOST:PORT, or local:N."),
         click.option(
-            "--cluster-file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a dask scheduler."
+            "--cluster-file", type=click.Path(path_type=Path), metavar="FILE", help="Scheduler file of a dask cluster."
         ),
         click.option(
-            "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module with models or attacks of yours."
+            "--plugin", "plugins", multiple=True, metavar="MODULE", help="Module with your own models or attacks."
         ),
-        click.option("--allow-code", is_flag=True, help="Run the code of models of your own that the suite names."),
+        click.option("--allow-code", is_flag=True, help="Allow running the code of the suite's own models."),
         click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
         click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
-        click.option("--github/--no-github", default=None, help="Write GitHub's job summary; default: in Actions."),
-        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Least robust accuracy."),
-        click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a baseline."),
+        click.option("--github/--no-github", default=None, help="Write GitHub's job summary. Default: in Actions."),
+        click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SHARE", help="Minimum robust accuracy."),
+        click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Baseline to compare with."),
         click.option(
             "--track",
             type=click.Choice(list(TRACKERS)),
             callback=_tracker,
-            help=f"Hand the finished run, its report with pictures included, to a tracker. {describe_trackers()}",
+            help=f"Log the finished run, with its report and pictures, to a tracker. {describe_trackers()}",
         ),
-        click.option("--quiet", is_flag=True, help="No progress and no table."),
+        click.option("--quiet", is_flag=True, help="Show no progress and no table."),
     )
     return with_options(options)(command)
 
@@ -80,34 +80,33 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @click.command(cls=Command)
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: reports/<name of the suite>.")
-@click.option(
-    "--model", "models", multiple=True, metavar="NAME", help="In place of the suite's models; repeatable; or your own."
-)
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Replaces the suite's models; repeatable.")
 @described()
-@data_option("In place of the suite's data sets; repeatable", multiple=True)
+@data_option("Replaces the suite's data sets; repeatable", multiple=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N images of each data set.")
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, in place of the suite's.")
-@click.option("--precise", is_flag=True, help="Attack the networks as they are, not in their faster form.")
-@click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which reads the defence.")
-@click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full ones try each attack further.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:0,2 or mps, instead of the suite's.")
+@click.option("--precise", is_flag=True, help="Attack the networks themselves, not their faster forms.")
+@click.option("--adaptive", is_flag=True, help="Also run the attack adaptive, which works around defences.")
+@click.option("--trust", type=click.Choice(get_args(Trust)), help="Trust checks: full also runs each attack longer.")
 @click.option(
     "--surrogate",
     "surrogates",
     multiple=True,
     metavar="NAME",
-    help="Make attacks on this model in place of the suite's, which judge; repeatable; NAME+NAME is an ensemble.",
+    help="Craft attacks on this model and transfer them to the suite's; repeatable. NAME+NAME is an ensemble.",
 )
-@click.option("--prove", is_flag=True, help="Prove that nothing within eps succeeds, where no attack did.")
+@click.option("--prove", is_flag=True, help="Where no attack succeeds, try to prove that nothing within eps can.")
 @click.option("--until-decided", is_flag=True, help="Stop as soon as a random part of the images decides every gate.")
-@click.option("--dry-run", is_flag=True, help="Print what would be done and what it would cost, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print what would be run and what it would cost, without running it.")
 @_shared
 @click.pass_context
 def run(
     ctx: click.Context, /, suite: str, out: Path | None, data: tuple[DatasetSpec, ...], dry_run: bool, **options: Any
 ) -> None:
-    """Run a SUITE: the name of one in the package (smoke, ci, profile, full, imagenet-sample) or a TOML file.
+    """Run a suite of attacks.
 
-    A folder that holds the same run already is resumed; of a finished one only the gates are evaluated.
+    SUITE is a built-in one (smoke, ci, profile, full, imagenet-sample) or a TOML file. If the folder already holds the
+    same run, it is resumed; if that run is finished, only the gates are evaluated.
     """
     load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
@@ -126,7 +125,7 @@ def run(
 
 
 def _of_models(suite: Suite, names: tuple[str, ...], options: dict[str, Any]) -> Suite:
-    """The suite for the models of the command line, if any are named there."""
+    """The suite with the models of the command line, if any were given."""
     about = description(options, names[0] if len(names) == 1 else None)
     if about != NOTHING and len(names) != 1:
         raise UserError("what is said of a model needs one --model", hint="in a suite each model has its own table")
@@ -138,7 +137,7 @@ def _of_models(suite: Suite, names: tuple[str, ...], options: dict[str, Any]) ->
 
 
 def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) -> Suite:
-    """The suite with its attacks made on other models, if any are named."""
+    """The suite with attacks crafted on surrogate models, if any were given."""
     if not names:
         return suite
     suite = on_surrogates(suite, names)
@@ -148,7 +147,7 @@ def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) ->
 
 
 def _proving(suite: Suite) -> Suite:
-    """The suite with proofs, within its own limits or the usual ones."""
+    """The suite with proofs, using its own limits or the default ones."""
     return suite if suite.prove else suite.model_copy(update={"prove": Prove()})
 
 
@@ -169,13 +168,16 @@ def _print_forecast(suite: Suite, workers: "Wanted") -> None:
 @_shared
 @click.pass_context
 def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
-    """Finish a run that was interrupted, and retry what failed."""
+    """Finish an interrupted run, and retry what failed."""
     files = RunFolder(folder)
     manifest = files.read_manifest()
     wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
     needed = set(manifest.get("identity", {}).get("plugins", {})) - set(options["plugins"])
     if needed:
-        raise UserError(f"{folder} was run with plugins", hint=" ".join(f"--plugin {name}" for name in sorted(needed)))
+        raise UserError(
+            f"{folder} was run with plugins that were not given",
+            hint=" ".join(f"--plugin {name}" for name in sorted(needed)),
+        )
     load_plugins(options["plugins"])
     if not options["allow_code"]:
         refuse_code(wanted)
@@ -198,6 +200,7 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
             from advbench.execution.clusters.connection import connected
             from advbench.execution.runner import run_plan
             from advbench.planning.prepare import Terminated, prepared
+            from advbench.records.run_folder import RunFolder
             from advbench.records.stored_run import read_run
 
         try:
@@ -206,7 +209,9 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
                 undecided = Undecided(ready.folder, ready.plan.units, suite, gates)
                 run_plan(ready, workers=options["workers"], client=client, progress=told, undecided=undecided)
         except (KeyboardInterrupt, Terminated) as stop:
-            click.echo(f"interrupted; what was finished is saved: advbench resume {out}", err=True)
+            begun = RunFolder(out).manifest.is_file()  # there is none while the run is planned
+            saved = f"what was finished is saved: advbench resume {out}" if begun else "nothing was computed yet"
+            click.echo(f"interrupted; {saved}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
     _end(ctx, read_run(out), suite, options)
 
@@ -223,7 +228,7 @@ def _cluster(options: dict[str, Any]) -> str | Path | None:
 
 
 def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline | None, Gates]":
-    """Check the baseline and the gates before any work: a mistake shows now, not after hours."""
+    """Check the baseline and the gates before any work, so that a mistake shows now, not after hours."""
     from advbench.analysis.anytime.decision import refuse_undecidable
     from advbench.analysis.baseline import read_baseline
     from advbench.records.storage.atomic import folder_for_results
@@ -269,14 +274,14 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
 
 
 def _adaptive(suite: Suite) -> Suite:
-    """The suite with the attack that reads the defence, in those of its norms in which that works."""
+    """The suite with the adaptive attack added, in those of its norms that the attack supports."""
     norms = [norm for norm in suite.norms if norm in ATTACKS[ADAPTIVE].norms]
     if any(attack.name == ADAPTIVE for attack in suite.attacks):
         return suite
     if not norms:
         works = ", ".join(ATTACKS[ADAPTIVE].norms)
         raise UserError(
-            f"--adaptive works in {works}, and the suite asks for {', '.join(suite.norms)}",
+            f"--adaptive supports {works}, and the suite uses {', '.join(suite.norms)}",
             hint=f"norms = ['{ATTACKS[ADAPTIVE].norms[0]}']",
         )
     return suite.model_copy(update={"attacks": (*suite.attacks, AttackSpec(name=ADAPTIVE, norms=tuple(norms)))})

@@ -1,4 +1,4 @@
-"""`advbench train`: a recipe in, a trained classifier and its card out."""
+"""`advbench train`: trains the classifier of a recipe and writes its card."""
 
 import shlex
 from dataclasses import replace
@@ -28,7 +28,7 @@ _ALL = {
 
 @click.command(epilog=f"Recipes: {', '.join(RECIPES)}.", cls=Command)
 @click.argument("recipe")
-@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="In place of the recipe's number.")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Number of epochs, instead of the recipe's.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), metavar="RATE", help="Peak learning rate.")
 @click.option(
     "--adversarial",
@@ -38,16 +38,22 @@ _ALL = {
     help="Train on adversarial images: fast (the default) or trades.",
 )
 @click.option("--eps", metavar="SIZE", help="Largest Linf change in adversarial training, such as 8/255.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Its gradient steps for each batch.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), metavar="N", help="Gradient steps per batch of adversarial training."
+)
 @click.option(
     "--from",
     "base",
     metavar="MODEL",
-    help=f"transfer: the network to start from, as attack --model takes it. Default: {DEFAULT_MODEL}.",
+    help=f"With transfer: the pretrained network, as in attack --model. Default: {DEFAULT_MODEL}.",
 )
-@click.option("--fine-tune", type=click.IntRange(min=1), metavar="N", help="transfer: train its last N layers too.")
+@click.option(
+    "--fine-tune", type=click.IntRange(min=1), metavar="N", help="With transfer: also train its last N layers."
+)
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these weights.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all that is random.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all random draws."
+)
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
 @click.option(
     "--data-root",
@@ -57,21 +63,25 @@ _ALL = {
     show_default=True,
     show_envvar=True,
     metavar="FOLDER",
-    help="Where the data sets are; or a folder of pictures with a subfolder for each class.",
+    help="Folder of the data sets, or a folder of pictures with a subfolder for each class.",
 )
 @click.option(
     "--data",
     type=click.Choice([*DATA]),
     metavar="NAME",
-    help=f"Another data set whose images have the same shape: {', '.join(DATA)}.",
+    help=f"Train on another data set with images of the same shape: {', '.join(DATA)}.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: trained/<recipe>.")
-@click.option("--attacked", type=click.IntRange(min=0), default=200, show_default=True, help="Test images to attack.")
-@click.option("--quiet", is_flag=True, help="No progress and no table.")
+@click.option(
+    "--attacked", type=click.IntRange(min=0), default=200, show_default=True, help="Number of test images to attack."
+)
+@click.option("--quiet", is_flag=True, help="Show no progress and no table.")
 def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
-    """Train the model of RECIPE and measure it; `transfer` gives a pretrained network a new top for your pictures.
+    """Train the model of a recipe, and measure it.
 
-    A checkpoint is written after each epoch; the same command goes on where an interrupted one stopped.
+    The recipe `transfer` trains a new head for your pictures on a pretrained network.
+
+    A checkpoint is written after each epoch: run the same command again to continue an interrupted training.
     `advbench attack --model OUT/RECIPE.safetensors` attacks the result.
     """
     chosen = _recipe(RECIPES[recipe], options)
@@ -101,7 +111,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
 
 
 def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
-    """The recipe with the changes of the flags."""
+    """The recipe with the changes from the command line."""
     recipe = _started_from(recipe, options)
     if options["data"] and isinstance(recipe, TransferRecipe):
         raise UserError("--data is for the recipes of the zoo", hint="name the folder of pictures: --data-root FOLDER")
@@ -123,7 +133,7 @@ def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | 
 
 
 def _adversarial(how: Adversarial | None, options: dict[str, Any]) -> Adversarial | None:
-    """The method with the changes of the flags; eps does not grow from 0 where the weights are not fresh."""
+    """The method with the changes from the command line; eps is not ramped up if training starts from given weights."""
     if how is None:
         if given := [f"--{name}" for name in ("eps", "steps") if options[name]]:
             flags = " and ".join(given)
@@ -137,7 +147,7 @@ def _adversarial(how: Adversarial | None, options: dict[str, Any]) -> Adversaria
 
 
 def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
-    """The recipe with the pretrained network that the flags name."""
+    """The recipe with the pretrained network from the command line."""
     if isinstance(recipe, TransferRecipe):
         base = model_card(options["base"] or recipe.base).name
         return replace(recipe, base=base, fine_tune=options["fine_tune"] or 0)
@@ -147,7 +157,7 @@ def _started_from(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Rec
 
 
 def _command(recipe: str, options: dict[str, Any]) -> str:
-    """The command that gives the same weights."""
+    """The command that reproduces the weights."""
     shown = {flag: options[name] for flag, name in _ALL.items() if options[name]}
     if recipe == "transfer":
         shown["--data-root"] = options["data_root"]

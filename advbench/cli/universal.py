@@ -1,4 +1,4 @@
-"""`advbench universal`: one perturbation for most pictures, fitted, measured and applied."""
+"""`advbench universal`: fits, measures and applies one perturbation that fools a model on most pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 _FILE = click.argument("perturbation", type=click.Path(path_type=Path), metavar="PERTURBATION")
 _USED = (
-    click.option("--norm", type=click.Choice(NORMS), help="Of another project's array. Default: linf."),
-    click.option("--eps", metavar="SIZE", help="Of such an array, which is cut to it. Default: the size that it has."),
+    click.option("--norm", type=click.Choice(NORMS), help="Norm of another project's array. Default: linf."),
+    click.option("--eps", metavar="SIZE", help="Clip such an array to this size. Default: its own size."),
     click.option(
         "--scale",
         type=click.Choice(["1", "255"]),
-        help="Largest value of a pixel in the units of such an array. Default: as its values say.",
+        help="Largest pixel value in the units of such an array. Default: inferred from its values.",
     ),
-    click.option("--model", metavar="NAME", help="Default: the one it was made for."),
+    click.option("--model", metavar="NAME", help="Default: the model it was fitted for."),
     WEIGHTS,
     described(labels=False),
-    click.option("--resize", is_flag=True, help="Use it on another model or size, and make it fit."),
+    click.option("--resize", is_flag=True, help="Resize it for a model with another input size."),
     OWN_GOAL,
     DEVICE,
     BATCH,
@@ -57,7 +57,7 @@ _USED = (
     QUIET,
 )
 _with_model = with_options(_USED)
-"""Gives a command the options of a model on which it is used."""
+"""Adds the options of the model on which it is used."""
 
 
 @click.group(cls=Group)
@@ -80,22 +80,27 @@ def universal() -> None:
 )
 @GOAL
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
-@click.option("--eps", metavar="SIZE", help="Largest change; default: 10/255 for linf.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Default: 800; of deepfool, 10 passes.")
+@click.option("--eps", metavar="SIZE", help="Largest change allowed. Default: 10/255 for linf.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Gradient steps. Default: 800; for deepfool, 10 passes over the pictures.",
+)
 @HELD_OUT
 @SEED
 @DEVICE
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures in each step.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures per step.")
 @OUT
 @JSON
 @QUIET
 def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any) -> None:
     """Fit a perturbation to pictures (files or folders of them).
 
-    A checkpoint is kept; the same command goes on where an interrupted one stopped.
+    A checkpoint is kept: run the same command again to continue an interrupted fit.
     """
     if eps is None and options["norm"] != "linf":
-        raise UserError(f"a budget is needed in {options['norm']}", hint="give one, such as --eps 5")
+        raise UserError(f"{options['norm']} has no default budget", hint="give one, such as --eps 5")
     options["data"] = chosen_images(options, limit=None)
     options["eps"] = parse_eps(eps or "10/255", options["norm"])
     options["goal"] = parse_goal(options["goal"])
@@ -115,12 +120,15 @@ def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any)
 @_FILE
 @PICTURES
 @DATA
-@click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="True classes: columns file and index.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), metavar="CSV", help="True classes, in the columns file and index."
+)
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
     """Measure how often PERTURBATION fools a model on pictures.
 
-    It is a file of `advbench universal fit`, or another project's array: .npy, .npz, .pt, .pth or .safetensors.
+    PERTURBATION is a file from `advbench universal fit`, or an array of another project: .npy, .npz, .pt, .pth or
+    .safetensors.
     """
     from advbench.pictures.universal.measure import UseConfig, measure_perturbation
 
@@ -148,7 +156,7 @@ def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> 
 
 
 def _told(options: dict[str, Any]) -> "Told":
-    """What the options say of an array; they are taken out."""
+    """What the options say about an array; removes them from the options."""
     from advbench.pictures.universal.arrays import Told
 
     norm, eps, scale = (options.pop(name) for name in ("norm", "eps", "scale"))

@@ -26,7 +26,7 @@ def conclude(  # noqa: PLR0913 - each output of the end of a run, with a default
     github: bool | None = None,
     tracker: str | None = None,
 ) -> ExitCode:
-    """Evaluate a run against gates, report the verdict where requested, and give the exit code.
+    """Evaluate the gates of a run, write the requested reports, and return the exit code.
 
     Args:
         run: Analysis of the run, finished or not.

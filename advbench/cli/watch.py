@@ -1,4 +1,4 @@
-"""`advbench watch DIR`: how far a run has come, from another terminal or another machine."""
+"""`advbench watch DIR`: follows a run from another terminal or another machine."""
 
 import math
 import time
@@ -11,16 +11,16 @@ import click
 from advbench.cli.console import Command, console, print_result, results
 from advbench.errors import ExitCode
 from advbench.records.pace import describe_duration, describe_rate
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 if TYPE_CHECKING:
     from advbench.analysis.course import Course, RobustSoFar, RunWatcher
     from advbench.records.unit import Unit
 
 TERMINAL_SECONDS, LOG_SECONDS = 2.0, 30.0
-"""Seconds between two looks by default, on a terminal and elsewhere."""
+"""Default seconds between updates, on a terminal and elsewhere."""
 SHARE = 5
-"""A look takes at most a fifth of the time, or a run with millions of rows would keep a core busy."""
+"""Updates take at most a fifth of the time; otherwise a run with millions of rows would keep a core busy."""
 MOST = 20
 """Largest number of lines on robust accuracy."""
 
@@ -33,17 +33,19 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) ->
 
 @click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--once", is_flag=True, help="Print one report and stop.")
+@click.option("--once", is_flag=True, help="Print one report and exit.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 86400),
     callback=_seconds,
     metavar="SECONDS",
-    help="Time between two looks; default: 2 on a terminal, 30 elsewhere.",
+    help="Time between updates. Default: 2 on a terminal, 30 elsewhere.",
 )
 @click.pass_context
 def watch(ctx: click.Context, /, folder: Path, once: bool, interval: float | None) -> None:
-    """Watch the run in DIR, from this or another machine that sees the folder.
+    """Watch the run in DIR while it works.
+
+    This works from any machine that can read the folder.
 
     Shows units done, their rate, the time left, what the workers do, and robust accuracy so far. It only reads, and
     ends with the run. Exit codes: 0, the run is complete; 3, it is not, or not yet with --once.
@@ -61,7 +63,7 @@ def watch(ctx: click.Context, /, folder: Path, once: bool, interval: float | Non
 
 
 def _looks(watcher: "RunWatcher", pause: float) -> "Iterator[Course]":
-    """Look now and then, and once more when the run has ended."""
+    """Read the run at intervals, and once more when it has ended."""
     from advbench.analysis.course import PLANNING, RUNNING, status_of
 
     while True:
@@ -78,7 +80,7 @@ def _looks(watcher: "RunWatcher", pause: float) -> "Iterator[Course]":
 
 
 def _live(watcher: "RunWatcher", pause: float) -> "Course":
-    """Keep one report on the terminal up to date."""
+    """Keep a report on the terminal up to date."""
     from rich.live import Live
     from rich.text import Text
 
@@ -89,7 +91,7 @@ def _live(watcher: "RunWatcher", pause: float) -> "Course":
 
 
 def _logged(watcher: "RunWatcher", pause: float) -> "Course":
-    """Print a line whenever something has changed, and the whole report in the end."""
+    """Print a line whenever something changes, and the whole report at the end."""
     before = ""
     for course in _looks(watcher, pause):
         if (line := summary(course)) != before and not course.ended:
@@ -101,7 +103,7 @@ def _logged(watcher: "RunWatcher", pause: float) -> "Course":
 
 
 def summary(course: "Course") -> str:
-    """How far a run has come, in one line."""
+    """The progress of a run, in one line."""
     from advbench.analysis.course import PLANNING, lowest
 
     if course.status == PLANNING:
@@ -121,7 +123,7 @@ def summary(course: "Course") -> str:
 
 
 def report(course: "Course", folder: Path) -> list[str]:
-    """Everything that is known of a run, as lines.
+    """All that is known about a run, as lines.
 
     Args:
         course: How far it has come.
@@ -143,7 +145,7 @@ def report(course: "Course", folder: Path) -> list[str]:
         if (more := len(course.robust) - MOST) > 0:
             lines.append(f"  and {more} more: advbench report {folder}")
     if course.ended and course.status != COMPLETE:
-        lines.append(f"to go on: advbench resume {folder}")
+        lines.append(f"to continue: advbench resume {folder}")
     return lines
 
 
@@ -157,4 +159,6 @@ def _work(unit: "Unit") -> str:
     what = {"clean": "predictions of clean images", "checks": "trust checks"}.get(unit.name, unit.name)
     bound = "" if unit.eps is None else f" {unit.eps:.4g}"
     how = f", {unit.goal}, {unit.norm}{bound}" if unit.attack else ""
-    return display_name(f"{what} on {unit.model}, {unit.dataset}{how}, {len(unit.samples)} images", limit=200)
+    return display_name(
+        f"{what} on {unit.model}, {unit.dataset}{how}, {count_of(len(unit.samples), 'image')}", limit=200
+    )

@@ -19,7 +19,7 @@ class Floor(Strict):
     """
 
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)]
-    """Least robust accuracy, 0 to 1, in the worst case over the attacks."""
+    """Minimum robust accuracy, 0 to 1, in the worst case over the attacks."""
     model: str | None = None
     """Label of a model; None: every model."""
     dataset: str | None = None
@@ -53,20 +53,20 @@ class Gates(Strict):
     """
 
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least robust accuracy, 0 to 1, of every model, data set, goal, norm and eps, in the worst case over attacks."""
+    """Minimum robust accuracy, 0 to 1, for every model, data set, goal, norm and eps, worst case over attacks."""
     floors: tuple[Floor, ...] = ()
-    """Least robust accuracies of some of them."""
+    """Minimum robust accuracies for some of them."""
     min_proved_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least share of images, 0 to 1, of which it is proved that nothing within eps meets the goal; needs `prove`."""
+    """Minimum share of images, 0 to 1, that are proved: nothing within eps meets the goal; needs `prove`."""
     max_open: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Largest share of images, 0 to 1, that are neither fooled nor proved; needs `prove`."""
+    """Maximum share of images, 0 to 1, that are neither fooled nor proved; needs `prove`."""
     max_corruption_error: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Largest error under corruptions, 0 to 1, the mean over all of the suite's; needs `corruptions`."""
+    """Maximum error under corruptions, 0 to 1, averaged over all those of the suite; needs `corruptions`."""
     max_drop_pp: Annotated[float, Field(ge=0)] | None = None
-    """Largest loss of robust accuracy against the baseline, percentage points."""
+    """Maximum loss of robust accuracy compared with the baseline, percentage points."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """A loss counts if it is significant at this level, over all comparisons."""
     max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Largest share of rows of which nothing is known, 0 to 1; with more the run is incomplete."""
+    """Maximum share of unknown rows, 0 to 1; with more, the run is incomplete."""
     require_flags_clear: bool = False
     """No trust flag of severity E or F may be raised."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError, ValidationInfo
 
+from advbench.catalog.registry import near_misses
 from advbench.catalog.user_models import described_fields
 from advbench.config.fields import Strict
 from advbench.config.image_size import Size, checked_size
@@ -60,24 +61,23 @@ class Description(Strict):
     """
 
     num_classes: PositiveInt | None = None
-    """Number of classes, which is checked; None: as many as the network answers with."""
+    """Number of classes, which is checked; None: the number that the network outputs."""
     input_size: Side = None
     """Size of the input in pixels: the side of a square, or [height, width]; None: as in the file, or a usual size that
     the network takes."""
     mean: Values | None = None
-    """Mean subtracted from images in [0, 1], for each channel, or one for all. None: no mean. Where neither file nor
-    network says how many channels there are, one value means grey images."""
+    """Mean subtracted from images in [0, 1], for each channel, or one for all. None: no mean. If neither file nor
+    network defines the number of channels, one value means greyscale images."""
     std: Values | None = None
-    """Divisor after that, for each channel, or one for all; None: no division."""
+    """Divisor after subtracting the mean, for each channel, or one for all; None: no division."""
     classes: Names | None = None
-    """Names of the classes, in the order of the logits, or the file that holds them: .txt with one a line, or .json
-    with a list. None: numbers."""
+    """Names of the classes, in the order of the logits, or the file that holds them: .txt with one per line, or
+    .json with a list. None: numbers."""
     thresholds: Values | None = None
-    """Logit above which each class applies, one for all or one for each, of a network that tells of each class by
-    itself whether it applies, so that an image has several of them, or none; 0 is a probability of one half. None: an
-    image has one class, that of the largest logit."""
+    """Logit above which each class applies, one for all or one for each, for a multi-label network, whose images have
+    several classes, or none; 0 is a probability of one half. None: an image has the class of the largest logit."""
     output: str | int | None = None
-    """Output that holds the logits, of several: its name, or its place from 0 where outputs have no names."""
+    """Output that holds the logits, if there are several: its name, or its position from 0 if outputs have no names."""
     templates: Names | None = None
     """Prompts of a zero-shot classifier, with {} for the name of a class, or the file that holds them; None: those of
     the model."""
@@ -192,5 +192,9 @@ def read_description(file: Path) -> Description:
 def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
     first = error.errors()[0]
     name, *rest = map(str, first["loc"])
+    if first["type"] == "extra_forbidden":
+        close = near_misses(name, Description.model_fields)
+        guess = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(Description.model_fields)}"
+        return f"{spelled(name)}: unknown key; {guess}"
     place = f" (number {int(rest[0]) + 1})" if rest and rest[0].isdecimal() else ""
     return f"{spelled(name)}{place}: {first['msg'].removeprefix('Value error, ')}"

@@ -50,7 +50,7 @@ class DatasetSpec(DataSource):
     """
 
     name: Annotated[str, known(dataset_card)]
-    """A data set that `advbench datasets` lists, or `hf/NAME` for one of the Hugging Face hub."""
+    """A data set that `advbench datasets` lists, or `hf/NAME` for one on the Hugging Face hub."""
     classes: Path | None = None
     """A JSON file that maps the classes of the data set to those of the models; a relative path starts at the suite
     file. None: classes are matched by name, WordNet id or number."""
@@ -59,9 +59,9 @@ class DatasetSpec(DataSource):
     eps: EpsTable = Field(default={})
     """Budgets on this data set, in place of the suite's."""
     mask: Mask = None
-    """What may change in its images, in place of the suite's; a relative path of a picture starts at the suite file."""
+    """What may change in its images, in place of the suite's mask; a picture's path is relative to the suite file."""
     label: str = ""
-    """Name in records and reports, which ends with the mask where there is one; default: the name above."""
+    """Name in records and reports, which ends with the mask if there is one; default: the name above."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,7 +102,7 @@ class AttackSpec(Strict):
     params: dict[str, Parameter] = Field(default={})
     """Parameters of the attack; those not given have the attack's defaults."""
     max_passes: PositiveInt | None = None
-    """Most passes on each image, forward and backward; the best candidate by then counts. None: no limit."""
+    """Maximum of forward and backward passes on each image; the best candidate by then counts. None: no limit."""
     goals: Goals | None = None
     """Goals of this attack, in place of the suite's."""
     norms: NormNames | None = None
@@ -112,12 +112,12 @@ class AttackSpec(Strict):
     budgets: Usual | None = None
     """Budgets that suit the data, "small" or "large", in place of all others; None: see eps."""
     mask: Mask = None
-    """What this attack may change: every data set is taken a second time, under this mask, for the attacks that name
-    it. None: as the data set says."""
+    """Mask of what this attack may change: every data set is used once more under it, only for the attacks that name
+    it. None: the data set's own mask, if any."""
     surrogates: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Labels of those of the suite's surrogates that it is made on; an empty list: on the model itself. None: all."""
+    """Labels of the suite's surrogates that it is made on; an empty list: on the model itself. None: all of them."""
     transfer: bool = False
-    """Whether it is made on surrogates alone: where the suite has none, it is left out."""
+    """Whether it is only made on surrogates: if the suite has none, it is left out."""
 
     @model_validator(mode="after")
     def _possible(self, info: ValidationInfo) -> Self:
@@ -150,62 +150,62 @@ class Suite(Strict):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-    """Letters, digits, dots, dashes and underscores; the run's folder is called so."""
+    """Name of the suite and of the run's folder: letters, digits, dots, dashes and underscores."""
     description: str = ""
     """Purpose of the suite."""
     models: Annotated[tuple[Annotated[ModelSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
     """Models, as names or tables."""
     surrogates: Surrogates = ()
-    """Models that attacks are made on in place of the suite's own, on which they are judged: the label of one of the
-    suite's, a name, or a table; a list in the list is an ensemble. None: attacks are made on the model itself."""
+    """Models that attacks are made on; the suite's own models then only judge. Each is the label of a model of the
+    suite, a name, or a table; a list in the list is an ensemble. None: attacks are made on the model itself."""
     datasets: Annotated[tuple[Annotated[DatasetSpec, BeforeValidator(in_a_word)], ...], BeforeValidator(listed)]
-    """Data sets, as names, tables, or in one word as `--data` takes them: "folder:val/,split=test"."""
+    """Data sets, as names, tables, or strings as in `--data`: "folder:val/,split=test"."""
     attacks: Annotated[tuple[Annotated[AttackSpec, BeforeValidator(named)], ...], BeforeValidator(listed)]
-    """Attacks, as names or tables; may be left out where there are corruptions."""
+    """Attacks, as names or tables; may be left out if there are corruptions."""
     corruptions: Corruptions = ()
-    """Corruptions whose accuracy is measured beside the attacks: names, `all`, or `imagenet-c` for the fifteen of the
-    benchmark; no eps bounds them, and they belong to no worst case."""
+    """Corruptions whose accuracy is measured alongside the attacks: names, `all`, or `imagenet-c` for the fifteen of
+    the benchmark. They have no eps, and are not part of any worst case."""
     severities: Severities = (1, 2, 3, 4, 5)
     """Severities of the corruptions, 1 to 5; the mean corruption error needs all of them."""
     goals: Goals = ("untargeted",)
-    """Goals of the attacks that take them."""
+    """Goals of all attacks that support them."""
     norms: NormNames = ("linf",)
-    """Norms of the attacks that work in them."""
+    """Norms in which attacks are run, if they support them."""
     eps: EpsTable = Field(default={"linf": (2 / 255,)})
     """Budgets for data sets that have none of their own."""
     budgets: Usual | None = None
     """Budgets that suit the data, "small" or "large", for data sets that have none of their own; None: those of eps."""
     mask: Mask = None
     """What attacks may change in the images of data sets that have no mask of their own: a picture (white may change;
-    a relative path starts at the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
+    its path is relative to the suite file), box:x,y,width,height, border:8 or saliency:5%. None: everything."""
     images: PositiveInt | None = None
     """Number of images of each data set, always the same ones for the same seed; None: all."""
     seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
     """Seed of the choice of images and of all random draws."""
     noise: bool = True
-    """Whether random noise of every size is run beside the attacks, for comparison."""
+    """Whether random noise of every size is run alongside the attacks, for comparison."""
     prove: Prove | None = None
     """Whether to prove the images that no attack fools, and what that may cost; None: nothing is proved."""
     trust: Trust = "quick"
-    """Which trust checks are made: quick ones, or "full": every attack within an eps is also tried on a few images with
+    """Which trust checks are run: "quick" ones, or "full": every attack within an eps is also run on a few images with
     twice as many steps, from another start, without a bound, against random points, and on planted perturbations."""
     save: Literal["none", "gallery", "all"] = "gallery"
     """Which adversarial images are kept: none, the most interesting of each unit, or all."""
     time_limit: Annotated[float, Field(gt=0)] = 1800.0
-    """Seconds for one unit of work; what takes longer is unknown."""
+    """Time limit for one unit of work, seconds; images of a unit that takes longer are unknown."""
     stop: Literal["end", "decided"] = "end"
-    """When the run ends: with its last image, or "decided": the last attack of the suite takes the images in a random
-    order, and no more of them once every gate is decided at the gates' `alpha`, or `width_pp` is reached."""
+    """When the run ends. "end": after the last image. "decided": the last attack of the suite takes the images in a
+    random order, and stops once every gate is decided at the gates' `alpha`, or `width_pp` is reached."""
     width_pp: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Width of the interval of each robust accuracy, percentage points, that is enough for a run that stops when it is
-    decided; None: no width is."""
+    """Width of the interval of each robust accuracy, percentage points, at which a run with `stop = "decided"` may
+    stop; None: at no width."""
     precise: bool = False
-    """Whether attacks take their gradients from the network as it is, rather than from the form of it that is fastest
-    on the machine; verdicts always come from the network as it is."""
+    """Whether attacks take their gradients from the network itself, rather than from its fastest form on this machine;
+    verdicts always come from the network itself."""
     device: str = "cpu"
     """cpu, cuda, cuda:N, mps, or auto."""
     profile: bool = False
-    """Whether reports begin with a profile: a row for each threat, and the worst case image by image over all."""
+    """Whether reports begin with a profile: a row for each threat, and the worst case over all, image by image."""
     gates: Gates = Gates()
     """Gates that the run must pass."""
 

@@ -75,6 +75,10 @@ def load_suite(
 
 
 def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> Suite:
+    given: object = source
+    if not isinstance(given, str | Path | Mapping):
+        hint = "name one, such as smoke, or a file that ends in .toml; or write it as a mapping"
+        raise UserError(f"a suite is a name, a path or a mapping, got {type(given).__name__}", hint=hint)
     if isinstance(source, Mapping):
         return _checked(source, "suite", names)
     path = Path(source)

@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.protocols import Model
 from attacks.queries.answers import find_logits
 from attacks.queries.gradients import asked_ids
-from attacks.queries.in_front import InFront
+from attacks.queries.in_front import InFront, unwatched
 from attacks.queries.places import Places
 
 
@@ -74,7 +74,7 @@ class Meter(InFront):
 
     def _look(self, logits: Tensor, places: Tensor | None, rows: int) -> None:
         """Count outputs that are not finite, and the backward pass when it happens."""
-        found = logits.detach()
+        found = unwatched(logits)
         if not math.isfinite(found.sum()):  # quicker than testing each of them, and rarely a false alarm
             _book(self.not_finite, places, _not_finite(found).float())
         if logits.requires_grad:

@@ -77,9 +77,9 @@ def check_archive(archive: Archive, model: Classifier, classes: dict[str, list[s
         found.append(clean)
         problems += _first(_clean_problems(data, clean))
         if copies := len(data.ids) - len(set(data.ids)):
-            notes.append(f"{data.label}: {copies} images are copies of others")
+            notes.append(f"{data.label}: copies of other images: {copies}")
         if len(clean.images) < len(data.ids):
-            notes.append(f"{data.label}: {len(data.ids) - len(clean.images)} images are not in it, and count as robust")
+            notes.append(f"{data.label}: images not in it, which count as robust: {len(data.ids) - len(clean.images)}")
     for number, threat in enumerate(archive.claims.threats):
         problems += _first(_threat_problems(archive, number, found[threat.data]))
         problems += _count_problems(number, threat, archive.claims.data[threat.data])

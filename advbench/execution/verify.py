@@ -74,7 +74,11 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     ]
     for unit in run.plan:
         path = files.adversarials(unit.unit_id)
-        if not unit.has_rows or unit.unit_id in run.missing or not path.exists():
+        if not unit.has_rows or unit.unit_id in run.missing:
+            continue
+        if not path.exists():
+            if run.suite.save == "all" and (lost := _candidates(rows[unit.unit_id])):
+                problems.append(f"{path.name}: the file is not there, and had the images of {lost} rows of the unit")
             continue
         content = path.read_bytes()
         if not is_intact(content):
@@ -85,6 +89,11 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
         norm = _norm_of(unit, run.suite.data(unit.dataset), tensors["x"][0])
         problems += _differences(unit, resources.judged(unit.model, unit.dataset), tensors, rows[unit.unit_id], norm)
     return Verification(len(rows), images, problems)
+
+
+def _candidates(rows: Any) -> int:
+    """Number of rows with a candidate, which a run that saves all images keeps."""
+    return int((rows["adv_class"].notna() | rows["adv_labels"].notna()).sum())
 
 
 def _refuse_strays(run: StoredRun) -> None:

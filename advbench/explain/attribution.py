@@ -17,7 +17,9 @@ from advbench.explain.layers import Layer, last_maps, tapped
 from advbench.models.classifier import Classifier
 from advbench.models.twins import BORROW
 from attacks.queries.derivatives import has_gradient
+from attacks.queries.inputs import check_images
 
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _BATCH = 8
 """Number of changed images that are classified together."""
 
@@ -35,6 +37,7 @@ def saliency(model: Classifier, x: Tensor, classes: Tensor) -> Tensor:
 
     Raises:
         UserError: captum is not installed, or the model gives no gradient.
+        ValueError: The images are not in [0, 1], or a class is none of the model's.
 
     References:
         Simonyan et al., Deep inside convolutional networks, https://arxiv.org/abs/1312.6034, 2013.
@@ -70,7 +73,7 @@ def smooth_saliency(
         (N, C, H, W).
 
     Raises:
-        UserError: As :func:`saliency`.
+        UserError, ValueError: As :func:`saliency`.
 
     References:
         Smilkov et al., SmoothGrad, https://arxiv.org/abs/1706.03825, 2017.
@@ -105,6 +108,7 @@ def grad_cam(model: Classifier, x: Tensor, classes: Tensor, layer: Layer | None 
 
     Raises:
         UserError: As :func:`saliency`, or the network has no convolution.
+        ValueError: As :func:`saliency`.
 
     References:
         Selvaraju et al., Grad-CAM, https://arxiv.org/abs/1610.02391, 2016.
@@ -133,7 +137,7 @@ def integrated_gradients(model: Classifier, x: Tensor, classes: Tensor, *, steps
         (N, C, H, W).
 
     Raises:
-        UserError: As :func:`saliency`.
+        UserError, ValueError: As :func:`saliency`.
 
     References:
         Sundararajan et al., Axiomatic attribution for deep networks, https://arxiv.org/abs/1703.01365, 2017.
@@ -166,6 +170,7 @@ def occlusion(model: Classifier, x: Tensor, classes: Tensor, *, parts: int = 14)
 
     Raises:
         UserError: captum is not installed.
+        ValueError: As :func:`saliency`.
 
     References:
         Zeiler and Fergus, Visualizing and understanding convolutional networks, https://arxiv.org/abs/1311.2901, 2013.
@@ -173,12 +178,13 @@ def occlusion(model: Classifier, x: Tensor, classes: Tensor, *, parts: int = 14)
     _require_captum()
     from captum.attr import Occlusion
 
+    labels = _labels(model, x, classes)
     method, (channels, height, width) = Occlusion(lambda images: model(images).log_softmax(1)), x.shape[1:]
     step = (max(1, height // parts), max(1, width // parts))
     window = (channels, min(height, 3 * step[0]), min(width, 3 * step[1]))
     maps = []
     with torch.no_grad():
-        for image, label in zip(torch.split(x, 1), classes.tolist(), strict=True):
+        for image, label in zip(torch.split(x, 1), labels, strict=True):
             maps.append(
                 method.attribute(
                     image,
@@ -207,11 +213,34 @@ def require_gradient(model: Classifier, x: Tensor) -> None:
 
 def _each(model: nn.Module, x: Tensor, classes: Tensor, attribute: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Explain images one by one."""
+    labels = _labels(model, x, classes)
     require_gradient(model, x)  # type: ignore[arg-type]
     # captum warns about images that do not ask for a gradient yet.
     images = [image.detach().clone().requires_grad_() for image in torch.split(x, 1)]
-    maps = [attribute(image, label) for image, label in zip(images, classes.tolist(), strict=True)]
+    maps = [attribute(image, label) for image, label in zip(images, labels, strict=True)]
     return torch.cat(maps).detach()
+
+
+def _labels(model: object, x: Tensor, classes: object) -> list[int]:
+    """The class that is asked about each image, once both are known to be meant so.
+
+    Raises:
+        ValueError: The images are no batch of images in [0, 1], or the classes are none of the model's, one for each.
+    """
+    check_images(x)
+    if x.ndim != 4:
+        raise ValueError(f"expected images of shape (N, C, H, W), got {tuple(x.shape)}")
+    if not isinstance(classes, Tensor):
+        raise ValueError(f"expected classes as a tensor of shape ({len(x)},), got {type(classes).__name__}")
+    if classes.dtype not in _WHOLE or classes.shape != x.shape[:1]:
+        got = f"{classes.dtype} with shape {tuple(classes.shape)}"
+        raise ValueError(f"expected classes as whole numbers of shape ({len(x)},), got {got}")
+    found: list[int] = classes.tolist()
+    count = getattr(model, "num_classes", None)
+    if min(found) < 0 or (count is not None and max(found) >= count):
+        most = "" if count is None else f" to {count - 1}"
+        raise ValueError(f"expected classes from 0{most}, got {min(found)} to {max(found)}")
+    return found
 
 
 def _require_captum() -> None:

@@ -51,8 +51,11 @@ def filter_images(
 
     Raises:
         UserError: The layer has no such filter, or the model gives no gradient.
+        ValueError: There is no filter.
     """
     count = layer.shape[0]
+    if not len(filters):
+        raise ValueError("expected at least one filter, got none")
     if wrong := [each for each in filters if not 0 <= each < count]:
         raise UserError(f"layer '{layer.name}' has no filter {wrong[0]}", hint=f"it has {count}: 0 to {count - 1}")
 
@@ -78,7 +81,12 @@ def class_images(model: Classifier, targets: Sequence[Sequence[int]], *, steps: 
 
     Raises:
         UserError: The model gives no gradient.
+        ValueError: There is no picture, or one without classes, or with such as the model does not have.
     """
+    known = set(range(model.num_classes))
+    if not len(targets) or not all(isinstance(each, Sequence) and each and known.issuperset(each) for each in targets):
+        wanted = f"for each picture a list of classes from 0 to {model.num_classes - 1}, such as [[3], [0, 7]]"
+        raise ValueError(f"expected {wanted}, got {targets!r}")
 
     def excitement(images: Tensor, ids: Tensor) -> Tensor:
         logits = model(images)

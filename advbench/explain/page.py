@@ -25,7 +25,7 @@ from advbench.models.thresholds import refuse_several
 from advbench.pictures.choice import choose, suit
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from advbench.report.html.document import data_uri, render
-from advbench.sanitize import display_name, slug
+from advbench.sanitize import count_of, display_name, slug
 
 DRAWN: Mapping[str, Callable[[Scene], Section]] = MappingProxyType(
     {
@@ -74,7 +74,7 @@ def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None)
             found = explain_run(
                 config.run, worst=config.worst, device=config.device, allow_code=config.allow_code, progress=progress
             )
-            lead = f"The {config.worst} images, at most, that the smallest perturbations fooled."
+            lead = f"At most {count_of(config.worst, 'image')}: those that the smallest perturbations fooled."
             return _write(config.out, f"What was fooled most easily in {display_name(config.run.name)}", lead, found)
         progress(f"loading {config.model}", 0, 1)
         model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
@@ -140,7 +140,7 @@ def explain(
     lead = (
         "The picture as it is."
         if picture.x_adv is None
-        else (f"The picture as it is, and an adversarial one that looks the same to a person ({picture.how}).")
+        else (f"The picture as it is, and an adversarial one ({picture.how}).")
     )
     return _write(out, f"What {model.name} sees in {picture.name}", lead, sections())
 

@@ -1,5 +1,6 @@
 """Predictions between the clean image and the adversarial one, beyond it, and around both."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from attacks.searches import draws
 _BATCH = 16
 
 
-def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor) -> Tensor:
+def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor | Sequence[float]) -> Tensor:
     """Confidences along the straight line through both images; values are kept in [0, 1].
 
     Args:
@@ -30,7 +31,7 @@ def straight_line(model: Classifier, x: Tensor, x_adv: Tensor, places: Tensor) -
         >>> straight_line(model, x, x.flip(3), torch.tensor([0.0, 0.5, 1.0])).argmax(1).tolist()[::2]
         [0, 1]
     """
-    images = [(x + t * (x_adv - x)).clamp(0, 1) for t in places.tolist()]
+    images = [(x + t * (x_adv - x)).clamp(0, 1) for t in torch.as_tensor(places).tolist()]
     return _log_probabilities(model, torch.cat(images)).exp()
 
 
@@ -57,8 +58,13 @@ def plane(model: Classifier, x: Tensor, x_adv: Tensor, *, points: int = 21, seed
         x_adv: The adversarial image (1, C, H, W), different from ``x``.
         points: Points of the grid along a side.
         seed: Seed of the random direction.
+
+    Raises:
+        ValueError: The two images are the same.
     """
     delta = x_adv - x
+    if not delta.any():
+        raise ValueError("expected an adversarial image that differs from the clean one, got the same")
     chance = draws.normal(seed, torch.zeros(1, dtype=torch.int64), 0, x.shape[1:]).to(x)
     chance -= (chance * delta).sum() / (delta * delta).sum() * delta
     chance *= delta.norm() / chance.norm()

@@ -34,9 +34,9 @@ _BESIDE = {
 def attacks_body() -> str:
     """The library `attacks`."""
     return joined(
-        "`import attacks` needs torch alone. A model is any callable from images in [0, 1] to logits; an attack is a "
-        "frozen dataclass that takes a model, images and a goal, and returns candidate images. Papers and deviations "
-        "of the attacks are on `advbench guide reference/attacks`.",
+        "`import attacks` needs only torch. A model is any callable from images in [0, 1] to logits; an attack is a "
+        "frozen dataclass that takes a model, images and a goal, and returns candidate images. For the papers and "
+        "deviations of the attacks, see `advbench guide reference/attacks`.",
         _package("attacks"),
     )
 
@@ -44,7 +44,7 @@ def attacks_body() -> str:
 def advbench_body() -> str:
     """What `import advbench` gives, and what is imported from its modules."""
     parts = [joined(f"## From `{module}`", *_documented(module, names)) for module, names in _BESIDE.items()]
-    about = "`import advbench` is instant: torch is imported when it is first needed."
+    about = "`import advbench` is instant: torch is only imported when it is first needed."
     return joined(about, _package("advbench"), *parts)
 
 

@@ -33,10 +33,10 @@ def body() -> str:
     own = [card for card in ATTACKS.values() if not _is_foreign(card) and card not in corruptions]
     rows = [(f"[{c.name}](#{c.name})", c.kind, " ".join(c.norms), plain(c.summary)) for c in own]
     return joined(
-        "Every attack takes every goal. One of the kind *budget* is given an eps; one of the kind *minimum norm* looks "
-        "for the smallest perturbation. Costs are those of the defaults in the first norm; `advbench run SUITE "
-        "--dry-run` counts yours before anything is run. The attacks of Foolbox are on "
-        "`advbench guide reference/foolbox`.",
+        "Every attack works with every goal. An attack of the kind *budget* takes an eps; one of the kind *minimum "
+        "norm* looks for the smallest perturbation. Costs are for the default parameters in the first norm; "
+        "`advbench run SUITE --dry-run` computes those of your suite before anything is run. For Foolbox's attacks, "
+        "see `advbench guide reference/foolbox`.",
         table(["attack", "kind", "norms", ""], rows),
         *map(_own, own),
         _corruptions(corruptions),
@@ -117,9 +117,9 @@ def foolbox_body() -> str:
         if facts[card.name]["faults"]
     ]
     return joined(
-        f"{foreign[0].source} comes along, so that its attacks run under the same judge: `advbench attack --attack "
-        f"{foreign[0].name}`. `advbench attacks NAME` has the parameters of each. Below the table stands what is known "
-        "to be wrong, with the file in `foolbox/attacks` and the line.",
+        f"{foreign[0].source} is included, and its attacks run under the same judge: `advbench attack --attack "
+        f"{foreign[0].name}`. `advbench attacks NAME` lists the parameters of each. Known faults are listed below the "
+        "table, with the file in `foolbox/attacks` and the line.",
         table(["attack", "kind", "norms", "goals", "note"], rows),
         *faults,
     )

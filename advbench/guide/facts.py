@@ -25,10 +25,10 @@ def record_body() -> str:
     causes = [(f"`{ast.literal_eval(each.default)}`", inline(each.text)) for each in reasons.values()]
     return joined(
         "One row for each image under each attack at each eps: `advbench.load_run(FOLDER).frame`, and `record.parquet` "
-        "and `record.csv` of `advbench attack`. What is not known is empty: never NaN, infinity, or a zero that means "
-        "nothing.",
+        "and `record.csv` of `advbench attack`. Unknown values are empty, never NaN, infinity, or a meaningless "
+        "zero.",
         table(["column", "values", "meaning"], rows),
-        "## Why nothing is known of an image",
+        "## Why an image is unknown",
         table(["`reason`", "meaning"], causes),
     )
 
@@ -46,9 +46,9 @@ def exit_codes_body() -> str:
     known = fields_of("advbench.errors", "ExitCode")
     rows = [(str(int(code)), code.name.lower().replace("_", " "), inline(known[code.name].text)) for code in ExitCode]
     return joined(
-        "Every command ends with one of these. Messages go to standard error, results alone to standard output.",
+        "Every command ends with one of these. Messages go to standard error, only results to standard output.",
         table(["code", "name", "meaning"], rows),
-        "`advbench run` and `advbench resume` end with the verdict on the run: 0 if every gate held, 1 if one did not, "
-        "3 if something is missing, whatever the gates say. `advbench report` and `advbench guide` only say whether "
-        "they could do their own work.",
+        "`advbench run` and `advbench resume` end with the verdict on the run: 0 if every gate passed, 1 if one "
+        "failed, 3 if something is missing, whatever the gates say. `advbench report` and `advbench guide` only say "
+        "whether they could do their own work.",
     )

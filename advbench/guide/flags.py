@@ -43,12 +43,12 @@ _SEVERITIES = {
     "I": "good to know",
 }
 _KINDS = {
-    "M": ("Of a model", "before anything is attacked, on some images"),
-    "D": ("Of data", "before anything is attacked"),
-    "A": ("Of attacks", "from the rows of a run, or by trying the attack in other ways on a few images"),
-    "P": ("Of proofs", "from the rows of a run"),
+    "M": ("Models", "before anything is attacked, on some images"),
+    "D": ("Data", "before anything is attacked"),
+    "A": ("Attacks", "from the rows of a run, or by running the attack in other ways on a few images"),
+    "P": ("Proofs", "from the rows of a run"),
 }
-_FULL = ' Made in full only with `trust = "full"` in a suite, or `advbench run --trust full`.'
+_FULL = ' Checked in full only with `trust = "full"` in a suite, or `advbench run --trust full`.'
 _RULE = re.compile(r"^([A-Z]\d+): (.+(?:\n.+)*)", re.MULTILINE)
 
 
@@ -82,8 +82,8 @@ def body() -> str:
         own = [name for name in CHECKS if name[0] == letter]
         parts.append(joined(f"## {heading}", f"Raised {when}.", *map(_section, own)))
     return joined(
-        "A trust flag is a doubt about a number, stored with it and shown above it: a reason why the model only seems "
-        "robust, or why the attack failed. That none is raised proves nothing.",
+        "A trust flag is a warning about a number, stored with it and shown above it: a reason why the model may only "
+        "seem robust, or why the attack may have failed. If no flag is raised, that proves nothing.",
         legend,
         *parts,
     )

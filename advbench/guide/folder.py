@@ -39,6 +39,6 @@ def index() -> str:
     return joined(*parts) + "\n"
 
 
-_ABOUT = """advbench measures how easily an image classifier is fooled, with numbers that can be believed: an attack
-library (`import attacks`) proposes images, and a judge that trusts nobody measures what became of them. Whoever is new
-here attacks a photograph first; that takes five minutes, most of which are the installation."""
+_ABOUT = """advbench measures how easily an image classifier is fooled, with numbers you can trust: an attack
+library (`import attacks`) proposes images, and a separate judge measures every one of them. If you are new here, attack
+a photograph first; that takes five minutes, most of them for the installation."""

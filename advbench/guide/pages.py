@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 SECTIONS = {
     "start": "Start: five minutes each",
     "howto": "How to",
-    "reference": "Reference, made of the code",
+    "reference": "Reference, generated from the code",
     "background": "Background",
 }
 """First part of the names of pages -> heading above them."""

@@ -29,10 +29,10 @@ def body() -> str:
     known = [name for name in _TABLES if name in found] + [name for name in found if name not in _TABLES]
     return joined(
         "A suite is a TOML file, or a mapping of the same shape for `advbench.run`: models x data sets x attacks x "
-        "goals x norms x eps, and the gates. Several values are a list; where there is one it may stand alone. An eps "
-        'is a number or a text such as "2/255". None stands for a key that is left out. '
-        f"{', '.join(code(name) for name in suite_names())} come along. `advbench schema` prints this as a JSON "
-        "schema, for editors that check a file as it is written.",
+        "goals x norms x eps, and the gates. Write several values as a list; a single value needs no list. An eps "
+        'is a number or a string such as "2/255". None means that the key is left out. '
+        f"The package includes {', '.join(code(name) for name in suite_names())}. `advbench schema` prints this page "
+        "as a JSON schema, for editors that check a file as you write it.",
         *(joined(f"## {_TABLES.get(name, name)}", _keys(name, found[name])) for name in known),
     )
 

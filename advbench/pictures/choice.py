@@ -144,5 +144,5 @@ def _number(text: str, place: Mapping[str, int], label: str) -> int:
         return int(text)
     close = near_misses(text, place)
     guess = f"did you mean {' or '.join(display_name(each) for each in close[:2])}? " if close else ""
-    hint = f"{guess}A number from 0 to {len(place) - 1} works as well"
+    hint = f"{guess}{'A' if guess else 'a'} number from 0 to {len(place) - 1} works as well"
     raise UserError(f"data set {label} has no image '{display_name(text)}'", hint=hint)

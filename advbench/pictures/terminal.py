@@ -11,7 +11,7 @@ from advbench.analysis.statistics import Proportion
 from advbench.config.budgets import NORMS, describe_eps, describe_norm
 from advbench.pictures.wording import describe_result
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 if TYPE_CHECKING:
     from advbench.pictures.outcome import PictureResult
@@ -94,13 +94,24 @@ def _rivals(outcome: "PictureResult") -> Table:
 def table_of(outcomes: "Sequence[PictureResult]") -> Table:
     """One table for many attacked pictures; the row of a failed one says why."""
     failures = any(outcome.record.status != OK for outcome in outcomes)
+    sizes = any(outcome.read_back for outcome in outcomes)  # else all were attacked at the size of the model's input
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("picture", "pixels", "first before", "first after", "goal", "change", "seconds"):
+    for heading in (
+        "picture",
+        *(["pixels"] if sizes else []),
+        "first before",
+        "first after",
+        "goal",
+        "change",
+        "seconds",
+    ):
         table.add_column(heading, justify="right" if heading in ("change", "seconds") else "left")
     if failures:
         table.add_column("why not", overflow="fold")
     for outcome in outcomes:
-        table.add_row(*_row(outcome), *([Text(_why(outcome), style="red")] if failures else []))
+        name, size, *rest = _row(outcome)
+        why = [Text(_why(outcome), style="red")] if failures else []
+        table.add_row(name, *([size] if sizes else []), *rest, *why)
     return table
 
 
@@ -130,7 +141,7 @@ def universal(measured: "Measured") -> RenderableType:
     """The output for a universal perturbation: both fooling rates, and the classes it pushes pictures into."""
     counts, perturbation = measured.counts, measured.perturbation
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"of {counts.images} pictures")
+    table.add_column(f"of {count_of(counts.images, 'picture')}")
     table.add_column("share")
     table.add_column("95 % interval")
     rows = [("changed class", Proportion(counts.changed, counts.images))]
@@ -144,7 +155,8 @@ def universal(measured: "Measured") -> RenderableType:
     named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
     lines = [f"most often taken for {', '.join(named)}"]
     if counts.pointless:
-        lines.append(f"goal met: {counts.pointless} pictures left out, which were of the target class already")
+        left_out = count_of(counts.pointless, "picture")
+        lines.append(f"goal met: {left_out} left out, of the target class already")
     if read := perturbation.card.get("read"):
         lines.append(f"read as an {display_name(str(read), limit=90)}")
     if measured.folder:
@@ -160,7 +172,7 @@ def patch(measured: "PatchMeasured") -> RenderableType:
     """The output for a patch: its fooling rate, that of random colours, and the classes it pushes pictures into."""
     counts, sticker = measured.counts, measured.sticker
     each = counts.images // max(measured.pictures, 1)
-    where = f"{measured.pictures} pictures" if measured.pictures > 1 else "1 picture"
+    where = count_of(measured.pictures, "picture")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"on {where}, {each} {'places' if each > 1 else 'place'} each")
     table.add_column("share")
@@ -171,7 +183,8 @@ def patch(measured: "PatchMeasured") -> RenderableType:
     named = (f"{display_name(name, limit=30)} {count / counts.images:.1%}" for name, count in measured.classes[:3])
     lines = [f"most often taken for {', '.join(named)}"]
     if counts.pointless:
-        lines.append(f"left out: {counts.pointless} places on pictures that were of the target class already")
+        left_out = count_of(counts.pointless, "place")
+        lines.append(f"left out: {left_out} on pictures that were of the target class already")
     if measured.folder:
         lines.append(f"files in {display_name(measured.folder, limit=200)}")
     made_for = display_name(str(sticker.card.get("model", "unknown")))

@@ -1,5 +1,6 @@
 """Forecast of the work and the cost of a run, for dry runs."""
 
+import json
 import time
 from collections import Counter
 from typing import NamedTuple
@@ -67,8 +68,8 @@ def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) ->
     seconds = sum(_seconds(unit, speed) for unit in plan.units)
     tasks = Counter(unit.task for unit in plan.units)
     return (
-        f"{len(plan.units)} units ({tasks['attack']} of attacks), at most "
-        f"{sum(unit.passes * len(unit.samples) for unit in plan.units):,.0f} passes "
+        f"{len(plan.units)} unit{'' if len(plan.units) == 1 else 's'} ({tasks['attack']} of attacks), at most "
+        f"{sum(map(_passes, plan.units)):,.0f} passes "
         f"(a backward pass counts as two forward passes)\n"
         f"time: at most {describe_duration(seconds / workers.number)}; memory: about "
         f"{(PROCESS_BYTES + largest_bytes(plan)) * workers.number / 2**30:.1f} GiB\n"
@@ -79,7 +80,7 @@ def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) ->
 
 def _sums(units: list[Unit], speed: dict[tuple[str, str], float]) -> tuple[str, ...]:
     images = sum(len(unit.samples) for unit in units)
-    passes = sum(unit.passes * len(unit.samples) for unit in units)
+    passes = sum(map(_passes, units))
     return (
         str(len(units)),
         str(images),
@@ -88,8 +89,16 @@ def _sums(units: list[Unit], speed: dict[tuple[str, str], float]) -> tuple[str, 
     )
 
 
+def _passes(unit: Unit) -> float:
+    """Most passes of a unit; a proof has none, since its domains are bounded by other means."""
+    return 0.0 if unit.task == "prove" else unit.passes * len(unit.samples)
+
+
 def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
-    return unit.passes * len(unit.samples) * speed[unit.model, unit.dataset]
+    """Most seconds of a unit; of a proof those that it is allowed, for what a domain takes is not known before."""
+    if unit.task == "prove":
+        return len(unit.samples) * float(json.loads(unit.params)["seconds"])
+    return _passes(unit) * speed[unit.model, unit.dataset]
 
 
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:

@@ -1,5 +1,7 @@
 """Pairs the models of a suite with its data sets."""
 
+from collections.abc import Mapping
+
 from advbench.catalog import DATASETS, MODELS
 from advbench.config.models.model import ModelSpec
 from advbench.config.suite import DatasetSpec, Suite
@@ -15,6 +17,7 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
         UserError: A model or a data set has no partner.
     """
     misfits: dict[str, UserError] = {}
+    beyond: dict[str, int] = {}  # label of a data set -> its largest class, where a model has fewer
 
     def fit(model: ModelSpec, data: DatasetSpec) -> bool:
         known = made_for(data.name, model.name, lambda: resources.model(model.label).num_classes)
@@ -26,7 +29,10 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
         except UserError as error:
             misfits[data.label] = error
             return False
-        return not labels or max(labels) < resources.judged(model.label, data.label).num_classes
+        if labels and max(labels) >= resources.judged(model.label, data.label).num_classes:
+            beyond[data.label] = max(labels)
+            return False
+        return True
 
     pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
     for data in suite.datasets:
@@ -37,8 +43,14 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
             if not any(pair[place] is spec for pair in pairs):
                 other = "data set" if kind == "model" else "model"
                 message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
-                raise UserError(f"{message}{_made_for(spec, resources)}")
+                raise UserError(f"{message}{_made_for(spec, resources)}", hint=_labels(beyond))
     return pairs
+
+
+def _labels(beyond: Mapping[str, int]) -> str:
+    """What to do about data sets whose labels go beyond the classes of a model; empty if there are none."""
+    told = ", ".join(f"{label} has labels up to {most}" for label, most in beyond.items())
+    return f"{told}: are they of the same classes? If they are counted from 1, store labels - 1" if told else ""
 
 
 def _made_for(spec: ModelSpec | DatasetSpec, resources: Resources) -> str:

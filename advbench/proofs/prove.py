@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -15,9 +16,11 @@ from advbench.proofs.network.graph import Network
 from advbench.proofs.proof import Proof
 from advbench.proofs.reading.reader import read_network
 from attacks.goals import Goal
-from attacks.norms import Norm
+from attacks.norms import NORMS, Norm
 from attacks.queries.answers import ask
-from attacks.queries.modes import parts
+from attacks.queries.inputs import check_arguments, check_norm
+from attacks.queries.modes import check_callable, parts
+from attacks.queries.plain import plain_number
 
 MARGIN = 1e-4
 """Least bound that counts as a proof, in units of logits."""
@@ -91,12 +94,16 @@ def bound(model: Any, x: Tensor, goal: Goal, *, norm: Norm, eps: float, upto: st
 
 def _prove(model: Any, x: Tensor, goal: Goal, ball: tuple[Norm, float], limits: Limits) -> Proof:
     """Read the network once, and take the images one by one."""
+    check_callable(model)
     _check_model(model)
-    _check_images(x, goal)
-    _check_budget(x, *ball)
-    _check_limits(limits)
-    if not len(x):
+    check_norm("a proof", ball[0], tuple(NORMS))
+    if isinstance(x, Tensor) and x.ndim > 1 and not len(x):
         return _nothing(x, "")
+    check_arguments(model, x, goal, ball[0], None)
+    x, ball = x.detach(), (ball[0], _budget(x, *ball))
+    _check_limits(limits)
+    with torch.no_grad():
+        ask(model, x[:1])  # what the model does not take at all is its caller's mistake, not an obstacle to a proof
     try:
         network = read_network(model, x).to(_CPU)
     except UnprovableError as error:
@@ -122,24 +129,20 @@ def _check_model(model: Any) -> None:
             raise ValueError(f"expected a model of float32 or float64, got {number.dtype}: call float()")
 
 
-def _check_images(x: Tensor, goal: Goal) -> None:
-    """Refuse images of another type or scale, or another number of them than the goal has."""
-    if len(goal.ids) != len(x):
-        raise ValueError(f"expected a goal for each image, got {len(x)} images and {len(goal.ids)} goals")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"expected images of float32 or float64, got {x.dtype}")
-    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
-        raise ValueError(f"expected images in [0, 1], got values from {float(x.min()):g} to {float(x.max()):g}")
-
-
-def _check_budget(x: Tensor, norm: Norm, eps: float) -> None:
-    """Refuse an eps that no perturbation of an image in [0, 1] reaches."""
-    largest = float(norm.measure(torch.ones_like(x[:1])).max()) if len(x) else torch.inf
-    if not 0 <= eps <= largest:
+def _budget(x: Tensor, norm: Norm, eps: Any) -> float:
+    """A number for eps; one that no perturbation of an image in [0, 1] reaches is refused."""
+    number = plain_number(eps)
+    if isinstance(number, Tensor) and number.ndim == 0:
+        number = number.item()
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise ValueError(f"expected eps as one number, the same for all images, got {eps!r}")
+    number, largest = float(number), float(norm.measure(torch.ones_like(x[:1])).max())
+    if not 0 <= number <= largest:
         scale = ": images are in [0, 1], so that 8 levels of 255 are 8/255"
-        raise ValueError(f"expected eps from 0 to {largest:g} in {norm.name}, got {eps:g}{scale}")
-    if norm.name == "l0" and eps != int(eps):
-        raise ValueError(f"expected a whole number of values for eps in l0, got {eps:g}")
+        raise ValueError(f"expected eps from 0 to {largest:g} in {norm.name}, got {number:g}{scale}")
+    if norm.name == "l0" and number != int(number):
+        raise ValueError(f"expected a whole number of values for eps in l0, got {number:g}")
+    return number
 
 
 def _check_limits(limits: Limits) -> None:

@@ -259,19 +259,15 @@ COLUMNS: tuple[Column[Cell], ...] = (
 """Columns of the table of a threat."""
 
 
-def legend(columns: Iterable[Column[Cell]]) -> str:
-    """The meaning of some columns of that table, in one sentence.
+def legend(cells: Iterable[Cell]) -> str:
+    """The meaning of the columns that have a text for some of the cells, in one sentence.
 
-    Example:
-        >>> legend(COLUMNS[:3]).partition(";")[0]
-        'robust: correct when clean and not broken within eps, of all images'
+    Args:
+        cells: Numbers in the tables.
     """
-    meanings = [f"{column.heading}: {column.meaning}" for column in columns if column.meaning]
-    return "; ".join([*meanings, "intervals are Wilson's, at 95 %"])
-
-
-LEGEND = legend(COLUMNS)
-"""Meaning of all columns of that table."""
+    rows = list(map(row, cells))
+    shown = [column for i, column in enumerate(COLUMNS) if column.meaning and any(texts[i] for texts in rows)]
+    return "; ".join([*(f"{column.heading}: {column.meaning}" for column in shown), "intervals are Wilson's, at 95 %"])
 
 
 def _change_bound(change: Change) -> str:

@@ -9,7 +9,7 @@ from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
 from advbench.records.flag import for_people
 from advbench.report.both_sides import sides_of
-from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, Column, describe_place, differences, tables
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, Column, describe_place, differences, legend, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
 from advbench.report.labels.tables import CAPTION as LABELS_CAPTION
 from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
@@ -18,7 +18,7 @@ from advbench.report.profile.lines import COLUMNS as PROFILE_COLUMNS
 from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.lines import Page, pages
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
-from advbench.report.terminal import PAIRED, changed_images, stars, unmatched
+from advbench.report.terminal import PAIRED, changed_images, remarks, unmatched
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import transfer_tables
 from advbench.sanitize import display_name
@@ -84,15 +84,26 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         yield from (f"- {escaped(sentence)}" for sentence in table.estimates)
         if bars or table.estimates:
             yield ""
-    yield from _label_by_label(verdict)
-    yield from _grids(verdict)
-    yield f"{LEGEND}."
+    yield from tables_beside(verdict)
+    if verdict.analysis.cells:
+        yield f"{legend(verdict.analysis.cells)}."
 
 
-def _label_by_label(verdict: Verdict) -> Iterator[str]:
+def tables_beside(verdict: Verdict, level: str = "##") -> Iterator[str]:
+    """The rates of each label, of models with several, what was made on other models, and errors under corruptions.
+
+    Args:
+        verdict: Verdict on the run.
+        level: Signs before the headings.
+    """
+    yield from _label_by_label(verdict, level)
+    yield from _grids(verdict, level)
+
+
+def _label_by_label(verdict: Verdict, level: str) -> Iterator[str]:
     """The rates of each label, of models with several."""
     for labels in label_rows(verdict.analysis.label_tables):
-        yield f"## {escaped(labels.title)}\n"
+        yield f"{level} {escaped(labels.title)}\n"
         yield f"{escaped(labels.lead)}\n"
         yield from as_table(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows))
         yield ""
@@ -135,18 +146,20 @@ def _rankings(found: Iterable[RankingPage]) -> Iterator[str]:
             yield ""
 
 
-def _grids(verdict: Verdict) -> Iterator[str]:
+def _grids(verdict: Verdict, level: str) -> Iterator[str]:
     """What was made on other models, and errors under corruptions."""
     for crossed in transfer_tables(verdict.analysis.transfer):
-        yield from _grid(crossed.title, f"{crossed.lead}. {TRANSFER}.", crossed.headings, crossed.texts)
+        yield from _grid(
+            f"{level} {escaped(crossed.title)}", f"{crossed.lead}. {TRANSFER}.", crossed.headings, crossed.texts
+        )
     for heat_map in heat_maps(verdict.analysis.corruptions):
         lead = f"{heat_map.lead}. {CAPTION}, by severity:"
-        yield from _grid(heat_map.title, lead, heat_map.headings, heat_map.texts)
+        yield from _grid(f"{level} {escaped(heat_map.title)}", lead, heat_map.headings, heat_map.texts)
 
 
-def _grid(title: str, lead: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def _grid(heading: str, lead: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """A section with a table whose first column has names, and all others numbers."""
-    yield f"## {escaped(title)}\n"
+    yield f"{heading}\n"
     yield f"{escaped(lead)}\n"
     yield f"| {' | '.join(map(escaped, headings))} |"
     yield f"|:--|{'--:|' * (len(headings) - 1)}"
@@ -161,7 +174,7 @@ def compared_markdown(comparison: Comparison) -> str:
         lines += [f"## {escaped(table.title)}\n"]
         lines += [*as_table(CHANGE_COLUMNS, table.rows, [False] * len(table.rows)), ""]
         lines += _listed(changed_images(table))
-    lines += _listed((*unmatched(comparison), *stars(comparison)))
+    lines += _listed((*unmatched(comparison), *remarks(comparison)))
     return "\n".join([*lines, f"{PAIRED[:1].upper()}{PAIRED[1:]}."])
 
 

@@ -1,9 +1,14 @@
 """The tables of a run as a notebook shows them, with everything escaped."""
 
+from collections.abc import Iterable
+
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.records.flag import for_people
 from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import COLUMNS, tables
+from advbench.report.corruptions.tables import heat_maps
+from advbench.report.labels.tables import LABEL_COLUMNS, label_rows
+from advbench.report.transfer.tables import transfer_tables
 
 
 def as_html(analysis: RunAnalysis) -> str:
@@ -20,15 +25,27 @@ def as_html(analysis: RunAnalysis) -> str:
     parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in for_people(analysis.flags)]
     for table in tables(analysis.cells):
         shown = [i for i in range(len(COLUMNS)) if any(row[i] for row in table.rows)]
-        head = "".join(f"<th>{escape(COLUMNS[i].heading)}</th>" for i in shown)
-        rows = ("".join(f"<td>{escape(row[i])}</td>" for i in shown) for row in table.rows)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        parts.append(
-            f"<p><b>{escape(table.title)}</b><br>{escape(table.clean)}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        rows = ([row[i] for i in shown] for row in table.rows)
+        parts.append(_table(table.title, table.clean, [COLUMNS[i].heading for i in shown], rows))
         parts += [_bar(sides) for cell in table.cells if (sides := sides_of(cell))]
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in table.estimates]
+    headings = [column.heading for column in LABEL_COLUMNS]
+    parts += [_table(each.title, each.lead, headings, each.rows) for each in label_rows(analysis.label_tables)]
+    parts += [_table(each.title, each.lead, each.headings, each.texts) for each in transfer_tables(analysis.transfer)]
+    parts += [_table(each.title, each.lead, each.headings, each.texts) for each in heat_maps(analysis.corruptions)]
     return "".join(parts) or "<p>no numbers</p>"
+
+
+def _table(title: str, lead: str, headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table under its title and a sentence."""
+    from markupsafe import escape
+
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    return (
+        f"<p><b>{escape(title)}</b><br>{escape(lead)}</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
 
 
 def _bar(sides: Sides) -> str:

@@ -21,12 +21,12 @@ from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import (
     CHANGE_COLUMNS,
     COLUMNS,
-    LEGEND,
     UNLIKE,
     Column,
     Differences,
     describe_place,
     differences,
+    legend,
     tables,
 )
 from advbench.report.corruptions.tables import CAPTION, HeatMap, heat_maps
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+OTHER_IMAGES = (
+    "the runs have different images: before and after are shares of all images of each run, the other columns cover "
+    "the images that both have"
+)
+"""Which images the shares of a comparison cover, where the two runs have different ones."""
 PAIRED = "paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)"
 """What the p-values of a comparison are."""
 _HEAT = ("green", "yellow", "red")
@@ -108,7 +113,7 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
         lines += [_both_sides(sides) for cell in table.cells if (sides := sides_of(cell))]
         lines += [Text(sentence) for sentence in table.estimates]
     if analysis.cells:
-        lines += ["", Text(LEGEND, style="dim")]
+        lines += ["", Text(legend(analysis.cells), style="dim")]
     for labels in label_rows(analysis.label_tables):
         lines += ["", Text(labels.title, style="bold"), Text(labels.lead)]
         lines.append(Grid(LABEL_COLUMNS, labels.rows, [False] * len(labels.rows)))
@@ -187,7 +192,7 @@ def compared(comparison: Comparison) -> RenderableType:
         lines += [Text(table.title, style="bold"), Grid(CHANGE_COLUMNS, table.rows, [False] * len(table.rows))]
         lines += [Text(f"  {line}") for line in changed_images(table)]
         lines.append("")
-    lines += [Text(line) for line in (*unmatched(comparison), *stars(comparison))]
+    lines += [Text(line) for line in (*unmatched(comparison), *remarks(comparison))]
     lines.append(Text(PAIRED, style="dim"))
     return Group(*lines)
 
@@ -220,11 +225,13 @@ def unmatched(comparison: Comparison) -> Iterator[str]:
             yield f"only in the {which} run: {place}: {', '.join(map(name, group))}"
 
 
-def stars(comparison: Comparison) -> Iterator[str]:
-    """The meaning of the stars in the tables, if there are any, with the forms of the network."""
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """The meaning of the stars in the tables, if there are any, and the images that shares are of where runs differ."""
     pairs = {(change.before.form, change.after.form) for change in comparison.changes if change.unlike}
     if pairs:
         yield f"{UNLIKE}: {'; '.join(f'{before} → {after}' for before, after in sorted(pairs))}"
+    if any({*change.before.samples} != {*change.after.samples} for change in comparison.changes):
+        yield OTHER_IMAGES
 
 
 class Grid(Generic[_T]):

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from attacks.protocols import Model
@@ -52,3 +53,26 @@ class InFront:
     def _ask(self, model: Model, x: Tensor) -> Tensor:
         """Ask the model, or one of its forms."""
         raise NotImplementedError(f"expected {type(self).__name__} to say how it asks a model, got nothing")
+
+
+def unwatched(x: Tensor) -> Tensor:
+    """The values of a tensor without its gradient, out of sight of who watches a pass for gradients that get lost.
+
+    What stands in front of a model and looks at its answers loses none; :func:`attacks.inside` would take it for a
+    step that does.
+
+    Args:
+        x: Tensor of any shape.
+
+    Example:
+        >>> from attacks import inside
+        >>> net, seen = torch.nn.Linear(3, 2).eval(), []
+        >>> def noted(x):
+        ...     logits = net(x)
+        ...     seen.append(unwatched(logits))
+        ...     return logits
+        >>> print(inside(noted, torch.rand(4, 3)).describe())
+        nothing hides the gradient: the model is used as it is
+    """
+    with torch._C.DisableTorchFunction():
+        return x.detach()

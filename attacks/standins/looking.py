@@ -75,9 +75,10 @@ def look(model: Model, x: Tensor) -> Looked | None:
         up = uniform(1, ids, trial, tuple(x.shape[1:])).to(x) < 0.5
         after = (x + REACH * (1 - 2 * up.to(x))).clamp(0, 1)
         moves.append(after - x)
-        there = _watched(model, after, bridged=False, plain=plain)[0]
-        moved.append(_fresh(there, seen))
-        ends.append(there.outputs[:1])
+        # A model may do without some of its layers where no gradient is wanted, such as those of a twin.
+        there = _watched(model, after.requires_grad_(), bridged=False, plain=plain)[0]
+        moved.append({number: value.detach() for number, value in _fresh(there, seen).items()})
+        ends.append([value.detach() for value in there.outputs[:1]])
     truly = None
     if seen.backwards.found:
         again = x.clone().requires_grad_()

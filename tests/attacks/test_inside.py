@@ -64,6 +64,19 @@ def test_a_model_that_hides_nothing_is_used_as_it_is(model):
     assert torch.equal(core(X), model(X))
 
 
+def test_layers_that_run_only_where_a_gradient_is_wanted_hide_nothing():
+    net = network()
+
+    def answers(x):
+        own = net(x) if x.requires_grad else torch.zeros(len(x), 10)
+        with torch._C.DisableTorchFunction():  # elsewhere, where nobody can watch it
+            answer = net(x.detach())
+            lent = own.detach()
+        return answer + (own - lent)
+
+    assert inside(answers, X).findings == ()
+
+
 def test_another_size_and_order_of_channels_are_followed():
     net = network()
     plain = lambda x: net(functional.interpolate(x.flip(1), (16, 16), mode="bilinear"))  # noqa: E731

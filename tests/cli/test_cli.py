@@ -141,7 +141,7 @@ def test_progress_goes_to_standard_error(folder, monkeypatch):
 
 def test_the_count_leaves_out_what_failed(folder):
     result = attack("tiger.png", "nix.png", "--eps", "0.1")
-    assert "goal met on 1 of 1 pictures; 1 failed" in result.stdout.splitlines()
+    assert "goal met on 1 of 1 picture; 1 failed" in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_attack_takes_a_folder_by_its_word(tmp_path, monkeypatch):
     [
         (["--data", "mnist", "tiger.png"], "both pictures and --data mnist were named"),
         ([], "no pictures were given"),
-        (["--limit", "3", "tiger.png"], "--image and --limit are of a data set"),
+        (["--limit", "3", "tiger.png"], "--image and --limit choose from a data set"),
         (["--data", "mnist", "--image", "3", "--limit", "3"], "--limit says nothing"),
         (["--data", "mnist", "--image", "mnist_0001"], "has no image 'mnist_0001'\ndid you mean mnist_00010"),
         (["--data", "mnist,spilt=test"], "unknown key 'spilt' in mnist,spilt=test\ndid you mean split?"),
@@ -99,7 +99,7 @@ def test_explain_takes_an_image_of_a_data_set(tmp_path, monkeypatch):
     assert run("explain", "--data", "mnist", "--image", "7", *options).exit_code == 0
     assert Path("reports/mnist-7-lenet-explained/explain.html").is_file()
     for more, message in (
-        (["--image", "7"], "--image is of a data set"),
+        (["--image", "7"], "--image chooses from a data set"),
         (["--data", "mnist", "x.png"], "a picture was named and --data mnist too"),
         (["--data", "mnist", "--image", "x"], "data set mnist has no image 'x'"),
     ):

@@ -198,8 +198,8 @@ def test_parquet_with_broken_images():
     ("arguments", "message"),
     [
         (["mnist,spilt=x"], "unknown key 'spilt' in mnist,spilt=x"),
-        (["--model", "lenet"], "--model, --weights and --out are of a look at one data set"),
-        (["mnist", "--weights", "x.pt"], "--weights are of a model"),
+        (["--model", "lenet"], "--model, --weights and --out are for previewing one data set"),
+        (["mnist", "--weights", "x.pt"], "--weights belongs to a model"),
         (["mnist", "--model", "efficientnet_lite0"], "model efficientnet_lite0 is for ImageNet-1k"),
         (["mnist", "--model", "lente"], "unknown model 'lente'"),
         (["mnist:here"], "data set 'mnist' takes no path"),

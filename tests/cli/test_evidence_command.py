@@ -35,6 +35,7 @@ def here(made, tmp_path, monkeypatch):
 
 def test_what_one_makes_another_checks(here):
     done = run("evidence", "run", "-o", "evidence.zip", "--onnx", "net.onnx")
+    assert f"written: evidence.zip ({Path('evidence.zip').stat().st_size / 1e3:.1f} kB)" in done.stderr
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0].startswith("d, untargeted, Linf ≤ ")
@@ -56,7 +57,7 @@ def test_an_onnx_file_is_the_model_if_its_digest_is_in_the_archive(here):
     assert "problem: net.onnx has a different digest than the archive's model 'net'" in done.stdout
     done = run("check", "unknown.zip", "--model", "net.onnx", "--converted")
     assert done.exit_code == 0
-    assert "by its answers alone" in done.stdout
+    assert "compared by its outputs only" in done.stdout
 
 
 def test_another_model_and_another_digest_fail(here):
@@ -67,7 +68,7 @@ def test_another_model_and_another_digest_fail(here):
     assert told["holds"] is False
     assert any("has a different digest" in each for each in told["problems"])
     done = run("check", "evidence.zip", "--model", "nets.py:net", "--sha256", "00")
-    assert (done.exit_code, "than its maker gave out" in done.stdout) == (1, True)
+    assert (done.exit_code, "not the one that its author published" in done.stdout) == (1, True)
 
 
 def test_a_changed_file_fails_in_one_sentence(here):

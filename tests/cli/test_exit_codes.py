@@ -248,3 +248,23 @@ def test_a_wrong_place_for_results_is_told_before_any_work(folder, out):
 def test_missing_parents_of_out_are_made(folder):
     assert attack("tiger.png", "--out", "a/b/c").exit_code == 0
     assert Path("a/b/c/record.csv").is_file()
+
+
+def test_a_run_that_is_interrupted_while_it_is_planned_does_not_say_that_it_can_be_resumed(folder, monkeypatch):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advbench.planning.prepare.make_plan", stop)
+    Path("s.toml").write_text('models = "tiny"\ndatasets = "mnist-samples"\nattacks = "fgsm"\neps = { linf = 0.1 }\n')
+    result = run("run", "s.toml", "--out", "out", "--quiet")
+    assert (result.exit_code, result.stderr) == (130, "interrupted; nothing was computed yet\n")
+    assert "no manifest.json" in run("resume", "out").stderr
+
+
+def test_an_interrupt_before_a_command_begins_ends_with_130_too(folder, monkeypatch):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.Group.make_context", stop)
+    result = run("--help")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")

@@ -100,7 +100,7 @@ def test_everything_about_a_pair_is_drawn_and_stands_on_one_page(folder):
     assert text.count('<img src="data:image/webp;base64,') == len(told["files"]) - 1
     assert "Not possible" not in text
     assert "<script" not in text.lower()
-    assert "fgsm · Linf ≤ 8/255" in text
+    assert "The picture as it is, and an adversarial one (fgsm · Linf ≤ 8/255)." in text, "whatever eps makes of it"
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
 
 

@@ -92,7 +92,7 @@ def test_a_look_at_a_folder() -> None:
         (("--goal", "untargeted", *SEVERAL), "is for one class of each image, and nets.py:tags has several labels"),
         (("--goal", "label-off:up", *SEVERAL), "has no class 'up'"),
         ((*MODEL, "--thresholds", "0,1"), "expected 4 thresholds, one for each class, got 2"),
-        ((*MODEL, "--thresholds", "half"), "--thresholds 'half' is not numbers, such as 0, or 0,-1.5,2"),
+        ((*MODEL, "--thresholds", "half"), "--thresholds 'half' is not a list of numbers such as 0, or 0,-1.5,2"),
         ((*SEVERAL, "--prove"), "has several labels, which proofs do not support"),
         (("--model", "lenet", "--thresholds", "0"), "model lenet takes no thresholds"),
     ],

@@ -42,7 +42,7 @@ def test_help_states_the_defaults():
         "[default: 16;",
         "Default: reports/<image>-<model>-<attack>",
         "2/255 (the default for linf)",
-        "Default: the first that the attack supports",
+        "Default: the first one that the attack supports",
     ):
         assert default in text
     for option in resolve(cli.COMMANDS["attack"]).params:
@@ -152,4 +152,4 @@ def test_one_model_is_shown_alone():
 def test_nothing_is_listed_of_a_model_of_ones_own():
     result = run("models", "net.onnx")
     assert result.exit_code == 2
-    assert "net.onnx is a model of your own, of which nothing is known before it is loaded" in result.stderr
+    assert "net.onnx is your own model: nothing is known about it until it is loaded" in result.stderr

@@ -123,12 +123,12 @@ def test_every_command_with_a_model_has_all_of_them(command: str) -> None:
 
 MISTAKES = [
     (("--mean", "0.5,0.5"), "fails on images of 224 x 224 pixels in 2 channels"),
-    (("--mean", "a,b"), "--mean 'a,b' is not numbers, such as 0.485,0.456,0.406 or 0.5"),
+    (("--mean", "a,b"), "--mean 'a,b' is not a list of numbers such as 0.485,0.456,0.406 or 0.5"),
     (("--mean", "0.5,nan,0.5"), "--mean (number 2): Input should be a finite number"),
     (("--std", "0,1,1", "--input-size", 8), "expected std > 0"),
     (("--input-size", "0"), "--input-size: expected input_size >= 1"),
-    (("--input-size", "8by8"), "--input-size '8by8' is no size in pixels"),
-    (("--input-size", "1x2x3"), "is no size in pixels, such as 224 or 480x640"),
+    (("--input-size", "8by8"), "--input-size '8by8' is not a size in pixels"),
+    (("--input-size", "1x2x3"), "is not a size in pixels such as 224 or 480x640"),
     (("--input-size", "16"), "nets.py:net fails on images of 16 x 16 pixels"),
     (("--classes", "three.txt", "--input-size", 8), "nets.py:net has 5 classes, and its description names 3"),
     (("--classes", "gone.txt"), "--classes: gone.txt cannot be read: No such file or directory"),

@@ -121,12 +121,21 @@ def test_what_only_one_of_two_runs_has_is_told_once_for_each_size(folder):
     ]
 
 
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_runs_of_different_images_say_which_each_share_is_of(folder, form):
+    told = "before and after are shares of all images of each run"
+    write_run(Path("few"), images([0.01, None], eps=8 / 255))
+    said = " ".join(run("compare", "run", "few", "--format", form).stdout.split())
+    assert said.count(told) == 1
+    assert told not in " ".join(run("compare", "run", "worse", "--format", form).stdout.split())
+
+
 def test_runs_with_nothing_in_common(folder):
     write_run(Path("other"), images([None], dataset="other"))
     result = run("compare", "run", "other")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "error: run and other have no number in common",
+        "error: run and other have no numbers in common",
         "the first has net on toy · untargeted · Linf ≤ 8/255: fmn",
         "the second has net on other · untargeted · Linf ≤ 8/255: pgd",
     ]
@@ -138,7 +147,8 @@ def test_a_baseline_is_written_once_and_then_updated(folder):
     assert result.stderr == "written: advbench-baseline.json (4 numbers on 20 images); commit it\n"
     again = run("baseline", "write", "worse")
     assert again.exit_code == 2
-    assert "advbench-baseline.json is there already\nto replace it: advbench baseline update worse" in again.stderr
+    hint = "to replace it: advbench baseline update worse --baseline advbench-baseline.json"
+    assert f"advbench-baseline.json already exists\n{hint}\n" in again.stderr
     update = run("baseline", "update", "worse")
     assert update.exit_code == 0
     assert "8/255 pgd, newly broken: s1 s3" in update.stdout
@@ -151,7 +161,10 @@ def test_a_baseline_is_written_once_and_then_updated(folder):
 def test_no_baseline_of_half_a_run(folder):
     write_run(Path("half"), ROWS, lost=1)
     write_run(Path("none"), [])
-    assert "the run in half is not finished\nfinish it: advbench resume half" in run("baseline", "write", "half").stderr
+    assert (
+        "the run in half is not finished\nfinish it with advbench resume half"
+        in run("baseline", "write", "half").stderr
+    )
     assert "the run in none has no images" in run("baseline", "write", "none").stderr
     assert run("baseline", "update", "run").exit_code == 2
     assert not Path("advbench-baseline.json").exists()

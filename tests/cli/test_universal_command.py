@@ -151,7 +151,7 @@ def test_mistakes_end_with_one_clear_message(fitted, photographs, tmp_path):
     file = fitted / "perturbation.safetensors"
     assert "did you mean --eps 10/255" in refused(*FIT, photographs, "--eps", 10)
     assert "not above zero" in refused(*FIT, photographs, "--eps", 0)
-    assert "a budget is needed in l2" in refused(*FIT, photographs, "--norm", "l2")
+    assert "l2 has no default budget" in refused(*FIT, photographs, "--norm", "l2")
     assert "empty" in refused(*FIT, tmp_path / "empty")
     assert "no such file or folder" in refused(*FIT, tmp_path / "missing")
     assert "only 1 was given" in refused(*FIT, photographs / "1.png")

@@ -71,6 +71,13 @@ def test_a_run_that_is_at_work(tmp_path):
     assert lines[-1].endswith("75.0 % (3/4) [30.1, 95.4], 1 attack")
 
 
+def test_images_that_the_search_for_a_proof_broke_are_not_robust(tmp_path):
+    proof = unit(4, task="prove", attack="proof")
+    make(tmp_path, {PGD: broken(PGD, 1), proof: broken(proof, 3)})
+    (found,) = RunWatcher(tmp_path).look().robust
+    assert (found.robust.k, found.robust.n, found.attacks) == (1, 4, 1)
+
+
 def test_images_that_an_attack_has_not_reached_are_not_robust(tmp_path):
     first, second = unit(2, sample_ids=("a", "b")), unit(2, sample_ids=("c", "d"))
     other = unit(2, attack="fmn", eps=None, sample_ids=("a", "b"))
@@ -88,7 +95,7 @@ def test_failures_are_unknown(tmp_path):
     assert code == 3
     assert lines[0].startswith("incomplete: 1 of 2 units (50 %), 1 failed, 4 unknown, ")
     assert "0.0 to 100.0 % (0 to 4/4)" in lines[0]
-    assert lines[-1] == f"to go on: advbench resume {tmp_path}"
+    assert lines[-1] == f"to continue: advbench resume {tmp_path}"
 
 
 def test_a_unit_that_failed_and_is_done_later_is_read_again(tmp_path):
@@ -113,7 +120,7 @@ def test_a_process_that_was_killed(tmp_path):
     code, lines = watched(tmp_path)
     assert code == 3
     assert lines[0].startswith("killed: 1 of 2 units")
-    assert lines[-1] == f"to go on: advbench resume {tmp_path}"
+    assert lines[-1] == f"to continue: advbench resume {tmp_path}"
 
 
 def test_before_there_is_a_plan(tmp_path):
@@ -246,7 +253,7 @@ def test_a_run_is_watched_killed_resumed_and_watched_again(tmp_path):
     process.join()
     rest, errors = watcher.communicate()
     assert (watcher.returncode, errors) == (3, "")
-    assert f"to go on: advbench resume {out}" in rest
+    assert f"to continue: advbench resume {out}" in rest
     assert "killed: " in rest
 
     resumed = start(accidents.command, ["resume", str(out), "--plugin", "fake_plugin"])

@@ -23,7 +23,7 @@ def test_names_come_from_files_beside_the_description(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"meen": 0.5}, "meen: Extra inputs"),
+        ({"meen": 0.5}, r"meen: unknown key; did you mean mean\?"),
         ({"mean": []}, "mean: "),
         ({"mean": [0.5, "x"]}, r"mean \(number 2\): "),
         ({"std": float("inf")}, r"std \(number 1\): Input should be a finite number"),

@@ -1,5 +1,7 @@
 """The meter books every pass on the image it was spent on, as a second, independent count confirms."""
 
+import warnings
+
 import pytest
 import torch
 from fakes import SIZE, Counting, classifier, quick
@@ -7,7 +9,7 @@ from norm_rows import EPS
 
 from advbench.catalog import ATTACKS as CARDS
 from advbench.evaluation.meter import Meter
-from attacks import FGSM, PGD, Untargeted, restarts, worst_case
+from attacks import FGSM, PGD, Adaptive, Untargeted, inside, restarts, worst_case
 from attacks.queries.gradients import booked_on
 
 MODEL = classifier()
@@ -41,6 +43,16 @@ def test_counts_every_pass_of_every_attack(name, norm):
     assert meter.backwards.sum() == counting.backward_rows
     assert meter.forwards.min() >= 1
     assert name in ONE_SLOPE_A_RIVAL or (meter.backwards <= meter.forwards).all()
+
+
+def test_who_looks_for_a_defence_takes_the_meter_for_none():
+    x, ids = images(), torch.arange(4)
+    with Meter(MODEL, ids) as meter, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert inside(meter, x).findings == ()
+        report = Adaptive().report(meter, x, Untargeted(MODEL(x).argmax(1), ids=ids), eps=0.3 / 255)
+    assert [each.remedy for each in report.tried] == ["the model as it is"]
+    assert not told
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,16 @@ def test_verify_finds_what_changed_outside(boxed, tmp_path):
     assert any("goal not met" in problem for problem in verify(tmp_path / "run").problems)
 
 
+def test_verify_misses_images_that_a_run_which_saves_all_must_have(boxed, tmp_path):
+    shutil.copytree(boxed.folder, tmp_path / "run")
+    (path,) = (tmp_path / "run" / "adv").iterdir()
+    path.unlink()
+    rows = len(boxed.frame)
+    assert verify(tmp_path / "run").problems == [
+        f"{path.name}: the file is not there, and had the images of {rows} rows of the unit"
+    ]
+
+
 def test_another_mask_is_another_run(boxed, tmp_path):
     shutil.copytree(boxed.folder, tmp_path / "run")
     with pytest.raises(UserError, match=r"suite\.mask: box:4,4,12,12 -> border:4"):

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from advbench.api import run
+from advbench.config.suite import Suite
 from advbench.execution import proving
+from advbench.planning.forecast import forecast
+from advbench.records.pace import describe_duration
 from advbench.records.record import FOOLED, PROOF
 from advbench.records.stored_run import read_run
 
@@ -25,6 +28,15 @@ SUITE = {
     "prove": {"method": "crown"},
 }
 CLOCKS = ["seconds", "proof_seconds"]
+
+
+def test_a_forecast_gives_proofs_the_seconds_that_they_are_allowed():
+    limits = {"domains": 2000, "seconds": 7.0, "method": "crown"}
+    found = forecast(Suite(**SUITE | {"norms": ["linf"], "eps": {"linf": [0.1]}, "prove": limits}), 1)
+    (row,) = (row for row in found.tables[0].rows if row[0] == PROOF)
+    images = int(row[4])
+    assert images > 0
+    assert row[5:] == ("0", describe_duration(7.0 * images)), "no pass of the network, and the seconds of every image"
 
 
 @pytest.fixture(scope="module")

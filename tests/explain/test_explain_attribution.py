@@ -142,3 +142,32 @@ def test_a_network_of_functions_has_no_grad_cam():
     model = Classifier(fakes.Net(), num_classes=20, mean=[0.0] * 3, input_size=32, name="tiny")
     with pytest.raises(UserError, match="tiny has no convolution"):
         grad_cam(model, torch.rand(1, 3, 32, 32), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("x", "classes", "message"),
+    [
+        (torch.zeros(0, 3, 8, 8), torch.zeros(0, dtype=torch.int64), "expected at least one of the images"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), r"expected float images \(N, ...\)"),
+        (torch.full((2, 3, 8, 8), 255.0), torch.tensor([0, 1]), r"expected images in \[0, 1\], got values from 255"),
+        (torch.zeros(3, 8, 8), torch.tensor([0, 1, 1]), r"expected images of shape \(N, C, H, W\), got \(3, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8).numpy(), torch.tensor([0, 1]), "as a tensor, got ndarray"),
+        (torch.zeros(2, 3, 8, 8), [0, 1], r"expected classes as a tensor of shape \(2,\), got list"),
+        (torch.zeros(2, 3, 8, 8), torch.tensor([0]), r"expected classes as whole numbers of shape \(2,\), got"),
+        (torch.zeros(2, 3, 8, 8), torch.tensor([0.0, 1.0]), r"expected classes as whole numbers of shape \(2,\), got"),
+        (torch.zeros(2, 3, 8, 8), torch.tensor([-1, 1]), "expected classes from 0 to 3, got -1 to 1"),
+        (torch.zeros(2, 3, 8, 8), torch.tensor([0, 4]), "expected classes from 0 to 3, got 0 to 4"),
+    ],
+)
+def test_images_and_classes_that_cannot_be_meant_are_refused(method, x, classes, message):
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(72, 4)).eval()
+    with pytest.raises(ValueError, match=message):
+        method(Classifier(net, num_classes=4, mean=[0.5] * 3, std=[0.25] * 3, input_size=8), x, classes)
+
+
+def test_classes_may_be_whole_numbers_of_any_type():
+    model, x = linear(), torch.rand(2, 3, 8, 8)
+    expected = saliency(model, x, torch.tensor([0, 3]))
+    for kind in (torch.uint8, torch.int32):
+        assert saliency(model, x.clone().requires_grad_(), torch.tensor([0, 3], dtype=kind)).equal(expected)

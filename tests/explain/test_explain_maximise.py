@@ -147,3 +147,15 @@ def test_brightened_pictures_reach_from_black_to_white_and_grey_stays_grey():
     assert shown.max() == 1
     grey = torch.rand(1, 1, 8, 8).expand(1, 3, 8, 8)
     assert brighten(grey).std(1).max() < 1e-5
+
+
+@pytest.mark.parametrize("targets", [[], [0], [[]], [[0, 2]], [[-1]]])
+def test_classes_that_the_model_does_not_have_are_refused(targets):
+    with pytest.raises(ValueError, match="expected for each picture a list of classes from 0 to 1"):
+        class_images(bars(), targets, steps=1)
+
+
+def test_no_filter_is_refused():
+    model = bars()
+    with pytest.raises(ValueError, match="expected at least one filter, got none"):
+        filter_images(model, find_layer(model, "conv"), [], steps=1)

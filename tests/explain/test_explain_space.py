@@ -95,3 +95,11 @@ def test_principal_axes_are_those_of_the_covariance():
 def test_two_images_have_one_axis():
     axes = principal_axes(torch.tensor([[0.0, 1.0, 0.0], [0.0, 3.0, 0.0]]))
     assert axes.tolist() == [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+
+
+def test_places_may_be_a_list_and_a_plane_needs_two_images():
+    assert straight_line(linear(), X, X_ADV, [0.0, 1.0]).equal(
+        straight_line(linear(), X, X_ADV, torch.tensor([0.0, 1.0]))
+    )
+    with pytest.raises(ValueError, match="expected an adversarial image that differs from the clean one"):
+        plane(linear(), X, X)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from pages import GUIDE
+from pages import GUIDE, PAGES
 
 from advbench.errors import UserError
 from advbench.guide.folder import index, write_pages
@@ -63,6 +63,13 @@ def test_commands_in_the_text_name_pages_that_exist():
     assert "reference/flags" in named
     for topic in named:
         page(topic)
+
+
+def test_a_shell_leaves_the_words_of_commands_as_they_are():
+    commands = [each for page in PAGES for each in re.findall(r"`(advbench [a-z][^`]*)`", page.text)]
+    assert len(commands) > 40
+    bare = {command: re.sub(r'"[^"]*"', "", command) for command in commands}
+    assert [command for command, rest in bare.items() if re.search(r"[{*?;&|]", rest)] == []
 
 
 @pytest.mark.parametrize("name", [*WRITTEN, *MADE])

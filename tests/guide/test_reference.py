@@ -100,7 +100,7 @@ def test_every_exit_code_is_explained():
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_flag_has_a_rule_a_severity_and_advice(name):
     own = section(text_of("flags"), f"### {name}: {CHECKS[name].asks}")
-    full = r" Made in full only with .+" if CHECKS[name].full else ""
+    full = r" Checked in full only with .+" if CHECKS[name].full else ""
     assert re.search(rf"\. Severity [EFI]( or [EFI])*\.{full}\n", own)
     assert re.search(r"^What to do:", own, re.MULTILINE)
     assert [each for each in flags.raised() if each.id == name and each.advice]
@@ -181,7 +181,7 @@ def test_the_page_on_the_report_explains_every_column():
 
 
 def test_the_first_attack_names_all_that_there_is():
-    table_of_all = section(pages()["start/first-attack"].text(), "## What there is")
+    table_of_all = section(pages()["start/first-attack"].text(), "## What is included")
     named = set(re.findall(r"`(\w+)`", table_of_all))
     kinds = [*attacks.ATTACKS.values(), *attacks.NORMS.values(), *GOALS.values()]
     assert {each.__name__ for each in kinds} <= named

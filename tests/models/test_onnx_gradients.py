@@ -19,6 +19,7 @@ from advbench.catalog.registry import resolve
 from advbench.catalog.zoo import DATA, ZOO
 from advbench.datasets import load_dataset
 from advbench.datasets.images.files import read_picture
+from advbench.evaluation.checks.model import check_model
 from advbench.models.sources import onnx_twin
 from advbench.models.sources.onnx_graph import read_graph, rounding, without_copies
 from attacks import PGD, Untargeted
@@ -98,6 +99,13 @@ def test_gradients_are_those_of_the_network(tmp_path: Path) -> None:
     x = torch.rand(3, 3, SIDE, SIDE, requires_grad=True)
     (ours,), (theirs,) = (torch.autograd.grad(each(x)[:, 1].sum(), x) for each in (model, network))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_file_is_no_defence(tmp_path: Path) -> None:
+    model = load_model(exported(small(), torch.rand(1, 3, SIDE, SIDE), tmp_path / "net.onnx"))
+    x = torch.rand(8, 3, SIDE, SIDE)
+    assert attacks.inside(model, x).findings == ()
+    assert not {"M6", "M7", "M8"} & {flag.id for flag in check_model(model, x, dataset="toy")}
 
 
 def test_it_says_where_its_gradients_come_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_a_run_folder_from_somebody_else_runs_no_code_either():
         assert REFUSED in advb(*arguments, code=2).stderr
     advb("report", "run")
     assert not Path("ran").exists()
-    assert "all as it should be" in advb("verify", "run", "--allow-code").stdout
+    assert "no problems" in advb("verify", "run", "--allow-code").stdout
     shutil.rmtree("run/shards")
     advb("resume", "run", "--allow-code")
     assert advbench.load_run("run").complete
@@ -132,13 +133,27 @@ def test_files_of_networks():
         ('"nets.py:large"', "model nets.py:large fails on an image of shape (1, 28, 28): "),
         ('"nets.py:none"', "in/nets.py has no function 'none'"),
         ('"gone.py:small"', "gone.py"),
-        ('"nets.pth"', "models[0].name: unknown model 'nets.pth'"),
+        ('"nets.pth"', "models[0].name: unknown model 'nets.pth'; weights go with the name of their network"),
+        ('"nets.py"', "unknown model 'nets.py'; name a function or a network in it as well: nets.py:NAME"),
+        ('"timm:resnet18"', "unknown model 'timm:resnet18'; did you mean timm/resnet18?"),
+        ('"torchvision:resnet18"', "unknown model 'torchvision:resnet18'; did you mean resnet18?"),
+        ('{ name = "nets.py:seven", weights = "nets.py" }', "it is called with the path of the weights file alone"),
     ],
 )
 def test_mistakes_end_in_one_message(models, message):
     write(models)
     assert message in advb("run", "in/own.toml", "--allow-code", "--out", "run", code=2).stderr
     assert not Path("run").exists()
+
+
+def test_labels_beyond_the_classes_of_the_model_are_told():
+    np.savez("in/digits.npz", x=np.zeros((10, 28, 28), np.uint8), y=np.arange(10))
+    write('"nets.py:seven"')
+    Path("in/own.toml").write_text(Path("in/own.toml").read_text().replace('"mnist"', '"arrays:digits.npz"'))
+    said = advb("run", "in/own.toml", "--allow-code", "--out", "run", code=2).stderr
+    assert (
+        "no data set for the model 'nets.py:seven', which has 7 classes\narrays has labels up to 9: are they of" in said
+    )
 
 
 def test_a_suite_in_python_says_so_itself():

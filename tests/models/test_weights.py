@@ -2,6 +2,8 @@ import hashlib
 import io
 import os
 import pickle
+import re
+import warnings
 import zipfile
 from collections import OrderedDict
 
@@ -209,11 +211,13 @@ def test_refuses_a_whole_module_and_says_how_to_save(tmp_path, net):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_refuses_torchscript(tmp_path, net):
+def test_refuses_torchscript_and_leaves_out_the_warning_of_torch(tmp_path, net, recwarn):
     file = tmp_path / "w.pt"
     torch.jit.save(torch.jit.script(net), file)
+    warnings.simplefilter("always", UserWarning)
     with pytest.raises(UserError, match="it is a TorchScript archive"):
         read_state_dict(file)
+    assert not [each for each in recwarn if each.category is UserWarning]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +297,28 @@ def test_load_into_copies_everything(net):
 def test_load_into_does_without_the_counters_of_batch_norm(net):
     state = {key: value for key, value in net.state_dict().items() if "num_batches" not in key}
     load_into(net, state, "w.pth", "net")
+
+
+@pytest.mark.parametrize("wrapper", ["model.", "_orig_mod.", "module.net.", "0."])
+def test_load_into_takes_off_what_a_wrapper_puts_before_all_names(net, wrapper):
+    torch.manual_seed(1)
+    other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    load_into(other, {f"{wrapper}{key}": value for key, value in net.state_dict().items()}, "w.pth", "net")
+    same(other.state_dict(), net.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ("model.bias", r"1 unexpected \('bias'\)$"),
+        ("bias", r"missing \('0\.weight', .* unexpected \('model\.0\.weight'"),
+    ],
+)
+def test_a_wrapper_around_others_names_is_no_fit(net, odd, told):
+    state = {f"model.{key}": value for key, value in net.state_dict().items()} | {odd: torch.ones(1)}
+    with pytest.raises(UserError) as caught:
+        load_into(net, state, "w.pth", "net")
+    assert re.search(told, caught.value.message)
 
 
 def test_load_into_ignores_what_the_file_claims_about_versions(net):

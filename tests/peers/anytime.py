@@ -165,18 +165,18 @@ def drawn(images: Images, draws: int) -> dict[str, Any]:
     }
 
 
-_HEAD = """# Runs that stop when they are decided
+_HEAD = """# Runs that stop once they are decided
 
 Made by `python -m tests.peers.anytime`; the numbers are in `anytime.json`.
 
-What `standard` made of each test image, wrong ones included, and in how many passes, is that of
-[`standard`](standard.md); a quick attack was run on the same images. Twice these are a data set: as they are, and as
-{large:,} images drawn from them with replacement. Each data set was put into {draws:,} random orders, and the bounds
-computed at each look of a run that stops, with alpha 0.05. **Held**: the share of orders in which the bounds contain
-the robust accuracy of the complete run at *every* look, from the first one to the last image; 95 % is promised.
-**Cost**: passes, forward and backward, of the quick attack on all images and of `standard` on the part, relative to
-`standard` on all images: the median over the orders. On small networks passes are not seconds: a batch of few images
-takes nearly as long as one of many. The steps of `pgd` are a quarter of eps long. Measured on {processor}.
+The outcome of `standard` on each test image, including misclassified ones, and its passes are taken from
+[`standard`](standard.md); a quick attack was run on the same images. They are used as two data sets: as they are, and
+as {large:,} images drawn from them with replacement. Each data set was put into {draws:,} random orders, and the bounds
+were computed at each look of a run that stops, with alpha 0.05. **Held** is the share of orders in which the bounds
+contain the robust accuracy of the complete run at *every* look, from the first one to the last image; 95 % is promised.
+**Cost** is the passes, forward and backward, of the quick attack on all images and of `standard` on the part, relative
+to `standard` on all images: the median over the orders. On small networks, fewer passes save less time: a small batch
+takes nearly as long as a large one. The steps of `pgd` are a quarter of eps long. Measured on {processor}.
 
 ## Coverage, and the cost of an interval of {width:g} points
 
@@ -188,8 +188,9 @@ Images and cost are those of the {large:,} images.
 _GATES = """
 ## The cost of a gate, by its distance from robust accuracy
 
-Of the {large:,} images. A gate below robust accuracy holds (-), one above it fails (+). **Wrong**: the largest share of
-orders, over all gates of the row and both data sets, that were decided the wrong way; at most 5 % is promised.
+This table is for the {large:,} images. A gate below robust accuracy passes (-), one above it fails (+). **Wrong** is
+the largest share of orders, over all gates of the row and both data sets, in which the gate was decided wrongly; at
+most 5 % is promised.
 
 """
 

@@ -27,17 +27,17 @@ _HEAD = """# By decisions alone
 
 Made by `python -m tests.peers.decisions`; the numbers are in `decisions.json`.
 
-`adba` and `hop_skip_jump` learn nothing but whether the class changed. Both attack the first {images} test images that
-the network has right, in Linf, and both are stopped after the same number of queries for an image, those for a start
-included (`attacks.capped`). Given is the median size of the perturbation over the images, measured anew, and **ratio**,
-that of `adba` over that of `hop_skip_jump`. The settings of `adba` were chosen on other networks
-(`cifar10-cnn-a-mix`, `mnist-cnn-a-adv`). Times are seconds of the processor, on one thread, of {processor}.
+`adba` and `hop_skip_jump` only learn whether the class changed. Both attack the first {images} test images that the
+network classifies correctly, in Linf, and both are stopped after the same number of queries per image, including those
+for a starting point (`attacks.capped`). The table shows the median perturbation size over the images, measured
+afterwards; **ratio** is that of `adba` divided by that of `hop_skip_jump`. The settings of `adba` were chosen on other
+networks (`cifar10-cnn-a-mix`, `mnist-cnn-a-adv`). Times are processor seconds on one thread of {processor}.
 
-`closest` has gradients, and finds about the smallest perturbations there are: where its median is not far below that of
-`adba`, little is left to be found, and the last ratio, of `closest` over `hop_skip_jump`, is about the smallest that
-any attack could reach. Where that ratio is above 1/2, **proved** counts the images of which `advbench.proofs` proves
-that no perturbation of half the median of `hop_skip_jump` changes the class; where these are more than half of the
-images, no attack at all has half its median.
+`closest` uses gradients, and finds roughly the smallest perturbations that exist. If its median is not far below that
+of `adba`, there is little left to find, and the last ratio, of `closest` to `hop_skip_jump`, is about the smallest that
+any attack could reach. Where that ratio is above 1/2, **proved** counts the images for which `advbench.proofs` proves
+that no perturbation of half the median of `hop_skip_jump` changes the class. If these are more than half of the images,
+no attack can halve that median.
 
 | Network | Queries | adba | hop_skip_jump | Ratio | adba, s | hop_skip_jump, s | closest | Its ratio | Proved |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|

@@ -38,22 +38,23 @@ _HEAD = """# Defences that hide a gradient
 
 Made by `python -m tests.peers.defences`; the numbers are in `defences.json`.
 
-Each defence is planted around a network (`tests/support/tricks.py`). The first {images} test images, misclassified ones
-included. **Undefended** is `standard` on the network alone, **adaptive** is `attacks.Adaptive` on the defended one:
-images that the model itself still classifies right, a mean over {passes} passes where it is random. **Clean** is the
-defended model's accuracy without an attack, **PGD** that under 40 steps of PGD with the gradient as the defended model
-gives it: what many a paper reports, which `adaptive` is to be held against. **Time** is processor time of `adaptive`
-over that of `standard` on the undefended network, and **pass** is that of a forward and backward pass of the defended
-model over one of the undefended network. **Flags** are those that a run of any attack raises. **AutoAttack** is
-`pyautoattack`, version "standard", on the first images, as many as are given; "fails" is where it ends in an error.
-What is empty has not been measured; `python -m tests.peers.defences` goes on where it was interrupted. Other programs
-had most of the processor meanwhile, which makes times unsteady. Measured on {processor}.
+Each defence is planted around a network (`tests/support/tricks.py`), which is attacked on the first {images} test
+images, including misclassified ones. **Undefended** is `standard` on the network alone, **adaptive** is
+`attacks.Adaptive` on the defended one: the share of images that the model itself still classifies correctly, averaged
+over {passes} passes if it is random. **Clean** is the defended model's accuracy without an attack. **PGD** is its
+accuracy under 40 steps of PGD with the gradient that the defended model provides: this is what many papers report, and
+what `adaptive` should be compared with. **Time** is the processor time of `adaptive` divided by that of `standard` on
+the undefended network; **pass** is that of a forward and backward pass of the defended model divided by that of the
+undefended network. **Flags** are those that a run with any attack raises. **AutoAttack** is `pyautoattack`, version
+"standard", on the given number of first images; "fails" means that it ended in an error. Empty cells have not been
+measured; `python -m tests.peers.defences` continues where it was interrupted. Other programs used most of the processor
+at the same time, which makes the times noisy. Measured on {processor}.
 
 Three of these are small copies of published defences: `k-winners` (Xiao et al., 2020), `thermometer` (Buckman et al.,
 2018) and `jpeg` (Guo et al., 2018), here on networks that were not trained with them. Papers reported robust accuracy
-under the gradient as it is, as in the column PGD; Athalye et al. (2018) broke the last two and Tramer et al. (2020)
-the first, with attacks written for each. Where a defence makes the network worse on clean images, it may end below the
-undefended one. Defences that take the place of activations are planted in networks that have these as modules.
+under the model's own gradient, as in the column PGD; Athalye et al. (2018) broke the last two and Tramer et al. (2020)
+the first, with attacks written for each. If a defence makes the network worse on clean images, its robust accuracy may
+be below the undefended one. Defences that replace activations are planted in networks that have these as modules.
 """
 _COLUMNS = """
 ## {network}, eps {eps:.4f}
@@ -64,7 +65,7 @@ _COLUMNS = """
 _HEALTHY = """
 ## Networks that hide nothing
 
-`adaptive` beside `standard` on the first {images} images.
+`adaptive` compared with `standard` on the first {images} images.
 
 | Network | Robust: standard | adaptive | Same images | Time | Flags E or F |
 |---|--:|--:|---|--:|---|

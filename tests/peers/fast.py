@@ -39,19 +39,20 @@ NETS = (*dict.fromkeys(name for name, *_ in CASES), PHOTOGRAPHS[0])
 
 _HEAD = """# The faster form of a network
 
-Made by `python -m tests.peers.fast`; the numbers are in `fast.json`. One process, one thread, every contestant in
-turn; **seconds** are of the processor, the least over the **rounds**. Measured on {processor}.
+Made by `python -m tests.peers.fast`; the numbers are in `fast.json`. One process, one thread, all contestants in turn;
+**seconds** are processor time, the minimum over the **rounds**. Measured on {processor}.
 
 ## PGD, Linf, 40 steps, cross-entropy, random start
 
-`advbench` is the attack on the network as it is, `fast` the same attack on `attacks.fast(model, x)`, which chose the
-**form**. **Ratio** is the time of `fast` divided by that of the fastest other library. **Unbroken** is what a fresh
-forward pass of the original network leaves, in the order of the columns of seconds; resnet50, vgg16 and the
-networks of timm have weights drawn from a seed, and the class they give is taken for the label.
+`advbench` is the attack on the network itself, `fast` the same attack on `attacks.fast(model, x)`, which chose the
+**form**. **Ratio** is the time of `fast` divided by that of the fastest other library. **Unbroken** is the share of
+images left unbroken, by a fresh forward pass of the original network, in the order of the columns of seconds. resnet50,
+vgg16 and the timm networks have random weights from a seed, and the class that they predict is taken as the label.
 
-Images leave ours the moment they are fooled; the others take all steps with all images. With the usual eps the
-ratio says what both save together, and little about the form where all images fall at once. With an eps of {tiny:g} no
-image is fooled and everybody takes all steps: that ratio is what the form saves.
+Our attack drops images the moment they are fooled; the others take all steps with all images. With the usual eps, the
+ratio shows what dropping and the form save together, and says little about the form if all images are fooled at once.
+With an eps of {tiny:g}, no image is fooled and every library takes all steps: this ratio shows what the form alone
+saves.
 
 | Network | Images | Rounds | eps | Form | {libraries} | Ratio | Unbroken |
 |---|--:|--:|--:|---|{rule}--:|---|

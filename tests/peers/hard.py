@@ -54,9 +54,9 @@ _HEAD = """# Hard images
 
 Made by `python -m tests.peers.hard`; the numbers are in `hard.json`.
 
-Complete verification has proved that each of these images can be broken: all of them is the limit. **Broken** is what
-a fresh forward pass of the model says, within the budget and [0, 1]. **Seconds** are of the processor, on one thread;
-**passes** are a mean over the images.
+Complete verification has shown that each of these images can be broken, so the best possible result is all of them.
+**Broken** is decided by a fresh forward pass of the model, within the budget and [0, 1]. **Seconds** are processor time
+on one thread; **passes** are averaged over the images.
 
 | Model | Attack | Broken | Seconds | Forward passes | Backward passes |
 |---|---|--:|--:|--:|--:|
@@ -65,7 +65,7 @@ a fresh forward pass of the model says, within the budget and [0, 1]. **Seconds*
 _LEFT_HEAD = """
 ## What `standard` leaves
 
-The first test images that `standard` does not fool, from the number named on, within eps in Linf. Nothing is proved
+These are the first test images, in the range given, that `standard` does not fool within eps in Linf. Nothing is proved
 about them: it is not known whether any of them can be broken. No setting of `thorough` was chosen on them.
 
 | Model | eps | Test images | Left | Attack | Broken | Seconds | Forward passes | Backward passes |
@@ -75,9 +75,9 @@ about them: it is not known whether any of them can be broken. No setting of `th
 _NEAR_HEAD = """
 ## What `standard` comes nearest to
 
-Of the first test images, as many as the column says, those that `standard` does not fool but brings nearest to it: the
-margin at its best point is the smallest fraction of the clean image's. Those of the first table are left out. Nothing
-is proved about them, and no setting of `thorough` was chosen on them.
+Among the given number of first test images, these are the ones that `standard` does not fool but comes closest to
+fooling: the margin at its best point is the smallest fraction of the clean image's. Images of the first table are left
+out. Nothing is proved about them, and no setting of `thorough` was chosen on them.
 
 | Model | eps | Test images | Nearest | Attack | Broken | Seconds | Forward passes | Backward passes |
 |---|--:|--:|--:|---|--:|--:|--:|--:|
@@ -86,10 +86,10 @@ is proved about them, and no setting of `thorough` was chosen on them.
 _SHOWN_HEAD = """
 ## What is known to break, and `standard` leaves
 
-Each of these images has been broken by an attack at about a thousand passes: they are the images of `optimality.md`,
-and each has an eps of its own in Linf, 0.1 % above the smallest size that any attack found there. So each can be
-broken. Counted are the first that `standard` leaves, of as many as the column says; a network of which it leaves none
-has no row. No setting of `thorough` was chosen on them.
+Each of these images can be broken, because an attack did so with about a thousand passes: they are the images of
+`optimality.md`, and each has its own eps in Linf, 0.1 % above the smallest size that any attack found there. The table
+covers the first ones that `standard` does not break, among the given number of images; a network for which it breaks
+all has no row. No setting of `thorough` was chosen on them.
 
 | Model | eps | Test images | Left | Attack | Broken | Seconds | Forward passes | Backward passes |
 |---|--:|--:|--:|---|--:|--:|--:|--:|

@@ -11,20 +11,21 @@ _HEAD = """# How close to the smallest perturbation
 
 Made by `make optimality`; the sizes for each image are in `optimality.json`.
 
-All attacks search for the smallest perturbation of the same images, at up to about 1,000 forward and 1,000 backward
-passes an image. **Optimality** compares an attack with the envelope, which takes for each image the smallest size that
-any of these attacks found: 1 means as good as the best of all on every image, 0 that no image was fooled.
+All attacks search for the smallest perturbation of the same images, with up to about 1,000 forward and 1,000 backward
+passes per image. **Optimality** compares an attack with the envelope, which has for each image the smallest size that
+any of these attacks found: 1 means as good as the best attack on every image, 0 that no image was fooled.
 
-With d the sizes of an attack and d* those of the envelope it is
-`1 - (mean(min(d, cap)) - mean(d*)) / (cap - mean(d*))`, that is the exact area between the two curves of robust
-accuracy against eps, which are step functions. The **cap** is the largest size in the envelope; an image that an
-attack does not fool counts with the cap, and one that nobody fools counts with it for everybody. Sizes come from a
-fresh forward pass of the model on what each attack returned. All images are classified right to begin with. A dash:
-not measured yet, and no mean then.
+With d the sizes found by an attack and d* those of the envelope, it is
+`1 - (mean(min(d, cap)) - mean(d*)) / (cap - mean(d*))`, which is the exact area between the two curves of robust
+accuracy against eps, as these are step functions. The **cap** is the largest size in the envelope. An image that an
+attack does not fool counts with the cap, and one that no attack fools counts with the cap for all of them. Sizes come
+from a fresh forward pass of the model on what each attack returned. All images are classified correctly to begin with.
+A dash means not measured yet; there is no mean then.
 
-AttackBench (`attackbenchlib`) measures the same; `tests/test_optimality.py` holds both measures against each other. Its
-attacks are those of other libraries, the same algorithms once more, and two of its own: a trust region attack, which
-ends once it has crossed a boundary, and `pgd0`, both here as it configures them but for the number of steps.
+AttackBench (`attackbenchlib`) measures the same; `tests/test_optimality.py` compares the two measures. Its attacks are
+those of other libraries, reimplementations of the same algorithms, and two of its own: a trust region attack, which
+stops once it has crossed a boundary, and `pgd0`. Both are run here as it configures them, except for the number of
+steps.
 """
 
 

@@ -7,17 +7,18 @@ _HEAD = """# Side by side with other libraries
 
 Made by `make peers`; the numbers are in `results.json`.
 
-**Time ratio**: time of this project's attack divided by the other library's, in the same round. Below 1 we are
-faster. Given are the median of the rounds and, in brackets, the smallest and the largest. The libraries take turns
-in one process, each after a call that is not timed, with the same model, images, batch, labels and threads. The memory
-that the attacks of this project make the process keep from step to step is kept for all of them.
+**Time ratio** is the time of advbench's attack divided by the other library's, in the same round; below 1 we are
+faster. We give the median over the rounds and, in brackets, the smallest and the largest ratio. The libraries take
+turns in one process, each after an untimed warm-up call, with the same model, images, batch, labels and threads. Our
+attacks make the process retain memory from step to step; all libraries run with that setting.
 
-**Images** are all classified right to begin with, so that leaving out misclassified ones wins nothing. **Parameters
-are frozen**, so that nobody computes gradients of weights. **Robust accuracy** and sizes come from a fresh forward pass
-of the model on what each library returned; what is outside of the budget or of [0, 1] does not count as fooled.
+**Images** are all classified correctly to begin with, so that skipping misclassified ones brings no advantage.
+**Parameters are frozen**, so that no library computes gradients of weights. **Robust accuracy** and sizes come from a
+fresh forward pass of the model on what each library returned; anything outside the budget or [0, 1] does not count as
+fooled.
 
-The attacks of this project let go of an image as soon as it is fooled. The rows where no image falls show what is
-left of the difference when that is of no use.
+Our attacks drop an image as soon as it is fooled. The rows in which no image is fooled show what remains of the
+difference when that does not help.
 """
 
 

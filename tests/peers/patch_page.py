@@ -12,19 +12,19 @@ _HEAD = """# Patches beside ART's
 
 Made by `python -m tests.peers.patch`; the numbers are in `patch.json`.
 
-A square patch of 10 % of the image at its largest, at a random place, turned by at most 20 degrees, its side down to
-0.7 of the largest, made of 64 photographs and put into 200 others. **ART** is AdversarialPatchPyTorch 1.20.1 with the
-same share, angles and sizes, with its default of 16 photographs a step and the learning rate behind its name; its
-default of 5 is for images from 0 to 255, so 0.02 here. **Ours** is `attacks.UniversalPatch` with the number of
-photographs a step behind its name, on `attacks.fast`, whose own seconds are counted in; ART has the network itself.
-All patches are put into the photographs by one piece of code, at the same places. **Success** is the share of
-photographs that meet the goal, without those that are of the target class already: to be of one class (toaster; of
-CIFAR-10, ship), or no longer of the class they were of before. It is a median over seeds, with the 95 % interval of
-that many photographs. **Random colours** is what a patch of no merit does. **Seconds** are of the processor, on one
-thread, medians over seeds, on a machine that did other work too; the methods take turns, in one process unless the
-command was interrupted and gone on with.
+The task is a square patch of at most 10 % of the image, at a random place, rotated by at most 20 degrees and scaled
+down to 0.7 of its side, fitted to 64 photographs and put into 200 others. **ART** is AdversarialPatchPyTorch 1.20.1
+with the same share, angles and sizes, its default of 16 photographs per step, and the learning rate after its name; its
+default of 5 is for images from 0 to 255, which is 0.02 here. **Ours** is `attacks.UniversalPatch` with the number of
+photographs per step after its name, on `attacks.fast`, whose own time is included; ART has the network itself. All
+patches are put into the photographs by the same code, at the same places. **Success** is the share of photographs that
+meet the goal, which is to be classified as one class (toaster; for CIFAR-10, ship; photographs of that class are left
+out) or no longer as the original class. It is the median over seeds, with the 95 % interval for that number of
+photographs. **Random colours** is the effect of a patch that was not optimised. **Seconds** are processor time on one
+thread, medians over seeds, on a machine that also did other work; the methods take turns, in one process unless the
+command was interrupted and continued.
 
-The bar: ART's best success after 500 steps, at a tenth of the time that took.
+The target is ART's best success after 500 steps, in a tenth of its time.
 
 """
 

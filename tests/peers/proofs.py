@@ -67,13 +67,13 @@ _HEAD = """# What no attack can do
 
 Made by `python -m tests.peers.proofs` (`make truth`); the numbers are in `proofs.json`.
 
-Of the first test images (of CIFAR-10: the JPEG copies), those classified right are attacked with `standard`. **Fooled**
-are those for which it, or the search for a proof, finds an image within eps, **proved** those of which
-`advbench.proofs` proves that there is none, **open** the rest: robust accuracy lies between proved and proved + open.
-No image is both proved and fooled, or the command fails. **Seconds** are of the processor on one thread, a mean over
-the images that `standard` leaves, and **bar** is what was asked for: the most that may stay open of the first 100, and
-seconds. Of the networks of the model zoo (`zoo/`) nothing is asked; of those with wide max pooling, which take many
-seconds an image, fewer images are taken.
+Those of the first test images (for CIFAR-10, JPEG copies) that are classified correctly are attacked with `standard`.
+**Fooled** are the images for which it, or the search for a proof, finds an adversarial image within eps; **proved** are
+those for which `advbench.proofs` proves that there is none; **open** are the rest. Robust accuracy lies between proved
+and proved + open. The command fails if any image is both proved and fooled. **Seconds** are processor time on one
+thread, averaged over the images that `standard` does not fool. **Bar** is the target: the most images that may stay
+open of the first 100, and the most seconds. There is no target for the networks of the model zoo (`zoo/`); those with
+wide max pooling, which take many seconds per image, are run on fewer images.
 
 | Network | Norm | eps | Images | Right | Fooled | Proved | Open | Bar | Seconds | Bar | By method |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|

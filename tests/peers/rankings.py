@@ -48,9 +48,9 @@ ZOOS = {
 _HEAD = """# How models rank from threat to threat
 
 Made by `python -m tests.peers.rankings`; the numbers are in `rankings.json`. The suite is `profile`, with its budgets
-that suit the data; on {processor}.
+for the data; measured on {processor}.
 
-Where two threats put the same models in another order, a model that is chosen by the one is no choice for the other.
+If two threats rank the same models differently, choosing a model by one of them says nothing about the other.
 """
 
 

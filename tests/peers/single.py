@@ -36,9 +36,9 @@ _PAGE = """# One photograph
 
 Made by `python -m tests.peers.single`; the numbers are in `single.json`.
 
-`advbench attack --model {model} PHOTOGRAPH`: none of the first seven classes among the first seven, Linf,
-at most 2/255. The default attack, `topk`: **before** it took 200 gradients at its pace for few classes (`gamma` 0.15,
-`momentum` 0.6), **now** 120 at its pace for many; and with 60 steps.
+`advbench attack --model {model} PHOTOGRAPH`: none of the original top seven classes in the top seven,
+in Linf, at most 2/255. The attack is the default, `topk`: **before** it used 200 gradients with its step sizes for few
+classes (`gamma` 0.15, `momentum` 0.6), **now** it uses 120 with those for many; it is also run with 60 steps.
 
 | | {heads} |
 |---|{bars}

@@ -71,14 +71,13 @@ _HEAD = """# The standard verdict
 
 Made by `python -m tests.peers.standard`; the numbers are in `standard.json`.
 
-The first test images, misclassified ones included, in one batch on one thread. **Robust accuracy** is what
-a fresh forward pass of the model says; lower is stronger. **Seconds** are of the processor. **Ratio** is
-AutoAttack's time divided by that of `standard`. **Passes**, forward and backward, are a mean over all images, and over
-those that `standard` does not fool; counting them is part of its seconds. **Only** is how many images the one fools
-and the other does not. AutoAttack is `pyautoattack` {version},
-version "standard". With `--again` both are run in one process: `standard`, AutoAttack, `standard` again, whose seconds
-are the mean of both; else AutoAttack's numbers are kept. `-first-100`: the network's logits of a hundred of its
-classes. Measured on {processor}.
+Both attack the first test images, including misclassified ones, in one batch on one thread. **Robust accuracy** comes
+from a fresh forward pass of the model; lower is stronger. **Seconds** are processor time. **Ratio** is AutoAttack's
+time divided by that of `standard`. **Passes**, forward and backward, are averaged over all images, and over those that
+`standard` does not fool; counting them is included in its seconds. **Only** is the number of images that one fools and
+the other does not. AutoAttack is `pyautoattack` {version}, version "standard". With `--again`, both are run in one
+process: `standard`, AutoAttack, `standard` again, whose seconds are the mean of the two; otherwise AutoAttack's numbers
+are kept from before. `-first-100` means the logits of only a hundred of the network's classes. Measured on {processor}.
 
 | Model | Norm | eps | Images | Robust: AutoAttack | standard | Only: AutoAttack | standard | Time: AutoAttack \
 | standard | Ratio | Passes | robust |

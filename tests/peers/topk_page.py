@@ -13,45 +13,46 @@ _HEAD = """# Top-k exclusion
 
 Made by `python -m tests.peers.topk --ordered --curve --limit`; the sizes for each image are in `results.json`.
 
-None of the k classes that were first may be among the first k afterwards. Every attack gets the same images and the
-same number of gradients of each; those that ask no gradients get twice as many forward passes. **Met** says on how many
-images it reached the goal, by a fresh forward pass. **Median** is the smallest size found on half of the images (Linf
-in steps of 1/255). **Ours / theirs** is the mean over the images of the ratio of the sizes (geometric), where both met
-the goal: below 1, ours are smaller.
+The goal is that none of the original top k classes is in the top k afterwards. Every attack gets the same images and
+the same number of gradients for each; attacks without gradients get twice as many forward passes. **Met** says on how
+many images the attack reached the goal, by a fresh forward pass. **Median** is the median over the images of the
+smallest size found (for Linf, in steps of 1/255). **Ours / theirs** is the geometric mean of the ratio of the sizes,
+over the images on which both met the goal: below 1, ours are smaller.
 
-**TopK, every set** follows each set of classes that could rise by itself, and keeps the nearest result: about the least
-that there is to find, so that the medians beside it say how much any attack could still gain.
+**TopK, every set** follows each set of classes that could rise separately, and keeps the nearest result. This is about
+the smallest size that can be found, so the other medians show how much any attack could still gain.
 """
 
 _ORDERED_HEAD = """
 ## Ordered top-k
 
-The protocol of the papers on ordered targets: k random classes, in a random order, are to be the first; five such
-orders an image. **Best** takes for each image the order that was cheapest, **worst** the dearest, which counts as
-reached if all five were; each says how often the order was reached, and the mean L2 where it was.
+This follows the protocol of the papers on ordered targets: k random classes, in a random order, have to be the top k;
+five such orders per image. For each image, **best** takes the order that needed the smallest change, and **worst** the
+one that needed the largest, which counts as reached if all five were. Each column says how often the order was reached,
+and the mean L2 where it was.
 
 | Network | Attack | k | Gradients | Best | Mean | Worst |
 |---|---|--:|--:|--:|--:|--:|
 """
 
 _FOOT = """
-## What was tried and lost
+## What was tried and did not help
 
-On the networks for CIFAR-10, k = 3, 100 gradients, sizes beside those of the attack as it is:
+On the networks for CIFAR-10, k = 3, 100 gradients, sizes compared with those of the attack as it is:
 
-- The smooth margin of the goal itself, the k classes that rise being the first outside at every step: 2 to 4 % larger.
-  The k classes that are first at the clean image, kept to the end: up to 10 % larger.
+- The smooth margin of the goal itself, with the k highest classes outside the top k rising at every step: 2 to 4 %
+  larger. The k classes that are first in line at the clean image, kept to the end: up to 10 % larger.
 - Short steps, half of the perturbation's length at first, and a radius that changes by 5 %: 1 to 3 % larger; 3 to 7 %
   on EfficientNet-Lite0 and SqueezeNet (16 photographs that are not in the table), up to 20 % in L0.
-- No choice of sets: 1 % larger. Races that do not run to the end of their cosine: the wrong set wins now and then, and
-  single images are up to 20 % larger. More and shorter races: the same.
+- No choice of sets: 1 % larger. Races that stop before the end of their cosine schedule: the wrong set wins now and
+  then, and single images are up to 20 % larger. More and shorter races: the same.
 - A choice by the model's gradients at the boundary instead of at the clean image: no difference there, up to 4 % larger
   on nearly linear networks, where the descent has already settled for other classes by then.
 - A choice of sets, and a race, where there are a thousand classes: 1 % larger on SqueezeNet and 4 % on
-  EfficientNet-Lite0 at 300 gradients (L2, 8 and 16 photographs, likewise), 16 % on the latter at 100. So it is left out
-  there.
+  EfficientNet-Lite0 at 300 gradients (L2, 8 and 16 photographs, likewise), 16 % on the latter at 100. The choice is
+  therefore skipped there.
 - Cutting planes through the last gradients, and the nearest point of their polytope: oscillates.
-- No multipliers, or no momentum: half a per cent each.
+- No multipliers, or no momentum: half a per cent larger each.
 - For whole orders: gaps between neighbours alone (the gradients of a class in the middle cancel), multipliers that move
   before a fooling image is known, and long steps: up to ten times as large.
 - Walking on the sphere as DDN does, instead of inside the ball: no difference.

@@ -14,14 +14,14 @@ _HEAD = """# Transfer
 
 Made by `python -m tests.peers.transfer`; the numbers are in `transfer.json`.
 
-{count} photographs that all {networks} networks have right when clean, each shown the same crops of 224 x 224 pixels
-and resizing them to its own input. An attack is made on the network or the ensemble of the row, within eps in Linf, and
-judged on all; in brackets stand those that it was made on. **Mean** is the success on the others, with a 95 % interval
-over photographs. Attacks have their defaults. No parameter was chosen on these photographs: those with odd numbers are
-reported, and choices were made on those with even ones. **Passes** are forward and backward ones together, a mean over
-photographs; **seconds** are of the processor, on one thread of a machine that did much other work, and comparable by
-their ratio at best. torchattack's attacks have that library's defaults (20 copies for its BSR) and float32; ours take
-gradients in the form that is fastest.
+The images are {count} photographs that all {networks} networks classify correctly when clean. Each network gets the
+same crops of 224 x 224 pixels, and resizes them to its own input. An attack is made on the network or the ensemble of
+the row, within eps in Linf, and judged on all of them; results on the networks that it was made on are in brackets.
+**Mean** is the success on the others, with a 95 % interval over photographs. Attacks have their default parameters. No
+parameter was chosen on these photographs: those with odd numbers are reported, and choices were made on those with even
+ones. **Passes** are forward and backward passes together, averaged over photographs. **Seconds** are processor time on
+one thread of a machine that did much other work; only their ratios are comparable, at best. torchattack's attacks use
+that library's defaults (20 copies for its BSR) and float32; ours use the fastest form for gradients.
 
 """
 

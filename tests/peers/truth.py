@@ -21,11 +21,12 @@ _HEAD = """# Attacks against the truth
 
 Made by `python -m tests.peers.truth`; the numbers are in `truth.json`.
 
-On networks and eps where `make truth` leaves nothing open, each of the test images 100 to 299 that is classified right
-is first attacked with PGD; those that it does not fool are proved by complete splitting, and those that are neither are
-attacked with `thorough`. An image is **breakable** if any of these breaks it, as the judge measures; that no breakable
-image is proved is checked, or the command fails. Images that are neither are **open**, and left out. The shares are of
-the breakable images that each attack alone breaks, with its default parameters unless given; Linf, untargeted, seed 0.
+For networks and eps where `make truth` leaves nothing open, each of the test images 100 to 299 that is classified
+correctly is first attacked with PGD. Those that it does not fool go to a proof by complete splitting, and those that
+are then neither fooled nor proved are attacked with `thorough`. An image is **breakable** if any of these breaks it, as
+measured by the judge; the command fails if a breakable image is proved. Images that are neither are **open**, and left
+out. The table shows the share of the breakable images that each attack breaks on its own, with its default parameters
+unless stated; Linf, untargeted, seed 0.
 
 """
 

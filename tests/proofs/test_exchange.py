@@ -95,7 +95,7 @@ def test_open_images_go_out_and_come_back(opened, tmp_path):
     asked = ["prove", str(opened.folder), "--import", str(tmp_path / "results.csv"), "--by", "abc"]
     told = CliRunner().invoke(main, asked)
     assert told.exit_code == 0, told.output
-    assert told.output.startswith("1 images proved by abc; 1 can be fooled, it says: attack them; 1 other lines")
+    assert told.output.startswith("1 image proved by abc; 1 can be fooled, according to it: attack them; 1 other line")
     again = read_run(opened.folder)
     assert open_of(again) == before - 1
     rows = again.frame[again.frame["attack"] == PROOF]

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_nets import small_net
@@ -77,7 +79,7 @@ def test_an_impossible_goal_is_refused() -> None:
 
 
 def test_a_goal_for_other_images_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a goal for each image, got 2 images and 1 goals"):
+    with pytest.raises(ValueError, match="expected a goal for 2 images, got one for 1"):
         proofs.prove(small_net("relu", 0), X, GOAL.select(torch.tensor([0])), norm=attacks.Linf(), eps=0.1)
 
 
@@ -145,6 +147,46 @@ def test_weights_of_a_sum_are_followed(together: Callable[[Tensor, Tensor], Tens
     proof = proofs.prove(model, X, Untargeted(model(X).argmax(1)), norm=attacks.Linf(), eps=1e-6)
     assert proof.reason == ""
     assert proof.proved.all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"eps": "2/255"}, "expected eps as one number, the same for all images, got '2/255'"),
+        ({"eps": None}, "expected eps as one number, the same for all images, got None"),
+        ({"eps": True}, "expected eps as one number, the same for all images, got True"),
+        ({"eps": torch.tensor([0.1, 0.2])}, "expected eps as one number, the same for all images, got tensor"),
+        ({"eps": float("nan")}, "expected eps from 0 to 1 in linf, got nan"),
+        ({"norm": "linf"}, "expected norm of a proof to be a norm such as Linf"),
+        ({"norm": attacks.Linf}, "expected norm of a proof to be a norm such as Linf"),
+        ({"x": X.tolist()}, r"expected float images \(N, ...\) as a tensor, got list"),
+        ({"x": X.numpy()}, r"expected float images \(N, ...\) as a tensor, got ndarray"),
+        ({"x": X.mul(255).byte()}, r"expected float images \(N, ...\), got torch.uint8"),
+        ({"goal": torch.tensor([0, 1])}, "expected a goal such as Untargeted.* got Tensor"),
+        ({"goal": None}, "expected a goal such as Untargeted.* got NoneType"),
+        ({"model": "lenet"}, "expected a model, images -> logits, got str"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_a_sentence(change: dict[str, Any], message: str) -> None:
+    given = {"model": small_net("relu", 0), "x": X, "goal": GOAL, "norm": attacks.Linf(), "eps": 0.1} | change
+    with pytest.raises(ValueError, match=message):
+        proofs.prove(given.pop("model"), given.pop("x"), given.pop("goal"), **given)
+
+
+def test_images_that_the_model_does_not_take_are_no_obstacle_to_a_proof() -> None:
+    model = Classifier(small_net("relu", 0), num_classes=3, mean=[0.4, 0.5], std=[0.2, 0.3])
+    with pytest.raises(ValueError, match=r"expected images of shape \(N, 2, H, W\)"):
+        proofs.prove(model, X[0], GOAL, norm=attacks.Linf(), eps=0.1)
+    with pytest.raises(RuntimeError, match=r"type"):  # as the model says it
+        proofs.prove(small_net("relu", 0), X.double(), GOAL, norm=attacks.Linf(), eps=0.1)
+
+
+def test_numbers_and_images_of_other_kinds_prove_as_much() -> None:
+    net = small_net("relu", 0)
+    plain = proofs.prove(net, X, GOAL, norm=attacks.Linf(), eps=0.25)
+    turned = X.transpose(2, 3).contiguous().transpose(2, 3)
+    for x, eps in ((X, torch.tensor(0.25)), (X, np.float32(0.25)), (turned, 0.25), (X.clone().requires_grad_(), 0.25)):
+        assert proofs.prove(net, x, GOAL, norm=attacks.Linf(), eps=eps).bound.equal(plain.bound)
 
 
 def test_a_function_stays_open() -> None:

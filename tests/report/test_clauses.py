@@ -102,6 +102,24 @@ def test_only_numbers_that_the_run_has_are_mapped():
     assert "| median |" in clause(report(images([0.01, None], attack="fmn", eps=None)), 8)
 
 
+def test_corruptions_and_proofs_are_reported_as_what_was_tested():
+    fog = images([0.3, None], attack="corruption/fog", eps=None, params='{"severity": 1, "constants": "auto"}')
+    text = report([*images([0.01, None]), *fog, *images([None] * 2, attack="proof", proved=True)])
+    assert "Corruptions change an image without regard to the model" in clause(text, 3)
+    assert "tried to prove that no perturbation within eps meets it" in clause(text, 3)
+    assert "| fog | 50.0 | 50.0 % " in clause(text, 5)
+    assert "goals, norms, sizes and corruptions of clause 3 were tested" in clause(text, 7)
+    assert "| corruption error | 15(4) |" in clause(text, 8)
+    for word in ("orruption", "prove that"):
+        assert word not in report(ROWS).replace("mean corruption error", "")
+
+
+def test_a_single_image_is_one_image():
+    assert not re.search(r"\b1 images", text := report(images([0.01])))
+    assert "toy, 1 image |" in text
+    assert "percentage points, of 1 image." in text
+
+
 def test_article_15_names_what_a_number_does_not_say():
     assert {support.number for support in ARTICLE_15} == {
         "clean accuracy",
@@ -109,6 +127,7 @@ def test_article_15_names_what_a_number_does_not_say():
         "proved accuracy",
         "median",
         "noise",
+        "corruption error",
     }
     assert all(support.cannot and re.fullmatch(r"15\(\d\)(, 15\(\d\))*", support.paragraph) for support in ARTICLE_15)
 

@@ -3,10 +3,11 @@
 import pytest
 from frames import images
 from runs import a_run
+from threat_rows import foggy
 
 from advbench.analysis.gates import evaluate
 from advbench.config.gates import Gates
-from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, LEGEND, tables
+from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, legend, tables
 from advbench.report.notebook import as_html
 
 ROWS = [
@@ -42,6 +43,14 @@ def test_page_and_notebook_have_every_column(found, column):
     assert f" {column.heading} |" in render("markdown", verdict, run)
 
 
+def test_a_notebook_has_corruptions_too_and_escapes_them():
+    run = a_run(foggy(1, {0}, model="<b>net") + foggy(5, {0, 3}, model="<b>net"))
+    shown = as_html(evaluate(run, Gates()).analysis)
+    assert "&lt;b&gt;net on toy · corruptions" in shown
+    assert "<td>fog</td><td>25.0</td><td>50.0</td>" in shown
+    assert "<b>net" not in shown
+
+
 @pytest.mark.parametrize("columns", [COLUMNS, CHANGE_COLUMNS])
 def test_headings_and_turns_are_distinct(columns):
     headings, turns = [c.heading for c in columns], [c.dropped for c in columns if c.dropped]
@@ -49,8 +58,18 @@ def test_headings_and_turns_are_distinct(columns):
     assert sorted(turns) == list(range(1, len(turns) + 1))
 
 
-def test_the_legend_explains_the_numbers_that_need_it():
-    assert all(f"{column.heading}: {column.meaning}" in LEGEND for column in COLUMNS if column.meaning)
+@pytest.mark.parametrize(("rows", "proves"), [(ROWS, True), (ROWS[:6], False)])
+def test_the_legend_explains_the_numbers_that_are_there(rows, proves):
+    from advbench.report.formats import render
+
+    run = a_run(rows, flags=[FLAG])
+    verdict = evaluate(run, Gates())
+    texts = [texts for table in tables(verdict.analysis.cells) for texts in table.rows]
+    for place, column in enumerate(COLUMNS):
+        there = bool(column.meaning) and any(row[place] for row in texts)
+        assert (f"{column.heading}: {column.meaning}" in legend(verdict.analysis.cells)) is there
+    for form in ("text", "markdown", "html", "test-report"):
+        assert ("broken nor proved" in render(form, verdict, run)) is proves
 
 
 @pytest.mark.parametrize(

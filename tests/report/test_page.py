@@ -81,7 +81,7 @@ def test_everything_is_on_it(tmp_path):
     html = page(folder, min_robust_accuracy=0.9, max_unknown=0.5)
     text = text_of(html)
     for part in (
-        "made A run made by hand. 1 model · 1 data set · 3 attacks · 41 images",
+        "made A run made by hand. 1 model · 1 data set · 2 attacks · 41 images",
         "FAILED 2 of 2 gates failed",
         "M4 · net on toy the outputs are probabilities; leave the softmax out",
         "net on toy · untargeted · Linf ≤ 8/255",

@@ -3,16 +3,20 @@
 import io
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from runs import write_run
 from threat_rows import ROWS
 
 from advbench.analysis.gates import evaluate
+from advbench.analysis.profile.threat_rows import ThreatRow
 from advbench.config.gates import Gates
 from advbench.records.stored_run import read_run
 from advbench.report.formats import render
+from advbench.report.profile.lines import describe_threat
 
 
 def report(folder, form, rows=ROWS, **suite):
@@ -77,3 +81,12 @@ def test_csv_of_corruptions_alone(tmp_path):
     fog = [each for each in ROWS if each["attack"].startswith("corruption/")]
     table = pd.read_csv(io.StringIO(report(tmp_path / "run", "csv", fog, profile=False)))
     assert table["clean_k"].tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("kind", ["transfer", "gradients", "queries", "universal"])
+def test_a_threat_under_a_mask_says_so_whatever_its_kind(kind):
+    state = np.zeros(1, np.int8)
+    row = ThreatRow(kind=kind, goal="untargeted", norm="linf", eps=4 / 255, mask="border:4", state=state)
+    assert describe_threat(row) == f"{kind} · only border:4 · Linf ≤ 4/255"
+    assert describe_threat(replace(row, mask="")) == f"{kind} · Linf ≤ 4/255"
+    assert describe_threat(replace(row, kind="mask")) == "only border:4 · Linf ≤ 4/255"

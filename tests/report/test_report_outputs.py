@@ -14,6 +14,7 @@ from runs import a_run, a_unit
 from threat_rows import foggy
 
 from advbench.analysis.baseline import Baseline
+from advbench.analysis.compare import compare
 from advbench.analysis.gates import evaluate
 from advbench.config.gates import Gates
 from advbench.errors import ExitCode
@@ -65,7 +66,6 @@ def columns_of_old(monkeypatch):
     kept = tuple(column for column in columns.COLUMNS if column.heading in [*names, "95 %"])
     for module in (columns, terminal, markdown):
         monkeypatch.setattr(module, "COLUMNS", kept)
-        monkeypatch.setattr(module, "LEGEND", columns.legend(kept))
 
 
 @pytest.mark.usefixtures("columns_of_old")
@@ -120,6 +120,16 @@ net on toy · untargeted · Linf
 paired by image; exact McNemar test, Holm's correction over all numbers (corruptions apart)
 """
     )
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_comparison_of_other_images_says_which_numbers_are_of_which(others):
+    before = Baseline.of(frame(ROWS), run_id="old", version="0.1.0")
+    rows = [r for r in ROWS if r["sample_id"] not in {f"s{i}" for i in range(others)}]
+    found = compare(before.outcomes(), Baseline.of(frame(rows), run_id="new", version="0.1.0").outcomes())
+    told = "before and after are shares of all images of each run"
+    for text in (printed(compared(found), 300), compared_markdown(found)):
+        assert (told in text) is (others > 0)
 
 
 @pytest.mark.usefixtures("columns_of_old")

@@ -123,7 +123,8 @@ def check_options(command: str) -> None:
     words = parsed(command).words
     assert words[0] == "advbench", f"do not know what {command!r} is"
     current: click.Command = main
-    context, rest = click.Context(main, info_name="advbench"), words[1:]
+    # with its settings: a command remembers the names of its help option from the first context that it sees
+    context, rest = click.Context(main, info_name="advbench", **main.context_settings), words[1:]
     while isinstance(current, click.Group):
         name, *rest = rest
         found = current.get_command(context, name)

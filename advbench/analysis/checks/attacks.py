@@ -251,7 +251,8 @@ def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Tri
 
 
 def _all(evidence: ThreatResults) -> str:
-    return f"{len(evidence.samples)} images"
+    count = len(evidence.samples)
+    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def _at(evidence: ThreatResults, eps: float | None) -> str:

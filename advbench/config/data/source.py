@@ -17,17 +17,17 @@ class DataSource(Strict):
     path: Path | None = None
     """The file or folder, for a data set that is read from one; a relative path starts at the suite file."""
     root: Path | None = None
-    """The folder of a data set that torchvision knows; None: that of `ADVBENCH_DATA`."""
+    """The folder of a torchvision data set; None: that of `ADVBENCH_DATA`."""
     split: str | None = None
-    """The part that is meant, such as "test"; None: the one that models are measured on."""
+    """The split, such as "test"; None: the one that models are evaluated on."""
     config: str | None = None
-    """The configuration of a data set of the Hugging Face hub; None: the only one."""
+    """The configuration of a data set on the Hugging Face hub; None: the only one."""
     revision: str | None = None
-    """The revision of a data set of the Hugging Face hub; None: the newest that is there."""
+    """The revision of a data set on the Hugging Face hub; None: the newest that is there."""
     image_column: str | None = None
-    """The column of the images, of a data set with columns; None: it is found."""
+    """The column of the images, for a data set with columns; None: it is detected."""
     label_column: str | None = None
-    """The column of the labels; None: it is found."""
+    """The column of the labels; None: it is detected."""
 
     def given(self) -> dict[str, Any]:
         """What is said of the place, by the names of the fields above.

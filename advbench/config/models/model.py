@@ -30,7 +30,7 @@ class ModelSpec(Description):
     weights: Path | None = None
     """A file with the model's weights, in place of the published ones; a relative path starts at the suite file."""
     attacks: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
-    """Names of those of the suite's attacks that are run on it, for a model on which others cannot work; None: all."""
+    """Names of the suite's attacks that are run on it, for a model on which others cannot work; None: all of them."""
     label: str = ""
     """Name in records and reports; default: the name above."""
 

@@ -12,6 +12,8 @@ from advbench.explain.figures.frame import Array, caption, new_figure, plain
 from advbench.pictures.panel import NEW, OLD, render
 
 _OTHERS = ("#6aa35c", "#8d6cab", "#b8963e", "#c06c84", "#5a9aa8", "#8c6d5a")
+_LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+"""Frame of words that lie on curves or colours."""
 _SMOOTH = 8
 """Cells drawn for each point of the grid along a side."""
 
@@ -44,7 +46,7 @@ def draw_path(
     left.grid(alpha=0.25)
     for at, name in ((0, "clean"), (1, "adversarial")):
         left.axvline(at, color="#555555", linewidth=1, linestyle=(0, (4, 3)))
-        left.text(at + 0.03, 1.005, name, fontsize=9, va="top", color="#333333")
+        left.text(at + 0.03, 1.005, name, fontsize=9, va="top", color="#333333", bbox=_LABEL)
     caption(left, "confidence from the clean picture to the adversarial one and beyond", 80)
     _draw_surface(right, surface, colours)
     figure.legend(
@@ -72,10 +74,7 @@ def _draw_surface(axes: Axes, surface: "tuple[Array, Array, Array]", colours: Se
     axes.contour(first, levels=np.arange(len(colours)) + 0.5, extent=extent, colors="white", linewidths=0.8)
     for at, name in ((0, "clean"), (1, "adversarial")):
         axes.plot(at, 0, "o", markersize=7, markerfacecolor="white", markeredgecolor="black")
-        axes.annotate(
-            name, (at, 0), (0, 9), textcoords="offset points", ha="center", fontsize=9,
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-        )  # fmt: skip
+        axes.annotate(name, (at, 0), (0, 9), textcoords="offset points", ha="center", fontsize=9, bbox=_LABEL)
     axes.set_xlabel("adversarial direction")
     axes.set_ylabel("random direction, as long")
     caption(axes, "first class in the plane around both; paler: less confident", 70)

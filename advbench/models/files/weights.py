@@ -3,6 +3,7 @@
 import hashlib
 import re
 import stat
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -99,7 +100,9 @@ def load_tensors(path: str | Path, *, what: str = "weights file") -> object:
             return load_file(path)
         unpacked = unpacked_size(path)
         if unpacked <= MAX_RATIO * path.stat().st_size:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # it warns of a TorchScript archive, and then refuses it
+                return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
         raise _refusal(path, error, what) from None
     raise UserError(f"{what} {path} is refused: it would unpack to {unpacked} bytes", hint=_HOW_TO_SAVE)
@@ -139,7 +142,9 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
 
     Args:
         module: Network to be filled; it is left as it was if the entries or their shapes do not fit.
-        state_dict: State dict from `read_state_dict`.
+        state_dict: State dict from `read_state_dict`. Where no name fits, what all of them begin with is removed: the
+            network was a part of another module when it was saved, as `model` of a trainer or `_orig_mod` of a
+            compiled one.
         path: File of the weights, for messages.
         expected: Name of the architecture, for messages.
 
@@ -147,6 +152,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
         UserError: The weights do not fit, or have entries that are NaN or infinite.
     """
     own = module.state_dict()
+    state_dict = _unwrapped(state_dict, own)
     counters = ("num_batches_tracked",)  # absent from files of torch 0.4; evaluation does not use them
     reshaped = [
         f"{key!r}: {tuple(state_dict[key].shape)} instead of {tuple(own[key].shape)}"
@@ -165,6 +171,17 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], path: str | P
             hint=f"give the state dict of a {expected}, or name the model that the file belongs to",
         )
     _copy(module, state_dict, path)
+
+
+def _unwrapped(state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The entries by the names that they have in the network itself, if any name then fits; else as they are."""
+    inner = dict(state_dict)
+    while not inner.keys() & own.keys():
+        first = {key.partition(".")[0] for key in inner if "." in key}
+        if len(first) != 1 or not all("." in key for key in inner):
+            return state_dict
+        inner = {key.partition(".")[2]: value for key, value in inner.items()}
+    return inner
 
 
 def _refusal(path: Path, error: Exception, what: str) -> UserError:

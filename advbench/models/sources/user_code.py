@@ -60,7 +60,8 @@ def load_factory(card: ModelCard, weights: Path | None = None, about: Descriptio
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise UserError(f"{card.name} failed: {_told(error)}", hint=_arguments(error)) from error
+        hint = _arguments(error, weights=weights is not None and trained is None)
+        raise UserError(f"{card.name} failed: {_told(error)}", hint=hint) from error
     model = _classifier(made, card.name, about, digest)
     if trained and weights is not None:
         return filled(model, trained, weights, card.name)
@@ -79,9 +80,12 @@ def _classifier(made: Any, name: str, about: Description, digest: str) -> Classi
     return bare(made, name, about, digest)
 
 
-def _arguments(error: BaseException) -> str:
-    missing = isinstance(error, TypeError) and "required positional argument" in str(error)
-    return f"it is called without arguments; {_RETURN}" if missing else ""
+def _arguments(error: BaseException, *, weights: bool) -> str:
+    """What to do if a function takes other arguments than it is given."""
+    if not isinstance(error, TypeError) or "positional argument" not in str(error):
+        return ""
+    given = "with the path of the weights file alone" if weights else "without arguments"
+    return f"it is called {given}; {_RETURN}"
 
 
 def _told(error: BaseException) -> str:

@@ -174,6 +174,6 @@ def draw_panel(model: Classifier, x: torch.Tensor, measured: Measured, perturbat
     x_adv = perturbation.apply(x)
     examples = examples_of(model, x, x_adv)
     counts, bound = measured.counts, describe_norm(perturbation.norm.name, perturbation.eps)
-    title = f"{model.name} · {bound} · {counts.changed} of {counts.images} pictures change class"
+    title = f"{model.name} · {bound} · class changed on {counts.changed} of {counts.images}"
     dominant = measured.classes
     return draw_universal(title, as_perturbation(perturbation.delta), examples, dominant, counts.images)

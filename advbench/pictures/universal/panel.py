@@ -10,7 +10,7 @@ from torch import Tensor
 from advbench.models.classifier import Classifier
 from advbench.pictures.files import as_picture
 from advbench.pictures.panel import NEW, OLD, render
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 _DOMINANT = 8
 
@@ -74,7 +74,7 @@ def draw_universal(
     for place, (name, count) in enumerate(shown):
         label = f"{display_name(name, limit=30)}  {count / images:.1%}"
         right.text(0.0, place - 0.43, label, fontsize=11, va="center", parse_math=False)
-    right.set_title(f"classes of {images} perturbed pictures", fontsize=12, loc="left")
+    right.set_title(f"classes of {count_of(images, 'perturbed picture')}", fontsize=12, loc="left")
     right.set_ylim(_DOMINANT - 0.4, -0.9)
     right.set_axis_off()
     grid = bottom.subplots(2, len(examples), squeeze=False)

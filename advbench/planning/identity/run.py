@@ -99,6 +99,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Example:
         >>> differences({"suite": {"seed": 0, "eps": [1]}}, {"suite": {"seed": 1, "eps": [1]}})
         ['suite.seed: 0 -> 1']
+        >>> many = ["first", "second", "third", "fourth", "fifth", "sixth"]
+        >>> print(*differences({"attacks": many}, {"attacks": [*many, "last"]}))
+        attacks: ...', 'fifth', 'sixth'] -> ...', 'fifth', 'sixth', 'last']
     """
     return list(_differences("", old, new))
 
@@ -111,12 +114,20 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
         for i, pair in enumerate(zip(old, new, strict=True)):
             yield from _differences(f"{key}[{i}]", *pair)
     elif old != new:
-        yield f"{key}: {_short(old)} -> {_short(new)}"
+        before, after = _text(old), _text(new)
+        same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+        start = max(0, same - 20) if same > 40 else 0  # what both begin with tells nothing
+        yield f"{key}: {_short(before, start)} -> {_short(after, start)}"
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _text(value: Any) -> str:
+    return "nothing" if value is None else str(value)
+
+
+def _short(text: str, start: int) -> str:
+    """Sixty characters of a text from some place on, with dots where there are more."""
+    shown = f"...{text[start:]}" if start else text
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _without_harmless(value: Any) -> Any:

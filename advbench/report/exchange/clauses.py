@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from advbench import __version__
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
-from advbench.report.columns import COLUMNS, LEGEND, describe_place, tables
+from advbench.report.columns import COLUMNS, describe_place, legend, tables
 from advbench.report.exchange.facts import attacks_of, conditions, in_words
 from advbench.report.exchange.limits import limits, uncertainty
 from advbench.report.exchange.schemes import (
@@ -22,7 +22,8 @@ from advbench.report.exchange.schemes import (
     access_of,
     references,
 )
-from advbench.report.markdown import as_table, escaped
+from advbench.report.markdown import as_table, escaped, tables_beside
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -37,6 +38,15 @@ _JUDGED = (
     "is measured afterwards by the judge: a fresh pass of the original model, the size of the change, and whether all "
     "values lie between 0 and 1. An image counts as robust if it is classified correctly and no attack of the same "
     "threat met the goal within eps; in the worst case over all attacks, one is enough to break it."
+)
+_PROVED = (
+    "Where no attack met the goal, it was tried to prove that no perturbation within eps meets it, for values between "
+    "0 and 1 and the network in exact arithmetic. An image is proved, open, or, where the search for a proof came upon "
+    "a perturbation that the judge confirmed, broken by what tables call the attack proof."
+)
+_CORRUPTED = (
+    "Corruptions change an image without regard to the model, and no eps bounds them. They belong to no threat and to "
+    "no worst case: their number is the share of the images that are misclassified."
 )
 _ASKS = {
     "gradients": "gradients (white box)",
@@ -88,7 +98,7 @@ def _what(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
     yield ""
     rows = []
     for (model, data), own in frame.groupby(["model", "dataset"], observed=True, sort=False):
-        images = f"{own['sample_id'].nunique():,} images"
+        images = count_of(own["sample_id"].nunique(), "image")
         digest = str(sets.get(f"{model} on {data}", ""))
         rows.append(
             (str(model), str(digests.get(model, "")), "; ".join(notes.get(model, ())), f"{data}, {images}", digest)
@@ -104,6 +114,12 @@ def _method(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
     rows = [(name, params, _ASKS[access_of(name)], _names(references([name]))) for name, params in attacks_of(verdict)]
     yield from _rows(("attack", "parameters", "asks the model for", "known as"), rows)
     yield ""
+    if any(cell.proved for cell in verdict.analysis.cells):
+        yield _PROVED
+        yield ""
+    if verdict.analysis.corruptions:
+        yield _CORRUPTED
+        yield ""
     threats = dict.fromkeys((cell.threat, cell.eps) for cell in verdict.analysis.cells)
     yield "Threats:"
     yield ""
@@ -132,7 +148,9 @@ def _results(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
         yield ""
         yield from as_table(COLUMNS, table.rows, [cell.attack == WORST_CASE for cell in table.cells])
         yield ""
-    yield f"{LEGEND}."
+    yield from "\n".join(tables_beside(verdict, "###")).splitlines()
+    if verdict.analysis.cells:
+        yield f"{legend(verdict.analysis.cells)}."
 
 
 def _uncertainty(verdict: Verdict, _run: "StoredRun") -> Iterator[str]:
@@ -175,6 +193,7 @@ def _kinds(verdict: Verdict) -> set[str]:
     found |= {"clean accuracy"} if any(not cell.relative for cell in cells) else set()
     found |= {"proved accuracy"} if any(cell.proved for cell in cells) else set()
     found |= {"median"} if any(cell.median for cell in cells) else set()
+    found |= {"corruption error"} if verdict.analysis.corruptions else set()
     return found | ({"noise"} if any(cell.noise for cell in cells) else set())
 
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import WORST_CASE
-from advbench.analysis.verdict import Verdict, count_of
+from advbench.analysis.verdict import Verdict
 from advbench.report.columns import describe_left_out, describe_threat
 from advbench.report.exchange.facts import attacks_of
 from advbench.report.exchange.schemes import access_of, references
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -33,7 +34,8 @@ def uncertainty(verdict: Verdict) -> Iterator[str]:
     if cells:
         widest = max(cells, key=lambda cell: cell.robust.high - cell.robust.low)
         width = 50 * (widest.robust.high - widest.robust.low)
-        yield f"The widest interval of a worst case is ±{width:.1f} percentage points, of {widest.robust.n} images."
+        of = count_of(widest.robust.n, "image")
+        yield f"The widest interval of a worst case is ±{width:.1f} percentage points, of {of}."
     yield (
         "Robust accuracy is an upper bound: a stronger attack can only lower it. The intervals do not cover this, and "
         "it is often the larger uncertainty."
@@ -57,7 +59,12 @@ def limits(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
         run: The stored run, for what is missing.
     """
     cells = verdict.analysis.cells
-    yield "Only the attacks, goals, norms and sizes of clause 3 were tested, and no other kind of change of an image."
+    tested = (
+        "attacks, goals, norms, sizes and corruptions"
+        if verdict.analysis.corruptions
+        else "attacks, goals, norms and sizes"
+    )
+    yield f"Only the {tested} of clause 3 were tested, and no other kind of change of an image."
     if not any(access_of(name) in ("scores", "decisions") for name, _ in attacks_of(verdict) if references([name])):
         yield "No attack of a black box was run: where gradients mislead, these numbers are too high."
     if any(cell.relative for cell in cells):

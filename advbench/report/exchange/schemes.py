@@ -159,7 +159,14 @@ ARTICLE_15 = (
         "15(4)",
         "resilience to errors, faults and inconsistencies",
         "the behaviour under random noise of this size, one of many disturbances that nobody intends",
-        "resilience to blur, weather, sensors or shifted data: these are not tested",
+        "resilience to blur, weather, sensors or shifted data",
+    ),
+    Support(
+        "corruption error",
+        "15(4)",
+        "resilience to errors, faults and inconsistencies",
+        "the behaviour under these corruptions, at these severities, as they are made on the computer",
+        "resilience to other disturbances, to sensors, or to shifted data",
     ),
 )
 """What each kind of number can support."""

@@ -35,9 +35,6 @@ _STYLE: Any = {
 }  # fmt: skip
 
 
-_CORNER: Any = {"fontsize": 8.5, "ha": "right", "va": "top", "color": _SOFT}
-
-
 class Figure(NamedTuple):
     """A figure with its alternative text."""
 
@@ -66,6 +63,8 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
         for label, line, noise in lines:
             colour = _SOFT if noise else next(colours)
             style = {"color": colour, "linestyle": ":" if noise else "-", "linewidth": 1.4}
+            if worst.exact:  # its steps fall at budgets alone, so a slope between these would pass below it
+                style["drawstyle"] = "steps-post"
             _draw_line(axes, line, scale, label, widest=widest if label in doubts else None, **style)
         if len(lines) > 1:
             told = widest if WORST_CASE in doubts else None
@@ -79,6 +78,7 @@ def curves(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure:
         axes.fill_between(worst.eps * scale, low, high, step=step, color=ACCENT, alpha=0.14, linewidth=0)
         axes.set(ylim=(0, 101), xlim=(0, widest * scale))
         axes.set(xlabel=f"eps ({unit})", ylabel="robust accuracy (%)")
+        axes.tick_params(axis="x", pad=6)  # the two zeros stand apart
         axes.grid(axis="y", linewidth=0.8)
         axes.figure.legend(
             fontsize=8.5, labelcolor=_INK, loc="outside lower center", ncols=4, title=_said(doubts), title_fontsize=8.5
@@ -98,7 +98,7 @@ def _said(doubts: Doubts) -> str | None:
 
 
 def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
-    """Sizes of the smallest perturbations of correctly classified images; None if no attack looked for them."""
+    """Sizes of the smallest perturbations of correctly classified images; None if none was looked for or found."""
     trials = [trial for trial in evidence.trials if trial.minimal]
     if not trials:
         return None
@@ -106,38 +106,44 @@ def histogram(evidence: ThreatResults, doubts: Doubts = _SURE) -> Figure | None:
     radius = smallest(evidence, trials)[evidence.correct]
     found = radius[np.isfinite(radius)] * scale
     failed = len(radius) - len(found)
+    if not len(found):
+        return None
     said = _said({trial.label: doubts[trial.label] for trial in trials if trial.label in doubts})
 
     def draw(axes: "Axes") -> None:
-        top = float(np.quantile(found, 0.99)) * 1.05 if len(found) else 1.0
+        top = float(np.quantile(found, 0.99)) * 1.05
         counts, *_ = axes.hist(np.minimum(found, top), bins=32, range=(0, top or 1.0), color=ACCENT, alpha=0.85)
-        if len(found):
-            median = float(np.quantile(np.append(found, [np.inf] * failed), 0.5, method="inverted_cdf"))
-            if np.isfinite(median):
-                axes.axvline(median, color=_INK, linewidth=1.2)
-                place, offset = (median, 0.97), (5, -6)
-                axes.annotate(
-                    f"median {median:.3g}{' ' + DOUBT if said else ''}",
-                    place,
-                    offset,
-                    xycoords=("data", "axes fraction"),
-                    textcoords="offset points",
-                    fontsize=8.5,
-                )
-        if said:
-            axes.set_title(said, fontsize=8.5, loc="left")
         axes.set(xlabel=f"size of the smallest perturbation ({unit})", ylabel="images", xlim=(0, None))
         axes.set_ylim(0, 1.15 * max(1.0, float(np.max(counts))))  # with room for the words
+        median = float(np.quantile(np.append(found, [np.inf] * failed), 0.5, method="inverted_cdf"))
+        if np.isfinite(median):
+            _draw_median(axes, median, f"median {median:.3g}{' ' + DOUBT if said else ''}")
+        if said:
+            axes.set_title(said, fontsize=8.5, loc="left")
+        if failed:
+            axes.set_title(f"none found: {failed} of {len(radius)}", fontsize=8.5, loc="right", color=_SOFT)
         axes.grid(axis="y", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.locator_params(axis="y", integer=True)
-        if failed:
-            text = f"none found: {failed} of {len(radius)}"
-            axes.annotate(text, (1, 1), (-4, -4), xycoords="axes fraction", textcoords="offset points", **_CORNER)
 
     none = f"; none was found for {failed} of {len(radius)} images" if failed else ""
     alt = f"Sizes of the smallest perturbations over {_listed(trials)}{none}"
     return drawn(draw, f"{alt}; {said}" if said else alt)
+
+
+def _draw_median(axes: "Axes", median: float, text: str) -> None:
+    """A line at a median with words on the side of it that has more room."""
+    axes.axvline(median, color=_INK, linewidth=1.2)
+    left = median > axes.get_xlim()[1] / 2
+    axes.annotate(
+        text,
+        (median, 0.97),
+        (-5 if left else 5, -6),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        fontsize=8.5,
+        ha="right" if left else "left",
+    )
 
 
 def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, *, widest: float | None, **style: object) -> None:
@@ -145,9 +151,9 @@ def _draw_line(axes: "Axes", line: Curve, scale: float, label: str, *, widest: f
 
     With ``widest``, the largest eps that is shown, it is marked as one in doubt.
     """
-    drawn = {"drawstyle": "steps-post"} if line.exact else {"marker": "o", "markersize": 3.5}
+    drawn: dict[str, object] = {"drawstyle": "steps-post"} if line.exact else {"marker": "o", "markersize": 3.5}
     name = (display_name(label, limit=28).lstrip("_") or "_") + (f" {DOUBT}" if widest is not None else "")
-    axes.plot(line.eps * scale, 100 * line.rate, label=name, **drawn, **style)  # type: ignore[arg-type]
+    axes.plot(line.eps * scale, 100 * line.rate, label=name, **(drawn | style))  # type: ignore[arg-type]
     if widest is not None and len(line.eps):
         last = max(int(np.searchsorted(line.eps, widest, side="right")) - 1, 0)
         at = (line.eps[last] * scale, 100 * line.rate[last])

@@ -13,6 +13,7 @@ from PIL import Image
 from advbench.analysis.labels.codes import as_set
 from advbench.config.budgets import describe_size
 from advbench.records.adversarials import kept_rows, kept_tensors
+from advbench.records.record import UNKNOWN
 from advbench.report.html.document import data_uri
 from advbench.sanitize import display_name
 
@@ -31,6 +32,8 @@ KINDS = {
 }
 """Kind of telling images -> heading, in the order in which they are shown."""
 _EACH = 4
+_IMAGE = ["model", "dataset", "sample_id"]
+_THREAT = ["model", "dataset", "goal", "norm"]
 _BARS = 3
 _SMALL = 96
 """Largest side in pixels of a picture that is stored losslessly and drawn with hard edges."""
@@ -80,21 +83,40 @@ def gallery(run: "StoredRun", classes: Mapping[str, Sequence[str]]) -> list[Pict
         return []
     rows = pd.concat(kept, ignore_index=True)
     rows = rows[(rows["status"] == "ok") & (rows["attack"] != "noise")]
-    return [_picture(run.folder, kind, row, classes) for kind, row in _chosen(rows)]
+    return [_picture(run.folder, kind, row, classes) for kind, row in _chosen(rows, _broken(run.frame))]
 
 
-def _chosen(rows: pd.DataFrame) -> Iterator[tuple[str, Row]]:
+def _broken(frame: pd.DataFrame) -> pd.MultiIndex:
+    """Model, data set and id of the images that are wrong when clean, that anything in a run broke, or may have.
+
+    Where a threat has budgets, a minimum-norm attack breaks what it changes within the largest of them.
+    """
+    wrong = frame["label"].notna() & (frame["label"] != frame["clean_class"])
+    met = frame["met"].fillna(False).astype(bool)
+    largest = frame.groupby(_THREAT, observed=True, dropna=False)["eps"].transform("max")
+    beyond = frame["eps"].isna() & (_sizes(frame) > largest)
+    unknown = frame["status"] == UNKNOWN
+    return pd.MultiIndex.from_frame(frame.loc[wrong | unknown | met & ~beyond, _IMAGE].astype(str))
+
+
+def _sizes(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Sizes of the perturbations, each in the norm of its row."""
+    sizes = pd.Series(np.nan, rows.index)
+    for norm in rows["norm"].unique():
+        sizes = sizes.where(rows["norm"] != norm, rows[norm].astype(float))
+    return sizes
+
+
+def _chosen(rows: pd.DataFrame, broken: pd.MultiIndex) -> Iterator[tuple[str, Row]]:
     """A few images of each kind, each image once, taking the models in turn."""
     met = rows["met"].fillna(False).to_numpy(bool)
+    unbroken = rows[~pd.MultiIndex.from_frame(rows[_IMAGE].astype(str)).isin(broken)]
     changed = rows[met & rows["flipped"].fillna(False).to_numpy(bool)]
-    sizes = pd.Series(np.nan, changed.index)
-    for norm in changed["norm"].unique():
-        sizes = sizes.where(changed["norm"] != norm, changed[norm].astype(float))
-    rank = sizes.groupby(changed["norm"], observed=True).rank(pct=True)
+    rank = _sizes(changed).groupby(changed["norm"], observed=True).rank(pct=True)
     orders = {
         "smallest": changed.loc[rank.sort_values(kind="stable").index],
         "confident": changed.sort_values("adv_confidence", ascending=False, kind="stable"),
-        "unbroken": rows[~met].sort_values("clean_confidence", ascending=False, kind="stable"),
+        "unbroken": unbroken.sort_values("clean_confidence", ascending=False, kind="stable"),
     }
     seen: set[str] = set()
     for kind, ordered in orders.items():

@@ -1,5 +1,6 @@
 """The report of a run as one HTML page: verdict, numbers, curves, pictures, and how to reproduce them. No torch."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +9,7 @@ from advbench.analysis.curves import flips
 from advbench.analysis.metrics import NOISE, WORST_CASE, Cell
 from advbench.analysis.threats import ThreatResults
 from advbench.analysis.verdict import Verdict
+from advbench.catalog import CORRUPTION
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
 from advbench.records.flag import CHECKS, for_people
@@ -120,11 +122,11 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         label_caption=LABELS_CAPTION,
         gallery=[(KINDS[kind], own) for kind, own in shown.items() if own],
         columns=[COLUMNS[i] for i in _shown(verdict)],
-        legend=legend(COLUMNS[i] for i in _shown(verdict)),
+        legend=legend(analysis.cells),
         made=conditions(run),
         attacks=attacks_of(verdict),
         errors=_errors(verdict),
-        folder=run.folder,
+        folder=shlex.quote(str(run.folder)),
         again=run.suite.name if run.suite.name in suite_names() else f"{run.suite.name}.toml",
     )
 
@@ -153,12 +155,19 @@ def _facts(verdict: Verdict, run: "StoredRun") -> str:
     counts = [
         (frame["model"].nunique(), "model"),
         (frame["dataset"].nunique(), "data set"),
-        (len(attacks_of(verdict)), "attack"),
+        *_counted(attacks_of(verdict)),
         (int(images), "image"),
     ]
     words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
     when = run.manifest.get("finished") or run.manifest.get("started")
     return " · ".join(words + ([in_words(when).partition(",")[0]] if when else []))
+
+
+def _counted(attacks: Sequence[tuple[str, str]]) -> Iterator[tuple[int, str]]:
+    """How many attacks a run has beside noise, and how many corruptions, whatever their severities."""
+    corruptions = {name for name, _ in attacks if name.startswith(CORRUPTION)}
+    aimed = sum(name != NOISE and name not in corruptions for name, _ in attacks)
+    yield from ((count, name) for count, name in ((aimed, "attack"), (len(corruptions), "corruption")) if count)
 
 
 def _row(cell: Cell) -> dict[str, Any]:

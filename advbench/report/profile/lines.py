@@ -131,7 +131,8 @@ def describe_threat(row: ThreatRow) -> str:
     words = {"movement": "turned and shifted", "mask": f"only {row.mask}", "patch": f"patch, {row.mask}"}.get(
         row.kind, row.kind
     )
-    bound = [describe_norm(row.norm, row.eps)] if row.norm else []
+    bound = [f"only {display_name(row.mask, limit=40)}"] if row.mask and row.kind not in ("mask", "patch") else []
+    bound += [describe_norm(row.norm, row.eps)] if row.norm else []
     goal = row.goal.replace("label-out-of-topk:", "first ")
     return " · ".join([display_name(words, limit=40), *bound, *([goal] if goal != UNTARGETED else [])])
 
