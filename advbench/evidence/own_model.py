@@ -113,5 +113,5 @@ def other_model(archive: Archive, model: Classifier, name: str, about: Descripti
     if not FACTORY.fullmatch(name) and own.weights_sha256 and model.weights_sha256 == own.weights_sha256:
         return ""
     return (
-        f"{name} has a different digest than the archive's model {own.label!r} (--converted compares only its answers)"
+        f"{name} has a different digest than the archive's model {own.label!r} (--converted compares only its outputs)"
     )

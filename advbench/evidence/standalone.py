@@ -3,7 +3,7 @@
     python check.py evidence.zip model.onnx [--converted]
 
 Needs numpy, Pillow and onnxruntime. --converted is for a model whose digest is not in the archive: it takes images
-(N, C, H, W) from 0 to 1, and only its answers are compared. Exit code 0: every claim holds; 1: not all; 2: unreadable.
+(N, C, H, W) from 0 to 1, and only its outputs are compared. Exit code 0: every claim holds; 1: not all; 2: unreadable.
 """
 
 import hashlib
@@ -165,7 +165,7 @@ def check(content: bytes, model: bytes, converted: bool = False) -> tuple[list[s
         raise ValueError(f"its images may have more than {TOTAL} values")
     own, digest, problems = claims["model"], hashlib.sha256(model).hexdigest(), list[str]()
     if digest not in (own["weights_sha256"], *own["onnx_sha256"]) and not converted:
-        problems.append("the model's digest is not the one in the archive (--converted: compare only its answers)")
+        problems.append("the model's digest is not the one in the archive (--converted: compare only its outputs)")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     asked = (session, own["mean"], own["std"]) if digest == own["weights_sha256"] else (session, [0.0], [1.0])
     problems += [each for d, data in enumerate(claims["data"]) for each in clean_problems(archive, d, data, asked)]

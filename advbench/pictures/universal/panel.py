@@ -19,7 +19,7 @@ class Example(NamedTuple):
     """A picture before and after."""
 
     clean: Image.Image
-    """Unchanged picture."""
+    """Picture without any change."""
     perturbed: Image.Image
     """Picture with the perturbation or patch."""
     before: str
