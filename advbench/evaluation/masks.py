@@ -48,7 +48,7 @@ def mask_for(spec: MaskSpec, model: Model, x: Tensor, goal: Goal) -> Tensor:
     if not spec.per_image:
         return shared_mask(spec, x[0])
     if len(x) > 1:
-        raise ValueError(f"expected one image at a time for a mask of its own, got {len(x)}")
+        raise ValueError(f"expected one image at a time for an individual mask, got {len(x)}")
     return saliency_mask(model, x, goal, spec.numbers[0])[0]
 
 

@@ -40,7 +40,7 @@ class PlannedAttack(NamedTuple):
     norm: str
     """Norm of the perturbations."""
     eps: float | None
-    """Budget, image units; None for an attack that looks for the smallest perturbation."""
+    """Budget, image units; None for a minimum-norm attack."""
 
     @property
     def passes(self) -> Passes:

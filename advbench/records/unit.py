@@ -16,7 +16,7 @@ FORMAT = 2
 """Version of the format of stored runs; it is part of every unit's key."""
 
 Task = Literal["clean", "checks", "attack", "prove"]
-"""Predict the clean images, look for reasons to distrust the model, attack, or prove what no attack fooled."""
+"""Predict the clean images, look for reasons to distrust the model, attack, or prove images that no attack fooled."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,7 @@ def test_damaged_files_of_a_run_are_left_aside(given, tmp_path):
 
 def test_a_run_under_a_mask_has_no_evidence_yet(tmp_path):
     folder = evidence_runs.run(tmp_path / "run", mask="border:1", goals=["untargeted"])
-    with pytest.raises(UserError, match="held to the mask border:1, which no archive can show yet"):
+    with pytest.raises(UserError, match="confined to the mask border:1, which archives do not support yet"):
         make_archive(folder)
 
 

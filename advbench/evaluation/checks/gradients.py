@@ -148,7 +148,7 @@ def misled(model: Model, x: Tensor, labels: Tensor) -> float:
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
+        labels: Classes (N,) whose margins are examined, or which labels apply, bool (N, C).
 
     Example:
         >>> misled(lambda x: 2 * x, torch.rand(8, 5), torch.zeros(8, dtype=torch.long))
@@ -178,7 +178,7 @@ def jumps(model: Model, x: Tensor, labels: Tensor) -> float | None:
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
+        labels: Classes (N,) whose margins are examined, or which labels apply, bool (N, C).
 
     Returns:
         The share; None if it is small, or falls as the images are moved less.

@@ -116,7 +116,7 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
     elif old != new:
         before, after = _text(old), _text(new)
         same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-        start = max(0, same - 20) if same > 40 else 0  # what both begin with tells nothing
+        start = max(0, same - 20) if same > 40 else 0  # the common beginning is uninformative
         yield f"{key}: {_short(before, start)} -> {_short(after, start)}"
 
 
