@@ -205,55 +205,55 @@ COLUMNS: tuple[Column[Cell], ...] = (
     Column(
         "robust",
         lambda cell: cell.robust.percent,
-        "correct when clean and not broken within eps, of all images",
+        "share of all images that are correct when clean and not broken within eps",
         kind="share",
         bar=True,
     ),
-    Column("flags", lambda cell: cell.flags, "trust flags, which put the number in doubt", kind="name"),
+    Column("flags", lambda cell: cell.flags, "trust flags that cast doubt on the number", kind="name"),
     Column("k/n", lambda cell: cell.robust.counts, kind="range"),
     # of a part that ended when the run was decided, an interval that looks at the data once would not hold
     Column("95 %", lambda c: "" if c.part_of and c.attack != WORST_CASE else c.robust.interval, kind="range"),
     Column(
         "proved",
         lambda cell: cell.proved.percent if cell.proved else "",
-        "proved that nothing within eps succeeds, of all images",
+        "share of all images with a proof that nothing within eps succeeds",
         kind="share",
     ),
     Column("open", lambda cell: cell.open.percent if cell.open else "", "neither broken nor proved", kind="share"),
     Column(
         "noise",
         lambda cell: cell.noise.percent if cell.noise else "",
-        "the same under random noise",
-        terminal=False,  # it has a line of its own beside every attack
+        "robust accuracy under random noise",
+        terminal=False,  # it has a separate line next to the attacks
     ),
     Column(
         "success",
         lambda cell: cell.success.percent,
-        "broken, of those correct when clean",
+        "share of the correct clean images that are broken",
         kind="share",
         dropped=3,
     ),
     Column(
         "flipped",
         lambda cell: cell.flipped.percent,
-        "the first class (or any label) changed, whatever the goal",
+        "share whose top class (or any label) changed, whatever the goal",
         kind="share",
         dropped=2,
     ),
     Column(
         "fooled",
         lambda cell: cell.fooled.percent,
-        "wrong in the end, changed or not",
+        "share that is wrong after the attack, clean mistakes included",
         kind="share",
         dropped=1,
     ),
     Column(
         "median",
         lambda cell: describe_median(cell.threat.norm, cell.median, cell.eps),
-        "size of the smallest perturbation",
+        "median size of the smallest perturbation",
         dropped=5,
     ),
-    Column("passes", _passes, "forward and backward, for each image", dropped=4),
+    Column("passes", _passes, "forward and backward passes per image", dropped=4),
     Column("s/image", lambda cell: "" if cell.seconds is None else f"{cell.seconds:.2g}", terminal=False),
 )
 """Columns of the table of a threat."""
@@ -267,7 +267,8 @@ def legend(cells: Iterable[Cell]) -> str:
     """
     rows = list(map(row, cells))
     shown = [column for i, column in enumerate(COLUMNS) if column.meaning and any(texts[i] for texts in rows)]
-    return "; ".join([*(f"{column.heading}: {column.meaning}" for column in shown), "intervals are Wilson's, at 95 %"])
+    meanings = (f"{column.heading}: {column.meaning}" for column in shown)
+    return "; ".join([*meanings, "intervals are 95 % Wilson intervals"])
 
 
 def _change_bound(change: Change) -> str:

@@ -86,7 +86,7 @@ def test_everything_is_on_it(tmp_path):
         "M4 · net on toy the outputs are probabilities; leave the softmax out",
         "net on toy · untargeted · Linf ≤ 8/255",
         "clean accuracy 100.0 % (41/41) [91.4, 100.0]",
-        "What images were taken for",
+        "What the images were mistaken for",
         "Smallest perturbations",
         "Most confident mistakes",
         "Never broken",

@@ -54,7 +54,7 @@ def test_what_is_wrong_when_clean_is_not_called_never_broken(tmp_path):
 def test_without_pictures_only_a_run_that_may_keep_them_is_told_how(tmp_path, save):
     text = text_of(page(write_run(tmp_path / "run", images([None]), save=save)))
     assert "No adversarial images were kept with this run" in text
-    assert ("keeps the most telling ones" in text) is (save == "none")
+    assert ("keeps the most informative ones" in text) is (save == "none")
 
 
 def test_noise_and_corruptions_are_not_counted_as_attacks(tmp_path):

@@ -65,7 +65,7 @@ def test_several_models_are_ranked(tmp_path):
     for form in ("text", "markdown", "html"):
         told = report(tmp_path / form, form, rows)
         assert "toy · how 3 models rank from threat to threat" in told
-        assert "all models are equal here" in re.sub(r"\s+", " ", told)
+        assert "all models are tied" in re.sub(r"\s+", " ", told)
 
 
 def test_csv_has_a_row_for_each_corruption_and_severity(tmp_path):

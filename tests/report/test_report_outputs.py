@@ -91,10 +91,11 @@ clean accuracy 100.0 % (41/41) [91.4, 100.0]
 8/255 noise            100.0    41/41 91.4-100.0       0.0       0.0       0.0              19
 8/255 fmn               26.8    11/41  15.7-41.9      73.2      73.2      73.2 7.65/255     19
 
-robust: correct when clean and not broken within eps, of all images; noise: the same under random
-noise; success: broken, of those correct when clean; flipped: the first class (or any label)
-changed, whatever the goal; fooled: wrong in the end, changed or not; median: size of the smallest
-perturbation; passes: forward and backward, for each image; intervals are Wilson's, at 95 %
+robust: share of all images that are correct when clean and not broken within eps; noise: robust
+accuracy under random noise; success: share of the correct clean images that are broken; flipped:
+share whose top class (or any label) changed, whatever the goal; fooled: share that is wrong after
+the attack, clean mistakes included; median: median size of the smallest perturbation; passes:
+forward and backward passes per image; intervals are 95 % Wilson intervals
 """
     )
 
@@ -160,7 +161,7 @@ clean accuracy 100.0 % (41/41) \\[91.4, 100.0\\]
 | 8/255 | noise | 100.0 % | 41/41 | \\[91.4, 100.0\\] | 100.0 % | 0.0 % | 0.0 % | 0.0 % |  | 19 | 0.5 |
 | 8/255 | fmn | 26.8 % | 11/41 | \\[15.7, 41.9\\] | 100.0 % | 73.2 % | 73.2 % | 73.2 % | 7.65/255 | 19 | 0.5 |
 
-robust: correct when clean and not broken within eps, of all images; noise: the same under random noise; success: broken, of those correct when clean; flipped: the first class (or any label) changed, whatever the goal; fooled: wrong in the end, changed or not; median: size of the smallest perturbation; passes: forward and backward, for each image; intervals are Wilson's, at 95 %.
+robust: share of all images that are correct when clean and not broken within eps; noise: robust accuracy under random noise; success: share of the correct clean images that are broken; flipped: share whose top class (or any label) changed, whatever the goal; fooled: share that is wrong after the attack, clean mistakes included; median: median size of the smallest perturbation; passes: forward and backward passes per image; intervals are 95 % Wilson intervals.
 """.rstrip()
     )
 

@@ -10,10 +10,10 @@ from advbench.report.columns import Column, describe_place
 from advbench.sanitize import display_name
 
 CAPTION = (
-    "right: as it truly is, of all images; turned off, turned on: by any attack, of the images with and without the "
-    "label in the model's clean answer; intervals are Wilson's, at 95 %. The goals of the run decide which labels its "
-    "attacks turn: label-off:LABEL measures the worst case of one. Trust checks D2, D3 and A11 are about one class of "
-    "each image, and were not made"
+    "right: share of all images with the true answer; turned off, turned on: by any attack, share of the images with "
+    "and without the label in the model's clean answer; intervals are 95 % Wilson intervals. The goals of the run "
+    "decide which labels its attacks change: label-off:LABEL measures the worst case of one. Trust checks D2, D3 and "
+    "A11 need one class per image, and were not run"
 )
 """What the numbers of the tables are, and what is not checked."""
 

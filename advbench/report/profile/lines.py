@@ -24,13 +24,13 @@ class Line(NamedTuple):
     by: str
     """The attacks, or the corruptions."""
     robust: Proportion
-    """Share of the images that stand."""
+    """Share of all images that are robust."""
     noise: str = ""
-    """The same under random noise of this size."""
+    """Robust accuracy under random noise of this size."""
     alone: str = ""
-    """Number of images that this threat alone breaks."""
+    """Number of images that only this threat breaks."""
     passes: str = ""
-    """Forward and backward passes for each image."""
+    """Forward and backward passes per image."""
     seconds: str = ""
     """Seconds for each image."""
     note: str = ""
@@ -60,24 +60,29 @@ class Page(NamedTuple):
 COLUMNS: tuple[Column[Line], ...] = (
     Column("threat", lambda line: line.threat, kind="name"),
     Column("by", lambda line: line.by, kind="name", dropped=4),
-    Column("stand", lambda line: line.robust.percent, "right when clean and not broken, of all images", kind="share"),
+    Column(
+        "robust",
+        lambda line: line.robust.percent,
+        "share of all images that are correct when clean and not broken",
+        kind="share",
+    ),
     Column("k/n", lambda line: line.robust.counts, kind="range", dropped=6),
     Column("95 %", lambda line: line.robust.interval, kind="range"),
-    Column("noise", lambda line: line.noise, "the same under random noise", terminal=False),
-    Column("alone", lambda line: line.alone, "images that nothing else here breaks", dropped=3),
-    Column("passes", lambda line: line.passes, "forward and backward, for each image", dropped=5),
+    Column("noise", lambda line: line.noise, "robust accuracy under random noise", terminal=False),
+    Column("alone", lambda line: line.alone, "images that no other threat breaks", dropped=3),
+    Column("passes", lambda line: line.passes, "forward and backward passes per image", dropped=5),
     Column("s/image", lambda line: line.seconds, terminal=False),
     Column(
         "median or mean",
         lambda line: line.note,
-        "median size of the smallest perturbation, or mean accuracy under one of the corruptions",
+        "median size of the smallest perturbation, or mean accuracy over the corruptions",
         kind="name",
         dropped=2,
     ),
 )
 """Columns of the table of a profile."""
 LEGEND = "; ".join(
-    [*(f"{each.heading}: {each.meaning}" for each in COLUMNS if each.meaning), "intervals are Wilson's, at 95 %"]
+    [*(f"{each.heading}: {each.meaning}" for each in COLUMNS if each.meaning), "intervals are 95 % Wilson intervals"]
 )
 """Meaning of these columns."""
 
@@ -93,8 +98,8 @@ def _page(profile: Profile) -> Page:
         lines.append(Line("every attack together", "image by image", profile.attacks, strong=True))
     if any(row.kind == "corruption" for row in profile.rows):
         lines.append(Line("every threat together", "image by image", profile.everything, strong=True))
-    as_clean = "; without labels: right means as when clean" if profile.relative else ""
-    spent = f"{profile.passes:,.0f} passes and {profile.seconds:.3g} s for each image in all"
+    as_clean = "; without labels, so correct means as on the clean image" if profile.relative else ""
+    spent = f"{profile.passes:,.0f} passes and {profile.seconds:.3g} s per image in total"
     names = (display_name(name, limit=40) for name in (profile.model, profile.dataset))
     return Page(
         title=f"{' on '.join(names)} · profile",

@@ -10,11 +10,11 @@ from advbench.report.profile.lines import describe_threat
 from advbench.sanitize import display_name
 
 CLEAN = "clean images"
-ORDER_CAPTION = "Place of each model, 1 for the best, and the share of its images that stand, in percent"
+ORDER_CAPTION = "Rank of each model, 1 is best, and its robust accuracy in percent"
 """What the first table holds."""
 TAU_CAPTION = (
-    "Kendall's tau between the orders of two threats: 1 the same order, 0 none in common, -1 the opposite; in brackets "
-    "the 95 % interval over images"
+    "Kendall's tau between the rankings under two threats: 1 is the same order, 0 no relation, -1 the opposite; in "
+    "brackets the 95 % interval over images"
 )
 """What the second table holds."""
 
@@ -63,7 +63,7 @@ def _agreement(found: Rankings, names: list[str]) -> Iterable[tuple[str, ...]]:
     for place, name in enumerate(names):
         others = {names[other]: tau for other, tau in enumerate(found.tau[place]) if other != place and tau is not None}
         if not others:
-            yield (name, "", "", "all models are equal here")
+            yield (name, "", "", "all models are tied")
             continue
         least = min(others, key=lambda other: others[other].value)
         mean = np.mean([tau.value for tau in others.values()])

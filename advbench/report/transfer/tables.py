@@ -9,9 +9,9 @@ from advbench.config.budgets import describe_norm
 from advbench.sanitize import display_name
 
 CAPTION = (
-    "Share of the images that both models have right when clean on which the goal is met, with its 95 % interval; "
-    "beside it, how often both predict the same class when clean. What is made on other models says how much an "
-    "attacker without access to a model can do, and no more: attack the model itself for its robustness"
+    "Share of the images that both models classify correctly when clean on which the goal is met, with its 95 % "
+    "interval, and how often both predict the same class when clean. Transfer shows what an attacker without access to "
+    "the model can do, and no more: to measure its robustness, attack the model itself"
 )
 """What the numbers of the table are."""
 
